@@ -34,6 +34,14 @@ DECISIONS = (
 )  # fmt: skip
 # Those that have none, each with where it is tested instead.
 TESTED_ELSEWHERE = {
+    "engine/prompts/printed_values.py": "engine/prompts/test_templates.py: how `{{ }}` and filters print values",
+    "engine/prompts/render_meter.py": "engine/prompts/test_template_growth.py: what a template makes is counted",
+    "engine/prompts/sandbox.py": "engine/prompts/test_template_growth.py: what a template may call",
+    "engine/prompts/template_filters.py": "engine/prompts/test_template_growth.py: filters, each with what it may make",
+    "orchestrator/examination/child.py": "orchestrator/examination/test_examiner.py: the child of an examiner",
+    "orchestrator/examination/operations.py": "orchestrator/examination/test_examiner.py: what the child does",
+    "platform/server_address.py": "tests of discovery and tokens, with servers that run",
+    "server/routing/shapes.py": "server/test_routes.py, server/test_openapi.py: each route with its shapes",
     "orchestrator/maintenance/archive.py": "orchestrator/maintenance/test_backup.py: what is written is read again",
     "orchestrator/maintenance/restore.py": "orchestrator/maintenance/test_backup.py: restored is what was backed up",
     "store/disk/snapshot.py": "orchestrator/maintenance/test_backup.py: a copy is right when a backup of it is",

@@ -54,7 +54,7 @@ def need_code(pipeline: Pipeline) -> None:
     """
     directory = str(Path.cwd())
     if directory not in sys.path:
-        sys.path.insert(0, directory)  # as a worker does
+        sys.path.append(directory)  # as a worker does
     missing = [
         Violation(f"tasks[{i}]", missing_module(task.name, task.module))
         for i, task in enumerate(pipeline.tasks)

@@ -54,7 +54,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "keys": ("keys", "Keep, list or remove keys of model providers."),
     "config": ("check", "Show every setting and where it came from."),
     "doctor": ("check", "Look for what could keep runs from working."),
-    "token": ("server", "Print the address and the token of the orchestrator."),
+    "token": ("token", "Print the address and the token of the orchestrator, or make tokens that may do less."),
     "help": ("help", "Show a page of the documentation, or list the pages."),
 }
 

@@ -26,6 +26,7 @@ from po_jupyter.client.http.payloads import (
     RowFileJson,
     RowJson,
     StageLogJson,
+    TokenJson,
     UsageJson,
 )
 from po_jupyter.client.http.responses import read_response
@@ -344,6 +345,23 @@ class AsyncClient:
         if not _PROVIDER.fullmatch(provider):
             raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
         await self._transport.json("DELETE", f"keys/{provider}")
+
+    # -- tokens ---------------------------------------------------------------------------------
+    async def tokens(self) -> list[TokenJson]:
+        """The scoped tokens, without the tokens themselves."""
+        return list((await self._transport.json("GET", "tokens"))["tokens"])
+
+    async def create_token(
+        self, scopes: Sequence[str], *, expires: float, name: str = ""
+    ) -> tuple[str, TokenJson]:
+        """A new token for `expires` seconds, and what is kept of it."""
+        body = {"scopes": list(scopes), "expires": expires, "name": name}
+        data = await self._transport.json("POST", "tokens", body=body)
+        return str(data["secret"]), cast("TokenJson", data["token"])
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Make a token worth nothing. NotFound."""
+        await self._transport.json("DELETE", f"tokens/{path_segment(token_id)}")
 
     async def doctor(self, *, online: bool = False) -> list[FindingJson]:
         """Findings of the orchestrator's checks of itself."""

@@ -15,6 +15,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from po_jupyter.errors import Unavailable
+
 T = TypeVar("T")
 TICK = 0.25  # seconds; how late an interrupt may be noticed where waiting on a lock hides it
 
@@ -47,7 +49,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
-    """The running background loop of this process."""
+    """The running background loop of this process. Raises Unavailable when its thread cannot be started."""
     global _loop
     with _guard:
         if _loop is None:
@@ -55,7 +57,14 @@ def get_loop() -> asyncio.AbstractEventLoop:
             loop.set_task_factory(_make_task)
             started = threading.Event()
             thread = threading.Thread(target=_serve, args=(loop, started), name="po_jupyter", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                loop.close()
+                raise Unavailable(
+                    f"the client of po_jupyter has no thread: {error}",
+                    hint="Try again in a moment. If it stays so, raise the limit (`ulimit -u`, or the container's).",
+                ) from None
             started.wait()
             _loop = loop
         return _loop
@@ -81,7 +90,12 @@ if hasattr(os, "register_at_fork"):
 
 def spawn(coro: Coroutine[Any, Any, T]) -> Future[T]:
     """Start `coro` on the background loop; never blocks."""
-    return asyncio.run_coroutine_threadsafe(coro, get_loop())
+    try:
+        loop = get_loop()
+    except Unavailable:
+        coro.close()
+        raise
+    return asyncio.run_coroutine_threadsafe(coro, loop)
 
 
 def run(coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

@@ -19,6 +19,7 @@ from po_jupyter.client.http.payloads import (
     ModelJson,
     PipelineJson,
     ReadinessJson,
+    TokenJson,
     UsageJson,
 )
 from po_jupyter.client.inputs.pipelines import has_code, name_of, pipeline_body
@@ -55,10 +56,12 @@ class Client(Blocking):
         timeout: float = 30.0,
         relocate: Callable[[], Endpoint | None] | None = None,
         notes: tuple[str, ...] = (),
+        found_because: str = "",
     ) -> None:
-        """As `Blocking`; `notes` are remarks of the discovery for a person."""
+        """As `Blocking`; `notes` are remarks of the discovery for a person, `found_because` why it took this one."""
         super().__init__(endpoint, timeout=timeout, relocate=relocate)
         self.notes = notes
+        self.found_because = found_because
 
     def __repr__(self) -> str:
         """Its URL, without the token."""
@@ -222,6 +225,24 @@ class Client(Blocking):
     def remove_key(self, provider: str) -> None:
         """Forget a stored key. NotFound when none is stored."""
         self.call(self.aio.remove_key(provider))
+
+    # -- tokens ---------------------------------------------------------------------------------
+    def tokens(self) -> list[TokenJson]:
+        """Your scoped tokens: `{id, name, scopes, owner, created_at, expires_at, expired}`. Needs the scope `admin`."""
+        return self.call(self.aio.tokens())
+
+    def create_token(
+        self, scopes: Sequence[str], *, expires: float = 30 * 86_400, name: str = ""
+    ) -> tuple[str, TokenJson]:
+        """A token that may do no more than `scopes`, for `expires` seconds, and what is kept of it.
+
+        The text is said this once; only its digest is kept. Forbidden for a scope that you do not have.
+        """
+        return self.call(self.aio.create_token(scopes, expires=expires, name=name))
+
+    def revoke_token(self, token_id: str) -> None:
+        """Make a token worth nothing, from its next request on. NotFound."""
+        self.call(self.aio.revoke_token(token_id))
 
     def doctor(self, *, online: bool = False) -> list[FindingJson]:
         """Findings of the orchestrator about what could keep runs from working: `{what, verdict, found, todo}` each.

@@ -1,9 +1,14 @@
 """Discovery: finds the orchestrator to use, or starts one.
 
-In this order: `PO_JUPYTER_URL` + `PO_JUPYTER_TOKEN`; on a hub `JUPYTERHUB_SERVICE_URL` +
-`JUPYTERHUB_API_TOKEN`; the Jupyter server whose kernel (or terminal) this is; else the per-user headless
-orchestrator of the data directory, which is started when nobody runs it. A Jupyter server without po_jupyter
-is passed over with a note.
+In this order, the first one that answers:
+
+1. the one that `PO_JUPYTER_URL` + `PO_JUPYTER_TOKEN` name; used or refused, never replaced
+2. in a kernel, the Jupyter server that started it: the cell and the side panel show the same runs
+3. the server that holds the store of the data directory, whatever kind of server it is (`runtime/holder.json`)
+4. in a terminal of a Jupyter server or a hub, that server; not in a project folder, which has data of its own
+5. the background orchestrator of the data directory, which is started when nobody runs it
+
+A server without po_jupyter is passed over with a note.
 """
 
 from __future__ import annotations
@@ -12,7 +17,6 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from po_jupyter import config
 from po_jupyter.client import headless
@@ -20,15 +24,20 @@ from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from po_jupyter.client.http.responses import START_HINT
 from po_jupyter.client.probe import connection_problem
+from po_jupyter.config import owner
 from po_jupyter.errors import Unavailable
+from po_jupyter.platform.server_address import connectable, server_address
 
 
 class Discovered(NamedTuple):
-    """An orchestrator that answered, how it was found, and remarks for a person about servers passed over."""
+    """An orchestrator that answered, how it was found and why it was taken, and remarks for a person about servers
+    passed over. `is_of_data_dir`: whoever serves the data directory later is meant as well."""
 
     endpoint: Endpoint
     how: Literal["environment", "hub", "jupyter", "headless"]
     notes: tuple[str, ...] = ()
+    reason: str = ""
+    is_of_data_dir: bool = False
 
 
 def connect(url: str | None = None, token: str | None = None, *, start: bool = True) -> Client:
@@ -40,49 +49,72 @@ def connect(url: str | None = None, token: str | None = None, *, start: bool = T
     if url is not None:
         return Client(Endpoint(url, token if token is not None else os.environ.get("PO_JUPYTER_TOKEN", "")))
     discovered = find(start=start)
-    relocate = headless.current_endpoint if discovered.how == "headless" else None
-    return Client(discovered.endpoint, relocate=relocate, notes=discovered.notes)
+    relocate = headless.current_endpoint if discovered.is_of_data_dir else None
+    return Client(
+        discovered.endpoint, relocate=relocate, notes=discovered.notes, found_because=discovered.reason
+    )
 
 
 def find(*, start: bool = True, environ: Mapping[str, str] | None = None) -> Discovered:
-    """The orchestrator to use. Raises Unavailable when there is none and none can be started."""
+    """The orchestrator to use. Raises Unavailable when there is none and none can be started; StoreUnusable when the
+    data directory is somebody else's."""
     environ = os.environ if environ is None else environ
     if environ.get("PO_JUPYTER_URL"):
-        # Chosen by a person: used or refused, never silently replaced.
         return Discovered(
-            Endpoint(environ["PO_JUPYTER_URL"], environ.get("PO_JUPYTER_TOKEN", "")), "environment"
-        )
+            Endpoint(environ["PO_JUPYTER_URL"], environ.get("PO_JUPYTER_TOKEN", "")), "environment",
+            reason="PO_JUPYTER_URL names it",
+        )  # fmt: skip
     notes: list[str] = []
-    for how, endpoint in _nearby(environ):
-        problem = connection_problem(endpoint)
+    for candidate in _candidates(environ, notes):
+        problem = connection_problem(candidate.endpoint)
         if problem is None:
-            return Discovered(endpoint, how)
-        notes.append(f"{problem.message}; a background orchestrator is used instead")
+            return candidate._replace(notes=tuple(notes))
+        notes.append(f"{problem.message}; another orchestrator is used instead")
     settings = config.load(environ)
     running = headless.answering(settings)
     if running is None and start:
         running = headless.start(settings, environ)
     if running is None:
         raise Unavailable("no orchestrator is running", hint=START_HINT)
-    return Discovered(running.endpoint, "headless", tuple(notes))
+    reason = f"it is the background orchestrator of {settings.data_dir}"
+    return Discovered(running.endpoint, "headless", tuple(notes), reason, True)
+
+
+def _candidates(environ: Mapping[str, str], notes: list[str]) -> Iterator[Discovered]:
+    """The servers that may be used, the best one first; what is passed over is noted."""
+    nearby = [Discovered(endpoint, how) for how, endpoint in _nearby(environ)]
+    in_kernel = bool(environ.get("JPY_PARENT_PID"))
+    if in_kernel:
+        for one in nearby:
+            yield one._replace(reason="it is the server of this kernel")
+    settings = config.load(environ)
+    owner.check(settings.data_dir, environ)
+    holder = headless.holder(settings)
+    if holder is not None:
+        kind = "the Jupyter server" if holder.kind == "jupyter" else "the background orchestrator"
+        yield Discovered(
+            holder.endpoint, "jupyter" if holder.kind == "jupyter" else "headless",
+            reason=f"it holds the store of {settings.data_dir} ({kind}, process {holder.pid})", is_of_data_dir=True,
+        )  # fmt: skip
+    if in_kernel or not nearby:
+        return
+    if not environ.get("PO_DATA_DIR") and config.project_data(settings.data_dir.parent) == settings.data_dir:
+        notes.append(
+            "the server of this terminal is passed over: this is a project folder, with data of its own"
+        )
+        return
+    for one in nearby:
+        yield one._replace(reason="it is the server of this terminal")
 
 
 def _nearby(environ: Mapping[str, str]) -> Iterator[tuple[Literal["hub", "jupyter"], Endpoint]]:
     """The servers that this process belongs to, by its environment."""
     hub_url = environ.get("JUPYTERHUB_SERVICE_URL")
     if hub_url and environ.get("JUPYTERHUB_API_TOKEN"):
-        yield "hub", Endpoint(_connectable(hub_url), environ["JUPYTERHUB_API_TOKEN"])
+        yield "hub", Endpoint(connectable(hub_url), environ["JUPYTERHUB_API_TOKEN"])
     server = jupyter_server(environ)
     if server is not None:
         yield "jupyter", server
-
-
-def _connectable(url: str) -> str:
-    """A bind address as an address to connect to."""
-    parts = urlsplit(url)
-    if parts.hostname in ("0.0.0.0", "::", None):  # noqa: S104 - read here, not bound
-        return parts._replace(netloc=f"127.0.0.1:{parts.port or 80}").geturl()
-    return url
 
 
 def jupyter_server(environ: Mapping[str, str]) -> Endpoint | None:
@@ -103,12 +135,6 @@ def jupyter_server(environ: Mapping[str, str]) -> Endpoint | None:
         token = str(info.get("token") or "")
         if not token and info.get("password"):
             return None  # only a browser with the password gets in
-        base = str(info.get("base_url") or "/")
-        if info.get("sock"):
-            return Endpoint("http://localhost" + base, token, unquote(str(info["sock"])))
-        scheme = "https" if info.get("secure") else "http"
-        host = str(info.get("hostname") or "127.0.0.1")
-        if host in ("0.0.0.0", "::", "*"):  # noqa: S104 - read here, not bound
-            host = "127.0.0.1"
-        return Endpoint(f"{scheme}://{f'[{host}]' if ':' in host else host}:{info.get('port')}{base}", token)
+        url, socket = server_address(info)
+        return Endpoint(url, token, socket)
     return None

@@ -22,7 +22,7 @@ from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.probe import connection_problem
 from po_jupyter.errors import PoError, Unavailable
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.platform.processes import started_at
+from po_jupyter.platform.processes import alive, started_at
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 START_DEADLINE = 30.0  # seconds; a cold start on a busy machine needs a tenth of it
@@ -39,6 +39,14 @@ class HeadlessProcess(NamedTuple):
     endpoint: Endpoint
     pid: int
     created: float | None
+
+
+class StoreHolder(NamedTuple):
+    """The server that has the workers of a data directory: a `jupyter` server, or the `headless` one."""
+
+    endpoint: Endpoint
+    pid: int
+    kind: str
 
 
 def runtime_dir(settings: config.Settings) -> Path:
@@ -66,6 +74,22 @@ def is_alive(process: HeadlessProcess) -> bool:
     return started_at(process.pid, process.created)
 
 
+def holder(settings: config.Settings) -> StoreHolder | None:
+    """The server that holds the store of the data directory, by the file that it wrote there, if its process lives.
+
+    Does not connect. `orchestrator.dispatch.holder_file` writes the file.
+    """
+    info = read_json(runtime_dir(settings) / "holder.json")
+    if info is None or not alive(info):
+        return None
+    try:
+        socket = str(info["socket"]) if info.get("socket") else None
+        endpoint = Endpoint(str(info["url"]), str(info["token"]), socket)
+        return StoreHolder(endpoint, int(info["pid"]), str(info["kind"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def answering(settings: config.Settings) -> HeadlessProcess | None:
     """The running orchestrator if it also answers."""
     process = running(settings)
@@ -73,9 +97,11 @@ def answering(settings: config.Settings) -> HeadlessProcess | None:
 
 
 def current_endpoint() -> Endpoint | None:
-    """The endpoint of the running orchestrator, or None. Raises nothing: clients ask it after a lost connection."""
+    """The endpoint of who holds the store now, else of the headless orchestrator, or None. Raises nothing: clients ask
+    it after a lost connection."""
     with suppress(PoError):
-        process = running()
+        settings = config.load()
+        process = holder(settings) or running(settings)
         return process.endpoint if process else None
     return None
 
@@ -96,11 +122,17 @@ def start(
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+        return _running_or_started(settings, environ, folder, deadline)
     except OSError as error:
         raise Unavailable(
-            f"no orchestrator can be started: {folder}: {error.strerror}",
+            f"no orchestrator can be started: {error.filename or folder}: {error.strerror}",
             hint="Set PO_DATA_DIR to a folder of yours.",
         ) from None
+
+
+def _running_or_started(
+    settings: config.Settings, environ: Mapping[str, str], folder: Path, deadline: float
+) -> HeadlessProcess:
     until = time.monotonic() + deadline
     with _lock(folder / "headless.lock", until):
         process = answering(settings)
@@ -135,6 +167,8 @@ def _launch(
 ) -> subprocess.Popen[bytes]:
     env = {name: value for name, value in environ.items() if not name.startswith(_NOT_INHERITED)}
     env["PO_DATA_DIR"] = str(settings.data_dir)
+    if environ.get("JUPYTERHUB_USER"):  # it outlives the hub's server; its user stays the same
+        env["JUPYTERHUB_USER"] = environ["JUPYTERHUB_USER"]
     if SOURCE_ROOT not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         # A checkout that is not installed: -P below leaves the current directory out of the path.
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))

@@ -296,7 +296,7 @@ class RunOutputs(Mapping[str, Any]):
         self._fetched: dict[str, tuple[str | None, Any]] = {}  # with the end of the task that wrote it
 
     def __getitem__(self, name: str) -> Any:
-        """The output of a finished task. Raises KeyError that says why there is none."""
+        """The output of a finished task, None for one without. Raises KeyError that says why it is not there yet."""
         view = self._run.view
         task = next((t for t in view.tasks if t.name == name), None)
         if task is None:
@@ -308,7 +308,7 @@ class RunOutputs(Mapping[str, Any]):
         if fetched is None or fetched[0] != task.ended_at:
             client = self._run.client
             outputs = client.call(client.aio.outputs(self._run.id, name))
-            self._fetched[name] = fetched = (task.ended_at, outputs[name])
+            self._fetched[name] = fetched = (task.ended_at, outputs.get(name))
         return fetched[1]
 
     def __iter__(self) -> Iterator[str]:

@@ -3,7 +3,8 @@
 Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge.
 The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative
 to it. The data directory is `PO_DATA_DIR`, else that of the project (`po init`) that the current directory is in,
-else the user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`).
+else the user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`); one
+that is set to nothing counts as not set where a directory is meant, or where unset is a value.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from po_jupyter.config.settings import McpServer, Price, Settings
-from po_jupyter.errors import InvalidSettings, Violation
+from po_jupyter.errors import InvalidSettings, StoreUnusable, Violation
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.rate_limit import RateLimit
 
@@ -79,8 +80,9 @@ class _Collected:
 
     def read_file(self, environ: Mapping[str, str], file: Path | None) -> None:
         """The settings file: `file`, or the one that the environment, the project or the user has."""
-        is_chosen = file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR")
-        project = None if is_chosen else project_data(Path.cwd())
+        is_chosen = file or _value(environ, "PO_CONFIG") or _value(environ, "PO_DATA_DIR")
+        start = None if is_chosen else _working_directory()
+        project = project_data(start) if start is not None else None
         path = file or (_file_in(project) if project is not None else _file_of(environ))
         if path is None:
             return
@@ -94,7 +96,7 @@ class _Collected:
         for variable, text in environ.items():
             if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
                 name = variable.removeprefix(PREFIX).lower()
-                if name in self._names:
+                if name in self._names and (text.strip() or not _may_be_unset(name)):
                     self.add(name, _from_text(name, text, variable), variable)
 
     def settings(self) -> Settings:
@@ -125,14 +127,42 @@ def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
 
 
 def _file_of(environ: Mapping[str, str]) -> Path | None:
-    if environ.get("PO_CONFIG"):
-        return Path(environ["PO_CONFIG"]).expanduser()
-    data_dir = environ.get("PO_DATA_DIR")
-    return _file_in(Path(data_dir).expanduser() if data_dir else user_data_path("po_jupyter", appauthor=False))
+    if chosen := _value(environ, "PO_CONFIG"):
+        return _expanded("PO_CONFIG", chosen)
+    data_dir = _value(environ, "PO_DATA_DIR")
+    return _file_in(
+        _expanded("PO_DATA_DIR", data_dir) if data_dir else user_data_path("po_jupyter", appauthor=False)
+    )
+
+
+def _may_be_unset(name: str) -> bool:
+    """Whether a variable of this setting that is set to nothing counts as not set. As a directory it would be the
+    current one."""
+    return name.endswith("_dir") or Settings.model_fields[name].default is None
+
+
+def _value(environ: Mapping[str, str], variable: str) -> str:
+    """The value of a variable; empty for one that is not set, or set to nothing."""
+    return environ.get(variable, "").strip() and environ[variable]
+
+
+def _expanded(variable: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~somebody, who has no home here
+        raise InvalidSettings(violations=[Violation(variable, f"{text!r:.100}: {error}")]) from None
 
 
 def _file_in(directory: Path) -> Path | None:
-    return next((p for p in (directory / f"po.{kind}" for kind in _KINDS) if p.is_file()), None)
+    """The settings file of a data directory, or None. Raises StoreUnusable for a directory that cannot be read."""
+    try:
+        return next((p for p in (directory / f"po.{kind}" for kind in _KINDS) if p.is_file()), None)
+    except (OSError, ValueError) as error:
+        raise StoreUnusable(
+            f"the data directory {directory} cannot be used: {getattr(error, 'strerror', None) or error}",
+            hint="Set PO_DATA_DIR to a directory of your own.",
+            details={"path": str(directory)},
+        ) from None
 
 
 def project_data(start: Path) -> Path | None:
@@ -142,15 +172,25 @@ def project_data(start: Path) -> Path | None:
     """
     for at in (start, *start.parents):
         directory = at / PROJECT_DATA
-        if _file_in(directory) is not None:
-            mine = not hasattr(os, "geteuid") or directory.stat().st_uid == os.geteuid()
-            return directory if mine else None
+        try:
+            if _file_in(directory) is not None:
+                mine = not hasattr(os, "geteuid") or directory.stat().st_uid == os.geteuid()
+                return directory if mine else None
+        except (StoreUnusable, OSError):
+            continue  # what cannot be read is somebody else's
     return None
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return None
 
 
 def _beside(path: Path, name: str, value: Any) -> Any:
     """A path in a settings file is relative to the file, wherever the process was started."""
-    if not isinstance(value, str) or not name.endswith("_dir") or value.startswith("~"):
+    if not isinstance(value, str) or not name.endswith("_dir") or not value.strip() or value.startswith("~"):
         return value
     return os.path.normpath(path.absolute().parent / value)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,9 +28,32 @@ FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_le
 
 
 def _expanded(value: Any) -> Any:
-    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("needs the path of a directory")
+    try:
+        return Path(value).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # ~somebody who has no home here; a working directory that is gone
+        raise ValueError(str(error)) from None
 
 
+def _hard_to_guess(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if len(text) < _SHORTEST_TOKEN:
+        raise ValueError(
+            f"needs at least {_SHORTEST_TOKEN} characters, has {len(text)}; {_EXAMPLE_COMMAND} makes a good one"
+        )
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(
+            f"may hold ASCII without spaces only, as a header can; {_EXAMPLE_COMMAND} makes a good one"
+        )
+    return value
+
+
+_SHORTEST_TOKEN = 16
+_EXAMPLE_COMMAND = '`python -c "import secrets; print(secrets.token_urlsafe())"`'
+Token = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 Directory = Annotated[Path, BeforeValidator(_expanded)]
 
 
@@ -81,8 +105,13 @@ class Settings(BaseModel):
         default_factory=lambda: user_cache_path("po_jupyter", appauthor=False) / "models",
         description="Where the weights of local models are kept.",
     )
-    auth_token: SecretStr | None = Field(
-        default=None, description="A token that the orchestrator accepts besides Jupyter's own."
+    auth_token: Token | None = Field(
+        default=None,
+        description="A token that the orchestrator accepts besides Jupyter's own; at least 16 characters.",
+    )
+    max_wrong_tokens: Annotated[int, Field(ge=1)] = Field(
+        default=10,
+        description="Wrong tokens that one address may send before it has to wait, longer each time.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least severe log line that is written."
@@ -275,11 +304,6 @@ class Settings(BaseModel):
         default=30, description="Days after which an answer in the cache is not used any more. 0: never."
     )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @property
-    def inherited(self) -> tuple[str, ...]:
-        """Names of variables that workers inherit because the settings say so, for MCP servers included."""
-        return (*self.worker_env, *(name for server in self.mcp_servers.values() for name in server.env))
 
     def source_of(self, name: str) -> str:
         """`default`, the file's path, the variable's name, or `jupyter`."""

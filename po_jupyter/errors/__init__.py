@@ -54,6 +54,7 @@ from po_jupyter.errors.base import Details
 from po_jupyter.errors.base import PoError as PoError
 from po_jupyter.errors.fields import DetailField as DetailField
 from po_jupyter.errors.fields import Violation as Violation
+from po_jupyter.errors.fields import first_violations
 
 
 class InvalidInput(PoError):
@@ -71,7 +72,7 @@ class InvalidInput(PoError):
         details: Details = None,
     ) -> None:
         """The text is `message` and every violation, one line each."""
-        self.violations = list(violations)
+        self.violations = first_violations(violations)
         text = "\n".join(filter(None, [message, *map(str, self.violations)])) or "invalid input"
         merged = dict(details or {})
         if self.violations:
@@ -146,16 +147,18 @@ class RateLimited(PoError):
 
 
 class Unavailable(PoError):
-    """The orchestrator cannot be reached or started."""
+    """The orchestrator cannot be reached or started, or not now: then `retry_after` is in seconds."""
 
     code = "unavailable"
     status = 503
+    retry_after = DetailField[float | None]("retry_after", (int, float), None)
 
 
 class StoreError(PoError):
     """The durable state cannot be read or written."""
 
     code = "store_error"
+    status = 507  # 500 is what nobody has foreseen
 
 
 class StaleFence(StoreError):
@@ -172,10 +175,10 @@ class CorruptRow(StoreError):
 
 
 class StoreUnusable(StoreError):
-    """The data directory cannot hold a store: network file system, read-only, full, or a newer version's."""
+    """The data directory cannot hold a store: network file system, read-only, full, another user's, or a newer
+    version's."""
 
     code = "store_unusable"
-    status = 507
 
 
 class ModelError(PoError):

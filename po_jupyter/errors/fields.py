@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, overload
 
 T = TypeVar("T")
+MAX_VIOLATIONS = 20  # that an error tells; nobody reads more, and an input can have 200,000
+_MAX_PLACE, _MAX_MESSAGE = 300, 2000  # characters
 
 
 class HasDetails(Protocol):
@@ -66,3 +69,17 @@ class Violation(NamedTuple):
         fields = set(cls._fields)
         entries = value if isinstance(value, list) else ()
         return [cls(**v) for v in entries if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields]
+
+
+def first_violations(violations: Iterable[Violation]) -> list[Violation]:
+    """At most `MAX_VIOLATIONS`, each of readable length; the last says how many there are beside them."""
+    listed: Sequence[Violation] = list(violations)
+    if len(listed) > MAX_VIOLATIONS:
+        rest = len(listed) - MAX_VIOLATIONS + 1
+        listed = [*listed[: MAX_VIOLATIONS - 1], Violation("", f"and {rest:,} more")]
+    return [v._replace(where=v.where[:_MAX_PLACE], message=clipped(v.message, _MAX_MESSAGE)) for v in listed]
+
+
+def clipped(text: str, most: int) -> str:
+    """The text, cut where it is longer than `most`."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -63,7 +63,8 @@ class TextPiece(IpcMessage):
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest(IpcMessage):
-    """Worker to orchestrator: what only the orchestrator has; today `what` is `local_model`, with its `model`."""
+    """Worker to orchestrator: what only the orchestrator has. `what` is `local_model`, `provider_key` or
+    `mcp_variables`, and `model` the name of the model, the provider or the MCP server."""
 
     op = "need"
     id: int
@@ -163,13 +164,14 @@ class ResourceProgress(IpcMessage):
 @dataclass(frozen=True, slots=True)
 class ResourceResponse(IpcMessage):
     """Orchestrator to worker: the resource of a `ResourceRequest` (for a local model the `base_url` and `key` of
-    its server), or the error, as `PoError.to_json` writes it."""
+    its server, else `variables` by name), or the error, as `PoError.to_json` writes it."""
 
     op = "answer"
     id: int
     base_url: str | None = None
     key: str | None = field(default=None, repr=False)
     error: JsonObject | None = None
+    variables: dict[str, str] | None = field(default=None, repr=False)
 
 
 # -- rate limits (`orchestrator.workers.rate_limit_server`, `worker.rate_limit_client`) ---------------
@@ -301,7 +303,8 @@ class NotifyReply(IpcMessage):
 @dataclass(frozen=True, slots=True)
 class WorkerRequest(WireValue):
     """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
-    log goes, its directory and its environment."""
+    log goes, its directory and its environment, and the `fingerprints` of secrets (`telemetry.redaction`). A zygote
+    reads it, so no key is in it."""
 
     run: str
     expect: int | None
@@ -313,6 +316,7 @@ class WorkerRequest(WireValue):
     log: str
     env: dict[str, str] = field(repr=False)
     log_token: str | None = field(repr=False)
+    fingerprints: list[JsonObject] | None = None
 
 
 @dataclass(frozen=True, slots=True)

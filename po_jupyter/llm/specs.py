@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import Provider
@@ -24,10 +25,11 @@ Factory: TypeAlias = "Callable[..., Provider]"
 
 @dataclass(frozen=True, slots=True)
 class ProviderEndpoint:
-    """The base URL of a provider's server and the key for it. Its repr has no key."""
+    """The base URL of a provider's server, the key for it, and further headers. Its repr has no key."""
 
     base_url: str
     key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 # The server of a model by the model's name, for providers that have one for each.
@@ -55,7 +57,9 @@ class Spec:
     images        whether any of its models takes images
     price_note    why its models have no price in the list; "" when they have
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
+    domains       of the vendor's servers, where they are others than that of `base_url`
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
+    agent_keys    the variables that may hold the key of a CLI agent, as its program looks them up
     """
 
     name: str
@@ -72,6 +76,16 @@ class Spec:
     batch: bool = False
     answer_tokens: int = 0
     price_note: str = ""
+    agent_keys: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The variables that may hold its key; the first that is set does. Of a factory that says nothing of itself
+        it is NAME_API_KEY."""
+        if isinstance(self.factory, Plugin) and not self.key_env:
+            return (f"{self.name.upper().replace('-', '_')}_API_KEY",)
+        return (self.key_env,) if self.key_env else self.agent_keys
 
     def key_in(self, environ: Mapping[str, str]) -> str:
         """The key in `environ`, "" when there is none; see `plain_value`."""
@@ -80,6 +94,43 @@ class Spec:
     def base_url_in(self, environ: Mapping[str, str]) -> str:
         """The base URL in `environ`, else the provider's own."""
         return plain_value(environ.get(self.base_env, "")) or self.base_url
+
+    def is_home(self, url: str) -> bool:
+        """True for an address of the vendor's own, whose prices are its."""
+        host = _host_of(url)
+        own = "" if self.free else ".".join(_host_of(self.base_url).split(".")[-2:])
+        return any(f".{host}".endswith(f".{domain}") for domain in (own, *self.domains) if domain)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:  # brackets without an address in them
+        return ""
+
+
+def addresses_in(environ: Mapping[str, str]) -> Callable[[str], str]:
+    """A function that finds the base URL of a model ref in `environ`, "" where it is not known."""
+
+    def base_url(ref: str) -> str:
+        spec = specs().get(ref.partition(":")[0])
+        return spec.base_url_in(environ) if spec is not None else ""
+
+    return base_url
+
+
+@lru_cache(maxsize=256)
+def is_elsewhere(provider: str, url: str) -> bool:
+    """True when a provider is asked at an address whose prices are not its: another vendor's, a proxy's.
+
+    A server of one's own costs nothing wherever it is, but for the address of a vendor.
+    """
+    spec = specs().get(provider)
+    if spec is None or not url:
+        return False
+    if spec.free:
+        return any(other.is_home(url) for other in BUILT_IN if not other.free)
+    return not spec.is_home(url)
 
 
 def plain_value(value: str) -> str:
@@ -100,6 +151,7 @@ def _compatible(
     key_env: str = "",
     images: bool = True,
     price_note: str = "",
+    domains: tuple[str, ...] = (),
 ) -> Spec:
     """A vendor whose server speaks Chat Completions; its differences are in `providers.compatible.family`."""
     prefix = prefix or name.upper()
@@ -113,6 +165,7 @@ def _compatible(
         example=example,
         images=images,
         price_note=price_note,
+        domains=domains,
     )
 
 
@@ -121,7 +174,7 @@ def _own_server(name: str, base_url: str, example: str) -> Spec:
     return replace(_compatible(name, base_url, example), free=True, key_optional=True)
 
 
-def _cli_agent(name: str, example: str) -> Spec:
+def _cli_agent(name: str, example: str, *keys: str) -> Spec:
     return Spec(
         name,
         "po_jupyter.llm.providers.cli_agents.client:make",
@@ -129,6 +182,7 @@ def _cli_agent(name: str, example: str) -> Spec:
         runs_code=True,
         images=False,
         price_note="the program bills its own account, and says itself what a call cost, if it knows",
+        agent_keys=keys,
     )
 
 
@@ -185,7 +239,13 @@ BUILT_IN: tuple[Spec, ...] = (
     _compatible("groq", "https://api.groq.com/openai/v1", "groq:llama-3.3-70b-versatile", price_id="groq"),
     _compatible("mistral", "https://api.mistral.ai/v1", "mistral:mistral-small-latest", price_id="mistral"),
     _compatible("xai", "https://api.x.ai/v1", "xai:grok-4.20", price_id="x-ai"),
-    _compatible("together", "https://api.together.xyz/v1", "together:openai/gpt-oss-120b", price_id="together"),
+    _compatible(
+        "together",
+        "https://api.together.xyz/v1",
+        "together:openai/gpt-oss-120b",
+        price_id="together",
+        domains=("together.ai",),
+    ),
     _compatible(
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
@@ -210,6 +270,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_env="AZURE_OPENAI_ENDPOINT",
         price_id="azure",
         example="azure:gpt-5-mini",
+        domains=("azure.com", "azure.us", "azure.cn", "azure-api.net"),
     ),
     _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
     _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
@@ -224,9 +285,15 @@ BUILT_IN: tuple[Spec, ...] = (
         answer_tokens=1024,
     ),
     Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo"),
-    _cli_agent("claude-cli", "claude-cli:sonnet"),
-    _cli_agent("codex-cli", "codex-cli:default"),
-    _cli_agent("opencode-cli", "opencode-cli:anthropic/claude-sonnet-4-5"),
+    _cli_agent(
+        "claude-cli",
+        "claude-cli:sonnet",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+    ),
+    _cli_agent("codex-cli", "codex-cli:default", "CODEX_API_KEY", "OPENAI_API_KEY"),
+    _cli_agent("opencode-cli", "opencode-cli:anthropic/claude-sonnet-4-5", "OPENCODE_API_KEY"),
 )
 
 # Other names that people try; the error for an unknown provider suggests the right one.

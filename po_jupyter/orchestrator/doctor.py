@@ -110,10 +110,10 @@ async def examine(
         ("rate limits", lambda: to_thread(_limits, settings)),
     ):
         findings.append(await _guarded(what, check))
-    environ, refused = await to_thread(keys.environment, settings.inherited)
+    environ, refused = await to_thread(keys.environment, settings.worker_env)
     states: dict[str, KeyState] = {}
     with contextlib.suppress(StoreError):  # said by the check of the file
-        states = {state.provider: state for state in await to_thread(keys.states, settings.inherited)}
+        states = {state.provider: state for state in await to_thread(keys.states, settings.worker_env)}
     checks = [
         _guarded(
             name, partial(_provider, name, settings, environ, refused.get(name, ""), states.get(name), online)

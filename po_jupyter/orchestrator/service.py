@@ -11,15 +11,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
-from po_jupyter.config import Settings
-from po_jupyter.config.owner import default_owner
+from po_jupyter.config import Settings, owner
 from po_jupyter.ipc import channel as link
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.follower import Follower
+from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
+from po_jupyter.orchestrator.dispatch.protocol import HolderService
 from po_jupyter.orchestrator.doctor import Doctor
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -27,6 +29,7 @@ from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.environment.service import EnvironmentService
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs
@@ -34,17 +37,19 @@ from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
-from po_jupyter.orchestrator.threads import ThreadRunner
+from po_jupyter.orchestrator.threads import BoundedThreads, ThreadRunner
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
+from po_jupyter.platform.private_dir import prepare_parent
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
 
+_EXAMINED = 2  # definitions at once, of those that start something and of the others
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
@@ -124,10 +129,14 @@ class Orchestrator:
     serve the same API and take over when it dies.
     """
 
-    def __init__(self, settings: Settings, store: Store | None = None) -> None:
-        """`store` instead of the one in the data directory; it stays open at the end."""
+    def __init__(
+        self, settings: Settings, store: Store | None = None, *, address: JsonObject | None = None
+    ) -> None:
+        """`store` instead of the one in the data directory; it stays open at the end. `address`, `{kind, url, socket,
+        token}`, is where clients find this server while it holds the store."""
         self._settings = settings
         self._store = store
+        self._address = address
         self._resources = contextlib.AsyncExitStack()
 
     async def start(self) -> RunningOrchestrator:
@@ -144,7 +153,7 @@ class Orchestrator:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:
         base = await self._open(resources)
-        dispatcher = _dispatcher(base)
+        dispatcher = _dispatcher(base, self._address)
         running = _parts(base, dispatcher)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
@@ -173,9 +182,15 @@ class Orchestrator:
             cleaner=RunCleaner(settings, store, projections),
             local_models=LocalModels(settings),
             zygotes=ZygotePool(settings.data_dir / "logs"),
+            examiner=Examiner(settings),
+            submitting=BoundedThreads(_EXAMINED, 8 * _EXAMINED, "po-submitting"),
+            reading=BoundedThreads(_EXAMINED, 2 * _EXAMINED, "po-reading"),
         )
         resources.push_async_callback(base.local_models.close)
         resources.push_async_callback(base.zygotes.close)
+        for threads in (base.submitting, base.reading):
+            resources.callback(threads.close)
+        resources.callback(base.examiner.close)
         await to_thread(base.row_files.sweep)
         return base
 
@@ -197,9 +212,12 @@ class _Base:
     cleaner: RunCleaner
     local_models: LocalModels
     zygotes: ZygotePool
+    examiner: Examiner
+    submitting: BoundedThreads
+    reading: BoundedThreads
 
 
-def _dispatcher(base: _Base) -> LeasedDispatcher:
+def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
     settings = base.settings
     address = link.address_of(settings.data_dir)
 
@@ -213,12 +231,16 @@ def _dispatcher(base: _Base) -> LeasedDispatcher:
     async def warm_up() -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
             await base.zygotes.get(None)
+        await base.to_thread(base.examiner.warm_up)
         await base.to_thread(call_cache.tend, settings)
 
     def hold() -> LocalDispatcher:
+        services: HolderService = _jobs(base, created)
+        if server is not None:
+            services = HolderFile(settings.data_dir, server, services, base.to_thread)
         return LocalDispatcher(
             settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
-            address=address, to_thread=base.to_thread, warm_up=warm_up, services=_jobs(base, created),
+            address=address, to_thread=base.to_thread, warm_up=warm_up, services=services,
         )  # fmt: skip
 
     def follow() -> Follower:
@@ -234,16 +256,23 @@ def _dispatcher(base: _Base) -> LeasedDispatcher:
 def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]]) -> MaintenanceJobs:
     """The jobs of a holder; `created` has the runs of the watch folder worked off."""
     settings = base.settings
+    person = owner.owner_of(settings.data_dir).owner
     pipelines = None
     if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, default_owner())
+        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
     inbox = None
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
 
         folder = InboxFolder(
-            settings, base.store, base.registry, owner=default_owner(), pipelines=pipelines, keys=base.keys
+            settings,
+            base.store,
+            base.registry,
+            owner=person,
+            pipelines=pipelines,
+            keys=base.keys,
+            examine=base.examiner.examine,
         )
         inbox = InboxWatcher(
             folder, settings,
@@ -257,7 +286,7 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
 def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
     settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
-    planner = RunPlanner(settings, base.registry, base.row_files, preflight)
+    planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
     runs = RunQueries(store, projections, dispatcher, to_thread)
     return RunningOrchestrator(
         settings=settings,
@@ -271,18 +300,20 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         results=RunResults(settings, projections, runs, to_thread),
         submissions=Submissions(
             store, projections, runs, planner, dispatcher, base.row_files,
-            prepare_interpreter=base.zygotes.get, to_thread=to_thread,
+            prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,
         ),
         control=RunControl(
-            store, projections, runs, dispatcher, base.changes, preflight=preflight,
+            store, projections, runs, dispatcher, base.changes, settings=settings,
             forks=ForkPlanner(store, projections, planner, settings.data_dir),
-            daily_usage=base.daily_usage, data_dir=settings.data_dir, to_thread=to_thread,
+            daily_usage=base.daily_usage, to_thread=to_thread, submitting=base.submitting,
         ),
-        pipelines=PipelineLibrary(base.registry, to_thread),
+        pipelines=PipelineLibrary(
+            base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
+        ),
         environment=EnvironmentService(
             base.keys,
             to_thread,
-            inherited=settings.inherited,
+            inherited=settings.worker_env,
             cli_agents=settings.cli_agents,
             prices=settings.prices,
         ),
@@ -301,12 +332,21 @@ def check_settings(settings: Settings) -> None:
 
 
 def open_store(settings: Settings) -> Store:
-    """The store in the data directory, which is made when it is not there. Blocks. Raises StoreUnusable."""
+    """The store in the data directory, which is made when it is not there. Blocks. Raises StoreUnusable, also when it
+    is somebody else's."""
     from po_jupyter.store.disk.store import DiskStore
 
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return DiskStore(
+    prepare_parent(settings.data_dir)
+    known = owner.check(settings.data_dir)
+    store = DiskStore(
         settings.data_dir / "store",
         shards=settings.store_shards,
         allow_network=settings.allow_network_store,
     )
+    try:
+        newest = store.runs(limit=1).heads if known is None else []
+        owner.claim(settings.data_dir, newest[0]["owner"] if newest else None)
+    except BaseException:
+        store.close()
+        raise
+    return store

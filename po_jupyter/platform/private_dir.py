@@ -87,6 +87,32 @@ def sync(directory: Path) -> None:
         os.close(fd)
 
 
+def prepare_parent(directory: Path) -> None:
+    """Make the directory that private ones are made in. Raises StoreUnusable when it cannot be, when it cannot be
+    read and written, or when it belongs to another user than this one and root."""
+    try:
+        make(directory)
+        owner = directory.stat().st_uid
+        with os.scandir(directory):
+            pass
+    except OSError as error:
+        raise StoreUnusable(
+            f"the data directory {directory} cannot be used: {error.strerror}",
+            hint="Set PO_DATA_DIR to a directory of your own.",
+            details={"path": str(directory)},
+        ) from None
+    if sys.platform != "win32" and owner not in (0, os.geteuid()):
+        raise _of_another_user(directory, owner)
+
+
+def _of_another_user(directory: Path, owner: int) -> StoreUnusable:
+    return StoreUnusable(
+        f"the data directory {directory} belongs to another user (uid {owner}, not {os.geteuid()})",
+        hint="Its owner could read and change your runs. Set PO_DATA_DIR to a directory of your own.",
+        details={"path": str(directory)},
+    )
+
+
 def prepare(path: Path, *, allow_network: bool) -> None:
     """Make `path` a private directory on a local disk. Raises StoreUnusable, with what to do, when it cannot be one."""
     try:
@@ -100,11 +126,7 @@ def prepare(path: Path, *, allow_network: bool) -> None:
         ) from None
     if sys.platform != "win32":
         if info.st_uid != os.geteuid():
-            raise StoreUnusable(
-                f"the data directory {path} belongs to another user (uid {info.st_uid}, not {os.geteuid()})",
-                hint="Its owner could read and change your runs. Set PO_DATA_DIR to a directory of your own.",
-                details={"path": str(path)},
-            )
+            raise _of_another_user(path, info.st_uid)
         if info.st_mode & 0o077:
             try:
                 path.chmod(0o700)

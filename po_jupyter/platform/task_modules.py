@@ -39,8 +39,8 @@ def is_available(name: str) -> bool:
 
 
 def main() -> None:
-    """Answer for the directory in the argument, which comes first on the path, as in a worker."""
-    sys.path[:0] = sys.argv[1:2]
+    """Answer for the directory that is given as the argument, which comes last on the path, as in a worker."""
+    sys.path += sys.argv[1:2]
     names, output = json.load(sys.stdin), sys.stdout
     sys.stdout = sys.stderr  # what a package prints while it is imported must not get into the answer
     json.dump([name for name in names if not is_available(name)], output)

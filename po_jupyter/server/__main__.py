@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import secrets
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 from jupyter_server.serverapp import ServerApp
@@ -22,7 +22,9 @@ from traitlets.config import Config
 
 from po_jupyter import config
 from po_jupyter.client import headless
+from po_jupyter.config import owner
 from po_jupyter.errors import PoError
+from po_jupyter.platform.private_file import write_private
 from po_jupyter.server.lifecycle import check_settings
 
 
@@ -47,10 +49,7 @@ class HeadlessApp(ServerApp):
             "pid": os.getpid(),
             "created": psutil.Process().create_time(),
         }
-        descriptor, name = tempfile.mkstemp(dir=self.ready_file.parent, prefix=".headless-")  # 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(info, file)
-        os.replace(name, self.ready_file)
+        write_private(self.ready_file, json.dumps(info))
 
     def remove_server_info_file(self) -> None:
         """Take the file away, unless another server has written its own meanwhile."""
@@ -95,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = config.load()
         check_settings(settings)  # else it would be up and never ready, and `po start` would call that started
+        owner.check(settings.data_dir)
         folder = headless.runtime_dir(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         running = headless.running(settings)
@@ -115,5 +115,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def end(status: int) -> NoReturn:
+    """End this process, whatever its threads still wait for: a disk that hangs would keep it for ever."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    logging.shutdown()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

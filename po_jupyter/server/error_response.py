@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from http.client import responses
@@ -17,10 +18,18 @@ from po_jupyter.errors import (
     PoError,
     RateLimited,
     Unauthenticated,
+    Unavailable,
 )
 from po_jupyter.telemetry.redaction import redactor
 
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
+_NO_MORE = {
+    errno.EMFILE: "open files",
+    errno.ENFILE: "open files",
+    errno.ENOMEM: "memory",
+    errno.EAGAIN: "processes",
+}
+_MOMENT = 2  # s, after which a machine that had nothing left is asked again
 
 
 class WrongMethod(NotFound):
@@ -49,12 +58,29 @@ def error_response(status: int, raised: BaseException | None) -> ErrorResponse:
     headers = {"Content-Type": "application/json; charset=utf-8"}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="po_jupyter"'
-    if isinstance(error, RateLimited) and error.retry_after is not None:
+    if isinstance(error, RateLimited | Unavailable) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, WrongMethod):
         headers["Allow"] = ", ".join(error.allowed)
     body = json.dumps({"error": redactor.value(error.to_json())}, ensure_ascii=False, separators=(",", ":"))
     return ErrorResponse(headers, body.encode("utf-8", "surrogatepass"))
+
+
+def exhaustion(raised: BaseException) -> Unavailable | None:
+    """The error to answer with when the machine had no thread, file, process or memory left; None for others."""
+    if isinstance(raised, MemoryError):
+        what: str | None = "memory"
+    elif isinstance(raised, RuntimeError):
+        what = "threads" if "can't start new thread" in str(raised) else None
+    else:
+        what = _NO_MORE.get(raised.errno or 0) if isinstance(raised, OSError) else None
+    if what is None:
+        return None
+    return Unavailable(
+        f"the server's machine has no more {what} for it",
+        hint="Try again in a moment. If it stays so, raise the limit (`ulimit -a`, or the container's).",
+        details={"retry_after": _MOMENT},
+    )
 
 
 def _as_po_error(status: int, raised: BaseException | None) -> PoError:

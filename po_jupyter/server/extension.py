@@ -13,9 +13,11 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Dict, Float, Integer, Type, Unicode
 
 from po_jupyter import config
-from po_jupyter.errors import InvalidSettings, PoError
+from po_jupyter.errors import PoError
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform.server_address import server_address
 from po_jupyter.server.activity import report
-from po_jupyter.server.auth import RequestLimiter
+from po_jupyter.server.auth import Authenticator, RequestLimiter
 from po_jupyter.server.interrupt import stop_on_interrupt
 from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
 from po_jupyter.server.routing.api import OrchestratorFactory, OrchestratorService
@@ -84,10 +86,11 @@ class PoExtension(ExtensionApp):
         broken: PoError | None = None
         try:
             self.po_settings = config.load(jupyter={**self.options, **traits})
-        except InvalidSettings as error:
+        except PoError as error:
             self.log.error("po_jupyter: %s", error)
             broken = error
             self.po_settings = config.Settings()
+        self.authenticator = Authenticator(self.po_settings)
         self.limiter = RequestLimiter(self.po_settings.requests_per_minute)
         self.streams: set[asyncio.Task[None]] = set()
         factory = cast("OrchestratorFactory | None", self.orchestrator_class)
@@ -106,13 +109,20 @@ class PoExtension(ExtensionApp):
         from po_jupyter.server.routing.table import PREFIX
 
         kwargs = {"extension": self, "table": TABLE}
-        self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))
+        self.handlers.append((rf"/{PREFIX}(?P<path>(?:/.*)?)", ApiHandler, kwargs))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         stop_on_interrupt(serverapp)
-        self.host.begin()
+        self.host.begin(self._address(serverapp))
         times = serverapp.web_app.settings["last_activity_times"]
         self._reporter = asyncio.create_task(report(times, self.host.live_runs))
+
+    def _address(self, serverapp: Any) -> JsonObject:
+        """Where clients of the same person find this server, with the token that is theirs alone."""
+        address = server_address(serverapp.server_info())
+        if serverapp.name == "po-headless":  # whose token nobody else has
+            return {"kind": "headless", **address._asdict(), "token": serverapp.identity_provider.token}
+        return {"kind": "jupyter", **address._asdict(), "token": self.authenticator.own_token}
 
     async def stop_extension(self) -> None:
         """End the streams, then have the orchestrator hand over. Not guaranteed to be called; nothing depends on it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import quote
 
@@ -21,7 +23,7 @@ from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
-from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response
+from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response, exhaustion
 from po_jupyter.server.routing.request import (
     ActionResult,
     ApiRequest,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.context import ServerContext
 
 _log = structlog.get_logger(__name__)
+_TOKEN_CHECK = 5.0  # s between two looks at whether the token of a stream is still valid
 ModelT = TypeVar("ModelT", bound=BaseModel)
 AnyRequest = ApiRequest[Any, Any]
 
@@ -55,6 +58,11 @@ class ApiHandler(JupyterHandler):
         self._refusal: Exception | None = None
         self._stream: asyncio.Task[None] | None = None
         self._upload: UploadApi | None = None
+        # Tornado would refuse a method that it does not know before anybody is asked who they are. It is handled as
+        # OPTIONS, which no route has, until all that is checked.
+        self._method = str(self.request.method)
+        if self._method not in self.SUPPORTED_METHODS:
+            self.request.method = "OPTIONS"
 
     def set_default_headers(self) -> None:
         """JSON that is not stored, and the request's id."""
@@ -72,12 +80,12 @@ class ApiHandler(JupyterHandler):
         if self._upload is not None:
             self._upload.drop()  # nothing is left to drop when it was finished
         super().on_finish()
-        write = _log.debug if self.request.method in ("GET", "HEAD") else _log.info
+        write = _log.debug if self._method in ("GET", "HEAD") else _log.info
         principal = getattr(self, "_principal", None)
         write(
             "request",
-            method=self.request.method,
-            path=str(self.path_kwargs.get("path") or ""),
+            method=self._method,
+            path=self._relative_path,
             status=self.get_status(),
             seconds=round(time.monotonic() - self._began, 3),
             owner=principal.owner if principal is not None else None,
@@ -94,6 +102,12 @@ class ApiHandler(JupyterHandler):
     def compute_etag(self) -> None:
         """None: answers are not stored, and hashing a large one would hold the loop."""
 
+    @property
+    def _relative_path(self) -> str:
+        """The path below the prefix, without the slash in front; empty for the prefix alone."""
+        kwargs = getattr(self, "path_kwargs", {})  # none yet where the web server itself refuses
+        return str(kwargs.get("path") or "").removeprefix("/")
+
     # -- before the body ------------------------------------------------------------------------
     async def prepare(self) -> None:  # type: ignore[override]  # the base redirects to a login page; an API never does
         """Check what can be checked without the body."""
@@ -103,21 +117,19 @@ class ApiHandler(JupyterHandler):
         try:
             await self._admit()
         except Exception as error:
-            self._refusal = error
+            self._refusal = exhaustion(error) or error
 
     async def _admit(self) -> None:
         CallContext.set(CallContext.JUPYTER_HANDLER, self)  # providers and authorizers of others look here
         self.current_user = self._jupyter_current_user = None
-        self._principal = await auth.authenticate(self, self._extension.po_settings)
+        self._principal = await self._extension.authenticator.authenticate(self)
         self.current_user = self._jupyter_current_user = self._principal.user
-        method = str(self.request.method)
         if not self._principal.by_token:
-            if method not in ("GET", "HEAD"):
+            if self._method not in ("GET", "HEAD"):
                 auth.check_xsrf(self)
             _ = self.xsrf_token  # gives the cookie to whoever has no token, for the next change
         self._extension.limiter.count(self._principal.key)
-        path = str(self.path_kwargs.get("path") or "")
-        self._route, self._path = self._match(method, path)
+        self._route, self._path = self._match(self._method, self._relative_path)
         for scope in self._route.scopes:
             if not await auth.allowed(self, self.authorizer, self._principal, scope):
                 raise Forbidden(
@@ -189,7 +201,14 @@ class ApiHandler(JupyterHandler):
             self._refusal = error
 
     # -- the action -----------------------------------------------------------------------------
-    async def _serve(self, path: str | None = None) -> None:
+    async def _serve(self, path: str = "") -> None:
+        self.request.method = self._method
+        try:
+            await self._respond()
+        except (RuntimeError, OSError, MemoryError) as error:
+            raise exhaustion(error) or error from error
+
+    async def _respond(self) -> None:
         if self._refusal is not None:
             raise self._refusal
         route = self._route
@@ -211,10 +230,12 @@ class ApiHandler(JupyterHandler):
             accept=self.request.headers.get("Accept", ""),
             last_event_id=self.request.headers.get("Last-Event-ID"),
             upload=self._upload,
+            user=self._principal.user.username,
+            may=partial(auth.allowed, self, self.authorizer, self._principal),
         )
         result = await route.action(request)
         if route.audited:
-            await asyncio.to_thread(self._audit, request, result)
+            await self._append_to_audit_log(request, result)
         match result:
             case StreamResponse():
                 await self._send_stream(result)
@@ -234,14 +255,29 @@ class ApiHandler(JupyterHandler):
         self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
         self.finish(content)
 
-    def _audit(self, request: AnyRequest, result: ActionResult) -> None:
-        """Write a line about the change that was just made: who, what, to which thing, with which small fields."""
+    async def _append_to_audit_log(self, request: AnyRequest, result: ActionResult) -> None:
+        """Write a line about the change that was just made."""
+        entries = deque([self._audit_entry(request, result)])
+
+        def append() -> None:
+            with suppress(IndexError):  # written already
+                self._extension.audit.append(by=request.owner, action=self._route.name, **entries.popleft())
+
+        try:
+            await asyncio.to_thread(append)
+        except RuntimeError:  # no thread can be started; the change is made, and its line is not lost
+            append()
+
+    def _audit_entry(self, request: AnyRequest, result: ActionResult) -> dict[str, object]:
+        """What was changed: which thing, with which small fields."""
         about: dict[str, object] = dict(request.path)
         value = result.value if isinstance(result, JsonResponse) else None
         run = value.get("run") if value is not None else None
         if isinstance(run, Mapping):
             about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
             about.pop("id", None)
+        if isinstance(token := value.get("token") if value is not None else None, Mapping):
+            about.update(id=token["id"], scopes=" ".join(token["scopes"]))
         body: BaseModel | None = request.body
         for field in body.model_fields_set if body is not None else ():
             content = getattr(body, field)
@@ -249,7 +285,7 @@ class ApiHandler(JupyterHandler):
             left_out = isinstance(content, dict | list | BaseModel | SecretStr)
             if field not in (*about, "by", "action", "at") and not left_out:
                 about[field] = content[:500] if isinstance(content, str) else content
-        self._extension.audit.append(by=request.owner, action=self._route.name, **about)
+        return about
 
     # Read by a server that allows no unauthenticated access: these have a rule of their own, `prepare`.
     setattr(_serve, "__allow_unauthenticated", False)
@@ -281,7 +317,12 @@ class ApiHandler(JupyterHandler):
         stream = self._stream = asyncio.create_task(pump(response.source, send, self.log))
         self._extension.streams.add(stream)
         stream.add_done_callback(self._extension.streams.discard)
-        await asyncio.wait({stream})
+        # A token that is revoked or expires ends its streams, too.
+        token_id = self._principal.token_id
+        while not stream.done():
+            await asyncio.wait({stream}, timeout=_TOKEN_CHECK if token_id is not None else None)
+            if token_id is not None and not self._extension.authenticator.tokens.is_valid(token_id):
+                stream.cancel()
         if not stream.cancelled() and stream.exception() is not None:
             self.log.error("po_jupyter: a stream failed", exc_info=stream.exception())
         if not self._finished:

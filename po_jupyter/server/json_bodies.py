@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values import chunked_json
 from po_jupyter.model.values.json import JsonObject
 
+T = TypeVar("T")
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
 # An escaped half of a surrogate pair without its other half. (A backslash that is itself escaped is looked at
 # as well: then the closer look finds nothing.)
@@ -25,7 +27,7 @@ async def read(text: bytes) -> JsonObject:
     """The object of a request's body; {} for none. Raises InvalidInput."""
     if len(text) <= LARGE:
         return _read(text)
-    return await asyncio.to_thread(_read, text)
+    return await _in_thread(lambda: _read(text))
 
 
 def _read(text: bytes) -> JsonObject:
@@ -53,8 +55,15 @@ def _read(text: bytes) -> JsonObject:
 async def write(value: Any) -> bytes:
     """A response as JSON."""
     if chunked_json.is_larger_than(value, LARGE):
-        return await asyncio.to_thread(_write, value)
+        return await _in_thread(lambda: _write(value))
     return _write(value)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    except RuntimeError:  # no thread can be started: slower for the others, and done
+        return work()
 
 
 def _write(value: Any) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 from logging import Logger
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError, Unavailable
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server.error_response import exhaustion
 from po_jupyter.server.routing.api import (
     OrchestratorApi,
     OrchestratorFactory,
@@ -18,6 +21,8 @@ from po_jupyter.server.routing.api import (
 from po_jupyter.server.routing.context import AuditTrail
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
+PROBE_PATIENCE = 2.0  # seconds in which what is ready answers
+STOP_PATIENCE = 60.0  # seconds that a stopping orchestrator may take; with all its waits it takes half of them
 RETRY_AFTER = 5.0  # seconds before a failed start is tried again
 
 
@@ -37,15 +42,18 @@ class OrchestratorLifecycle:
         self._factory = factory
         self._log = log
         self._broken = broken
+        self._address: JsonObject | None = None
         self._service: OrchestratorService | None = None
         self._orchestrator: OrchestratorApi | None = None
         self._starting: asyncio.Task[None] | None = None
         self._failed: tuple[float, PoError] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._probe: asyncio.Task[str | None] | None = None
 
-    def begin(self) -> None:
-        """Start it in the background."""
+    def begin(self, address: JsonObject | None = None) -> None:
+        """Start it in the background; `address`, `{kind, url, socket, token}`, is where clients find this server."""
+        self._address = address or self._address
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -60,20 +68,29 @@ class OrchestratorLifecycle:
             await asyncio.to_thread(_log_to_file, self._settings)
             factory = self._factory
             if factory is None:
-                factory = await asyncio.to_thread(_own_factory)
+                factory = await asyncio.to_thread(_own_factory, self._address)
             service = factory(self._settings)
             self._orchestrator = await service.start()
             self._service = service
         except PoError as error:
             self._log.error("po_jupyter: the orchestrator did not start: %s", error)
             self._failed = (time.monotonic(), error)
-            if isinstance(error, StoreError) and not self._stopped:
-                # A full disk, for now: the runs in the store wait for a start, whether or not somebody asks.
-                self._again = asyncio.get_running_loop().call_later(RETRY_AFTER, self.begin)
+            if isinstance(error, StoreError | Unavailable):
+                self._try_again()
         except Exception as error:
+            if (known := exhaustion(error)) is not None:
+                self._log.error("po_jupyter: the orchestrator did not start: %s", known)
+                self._failed = (time.monotonic(), known)
+                self._try_again()
+                return
             self._log.exception("po_jupyter: the orchestrator did not start")
             message = f"the orchestrator did not start: {type(error).__name__}"
             self._failed = (time.monotonic(), Unavailable(message, hint="The server's log says why."))
+
+    def _try_again(self) -> None:
+        # A full disk, for now: the runs in the store wait for a start, whether or not somebody asks.
+        if not self._stopped:
+            self._again = asyncio.get_running_loop().call_later(RETRY_AFTER, self.begin)
 
     async def ready(self) -> OrchestratorApi:
         """The running one. Raises what kept it from starting, or Unavailable while it starts for long."""
@@ -94,12 +111,20 @@ class OrchestratorLifecycle:
     def _running(self) -> OrchestratorApi | None:
         return self._orchestrator
 
-    def readiness(self) -> ReadinessReport:
-        """`{ready, orchestrator, store}`, without waiting."""
-        if self._orchestrator is None:
-            problem = self._failed[1].message if self._failed else "starting"
-            return {"ready": False, "orchestrator": False, "store": problem}
-        return self._orchestrator.ready()
+    async def readiness(self) -> ReadinessReport:
+        """`{ready, orchestrator, store}`. Asks what serves everybody else: threads that hang are not ready."""
+        orchestrator = self._orchestrator
+        if orchestrator is None:
+            reason = self._failed[1].message if self._failed else "starting"
+            return {"ready": False, "orchestrator": False, "store": reason}
+        report = orchestrator.ready()
+        if not report["ready"]:
+            return report
+        if self._probe is None or self._probe.done():  # one at a time, however many ask while it hangs
+            self._probe = asyncio.create_task(_probe(orchestrator))
+        done, _ = await asyncio.wait({self._probe}, timeout=PROBE_PATIENCE)
+        problem = self._probe.result() if done else f"no answer for {PROBE_PATIENCE:.0f} s"
+        return report if problem is None else {**report, "ready": False, "store": problem}
 
     def live_runs(self) -> int:
         """Runs at work or queued."""
@@ -115,7 +140,22 @@ class OrchestratorLifecycle:
         self._orchestrator = None
         service, self._service = self._service, None
         if service is not None:
-            await service.stop()
+            try:
+                async with asyncio.timeout(STOP_PATIENCE):
+                    await service.stop()
+            except TimeoutError:
+                self._log.error("po_jupyter: the orchestrator did not stop in time; the server ends without it")
+
+
+async def _probe(orchestrator: OrchestratorApi) -> str | None:
+    """The problem of the threads and the store that requests are served from; None when they answer."""
+    try:
+        await orchestrator.runs.page(None, limit=1)
+    except PoError as error:
+        return error.message
+    except Exception as error:  # they are closed, or no thread can be started
+        return f"{type(error).__name__}: {error}"[:200]
+    return None
 
 
 def _log_to_file(settings: Settings) -> None:
@@ -140,8 +180,8 @@ def audit_log(settings: Settings) -> AuditTrail:
     return AuditLog(settings.data_dir / "audit")
 
 
-def _own_factory() -> OrchestratorFactory:
+def _own_factory(address: JsonObject | None) -> OrchestratorFactory:
     # Here alone the server knows more of the orchestrator than `routing.api`.
     from po_jupyter.orchestrator.service import Orchestrator
 
-    return Orchestrator
+    return partial(Orchestrator, address=address)

@@ -6,7 +6,20 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 
 from __future__ import annotations
 
-from po_jupyter.server.actions import keys, maintenance, pipelines, results, row_files, runs, server, streams
+from functools import cache
+
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server.actions import (
+    keys,
+    maintenance,
+    pipelines,
+    results,
+    row_files,
+    runs,
+    server,
+    streams,
+    tokens,
+)
 from po_jupyter.server.routing.request import EVENTS, LINES, ApiRequest, JsonResponse
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
@@ -32,6 +45,7 @@ from po_jupyter.server.routing.shapes import (
     RestartBody,
     ResumeBody,
     SubmitBody,
+    TokenBody,
     UsageQuery,
     ValidateBody,
 )
@@ -42,9 +56,14 @@ READ, WRITE, ADMIN = ("runs:read",), ("runs:write",), ("admin",)
 
 async def openapi(request: ApiRequest[Query, None]) -> JsonResponse:
     """This table as OpenAPI 3.1."""
+    return JsonResponse(_document())
+
+
+@cache
+def _document() -> JsonObject:
     from po_jupyter.server.openapi import document
 
-    return JsonResponse(document(TABLE))
+    return document(TABLE)
 
 
 # fmt: off
@@ -59,7 +78,7 @@ TABLE = Table(
         Route("validate", "POST", "pipelines/validate", READ, pipelines.validate, body=ValidateBody, changes=False),
         Route("get_pipeline", "GET", "pipelines/{name}", READ, pipelines.get_pipeline),
         Route("put_pipeline", "PUT", "pipelines/{name}", WRITE, pipelines.put_pipeline,
-              body=DefinitionBody, success=201),
+              body=DefinitionBody, success=201, asks_code=True),
         Route("delete_pipeline", "DELETE", "pipelines/{name}", WRITE, pipelines.delete_pipeline, success=204),
         Route("get_blob", "GET", "blobs/{sha256}", READ, row_files.get_blob),
         Route("put_blob", "PUT", "blobs/{sha256}", WRITE, row_files.put_blob,
@@ -90,6 +109,9 @@ TABLE = Table(
         Route("list_keys", "GET", "keys", ADMIN, keys.list_keys),
         Route("set_key", "PUT", "keys/{provider}", ADMIN, keys.set_key, body=KeyBody),
         Route("remove_key", "DELETE", "keys/{provider}", ADMIN, keys.remove_key, success=204),
+        Route("list_tokens", "GET", "tokens", ADMIN, tokens.list_tokens),
+        Route("create_token", "POST", "tokens", ADMIN, tokens.create_token, body=TokenBody, success=201),
+        Route("revoke_token", "DELETE", "tokens/{id}", ADMIN, tokens.revoke_token, success=204),
         Route("doctor", "GET", "doctor", ADMIN, server.doctor, query=DoctorQuery),
         Route("audit", "GET", "audit", ("admin",), maintenance.audit, query=AuditQuery, needs_orchestrator=False),
         Route("dead_letters", "GET", "dead-letters", READ, runs.dead_letters, query=DeadQuery),

@@ -39,7 +39,8 @@ class Lease(NamedTuple):
 
 class Head(TypedDict):
     """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
-    process that works on it."""
+    process that works on it. `damage` is in lists only: why the summary itself cannot be read; of the other fields
+    there is then what the first record says, and nothing is done with the run but deleting it."""
 
     run: str
     owner: str
@@ -54,6 +55,7 @@ class Head(TypedDict):
     n: int
     offset: int
     holder: Identity | None
+    damage: NotRequired[str]
 
 
 class _Item(TypedDict):
@@ -88,13 +90,15 @@ class ItemDraft(_Item):
 
 
 class CallIntent(TypedDict):
-    """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside."""
+    """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside, `day` the
+    day of its owner's (UTC) that it was set aside on, where days are limited."""
 
     key: str
     kind: Literal["intent"]
     model: str
     stage: str
     reserved: NotRequired[list[float]]
+    day: NotRequired[str]
 
 
 class _Response(TypedDict):
@@ -107,12 +111,14 @@ class _Response(TypedDict):
     cached: NotRequired[bool]
     place: NotRequired[int | None]
     batch: NotRequired[str]
+    day: NotRequired[str]
 
 
 class CallResponse(_Response):
     """The answer to a call: with `ok` a `response` whose text is the payload `answer`, else an `error`.
 
-    `cached`: an answer of the call cache, the one of number `place`; `batch`: the token of the batch it came with.
+    `cached`: an answer of the call cache, the one of number `place`; `batch`: the token of the batch it came with;
+    `day`: the one that a further try was set aside on, where it is not the intent's.
     """
 
     answer: NotRequired[list[int]]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import structlog
 
@@ -22,7 +24,7 @@ from po_jupyter.engine.stage_logs.capture import recover_live_files
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError, Unavailable
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
+from po_jupyter.ipc.messages import DrainWorker, ResourceResponse, WorkerRequest
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
@@ -31,6 +33,7 @@ from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Head, Lease, LogStore
 from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
+from po_jupyter.telemetry.redaction import Fingerprint, redactor, secrets_of
 from po_jupyter.worker.call_cache import open_call_cache
 from po_jupyter.worker.open_calls import OpenCalls
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
@@ -42,6 +45,7 @@ log = structlog.get_logger(__name__)
 def main(request: WorkerRequest, settings: Settings) -> int:
     """Work the run of `request` off; the exit status of the process."""
     logging.configure_worker(settings, run=request.run, token=request.log_token, file=Path(request.log))
+    redactor.learn_fingerprints(cast(list[Fingerprint], request.fingerprints or []))
     # After the log took its own: what libraries print goes to the stage that runs.
     stdio_redirect.own(settings.data_dir / "runs" / request.run)
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
@@ -79,7 +83,7 @@ class WorkerProcess:
         self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
         self._rates = RateLimitClient(self._link, settings, on_wait=self._emit_rate_wait)
         self._calls = OpenCalls(self._rates, on_wait=self._emit_rate_wait)
-        self._providers = Providers(dict(os.environ), local=self._local_model)
+        self._providers = Providers(dict(os.environ), local=self._local_model, get_key=self._provider_key)
         self._session: RunSession | None = None  # once the log is read
 
     async def work_off(self) -> ExitStatus:
@@ -119,6 +123,7 @@ class WorkerProcess:
             answers=open_call_cache(settings), base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
             on_hold=self._drain, run_dir=self._run_dir, admission=self._calls,
+            mcp_variables=self._mcp_variables,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         self._providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)
@@ -135,14 +140,31 @@ class WorkerProcess:
     async def _local_model(self, model: str) -> ProviderEndpoint:
         # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
         with deadline.waiting():
-            try:
-                response = await self._link.request("local_model", self._emit_resource_wait, model=model)
-            except Unavailable:
-                if self._session is not None and self._session.signals.draining:
-                    raise Drained from None  # not the task's failure: the next worker asks again
-                raise
+            response = await self._get_resource("local_model", model)
         assert response.base_url is not None
         return ProviderEndpoint(response.base_url, response.key)
+
+    async def _provider_key(self, provider: str) -> Mapping[str, str]:
+        response = await self._get_resource("provider_key", provider)
+        return self._known(response)
+
+    async def _mcp_variables(self, server: str) -> Mapping[str, str]:
+        with deadline.waiting():
+            return self._known(await self._get_resource("mcp_variables", server))
+
+    def _known(self, response: ResourceResponse) -> Mapping[str, str]:
+        """The variables of an answer, from now on taken out of all that is written (P10)."""
+        variables = response.variables or {}
+        redactor.learn(secrets_of(variables))
+        return variables
+
+    async def _get_resource(self, what: str, name: str) -> ResourceResponse:
+        try:
+            return await self._link.request(what, self._emit_resource_wait, model=name)
+        except Unavailable:
+            if self._session is not None and self._session.signals.draining:
+                raise Drained from None  # not the task's failure: the next worker asks again
+            raise
 
     def _emit_resource_wait(self, reason: str) -> None:
         assert self._session is not None

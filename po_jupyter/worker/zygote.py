@@ -41,6 +41,7 @@ PRELOAD = (
     "asyncio",
     "concurrent.futures.thread",
     "structlog",
+    "certifi",
     "po_jupyter.worker.main",
     "po_jupyter.store.disk.store",
     "po_jupyter.store.group_commit",
@@ -225,7 +226,8 @@ def become_worker(request: WorkerRequest, settings: Settings) -> int:
         time.tzset()
     if request.cwd:
         os.chdir(request.cwd)
-        sys.path.insert(0, request.cwd)
+        # Last: a file there is no stand-in for a module of Python's or of a library that is imported later.
+        sys.path.append(request.cwd)
     from po_jupyter.worker import main as worker
 
     try:

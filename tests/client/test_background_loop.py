@@ -13,6 +13,7 @@ import time
 import pytest
 
 from po_jupyter.client import background_loop as loop
+from po_jupyter.errors import Unavailable
 
 
 async def double(value: int) -> int:
@@ -139,6 +140,7 @@ def test_a_forked_child_gets_a_loop_of_its_own() -> None:
 import asyncio, os, warnings
 warnings.simplefilter("ignore")
 from po_jupyter.client import background_loop as loop
+from po_jupyter.errors import Unavailable
 async def f(): return 5
 assert loop.run(f()) == 5
 pid = os.fork()
@@ -149,3 +151,18 @@ assert loop.run(f()) == 5
 print(status)
 """
     assert in_a_process(code) == "0"
+
+
+def test_a_process_without_a_thread_left_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C8: `can't start new thread` was a traceback of the command line."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def never() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(loop, "_loop", None)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(Unavailable, match="can't start new thread"):
+        loop.run(never())

@@ -64,6 +64,11 @@ def model(home: Path) -> Iterator[ModelServer]:
         patch.setenv("PO_DEFAULT_MODEL", "openai:gpt-4o-mini")
         patch.setenv("OPENAI_BASE_URL", server.base_url)
         patch.setenv("OPENAI_API_KEY", SECRET)
+        prices = {
+            "openai:gpt-4o-mini": {"input": 0.15, "output": 0.6},
+            "openai:gpt-5-mini": {"input": 0.25, "output": 2},
+        }
+        patch.setenv("PO_PRICES", json.dumps(prices))  # the server of the tests is nobody's own
         patch.setenv("PYTHONPATH", str(ROOT))
         command = [sys.executable, str(ROOT / "tests" / "support" / "mcp_server.py")]
         patch.setenv("PO_MCP_SERVERS", json.dumps({"files": {"command": command, "tools": ["add"]}}))

@@ -7,7 +7,7 @@ import pytest
 
 from po_jupyter import config
 from po_jupyter.config import Settings, load
-from po_jupyter.errors import InvalidSettings
+from po_jupyter.errors import InvalidSettings, StoreUnusable
 
 
 def test_every_option_is_documented_and_has_a_default(tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_a_missing_chosen_file_is_named_and_an_empty_one_is_nothing(tmp_path: Pa
 
 def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
     """P10: not in a repr, not in JSON, not in the error about it."""
-    settings = load({"PO_AUTH_TOKEN": "hunter2-hunter2"})
+    settings = load({"PO_AUTH_TOKEN": "hunter2-hunter2-hunter2"})
     assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
     assert settings.auth_token is not None
-    assert settings.auth_token.get_secret_value() == "hunter2-hunter2"
+    assert settings.auth_token.get_secret_value() == "hunter2-hunter2-hunter2"
     (tmp_path / "po.yaml").write_text("auth_token: 8675309\n")
     with pytest.raises(InvalidSettings) as caught:
         load({"PO_DATA_DIR": str(tmp_path)})
@@ -263,15 +263,80 @@ def test_wrong_mcp_servers_are_said(tmp_path: Path, text: str, words: str) -> No
     assert words in str(caught.value)
 
 
-def test_the_environment_of_mcp_servers_is_inherited(tmp_path: Path) -> None:
-    """G15: a server gets the variables that the settings name, so workers have to have them."""
-    text = '{"files": {"command": ["x"], "env": ["FILES_TOKEN"]}}'
-    settings = load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text, "PO_WORKER_ENV": "A, B"})
-    assert settings.inherited == ("A", "B", "FILES_TOKEN")
-
-
 def test_settings_of_remote_logs_are_checked() -> None:
     with pytest.raises(InvalidSettings):
         load({"PO_LOG_REMOTE_URL": "file:///etc/passwd"})
     settings = load({"PO_LOG_REMOTE_URL": "https://logs.example/v1/logs", "PO_LOG_REMOTE_TOKEN": "t" * 20})
     assert "t" * 20 not in repr(settings)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_a_variable_that_is_set_to_nothing_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    """D: `PO_DATA_DIR=` was the current folder; so were the other directories."""
+    monkeypatch.chdir(tmp_path)
+    default = load({})
+    for name in (
+        "data_dir",
+        "models_dir",
+        "inbox_dir",
+        "pipelines_dir",
+        "auth_token",
+    ):
+        variable = f"PO_{name.upper()}"
+        settings = load({variable: empty})
+        assert getattr(settings, name) == getattr(default, name), variable
+        assert settings.source_of(name) == "default"
+    assert load({"PO_CONFIG": empty, "PO_DATA_DIR": empty}).data_dir == default.data_dir
+
+
+@pytest.mark.parametrize("value", ["", " ", "a\0b", "~nobody-is-called-so/x"])
+def test_a_directory_that_is_none_is_refused_wherever_it_is_written(tmp_path: Path, value: str) -> None:
+    """D: an empty directory in a settings file was the file's own."""
+    (tmp_path / "po.json").write_text(json.dumps({"inbox_dir": value}))
+    with pytest.raises(InvalidSettings, match="inbox_dir"):
+        load({"PO_DATA_DIR": str(tmp_path)})
+    with pytest.raises(InvalidSettings, match="data_dir"):
+        load({}, jupyter={"data_dir": value})
+
+
+def test_a_data_directory_that_cannot_be_read_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C8: a foreign one was a raw PermissionError, and the extension did not load."""
+    unreadable(monkeypatch, tmp_path)
+    with pytest.raises(StoreUnusable, match="Permission denied") as caught:
+        load({"PO_DATA_DIR": str(tmp_path)})
+    assert "PO_DATA_DIR" in caught.value.hint
+
+
+def test_somebody_elses_folders_above_are_no_project_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable(monkeypatch, tmp_path)
+    assert config.project_data(tmp_path / "a" / "b") is None
+
+
+def test_settings_are_read_in_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> Path:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert load({}).data_dir.is_absolute()
+    with pytest.raises(InvalidSettings, match="data_dir"):
+        load({"PO_DATA_DIR": "relative"})
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Nothing below the folder can be looked at: as for another user (this one may be root)."""
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.is_relative_to(folder):
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)

@@ -87,3 +87,44 @@ def test_a_third_partys_provider_is_listed_as_it_describes_itself(installed):
     assert not broken["usable"] and "cannot be loaded" in broken["why"]
     with pytest.raises(ModuleNotFoundError):
         Providers({}).get("broken:x")
+
+
+@pytest.mark.parametrize(
+    ("provider", "url", "elsewhere"),
+    [
+        ("openai", "https://api.openai.com/v1", False),
+        ("openai", "https://eu.api.openai.com/v1/", False),
+        ("openai", "https://API.OpenAI.com./v1", False),
+        ("openai", "", False),
+        ("openai", "https://api.deepseek.com/v1", True),
+        ("openai", "https://openrouter.ai/api/v1", True),
+        ("openai", "http://127.0.0.1:4000/v1", True),
+        ("openai", "http://localhost:4000", True),
+        ("openai", "https://api.openai.com.evil.example/v1", True),
+        ("openai", "https://notopenai.com/v1", True),
+        ("openai", "https://api.openai.com@evil.example/v1", True),
+        ("openai", "http://[::1", True),
+        ("openai", "api.openai.com/v1", True),
+        ("anthropic", "https://api.anthropic.com", False),
+        ("anthropic", "https://api.moonshot.ai/anthropic", True),
+        ("gemini", "https://us-central1-aiplatform.googleapis.com", False),
+        ("deepseek", "https://api.siliconflow.example/v1", True),
+        ("together", "https://api.together.ai/v1", False),
+        ("azure", "https://mine.openai.azure.com", False),
+        ("azure", "https://mine.services.ai.azure.com/openai/v1", False),
+        ("azure", "https://api.openai.com/v1", True),
+        ("vllm", "http://10.0.0.7:8000/v1", False),
+        ("ollama", "https://models.my-own.example/v1", False),
+        ("vllm", "https://api.together.xyz/v1", True),
+        ("local", "", False),
+        ("nobody", "https://x.example", False),
+    ],
+)
+def test_a_vendors_prices_hold_at_its_own_addresses(provider, url, elsewhere):
+    assert table.is_elsewhere(provider, url) is elsewhere
+
+
+@pytest.mark.parametrize("spec", [spec for spec in BUILT_IN if spec.base_url], ids=lambda spec: spec.name)
+def test_every_provider_is_at_home_at_its_own_base_url(spec):
+    assert not table.is_elsewhere(spec.name, spec.base_url)
+    assert not table.is_elsewhere(spec.name, table.addresses_in({})(f"{spec.name}:x"))

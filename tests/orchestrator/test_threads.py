@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
-from po_jupyter.orchestrator.threads import ThreadRunner
+from po_jupyter.errors import RateLimited, Unavailable
+from po_jupyter.orchestrator.threads import RETRY_AFTER, BoundedThreads, ThreadRunner
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -25,3 +27,37 @@ async def test_work_runs_beside_the_loop_with_its_callers_context() -> None:
     to_thread.close()
     with pytest.raises(RuntimeError):
         await to_thread(divmod, 1, 1)
+
+
+def test_a_pool_has_all_its_threads_from_the_start_or_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C8: a pool keeps work whose thread cannot be started, and would do it after saying that it failed."""
+    pool = ThreadRunner(3)
+    started = [t for t in threading.enumerate() if t.name.startswith("po-orchestrator")]
+    assert len(started) >= 3
+    pool.close()
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(Unavailable, match="can't start new thread"):
+        ThreadRunner(3)
+
+
+async def test_more_work_than_may_wait_is_refused() -> None:
+    """C2: a bounded queue, and a time after which to ask again; what nobody waits for any more counts until it ends."""
+    go_on = threading.Event()
+    threads = BoundedThreads(1, 1, "po-test")
+    running = [asyncio.create_task(threads(go_on.wait, 10)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited) as refused:
+        await threads(go_on.wait, 10)
+    assert refused.value.retry_after == RETRY_AFTER
+    running[0].cancel()
+    await asyncio.wait(running[:1])
+    with pytest.raises(RateLimited):
+        await threads(go_on.wait, 10)
+    go_on.set()
+    assert await running[1]
+    assert await threads(divmod, 5, 2) == (2, 1)
+    threads.close()

@@ -37,6 +37,7 @@ def headless(
         "PO_DATA_DIR": str(folder / "data"),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_TOKEN": "from-the-environment",
+        "PO_MAX_WRONG_TOKENS": "1000000",  # the walk of all doors tries a wrong one at each
     }
     settings = config.load(environ)
     running = background.start(settings, environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tornado.web import HTTPError
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated
-from po_jupyter.server.auth import RequestLimiter, allowed, authenticate, check_xsrf, owner_of, token_of
+from po_jupyter.server.auth import Authenticator, RequestLimiter, allowed, check_xsrf, owner_of, token_of
 from tests.support.two_people import Named
 
 RANDOM = User(username="5f0e3a", name="Anonymous Callisto")
@@ -96,6 +97,7 @@ class Request:
         self.cookies = SimpleCookie(cookie)
         self._query, self._host = query, host
         self.xsrf: HTTPError | None = None
+        self.remote_ip = "127.0.0.1"
 
     def check_host(self) -> bool:
         return self._host
@@ -117,7 +119,13 @@ def request(known: User | None = None, *, by_token: bool = False, **more: Any) -
     return made
 
 
-OWN = Settings(auth_token="the-orchestrators-own")
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authenticator:
+    """Of a server with a token in its settings."""
+    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    return Authenticator(Settings(data_dir=tmp_path, auth_token="the-orchestrators-own"))
+
+
 ADA = User(username="ada")
 
 
@@ -129,51 +137,49 @@ def test_a_token_comes_in_the_header_or_in_the_address(header: str) -> None:
         assert token_of(request(Authorization=none)) == ""
 
 
-async def test_the_orchestrators_own_token_is_its_owners(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
-    principal = await authenticate(request(query="the-orchestrators-own"), OWN)
+async def test_the_orchestrators_own_token_is_its_owners(own: Authenticator) -> None:
+    principal = await own.authenticate(request(query="the-orchestrators-own"))
     assert (principal.owner, principal.by_token) == ("local", True)
     assert "the-orchestrators-own" not in principal.key
     for wrong in ("the-orchestrators-owm", "the-orchestrators-own2", "\xe9"):
         with pytest.raises(Forbidden):
-            await authenticate(request(query=wrong), OWN)
+            await own.authenticate(request(query=wrong))
 
 
-async def test_without_a_token_of_its_own_an_empty_one_opens_nothing() -> None:
+async def test_without_a_token_of_its_own_an_empty_one_opens_nothing(tmp_path: Path) -> None:
     """P5."""
-    for settings in (Settings(), Settings(auth_token="")):
-        with pytest.raises(Unauthenticated, match="needs a token"):
-            await authenticate(request(), settings)
+    with pytest.raises(Unauthenticated, match="needs a token"):
+        await Authenticator(Settings(data_dir=tmp_path)).authenticate(request())
 
 
-async def test_a_known_user_is_the_owner_and_counts_by_token_or_by_name() -> None:
+async def test_a_known_user_is_the_owner_and_counts_by_token_or_by_name(own: Authenticator) -> None:
     """Two tokens of one user are counted apart, two tabs of one login together."""
-    first = await authenticate(request(ADA, by_token=True, query="T1"), OWN)
-    second = await authenticate(request(ADA, by_token=True, query="T2"), OWN)
-    tab = await authenticate(request(ADA, cookie="login=x"), OWN)
+    first = await own.authenticate(request(ADA, by_token=True, query="T1"))
+    second = await own.authenticate(request(ADA, by_token=True, query="T2"))
+    tab = await own.authenticate(request(ADA, cookie="login=x"))
     assert {first.owner, second.owner, tab.owner} == {"ada"}
     assert len({first.key, second.key, tab.key}) == 3
     assert (tab.key, tab.by_token, first.by_token) == ("user:ada", False, True)
     assert "T1" not in first.key
 
 
-async def test_wrong_credentials_are_told_from_none() -> None:
+async def test_wrong_credentials_are_told_from_none(own: Authenticator) -> None:
     """DESIGN, Doors: 403 for what has expired, 401 for nothing at all; a foreign host name gets neither."""
     for wrong in (request(query="T1"), request(cookie="login=old")):
         with pytest.raises(Forbidden, match="not valid here"):
-            await authenticate(wrong, OWN)
+            await own.authenticate(wrong)
     with pytest.raises(Unauthenticated):
-        await authenticate(request(cookie="other=1"), OWN)
+        await own.authenticate(request(cookie="other=1"))
     with pytest.raises(Forbidden, match="host name"):
-        await authenticate(request(ADA, host=False, query="the-orchestrators-own"), OWN)
+        await own.authenticate(request(ADA, host=False, query="the-orchestrators-own"))
     expired = request()
     expired.identity_provider.error = HTTPError(403, "'_xsrf' argument missing from POST")
     with pytest.raises(Forbidden) as caught:
-        await authenticate(expired, OWN)
+        await own.authenticate(expired)
     assert caught.value.details == {"reason": "'_xsrf' argument missing from POST"}
 
 
-async def test_a_scope_is_asked_of_jupyters_authorizer() -> None:
+async def test_a_scope_is_asked_of_jupyters_authorizer(own: Authenticator) -> None:
     """P5: by its action and its resource."""
     asked: list[Any] = []
 
@@ -183,7 +189,7 @@ async def test_a_scope_is_asked_of_jupyters_authorizer() -> None:
             return action == "read"
 
     authorizer: Any = Authorizer()
-    principal = await authenticate(request(ADA), OWN)
+    principal = await own.authenticate(request(ADA))
     assert await allowed(request(), authorizer, principal, "runs:read")
     assert not await allowed(request(), authorizer, principal, "code:run")
     assert asked == [("ada", "read", "po_jupyter:runs"), ("ada", "execute", "po_jupyter:code")]

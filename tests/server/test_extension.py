@@ -52,7 +52,7 @@ async def test_settings_that_cannot_be_used_are_told_by_every_route_and_stop_no_
     made = extension(options={"max_runing": 3})
     with pytest.raises(InvalidSettings, match="did you mean `max_running`"):
         await made.host.ready()
-    assert not made.host.readiness()["ready"]
+    assert not (await made.host.readiness())["ready"]
     await made.host.stop()
 
 

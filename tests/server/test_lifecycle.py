@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -40,9 +41,9 @@ async def test_runs_go_on_when_the_disk_has_room_again_although_nobody_asks(tmp_
     host = OrchestratorLifecycle(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
     host.begin()
     async with asyncio.timeout(5):
-        while "full" not in str(host.readiness()["store"]):
+        while "full" not in str((await host.readiness())["store"]):
             await asyncio.sleep(0.005)
-        while not host.readiness()["ready"]:
+        while not (await host.readiness())["ready"]:
             await asyncio.sleep(0.005)
     assert Full.starts == 3
     await host.stop()
@@ -61,5 +62,40 @@ async def test_settings_that_cannot_be_used_and_a_stopped_server_are_not_tried_a
     await stopped.stop()
     await asyncio.sleep(0.2)
     assert Full.starts <= 2
-    assert not broken.readiness()["ready"]
+    assert not (await broken.readiness())["ready"]
     await broken.stop()
+
+
+class Hangs:
+    """An orchestrator whose store answers nothing any more, and which never stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.runs = self
+
+    async def start(self) -> Any:
+        return self
+
+    def ready(self) -> dict[str, Any]:
+        return {"ready": True, "orchestrator": True, "store": "ok"}
+
+    async def page(self, owner: str | None, **query: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_threads_that_hang_are_not_ready_and_keep_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C2: `ready` asks what serves everybody else, and a stop ends whatever hangs."""
+    monkeypatch.setattr(hosting, "PROBE_PATIENCE", 0.02)
+    monkeypatch.setattr(hosting, "STOP_PATIENCE", 0.02)
+    host = OrchestratorLifecycle(Settings(data_dir=tmp_path), cast(Any, Hangs), logging.getLogger("test"))
+    await host.ready()
+    for _ in range(2):
+        report = await host.readiness()
+        assert not report["ready"]
+        assert "no answer" in str(report["store"])
+    async with asyncio.timeout(5):
+        await host.stop()

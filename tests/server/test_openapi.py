@@ -39,15 +39,14 @@ def test_a_route_has_its_parameters_body_and_answers(route: AnyRoute) -> None:
     in_query = {p["name"] for p in found["parameters"] if p["in"] == "query"}
     assert in_query == {field.alias or name for name, field in route.query.model_fields.items()}
     body = found.get("requestBody", {}).get("content", {})
-    expected = (
-        {"application/x-ndjson"} if route.receive is not None else {"application/json"} if route.body else set()
-    )
-    assert body.keys() == expected
+    assert ("application/json" in body) == (route.body is not None)
+    assert ("application/x-ndjson" in body) == (route.receive is not None)
     success = found["responses"][str(route.success)]
     assert ("content" in success) == (route.success != 204)
     if route.streams:
         assert success["content"][route.media]["schema"] == {"type": "string"}
-    assert found["responses"]["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
+    refused = found["responses"]["401"]["content"]["application/json"]["schema"]
+    assert refused["$ref"].endswith("/Error")
     assert found["x-scopes"] == list(route.scopes)
 
 

@@ -108,6 +108,7 @@ def fake_run(*updates: Any) -> FakeRun:
 class FakeClient:
     url = "http://127.0.0.1:1/"
     notes = ()
+    found_because = "it holds the store of /data"
 
     def __init__(self) -> None:
         self.runs_there: list[FakeRun] = []

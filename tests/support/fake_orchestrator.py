@@ -130,7 +130,9 @@ class FakePipelines:
     async def summaries(self, *, owner: str) -> list[JsonMapping]:
         return [{"name": name} for name in sorted(self._log.named)]
 
-    async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonMapping, bool]:
+    async def put(
+        self, name: str, definition: object, *, owner: str, code_allowed: bool = True
+    ) -> tuple[JsonMapping, bool]:
         created = name not in self._log.named
         self._log.named[name] = validate_pipeline(definition, name=name).to_json()
         return self._log.named[name], created

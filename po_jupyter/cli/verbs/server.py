@@ -1,8 +1,7 @@
-"""`po start`, `stop` and `token`: the process of the background orchestrator, and access to it."""
+"""`po start` and `po stop`: the process of the background orchestrator."""
 
 from __future__ import annotations
 
-import sys
 import time
 
 import click
@@ -26,6 +25,7 @@ def start(as_json: bool) -> int:
     before = headless.running(settings)
     running = headless.start(settings)
     fresh = before is None or before.pid != running.pid
+    holder = headless.holder(settings)
     if as_json:
         base.print_json(
             {
@@ -33,6 +33,7 @@ def start(as_json: bool) -> int:
                 "url": running.endpoint.url,
                 "pid": running.pid,
                 "data_dir": str(settings.data_dir),
+                "holder": holder.pid if holder is not None else None,
             }
         )
         return 0
@@ -40,6 +41,11 @@ def start(as_json: bool) -> int:
     base.print_line(f"address       {running.endpoint.url}   (its token: po token)")
     base.print_line(f"process       {running.pid}   (to end it: po stop)")
     base.print_line(f"data          {settings.data_dir}")
+    if holder is not None and holder.pid != running.pid:
+        base.print_line(
+            f"store         held by the Jupyter server (process {holder.pid}), which works the runs off; this one "
+            "takes over when that ends"
+        )
     return 0
 
 
@@ -90,23 +96,4 @@ def stop(timeout: float, as_json: bool) -> int:
             f"stopped the orchestrator (process {running.pid}); its workers finish the calls in flight, runs go on "
             "at the next start"
         )
-    return 0
-
-
-@click.command()
-@base.JSON
-def token(as_json: bool) -> int:
-    """Print the address and the token of the orchestrator.
-
-    As the variables that point another client at it: export $(po token)
-    """
-    client = base.connect(start=False)
-    endpoint = client.aio.endpoint
-    if as_json:
-        base.print_json({"url": endpoint.url, "token": endpoint.token})
-        return 0
-    if sys.stdout.isatty():
-        base.print_line("Whoever has this token can run code as you:", err=True)
-    base.print_line(f"PO_JUPYTER_URL={endpoint.url}")
-    base.print_line(f"PO_JUPYTER_TOKEN={endpoint.token}")
     return 0

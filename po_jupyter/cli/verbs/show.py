@@ -10,7 +10,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.main import OK, UNAVAILABLE
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
@@ -53,6 +53,11 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
             [_run_row(view, now) for view in views],
             [fmt.shown_run_state(view) for view in views],
         )
+        for view in views:
+            if (view.error or {}).get("code") == "corrupt_row":
+                base.print_line(
+                    f"{short_id(view.id)}: {base.one_line((view.error or {})['message'])}", err=True
+                )
     return 0
 
 
@@ -106,9 +111,18 @@ def _orchestrator_status(as_json: bool) -> int:
     states = [run.view.state for run in client.runs(state=["pending", "running", "waiting"], limit=1000)]
     code = OK if ready.get("ready") else UNAVAILABLE
     if as_json:
-        base.print_json({"url": client.url, "ready": ready, "meta": meta, "live": states})
+        shown = {
+            "url": client.url,
+            "because": client.found_because,
+            "ready": ready,
+            "meta": meta,
+            "live": states,
+        }
+        base.print_json(shown)
         return code
     base.print_line(f"orchestrator  {client.url}  po_jupyter {meta.get('version')}")
+    if client.found_because:
+        base.print_line(f"used because  {base.plain(client.found_because)}")
     if code != OK:
         base.print_line(f"not ready     {base.one_line(ready)}")
     process = meta.get("orchestrator") or {}
@@ -149,6 +163,9 @@ def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: b
             raise InvalidInput(
                 f"run {run.short} has no task {output!r}{did_you_mean(output, [t.name for t in view.tasks])}"
             )
+        state = next(t.state for t in view.tasks if t.name == output)
+        if output not in run.outputs:
+            raise Conflict(f"task {output!r} of run {run.short} has no output: it is {state}")
         base.print_json(run.outputs[output])
         return 0
     if failed:
@@ -199,7 +216,7 @@ def print_results(run: Run, view: RunView) -> None:
     done_tasks = [t.name for t in view.tasks if t.state == "done"]
     if not done_tasks:
         return
-    value = run.outputs[done_tasks[-1]]
+    value = run.outputs.get(done_tasks[-1])
     if isinstance(value, list):
         for n, item in enumerate(value[:_ROWS_SHOWN]):
             output = item.get("output") if isinstance(item, Mapping) and item.get("ok") else item
@@ -235,4 +252,7 @@ def pipelines(as_json: bool) -> int:
                 for p in registered
             ],
         )
+        for p in registered:
+            if p.get("problem"):
+                base.print_line(f"{p['name']}: {base.one_line(p['problem'])}", err=True)
     return 0

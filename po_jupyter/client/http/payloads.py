@@ -39,13 +39,26 @@ class ModelJson(TypedDict):
 
 
 class PipelineJson(TypedDict, total=False):
-    """A registered pipeline in the list of all; `tasks` are names."""
+    """A registered pipeline in the list of all; `tasks` are names, `problem` is why it cannot be read."""
 
     name: str
     version: str
     revision: str
     updated_at: str
     tasks: list[str]
+    problem: str
+
+
+class TokenJson(TypedDict):
+    """A scoped token, without the token itself; times are ISO 8601 UTC."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    owner: str
+    created_at: str
+    expires_at: str
+    expired: bool
 
 
 class RowFileJson(TypedDict):

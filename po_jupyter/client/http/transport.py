@@ -188,10 +188,11 @@ class Transport:
                 raise Unavailable(
                     f"{self.endpoint.url} is not a usable address: {error}", hint=START_HINT
                 ) from None
-            if response.status_code == 429:
+            wait = response.headers.get("Retry-After")
+            if response.status_code == 429 or (response.status_code == 503 and wait):
                 pause = next(pauses, None)
                 if pause is not None:
-                    await asyncio.sleep(min(10.0, max(pause, _seconds(response.headers.get("Retry-After")))))
+                    await asyncio.sleep(min(10.0, max(pause, _seconds(wait))))
                     continue
             return response
 

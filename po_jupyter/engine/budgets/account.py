@@ -13,6 +13,17 @@ from po_jupyter.errors import BudgetExceeded
 reserved: ContextVar[Amount | None] = ContextVar("po_reserved", default=None)
 
 
+class ReservedDay(NamedTuple):
+    """The day of its owner's that a call is set aside on (None: no day is limited). `moved`: an earlier try of it was
+    set aside on another day."""
+
+    day: str | None
+    moved: bool = False
+
+
+reserved_day: ContextVar[ReservedDay | None] = ContextVar("po_reserved_day", default=None)
+
+
 class Account:
     """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given.
 

@@ -31,7 +31,11 @@ _SILENCE = 60.0  # s beyond the longest call that a share of the day holds witho
 
 
 def build_budget(
-    inputs: RunInputs, log: RunLog, spent: SpentFromLog, running: Callable[[], Collection[str]]
+    inputs: RunInputs,
+    log: RunLog,
+    spent: SpentFromLog,
+    running: Callable[[], Collection[str]],
+    prices: PriceBook | None = None,
 ) -> BudgetGuard | None:
     """The guard of a run, with the amounts that its log has as used; None when nothing is limited.
 
@@ -56,7 +60,7 @@ def build_budget(
     day = _daily_share(inputs, log)
     if run is None and not tasks and day is None:
         return None
-    prices = PriceBook(inputs.settings.prices)
+    prices = prices if prices is not None else PriceBook(inputs.settings.prices)
     return BudgetGuard(run, tasks, day, on_warning=warning_emitter(log), on_wait=emit_waiting, prices=prices)
 
 

@@ -6,7 +6,9 @@
 changes nothing. `days` are the sums of deleted runs: a run moves there once it is gone. A sum has the fields of a
 `Usage` that are not zero, but its `cost` is the part that is known; `unpriced` calls are not in it. `open` calls are
 sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run, and their attempt or row has no
-end, they are in flight; from then on nobody knows what became of them, and they count as `unknown`.
+end, they are in flight; from then on nobody knows what became of them, and they count as `unknown`. A call counts on
+the day on which it was sent, as the limit of a day counts it (`engine.replay.spent_from_log`); `batches` are the days
+of those that are not closed.
 
 Everything here is pure; `orchestrator.views.daily_usage` reads and writes.
 """
@@ -14,7 +16,7 @@ Everything here is pure; `orchestrator.views.daily_usage` reads and writes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias, TypedDict
+from typing import NamedTuple, NotRequired, TypeAlias, TypedDict
 
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
@@ -26,11 +28,13 @@ DailySums: TypeAlias = dict[str, dict[str, UsageCounts]]
 
 
 class RunUsage(TypedDict):
-    """The entry of a run: its sums up to record `n`, and its open calls as `{KEY: [fence, day, model]}`."""
+    """The entry of a run: its sums up to record `n`, its open calls as `{KEY: [fence, day, model]}`, and the days
+    of its open batches by token."""
 
     n: int
     open: dict[str, list[int | str]]
     days: DailySums
+    batches: NotRequired[dict[str, str]]
 
 
 class UsageDocument(TypedDict):
@@ -87,8 +91,9 @@ def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
     """The entry of a run with the records after its `n` counted."""
     n, days = 0, DailySums()
     calls: dict[str, list[int | str]] = {}
+    batches: dict[str, str] = {}
     if entry is not None:
-        n, calls = entry["n"], dict(entry["open"])
+        n, calls, batches = entry["n"], dict(entry["open"]), dict(entry.get("batches", {}))
         add_days(days, entry["days"])
     for record in records:
         n, day = record["n"], record["at"][:10]
@@ -98,18 +103,40 @@ def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
             if call["kind"] == "intent":
                 if open_call is not None:  # sent again: what became of the first is never known
                     _add_to(days, open_call.day, open_call.model, _LOST)
-                calls[call["key"]] = [record["fence"], day, call["model"]]
+                calls[call["key"]] = [record["fence"], call.get("day", day), call["model"]]
             else:
                 usage, model = _usage_and_model(call)
                 if counts := _counts_of(usage):
+                    sent_on = open_call.day if open_call is not None else _day_of_batch(call, batches, day)
+                    if call["kind"] == "response":
+                        sent_on = call.get("day", sent_on)
                     _add_to(
-                        days, day, (open_call.model if open_call is not None else model) or "unknown", counts
+                        days,
+                        sent_on,
+                        (open_call.model if open_call is not None else model) or "unknown",
+                        counts,
                     )
+        _follow_batches(batches, record, day)
         if calls:
             for key in _over(record, calls):
                 lost = _open_call(calls.pop(key))
                 _add_to(days, lost.day, lost.model, _LOST)
-    return {"n": n, "open": calls, "days": days}
+    new: RunUsage = {"n": n, "open": calls, "days": days}
+    return {**new, "batches": batches} if batches else new
+
+
+def _day_of_batch(call: CallResponse | CallWithdrawn, batches: Mapping[str, str], day: str) -> str:
+    """The day of the batch that an answer came with; `day` for one of no batch."""
+    return batches.get(call.get("batch", ""), day) if call["kind"] == "response" else day
+
+
+def _follow_batches(batches: dict[str, str], record: Record, day: str) -> None:
+    for event in record["events"]:
+        token = (event.get("data") or {}).get("token", "")
+        if event["type"] == "batch.prepared":
+            batches[token] = day
+        elif event["type"] in ("batch.closed", "batch.dropped"):
+            batches.pop(token, None)
 
 
 def _over(record: Record, open_calls: Iterable[str]) -> list[str]:

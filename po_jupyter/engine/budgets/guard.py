@@ -23,15 +23,12 @@ from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.llm.money.tokens import count_request, is_quick
+from po_jupyter.llm.money.tokens import bound_request, is_quick
 from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import BudgetWarningData
 
-# What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text. What a
-# published encoding counts needs none.
-_MARGIN = 1.1
 _SMALLEST_ROOM = 256  # tokens to think with, below which there is no use in less
 
 
@@ -194,12 +191,11 @@ class BudgetGuard:
 
 
 def worst_of(request: ChatRequest, prices: PriceBook | None) -> Amount:
-    """The most that a call may use: its tokens as counted or estimated, and a full answer.
+    """The most that a call may use: the bound of its question (`llm.money.tokens`), and a full answer.
 
     With `prices` in dollars too; then raises BudgetExceeded for an unknown price.
     """
-    counted, estimated = count_request(request)
-    question = counted + int(estimated * _MARGIN)
+    question = bound_request(request)
     answer = output_limit(request) or 0
     if prices is None:
         return Amount(0.0, question + answer)

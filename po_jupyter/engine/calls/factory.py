@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
@@ -29,6 +29,10 @@ class ProviderSource(Protocol):
 
     def get(self, ref: str) -> Provider:
         """The provider of a model ref."""
+
+    def prepare(self, ref: str) -> Awaitable[None] | None:
+        """Get what `get` needs for that ref; None when there is nothing to wait for. The wait raises ModelKeyError,
+        Unavailable."""
 
 
 class CallFactory:
@@ -63,7 +67,7 @@ class CallFactory:
         self._history = history
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
-        self._prices = PriceBook(inputs.settings.prices)
+        self.prices = PriceBook(inputs.settings.prices, base_url=base_url)
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
@@ -77,14 +81,15 @@ class CallFactory:
             admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=boundary.sleep,
-            prices=self._prices,
+            prices=self.prices,
+            prepare=providers.prepare,
         )
         self._parts = CallParts(
             inputs=inputs,
             log=log,
             boundary=boundary,
             chat=chat,
-            budget=build_budget(inputs, log, history.spent, running),
+            budget=build_budget(inputs, log, history.spent, running, self.prices),
             files=files,
             threads=threads,
             mcp=mcp,
@@ -98,8 +103,10 @@ class CallFactory:
         """The budget of the run, its tasks and its owner's day; None when nothing is limited."""
         return self._parts.budget
 
-    def provider_of(self, ref: str) -> Provider:
-        """The provider of a model ref."""
+    async def provider_of(self, ref: str) -> Provider:
+        """The provider of a model ref. Raises ModelKeyError, Unavailable."""
+        if (preparing := self._providers.prepare(ref)) is not None:
+            await preparing
         return self._providers.get(ref)
 
     def model_of(self, task: Task) -> str:
@@ -128,7 +135,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self._prices)
+            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self.prices)
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

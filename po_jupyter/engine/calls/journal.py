@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import cast
 
-from po_jupyter.engine.budgets.account import reserved
+from po_jupyter.engine.budgets.account import reserved, reserved_day
 from po_jupyter.engine.ports import CommitPlace, EventLog
 from po_jupyter.engine.replay.history import History, JournaledCall
 from po_jupyter.errors import StoreError
@@ -58,6 +58,8 @@ class StoreJournal:
         record: CallIntent = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
+            if (on := reserved_day.get()) is not None and on.day is not None:
+                record["day"] = on.day
         events: tuple[EventDraft, ...] = ()
         recorded = self._history.call(key)
         if meta["intents"] > (recorded.reported if recorded is not None else 0):
@@ -72,6 +74,8 @@ class StoreJournal:
         if call.cached:
             # No intent names the model. The place: no other call of this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.cache_nth}
+        if (on := reserved_day.get()) is not None and on.moved and on.day is not None:
+            record["day"] = on.day
         payloads: tuple[JsonValue, ...] = ()
         if outcome["ok"]:
             response = dict(outcome["response"])

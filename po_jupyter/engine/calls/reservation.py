@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import Token
 from types import TracebackType
 
-from po_jupyter.engine.budgets.account import Hold, reserved
+from po_jupyter.engine.budgets.account import Hold, ReservedDay, reserved, reserved_day
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.ports import CallFrame
 from po_jupyter.engine.replay.spent_from_log import Amount, amount_of
@@ -23,7 +23,18 @@ class CallReservation:
     Entering raises BudgetExceeded.
     """
 
-    __slots__ = ("_before", "_budget", "_frame", "_hold", "_scope", "_token", "_tries", "_used", "request")
+    __slots__ = (
+        "_before",
+        "_budget",
+        "_day",
+        "_frame",
+        "_hold",
+        "_scope",
+        "_token",
+        "_tries",
+        "_used",
+        "request",
+    )
 
     def __init__(self, budget: BudgetGuard, scope: CallScope, frame: CallFrame, request: ChatRequest) -> None:
         """The reservation of `request` in `budget`; `scope` knows the usage of the attempt that makes the call."""
@@ -32,6 +43,7 @@ class CallReservation:
         self._frame = frame
         self.request = request
         self._hold: Hold | None = None
+        self._day: str | None = None  # of the first try
         self._token: Token[Amount | None] | None = None
         self._tries = Amount()  # usage of the tries that were settled, as far as it is known
         self._before = scope.usage
@@ -43,7 +55,9 @@ class CallReservation:
             task = self._frame.task.name
             self.request, worst = await self._budget.fit(self.request, task)
             hold = self._hold = await self._budget.reserve_amount(worst, self._budget.accounts_of(task))
+        self._day = hold.day
         self._token = reserved.set(hold.worst)
+        reserved_day.set(ReservedDay(hold.day))
         self._before = self._scope.usage
         return self
 
@@ -55,7 +69,8 @@ class CallReservation:
         self._tries = self._tries.plus(amount_of(reported, self._hold.worst))
         settled, self._hold = self._hold, None
         with self._frame.waiting():
-            self._hold = await self._budget.renew(settled, usage)
+            self._hold = hold = await self._budget.renew(settled, usage)
+        reserved_day.set(ReservedDay(hold.day, moved=hold.day != self._day))
 
     def answered(self, response: ChatResponse) -> ChatResponse:
         """Note what the call used; the response itself."""
@@ -73,5 +88,6 @@ class CallReservation:
             used = self._scope.take_withdrawn_usage()  # stopped while nothing of it was in flight
         if self._token is not None:
             reserved.reset(self._token)
+            reserved_day.set(None)
         if self._hold is not None:
             self._budget.settle(self._hold, used, before=self._tries)

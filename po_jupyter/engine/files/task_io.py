@@ -13,8 +13,10 @@ from typing import Any, Literal
 from po_jupyter.engine.files.artifacts import AttemptFiles
 from po_jupyter.engine.files.run_database import open_database
 from po_jupyter.engine.ports import Dependencies
+from po_jupyter.engine.stage_logs.capture import scrub_file
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
 from po_jupyter.store.files.tree import Tree
+from po_jupyter.telemetry.redaction import redactor
 
 # Letters of every script are fine; control signs, and what Windows refuses, are not.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
@@ -71,6 +73,7 @@ class TaskIo:
         self._task, self._epoch = task, epoch
         self._dependencies = dependencies
         self._db: sqlite3.Connection | None = None
+        self._appended: set[str] = set()  # logs, which may have a key in two pieces
 
     def _record(self, name: str) -> None:
         if self._dependencies is not None:
@@ -107,8 +110,11 @@ class TaskIo:
         return self._artifacts.names()
 
     def write_log(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
-        """Write a log of this task; returns its name."""
-        return _write(self._logs, name, content, append)
+        """Write a log of this task, without the keys that this process knows (P10); returns its name."""
+        name = _write(self._logs, name, redactor.bytes(_encoded(content)), append)
+        if append:
+            self._appended.add(name)
+        return name
 
     def read_log(self, name: str, as_: As | None = None) -> Any:
         """A log of this task, read as an artifact is. Raises NotFound."""
@@ -158,6 +164,9 @@ class TaskIo:
 
     def close(self, *, ok: bool = True) -> None:
         """Commit (`ok`) or roll back the database, and close it: the stage is over. Raises StageFailed."""
+        for name in self._appended:
+            scrub_file(self._run_dir / "logs" / self._task / name)
+        self._appended.clear()
         if self._db is not None:
             db, self._db = self._db, None
             try:
@@ -171,12 +180,7 @@ class TaskIo:
 
 def _write(files: AttemptFiles | Tree, name: str, content: Any, append: bool) -> str:
     checked_name(name)
-    if isinstance(content, bytes | bytearray | memoryview):
-        data = bytes(content)
-    elif isinstance(content, str):
-        data = content.encode("utf-8")
-    else:
-        data = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
+    data = _encoded(content)
     try:
         if append:
             files.append(name, data)
@@ -186,6 +190,14 @@ def _write(files: AttemptFiles | Tree, name: str, content: Any, append: bool) ->
         # The task's trouble, not the store's: the run fails with it and can be resumed.
         raise StageFailed(error.message, hint=error.hint, details=error.details) from error
     return name
+
+
+def _encoded(content: Any) -> bytes:
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    if isinstance(content, str):
+        return content.encode("utf-8")
+    return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
 
 
 def _read(files: AttemptFiles | Tree, name: str, as_: As | None) -> Any:

@@ -33,6 +33,6 @@ async def _run_rows(state: MapState) -> None:
     if state.task.mode == "batch":
         from po_jupyter.engine.maps.batches.batch_map import BatchMap  # few maps need it
 
-        await BatchMap(state).run()
+        await (await BatchMap.open(state)).run()
     else:
         await LiveMap(state).run()

@@ -39,19 +39,21 @@ def estimate_run(
     settings: Settings,
     limit: int | None = None,
     model: str | None = None,
+    prices: PriceBook | None = None,
 ) -> JsonObject:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
     first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
-    in neither. `estimated` is true.
+    in neither. `estimated` is true. `prices` are by default those of the list and the settings.
     """
+    prices = prices if prices is not None else PriceBook(settings.prices)
     outputs: JsonObject = {}
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        planned = _TaskPlan(pipeline, task, (seed.name, data), settings, outputs, limit, model)
+        planned = _TaskPlan(pipeline, task, (seed.name, data), settings, outputs, limit, model, prices)
         tasks.append(planned.estimate())
         unknown += planned.unknown
     counted = [t for t in tasks if t["calls"] is not None]
@@ -83,6 +85,7 @@ class _TaskPlan:
         outputs: JsonObject,
         limit: int | None,
         model: str | None,
+        prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
         llm = pipeline.llm_of(task)
@@ -96,7 +99,7 @@ class _TaskPlan:
             max_thinking_tokens=llm.max_thinking_tokens,
         )
         self.most_tokens = output_limit(bounds) or self.max_tokens
-        self.prices = PriceBook(settings.prices)
+        self.prices = prices
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)

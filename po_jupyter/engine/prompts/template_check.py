@@ -18,7 +18,14 @@ from po_jupyter.engine.prompts.template_samples import (
     attribute_of,
     key_of,
 )
-from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, braces_hint, expression_of
+from po_jupyter.engine.prompts.templates import (
+    ENVIRONMENT,
+    GLOBALS,
+    TOO_DEEP,
+    braces_hint,
+    expression_of,
+    too_deep,
+)
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -68,6 +75,9 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
                 continue
             except TemplateFailed as error:
                 violations.append(Violation(path, f"{error.message} {error.hint}".strip()))
+                continue
+            except TOO_DEEP:
+                violations.append(Violation(path, too_deep(task.name, field).message))
                 continue
             walk = _TemplateWalk(task, field, path, names, upstream, seed_data, scope, rows)
             walk.check(tree)

@@ -3,6 +3,9 @@
 A call with a recorded answer counts with the usage of the answer. A call that was about to be sent and has no answer
 may have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent). A withdrawn
 call counts with the usage of its broken tries. A batch that was not collected counts as its worst case.
+
+A call counts on the day (UTC) on which it was set aside and sent, whenever its answer comes, and an answer of a batch
+on the day of the batch: that is the day whose limit let it go.
 """
 
 from __future__ import annotations
@@ -130,7 +133,7 @@ class SpentFromLog:
         for call in record["calls"]:
             if call["kind"] == "intent":
                 intents = self._unanswered.setdefault(call["key"], [])
-                intents.append((day, _worst_case(call.get("reserved"))))
+                intents.append((call.get("day", day), _worst_case(call.get("reserved"))))
             else:
                 self._end_call(call, day)
         for event in record["events"]:
@@ -147,7 +150,9 @@ class SpentFromLog:
         token = call.get("batch") if call["kind"] == "response" else None
         batch = self._batches.get(token) if token else None
         row = ZERO if batch is None else batch.reserved.share(1, batch.count)
-        _, worst = intents.pop() if intents else (day, row)
+        sent_on, worst = intents.pop() if intents else (day if batch is None else batch.day, row)
+        if call["kind"] == "response":
+            sent_on = call.get("day", sent_on)
         if batch is not None:
             batch.answered += 1
         if intents == []:
@@ -155,7 +160,7 @@ class SpentFromLog:
         used = amount_of(usage_of_end(call), worst)
         task = call["key"].partition("/")[0]
         self._tasks[task] = self._tasks[task].plus(used)
-        self._days[day] = self._days[day].plus(used)
+        self._days[sent_on] = self._days[sent_on].plus(used)
 
     def _clear(self, tasks: frozenset[str]) -> None:
         """Start tasks over with a clean account. What they cost that day stays in the sum of the day."""

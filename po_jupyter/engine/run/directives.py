@@ -22,8 +22,9 @@ from po_jupyter.model.run.events import EventDraft
 class RunDirectives:
     """The directives of one run. `skipping` are tasks that a commit on its way skips: they must not start."""
 
-    def __init__(self, inputs: RunInputs, log: RunLog, signals: RunSignals) -> None:
+    def __init__(self, inputs: RunInputs, log: RunLog, signals: RunSignals, prices: PriceBook) -> None:
         """No directives yet."""
+        self._prices = prices
         self._inputs = inputs
         self._log = log
         self._signals = signals
@@ -73,7 +74,7 @@ class RunDirectives:
             pipeline,
             inputs.seed,
             default_model=inputs.settings.default_model,
-            prices=PriceBook(inputs.settings.prices),
+            prices=self._prices,
         )
         for i, task in enumerate(pipeline.tasks):
             if task.name in added and (problem := module_problem(task)) is not None:

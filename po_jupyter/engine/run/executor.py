@@ -29,7 +29,7 @@ class RunExecutor:
         self.session = session
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.stopping: set[str] = set()
-        self._directives = RunDirectives(session.inputs, session.log, session.signals)
+        self._directives = RunDirectives(session.inputs, session.log, session.signals, session.calls.prices)
 
     async def run(self) -> str:
         """Execute the run to its end here: `done`, `failed`, `cancelled`, `waiting` (a gate) or `released` (drained).

@@ -11,7 +11,7 @@ from po_jupyter.engine.lifecycle.snapshots import Snapshots
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.engine.tools.mcp import McpTools
+from po_jupyter.engine.tools.mcp import GetVariables, McpTools, own_variables
 
 
 class RunResources:
@@ -21,11 +21,17 @@ class RunResources:
     mcp      servers of tools        snapshots  frames of failed attempts
     """
 
-    def __init__(self, inputs: RunInputs, history: History, state: Callable[[], RunState]) -> None:
-        """The resources of a run; `state` is the run as it is now."""
+    def __init__(
+        self,
+        inputs: RunInputs,
+        history: History,
+        state: Callable[[], RunState],
+        mcp_variables: GetVariables = own_variables,
+    ) -> None:
+        """The resources of a run; `state` is the run as it is now, `mcp_variables` as for `open_session`."""
         self.files = RunFiles(inputs.run_dir, inputs.fence, history, state)
         self.threads = Threads()
-        self.mcp = McpTools(inputs.settings.mcp_servers)
+        self.mcp = McpTools(inputs.settings.mcp_servers, mcp_variables)
         self.snapshots = Snapshots(inputs.run, inputs.run_dir)
 
     def release(self) -> None:

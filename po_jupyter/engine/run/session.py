@@ -24,6 +24,7 @@ from po_jupyter.engine.run.outputs import OutputStore
 from po_jupyter.engine.run.resources import RunResources
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
+from po_jupyter.engine.tools.mcp import GetVariables, own_variables
 from po_jupyter.llm.calls.admission import Admission
 from po_jupyter.llm.calls.cache import AnswerStore
 from po_jupyter.model.values.json import JsonObject
@@ -78,6 +79,7 @@ async def open_session(
     on_rest: Callable[[bool], None] | None = None,
     on_hold: Callable[[], object] = lambda: None,
     observer: Observer | None = None,
+    mcp_variables: GetVariables = own_variables,
 ) -> RunSession:
     """Read the definition and the log of the leased run, and make its parts.
 
@@ -90,6 +92,7 @@ async def open_session(
     on_rest    gets whether all tasks that run only wait for answers that may take hours
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
+    mcp_variables  the variables of an MCP server, by its name (default: those of this process)
 
     All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
     cannot run.
@@ -104,7 +107,7 @@ async def open_session(
     observer = observer or FailureLog(lease.run)
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
     signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
-    resources = RunResources(inputs, history, lambda: log.state)
+    resources = RunResources(inputs, history, lambda: log.state, mcp_variables)
     outputs = OutputStore(inputs, log, history)
     calls = CallFactory(
         inputs, log, history, boundary=signals, files=resources.files, threads=resources.threads,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeAlias
 
 from po_jupyter.config import McpServer
 from po_jupyter.engine.base.threads import OffLoop
@@ -26,6 +26,14 @@ _START = 30.0  # s until a server has answered
 _CALL = 120.0  # s of one call; the stage's own timeout may be shorter
 _STOP = 10.0
 _LOST = (-32000, -32001)  # the SDK's own codes: connection closed, no answer in time
+
+GetVariables: TypeAlias = Callable[[str], Awaitable[Mapping[str, str]]]
+"""The variables of the environment that an MCP server may see, by the server's name."""
+
+
+async def own_variables(server: str) -> Mapping[str, str]:
+    """Those of this process, whatever the server."""
+    return os.environ
 
 
 def tool_name_problem(name: str, servers: Mapping[str, McpServer]) -> str | None:
@@ -48,10 +56,10 @@ def tool_name_problem(name: str, servers: Mapping[str, McpServer]) -> str | None
 class McpTools:
     """The MCP servers of one worker. A `RemoteTools`."""
 
-    def __init__(self, servers: Mapping[str, McpServer], environ: Mapping[str, str] | None = None) -> None:
-        """No server is started yet; `environ` has the variables that the `env` of a server names."""
+    def __init__(self, servers: Mapping[str, McpServer], variables: GetVariables = own_variables) -> None:
+        """No server is started yet; `variables(name)` are those that a server's `env` names."""
         self._servers = servers
-        self._environ = os.environ if environ is None else environ
+        self._variables = variables
         self._open: dict[str, asyncio.Future[_Server]] = {}
         self._lost: list[_Server] = []
 
@@ -82,7 +90,7 @@ class McpTools:
                 return await asyncio.shield(started)
             if started.exception() is None:
                 self._lost.append(started.result())
-        opening = asyncio.ensure_future(_Server.start(label, self._servers[label], self._environ))
+        opening = asyncio.ensure_future(_Server.start(label, self._servers[label], self._variables))
         self._open[label] = opening
         return await asyncio.shield(opening)
 
@@ -115,7 +123,7 @@ class _Server:
         return self._task is not None and not self._task.done() and not self._end.is_set()
 
     @classmethod
-    async def start(cls, label: str, settings: McpServer, environ: Mapping[str, str]) -> _Server:
+    async def start(cls, label: str, settings: McpServer, variables: GetVariables) -> _Server:
         """Start the server and read its list of tools. Raises ToolFailed."""
         if find_spec("mcp") is None:
             raise ToolFailed(
@@ -124,6 +132,7 @@ class _Server:
                 details={"tool": label},
                 permanent=True,
             )
+        environ = await variables(label) if settings.env else {}
         server = cls(label)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         server._task = asyncio.create_task(server._serve(settings, environ, ready), name=f"mcp {label}")

@@ -61,7 +61,7 @@ class BatchTransport:
         """`timeout` is in seconds, for a request without a file."""
         self.name, self.key, self.key_env, self.http = name, endpoint.key, key_env, http
         self._base = endpoint.base_url.rstrip("/")
-        self._headers = dict(headers or {})
+        self._headers = {**endpoint.headers, **(headers or {})}
         self._key_header = key_header
         self._timeout = timeout
 

@@ -18,6 +18,7 @@ from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, with_retry
 from po_jupyter.llm.chat import ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.wire.ends import check_not_empty
+from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -34,6 +35,7 @@ class ChatParts:
     retry_after_cap  the longest wait in seconds that a server may ask for
     admission        the limiter, which lets each request go
     sleep            the wait between two tries; it may raise what ends the call there
+    prepare          gets what `provider_of` needs for a model ref (`Providers.prepare`); its wait may raise a PoError
     """
 
     provider_of: Callable[[str], Provider]
@@ -45,6 +47,7 @@ class ChatParts:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     cache: CallCache | None = None
     prices: PriceBook = LIST_PRICES
+    prepare: Callable[[str], Awaitable[None] | None] = lambda ref: None
 
 
 class CallTries:
@@ -170,6 +173,7 @@ class CallTries:
         except BaseException:
             admitted.lost()
             raise
+        response = with_checked_usage(response, self._call.request)
         try:
             check_not_empty(response, self._call.request)
         except ModelError as error:

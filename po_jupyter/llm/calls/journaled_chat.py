@@ -26,6 +26,7 @@ from po_jupyter.llm.calls.pending_call import (
 from po_jupyter.llm.calls.retry import OnWait
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText
 from po_jupyter.llm.wire.ends import check_not_empty
+from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -53,9 +54,7 @@ class CallScope:
         self._occurrences: Counter[tuple[int, str, str]] = Counter()
         self._outcomes = CallOutcomes(chat.journal, chat.prices, chat.on_done)
         self._slots: list[CacheSlot] = []
-        self._answers: list[
-            tuple[CacheSlot, ChatResponseJson]
-        ] = []  # for the cache, once the attempt succeeded
+        self._answers: list[tuple[CacheSlot, ChatResponseJson]] = []  # for the cache, if the attempt succeeds
         self.task = task
         self.item = item
         self.attempt = attempt
@@ -192,6 +191,9 @@ class CallScope:
         `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
         ends the call. A try waits for a limiter inside `waiting()`.
         """
+        if (preparing := self._chat.prepare(call.request.model)) is not None:
+            with waiting():
+                await preparing
         hooks = CallHooks(on_text, on_wait, on_again, waiting)
         tries = CallTries(self._chat, self._outcomes, call, hooks, self._cache_later)
         return await tries.send(retry or _DEFAULT_RETRY)
@@ -205,7 +207,7 @@ class CallScope:
         `batch` is the token of the batch.
         """
         try:
-            response = read(call.request)
+            response = with_checked_usage(read(call.request), call.request)
             check_not_empty(response, call.request)
         except ModelError as error:
             await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)

@@ -19,7 +19,7 @@ from po_jupyter.llm.credentials.keys import base_url_of
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
-from po_jupyter.llm.specs import BUILT_IN, Spec, spec_of
+from po_jupyter.llm.specs import BUILT_IN, Spec, addresses_in, spec_of, specs
 from po_jupyter.llm.wire.proxies import network_problems
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.presentation.urls import shown_url
@@ -123,8 +123,10 @@ def model_problems(
             for problem in provider_problems(spec, environ, settings, refused=(refused or {}).get(name, ""))
         ]
     problems += _superfluous_apis(pipeline)
+    prices = PriceBook(settings.prices, base_url=addresses_in(environ))
     if settings.daily_usd is not None:
-        problems += _unpriced(pipeline, by_provider, PriceBook(settings.prices))
+        problems += _unpriced(pipeline, by_provider, prices)
+    problems += _unpriced_here(pipeline, by_provider, prices, environ)
     return sorted(problems, key=lambda problem: problem.warning)
 
 
@@ -250,6 +252,24 @@ def _unpriced(
                 yield EnvironmentProblem(
                     use.where, f"{_tasks_of(pipeline, [use])}: the price of {use.ref} is unknown, so the limit "
                     f"daily_usd cannot be kept; give its price in the setting `prices`, or use daily_tokens", name,
+                )  # fmt: skip
+
+
+def _unpriced_here(
+    pipeline: Pipeline, by_provider: Mapping[str, list[ModelUse]], prices: PriceBook, environ: Mapping[str, str]
+) -> Iterator[EnvironmentProblem]:
+    """Budgets in dollars of models that have a price, but not at the address where they are asked."""
+    limited = {task.name for task in pipeline.tasks if task.budget.usd is not None}
+    for name, uses in by_provider.items():
+        for use in uses:
+            if pipeline.budget.usd is None and limited.isdisjoint(use.tasks):
+                continue
+            if prices.is_elsewhere(use.ref) and not prices.is_priced(use.ref):
+                spec = specs()[name]
+                yield EnvironmentProblem(
+                    use.where, f"{_tasks_of(pipeline, [use])}: {spec.base_env} is not an address of {name}'s own, so "
+                    f"the price of {use.ref} is unknown and `budget.usd` cannot be kept; give its price in the setting "
+                    "`prices`, or use `budget.tokens`", name,
                 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
 """Tokens and prices: token counts before a call, its cost after it.
 
-For other rooms: `pricing.PriceBook` (made of the setting `prices`), `tokens.count_request`, `tokens.estimate`.
+For other rooms: `pricing.PriceBook` (made of the setting `prices`), `tokens.bound_request`, `tokens.estimate`.
 """

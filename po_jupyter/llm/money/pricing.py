@@ -2,7 +2,8 @@
 
 Unknown stays unknown: a model without a price gives a cost of None, never 0. Local and fake models cost 0.
 The setting `prices` weighs more than the list, and has models that are in no list. Only what a provider itself
-reports of a call's cost weighs more still.
+reports of a call's cost weighs more still. The list holds at a vendor's own addresses: `openai:` behind another base
+URL is another vendor, or a proxy, with prices that nobody knows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias, TypedDict
 import structlog
 
 from po_jupyter.config import Price
-from po_jupyter.llm.specs import specs
+from po_jupyter.llm.specs import is_elsewhere, specs
 from po_jupyter.model.run.usage import Usage
 
 log = structlog.get_logger(__name__)
@@ -34,10 +35,17 @@ class TokenPrices(TypedDict):
 class PriceBook:
     """The prices of models: those of the setting `prices`, over the list. Cheap to make."""
 
-    __slots__ = ("_own",)
+    __slots__ = ("_base_url", "_own")
 
-    def __init__(self, own: Mapping[str, Price] | None = None) -> None:
-        """`own` is the setting `prices`, by model ref."""
+    def __init__(
+        self,
+        own: Mapping[str, Price] | None = None,
+        *,
+        base_url: Callable[[str], str | None] = lambda ref: None,
+    ) -> None:
+        """`own` is the setting `prices`, by model ref; `base_url(ref)` where a model is asked (None: there
+        is no one address, or it is not known)."""
+        self._base_url = base_url
         self._own = {ref: _of_setting(price) for ref, price in (own or {}).items()}
 
     def cost_of(self, usage: Usage, ref: str) -> float | None:
@@ -88,7 +96,13 @@ class PriceBook:
         return {"input": round(input * 1000, 6), "output": round(output * 1000, 6)}
 
     def _cost_function(self, ref: str) -> _CostFunction | None:
-        return self._own.get(ref) or _listed(ref)
+        if (own := self._own.get(ref)) is not None:
+            return own
+        return None if self.is_elsewhere(ref) else _listed(ref)
+
+    def is_elsewhere(self, ref: str) -> bool:
+        """True when a model is asked at an address whose prices are not those of the list."""
+        return is_elsewhere(ref.partition(":")[0], self._base_url(ref) or "")
 
 
 LIST_PRICES = PriceBook()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -38,6 +39,17 @@ _QUICK = 100_000  # characters
 _ready: set[str] = set()  # encodings whose tables are made
 # What Anthropic adds before tools: 313 to 530 tokens ("Tool use", pricing); the others add less.
 _WITH_TOOLS = 530
+# The instructions that go with a schema or with JSON mode (`structured.dialects`), in a message of their own.
+_WITH_FORMAT = 24
+# What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text.
+_MARGIN = 1.1
+_ASCII = bytes(range(128))
+_LETTERS = string.ascii_letters.encode()
+_SIGNS = (string.digits + string.punctuation + "\n").encode()
+_LETTERS_PER_TOKEN = 5
+# SmolLM2's template: `<|im_start|>user`, the text, `<|im_end|>`; and a system message where a request has none.
+_PER_LOCAL_MESSAGE = 8
+_LOCAL_SYSTEM = 40
 
 
 class TokenCount(NamedTuple):
@@ -104,20 +116,67 @@ class RequestTokens(NamedTuple):
 def count_request(request: ChatRequest) -> RequestTokens:
     """The input tokens of a request, with its tools, images and schema."""
     texts = count_messages((m.content for m in request.messages), request.model)
+    estimated = sum(map(estimate, _json_parts(request))) + _unwritten(request)
+    if texts.exact:
+        return RequestTokens(texts.tokens, estimated)
+    return RequestTokens(0, texts.tokens + estimated)
+
+
+def bound_request(request: ChatRequest) -> int:
+    """The most input tokens that a request will be counted as: what a budget sets aside for it.
+
+    What a published encoding counts needs no margin. What is estimated gets a tenth more, and at least what dense text
+    takes: digits, signs, other scripts. No token of the local model is shorter than a byte, and its chat template
+    begins a conversation with a system message of its own.
+    """
+    parts = list(_json_parts(request))
+    texts = [m.content for m in request.messages]
+    if request.provider == "local":
+        sizes = sum(len(text.encode("utf-8", "replace")) for text in (*texts, *parts))
+        return sizes + len(texts) * _PER_LOCAL_MESSAGE + _LOCAL_SYSTEM + _unwritten(request)
+    counted, estimated = count_request(request)
+    bound = counted + int(estimated * _MARGIN)
+    if counted:
+        return bound
+    dense = sum(map(_dense, (*texts, *parts))) + len(texts) * _PER_MESSAGE + _PER_REPLY + _unwritten(request)
+    return max(bound, dense)
+
+
+def estimate_request(request: ChatRequest) -> int:
+    """About the input tokens of a request, with its tools, images and schema; quick for any model."""
+    texts = estimate_messages(m.content for m in request.messages)
+    return texts + sum(map(estimate, _json_parts(request))) + _unwritten(request)
+
+
+def _json_parts(request: ChatRequest) -> Iterator[str]:
+    """What goes out beside the texts of the messages, as JSON."""
     parts: list[object] = [c.arguments for m in request.messages for c in m.tool_calls]
     parts += [m.carry for m in request.messages if m.carry is not None]
     parts += [tool.to_json() for tool in request.tools]
     if request.schema is not None:
         parts.append(request.schema)
-    estimated = sum(estimate(json.dumps(part, ensure_ascii=False, default=str)) for part in parts)
-    if request.tools:
-        estimated += _WITH_TOOLS
+    for part in parts:
+        yield json.dumps(part, ensure_ascii=False, default=str)
+
+
+def _unwritten(request: ChatRequest) -> int:
+    """The tokens of what is in no text of ours: images, and what providers add for tools and for JSON."""
+    tokens = _WITH_TOOLS if request.tools else 0
+    if request.schema is not None or request.json:
+        tokens += _WITH_FORMAT
     if images := sum(len(m.images) for m in request.messages):
         prefix, large = _LARGE_IMAGES
-        estimated += images * (large if request.model.startswith(prefix) else _IMAGE)
-    if texts.exact:
-        return RequestTokens(texts.tokens, estimated)
-    return RequestTokens(0, texts.tokens + estimated)
+        tokens += images * (large if request.model.startswith(prefix) else _IMAGE)
+    return tokens
+
+
+def _dense(text: str) -> int:
+    """The tokens of a text that is dense: one for each digit, sign and line, and for two bytes of other scripts."""
+    raw = text.encode("utf-8", "replace")
+    letters = len(raw) - len(raw.translate(None, _LETTERS))
+    signs = len(raw) - len(raw.translate(None, _SIGNS))
+    others = len(raw.translate(None, _ASCII))
+    return signs + letters // _LETTERS_PER_TOKEN + others // 2
 
 
 def is_quick(size: int, ref: str) -> bool:

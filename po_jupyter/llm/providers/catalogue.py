@@ -176,7 +176,7 @@ def usable_models(
         for model in _models_of(name) or ("NAME",):
             ref = f"{name}:{model}"
             price = prices.per_million(ref)
-            note = "" if price is not None else _unpriced_because(name)
+            note = "" if price is not None else _unpriced_because(name, prices.is_elsewhere(ref))
             models.append(ModelListing(ref, name, model, alias_of(model), not why, why, price, note))
     return sorted(models, key=lambda listing: not listing.usable)
 
@@ -202,9 +202,11 @@ def list_models(
     ]
 
 
-def _unpriced_because(name: str) -> str:
+def _unpriced_because(name: str, elsewhere: bool) -> str:
     """The reason why a model has no price."""
     spec = spec_of(name)
+    if elsewhere and spec is not None:
+        return f"{spec.base_env} is not an address of {name}'s own: give yours in `prices`"
     return (spec.price_note if spec is not None else "") or "no price list has it: give yours in `prices`"
 
 

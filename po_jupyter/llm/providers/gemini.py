@@ -26,10 +26,10 @@ from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
-from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import usage_from
+from po_jupyter.llm.wire.usage import token_count, usage_from
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
@@ -253,7 +253,9 @@ class GeminiReader(ResponseReader):
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a response; cumulative: the last one wins."""
         if isinstance(body.get("usageMetadata"), Mapping):
-            self.usage = _usage(body["usageMetadata"])
+            usage = _usage(body["usageMetadata"])
+            if self.usage is None or usage.input_tokens or usage.output_tokens:
+                self.usage = usage
 
     def _read_parts(self, parts: list[JsonObject]) -> str:
         """The text of parts; tool calls are added."""
@@ -291,10 +293,10 @@ class GeminiReader(ResponseReader):
 
 def _usage(counts: Mapping[str, object]) -> Usage:
     """The usage of a response: tokens of tools' results are input, thoughts are output."""
-    thoughts = as_count(counts.get("thoughtsTokenCount"))
+    thoughts = token_count(counts.get("thoughtsTokenCount"))
     return usage_from(
-        as_count(counts.get("promptTokenCount")) + as_count(counts.get("toolUsePromptTokenCount")),
-        as_count(counts.get("candidatesTokenCount")) + thoughts,
-        cached=as_count(counts.get("cachedContentTokenCount")),
+        token_count(counts.get("promptTokenCount")) + token_count(counts.get("toolUsePromptTokenCount")),
+        token_count(counts.get("candidatesTokenCount")) + thoughts,
+        cached=token_count(counts.get("cachedContentTokenCount")),
         reasoning=thoughts,
     )

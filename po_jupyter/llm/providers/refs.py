@@ -43,9 +43,15 @@ def missing_key(ref: str, environ: Mapping[str, str] | None = None) -> str | Non
 
 
 def runs_code(ref: str) -> bool:
-    """True for a model that may run commands where it is used: a run with it needs the scope `code:run`."""
-    spec = specs().get(ref.partition(":")[0])
-    return spec is not None and spec.runs_code
+    """True for a model that may run commands where it is used: a run with it needs the scope `code:run`.
+
+    What a plugin's provider does only its package says, which is imported for it; of a broken one it is not known.
+    """
+    name = ref.partition(":")[0]
+    if name not in specs():
+        return False
+    spec = spec_of(name)
+    return spec is None or spec.runs_code
 
 
 def images_problem(ref: str) -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.refs import parse_ref, runs_code
-from po_jupyter.llm.specs import Plugin, load_factory, load_plugin, spec_of, specs
+from po_jupyter.llm.specs import Plugin, Spec, load_factory, load_plugin, spec_of, specs
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import Provider
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     from po_jupyter.llm.wire.http import Http
 
 
+GetKey: TypeAlias = Callable[[str], Awaitable[Mapping[str, str]]]
+"""The variables with the key of a provider, by the provider's name."""
+
+
 class Providers:
     """The open providers of one worker.
 
-    `environ` (keys and base URLs) is passed in and never shown; `local` finds the local model's server.
+    `environ` (base URLs, and keys where there is no `get_key`) is passed in and never shown; `local` finds the local
+    model's server. Each provider sees its own key alone.
     """
 
     def __init__(
@@ -29,6 +35,7 @@ class Providers:
         *,
         http: Http | None = None,
         local: Resolver | None = None,
+        get_key: GetKey | None = None,
         opened: Mapping[str, Provider] | None = None,
         cli_agents: bool = False,
     ) -> None:
@@ -39,14 +46,37 @@ class Providers:
         self._http = http
         self._own_http = http is None
         self._local = local
+        self._get_key = get_key
+        self._keys: dict[str, Mapping[str, str]] = {}
+        self._waiting: dict[str, asyncio.Future[None]] = {}
         self._opened: dict[str, Provider] = dict(opened or {})
 
     def allow_cli_agents(self, on: bool, *, submitter: bool = True) -> None:
         """Allow CLI agents when the setting is `on` and the submitter of the run may use them."""
         self._cli_agents = on and submitter
         self._agents_refused_because = (
-            "" if submitter or not on else "whoever submitted this run lacks the scope code:run"
+            "" if submitter else "whoever submitted this run lacks the scope code:run"
         )
+
+    def prepare(self, ref: str) -> Awaitable[None] | None:
+        """Get the key that the provider of a model ref needs, before `get`; None when there is nothing to wait for.
+        The wait raises what `get_key` raises."""
+        name = ref.partition(":")[0]
+        if self._get_key is None or name in self._keys or name in self._opened:
+            return None
+        spec = spec_of(name)
+        if spec is None or not spec.key_variables:
+            return None
+        waiting = self._waiting.get(name)
+        if waiting is None:  # once, however many rows ask
+            waiting = self._waiting[name] = asyncio.ensure_future(self._fetch_key(name, self._get_key))
+        return asyncio.shield(waiting)
+
+    async def _fetch_key(self, name: str, get_key: GetKey) -> None:
+        try:
+            self._keys[name] = await get_key(name)
+        finally:
+            del self._waiting[name]
 
     def get(self, ref: str) -> Provider:
         """The provider of a model ref. Raises InvalidInput (unknown) or ModelKeyError (no key)."""
@@ -63,13 +93,16 @@ class Providers:
         return provider
 
     def _open(self, name: str) -> Provider:
+        spec = load_plugin(specs()[name])
+        return load_factory(spec)(self._context(spec))
+
+    def _context(self, spec: Spec) -> ProviderContext:
         if self._http is None:
             from po_jupyter.llm.wire.http import Http
 
             self._http = Http()
-        spec = load_plugin(specs()[name])
-        context = ProviderContext(spec, self._environ, self._http, self._local, self._cli_agents)
-        return load_factory(spec)(context)
+        environ = {**self._environ, **self._keys.get(spec.name, {})}
+        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents)
 
     def base_url(self, ref: str) -> str | None:
         """The base URL of a model, for the cache of calls: another address, another answer.

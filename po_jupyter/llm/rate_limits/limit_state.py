@@ -8,24 +8,33 @@ nothing: 2 % and a tenth of a second, which leaves 97 % of the rate at a minute.
 Use that a server reports and that was not ours (other programs use the same key; it counts `max_tokens` instead of
 the answer) is kept as a drift that fades until the time at which the server says that it is whole again.
 
-A refusal (429) pauses the key for everybody until the server's `Retry-After`, and halves the calls in flight; each
-window of successes as long as the calls allowed brings back one (AIMD, as TCP: RFC 5681). When a rate was known
-all the same it was a tenth too high, or is enforced over shorter times: from then on calls are spaced evenly.
-When none was known and two refusals come after the same number of calls, that number is taken for the rate.
+A refusal (429) stops nobody but its own call, which waits for itself, as long as nothing else is known: what it is
+about is guessed from more of them (`guesses`), and a guess gives way to calls that show that it is wrong. Limits that a
+server reports are tested once, by a few calls beyond them. Limits of the settings are never broken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from po_jupyter.llm.chat import ServerLimits
-from po_jupyter.llm.rate_limits.sliding_window import KINDS, Amounts, Cost, SlidingWindow
+from po_jupyter.llm.rate_limits.guesses import (
+    ClosedServer,
+    ConcurrencyBound,
+    LearnedRate,
+    RefillingBuckets,
+    ReportedClaim,
+)
+from po_jupyter.llm.rate_limits.sliding_window import KINDS, NOTHING, Amounts, Cost, SlidingWindow
 from po_jupyter.model.run.rate_limit import RateLimit
 
-_LEAST_SCALE = 0.2
-_MAX_DOUBLINGS = 5  # of a pause whose length no server said
+_SOON = 1.0  # s within which a server refuses, before the first refusal; then some times as long as that took
+_TOO_HIGH = 0.9  # of a rate that the settings know: it was refused
+_TIME_TO_TEST = 0.7  # windows after a first report, in which it may be tested
+_CALM = 2  # windows without a refusal, after which calls need no admission for it
 
 
 class Block(NamedTuple):
@@ -38,14 +47,17 @@ class Block(NamedTuple):
 
 @dataclass(slots=True)
 class Ticket:
-    """A call that was admitted, at `at`. `rated`: a rate of one of its keys was known then."""
+    """A call that was admitted, at `at`. `tests`: the guesses that it breaks; `judged`: it is known to be taken;
+    `in_flight`: calls at that time, itself among them."""
 
     run: str
     id: int
     model: str
     cost: Cost
     at: float
-    rated: bool = False
+    tests: tuple[str, ...] = ()
+    judged: bool = False
+    in_flight: int = 0
 
 
 class _Drift(NamedTuple):
@@ -75,50 +87,43 @@ class LimitState:
         self.name = name
         self.window = window
         self.in_flight = 0
-        self.cap: float | None = None  # of calls in flight, after a refusal
-        self.estimate: int | None = None  # requests a window, learned from refusals
         self._configured: Mapping[str, int] = limit.model_dump(exclude_none=True) if limit is not None else {}
         self._reported: dict[str, int] = {}
+        self._spent: frozenset[str] = frozenset()  # kinds of which the server says that nothing remains
         self._used = SlidingWindow(window * 1.02 + 0.1)
+        self._guessed = [0, 0, 0, 0]  # of it, by calls in flight
         self._drift: dict[str, _Drift] = {}
-        self._scale = 1.0
-        self._even: dict[str, float] | None = None  # by kind, when the next call is due
-        self._paused = float("-inf")
-        self._refused_at = float("-inf")
-        self._refusals = 0  # in a row
-        # Calls that were accepted before the last refusal: in its window, and since the pause before it. And
-        # before the one before that.
-        self._accepted = (0, 0)
-        self._accepted_before = 0
-        self._unjudged = False  # no conclusion has been drawn from `_accepted` yet
-        self._resumed = float("-inf")  # when the last pause ended
-        self._clean = 0  # successes towards one more in flight
-        self._cleared = float("-inf")  # when the rate was last raised
-        self._step = 1  # by how much the next time
+        self._closed = ClosedServer(window)
+        self._bound = ConcurrencyBound(window)
+        self._rate = LearnedRate(window)
+        self._reported_at = 0.0  # first
+        self._claim = ReportedClaim()
+        self._buckets: RefillingBuckets | None = None  # where a server's own limits refill
+        self._unjudged: deque[Ticket] = deque()  # in the order in which they were sent
+        self._soon = _SOON
+        self._refused_at: float | None = None  # lately
 
     # -- what it allows -----------------------------------------------------------------------------
     @property
     def limited(self) -> bool:
         """True when calls need admission."""
-        return bool(self._configured or self._reported or self.cap is not None or self.estimate is not None)
-
-    @property
-    def rated(self) -> bool:
-        """True when a rate is known, so that a refusal says something about it."""
-        return any(self.limit(kind) is not None for kind in KINDS)
+        return bool(self._configured or self._reported or self._refused_at is not None)
 
     def limit(self, kind: str) -> int | None:
         """The limit of a kind in a window, from everything that is known; None: it has none."""
-        candidates = [limits[kind] for limits in (self._configured, self._reported) if kind in limits]
-        if kind == "requests" and self.estimate is not None:
-            candidates.append(self.estimate)
-        return max(1, int(min(candidates) * self._scale)) if candidates else None
+        declared = self.declared(kind)
+        if kind != "requests" or self._rate.per_second is None:
+            return declared
+        learned = max(1, round(self._rate.per_second * self.window))
+        return learned if declared is None else min(declared, learned)
 
     def declared(self, kind: str) -> int | None:
         """The limit by settings and server, without what was learned from refusals."""
-        return min(
-            (limits[kind] for limits in (self._configured, self._reported) if kind in limits), default=None
-        )
+        limits = (self._configured.get(kind), self._claimed(kind))
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _claimed(self, kind: str) -> int | None:
+        return self._reported.get(kind) if self._claim.believed else None
 
     def limits(self) -> dict[str, int]:
         """All limits as they are now, by kind."""
@@ -133,16 +138,72 @@ class LimitState:
 
     def block(self, cost: Cost, now: float) -> Block | None:
         """The reason why a call of that size cannot be sent now; None: it can."""
-        if now < self._paused:
-            return Block(self._paused, "the server asked for a pause", self.name)
-        if self.in_flight >= self._concurrency():
-            many = f"{self.in_flight} call{'s' * (self.in_flight != 1)} in flight"
-            return Block(float("inf"), many, self.name)
+        self._judge(now)
+        if self.in_flight >= self._configured.get("concurrency", float("inf")):
+            return self._in_flight_block()
+        if now < self._closed.until:
+            return Block(self._closed.until, "the server asked for a pause", self.name)
+        if self._closed.step is not None and len(self._unjudged) >= self._closed.step:
+            return Block(
+                self._unjudged[0].at + self._soon, "others show whether the server takes calls", self.name
+            )
+        if (block := self._rates_block(self._configured, cost, now)) is not None:
+            return block
+        for guess, block in self._broken(cost, now):
+            due = self._test_due(guess, now)
+            if due is None:
+                return block
+            if now < due:
+                return Block(min(block.until, due), block.reason, block.key)
+        return None
+
+    def _broken(self, cost: Cost, now: float) -> Iterator[tuple[str, Block]]:
+        """The guesses that a call would break now."""
+        if self._claim.believed and (block := self._claim_block(cost, now)) is not None:
+            yield "claim", block
+        if self._bound.calls is not None and self.in_flight >= self._bound.calls:
+            yield "concurrency", self._in_flight_block()
+        if (due := self._rate.due(now)) is not None:
+            yield "rate", Block(due, f"requests {span(self.window)}", self.name)
+
+    def _claim_block(self, cost: Cost, now: float) -> Block | None:
+        if self._buckets is None:
+            return self._rates_block(self._reported, cost, now)
+        due = self._buckets.due(self._reported, cost.amounts, now)
+        return (
+            Block(due[0], f"{due[1].replace('_', ' ')} {span(self.window)}", self.name)
+            if due is not None
+            else None
+        )
+
+    def _test_due(self, guess: str, now: float) -> float | None:
+        """The time from which on a call may break a guess to test it; None: none may."""
+        if guess == "concurrency":
+            return None if self._bound.trial.pending else self._bound.trial.due
+        return now if guess == "claim" and self._can_test_claim(now) else None
+
+    def _took(self, kind: str, times: int) -> bool:
+        """True when calls that are over used so many times what the server says: guesses do not count."""
+        index = KINDS.index(kind)
+        return self._used.sums[index] - self._guessed[index] >= times * self._reported[kind]
+
+    def _can_test_claim(self, now: float) -> bool:
+        """True when an answer would show that the server takes more than it says."""
+        if now - self._reported_at > _TIME_TO_TEST * self.window:
+            return False
+        # Tokens are guessed before a call: an answer beyond their limit shows nothing.
+        exhausted = "requests" in self._spent or ("requests" in self._reported and self._took("requests", 1))
+        return self._claim.can_test and exhausted
+
+    def _in_flight_block(self) -> Block:
+        many = f"{self.in_flight} call{'s' * (self.in_flight != 1)} in flight"
+        return Block(float("inf"), many, self.name)
+
+    def _rates_block(self, limits: Mapping[str, int], cost: Cost, now: float) -> Block | None:
         self._used.expire(now)
         block = None
         for index, (kind, amount) in enumerate(zip(KINDS, cost.amounts, strict=True)):
-            limit = self.limit(kind)
-            if limit is None:
+            if (limit := limits.get(kind)) is None:
                 continue
             at = self._due(index, kind, min(amount, limit), limit, now)
             if at is not None and (block is None or at > block.until):
@@ -151,7 +212,7 @@ class LimitState:
 
     def _concurrency(self) -> float:
         most = float(self._configured.get("concurrency", float("inf")))
-        return most if self.cap is None else min(most, max(1, int(self.cap)))
+        return most if self._bound.calls is None else min(most, self._bound.calls)
 
     def _due(self, index: int, kind: str, amount: int, limit: int, now: float) -> float | None:
         drift = self._drift[kind].remaining(now) if kind in self._drift else 0.0
@@ -160,25 +221,26 @@ class LimitState:
             soon = now + self.window / 60
             freed = self._used.frees(index, excess)
             return min(freed, soon) if drift and freed is not None else freed or soon
-        if self._even is not None and (due := self._even.get(kind, now) - self.window / 20) > now:
-            return due
         return None
 
     # -- what happens -------------------------------------------------------------------------------
-    def start(self, ticket: Ticket) -> None:
-        """Count a call that is admitted."""
-        self._judge()
+    def start(self, ticket: Ticket, *, learns: bool = False) -> None:
+        """Count a call that is admitted. `learns`: it is one of this key's own calls, and tells something of it."""
+        if learns:
+            ticket.tests = tuple(guess for guess, _ in self._broken(ticket.cost, ticket.at) if guess != "rate")
+            if "claim" in ticket.tests:
+                self._claim.sent()
+            if "concurrency" in ticket.tests:
+                self._bound.trial.pending += 1
+            self._unjudged.append(ticket)
+            self._closed.sent()
+            self._rate.sent(ticket.at)
         self.in_flight += 1
+        ticket.in_flight = self.in_flight
         self._used.add(ticket.at, ticket.cost.amounts)
-        self._pace(ticket.cost.amounts, ticket.at)
-
-    def _pace(self, amounts: Amounts, now: float | None = None) -> None:
-        if self._even is None:
-            return
-        for kind, amount in zip(KINDS, amounts, strict=True):
-            if (limit := self.limit(kind)) is not None:
-                due = self._even.get(kind, 0.0)
-                self._even[kind] = (due if now is None else max(now, due)) + amount * self.window / limit
+        self._guessed = [a + b for a, b in zip(self._guessed, ticket.cost.amounts, strict=True)]
+        if self._buckets is not None:
+            self._buckets.take(self._reported, ticket.cost.amounts, ticket.at)
 
     def count(self, at: float, amounts: Amounts) -> None:
         """Count calls that were sent without admission."""
@@ -190,33 +252,72 @@ class LimitState:
         self.in_flight = max(0, self.in_flight - 1)
         self._used.expire(now)
         self._used.add(ticket.at, ticket.cost.amounts, -1)
+        self._guessed = [a - b for a, b in zip(self._guessed, ticket.cost.amounts, strict=True)]
+        if self._buckets is not None:
+            spent = used.amounts if used is not None else NOTHING
+            a, b, c, d = (after - before for after, before in zip(spent, ticket.cost.amounts, strict=True))
+            self._buckets.take(self._reported, (a, b, c, d), now)
         if used is not None:
             self._used.add(sent_at, used.amounts)
-            before, after = ticket.cost.amounts, used.amounts
-            self._pace((0, after[1] - before[1], after[2] - before[2], after[3] - before[3]))
+
+    def no_verdict(self, ticket: Ticket) -> None:
+        """Learn nothing from a call that ended neither with an answer nor with a refusal, or was not sent."""
+        if "claim" in ticket.tests:
+            self._claim.unsent()
+        if "concurrency" in ticket.tests:
+            self._bound.trial.pending -= 1
+        ticket.tests = ()
+        if not ticket.judged:
+            self._forget(ticket)
+            self._closed.unsent(ticket.at)
+            self._rate.untaken()
 
     def succeeded(self, ticket: Ticket, now: float) -> None:
-        """Allow more again, slowly, when a call was answered that was admitted after the last refusal."""
-        if ticket.at <= self._refused_at:
-            return
-        self._refusals = 0
-        if self.cap is not None:
-            self._clean += 1
-            if self._clean >= self.cap:
-                self._clean = 0
-                self.cap += 1
-                if self.cap > 4 * (self.in_flight + 8):
-                    self.cap = None
-        since = max(self._refused_at, self._cleared)
-        if (self.estimate is not None or self._scale < 1) and now - since > self.window / 2:
-            self._cleared = now
-            if self.estimate is not None:
-                self.estimate += max(1, self.estimate // 50) * self._step
-                self._step *= 2  # it may be far too low: the refusals were perhaps about something else
-            self._scale = min(1.0, self._scale + 0.01)
+        """Learn from a call that was answered."""
+        if not ticket.judged:
+            self._forget(ticket)
+            self._passed(ticket, now)
+        if "claim" in ticket.tests:
+            self._test_claim(now, answered=True)
+            ticket.tests = ()
+        if self._refused_at is not None and now - self._refused_at > _CALM * self.window and not self._guesses:
+            self._refused_at = None
+
+    def _test_claim(self, now: float, *, answered: bool) -> None:
+        self._used.expire(now)
+        self._claim.verdict(answered=answered, twice=self._took("requests", 2))
+        if self._claim.refills and self._buckets is None:
+            self._buckets = RefillingBuckets(self.window, now)
+
+    @property
+    def _guesses(self) -> bool:
+        closed = self._closed.step is not None or self._closed.closed_at is not None
+        return closed or self._bound.calls is not None or self._rate.per_second is not None
+
+    def _judge(self, now: float) -> None:
+        """What was not refused by now was taken."""
+        while self._unjudged and self._unjudged[0].at + self._soon <= now:
+            self._passed(self._unjudged.popleft(), now)
+
+    def _passed(self, ticket: Ticket, now: float) -> None:
+        ticket.judged = True
+        self._closed.passed(ticket.at, now)
+        self._bound.passed(ticket.in_flight)
+        if "concurrency" in ticket.tests:
+            self._bound.trial.pending -= 1
+            self._bound.trial_passed(now)
+            ticket.tests = tuple(name for name in ticket.tests if name != "concurrency")
+
+    def _forget(self, ticket: Ticket) -> None:
+        """Take a call out of those of which it is not known whether they are taken."""
+        if ticket in self._unjudged:
+            self._unjudged.remove(ticket)
 
     def report(self, limits: ServerLimits, now: float) -> None:
         """Take over what the server reports of its limits and what remains of them."""
+        if not self._reported:
+            self._reported_at = now
+        self._spent = frozenset(kind for kind in KINDS if (limits.get(kind) or (None, None))[1] == 0)
         self._used.expire(now)
         for index, kind in enumerate(KINDS):
             limit, remaining, reset = limits.get(kind) or (None, None, None)
@@ -225,6 +326,8 @@ class LimitState:
             self._reported[kind] = limit
             if remaining is None:
                 continue
+            if self._buckets is not None:
+                self._buckets.bound(kind, remaining)
             more = limit - remaining - self._used.sums[index]
             fades = min(reset if reset is not None else self.window, self.window)
             if more > 0 and fades > 0:
@@ -233,43 +336,43 @@ class LimitState:
                 self._drift.pop(kind, None)
 
     def refused(self, ticket: Ticket, after: float | None, now: float) -> bool:
-        """Slow down after a refusal (429) of a call that has finished; `after` is the server's `Retry-After`.
+        """Learn from a refusal (429) of a call that has finished; `after` is the server's `Retry-After`.
 
-        False when it is no news: the call was admitted before the last refusal.
+        True when others than the call itself have to wait for it.
         """
-        if after is not None:
-            self._paused = max(self._paused, now + after)
-        if ticket.at <= self._refused_at:
-            self._accepted = (self._accepted[0] - 1, self._accepted[1] - 1)
-            return False
-        self._judge()
-        self._used.expire(now)
-        # A fixed window began anew meanwhile; not when the two came quickly one after the other.
-        fresh = self._used.since(self._resumed)[0] if now - self._refused_at > self.window / 4 else 0
-        self._accepted = (self._used.sums[0], fresh)
-        if after is None:
-            self._paused = max(self._paused, now + self.window / 60 * 2 ** min(self._refusals, _MAX_DOUBLINGS))
-        self._refusals += 1
-        self._clean, self._step = 0, 1
-        self.cap = max(1.0, min(self.in_flight + 1, self._concurrency()) / 2)
-        self._unjudged = not self.rated
-        if self.rated and ticket.rated:
-            self._even = self._even or {}
-            if self.estimate is not None:
-                self.estimate = max(1, int(self.estimate * 0.9))
-            else:
-                self._scale = max(_LEAST_SCALE, self._scale * 0.9)
         self._refused_at = now
-        self._resumed = self._paused
-        return True
-
-    def _judge(self) -> None:
-        """How many calls were accepted before the last refusal is known once all that were under way then have
-        come back: compare it with the refusal before."""
-        if not self._unjudged:
-            return
-        self._unjudged = False
-        before, self._accepted_before = self._accepted_before, self._accepted[0]
-        alike = [n for n in self._accepted if before > 0 and 0.7 <= n / before <= 1.3]
-        if alike and not self.rated:
-            self.estimate = max(1, min(*alike, before))
+        self._soon = max(0.02, min(5.0, max(0.8 * self._soon, 3 * (now - ticket.at))))
+        self._forget(ticket)
+        self._rate.untaken()
+        tests, ticket.tests = ticket.tests, ()
+        if "claim" in tests:
+            self._test_claim(now, answered=False)
+        if "concurrency" in tests:
+            self._bound.trial.pending -= 1
+            self._bound.trial_refused(now)
+        if tests:
+            return False
+        others = len(self._unjudged)
+        trusted = bool(self._configured or (self._reported and self._claim.tested and self._claim.believed))
+        was_open = self._closed.closed_at is None
+        if self._closed.refused(ticket.at, after, now, others=others, trusted=trusted, spent=bool(self._spent)):
+            if was_open:
+                if trusted:
+                    self._rate.refused(ticket.at, now)
+                self._rate.closed(now, others)
+                if (
+                    (known := self.declared("requests")) is not None
+                    and trusted
+                    and self._rate.per_second is None
+                ):
+                    self._rate.assume(_TOO_HIGH * known / self.window, now)
+            self._bound.calls = None
+            return True
+        if now < self._closed.until:
+            return False
+        if self._rate.per_second is not None:
+            self._rate.refused(ticket.at, now)
+        else:
+            within = ticket.at > self._bound.drawn_at
+            self._bound.refused(self.in_flight, now, within=within)
+        return False

@@ -197,8 +197,8 @@ class Limiter:
         if call is not None:
             call.cancelled = True
             self._queue(call.model).remove(run)
-        else:
-            self._finish(run, id, None, now)
+        elif (ticket := self._finish(run, id, None, now)) is not None:
+            self._model(ticket.model).keys[-1].no_verdict(ticket)
 
     def admit(self, now: float) -> Admitted:
         """Admit the calls that may be sent now."""
@@ -228,14 +228,14 @@ class Limiter:
                 return
             queue.flows[flow].popleft()
             self._queued.pop((run, call.id), None)
-            ticket = Ticket(run, call.id, model, cost, now, any(k.rated for k in state.keys))
+            ticket = Ticket(run, call.id, model, cost, now)
             self._start(state, queue, ticket, call.input)
             tickets.append(ticket)
 
     def _start(self, state: _ModelState, queue: _ProviderQueue, ticket: Ticket, input: int) -> None:
         self._tickets[ticket.run, ticket.id] = (ticket, input)
         for key in state.keys:
-            key.start(ticket)
+            key.start(ticket, learns=key is state.keys[-1])
         queue.served[ticket.run] += _share(state, ticket.cost.amounts)
 
     def _next_flow(self, queue: _ProviderQueue, stuck: set[str]) -> _Flow | None:
@@ -299,8 +299,9 @@ class Limiter:
         self._finish(run, id, used or Cost(ticket.cost.input, 0), now, sent_at)
         if used is not None:
             state.learn(estimated, used)
-            for key in state.keys:
-                key.succeeded(ticket, now)
+            state.keys[-1].succeeded(ticket, now)
+        else:
+            state.keys[-1].no_verdict(ticket)
         if limits:
             state.keys[-1].report(limits, now)
 
@@ -358,6 +359,7 @@ class Limiter:
         for name in [name for name in self._tickets if name[0] == run]:
             ticket = self._tickets[name][0]
             self._finish(run, name[1], ticket.cost, now, ticket.at)
+            self._model(ticket.model).keys[-1].no_verdict(ticket)
 
     def waiting(self, now: float) -> list[WaitingCalls]:
         """The calls that wait, and for what."""

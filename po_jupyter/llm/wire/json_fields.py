@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from po_jupyter.model.values.json import JsonObject
@@ -14,12 +15,12 @@ def as_text(value: object) -> str:
 
 def as_count(value: object) -> int:
     """The value as an integer if it is a positive number, else 0."""
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return int(value) if isinstance(value, int | float) and value > 0 and math.isfinite(value) else 0
 
 
 def as_cost(value: object) -> float | None:
     """The value if it is a number of at least 0, else None."""
-    return float(value) if isinstance(value, int | float) and value >= 0 else None
+    return float(value) if isinstance(value, int | float) and value >= 0 and math.isfinite(value) else None
 
 
 def mapping_at(value: object, name: str) -> Mapping[str, object]:

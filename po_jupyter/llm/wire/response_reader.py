@@ -21,13 +21,13 @@ from po_jupyter.errors import (
 )
 from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
-from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.structured.openai_schema import unwrap
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.ends import is_known
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
 from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.llm.wire.usage import checked_usage
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
@@ -268,11 +268,9 @@ class ResponseReader:
 
     def _usage_or_estimate(self, text: str) -> tuple[Usage, bool]:
         """(usage, True when it is an estimate)."""
-        usage = self.usage
-        if usage is not None and (usage.output_tokens or self.finish is not None or not text):
-            return usage, False
-        tokens = usage.input_tokens if usage else estimate_messages(m.content for m in self.request.messages)
-        return Usage(input_tokens=tokens, output_tokens=estimate(text), cost=None, calls=1), True
+        whole = self.finish is not None or self.ended
+        calls = "".join(f"{call.name}{call.arguments}" for call in self._tool_calls.values())
+        return checked_usage(self.usage, self.request, text + calls, whole=whole)
 
     def _truncated(self, text: str, usage: Usage) -> ModelError:
         request, thoughts = self.request, usage.reasoning_tokens

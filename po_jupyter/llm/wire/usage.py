@@ -1,11 +1,22 @@
-"""Usage of one call, from the counts of vendors: tokens of the cache are input, tokens of thoughts are output."""
+"""Usage of one call, from the counts of vendors: tokens of the cache are input, tokens of thoughts are output.
+
+A count is not believed blindly: some servers send `{}`, zeros, or numbers as text. `checked_usage` puts an estimate in
+the place of a zero for something that is there.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
-from po_jupyter.llm.wire.json_fields import as_count, mapping_at
+from po_jupyter.llm.chat import ChatRequest, ChatResponse
+from po_jupyter.llm.money.tokens import estimate, estimate_request
+from po_jupyter.llm.wire.json_fields import as_cost, as_count, mapping_at
 from po_jupyter.model.run.usage import Usage
+
+_MOST = 10**12  # tokens: a larger count is no count
 
 
 def usage_from(
@@ -28,14 +39,79 @@ def usage_from(
     )
 
 
+def token_count(value: object) -> int:
+    """A number of tokens as servers send it, as a number or as its text; 0 for anything else."""
+    tokens = as_count(_number(value))
+    return tokens if tokens <= _MOST else 0
+
+
+def reported_cost(value: object) -> float | None:
+    """A cost in US dollars as servers send it, as a number or as its text; None for anything else."""
+    return as_cost(_number(value))
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return value
+
+
 def anthropic_usage(counts: Mapping[str, object]) -> Usage:
     """Usage from the `usage` of Messages and of Claude Code, whose `input_tokens` leaves out the cache."""
-    read = as_count(counts.get("cache_read_input_tokens"))
-    written = as_count(counts.get("cache_creation_input_tokens"))
+    read = token_count(counts.get("cache_read_input_tokens"))
+    written = token_count(counts.get("cache_creation_input_tokens"))
     return usage_from(
-        as_count(counts.get("input_tokens")) + read + written,
-        as_count(counts.get("output_tokens")),
+        token_count(counts.get("input_tokens")) + read + written,
+        token_count(counts.get("output_tokens")),
         cached=read,
         written=written,
-        reasoning=as_count(mapping_at(counts, "output_tokens_details").get("thinking_tokens")),
+        reasoning=token_count(mapping_at(counts, "output_tokens_details").get("thinking_tokens")),
     )
+
+
+class CheckedUsage(NamedTuple):
+    """A usage that can be counted with; `estimated`: part of it is a guess, because the server's count was none."""
+
+    usage: Usage
+    estimated: bool
+
+
+def checked_usage(usage: Usage | None, request: ChatRequest, text: str, *, whole: bool = True) -> CheckedUsage:
+    """The usage of an answer, with estimates for what was not counted. `text` holds its tool calls too.
+
+    Zero tokens for a question or an answer that is there are not believed, and then neither is a cost of 0. Not
+    `whole`: the answer broke off, so that a count of its output is that of a part.
+    """
+    if usage is not None and usage.cached_calls:
+        return CheckedUsage(usage, False)
+    counted = usage if usage is not None else usage_from(0, 0)
+    input, output = counted.input_tokens, counted.output_tokens
+    if not input and any(message.content or message.images for message in request.messages):
+        input = estimate_request(request)
+    if not output or not whole:
+        output = max(output, counted.reasoning_tokens + estimate(text))
+    if (input, output) == (counted.input_tokens, counted.output_tokens):
+        return CheckedUsage(counted, usage is None)
+    return CheckedUsage(
+        counted.model_copy(
+            update={
+                "input_tokens": input,
+                "output_tokens": output,
+                "calls": max(1, counted.calls),
+                "cost": counted.cost or None,
+            }
+        ),
+        True,
+    )
+
+
+def with_checked_usage(response: ChatResponse, request: ChatRequest) -> ChatResponse:
+    """The response, with estimates for what its provider did not count."""
+    calls = [json.dumps(call.to_json(), ensure_ascii=False, default=str) for call in response.tool_calls]
+    usage, estimated = checked_usage(response.usage, request, "".join((response.text, *calls)))
+    return replace(response, usage=usage, estimated=True) if estimated else response

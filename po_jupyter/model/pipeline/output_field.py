@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, get_origin
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline import json_schema
 from po_jupyter.model.pipeline.patterns import pattern_problem
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.json import JsonObject
+
+RECORDED = "recorded"  # in the context of a validation: see `parsing.validate_pipeline`
 
 
 def _is_type(value: Any) -> bool:
@@ -31,7 +33,9 @@ def _schema_of(value: Any) -> Any:
         raise ValueError(error.message) from None
 
 
-def _check_schema(value: JsonObject) -> JsonObject:
+def _check_schema(value: JsonObject, info: ValidationInfo) -> JsonObject:
+    if (info.context or {}).get(RECORDED):
+        return value  # it was checked when it was recorded, and a large one takes seconds
     if (problem := pattern_problem(value)) is not None:
         raise ValueError(f"not a JSON Schema: {problem}")
     json_schema.load()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.errors.fields import MAX_VIOLATIONS
+from po_jupyter.model.pipeline.output_field import RECORDED
 from po_jupyter.model.pipeline.pipeline import (
     LLM,
     Budget,
@@ -24,8 +26,7 @@ from po_jupyter.model.pipeline.pipeline import (
     TaskRetry,
     Turn,
 )
-from po_jupyter.model.pipeline.task import RECORDED
-from po_jupyter.model.pipeline.violations import HIDDEN, Position, dotted, violations_of
+from po_jupyter.model.pipeline.violations import Position, dotted, more_message, shown_place, violations_of
 from po_jupyter.model.pipeline.yaml_comments import cut_texts
 from po_jupyter.model.values.json import JsonObject
 
@@ -57,7 +58,7 @@ def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
 def validate_pipeline(value: object, *, name: str | None = None, recorded: bool = False) -> Pipeline:
     """The pipeline that decoded JSON describes. Raises InvalidPipeline.
 
-    `recorded`: it stands in a run's definition, so the syntax of its code was checked when the run was submitted.
+    `recorded`: it stands in a run's definition, so its code and schemas were checked when the run was submitted.
     A worker does not parse it once more, which costs it memory that it shares with all others until then.
     """
     if isinstance(value, Pipeline):
@@ -132,16 +133,7 @@ def _build(
     try:
         pipeline = Pipeline.model_validate(data, context={RECORDED: recorded})
     except ValidationError as error:
-        locations = [_visible(item) for item in error.errors()]
-        for violation, item in zip(
-            violations_of(error, known=known_fields, position=mark_of), error.errors(), strict=True
-        ):
-            loc = _visible(item)
-            if item["type"] == "too_short" and any(_within(other, loc) for other in locations):
-                continue  # pydantic's echo of entries that were refused for a reason of their own
-            if item["type"] == "value_error" and violation.line is not None:
-                violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
-            violations.append(_nearer(violation, data, marks))
+        violations += _violations_in(error, data, marks, mark_of)
         violations.sort(key=lambda v: v.line or 0)
         raise InvalidPipeline(violations=violations) from None
     if violations:
@@ -149,9 +141,30 @@ def _build(
     return pipeline
 
 
+def _violations_in(
+    error: ValidationError,
+    data: Mapping[str, Any],
+    marks: Mapping[Location, Mark],
+    mark_of: Callable[[Location], Position],
+) -> Iterator[Violation]:
+    """The violations of a pipeline, the first of many."""
+    items = error.errors()[:MAX_VIOLATIONS]
+    locations = [_visible(item) for item in items]
+    listed = violations_of(error, known=known_fields, position=mark_of)
+    for violation, item, loc in zip(listed, items, locations, strict=True):
+        if violation.message == more_message(error):
+            yield violation
+            continue
+        if item["type"] == "too_short" and any(_within(other, loc) for other in locations):
+            continue  # pydantic's echo of entries that were refused for a reason of their own
+        if item["type"] == "value_error" and violation.line is not None:
+            violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
+        yield _nearer(violation, data, marks)
+
+
 def _visible(item: Mapping[str, Any]) -> Location:
     """The location of one of pydantic's errors, without the parts that the text does not have."""
-    return tuple(part for part in item["loc"] if not str(part).startswith(HIDDEN))
+    return shown_place(item["loc"], item["type"])
 
 
 def _within(inner: Location, outer: Location) -> bool:

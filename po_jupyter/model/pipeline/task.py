@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from po_jupyter.model.pipeline.output_field import OutputSchema, with_output_type
-from po_jupyter.model.pipeline.violations import HIDDEN
+from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
+from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
 
@@ -39,7 +39,6 @@ STAGES = (
     "integration",
 )
 
-RECORDED = "recorded"  # in the context of a validation: see `parsing.validate_pipeline`
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
@@ -203,8 +202,7 @@ def _form(value: Any) -> str:
     return OF_LIST if isinstance(value, list | tuple) else OF_TEXT
 
 
-# Tags of the two forms in the places of errors, where `violations_of` leaves them out.
-OF_TEXT, OF_LIST = f"{HIDDEN}text", f"{HIDDEN}list"
+# The tags of the two forms are in the places of errors, where `violations_of` leaves them out.
 PromptText = Annotated[
     Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
     Discriminator(_form),

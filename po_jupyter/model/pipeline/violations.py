@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
 from po_jupyter.errors import Violation
+from po_jupyter.errors.fields import MAX_VIOLATIONS, clipped
 
 Position: TypeAlias = tuple[int | None, int | None]  # line and column, from 1
 
-HIDDEN = "·"  # begins parts of a place that only pydantic knows, such as which form of a value was meant
+OF_TEXT, OF_LIST = (
+    "·text",
+    "·list",
+)  # parts of a place that only pydantic knows: which form of a value was meant
+_LONGEST = 100  # characters of a name that may be a typo of another
+_MOST_KNOWN = 1000  # names that one may be a typo of: looking for it takes longer than reading it
 _SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
 _SENTENCES = {
     "dict_type": "needs a mapping (`name: value`)",
@@ -43,7 +50,9 @@ _PATTERNS = {
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`; did you mean `x`?` when something close is known, else an empty string."""
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    if len(word) > _LONGEST:
+        return ""
+    close = get_close_matches(word, known[:_MOST_KNOWN], n=1, cutoff=0.6)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
@@ -65,12 +74,15 @@ def violations_of(
     name of the thing), `position` finds the line and column of a location in the text.
     """
     violations: list[Violation] = []
-    for item in error.errors(include_url=False, include_context=True, include_input=True):
-        loc = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(HIDDEN)))
+    for item in islice(
+        error.errors(include_url=False, include_context=True, include_input=True), MAX_VIOLATIONS - 1
+    ):
+        loc = shown_place(item["loc"], item["type"])
         where = dotted(loc)
         if item["type"] == "extra_forbidden":
             names, thing = known(loc[:-1]) if callable(known) else (known, what)
-            message = f"`{loc[-1]}` is not a field of {thing}{did_you_mean(str(loc[-1]), names)}"
+            name = str(loc[-1])
+            message = f"`{clipped(name, _LONGEST)}` is not a field of {thing}{did_you_mean(name, names)}"
         elif item["type"] == "missing":
             names, thing = known(loc[:-1]) if callable(known) else (known, what)
             message = f"{thing} needs `{loc[-1]}`"
@@ -81,7 +93,35 @@ def violations_of(
             shown = f" (given: {value!r:.60})" if plain and not _SECRET.search(where) else ""
             message = f"{where}: {text[:1].lower()}{text[1:]}{shown}" if where else text
         violations.append(Violation(where, message, *position(loc)))
+    if error.error_count() >= MAX_VIOLATIONS:
+        violations.append(Violation("", more_message(error)))
     return violations
+
+
+def shown_place(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
+    """The place of an error of this kind as a person wrote it, without pydantic's own parts.
+
+    A field that is missing or too many is the last part whatever it is called: people's names are any text.
+    """
+    end = loc[-1:] if kind in ("extra_forbidden", "missing") else ()
+    inner = loc[: len(loc) - len(end)]
+    return (*(part for part in inner if part not in (OF_TEXT, OF_LIST)), *end)
+
+
+def more_message(error: ValidationError) -> str:
+    """The last message of many: how many there are beside those before it."""
+    return f"and {error.error_count() - MAX_VIOLATIONS + 1:,} more"
+
+
+def without_most_unknown(value: Mapping[str, Any], known: Collection[str]) -> Mapping[str, Any]:
+    """The value without all but a few of the fields that nobody knows: enough to say that there are some.
+
+    Pydantic makes an error for each of them, in one go, and 200,000 keep the interpreter for seconds.
+    """
+    if len(value) <= len(known) + MAX_VIOLATIONS:
+        return value
+    unknown = islice((name for name in value if name not in known), 2 * MAX_VIOLATIONS)
+    return {**{name: value[name] for name in known if name in value}, **{name: value[name] for name in unknown}}
 
 
 def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.model.pipeline.violations import violations_of, without_most_unknown
 from po_jupyter.model.run.row_index import index_problem
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.json import JsonObject
@@ -51,7 +51,7 @@ def read_seed(value: object) -> Seed:
             hint='For example {"name": "first", "data": {"text": "..."}}.',
         )
     try:
-        return Seed.model_validate(dict(value))
+        return Seed.model_validate(dict(without_most_unknown(value, Seed.model_fields)))
     except ValidationError as error:
         raise InvalidSeed(
             "the seed cannot be used:",

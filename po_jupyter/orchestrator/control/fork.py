@@ -61,7 +61,7 @@ class ForkPlanner:
         definition = RunDefinition.from_json(self._store.definition(run))
         budget = None
         if pipeline is None:
-            current = effective_pipeline(validate_pipeline(definition.pipeline), state)
+            current = effective_pipeline(validate_pipeline(definition.pipeline, recorded=True), state)
             _check_task(current, from_task, run)
             pipeline = inherited_definition(current, state, from_task).to_json()
             budget = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
@@ -110,7 +110,7 @@ def inherited_definition(pipeline: Pipeline, state: RunState, from_task: str) ->
     if not dropped:
         return pipeline
     rest = with_tasks(pipeline, [t for t in pipeline.tasks if t.name not in dropped])
-    return validate_pipeline(rest.to_json())
+    return validate_pipeline(rest.to_json(), recorded=True)
 
 
 def tasks_taken_over(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:

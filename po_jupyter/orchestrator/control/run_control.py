@@ -6,11 +6,11 @@ Each request is in the run's log when its method returns, whoever has the worker
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.control.conditional_append import LogAppend, append
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_files import remove_run_directory
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
-from po_jupyter.orchestrator.environment.preflight import Preflight
+from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.submission.request import check_task_budgets
 from po_jupyter.orchestrator.threads import ToThread
@@ -46,11 +46,11 @@ class RunControl:
         dispatcher: Dispatcher,
         changes: ChangeFeed,
         *,
-        preflight: Preflight,
+        settings: Settings,
         forks: ForkPlanner,
         daily_usage: DailyUsage,
-        data_dir: Path,
         to_thread: ToThread,
+        submitting: ToThread,
     ) -> None:
         """Writes to `store` in threads, and tells `dispatcher`."""
         self._store = store
@@ -58,11 +58,11 @@ class RunControl:
         self._runs = runs
         self._dispatcher = dispatcher
         self._changes = changes
-        self._preflight = preflight
+        self._settings = settings
         self._forks = forks
         self._daily_usage = daily_usage
-        self._data_dir = data_dir
         self._to_thread = to_thread
+        self._submitting = submitting
 
     async def _append(self, run: str, build: Callable[[Head, RunState], LogAppend]) -> RunView:
         """Append to the run's log what `build` makes of it, and have it acted on."""
@@ -73,10 +73,13 @@ class RunControl:
         await self._dispatcher.changed(run)
         return await self._runs.newest_view(run)
 
-    def _check_code(self, run: str, code_allowed: bool) -> None:
-        """Refuse a caller who may not use the models that the run names. Raises Forbidden. Blocks."""
-        model = RunDefinition.from_json(self._store.definition(run)).options.model
-        self._preflight.check_code(self._projections.pipeline(run), model=model, code_allowed=code_allowed)
+    def _check_may_run(self, run: str, code_allowed: bool) -> None:
+        """Raises Forbidden when who goes on with a run may not have its code run, whoever wrote it. Blocks."""
+        definition = RunDefinition.from_json(self._store.definition(run))
+        check_may_run(
+            self._projections.pipeline(run), self._settings, code_allowed=code_allowed,
+            model=definition.options.model, interpreter=definition.interpreter, cwd=definition.cwd,
+        )  # fmt: skip
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -137,7 +140,7 @@ class RunControl:
         run = head["run"]
 
         def build(now: Head, state: RunState) -> LogAppend:
-            self._check_code(run, code_allowed)
+            self._check_may_run(run, code_allowed)
             pipeline = self._projections.pipeline(run)
             if amounts:
                 check_task_budgets(larger, pipeline)
@@ -177,7 +180,7 @@ class RunControl:
         run = head["run"]
 
         def build(now: Head, state: RunState) -> LogAppend:
-            self._check_code(run, code_allowed)
+            self._check_may_run(run, code_allowed)
             todo = restart_plan(self._projections.pipeline(run), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_opened_data(state, name)) for name in todo.reopen]
             resumed = draft(
@@ -206,7 +209,7 @@ class RunControl:
         Raises what `submit` does, and NotFound for an unknown task.
         """
         head = await self._runs.find(run_id, owner)
-        new = await self._to_thread(
+        new = await self._submitting(
             self._forks.plan, head, owner or head["owner"], from_task,
             seed=seed, pipeline=pipeline, code_allowed=code_allowed,
         )  # fmt: skip
@@ -222,7 +225,7 @@ class RunControl:
         def remove() -> None:
             self._daily_usage.count([head])
             self._store.delete_run(run)
-            remove_run_directory(self._data_dir, run)
+            remove_run_directory(self._settings.data_dir, run)
             self._projections.forget(run)
 
         await self._to_thread(remove)

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import structlog
 
-from po_jupyter.errors import NotFound, PoError
+from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.ipc import channel
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
@@ -158,7 +158,7 @@ class Follower:
             else:
                 try:
                     last[run] = self._store.head(run)["n"]
-                except NotFound:
+                except (NotFound, CorruptRow):
                     last[run] = -1
         return last
 

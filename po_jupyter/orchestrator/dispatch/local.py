@@ -13,6 +13,8 @@ from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, HolderServic
 from po_jupyter.orchestrator.dispatch.recovery import recover, sweep
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
+from po_jupyter.orchestrator.environment.run_credentials import RunCredentials
+from po_jupyter.orchestrator.environment.worker_resources import WorkerResources
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -56,9 +58,10 @@ class LocalDispatcher:
             address=address, to_thread=to_thread, keys=keys,
         )  # fmt: skip
         self._rates = RateLimitServer(settings)
+        resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread)
         gateway = WorkerGateway(
             self.supervisor, store, changes,
-            to_thread=to_thread, get_resource=local_models.endpoint, rates=self._rates,
+            to_thread=to_thread, get_resource=resources.get, rates=self._rates,
         )  # fmt: skip
         self._listener = channel.Listener(address, gateway.serve)
         self._tasks: list[asyncio.Task[None]] = []

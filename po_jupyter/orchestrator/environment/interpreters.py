@@ -15,7 +15,7 @@ import structlog
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import missing_module
-from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.platform import task_modules
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
@@ -96,7 +96,7 @@ def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) 
 
 
 def _missing(path: str, cwd: str | None, names: list[str]) -> set[str]:
-    environment = preload_environment()
+    environment = worker_environment()
     if path == sys.executable:  # as for its zygote: our own package need not be installed
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, environment.get("PYTHONPATH")]))
     try:

@@ -22,10 +22,11 @@ from po_jupyter.llm.credentials.keys import KeyState, StoredKey
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
-from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.orchestrator.environment.variables import provider_environment
+from po_jupyter.platform.private_file import locked
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
-from po_jupyter.telemetry.redaction import redactor
+from po_jupyter.telemetry.redaction import Fingerprint, fingerprints_of, redactor, secrets_of
 
 log = structlog.get_logger(__name__)
 
@@ -69,11 +70,11 @@ class KeyStore:
             return dict(self._cached)
 
     def environment(self, extra: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-        """The variables of a worker, stored keys among them; and by provider, why a stored key is not.
+        """The variables that providers go by, stored keys among them; and by provider, why a stored key is not.
 
         A file that cannot be used is the reason for every provider without a key, and keeps no worker from starting.
         """
-        environ = worker_environment(extra)
+        environ = provider_environment(extra)
         try:
             stored = self.stored()
         except StoreError as error:
@@ -87,9 +88,23 @@ class KeyStore:
             return environ, {}
         return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
+    def key_of(self, provider: str, extra: Iterable[str] = ()) -> dict[str, str]:
+        """The key of one provider, by the name of its variable; nothing when it has none, or takes none."""
+        spec = spec_of(provider)
+        environ, _ = self.environment(extra)
+        names = spec.key_variables if spec is not None else ()
+        return next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
+
+    def fingerprints(self) -> list[Fingerprint]:
+        """Those of every secret here, stored keys among them: a worker redacts what it does not have."""
+        stored: dict[str, StoredKey] = {}
+        with suppress(StoreError):
+            stored = self.stored()
+        return fingerprints_of([*secrets_of(os.environ), *(key.key for key in stored.values() if key.key)])
+
     def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
         """The state of the key of every provider that takes one. Raises StoreUnusable."""
-        return keys.key_states(worker_environment(extra), self.stored())
+        return keys.key_states(provider_environment(extra), self.stored())
 
     def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
         """The state of one provider's key. Raises InvalidInput, StoreUnusable."""
@@ -102,7 +117,7 @@ class KeyStore:
         key = key.strip()
         if (problem := keys.problem_of_key(key, spec.key_env)) is not None:
             raise InvalidInput(f"that is not a key of {provider}: {problem}", hint=f"po keys set {provider}")
-        base = keys.base_url_of(spec, worker_environment())
+        base = keys.base_url_of(spec, provider_environment())
         origin = keys.origin_of(base)
         if not origin:
             raise InvalidInput(
@@ -158,7 +173,8 @@ class KeyStore:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, keys.KeyEntry]]:
         """The entries, written back at the end when nothing was raised; one process at a time."""
-        with self._lock, _locked(self._data_dir):
+        diagnosis.make(self._data_dir)
+        with self._lock, locked(self._data_dir / f".{keys.FILE}.lock"):
             entries = keys.read_entries(self._data_dir)
             before = json.dumps(entries, sort_keys=True)
             yield entries
@@ -182,19 +198,3 @@ def _spec(provider: str) -> Spec:
     if not spec.key_env:
         raise InvalidInput(f"{provider} takes no key", hint=f"Those that do: {', '.join(takers)}")
     return spec
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows: two servers that change keys at the same moment are nobody's habit
-        yield
-        return
-    diagnosis.make(directory)
-    fd = os.open(directory / f".{keys.FILE}.lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

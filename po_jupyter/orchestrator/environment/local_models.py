@@ -11,7 +11,6 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, Unavailable
-from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
 from po_jupyter.llm.specs import ProviderEndpoint
 
@@ -43,12 +42,11 @@ class LocalModels:
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def endpoint(self, request: ResourceRequest, progress: Progress) -> ProviderEndpoint:
-        """The endpoint of the model that a worker requests; `progress` is called with what it waits for meanwhile.
-        Raises ModelError, Unavailable."""
-        if request.what != "local_model" or request.model is None or self._closed:
-            raise Unavailable(f"the orchestrator cannot give {request.what!r:.40}")
-        model = request.model
+    async def endpoint(self, model: str, progress: Progress) -> ProviderEndpoint:
+        """The endpoint of a model; `progress` is called with what it waits for meanwhile. Raises ModelError,
+        Unavailable."""
+        if self._closed:
+            raise Unavailable("the orchestrator is stopping")
         served = self._served.get(model)
         if served is None:
             served = self._served[model] = self._new(model)

@@ -22,7 +22,7 @@ class EnvironmentService:
         cli_agents: bool,
         prices: Mapping[str, Price],
     ) -> None:
-        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`)."""
+        """`inherited` names variables that workers get beside the usual ones (`Settings.worker_env`)."""
         self._keys = keys
         self._to_thread = to_thread
         self._inherited = tuple(inherited)
@@ -50,6 +50,7 @@ class EnvironmentService:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
         from po_jupyter.llm.money.pricing import PriceBook
         from po_jupyter.llm.providers.catalogue import list_models
+        from po_jupyter.llm.specs import addresses_in
 
         def read() -> list[JsonObject]:
             environ, _ = self._keys.environment(self._inherited)
@@ -58,7 +59,7 @@ class EnvironmentService:
                 cli_agents=self._cli_agents,
                 word=word,
                 provider=provider,
-                prices=PriceBook(self._prices),
+                prices=PriceBook(self._prices, base_url=addresses_in(environ)),
             )
 
         return await self._to_thread(read)

@@ -1,10 +1,13 @@
 """The environment variables of a worker: an allow-list of the orchestrator's, so that a secret of the server (a
-hub's API token, a database password) never reaches the code of a pipeline by accident."""
+hub's API token, a database password, the key of a provider) never reaches the code of a pipeline by accident."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+
+from po_jupyter.llm.specs import spec_of, specs
+from po_jupyter.telemetry.redaction import is_secret_name
 
 _NAMES = frozenset(
     {
@@ -16,30 +19,48 @@ _NAMES = frozenset(
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
         "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+        # who pays, where a key belongs to several
+        "OPENAI_ORG_ID", "OPENAI_PROJECT_ID",
         # how much of the machine to use
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
     }
 )  # fmt: skip
 _PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_")
-_SUFFIXES = ("_API_KEY", "_BASE_URL", "_OPENAI_ENDPOINT", "HF_TOKEN")
-# The door's own keys are not for user code.
+_SUFFIXES = ("_BASE_URL", "_OPENAI_ENDPOINT")  # where providers are asked
+_KEY_SUFFIX = "_API_KEY"
+# The door's own keys are not for user code, whatever a setting names.
 _NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN", "PO_LOG_REMOTE_TOKEN"})
 
 
 def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of `environ` that a worker gets; `extra` names more of them (the setting `worker_env`)."""
+    """The variables of `environ` that a worker, and all that its tasks start, have.
+
+    No key is among them, unless `extra` (the setting `worker_env`) names it: the keys of its run a worker gets from
+    the orchestrator when it needs them (`environment.run_credentials`).
+    """
     environ = os.environ if environ is None else environ
     more = frozenset(extra)
     return {
         name: value
         for name, value in environ.items()
-        if name not in _NEVER
-        and (name in _NAMES or name in more or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES))
+        if name not in _NEVER and (name in more or _is_inherited(name))
     }
 
 
-def preload_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that a zygote starts with: those of a worker without anybody's key."""
-    return {
-        name: value for name, value in worker_environment((), environ).items() if not name.endswith(_SUFFIXES)
-    }
+def provider_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of a worker with the keys of all providers: for checks here, in the orchestrator."""
+    environ = os.environ if environ is None else environ
+    own = {name for spec in specs() for name in _key_variables(spec)}
+    more = [name for name in environ if name in own or name.endswith(_KEY_SUFFIX)]
+    return worker_environment((*extra, *more), environ)
+
+
+def _key_variables(provider: str) -> tuple[str, ...]:
+    spec = spec_of(provider)
+    return spec.key_variables if spec is not None else ()
+
+
+def _is_inherited(name: str) -> bool:
+    if is_secret_name(name) and not name.endswith("_TOKENS"):  # PO_DAILY_TOKENS counts some
+        return False
+    return name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)

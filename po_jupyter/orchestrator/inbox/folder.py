@@ -21,6 +21,7 @@ from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment import preflight
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.examination.operations import Examine
 from po_jupyter.orchestrator.inbox import seed_file, transitions
 from po_jupyter.orchestrator.inbox.archive import SeedZip
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
@@ -53,7 +54,7 @@ class InboxFolder:
 
     def __init__(
         self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
-        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None,
+        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None, examine: Examine | None = None,
     ) -> None:  # fmt: skip
         """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
         self._keys = keys or KeyStore(settings.data_dir)
@@ -64,6 +65,7 @@ class InboxFolder:
         )
         self.pending = self.root / self.places.pending
         self._settings = settings
+        self._examine = examine
         self._store = store
         self._registry = registry
         self._owner = owner
@@ -184,16 +186,22 @@ class InboxFolder:
         violations = seed_file.seed_violations(value, self._registered)
         if violations:
             raise InvalidSeed("the seed cannot be used:", violations=violations)
-        cwd = str(self._pipelines.project) if self._pipelines is not None else None
-        submission = Submission(seed=value, cwd=cwd)
+        # A file has no caller: it may what whoever registered its pipeline may.
+        code_allowed = self._registry.code_allowed(value["pipeline"], self._owner)
+        project = self._pipelines.project if self._pipelines is not None and code_allowed else None
+        submission = Submission(seed=value, cwd=None if project is None else str(project))
         pipeline, seed = check_submission(
-            submission, self._registered, code_allowed=True, settings=self._settings
+            submission,
+            self._registered,
+            code_allowed=code_allowed,
+            settings=self._settings,
+            examine=self._examine,
         )
         RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
-        new = new_run(submission, pipeline, seed, self._owner)
+        new = new_run(submission, pipeline, seed, self._owner, code_allowed=code_allowed)
         new = new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
         try:
             self._store.head(new.run)  # a crash came in between: it runs already, whatever became of the keys

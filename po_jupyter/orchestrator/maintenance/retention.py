@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.errors import Conflict, CorruptRow, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.run_files import remove_run_directory, run_directory
@@ -100,7 +100,7 @@ class RunCleaner:
         cursor: str | None = None
         while states:
             page = self._store.runs(owner=owner, states=tuple(states), cursor=cursor, limit=200)
-            yield from page.heads
+            yield from (head for head in page.heads if "damage" not in head)  # a person decides about those
             cursor = page.next
             if cursor is None:
                 return
@@ -114,7 +114,7 @@ class RunCleaner:
         """The bytes of a run: its rows in the store and its directory."""
         try:
             rows = self._store.run_bytes(run)
-        except NotFound:
+        except (NotFound, CorruptRow):
             rows = 0
         return rows + tree_bytes(run_directory(self._data_dir, run))
 
@@ -122,7 +122,7 @@ class RunCleaner:
         """Count the usage of these runs by day, in few writes: `delete` would do it one by one."""
         heads = []
         for one in deletions:
-            with suppress(NotFound):
+            with suppress(NotFound, CorruptRow):
                 heads.append(self._store.head(one.run))
         with suppress(Conflict):
             self._daily.count(heads)
@@ -135,7 +135,7 @@ class RunCleaner:
                 return False
             self._daily.count([head])
             self._store.delete_run(deletion.run)
-        except (NotFound, Conflict):
+        except (NotFound, Conflict, CorruptRow):
             return False
         remove_run_directory(self._data_dir, deletion.run)
         self._projections.forget(deletion.run)
@@ -167,6 +167,8 @@ class RunCleaner:
             self._store.head(run)
         except NotFound:
             return False
+        except CorruptRow:
+            return True
         return True
 
     def _used_blobs(self) -> set[str]:

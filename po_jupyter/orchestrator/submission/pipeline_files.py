@@ -13,9 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from po_jupyter.errors import InvalidPipeline, PoError
-from po_jupyter.model.pipeline.parsing import parse_pipeline
+from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.orchestrator.examination.operations import Examine, examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 
 log = structlog.get_logger(__name__)
@@ -27,8 +28,11 @@ _LARGEST = 4_000_000  # bytes of a definition's file
 class PipelineFiles:
     """The folder and what is wrong with its files. `refresh` blocks: call it in a thread."""
 
-    def __init__(self, directory: Path, registry: PipelineRegistry, owner: str) -> None:
-        """Pipelines are registered as `owner`'s."""
+    def __init__(
+        self, directory: Path, registry: PipelineRegistry, owner: str, examine: Examine = examine_here
+    ) -> None:
+        """Pipelines are registered as `owner`'s; `examine` reads their definitions."""
+        self._examine = examine
         self._directory = directory
         self._registry = registry
         self._owner = owner
@@ -49,10 +53,10 @@ class PipelineFiles:
                 stamp = info.st_mtime_ns, info.st_size
                 if self._seen.get(path) == stamp:
                     continue
-                self._registry.put(_read(path, name, info.st_size), self._owner)
+                self._registry.put(self._read(path, name, info.st_size), self._owner)
                 self.problems.pop(name, None)
                 changed += 1
-            except InvalidPipeline as error:
+            except InvalidInput as error:  # also what takes too long to read
                 self.problems[name] = f"{path}: {error.message}"
                 log.error("a pipeline's file cannot be used", file=str(path), error=error.message)
             except (OSError, UnicodeDecodeError) as error:
@@ -78,14 +82,15 @@ class PipelineFiles:
                 if inside is not None:
                     yield inside, entry.name
 
-
-def _read(path: Path, name: str, size: int) -> Pipeline:
-    if size > _LARGEST:
-        raise InvalidPipeline(f"the file has {size:,} bytes; a definition may have {_LARGEST:,}")
-    text = path.read_text("utf-8-sig")
-    try:
-        return parse_pipeline(text)
-    except PoError as error:
-        if not isinstance(error, InvalidPipeline) or not any(v.where == "name" for v in error.violations):
-            raise
-        return parse_pipeline(text, name=name)  # it has no name of its own, or the same mistake again
+    def _read(self, path: Path, name: str, size: int) -> Pipeline:
+        if size > _LARGEST:
+            raise InvalidPipeline(f"the file has {size:,} bytes; a definition may have {_LARGEST:,}")
+        definition = path.read_text("utf-8-sig")
+        try:
+            answer = self._examine({"what": "parse", "definition": definition})
+        except PoError as error:
+            if not isinstance(error, InvalidPipeline) or not any(v.where == "name" for v in error.violations):
+                raise
+            # It has no name of its own, or the same mistake again.
+            answer = self._examine({"what": "parse", "definition": definition, "name": name})
+        return validate_pipeline(answer, recorded=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from contextlib import suppress
+from typing import NotRequired, TypedDict
 
-from po_jupyter.errors import NotFound
+from po_jupyter.config import Settings
+from po_jupyter.errors import CorruptRow, InvalidPipeline, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.environment.permission import check_may_run
+from po_jupyter.orchestrator.examination.operations import Examine
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import DocumentStore
 
@@ -17,13 +21,14 @@ KIND = "pipeline"
 
 
 class PipelineSummary(TypedDict):
-    """A registered pipeline as lists show it; `tasks` are names."""
+    """A registered pipeline as lists show it; `tasks` are names. `problem` is why it cannot be read."""
 
     name: str
     version: str
     revision: str
     updated_at: str
     tasks: list[str]
+    problem: NotRequired[str]
 
 
 class PipelineRegistry:
@@ -36,13 +41,21 @@ class PipelineRegistry:
         """Reads and writes documents of `store`."""
         self._store = store
 
-    def put(self, pipeline: Pipeline, owner: str) -> tuple[JsonObject, bool]:
-        """Register it; (what `get` answers, was it new). The same content again changes nothing."""
+    def put(self, pipeline: Pipeline, owner: str, *, code_allowed: bool = True) -> tuple[JsonObject, bool]:
+        """Register it; (what `get` answers, was it new). The same content again changes nothing.
+
+        `code_allowed`, whether who registers it has the scope `code:run`, is kept for runs that nobody else starts.
+        """
         name = f"{owner}/{pipeline.name}"
         current = self._store.get(KIND, name)
         if current is not None and current["revision"] == pipeline.revision:
-            return _with_revision(current), False
-        document = {"definition": pipeline.to_json(), "revision": pipeline.revision, "updated_at": now()}
+            code_allowed = code_allowed or current.get("code_allowed", True)
+            if code_allowed == current.get("code_allowed", True):
+                return _with_revision(current), False
+        document = {
+            "definition": pipeline.to_json(), "revision": pipeline.revision, "updated_at": now(),
+            "code_allowed": code_allowed,
+        }  # fmt: skip
         self._store.put(KIND, name, document)
         return _with_revision(document), current is None
 
@@ -52,7 +65,11 @@ class PipelineRegistry:
 
     def pipeline(self, name: str, owner: str) -> Pipeline:
         """The definition as a value. NotFound."""
-        return validate_pipeline(self._document(name, owner)["definition"])
+        return validate_pipeline(self._document(name, owner)["definition"], recorded=True)
+
+    def code_allowed(self, name: str, owner: str) -> bool:
+        """Whether who registered it had the scope `code:run`. NotFound."""
+        return bool(self._document(name, owner).get("code_allowed", True))
 
     def _document(self, name: str, owner: str) -> JsonObject:
         document = self._store.get(KIND, f"{owner}/{name}")
@@ -66,18 +83,25 @@ class PipelineRegistry:
         """Every pipeline of the owner, by name."""
         summaries: list[PipelineSummary] = []
         for name in self._names(owner):
-            document = self._store.get(KIND, f"{owner}/{name}")
-            if document is not None:
-                definition = validate_pipeline(document["definition"])
+            try:
+                document = self._store.get(KIND, f"{owner}/{name}")
+                if document is not None:
+                    definition = validate_pipeline(document["definition"], recorded=True)
+                    summaries.append({
+                        "name": name, "version": definition.version, "revision": document["revision"],
+                        "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
+                    })  # fmt: skip
+            except (CorruptRow, InvalidPipeline) as error:
                 summaries.append({
-                    "name": name, "version": definition.version, "revision": document["revision"],
-                    "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
+                    "name": name, "version": "", "revision": "", "updated_at": "", "tasks": [],
+                    "problem": error.message,
                 })  # fmt: skip
         return summaries
 
     def delete(self, name: str, owner: str) -> None:
         """Forget it. NotFound."""
-        self._document(name, owner)
+        with suppress(CorruptRow):  # all the more
+            self._document(name, owner)
         self._store.drop(KIND, f"{owner}/{name}")
 
     def _names(self, owner: str) -> list[str]:
@@ -88,16 +112,34 @@ class PipelineRegistry:
 class PipelineLibrary:
     """The registry for callers on the orchestrator's loop."""
 
-    def __init__(self, registry: PipelineRegistry, to_thread: ToThread) -> None:
-        """Calls `registry` in threads."""
+    def __init__(
+        self,
+        registry: PipelineRegistry,
+        settings: Settings,
+        to_thread: ToThread,
+        *,
+        examine: Examine,
+        examining: ToThread,
+    ) -> None:
+        """Calls `registry` in threads of `to_thread`, and `examine`, which reads definitions, in others."""
+        self._examine = examine
+        self._examining = examining
         self._registry = registry
+        self._settings = settings
         self._to_thread = to_thread
 
-    async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonObject, bool]:
+    async def put(
+        self, name: str, definition: object, *, owner: str, code_allowed: bool = True
+    ) -> tuple[JsonObject, bool]:
         """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
-        InvalidPipeline."""
-        pipeline = validate_pipeline(definition, name=name)
-        return await self._to_thread(self._registry.put, pipeline, owner)
+        InvalidPipeline, Forbidden: others will run it by its name, and trust it to be the owner's."""
+        return await self._examining(self._put, name, definition, owner, code_allowed)
+
+    def _put(self, name: str, definition: object, owner: str, code_allowed: bool) -> tuple[JsonObject, bool]:
+        answer = self._examine({"what": "parse", "definition": definition, "name": name})
+        pipeline = validate_pipeline(answer, recorded=True)
+        check_may_run(pipeline, self._settings, code_allowed=code_allowed)
+        return self._registry.put(pipeline, owner, code_allowed=code_allowed)
 
     async def get(self, name: str, *, owner: str) -> JsonObject:
         """A registered definition. NotFound."""

@@ -10,8 +10,15 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.preflight import Preflight
+from po_jupyter.orchestrator.examination.operations import Examine, examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
-from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run, read_definition
+from po_jupyter.orchestrator.submission.request import (
+    Submission,
+    check_submission,
+    checked_definition,
+    new_run,
+    with_budget,
+)
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import NewRun
 
@@ -24,13 +31,20 @@ class RunPlanner:
     """
 
     def __init__(
-        self, settings: Settings, registry: PipelineRegistry, row_files: RowFiles, preflight: Preflight
+        self,
+        settings: Settings,
+        registry: PipelineRegistry,
+        row_files: RowFiles,
+        preflight: Preflight,
+        examine: Examine | None = None,
     ) -> None:
-        """Registered pipelines, files of rows and the environment are looked up in these."""
+        """Registered pipelines, files of rows and the environment are looked up in these; `examine` reads definitions
+        and renders templates, here without it."""
         self._settings = settings
         self._registry = registry
         self._row_files = row_files
         self._preflight = preflight
+        self._examine = examine or (lambda examination: examine_here(examination, settings))
 
     def check(
         self, submission: Submission, owner: str, *, code_allowed: bool, modules: bool = True
@@ -38,7 +52,7 @@ class RunPlanner:
         """Pipeline and seed of a submission that can run; the environment is not looked at."""
         pipeline, seed = check_submission(
             submission, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
-            modules=modules, settings=self._settings,
+            modules=modules, settings=self._settings, examine=self._examine,
         )  # fmt: skip
         self._row_files.check(owner, seed.data, seed.index)
         return pipeline, seed
@@ -54,20 +68,20 @@ class RunPlanner:
         """The run of a checked submission whose environment can run it."""
         options = submission.options
         self._preflight.check(
-            pipeline, model=options.model, code_allowed=code_allowed, skip=options.skip_validation
+            with_budget(submission, pipeline),
+            model=options.model,
+            skip=options.skip_validation,
         )
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
     def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:
         """The estimate of what a submission asks of models (see `engine.planning.estimate`), and `warnings`."""
-        from po_jupyter.engine.planning.estimate import estimate_run
-
         pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)
         options = submission.options
-        data = self._row_files.with_rows(owner, seed.data)
-        estimate = estimate_run(
-            pipeline, seed, data, settings=self._settings, limit=options.limit, model=options.model
-        )
+        estimate = self._examine({
+            "what": "estimate", "definition": pipeline.to_json(), "seed": {"name": seed.name, "data": seed.data},
+            "owner": owner, "limit": options.limit, "model": options.model, "addresses": self._preflight.addresses(),
+        })  # fmt: skip
         return {**estimate, "warnings": self._preflight.warnings(pipeline, options.model)}
 
     def validate(self, definition: object, seed: object, owner: str) -> Mapping[str, Any]:
@@ -76,17 +90,8 @@ class RunPlanner:
             submission = Submission(pipeline=definition, seed=seed)
             pipeline, _ = self.check(submission, owner, code_allowed=True, modules=False)
         else:
-            from po_jupyter.engine.planning.check import check
-            from po_jupyter.llm.money.pricing import PriceBook
-
-            settings = self._settings
-            pipeline = read_definition(definition, lambda name: self._registry.pipeline(name, owner))
-            check(
-                pipeline,
-                None,
-                default_model=settings.default_model,
-                servers=settings.mcp_servers,
-                prices=PriceBook(settings.prices),
+            pipeline = checked_definition(
+                definition, lambda name: self._registry.pipeline(name, owner), self._examine
             )
         shown = {**pipeline.to_json(), "revision": pipeline.revision}
         return {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline)}

@@ -6,22 +6,26 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
+from po_jupyter.errors import InvalidInput, InvalidPipeline, InvalidSeed, Violation
+from po_jupyter.errors.fields import MAX_VIOLATIONS
 from po_jupyter.llm.providers.refs import ref_problem
-from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
-from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
+from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
+from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
 
@@ -74,8 +78,7 @@ def read_submission(body: object, *, code_allowed: bool) -> Submission:
     """
     submission = parse_submission(body)
     violations: list[Violation] = []
-    if submission.interpreter is not None and not code_allowed:
-        raise Forbidden("this orchestrator does not let a run choose its interpreter")
+    check_may_choose(interpreter=submission.interpreter, cwd=submission.cwd, code_allowed=code_allowed)
     if submission.interpreter is not None and (problem := problem_of(submission.interpreter)) is not None:
         violations.append(Violation("interpreter", problem))
     if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
@@ -91,7 +94,7 @@ def parse_submission(body: object) -> Submission:
     if not isinstance(body, dict):
         raise InvalidInput("the body is an object with `pipeline` and `seed`")
     try:
-        return Submission.model_validate(body)
+        return Submission.model_validate(without_most_unknown(body, Submission.model_fields))
     except ValidationError as error:
         raise InvalidInput(
             "the run cannot be started:",
@@ -135,35 +138,31 @@ def check_submission(
     code_allowed: bool,
     modules: bool = True,
     settings: Settings | None = None,
+    examine: Examine | None = None,
 ) -> tuple[Pipeline, Seed]:
     """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
-    that the run's interpreter finds the modules of its Python tasks.
+    that the run's interpreter finds the modules of its Python tasks. `examine` reads and checks the definition; without
+    it that is done here.
 
     Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both
     pipeline and seed are wrong, one InvalidInput has the violations of both.
     """
-    pipeline, seed = _pipeline_and_seed(submission, registered)
-    if not code_allowed:
-        _check_code(submission, pipeline)
-    from po_jupyter.engine.planning.check import DEFAULT_MODEL, check
-    from po_jupyter.llm.money.pricing import PriceBook
-
-    effective = _with_model(pipeline, submission.options.model)
-    check(
-        effective.model_copy(update={"budget": _budget(submission, pipeline)}),
-        seed,
-        default_model=DEFAULT_MODEL if settings is None else settings.default_model,
-        servers=None if settings is None else settings.mcp_servers,
-        prices=PriceBook(None if settings is None else settings.prices),
-    )
+    examine = examine or (lambda examination: examine_here(examination, settings))
+    pipeline, seed = _pipeline_and_seed(submission, registered, examine)
+    check_may_run(
+        pipeline, settings or Settings(), code_allowed=code_allowed, model=submission.options.model,
+        interpreter=submission.interpreter, cwd=submission.cwd,
+    )  # fmt: skip
     check_task_budgets(submission.budget, pipeline)
     if modules:
         check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
 
 
-def _pipeline_and_seed(submission: Submission, registered: Callable[[str], Pipeline]) -> tuple[Pipeline, Seed]:
-    """Both, parsed; their violations are raised together."""
+def _pipeline_and_seed(
+    submission: Submission, registered: Callable[[str], Pipeline], examine: Examine
+) -> tuple[Pipeline, Seed]:
+    """Both, read and checked; their violations are raised together."""
     errors: list[InvalidInput] = []
     pipeline: Pipeline | None = None
     seed: Seed | None = None
@@ -176,7 +175,11 @@ def _pipeline_and_seed(submission: Submission, registered: Callable[[str], Pipel
         definition = seed.pipeline
     try:
         if definition is not None:
-            pipeline = read_definition(definition, registered)
+            pipeline = checked_definition(
+                definition, registered, examine,
+                keys=None if seed is None else list(seed.data), model=submission.options.model,
+                budget=submission.budget,
+            )  # fmt: skip
         elif seed is not None:
             raise InvalidPipeline("no pipeline: give a definition, or the name of a registered one")
     except InvalidInput as error:
@@ -193,55 +196,47 @@ def _pipeline_and_seed(submission: Submission, registered: Callable[[str], Pipel
     return pipeline, seed
 
 
-def read_definition(definition: object, registered: Callable[[str], Pipeline]) -> Pipeline:
-    """The pipeline that a definition is: a name (looked up with `registered`), YAML text of several lines, or decoded
-    JSON. Raises InvalidPipeline, and what `registered` raises."""
-    if isinstance(definition, str):
-        return parse_pipeline(definition) if "\n" in definition else registered(definition)
-    return validate_pipeline(definition)
+def checked_definition(
+    definition: object,
+    registered: Callable[[str], Pipeline],
+    examine: Examine,
+    *,
+    keys: Sequence[str] | None = None,
+    model: str | None = None,
+    budget: RunBudget | None = None,
+) -> Pipeline:
+    """The pipeline that a definition is, which can run: a name (looked up with `registered`), YAML text of several
+    lines, or decoded JSON. `keys` are those of the seed's data.
+
+    Raises InvalidPipeline, and what `registered` raises.
+    """
+    by_name = isinstance(definition, str) and "\n" not in definition
+    if by_name:
+        definition = registered(str(definition))
+    if isinstance(definition, Pipeline):
+        definition = definition.to_json()
+    answer = examine({
+        "what": "check", "definition": definition, "recorded": by_name, "keys": keys, "model": model,
+        "budget": budget.model_dump(exclude_none=True) if budget is not None else {},
+    })  # fmt: skip
+    return validate_pipeline(answer, recorded=True)
 
 
-def _check_code(submission: Submission, pipeline: Pipeline) -> None:
-    """Raises Forbidden for what runs code of the caller's choice."""
-    if any(t.source is not None for t in pipeline.tasks):
-        raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
-    if any(t.carries_code for t in pipeline.tasks):
-        raise Forbidden(
-            "this orchestrator runs no code that comes with a pipeline (`output_type`: the validators of a class)",
-            hint="output=Class.model_json_schema() is judged by the schema alone.",
-        )
-    if submission.cwd is not None and any(t.module for t in pipeline.tasks):
-        # Whoever chooses the directory chooses what a module's name means there.
-        raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
-
-
-def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
-    """The pipeline as it runs when `model` is used everywhere."""
-    if model is None:
-        return pipeline
-    tasks = tuple(
-        t.model_copy(update={"llm": t.llm.model_copy(update={"model": model})}) for t in pipeline.tasks
-    )
-    llm = pipeline.llm.model_copy(update={"model": model})
-    return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
-
-
-def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
-    """The pipeline's budget, with what the submission says in its place."""
+def with_budget(submission: Submission, pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the budget of the submission over its own."""
     submitted = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
-    return RunBudget.model_validate({**pipeline.budget.model_dump(exclude_none=True), **submitted})
+    return pipeline.model_copy(update={"budget": run_budget(pipeline, submitted)})
 
 
 def check_task_budgets(budget: RunBudget | None, pipeline: Pipeline) -> None:
     """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
     names = [t.name for t in pipeline.tasks]
-    violations = [
-        Violation(f"budget.tasks.{name}", f"there is no task {name!r}{did_you_mean(name, names)}")
-        for name in (budget.tasks if budget else ())
-        if name not in names
-    ]
-    if violations:
-        raise InvalidInput(violations=violations)
+    unknown = (budget.tasks.keys() if budget else set()) - set(names)
+    if unknown:
+        named = [(name, did_you_mean(name, names)) for name in islice(unknown, MAX_VIOLATIONS)]
+        raise InvalidInput(
+            violations=[Violation(f"budget.tasks.{n}", f"there is no task {n!r}{meant}") for n, meant in named]
+        )
 
 
 # -- planning -------------------------------------------------------------------------------------
@@ -257,7 +252,9 @@ def new_run(
 ) -> NewRun:
     """The run that `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs
     can be checked by nobody before."""
-    budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
+    budget = {
+        k: v for k, v in with_budget(submission, pipeline).budget.model_dump(exclude_none=True).items() if v
+    }
     definition = RunDefinition(
         pipeline=pipeline.to_json(),
         seed={name: value for name, value in seed if value is not None},  # JSON already, and perhaps large

@@ -36,8 +36,13 @@ class Submissions:
         *,
         prepare_interpreter: Callable[[str], Awaitable[object]],
         to_thread: ToThread,
+        submitting: ToThread,
+        reading: ToThread,
     ) -> None:
-        """`prepare_interpreter` starts what forks workers of a run's own interpreter; raises VersionMismatch when it
+        """Submissions are checked in threads of `submitting`, what starts nothing in those of `reading`: neither can
+        keep the other, or all the rest, from being served.
+
+        `prepare_interpreter` starts what forks workers of a run's own interpreter; raises VersionMismatch when it
         cannot."""
         self._store = store
         self._projections = projections
@@ -47,6 +52,8 @@ class Submissions:
         self._row_files = row_files
         self._prepare_interpreter = prepare_interpreter
         self._to_thread = to_thread
+        self._submitting = submitting
+        self._reading = reading
 
     # -- runs -----------------------------------------------------------------------------------
 
@@ -64,7 +71,7 @@ class Submissions:
         submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
         if submission.interpreter is not None:
             await self._prepare_interpreter(submission.interpreter)
-        new, head, created = await self._to_thread(self._create, submission, owner, code_allowed)
+        new, head, created = await self._submitting(self._create, submission, owner, code_allowed)
         if created:
             await self._dispatcher.submitted(head, RunDefinition.from_json(new.definition))
         return await self._runs.view(head), created
@@ -82,7 +89,7 @@ class Submissions:
         InvalidPipeline, InvalidSeed."""
         if set(body) - {"pipeline", "seed"}:
             raise InvalidInput("the body is {pipeline, seed?}")
-        return await self._to_thread(self._planner.validate, body.get("pipeline"), body.get("seed"), owner)
+        return await self._reading(self._planner.validate, body.get("pipeline"), body.get("seed"), owner)
 
     async def estimate(
         self, body: Mapping[str, object], *, owner: str, code_allowed: bool = True
@@ -90,7 +97,7 @@ class Submissions:
         """The estimate of what a `POST runs` body asks of models (see `engine.planning.estimate`); starts nothing.
         Raises as `submit`."""
         submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
-        return await self._to_thread(self._planner.estimate, submission, owner, code_allowed=code_allowed)
+        return await self._reading(self._planner.estimate, submission, owner, code_allowed=code_allowed)
 
     # -- files of rows --------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from po_jupyter.engine.budgets import daily_usage as daily
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import Head, Store
@@ -85,7 +85,7 @@ class DailyUsage:
                 counted = entry["n"] if entry is not None else 0
                 if counted >= head["n"]:
                     continue
-                with suppress(NotFound):  # deleted just now
+                with suppress(NotFound, CorruptRow):  # deleted just now; or what it used cannot be known
                     runs[run] = daily.advanced(entry, self._store.records(run, after=counted))
             if runs != new["runs"]:
                 new = {**new, "runs": runs}
@@ -102,4 +102,6 @@ class DailyUsage:
             self._store.head(run)
         except NotFound:
             return True
+        except CorruptRow:
+            return False
         return False

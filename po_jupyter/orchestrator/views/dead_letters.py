@@ -7,8 +7,10 @@ from typing import TypedDict
 
 from po_jupyter.engine.state.decide import Start, decide
 from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.errors import CorruptRow
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.store.protocol import Head
 
 
 class WorkPlace(TypedDict):
@@ -69,3 +71,13 @@ def letter(state: RunState, pipeline: Pipeline) -> DeadLetter:
         "tasks": {"total": len(state.tasks), "done": sum(t.state == "done" for t in state.tasks.values())},
         "usage": state.usage.to_json(),
     }
+
+
+def unreadable_letter(head: Head, error: CorruptRow) -> DeadLetter:
+    """The letter of a dead run in whose rows something cannot be read: what its head says, and the error."""
+    return {
+        "id": head["run"], "name": head["name"], "pipeline": head["pipeline"], "version": head["version"],
+        "owner": head["owner"], "created_at": head["created_at"], "died_at": head["updated_at"],
+        "task": None, "stage": None, "attempt": None, "at_work": [],
+        "error": error.to_json(), "log": "", "crashes": 0, "tasks": {"total": 0, "done": 0}, "usage": {},
+    }  # fmt: skip

@@ -12,7 +12,7 @@ from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState, run_view_of
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -97,7 +97,9 @@ class RunProjections:
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
-        pipeline = validate_pipeline(RunDefinition.from_json(self._store.definition(run)).pipeline)
+        pipeline = validate_pipeline(
+            RunDefinition.from_json(self._store.definition(run)).pipeline, recorded=True
+        )
         return effective_pipeline(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
@@ -177,6 +179,11 @@ class RunProjections:
 def _task_of(call: Mapping[str, Any], record: Record) -> str | None:
     task = call.get("task")
     return str(task) if task is not None else str(call.get("key", "")).split("/")[0]
+
+
+def unreadable_view(head: Head, error: CorruptRow) -> RunView:
+    """The view of a run in whose rows something cannot be read: what its head says, and the error."""
+    return RunView.model_validate({**head, "id": head["run"], "seed": {}, "error": error.to_json()})
 
 
 def brief(seed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,18 +7,19 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.errors import Conflict, CorruptRow, NotFound
 from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter
-from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter, unreadable_letter
+from po_jupyter.orchestrator.views.projections import RunProjections, unreadable_view
 from po_jupyter.store.protocol import Head, Store
 
 _ID = re.compile(r"[0-9a-f]{22}")
 _NEWEST = 1000  # runs among which a suffix of an id is looked for
 _MOST_RUNS = 1000  # of one page
 _MOST_LETTERS = 200  # of one page
+_DAMAGED = "Something else wrote into the store. Restore it from a copy, or delete that run."
 
 
 class WaitingRuns(Protocol):
@@ -53,11 +54,12 @@ class RunQueries:
     def _find(self, run_id: str, owner: str | None) -> Head:
         missing = NotFound(f"there is no run {run_id!r:.60}", hint="`po runs` lists yours.")
         if _ID.fullmatch(run_id):
-            head = self._store.head(run_id)
-            if owner is not None and head["owner"] != owner:
-                raise missing
-            return head
-        if not re.fullmatch(r"[0-9a-f]{4,21}", run_id):
+            with contextlib.suppress(CorruptRow):  # found as lists find it
+                head = self._store.head(run_id)
+                if owner is not None and head["owner"] != owner:
+                    raise missing
+                return head
+        if not re.fullmatch(r"[0-9a-f]{4,22}", run_id):
             raise missing
         matches: list[Head] = []
         cursor, seen = None, 0
@@ -79,8 +81,10 @@ class RunQueries:
         return await self.view(await self.find(run_id, owner), whole_seed=whole_seed)
 
     async def view(self, head: Head, *, whole_seed: bool = True) -> RunView:
-        """The run of a head that was read just now."""
+        """The run of a head that was read just now. CorruptRow when it cannot be read."""
         run = head["run"]
+        if "damage" in head:
+            raise CorruptRow(head["damage"], hint=_DAMAGED)
         return await self._to_thread(
             self._projections.view, head, position=self._waiting.position(run),
             waiting=self._waiting.waiting_reason(run), whole_seed=whole_seed,
@@ -98,20 +102,29 @@ class RunQueries:
         cursor: str | None = None,
         limit: int = 50,
     ) -> tuple[list[RunView], str | None]:
-        """A page of runs, newest first, and the cursor of the next one."""
+        """A page of runs, newest first, and the cursor of the next one. One that cannot be read says so as its
+        error."""
 
         def read() -> tuple[list[RunView], str | None]:
             most = max(1, min(limit, _MOST_RUNS))
             page = self._store.runs(owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=most)
             views = []
             for head in page.heads:
-                run = head["run"]
-                position, reason = self._waiting.position(run), self._waiting.waiting_reason(run)
                 with contextlib.suppress(NotFound):  # deleted since
-                    views.append(self._projections.view(head, position=position, waiting=reason))
+                    views.append(self._listed(head))
             return views, page.next
 
         return await self._to_thread(read)
+
+    def _listed(self, head: Head) -> RunView:
+        run = head["run"]
+        if "damage" in head:
+            return unreadable_view(head, CorruptRow(head["damage"], hint=_DAMAGED))
+        position, reason = self._waiting.position(run), self._waiting.waiting_reason(run)
+        try:
+            return self._projections.view(head, position=position, waiting=reason)
+        except CorruptRow as error:
+            return unreadable_view(head, error)
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
@@ -131,8 +144,11 @@ class RunQueries:
             letters = []
             for head in page.heads:
                 with contextlib.suppress(NotFound):  # deleted since
-                    pipeline = self._projections.pipeline(head["run"])
-                    letters.append(letter(self._projections.state(head), pipeline))
+                    try:
+                        pipeline = self._projections.pipeline(head["run"])
+                        letters.append(letter(self._projections.state(head), pipeline))
+                    except CorruptRow as error:
+                        letters.append(unreadable_letter(head, error))
             return letters, page.next
 
         return await self._to_thread(read)

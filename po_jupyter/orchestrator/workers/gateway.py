@@ -32,7 +32,6 @@ from po_jupyter.ipc.messages import (
     WorkerHello,
 )
 from po_jupyter.ipc.wire import IpcMessage
-from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
@@ -46,7 +45,7 @@ _MAX_FAILURE = 500  # characters of what a worker says of the store
 class WorkerGateway:
     """Talks to the workers of one supervisor.
 
-    `get_resource(request, progress)` answers what a worker requests, `rates` lets its calls go.
+    `get_resource(run, request, progress)` answers what a worker requests, `rates` lets its calls go.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class WorkerGateway:
         feed: ChangeFeed,
         *,
         to_thread: ToThread,
-        get_resource: Callable[[ResourceRequest, Callable[[str], None]], Awaitable[ProviderEndpoint]],
+        get_resource: Callable[[str, ResourceRequest, Callable[[str], None]], Awaitable[ResourceResponse]],
         rates: RateLimitServer,
     ) -> None:
         """`serve` is for the `Listener`."""
@@ -172,11 +171,12 @@ class WorkerGateway:
                 worker.channel.send(message)
 
         try:
-            endpoint = await self._get_resource(request, lambda text: send(ResourceProgress(request.id, text)))
+            response = await self._get_resource(
+                worker.run, request, lambda text: send(ResourceProgress(request.id, text))
+            )
         except PoError as error:
-            send(ResourceResponse(request.id, error=error.to_json()))
-        else:
-            send(ResourceResponse(request.id, endpoint.base_url, endpoint.key))
+            response = ResourceResponse(request.id, error=error.to_json())
+        send(response)
 
     def _send_watched(self, run: str | None) -> None:
         for worker in self._supervisor.processes.by_run.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
@@ -31,7 +33,10 @@ _DEFAULT_TIMEOUT = 300.0  # s, of a task that names none
 
 
 class LaunchSpec(NamedTuple):
-    """The data of a run that the start of its worker needs; `silence_limit` as the function of that name says."""
+    """The data of a run that the start of its worker needs; `silence_limit` as the function of that name says.
+
+    `cwd` is None where nothing of the run's own is imported: prompts need no directory, and none is put on their path.
+    """
 
     interpreter: str | None
     cwd: str | None
@@ -42,7 +47,13 @@ class LaunchSpec(NamedTuple):
 def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> LaunchSpec:
     """The spec of a run."""
     limit = silence_limit(definition, settings)
-    return LaunchSpec(definition.interpreter, definition.cwd, head["fence"], limit)
+    cwd = definition.cwd if any(map(_imports, definition.pipeline["tasks"])) else None
+    return LaunchSpec(definition.interpreter, cwd, head["fence"], limit)
+
+
+def _imports(task: Mapping[str, object]) -> bool:
+    """Whether a task, as a definition has it, is Python or brings the class of its output along."""
+    return task.get("prompt") is None or task.get("output_type") is not None
 
 
 def silence_limit(definition: RunDefinition, settings: Settings) -> float:
@@ -92,7 +103,7 @@ class Launcher:
 
     async def _spawn(self, run: str, launch: LaunchSpec, on_exit: OnExit, watched: bool) -> processes.Identity:
         zygote = await self._zygotes.get(launch.interpreter)
-        environ, _ = await asyncio.to_thread(self._keys.environment, self._settings.inherited)
+        fingerprints = await asyncio.to_thread(self._keys.fingerprints)
         request = WorkerRequest(
             run=run,
             expect=launch.fence,
@@ -102,8 +113,9 @@ class Launcher:
             settings=self._settings_json,
             cwd=launch.cwd,
             log=str(self._settings.data_dir / "runs" / run / "worker.log"),
-            env=environ,
+            env=worker_environment(self._settings.worker_env),
             log_token=self._log_token,
+            fingerprints=[{**fingerprint} for fingerprint in fingerprints],
         )
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))
         try:

@@ -26,7 +26,7 @@ from po_jupyter.ipc.messages import (
     ZygoteHello,
 )
 from po_jupyter.model.values.digests import short_digest
-from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.platform import processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
 from po_jupyter.worker.zygote import PROTOCOL, version
@@ -156,7 +156,7 @@ async def _launch(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     errors, log_end = await asyncio.to_thread(_open_log, log_path)
-    env = preload_environment()
+    env = worker_environment()
     if interpreter == sys.executable:
         # Our own interpreter finds our own package, also when it was not installed but stands on the path.
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))

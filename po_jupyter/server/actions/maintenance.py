@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from po_jupyter.config import owner
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse
 from po_jupyter.server.routing.shapes import AuditQuery, CleanBody, Query, UsageQuery
 
@@ -26,6 +27,7 @@ async def clean(request: ApiRequest[Query, CleanBody]) -> JsonResponse:
 async def audit(request: ApiRequest[AuditQuery, None]) -> JsonResponse:
     """Who changed what, and when; the newest first."""
     query = request.query
+    await asyncio.to_thread(owner.check, request.extension.po_settings.data_dir)  # nobody reads another's
     entries, cursor = await asyncio.to_thread(
         request.extension.audit.read, cursor=query.cursor, limit=query.limit
     )

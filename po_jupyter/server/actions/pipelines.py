@@ -14,7 +14,7 @@ async def list_pipelines(request: ApiRequest[Query, None]) -> JsonResponse:
 async def put_pipeline(request: ApiRequest[Query, DefinitionBody]) -> JsonResponse:
     """Register a definition."""
     stored, created = await request.orchestrator.pipelines.put(
-        request.path["name"], dict(request.body), owner=request.owner
+        request.path["name"], dict(request.body), owner=request.owner, code_allowed=request.code_allowed
     )
     return JsonResponse({"pipeline": stored}, 201 if created else 200)
 

@@ -13,7 +13,7 @@ async def health(request: ApiRequest[Query, None]) -> JsonResponse:
 
 async def ready(request: ApiRequest[Query, None]) -> JsonResponse:
     """Whether runs can be started; 503 when not."""
-    state = request.extension.host.readiness()
+    state = await request.extension.host.readiness()
     return JsonResponse(state, 200 if state["ready"] else 503)
 
 

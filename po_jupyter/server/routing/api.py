@@ -202,8 +202,10 @@ class ControlApi(Protocol):
 class PipelinesApi(Protocol):
     """Registered pipelines."""
 
-    async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonMapping, bool]:
-        """Register a definition; (as stored, was the name new). InvalidPipeline."""
+    async def put(
+        self, name: str, definition: object, *, owner: str, code_allowed: bool = True
+    ) -> tuple[JsonMapping, bool]:
+        """Register a definition; (as stored, was the name new). InvalidPipeline, Forbidden."""
         ...
 
     async def get(self, name: str, *, owner: str) -> JsonMapping:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
+    from po_jupyter.server.auth import Authenticator
     from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, ReadinessReport
 
 
@@ -25,8 +26,8 @@ class OrchestratorHost(Protocol):
         """The running orchestrator. Raises what kept it from starting, or Unavailable."""
         ...
 
-    def readiness(self) -> ReadinessReport:
-        """The readiness of the orchestrator, without waiting."""
+    async def readiness(self) -> ReadinessReport:
+        """The readiness of the orchestrator, as far as its threads and its store answer."""
         ...
 
 
@@ -46,6 +47,11 @@ class ServerContext(Protocol):
 
     po_settings: Settings
     streams: set[asyncio.Task[None]]
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who asks, and the scoped tokens of the data directory."""
+        ...
 
     @property
     def limiter(self) -> RequestCounter:

@@ -38,9 +38,14 @@ class StreamResponse(NamedTuple):
     media: str = EVENTS
 
 
+async def _may_nothing(scope: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class ApiRequest(Generic[QueryT, BodyT]):
-    """One checked request. `path` has the parts of the path by name; `body` is None where the route takes none."""
+    """One checked request. `path` has the parts of the path by name; `body` is None where the route takes none; `may`
+    says whether the caller has a further scope; `user` is their name where the authorizer is asked."""
 
     owner: str
     path: Mapping[str, str]
@@ -52,6 +57,8 @@ class ApiRequest(Generic[QueryT, BodyT]):
     accept: str = ""
     last_event_id: str | None = None
     upload: UploadApi | None = None
+    user: str = ""
+    may: Callable[[str], Awaitable[bool]] = _may_nothing
 
     @property
     def orchestrator(self) -> OrchestratorApi:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean, without_most_unknown
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server.auth import SCOPES
 
 
 class Query(BaseModel):
@@ -19,6 +21,11 @@ class Query(BaseModel):
 
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        return without_most_unknown(value, cls.model_fields) if isinstance(value, Mapping) else value
 
 
 def _states(value: Any) -> Any:
@@ -229,6 +236,22 @@ class KeyBody(_Body):
     """A key: it is kept, and never answered, logged or audited."""
 
     key: SecretStr
+
+
+def _scope(value: Any) -> Any:
+    if not isinstance(value, str) or value not in SCOPES:
+        raise ValueError(
+            f"{value!r:.40} is not a scope{did_you_mean(str(value), list(SCOPES))}; scopes: {', '.join(SCOPES)}"
+        )
+    return value
+
+
+class TokenBody(_Body):
+    """What a new token may do, and for how many seconds; `name` tells people what it is for."""
+
+    scopes: Annotated[tuple[Annotated[str, BeforeValidator(_scope)], ...], Field(min_length=1, max_length=20)]
+    expires: Annotated[float, Field(ge=60, le=366 * 86_400)] = 30 * 86_400
+    name: Annotated[str, Field(max_length=100)] = ""
 
 
 class DoctorQuery(Query):

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import NotFound, StoreError
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.routing.api import NotificationApi, OrchestratorApi, RunsApi
@@ -153,6 +153,8 @@ class _Overview:
             if self._mine.pop(run, False):
                 return frame("gone", {"id": run})
             self._mine[run] = False
+            return None
+        except StoreError:  # the other runs go on; a list says what is wrong with this one
             return None
         self._mine[run] = True
         if view.state in ENDED:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from diskcache import Timeout
 
-from po_jupyter.errors import CorruptRow
+from po_jupyter.errors import CorruptRow, StoreUnusable
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.disk import migrations
@@ -166,7 +166,19 @@ class _ShardThread:
             1, thread_name_prefix=f"po-store-{directory.name}", initializer=self._started
         )
         self._ident: int | None = None
+        self._start()
         self._cache: ShardCache | None = None
+
+    def _start(self) -> None:
+        # Now: the executor keeps work whose thread cannot be started, and would do it after saying that it failed.
+        try:
+            self.thread.submit(int)
+        except RuntimeError as error:
+            raise StoreUnusable(
+                f"the store {self._directory} cannot be used: {error}",
+                hint="Raise the limit of threads (`ulimit -u`, or the container's).",
+                details={"path": str(self._directory)},
+            ) from None
 
     def _started(self) -> None:
         self._ident = get_ident()

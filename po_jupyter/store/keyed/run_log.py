@@ -34,15 +34,55 @@ def head_of(shard: Shard, run: str) -> Head:
 
 
 def active_heads(shard: Shard) -> list[Head]:
-    """The heads of the runs that have not ended."""
-    return [head for run in run_index.active(shard) if (head := shard.read(f"head/{run}")) is not None]
+    """The heads of the runs that have not ended; without those that cannot be read, which nobody can work on."""
+    heads = (_listed_head(shard, run) for run in run_index.active(shard))
+    return [head for head in heads if head is not None and "damage" not in head]
 
 
 def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
     """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
     ids = run_index.older(shard, than, limit)
-    heads = [head for run in ids if (head := shard.read(f"head/{run}")) is not None]
+    heads = [head for run in ids if (head := _listed_head(shard, run)) is not None]
     return heads, ids[-1] if len(ids) == limit else None
+
+
+def _listed_head(shard: Shard, run: str) -> Head | None:
+    """The head of a run as lists have it: one that cannot be read is a row that says so, and the list stands."""
+    try:
+        return cast("Head | None", shard.read(f"head/{run}"))
+    except CorruptRow as error:
+        return _damaged_head(shard, run, error.message)
+
+
+def _damaged_head(shard: Shard, run: str, damage: str) -> Head:
+    head: Head = {
+        "run": run, "owner": "", "pipeline": "", "version": "", "name": "", "state": "failed",
+        "created_at": "", "updated_at": "", "priority": 0, "fence": 0, "n": 0, "offset": 0, "holder": None,
+        "damage": damage,
+    }  # fmt: skip
+    try:
+        first = _record(shard, run, 1)
+    except (CorruptRow, NotFound):
+        return head
+    head["created_at"] = head["updated_at"] = first["at"]
+    for event in first["events"]:
+        if event["type"] == "run.created":
+            data = event["data"]
+            head["owner"] = str(data.get("owner") or "")
+            head["pipeline"], head["version"] = str(data.get("pipeline") or ""), str(data.get("version") or "")
+            head["name"] = str(data.get("name") or "")
+    return head
+
+
+def erase_records(shard: Shard, run: str, last: int | None) -> None:
+    """Erase the records of a run with their payloads, up to number `last`; None: as many as there are."""
+    n = 0
+    while last is None or n < last:
+        n += 1
+        there = shard.erase(key_of("c", run, n))
+        shard.erase(key_of("p", run, n))
+        if last is None and not there:
+            return
 
 
 def _placed(draft: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:

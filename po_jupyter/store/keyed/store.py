@@ -20,11 +20,12 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
-from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
+from po_jupyter.errors import Conflict, CorruptRow, InvalidInput, Moved, NotFound, StaleFence
 from po_jupyter.model.run.events import EventDraft, EventRecord, now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
@@ -162,7 +163,7 @@ class KeyedStore(ABC):
         heads: list[Head] = []
         for head in self._newest_first(before, state_filter, limit):
             if (
-                (owner is None or head["owner"] == owner)
+                (owner is None or head["owner"] == owner or ("damage" in head and not head["owner"]))
                 and (not state_filter or head["state"] in state_filter)
                 and (pipeline is None or head["pipeline"] == pipeline)
             ):
@@ -198,15 +199,19 @@ class KeyedStore(ABC):
         """See `RunStore`."""
 
         def work(shard: Shard) -> str | None:
-            head = run_log.head_of(shard, run)
-            if head["state"] not in ENDED:
-                raise Conflict(
-                    f"run {run} is {head['state']}; only an ended run can be deleted", hint="Cancel it first."
-                )
-            row = shard.read(f"def/{run}") or {}
-            for n in range(1, head["n"] + 1):
-                shard.erase(run_log.key_of("c", run, n))
-                shard.erase(run_log.key_of("p", run, n))
+            last: int | None = None
+            row: JsonObject = {}
+            with suppress(CorruptRow):  # then it can be deleted in any state: nobody can work on it
+                head = run_log.head_of(shard, run)
+                if head["state"] not in ENDED:
+                    raise Conflict(
+                        f"run {run} is {head['state']}; only an ended run can be deleted",
+                        hint="Cancel it first.",
+                    )
+                last = head["n"]
+            with suppress(CorruptRow):
+                row = shard.read(f"def/{run}") or {}
+            run_log.erase_records(shard, run, last)
             for kind in ("def", "head"):
                 shard.erase(f"{kind}/{run}")
             run_index.remove(shard, run)

@@ -33,7 +33,7 @@ def test_config_shows_no_secret_of_a_url(po: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_config_says_each_value_and_its_source(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """R2.1; P10: secrets are stars."""
-    monkeypatch.setenv("PO_AUTH_TOKEN", "hunter2hunter2")
+    monkeypatch.setenv("PO_AUTH_TOKEN", "hunter2hunter2hunter2")
     monkeypatch.setenv("PO_MAX_RUNNING", "3")
     for args in (["config"], ["config", "show"]):
         code, out, _ = po(*args)

@@ -31,6 +31,7 @@ def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
     assert "/data" in out
     assert "1 running" in out
     assert "http://127.0.0.1:1/" in out
+    assert "it holds the store of /data" in out
     assert json.loads(po("status", "--json")[1])["live"] == ["running"]
     client.runs_there = [fake_run(make_view("failed", error=FAILED))]
     code, out, _ = po("status", "7f3a")
@@ -66,3 +67,27 @@ def test_a_budget_that_is_nearly_spent_is_said(po: Any, client: Any) -> None:
     client.runs_there = [fake_run(make_view("waiting", warnings=[warning], budget={"usd": 2.0}))]
     _, out, _ = po("status", "be7f3a")
     assert "83 % of the budget used" in out
+
+
+def test_the_output_of_a_task_without_one_is_an_error_with_a_reason(po: Any, client: Any) -> None:
+    """C8: `po show --output` of a task that is not done was a traceback."""
+    client.runs_there = [fake_run(make_view("running"))]
+    client.runs_there[0].outputs = {}
+    code, out, err = po("show", "7f3a", "--output", "label")
+    assert (code, out) == (1, "")
+    assert "task 'label' of run be7f3a has no output: it is running" in err
+
+
+def test_a_done_run_whose_last_task_has_no_output_is_shown(po: Any, client: Any) -> None:
+    client.runs_there = [fake_run(make_view("done"))]
+    client.runs_there[0].outputs = {}
+    assert po("show", "7f3a")[0] == 0
+
+
+def test_a_run_that_cannot_be_read_says_so_below_the_list(po: Any, client: Any) -> None:
+    error = {"code": "corrupt_row", "message": "the row head/x is a pickle", "hint": "", "details": {}}
+    client.runs_there = [fake_run(make_view("failed", error=error, tasks=[], created_at="", updated_at=""))]
+    code, out, err = po("runs")
+    assert code == 0
+    assert "be7f3a" in out
+    assert "be7f3a: the row head/x is a pickle" in err

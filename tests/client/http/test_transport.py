@@ -174,3 +174,11 @@ async def test_an_address_of_any_shape_is_taken_or_refused(url: str) -> None:
     async with AsyncClient(Endpoint(url), timeout=0.5) as client:
         with pytest.raises(Unavailable):
             await client.health()
+
+
+async def test_a_server_that_says_when_is_asked_again(script: Script, client: AsyncClient) -> None:
+    """C8: a hub that is down for a moment, a machine without a thread; nothing was done, so a POST is repeated, too."""
+    busy = (503, {"error": {"code": "unavailable", "message": "later", "details": {}}}, {"Retry-After": "0"})
+    script.answers = [busy, busy, (200, {"run": RUN})]
+    assert (await client.cancel("abcd")).id
+    assert len(script.seen) == 3

@@ -107,7 +107,7 @@ def test_values_of_numpy_and_their_kin() -> None:
     given = {
         "f": np.float32(1.5),
         "nan": np.float32("nan"),
-        "none": [float("nan"), pd.NaT, pd.NA, np.datetime64("NaT")],
+        "none": [float("nan"), pd.NaT, pd.NA, np.datetime64("NaT", "ns")],
         "at": np.datetime64("2026-01-02T03:04:05.123456789"),
         "b": np.bool_(True),
         "i": np.int64(3),

@@ -37,12 +37,12 @@ def answer(key: str = KEY, cost: float | None = 0.5, **usage: int) -> dict[str, 
     return {"key": key, "kind": "response", "ok": True, "response": {"model": "x", "usage": used}, "answer": 0}
 
 
-def test_a_call_counts_on_the_day_of_its_answer_and_under_the_model_that_was_asked() -> None:
+def test_a_call_counts_on_the_day_it_was_sent_and_under_the_model_that_was_asked() -> None:
     entry = daily.advanced(None, [record(1, intent()), record(2, answer(), at="2026-11-22")])
     assert entry["n"] == 2
     assert not entry["open"]
     assert entry["days"] == {
-        "2026-11-22": {"openai:gpt-5-mini": {"input_tokens": 10, "output_tokens": 2, "calls": 1, "cost": 0.5}}
+        "2026-11-21": {"openai:gpt-5-mini": {"input_tokens": 10, "output_tokens": 2, "calls": 1, "cost": 0.5}}
     }
 
 

@@ -104,3 +104,55 @@ async def test_counting_a_long_prompt_holds_nobody_up() -> None:
     assert ticks > 10
     assert worst < 0.2
     assert is_quick(1000, "openai:gpt-5-mini")
+
+
+LOCAL_COUNTS = [  # (messages, tokens as the server of smollm2-135m counts them)
+    ([("user", "Say hi.")], 33),
+    ([("user", "a")], 31),
+    ([("system", "Be brief."), ("user", "Say hi.")], 20),
+    ([("user", "8231 " * 40)], 230),
+    ([("user", "Привет, как твои дела сегодня? " * 5)], 146),
+    ([("user", "今天天气怎么样？" * 8)], 166),
+    ([("user", "😀🎉🙈" * 8)], 102),
+    ([("user", "The quick brown fox jumps over the lazy dog. " * 40)], 431),
+]
+
+
+@pytest.mark.parametrize(("messages", "counted"), LOCAL_COUNTS)
+def test_the_local_model_never_takes_more_than_was_set_aside(messages: list, counted: int) -> None:
+    """G1: its template and its tokenizer, of which an estimate by length knows nothing, are in the bound."""
+    asked = request("local:smollm2-135m", messages=tuple(Message(role, text) for role, text in messages))
+    assert worst_of(asked, None).tokens - 100 >= counted
+
+
+def test_the_instructions_that_go_with_a_schema_are_in_the_bound() -> None:
+    label = {
+        "type": "object",
+        "required": ["label"],
+        "properties": {"label": {"enum": ["bug", "question", "praise"]}},
+    }
+    asked = request("local:smollm2-135m", "Label: I love it", schema=label)
+    assert worst_of(asked, None).tokens - 100 >= 91, "as its server counts it"
+    for model in ("openai:gpt-4o", "anthropic:claude-haiku-4-5", "deepseek:deepseek-chat"):
+        plain = worst_of(request(model), None).tokens
+        assert worst_of(request(model, json=True), None).tokens >= plain + 20
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [("8231 " * 40, 160), (DENSE, len(DENSE)), ("今天天气怎么样？" * 8, 64), ("a\n" * 50, 50)],
+)
+@pytest.mark.parametrize("model", ["anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash", "ollama:llama3.2"])
+def test_dense_text_is_bounded_by_its_signs(model: str, text: str, least: int) -> None:
+    assert worst_of(request(model, text), None).tokens - 100 >= least
+
+
+async def test_a_budget_in_tokens_holds_with_a_template_that_is_longer_than_the_prompt() -> None:
+    """Six calls of 7 bytes that take 43 tokens each ended at 258 of 200."""
+    account = Account("run", BudgetLimits(tokens=200))
+    budget = BudgetGuard(account)
+    asked = request("local:smollm2-135m", "Say hi.", max_tokens=10)
+    worst = worst_of(asked, None)
+    while account.fits(worst):
+        budget.settle(await budget.reserve(asked), Usage(input_tokens=33, output_tokens=10, calls=1))
+    assert 100 < account.used.tokens <= 200

@@ -13,6 +13,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.errors import ModelRefused, ModelUnavailable, StaleFence
+from po_jupyter.llm.calls.cache import CallCache
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.run.events import draft
@@ -69,7 +70,11 @@ class Cached(Bench):
 
             session.calls.cache._prefix = owner_prefix(self.owner)
         if until is None:
-            state = await RunExecutor(session).run()
+            try:
+                state = await RunExecutor(session).run()
+            except StaleFence:
+                await disconnected(session.calls.cache)
+                raise
             await session.aclose()
             return state
         driving = asyncio.ensure_future(RunExecutor(session).run())
@@ -81,6 +86,7 @@ class Cached(Bench):
         driving.cancel()
         await asyncio.wait([driving])
         await session.log._committer.close()
+        await disconnected(session.calls.cache)
         return "killed"
 
     owner = "me"
@@ -92,6 +98,13 @@ class Cached(Bench):
     @property
     def usage(self) -> Usage:
         return self.state.usage
+
+
+async def disconnected(cache: CallCache) -> None:
+    """A process that is killed has no connection; this one goes on, and only the thread that made it may close it."""
+    if cache._thread is not None:
+        await asyncio.get_running_loop().run_in_executor(cache._thread, cache._answers.close)
+        cache._thread.shutdown()
 
 
 @pytest.fixture

@@ -30,9 +30,9 @@ def test_what_a_batch_holds_becomes_what_it_used() -> None:
     spent.apply(_record("2026-11-23", calls=(answer,)))
     assert spent.of_batch("t").tokens == 300
     assert spent.of_tasks()["m"].tokens == 310
-    assert spent.of_day("2026-11-23").tokens == 10 and spent.of_day("2026-11-22").tokens == 300
+    assert spent.of_day("2026-11-22").tokens == 310 and spent.of_day("2026-11-23").tokens == 0
     spent.apply(_record("2026-11-23", {"type": "batch.closed", "task": "m", "data": {"token": "t"}}))
-    assert spent.of_tasks()["m"].tokens == 10 and spent.of_day("2026-11-22").tokens == 0
+    assert spent.of_tasks()["m"].tokens == 10 and spent.of_day("2026-11-22").tokens == 10
 
 
 def intent(tokens: int, key: str = KEY) -> dict[str, Any]:

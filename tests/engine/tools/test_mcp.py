@@ -68,6 +68,28 @@ async def test_a_server_that_dies_or_never_starts_is_one_clear_error(stdio: dict
         await tools.aclose()
 
 
+@pytest.mark.integration
+async def test_an_mcp_server_sees_its_own_variables_alone(
+    stdio: dict[str, McpServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C5: they are not in the worker's environment but fetched for the server, by its name."""
+    monkeypatch.setenv("OTHER_TOKEN", "of the worker")
+    asked = []
+
+    async def variables(server: str) -> dict[str, str]:
+        asked.append(server)
+        return {"FILES_TOKEN": "of the server", "NOT_NAMED": "x"}
+
+    tools = McpTools({"files": stdio["files"].model_copy(update={"env": ("FILES_TOKEN",)})}, variables)
+    try:
+        environ = await tools.find("files.environ")
+        for name, value in (("FILES_TOKEN", "of the server"), ("NOT_NAMED", "unset"), ("OTHER_TOKEN", "unset")):
+            assert await environ.call({"name": name}, None) == value  # type: ignore[arg-type]  # nothing to run
+    finally:
+        await tools.aclose()
+    assert asked == ["files"]
+
+
 async def test_only_what_the_settings_allow(stdio: dict[str, McpServer]) -> None:
     """G15: an allow-list of servers, and of tools where it says so; asked before anything is started."""
     only = {"files": stdio["files"].model_copy(update={"tools": ("add",)})}

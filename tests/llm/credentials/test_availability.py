@@ -183,3 +183,23 @@ def test_the_way_to_the_model_is_looked_at_before_the_start(environ: dict[str, s
     assert message in problem.message and not problem.warning
     local = {**ALL, **environ, "OPENAI_BASE_URL": "http://127.0.0.1:1234/v1"}
     assert look(say("a", "openai:gpt-5-mini"), environ=local) == []
+
+
+def test_a_budget_in_dollars_needs_a_price_at_the_address_where_the_model_is_asked() -> None:
+    elsewhere = {**ALL, "OPENAI_BASE_URL": "https://models.example/v1"}
+    mine = {"openai:gpt-4o": {"input": 1, "output": 1}}
+    limited = say(llm="openai:gpt-4o", budget={"usd": 1})
+    (problem,) = look(limited, environ=elsewhere)
+    assert (
+        "OPENAI_BASE_URL is not an address of openai's own" in problem.message and "`prices`" in problem.message
+    )
+    assert not problem.warning
+    assert look(limited, environ=ALL) == look(limited, environ=elsewhere, prices=mine) == []
+    assert look(say(llm="openai:gpt-4o"), environ=elsewhere) == [], "no budget, no question"
+    assert look(say(llm="openai:gpt-4o"), environ=elsewhere, daily_usd=5)
+    assert look(say(llm="openai:gpt-4o", budget={"tokens": 100}), environ=elsewhere) == []
+
+
+def test_azure_has_no_base_url_of_its_own_and_has_prices() -> None:
+    key = {"AZURE_OPENAI_API_KEY": "k" * 32, "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}
+    assert look(say(llm="azure:gpt-5-mini", budget={"usd": 1}), environ=key, daily_usd=5) == []

@@ -10,7 +10,7 @@ from po_jupyter.config import Price, load
 from po_jupyter.engine.budgets.guard import worst_of
 from po_jupyter.engine.planning.check import check
 from po_jupyter.engine.planning.estimate import estimate_run
-from po_jupyter.errors import InvalidPipeline, InvalidSettings
+from po_jupyter.errors import BudgetExceeded, InvalidPipeline, InvalidSettings
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money import pricing
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
@@ -215,3 +215,24 @@ def test_prices_come_by_the_environment_and_from_a_file(tmp_path: Any) -> None:
     file.write_text('prices:\n  "openai:my-model": {input: 0.5, output: 1.5, cached: 0.1}\n')
     assert load({"PO_CONFIG": str(file)}).prices["openai:my-model"] == MINE["openai:my-model"]
     assert load({"PO_PRICES": ""}).prices == {}
+
+
+def test_a_model_behind_another_vendors_address_has_no_price_of_its_name() -> None:
+    """`openai:` behind another base URL was priced as OpenAI's: 5.6 times too low at one."""
+    usage = Usage(input_tokens=1_000_000, calls=1, cost=None)
+    for address in ("https://api.other.example/v1", "http://127.0.0.1:4000/v1"):
+        prices = PriceBook({"openai:mine": Price(input=2, output=2)}, base_url=lambda ref, at=address: at)
+        assert prices.cost_of(usage, "openai:gpt-4o") is None and not prices.is_priced("openai:gpt-4o")
+        assert prices.per_million("openai:gpt-4o") is None
+        assert prices.priced(usage, "openai:alias", "gpt-4o").cost is None, "the answer's model neither"
+        assert prices.priced(usage, "openai:gpt-4o", rate=0.5).cost is None
+        assert prices.cost_of(usage, "openai:mine") == pytest.approx(2.0)
+        told = usage.model_copy(update={"cost": 0.5})
+        assert prices.priced(told, "openrouter:x/y").cost == 0.5, "what a server bills is what is paid"
+        request = ChatRequest("openai:gpt-4o", (Message("user", "hi"),), max_tokens=5)
+        with pytest.raises(BudgetExceeded, match="the price of openai:gpt-4o is unknown"):
+            worst_of(request, prices)
+    home = PriceBook(base_url=lambda ref: "https://api.openai.com/v1")
+    assert home.cost_of(usage, "openai:gpt-4o") == LIST_PRICES.cost_of(usage, "openai:gpt-4o")
+    azure = PriceBook(base_url=lambda ref: "https://mine.openai.azure.com")
+    assert azure.is_priced("azure:gpt-4o")

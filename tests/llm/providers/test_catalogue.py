@@ -8,7 +8,7 @@ import pytest
 
 import po_jupyter
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.money.pricing import LIST_PRICES
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.catalogue import (
     MODELS,
     alias_of,
@@ -18,7 +18,7 @@ from po_jupyter.llm.providers.catalogue import (
     similar_model,
     usable_models,
 )
-from po_jupyter.llm.specs import spec_of, specs
+from po_jupyter.llm.specs import addresses_in, spec_of, specs
 
 HOME = Path(po_jupyter.__file__).parent
 
@@ -162,3 +162,12 @@ def test_a_name_that_is_nearly_a_models_is_recognised(ref, meant):
 )
 def test_only_a_name_that_differs_in_its_signs_is_a_misspelling(ref, meant):
     assert misspelt_model(ref) == meant
+
+
+def test_a_model_at_an_address_that_is_not_its_vendors_is_listed_without_a_price():
+    environ = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "https://models.example/v1"}
+    prices = PriceBook(base_url=addresses_in(environ))
+    listed = {model.ref: model for model in usable_models(environ, prices=prices)}
+    assert listed["openai:gpt-4o"].price is None
+    assert listed["openai:gpt-4o"].price_note.startswith("OPENAI_BASE_URL is not an address of openai's own")
+    assert listed["anthropic:claude-haiku-4-5"].price is not None

@@ -1,11 +1,14 @@
 """The open providers of a worker."""
 
+import asyncio
+
 import pytest
 
-from po_jupyter.errors import ModelRefused
+from po_jupyter.errors import ModelRefused, Unavailable
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.specs import specs
 from po_jupyter.testing.model_server import ModelServer
 
 
@@ -43,3 +46,32 @@ def test_an_agent_is_refused_while_the_submitter_may_not_run_code():
     with pytest.raises(ModelRefused, match="switched off"):
         opened.get("codex-cli:default")
     assert opened.get("fake:echo").name == "fake"
+
+
+async def test_a_key_is_fetched_once_and_seen_by_its_provider_alone():
+    """C5: rows that ask at the same time wait for one key; one that failed is asked for again."""
+    asked = []
+
+    async def get_key(name):
+        asked.append(name)
+        await asyncio.sleep(0)
+        if len(asked) == 1:
+            raise Unavailable("no orchestrator")
+        return {f"{name.upper()}_API_KEY": f"key-of-{name}"}
+
+    opened = Providers({"PATH": "/bin"}, get_key=get_key)
+    waiting = [asyncio.ensure_future(opened.prepare("openai:a")) for _ in range(3)]
+    for failed in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(failed, Unavailable)
+    waiting = [asyncio.ensure_future(opened.prepare("openai:a")) for _ in range(3)]
+    waiting[0].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert asked == ["openai", "openai"]
+    assert opened.prepare("openai:b") is None, "it is there"
+    assert opened.prepare("local:x") is None and opened.prepare("nobody:x") is None, "nothing to wait for"
+    await opened.prepare("groq:x")
+    contexts = {name: opened._context(specs()[name]) for name in ("openai", "groq", "anthropic")}
+    assert dict(contexts["openai"].environ) == {"PATH": "/bin", "OPENAI_API_KEY": "key-of-openai"}
+    assert dict(contexts["groq"].environ) == {"PATH": "/bin", "GROQ_API_KEY": "key-of-groq"}
+    assert dict(contexts["anthropic"].environ) == {"PATH": "/bin"}
+    await opened.aclose()

@@ -13,15 +13,25 @@ def state(**limits):
     return LimitState("openai", RateLimit(**limits) if limits else None, window=MINUTE)
 
 
-def start(key, id, at, cost=None, *, rated=False):
-    ticket = Ticket("run", id, "openai:m", cost or Cost(1, 1), at, rated)
-    key.start(ticket)
+def start(key, id, at, cost=None):
+    ticket = Ticket("run", id, "openai:m", cost or Cost(1, 1), at)
+    key.start(ticket, learns=True)
     return ticket
+
+
+def refuse(key, ticket, now, after=None):
+    key.finish(ticket, None, ticket.at, now)
+    return key.refused(ticket, after, now)
+
+
+def answer(key, ticket, now):
+    key.finish(ticket, Cost(1, 1), ticket.at, now)
+    key.succeeded(ticket, now)
 
 
 def test_nothing_is_limited_until_something_is_known():
     key = state()
-    assert not key.limited and not key.rated and key.limits() == {}
+    assert not key.limited and key.limits() == {}
     assert key.block(Cost(10**9, 10**9), 0.0) is None
 
 
@@ -44,55 +54,46 @@ def test_use_that_others_made_counts_until_the_server_is_whole_again():
     assert key.block(Cost(1, 1), 31.0) is None
 
 
-def test_a_refusal_pauses_for_as_long_as_the_server_asks_and_halves_the_calls_in_flight():
+def test_one_refusal_stops_nobody_and_keeps_the_calls_in_flight_as_they_are():
     key = state()
     tickets = [start(key, id, 1.0) for id in range(8)]
-    key.finish(tickets[0], None, 1.0, 2.0)
-    assert key.refused(tickets[0], 7.0, 2.0)
-    assert key.block(Cost(1, 1), 3.0) == Block(9.0, "the server asked for a pause", "openai")
-    assert key.limits() == {"concurrency": 4}
-    key.finish(tickets[1], None, 1.0, 2.5)
-    assert not key.refused(tickets[1], None, 2.5), "it was admitted before: no news"
-    block = key.block(Cost(1, 1), 10.0)
-    assert block is not None and block.reason == "6 calls in flight"
+    answer(key, tickets[7], 1.5)
+    assert not refuse(key, tickets[0], 2.0, 7.0)
+    assert key.limits() == {"concurrency": 6}
+    refuse(key, tickets[1], 2.1)
+    assert key.limits() == {"concurrency": 5}
+    block = key.block(Cost(1, 1), 2.2)
+    assert block is not None and block.reason == "5 calls in flight"
+    answer(key, tickets[2], 2.3)
+    assert key.block(Cost(1, 1), 2.3) is None, (
+        "a place is free, and nobody waits for another call's `Retry-After`"
+    )
 
 
-def test_without_a_word_of_the_server_pauses_double():
+def test_a_server_that_takes_nothing_is_asked_less_and_less_often():
     key, pauses = state(), []
     now = 0.0
-    for id in range(3):
-        ticket = start(key, id, now)
-        key.finish(ticket, None, now, now + 1)
-        key.refused(ticket, None, now + 1)
+    for id in range(5):
+        assert refuse(key, start(key, id, now), now + 1)
         block = key.block(Cost(1, 1), now + 1)
         pauses.append(round(block.until - (now + 1), 6))
         now = block.until + 1
-    assert pauses == [1.0, 2.0, 4.0]
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0]
 
 
-def test_a_known_rate_that_is_refused_was_a_tenth_too_high_and_comes_back():
+def test_a_refusal_under_a_limit_of_the_settings_is_about_it():
     key = state(requests=100)
-    ticket = start(key, 1, 1.0, rated=True)
-    key.finish(ticket, None, 1.0, 2.0)
-    key.refused(ticket, 1.0, 2.0)
-    assert key.limit("requests") == 90
-    later = start(key, 2, 40.0)
-    key.finish(later, Cost(1, 1), 40.0, 41.0)
-    key.succeeded(later, 41.0)
-    assert key.limit("requests") == 91
+    assert refuse(key, start(key, 1, 1.0), 2.0, 7.0)
+    assert key.block(Cost(1, 1), 3.0) == Block(9.0, "the server asked for a pause", "openai")
+    assert key.limit("requests") == 90, "it was a tenth too high"
 
 
-def test_two_refusals_after_as_many_calls_are_the_rate():
-    key, now = state(), 0.0
-    for _ in range(2):
-        tickets = [start(key, id, now + id * 0.01) for id in range(21)]
-        for ticket in tickets[:20]:
-            key.finish(ticket, Cost(1, 1), ticket.at, now + 1)
-        key.finish(tickets[20], None, now, now + 1)
-        key.refused(tickets[20], 1.0, now + 1)
-        now += MINUTE * 1.1
-    start(key, 99, now)
-    assert key.estimate == 20
+def test_a_call_that_was_not_sent_teaches_nothing():
+    key = state()
+    ticket = start(key, 1, 0.0)
+    key.finish(ticket, None, 0.0, 1.0)
+    key.no_verdict(ticket)
+    assert key.in_flight == 0 and not key.limited
 
 
 def test_a_window_for_people():

@@ -289,7 +289,9 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
 ) -> None:
     """G16, P10: refused, stored, runs; then the key is searched for in every place that people look at."""
     code = (
-        "import os\ndef ingestion(ctx):\n    print(os.environ['OPENAI_API_KEY'])\n    return dict(os.environ)\n"
+        "import os\nasync def ingestion(ctx):\n    await ctx.llm.chat('x', model='openai:any')\n"
+        "    import gc\n    found = [o for o in gc.get_objects() if isinstance(o, dict) and 'OPENAI_API_KEY' in o]\n"
+        "    print(found)\n    return [len(found), str(found), dict(os.environ)]\n"
     )
     caplog.set_level(logging.DEBUG)
     with ModelServer(lambda b, n: "hello", key=KEY) as model:

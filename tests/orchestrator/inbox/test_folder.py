@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.inbox import Desk, seed
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.orchestrator.inbox.folder import InboxFolder
+from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from tests.support.inbox import GOOD, GREET, Desk, seed
 
 NAMES = [
     "-seed.json", "--help-seed.json", "a b\tc-seed.json", "ünï☃-seed.json", "$(touch evil)-seed.json",
@@ -78,3 +82,27 @@ def test_a_rejected_file_replaces_none_that_was_rejected_before(desk: Desk) -> N
         p.name: p.read_bytes() for p in (desk.folder.root / "rejected").iterdir() if "reason" not in p.name
     }
     assert found == {"x-seed.json": b"{", "x-seed~2.json": b"[]", "x-seed~3.json": b""}
+
+
+def test_a_file_may_what_whoever_registered_its_pipeline_may(tmp_path: Path) -> None:
+    """C1: a file has no caller of its own; without `code:run` there is no directory and no agent in its run."""
+    desk = Desk(tmp_path)
+    registry = PipelineRegistry(desk.store)
+    files = PipelineFiles(tmp_path / "pipelines", registry, "local")
+    (tmp_path / "pipelines").mkdir()
+    folder = InboxFolder(desk.settings, desk.store, registry, owner="local", pipelines=files)
+    definitions = []
+    for number, code_allowed in enumerate((False, True)):
+        registry.put(
+            validate_pipeline({**GREET, "version": f"1.1.{number}"}), "local", code_allowed=code_allowed
+        )
+        desk.drop(f"{number}.json", json.dumps(GOOD).encode())
+        taken = folder.take_in(f"{number}.json")
+        assert taken.head is not None
+        definitions.append(desk.store.definition(taken.head["run"]))
+    assert [d["code_allowed"] for d in definitions] == [False, True]
+    assert [d["cwd"] for d in definitions] == [None, str(tmp_path)]
+    with_code = {"name": "greet", "tasks": [{"name": "say", "source": "def ingestion(ctx): ..."}]}
+    registry.put(validate_pipeline(with_code), "local", code_allowed=False)  # as no version wrote it
+    desk.drop("code.json", json.dumps(GOOD).encode())
+    assert folder.take_in("code.json").rejected == "code.json"

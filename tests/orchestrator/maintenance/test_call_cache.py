@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, field_validator
 
+from po_jupyter.config import Price
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.view import RunView
@@ -96,7 +97,7 @@ async def test_the_second_run_asks_nobody(tmp_path: Path, model: ModelServer) ->
     label = {"name": "label", "prompt": "Label {{ seed.word }}", "output": LABEL}
     rows = {"name": "rows", "prompt": "Row {{ item }}", "for_each": "range(5)"}
     model.enqueue("I think it is", '{"label": "praise"}')
-    async with orchestrator(tmp_path) as service:
+    async with orchestrator(tmp_path, prices={"openai:gpt-4o-mini": Price(input=0.15, output=0.6)}) as service:
         first = await run(service, asked(label, ONE, rows))
         assert len(model.requests) == first.usage.calls == 8
         assert first.usage.cost

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidPipeline, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.orchestrator.examination.operations import examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.store.keyed.memory import MemoryStore
 
@@ -77,7 +79,13 @@ def test_lists_are_by_name_and_name_the_tasks(registry: PipelineRegistry) -> Non
 
 
 async def test_a_definition_without_a_name_gets_that_of_its_place() -> None:
-    library = PipelineLibrary(PipelineRegistry(MemoryStore()), asyncio.to_thread)
+    library = PipelineLibrary(
+        PipelineRegistry(MemoryStore()),
+        Settings(),
+        asyncio.to_thread,
+        examine=examine_here,
+        examining=asyncio.to_thread,
+    )
     document, fresh = await library.put("here", {"tasks": GREET["tasks"]}, owner="me")
     assert (document["name"], fresh) == ("here", True)
     assert (await library.get("here", owner="me")) == document
@@ -86,3 +94,17 @@ async def test_a_definition_without_a_name_gets_that_of_its_place() -> None:
     assert [s["name"] for s in await library.summaries(owner="me")] == ["here"]
     await library.delete("here", owner="me")
     assert await library.summaries(owner="me") == []
+
+
+def test_the_same_pipeline_again_gives_it_the_rights_of_who_has_more() -> None:
+    """C1: and takes none away from what was there, older documents among it."""
+    store = MemoryStore()
+    registry = PipelineRegistry(store)
+    pipeline = validate_pipeline(GREET)
+    for code_allowed, then in ((False, False), (True, True), (False, True)):
+        registry.put(pipeline, "local", code_allowed=code_allowed)
+        assert registry.code_allowed("greet", "local") is then
+    document = dict(store.get("pipeline", "local/greet") or {})
+    del document["code_allowed"]
+    store.put("pipeline", "local/greet", document)
+    assert registry.code_allowed("greet", "local")

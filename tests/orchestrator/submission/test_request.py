@@ -27,14 +27,18 @@ def test_the_validators_of_a_class_are_code() -> None:
     check_submission(submission, lambda name: pytest.fail(name), code_allowed=True)
 
 
-def test_without_code_nobody_chooses_what_a_module_means(tmp_path: Path) -> None:
-    """DESIGN, Doors: `code:run`; a directory of one's own is code of one's own."""
+def test_without_code_nobody_chooses_a_directory(tmp_path: Path) -> None:
+    """DESIGN, Doors: `code:run`; a directory of one's own is code of one's own, whatever the tasks are."""
     (tmp_path / "mine.py").write_text("def ingestion(ctx): ...\n")
-    asked = read_submission({**modules("mine"), "cwd": str(tmp_path)}, code_allowed=False)
+    for task in ("mine", {"name": "a", "prompt": "x"}):
+        asked = {**modules(task), "cwd": str(tmp_path)}
+        with pytest.raises(Forbidden, match="cwd"):
+            read_submission(asked, code_allowed=False)
+        submission = read_submission(asked, code_allowed=True)
+        check_submission(submission, lambda name: pytest.fail(name), code_allowed=True)
     with pytest.raises(Forbidden, match="cwd"):
-        check_submission(asked, lambda name: pytest.fail(name), code_allowed=False)
-    check_submission(asked, lambda name: pytest.fail(name), code_allowed=True)
-    prompts = read_submission(
-        {**modules({"name": "a", "prompt": "x"}), "cwd": str(tmp_path)}, code_allowed=False
-    )
-    check_submission(prompts, lambda name: pytest.fail(name), code_allowed=False)
+        check_submission(
+            read_submission({**modules("mine"), "cwd": str(tmp_path)}, code_allowed=True),
+            lambda name: pytest.fail(name),
+            code_allowed=False,
+        )

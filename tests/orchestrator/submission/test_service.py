@@ -45,6 +45,7 @@ class Desk:
         self.service = Submissions(
             self.store, projections, RunQueries(self.store, projections, Waiting(), asyncio.to_thread), planner,
             dispatcher, row_files, prepare_interpreter=self.prepare, to_thread=asyncio.to_thread,
+            submitting=asyncio.to_thread, reading=asyncio.to_thread,
         )  # fmt: skip
 
     async def submitted(self, head: Any, definition: Any) -> None:
@@ -91,7 +92,7 @@ async def test_a_request_that_is_repeated_gets_the_run_that_it_made(desk: Desk) 
         ({"pipeline": {"name": "p", "tasks": []}, "seed": {"name": "s", "data": {}}}, InvalidPipeline),
         ({"pipeline": "nowhere", "seed": {"name": "s", "data": {}}}, NotFound),
         ({**BODY, "priorty": 1}, InvalidInput),
-        ({**BODY, "cwd": "not/absolute"}, InvalidInput),
+        ({**BODY, "cwd": "not/absolute"}, Forbidden),
         (CODE, Forbidden),
     ],
 )

@@ -31,7 +31,6 @@ from po_jupyter.ipc.messages import (
     WorkerHello,
 )
 from po_jupyter.ipc.wire import IpcMessage
-from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
@@ -102,11 +101,14 @@ class House:
         )  # fmt: skip
         self.listener = Listener(self.address, self.gateway.serve)
 
-    async def resource(self, request: ResourceRequest, progress: Callable[[str], None]) -> ProviderEndpoint:
+    async def resource(
+        self, run: str, request: ResourceRequest, progress: Callable[[str], None]
+    ) -> ResourceResponse:
+        assert run == RUN
         if request.model is None:
             raise Unavailable("no such thing")
         progress("half of it")
-        return ProviderEndpoint("http://here", "k")
+        return ResourceResponse(request.id, "http://here", "k")
 
     def have_worker(self) -> WorkerHandle:
         """This process is the run's worker, which the supervisor started."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +16,7 @@ from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec, silence_limit
 from po_jupyter.platform import processes
+from po_jupyter.store.protocol import Head
 
 SPEC = LaunchSpec("/usr/bin/python", "/home/me", 4, 60.0)
 
@@ -46,7 +47,12 @@ class FakePool:
 
 def launcher(pool: Any, data_dir: Path, **more: Any) -> Launcher:
     settings = Settings(
-        data_dir=data_dir, spawn_attempts=3, spawn_delay=0.01, spawn_max_delay=0.02, auth_token="door", **more
+        data_dir=data_dir,
+        spawn_attempts=3,
+        spawn_delay=0.01,
+        spawn_max_delay=0.02,
+        auth_token="token-of-the-door",
+        **more,
     )
     return Launcher(settings, pool, Path("/run/po.sock"), 8, KeyStore(data_dir))
 
@@ -94,8 +100,24 @@ async def test_a_start_that_is_cancelled_still_says_which_process_it_made(tmp_pa
 
 def test_what_a_launch_needs_is_read_from_the_definition() -> None:
     settings = Settings(silence_grace=10.0)
-    tasks = [{"name": "a", "prompt": "x", "timeout": 900}, {"name": "b", "prompt": "x"}]
+    tasks = [{"name": "a", "prompt": "x", "timeout": 900}, {"name": "b"}]
     definition = RunDefinition({"tasks": tasks}, {}, interpreter="/venv/bin/python", cwd="/work")
     head: Any = {"run": "r", "fence": 2}
     assert launch_spec(head, definition, settings) == LaunchSpec("/venv/bin/python", "/work", 2, 910.0)
     assert silence_limit(RunDefinition({"tasks": tasks[1:]}, {}), settings) == 310.0
+
+
+@pytest.mark.parametrize(
+    ("task", "has_one"),
+    [
+        ({"name": "a", "prompt": "x"}, False),
+        ({"name": "a", "prompt": "x", "output": {}, "output_type": "Answer = int"}, True),
+        ({"name": "a"}, True),
+        ({"name": "a", "source": "x = 1"}, True),
+    ],
+)
+def test_only_what_imports_has_a_directory(tmp_path: Path, task: dict[str, Any], has_one: bool) -> None:
+    """C1: a run of prompts imports nothing of its own, so nothing of its directory is on the path."""
+    definition = RunDefinition({"tasks": [task]}, {}, cwd="/work")
+    spec = launch_spec(cast(Head, {"fence": 1}), definition, Settings(data_dir=tmp_path))
+    assert spec.cwd == ("/work" if has_one else None)

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,20 @@ from tests.support.paths import ROOT
 BIG = 2**30
 
 
+_opened: list[AnswerCache] = []
+
+
 def cache(tmp_path: Path, **more: Any) -> AnswerCache:
-    return AnswerCache(tmp_path / "cache", **{"max_bytes": BIG, "days": 30, **more})
+    _opened.append(AnswerCache(tmp_path / "cache", **{"max_bytes": BIG, "days": 30, **more}))
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """A cache belongs to the thread that closes it; what a test leaves open is closed here."""
+    yield
+    while _opened:
+        _opened.pop().close()
 
 
 def size_of(tmp_path: Path) -> int:

@@ -232,3 +232,19 @@ def test_a_network_file_system_is_refused_with_a_way_out(path: Path, monkeypatch
         DiskStore(path)
     assert "PO_DATA_DIR" in caught.value.hint
     DiskStore(path, allow_network=True).close()
+
+
+def test_a_shard_without_a_thread_is_an_error_and_not_a_wait_for_ever(
+    store: DiskStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C8: `can't start new thread` was taken for a store that somebody had just closed, again and again."""
+    store.close()
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(StoreUnusable, match="can't start new thread"):
+            store.create_run(new_run("00a2"))
+    assert [head["run"] for head in store.runs().heads] == [RUN], "nothing is done later that was refused"

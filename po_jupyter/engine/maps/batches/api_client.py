@@ -139,11 +139,11 @@ class BatchApi:
         return True
 
 
-def batch_api_for(parts: MapParts, task: Task) -> BatchApi:
-    """The batch API for the model of a task. Raises ModelRefused when its provider has none."""
+async def batch_api_for(parts: MapParts, task: Task) -> BatchApi:
+    """The batch API for the model of a task. Raises ModelRefused when its provider has none, ModelKeyError."""
     model = parts.calls.model_of(task)
     problem = batch_problem(model)
-    api = batch_api_of(parts.calls.provider_of(model)) if problem is None else None
+    api = batch_api_of(await parts.calls.provider_of(model)) if problem is None else None
     if api is None:
         raise ModelRefused(
             problem or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from typing import Self
 
-from po_jupyter.engine.maps.batches.api_client import batch_api_for, poll_delays
+from po_jupyter.engine.maps.batches.api_client import BatchApi, batch_api_for, poll_delays
 from po_jupyter.engine.maps.batches.collector import Collector
 from po_jupyter.engine.maps.batches.open_batches import OpenBatches
 from po_jupyter.engine.maps.batches.row_runner import RowRunner
@@ -18,17 +19,22 @@ from po_jupyter.platform.crashpoints import crashpoint
 class BatchMap:
     """A map with `mode: batch`. `stopping`: its run ends, so nothing is sent and only `wind_up` is called."""
 
-    def __init__(self, state: MapState, *, stopping: bool = False) -> None:
-        """Over the rows of `state`. Raises ModelRefused when the provider has no batch API."""
+    def __init__(self, state: MapState, api: BatchApi, *, stopping: bool = False) -> None:
+        """Over the rows of `state`, whose provider has `api`."""
         self._state = state
         self._stopping = stopping
         self._folder = state.parts.inputs.run_dir / "batches" / state.task.name
-        self._api = api = batch_api_for(state.parts, state.task)
+        self._api = api
         self._batches = batches = OpenBatches(state, api)
         runner = RowRunner(state)
         self._sender = Sender(state, api, batches, runner, self._folder)
         self._collector = Collector(state, api, batches, runner, self._folder, stopping=stopping)
         self._reason = ""  # of the wait, as it was emitted last
+
+    @classmethod
+    async def open(cls, state: MapState, *, stopping: bool = False) -> Self:
+        """The batches of a map. Raises ModelRefused when its provider has no batch API, ModelKeyError."""
+        return cls(state, await batch_api_for(state.parts, state.task), stopping=stopping)
 
     async def run(self) -> None:
         """Send and collect batches until every row has an outcome, or the map stops and its batches have ended."""

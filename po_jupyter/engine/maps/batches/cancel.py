@@ -32,7 +32,7 @@ async def wind_up(parts: MapParts) -> None:
 async def _wind_up_map(parts: MapParts, name: str) -> None:
     try:
         state = await load_map(parts, parts.log.pipeline.task(name), parts.log.state.tasks[name].attempt)
-        await BatchMap(state, stopping=True).wind_up()
+        await (await BatchMap.open(state, stopping=True)).wind_up()
     except StoreError:
         raise
     except PoError as error:

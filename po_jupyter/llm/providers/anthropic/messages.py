@@ -238,7 +238,10 @@ class MessagesReader(ResponseReader):
                 if self._blocks[index].get("type") == "text":
                     return as_text(self._blocks[index].get("text"))
         elif kind == "message_start":
-            self._read_start(mapping_at(event, "message"))
+            message = dict(mapping_at(event, "message"))
+            usage = dict(mapping_at(message, "usage"))
+            usage.pop("output_tokens", None)  # of what was there when the stream began
+            self._read_start({**message, "usage": usage})
         elif kind == "message_delta":
             self._read_end(mapping_at(event, "delta"))
             self.read_usage(event)
@@ -280,7 +283,8 @@ class MessagesReader(ResponseReader):
         """Take counts over: they are cumulative, the last of each wins."""
         usage = body.get("usage")
         if isinstance(usage, Mapping):
-            self._counts |= {name: value for name, value in usage.items() if value is not None}
+            zeros = (None, 0, "", "0")  # behind a count they say nothing
+            self._counts |= {n: v for n, v in usage.items() if v not in zeros or n not in self._counts}
             self.usage = anthropic_usage(self._counts)
 
     def before_response(self) -> None:

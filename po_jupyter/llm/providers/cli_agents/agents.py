@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at
-from po_jupyter.llm.wire.usage import anthropic_usage, usage_from
+from po_jupyter.llm.wire.json_fields import as_text, mapping_at
+from po_jupyter.llm.wire.usage import anthropic_usage, reported_cost, token_count, usage_from
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
@@ -83,7 +83,7 @@ def _read_claude(event: JsonObject, output: AgentOutput) -> str:
     output.ended = True
     output.text = as_text(event.get("result"))
     usage = anthropic_usage(mapping_at(event, "usage"))
-    output.usage = usage.model_copy(update={"cost": _cost(event.get("total_cost_usd"))})
+    output.usage = usage.model_copy(update={"cost": reported_cost(event.get("total_cost_usd"))})
     if event.get("is_error") or event.get("subtype") != "success":
         output.error = output.text or as_text(event.get("subtype")) or "it failed"
     return ""
@@ -99,10 +99,10 @@ def _read_codex(event: JsonObject, output: AgentOutput) -> str:
     elif kind == "turn.completed":
         usage = mapping_at(event, "usage")
         output.usage = usage_from(
-            as_count(usage.get("input_tokens")),
-            as_count(usage.get("output_tokens")),
-            cached=as_count(usage.get("cached_input_tokens")),
-            reasoning=as_count(usage.get("reasoning_output_tokens")),
+            token_count(usage.get("input_tokens")),
+            token_count(usage.get("output_tokens")),
+            cached=token_count(usage.get("cached_input_tokens")),
+            reasoning=token_count(usage.get("reasoning_output_tokens")),
         )
         output.ended = True
     elif kind == "turn.failed":
@@ -134,20 +134,16 @@ def _opencode_usage(part: Mapping[str, object]) -> Usage:
     """The usage of one step."""
     tokens = mapping_at(part, "tokens")
     cache = mapping_at(tokens, "cache")
-    read, written = as_count(cache.get("read")), as_count(cache.get("write"))
-    reasoning = as_count(tokens.get("reasoning"))
+    read, written = token_count(cache.get("read")), token_count(cache.get("write"))
+    reasoning = token_count(tokens.get("reasoning"))
     return usage_from(
-        as_count(tokens.get("input")) + read + written,
-        as_count(tokens.get("output")) + reasoning,
+        token_count(tokens.get("input")) + read + written,
+        token_count(tokens.get("output")) + reasoning,
         cached=read,
         written=written,
         reasoning=reasoning,
-        cost=_cost(part.get("cost")),
+        cost=reported_cost(part.get("cost")),
     )
-
-
-def _cost(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
 
 
 AGENTS: Mapping[str, AgentProgram] = {

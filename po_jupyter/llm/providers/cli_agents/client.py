@@ -26,7 +26,7 @@ from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text
 from po_jupyter.llm.wire.bodies import decode_json
 from po_jupyter.llm.wire.errors import redact
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import usage_from
+from po_jupyter.llm.wire.usage import checked_usage, usage_from
 from po_jupyter.model.values.json import JsonObject
 
 TIMEOUT = 600.0  # seconds: an agent thinks in several steps
@@ -114,13 +114,14 @@ class CliAgent:
         if output.error or status or not output.ended:
             raise self._failure(request, output, status, stderr)
         text = live.finish()
+        usage, estimated = checked_usage(output.usage or usage_from(estimate(prompt), 0), request, text)
         return ChatResponse(
             text=text,
-            usage=output.usage or usage_from(estimate(prompt), estimate(text)),
+            usage=usage,
             model=output.model or request.model_name,
             request_id=output.session[:200],
             seconds=loop.time() - started,
-            estimated=output.usage is None,
+            estimated=estimated or output.usage is None,
         )
 
     def _command(self, request: ChatRequest, stream: bool) -> tuple[list[str], str]:

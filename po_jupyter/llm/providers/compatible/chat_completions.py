@@ -31,10 +31,10 @@ from po_jupyter.llm.structured.openai_schema import openai_schema
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, exchange
 from po_jupyter.llm.wire.http import Http, Target
-from po_jupyter.llm.wire.json_fields import as_cost, as_count, as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import usage_from
+from po_jupyter.llm.wire.usage import reported_cost, token_count, usage_from
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
@@ -83,7 +83,7 @@ class ChatCompletions:
 
     def _target_at(self, endpoint: ProviderEndpoint) -> tuple[Target, str | None]:
         url = endpoint.base_url.rstrip("/") + "/chat/completions"
-        return Target(url, key=endpoint.key, name=self.name), endpoint.key
+        return Target(url, key=endpoint.key, name=self.name, headers=endpoint.headers), endpoint.key
 
     async def _target(self, model: str) -> tuple[Target, str | None]:
         """(target, key) for a model."""
@@ -268,8 +268,9 @@ class ChatReader(ResponseReader):
 
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a body or chunk."""
-        if (usage := self._usage(body.get("usage"))) is not None:
-            self.usage = usage
+        usage = self._usage(body.get("usage"))
+        if usage is not None and (self.usage is None or usage.input_tokens or usage.output_tokens):
+            self.usage = usage  # an empty one behind a full one says nothing
 
     def _read_finish(self, choice: Mapping[str, object], otherwise: str | None) -> None:
         """Read the end of a choice. One that holds an error is no answer, whatever its end says."""
@@ -307,12 +308,12 @@ class ChatReader(ResponseReader):
             details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or counts.get("cached_tokens")
         )
         return usage_from(
-            as_count(counts.get("prompt_tokens")),
-            as_count(counts.get("completion_tokens")),
-            cached=as_count(cached),
-            written=as_count(details.get("cache_write_tokens")),
-            reasoning=as_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
-            cost=as_cost(counts.get("cost")) if self._quirks.says_cost else None,
+            token_count(counts.get("prompt_tokens")),
+            token_count(counts.get("completion_tokens")),
+            cached=token_count(cached),
+            written=token_count(details.get("cache_write_tokens")),
+            reasoning=token_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
+            cost=reported_cost(counts.get("cost")) if self._quirks.says_cost else None,
         )
 
 

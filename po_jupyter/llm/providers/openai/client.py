@@ -13,6 +13,8 @@ attempt follows at once. With `llm.api: responses` there is no fallback.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from po_jupyter.llm.chat import Api, ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.openai.responses import Responses
-from po_jupyter.llm.specs import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint, plain_value
 from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT
 from po_jupyter.llm.wire.http import Http
 
@@ -39,12 +41,30 @@ _CHAT_ONLY = re.compile(
     r"use (?:the )?(?:v1/)?chat",
     re.I,
 )
+_ACCOUNT = {"OPENAI_ORG_ID": "openai-organization", "OPENAI_PROJECT_ID": "openai-project"}
 _UNKNOWN_SETTING = frozenset({"unknown_parameter", "unsupported_parameter"})
 
 
 def make(context: ProviderContext) -> Provider:
-    """The provider of a context. Raises ModelKeyError."""
-    return OpenAI(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+    """The provider of a context. Raises ModelKeyError, and ModelRefused for an organization that is no header."""
+    endpoint = replace(context.endpoint, headers=_account_headers(context.environ))
+    return OpenAI(endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
+def _account_headers(environ: Mapping[str, str]) -> dict[str, str]:
+    """Who pays, where a key belongs to several: what OpenAI's own SDK takes from the environment."""
+    headers = {}
+    for variable, header in _ACCOUNT.items():
+        value = plain_value(environ.get(variable, ""))
+        if not (value.isascii() and value.isprintable()):
+            raise ModelRefused(
+                f"{variable} cannot be sent: it holds line breaks or other signs that no header has",
+                hint="Set it right where the orchestrator starts, or unset it.",
+                details={"variable": variable},
+            )
+        if value:
+            headers[header] = value
+    return headers
 
 
 def make_azure(context: ProviderContext) -> Provider:

@@ -28,10 +28,10 @@ from po_jupyter.llm.structured.openai_schema import openai_schema
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
-from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import usage_from
+from po_jupyter.llm.wire.usage import token_count, usage_from
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
@@ -49,7 +49,7 @@ class Responses(HttpProvider):
     @cached_property
     def _target(self) -> Target:
         url = self.endpoint.base_url.rstrip("/") + "/responses"
-        return Target(url, key=self.endpoint.key, name=self.name)
+        return Target(url, key=self.endpoint.key, name=self.name, headers=self.endpoint.headers)
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
         """`/responses` for every request."""
@@ -183,7 +183,9 @@ class ResponsesReader(ResponseReader):
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a response, or of an event that holds one."""
         response = mapping_at(body, "response") or body
-        self.usage = _usage(response.get("usage")) or self.usage
+        usage = _usage(response.get("usage"))
+        if usage is not None and (self.usage is None or usage.input_tokens or usage.output_tokens):
+            self.usage = usage
 
     def _read_end(self, response: Mapping[str, object]) -> str:
         """Read the whole response that the last event brings; its text when no piece brought any before."""
@@ -253,9 +255,9 @@ def _usage(counts: object) -> Usage | None:
         return None
     details = mapping_at(counts, "input_tokens_details")
     return usage_from(
-        as_count(counts.get("input_tokens")),
-        as_count(counts.get("output_tokens")),
-        cached=as_count(details.get("cached_tokens")),
-        written=as_count(details.get("cache_write_tokens")),
-        reasoning=as_count(mapping_at(counts, "output_tokens_details").get("reasoning_tokens")),
+        token_count(counts.get("input_tokens")),
+        token_count(counts.get("output_tokens")),
+        cached=token_count(details.get("cached_tokens")),
+        written=token_count(details.get("cache_write_tokens")),
+        reasoning=token_count(mapping_at(counts, "output_tokens_details").get("reasoning_tokens")),
     )

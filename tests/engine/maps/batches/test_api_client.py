@@ -85,4 +85,4 @@ async def test_a_model_without_batches_is_refused(batch_parts: Any) -> None:
     """P11."""
     parts = await batch_parts()
     with pytest.raises(ModelRefused, match="mode: batch"):
-        batch_api_for(parts.state.parts, parts.state.task)
+        await batch_api_for(parts.state.parts, parts.state.task)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.config import Settings
+from po_jupyter.config import Price, Settings
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
+from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.run.events import draft
@@ -27,7 +28,15 @@ pytestmark = pytest.mark.integration
 
 KEY = "sk-batch-0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
-QUICK = {"batch_poll_min": 0.01, "batch_poll_max": 0.02, "batch_grace": 0.05, "retry_after_cap": 0.02}
+# The server of the tests is nobody's own: what it costs has to be said.
+PRICES = {ref: Price(**(LIST_PRICES.per_million(ref) or {})) for ref in MODELS.values()}
+QUICK = {
+    "prices": PRICES,
+    "batch_poll_min": 0.01,
+    "batch_poll_max": 0.02,
+    "batch_grace": 0.05,
+    "retry_after_cap": 0.02,
+}
 
 
 @pytest.fixture
@@ -103,8 +112,6 @@ def bench(tmp_path: Path, server: BatchServer) -> Batched:
 
 async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: BatchServer, model: str) -> None:
     """G4: one batch, outputs in row order, each answer a call of the journal, and half of the list price."""
-    from po_jupyter.llm.money.pricing import LIST_PRICES
-
     server.shuffle = True
     bench.map(model)
     assert await bench.go() == "done"

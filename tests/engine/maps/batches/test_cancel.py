@@ -22,6 +22,10 @@ class Winding:
         assert stopping
         self.name = state.task.name
 
+    @classmethod
+    async def open(cls, state: Any, *, stopping: bool = False) -> Winding:
+        return cls(state, stopping=stopping)
+
     async def wind_up(self) -> None:
         self.wound.append(self.name)
         if self.error is not None:

@@ -210,3 +210,25 @@ async def test_an_unknown_model_is_refused_with_the_one_that_was_meant(server, p
     with pytest.raises(ModelRefused) as caught:
         await chat.scope("a").chat(ask("openai:gpt5-mini"))
     assert caught.value.hint.startswith("Did you mean openai:gpt-5-mini?")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_organization_and_project_of_the_environment_are_sent(api):
+    """As OpenAI's own SDK does; with quotes that a file of variables kept."""
+    with ModelServer(key=KEY) as server:
+        environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.base_url}
+        account = {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": " 'proj_2' "}
+        for more in (account, {"OPENAI_ORG_ID": " "}):
+            opened = Providers({**environ, **more})
+            await opened.get("openai:m").chat(ask("openai:m", api=api))
+            await opened.aclose()
+        named, plain = (request.headers for request in server.requests)
+    assert (named["openai-organization"], named["openai-project"]) == ("org-1", "proj_2")
+    assert not {"openai-organization", "openai-project"} & {*plain}
+
+
+async def test_an_organization_that_is_no_header_is_named():
+    opened = Providers({"OPENAI_API_KEY": KEY, "OPENAI_ORG_ID": "org\nx: y"})
+    with pytest.raises(ModelRefused, match="OPENAI_ORG_ID"):
+        opened.get("openai:m")

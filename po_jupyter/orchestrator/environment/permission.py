@@ -1,0 +1,99 @@
+"""Permission to run code: the one question before whatever starts a run, goes on with one, or registers a pipeline.
+
+Who lacks the scope `code:run` chooses prompts and data, and nothing that runs: no Python, no interpreter, no directory
+that modules are found in, no model that runs commands. It does not matter who wrote the code: who restarts a run of
+somebody with the scope has its code run as much as its author.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import Forbidden
+from po_jupyter.llm.credentials.availability import models_used
+from po_jupyter.llm.providers.refs import runs_code
+from po_jupyter.model.pipeline.pipeline import Pipeline
+
+SCOPE = "code:run"
+
+
+def may_run(
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    code_allowed: bool,
+    model: str | None = None,
+    interpreter: str | None = None,
+    cwd: str | None = None,
+) -> Forbidden | None:
+    """Why somebody may not run this pipeline, or None when they may. `code_allowed`: they have the scope `code:run`.
+
+    `model` is used in the place of all that the pipeline names; `interpreter` and `cwd` are those of the run. A broken
+    plugin of a provider counts as one that runs commands. Imports the plugins of providers: call it in a thread.
+    """
+    if code_allowed:
+        return None
+    return next(_objections(pipeline, settings, model, interpreter, cwd), None)
+
+
+def check_may_run(
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    code_allowed: bool,
+    model: str | None = None,
+    interpreter: str | None = None,
+    cwd: str | None = None,
+) -> None:
+    """Raises what `may_run` answers."""
+    objection = may_run(
+        pipeline, settings, code_allowed=code_allowed, model=model, interpreter=interpreter, cwd=cwd
+    )
+    if objection is not None:
+        raise objection
+
+
+def check_may_choose(*, interpreter: str | None, cwd: str | None, code_allowed: bool) -> None:
+    """Raises Forbidden when a submission names what only somebody with the scope may, whatever its tasks are."""
+    for objection in () if code_allowed else _choices(interpreter, cwd):
+        raise objection
+
+
+def _objections(
+    pipeline: Pipeline, settings: Settings, model: str | None, interpreter: str | None, cwd: str | None
+) -> Iterator[Forbidden]:
+    if any(t.source is not None for t in pipeline.tasks):
+        yield _forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
+    if any(t.carries_code for t in pipeline.tasks):
+        yield _forbidden(
+            "this orchestrator runs no code that comes with a pipeline (`output_type`: the validators of a class)",
+            "output=Class.model_json_schema() is judged by the schema alone.",
+        )
+    if any(t.kind == "python" for t in pipeline.tasks):
+        yield from _choices(interpreter, cwd)
+    agents = agents_of(pipeline, settings, model)
+    if agents:
+        yield _forbidden(
+            f"{', '.join(agents)} may run commands where the orchestrator runs: that needs the scope {SCOPE}",
+            "Use another model, or ask whoever runs this server for the scope.",
+        )
+
+
+def _choices(interpreter: str | None, cwd: str | None) -> Iterator[Forbidden]:
+    if interpreter is not None:
+        yield _forbidden("this orchestrator does not let a run choose its interpreter")
+    if cwd is not None:
+        # Whoever chooses the directory chooses what a module's name means there.
+        yield _forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
+
+
+def _forbidden(message: str, hint: str = "Ask whoever runs this server for the scope code:run.") -> Forbidden:
+    return Forbidden(message, hint=hint, details={"scope": SCOPE})
+
+
+def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) -> Sequence[str]:
+    """The models of a pipeline that may run commands, of all that it names, used or not."""
+    named = [use.ref for use in models_used(pipeline, settings.default_model, model)]
+    named += [llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)) if llm.model is not None]
+    return [ref for ref in dict.fromkeys(named) if runs_code(ref)]

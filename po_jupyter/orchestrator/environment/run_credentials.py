@@ -1,0 +1,89 @@
+"""The credentials of one run: what its worker may ask the orchestrator for, and nothing of anybody else's.
+
+A worker starts without keys. When a model is first asked, or an MCP server is started, the worker requests the
+variables of that provider or server, and gets them if the run names it: in its pipeline (code and `config` too), its
+options or its seed. A library that a task imports thus gets at no key but those of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import ModelKeyError, ToolFailed
+from po_jupyter.llm.specs import spec_of
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.store.protocol import Store
+
+PROVIDER: Literal["provider_key"] = "provider_key"
+MCP_SERVER: Literal["mcp_variables"] = "mcp_variables"
+
+
+class RunCredentials:
+    """Looks up what a run may have. Its methods block (store, files, perhaps the keyring)."""
+
+    def __init__(self, settings: Settings, store: Store, keys: KeyStore) -> None:
+        """The keys of `keys`, for runs of `store`."""
+        self._settings = settings
+        self._store = store
+        self._keys = keys
+
+    def provider_key(self, run: str, provider: str) -> dict[str, str]:
+        """The variable with the key of a provider; nothing when there is no key. Raises ModelKeyError when the run
+        does not name the provider, StoreError."""
+        definition = self._store.definition(run)
+        spec = spec_of(provider)
+        agent = spec is not None and spec.runs_code
+        if agent and not (self._settings.cli_agents and definition.get("code_allowed")):
+            return {}  # it will not be started
+        default = self._settings.default_model.partition(":")[0]
+        if provider != default and not is_named(provider, definition):
+            if agent:
+                return {}  # it may have a login of its own
+            raise ModelKeyError(
+                f"this run does not name {provider}, so its worker gets no key of it",
+                hint=f"Name the model where the pipeline is written, for example in the task's `config` or "
+                f'`llm: {{model: "{provider}:..."}}`.',
+                details={"provider": provider},
+            )
+        return self._keys.key_of(provider, self._settings.worker_env)
+
+    def mcp_variables(self, run: str, server: str) -> dict[str, str]:
+        """The variables that the setting `mcp_servers` names for a server. Raises ToolFailed when the run does not
+        name it, StoreError."""
+        settings = self._settings.mcp_servers.get(server)
+        if settings is None or not is_named(server, self._store.definition(run)):
+            raise ToolFailed(
+                f"this run names no tool of the MCP server {server}, so its worker gets no variables of it",
+                hint=f"Name the tool where the pipeline is written: `tools: [{server}.NAME]`.",
+                details={"tool": server},
+                permanent=True,
+            )
+        return {name: os.environ[name] for name in settings.env if name in os.environ}
+
+
+def is_named(name: str, definition: Mapping[str, object]) -> bool:
+    """Whether a text of a run's definition has the name of a provider or a server as a word of its own.
+
+    `together:openai/gpt-oss-120b` does not name openai; `ctx.llm.claude_cli` names claude-cli.
+    """
+    word = re.escape(name).replace(r"\-", "[-_]")
+    pattern = re.compile(rf"(?<![\w/-]){word}(?![\w/-])")
+    return any(pattern.search(text) for text in _texts(definition))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a JSON value, names of fields included."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value

@@ -1,0 +1,35 @@
+"""What workers request of the orchestrator: the endpoint of a local model, the credentials of their run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from po_jupyter.errors import Unavailable
+from po_jupyter.ipc.messages import ResourceRequest, ResourceResponse
+from po_jupyter.orchestrator.environment.local_models import LocalModels
+from po_jupyter.orchestrator.environment.run_credentials import MCP_SERVER, PROVIDER, RunCredentials
+from po_jupyter.orchestrator.threads import ToThread
+
+
+class WorkerResources:
+    """Answers the requests of workers."""
+
+    def __init__(self, local_models: LocalModels, credentials: RunCredentials, to_thread: ToThread) -> None:
+        """Nothing is started yet."""
+        self._local_models = local_models
+        self._to_thread = to_thread
+        self._lookups = {PROVIDER: credentials.provider_key, MCP_SERVER: credentials.mcp_variables}
+
+    async def get(
+        self, run: str, request: ResourceRequest, progress: Callable[[str], None]
+    ) -> ResourceResponse:
+        """What the worker of a run requests; `progress` is called with what it waits for meanwhile. Raises
+        ModelError, ToolFailed, StoreError, Unavailable."""
+        look_up = self._lookups.get(request.what)
+        if look_up is not None and request.model is not None:
+            variables = await self._to_thread(look_up, run, request.model)
+            return ResourceResponse(request.id, variables=variables)
+        if request.what != "local_model" or request.model is None:
+            raise Unavailable(f"the orchestrator cannot give {request.what!r:.40}")
+        endpoint = await self._local_models.endpoint(request.model, progress)
+        return ResourceResponse(request.id, endpoint.base_url, endpoint.key)

@@ -1,0 +1,149 @@
+"""The process that examines: `INTERPRETER -P -m po_jupyter.orchestrator.examination.child FD`.
+
+It imports what examinations need once, then forks for each. A fork has ten seconds of the processor and a
+gigabyte, and is killed by the system when it takes more: whatever it was given ends with it.
+
+On the socket `FD` come the settings (a length of four bytes, JSON), then one descriptor for each examination: a socket
+with the request as JSON up to its end, on which the answer goes back: `{"value": ...}` or `{"error": ...}`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from po_jupyter.config import Settings
+    from po_jupyter.model.values.json import JsonObject
+
+CPU_SECONDS = 10
+WALL_SECONDS = 20
+MEMORY_BYTES = 2**30  # beside what is loaded
+_LENGTH = 4  # bytes of the settings' length
+_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
+TOO_MUCH = f"it takes more than {CPU_SECONDS} s or {MEMORY_BYTES // 2**20:,} MB to read"
+
+
+def main() -> None:
+    """Import, then fork for each descriptor that comes; ends with the parent's end of the socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the server's terminal is the server's business
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the system
+    settings = _read_settings(control)
+    gc.disable()
+    _preload()
+    gc.freeze()
+    gc.enable()
+    while True:
+        with suppress(InterruptedError):
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not message:
+                return
+            for descriptor in descriptors:
+                _fork(control, socket.socket(fileno=descriptor), settings)
+
+
+def _read_settings(control: socket.socket) -> Settings:
+    from po_jupyter.config import Settings
+
+    length = int.from_bytes(_receive(control, _LENGTH), "big")
+    return Settings.model_validate(json.loads(_receive(control, length)))
+
+
+def _receive(control: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = control.recv(size - len(data))
+        if not part:
+            os._exit(0)
+        data += part
+    return data
+
+
+def _preload() -> None:
+    import ctypes
+    import importlib
+
+    from po_jupyter.model.pipeline import json_schema
+
+    json_schema.load()
+    for name in (
+        "po_jupyter.orchestrator.examination.operations",
+        "po_jupyter.engine.planning.check",
+        "po_jupyter.engine.planning.estimate",
+        "po_jupyter.store.files.row_files",
+    ):
+        importlib.import_module(name)
+    ctypes.CDLL(None)
+
+
+def _fork(control: socket.socket, connection: socket.socket, settings: Settings) -> None:
+    with connection:
+        try:
+            child = os.fork()
+        except OSError:
+            return  # the parent sees an end without an answer
+        if child == 0:
+            control.close()
+            _examine(connection, settings)
+
+
+def _examine(connection: socket.socket, settings: Settings) -> NoReturn:
+    from po_jupyter.orchestrator.examination.operations import examine_here
+
+    try:
+        limit_process()
+        with connection.makefile("rb") as file:
+            request = json.loads(file.read())
+        connection.sendall(_answer(lambda: examine_here(request, settings)))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _answer(work: Callable[[], JsonObject]) -> bytes:
+    from po_jupyter.errors import InvalidInput, PoError
+
+    try:
+        answer = {"value": work()}
+    except PoError as error:
+        answer = {"error": error.to_json()}
+    except (MemoryError, RecursionError):
+        answer = {"error": InvalidInput(f"this cannot be read: {TOO_MUCH}").to_json()}
+    except Exception:
+        traceback.print_exc()
+        message = "something went wrong inside of the orchestrator"
+        answer = {"error": PoError(message, hint="logs/examiner.log says more.").to_json()}
+    return json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def limit_process() -> None:
+    """Have the system end this process when it takes too much, or when its parent ends."""
+    import ctypes
+    import resource
+
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(WALL_SECONDS)
+    os.nice(10)  # the server goes first
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    with suppress(OSError, ValueError):
+        with open("/proc/self/statm", encoding="ascii") as file:
+            loaded = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (loaded + MEMORY_BYTES, loaded + MEMORY_BYTES))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

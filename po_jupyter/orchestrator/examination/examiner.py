@@ -1,0 +1,178 @@
+"""The examiner: has examinations done by a child process, and gives up on those that take too much."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+import structlog
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidInput, PoError, Unavailable, from_json
+from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.orchestrator.examination.child import TOO_MUCH, WALL_SECONDS
+from po_jupyter.orchestrator.examination.operations import Examination, examine_here
+from po_jupyter.platform.source_root import SOURCE_ROOT
+
+log = structlog.get_logger(__name__)
+
+MODULE = "po_jupyter.orchestrator.examination.child"
+_PATIENCE = WALL_SECONDS + 15.0  # s; the child may have to be started before
+SMALL = 8_000  # bytes of a definition
+_MOST_KEYS = 1000  # of a seed
+_PIECE = 1 << 16  # bytes
+
+
+class Examiner:
+    """The examinations of one orchestrator. They block: call them in threads, several at once."""
+
+    def __init__(self, settings: Settings, small: int = SMALL) -> None:
+        """Starts the child when it is first needed. Definitions of at most `small` bytes are checked here."""
+        self._settings = settings
+        self._small = small
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._closed = False
+
+    def examine(self, examination: Examination) -> JsonObject:
+        """Do one, see `operations.examine_here`.
+
+        Raises InvalidInput, also for what takes too long or too much memory; Unavailable when no process starts.
+        """
+        if self._is_quick(examination) or not hasattr(socket, "send_fds") or not hasattr(os, "fork"):
+            return examine_here(examination, self._settings)
+        answer = self._ask(examination)
+        if not answer:
+            if self._closed:
+                raise Unavailable("the orchestrator is stopping")
+            raise InvalidInput(f"this cannot be read: {TOO_MUCH}")
+        decoded = json.loads(answer.decode("utf-8", "surrogatepass"))
+        if "error" in decoded:
+            raise from_json(decoded["error"])
+        return cast(JsonObject, decoded["value"])
+
+    def _is_quick(self, examination: Examination) -> bool:
+        """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
+        if examination["what"] == "estimate" or len(examination.get("keys") or ()) > _MOST_KEYS:
+            return False
+        if isinstance(examination["definition"], str):
+            return False  # a second for 7,000 brackets of YAML; clients send JSON
+        texts = [examination["definition"], examination.get("budget")]
+        # Its names, which the first does not count, are counted by the second.
+        return not is_larger_than(texts, self._small) and len(json.dumps(texts)) <= 2 * self._small
+
+    def warm_up(self) -> None:
+        """Start the child, so that nobody has to wait for it."""
+        with suppress(PoError), self._lock:
+            self._started()
+
+    def close(self) -> None:
+        """End the child, and with it whatever is being examined."""
+        with self._lock:
+            self._closed = True
+            child, control = self._child, self._control
+            self._child = self._control = None
+        if control is not None:
+            control.close()
+        if child is not None:
+            child.kill()
+            child.wait()
+
+    def _ask(self, examination: Examination) -> bytes:
+        """The answer of a fork; empty when it was killed."""
+        ours, theirs = socket.socketpair()
+        deadline = time.monotonic() + _PATIENCE
+        with ours:
+            try:
+                self._hand_over(theirs)
+            finally:
+                theirs.close()
+            ours.settimeout(_PATIENCE)
+            try:
+                _send(ours, examination)
+                answer = bytearray()
+                while part := ours.recv(_PIECE):
+                    answer += part
+                    ours.settimeout(max(0.1, deadline - time.monotonic()))
+            except OSError:  # it is gone before it has read everything, or does not answer in time
+                return b""
+            return bytes(answer)
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        with self._lock:
+            for attempt in (1, 2):
+                control = self._started()
+                try:
+                    socket.send_fds(control, [b"+"], [connection.fileno()])
+                    return
+                except OSError as error:
+                    log.warning("the process that examines is gone", attempt=attempt, error=str(error))
+                    self._forget()
+        raise Unavailable("no process could be started that reads this", hint="Try again in a moment.")
+
+    def _forget(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        self._child = self._control = None
+
+    def _started(self) -> socket.socket:
+        if self._closed:
+            raise Unavailable("the orchestrator is stopping")
+        if self._control is not None and self._child is not None and self._child.poll() is None:
+            return self._control
+        self._forget()
+        ours, theirs = socket.socketpair()
+        environment = worker_environment()
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, environment.get("PYTHONPATH")]))
+        try:
+            errors = _open_log(self._settings.data_dir / "logs")
+            try:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                    env=environment, cwd="/", start_new_session=True,
+                )  # fmt: skip
+            finally:
+                os.close(errors)
+            text = json.dumps(
+                self._settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
+            ).encode()
+            ours.sendall(len(text).to_bytes(4, "big") + text)
+        except OSError as error:
+            ours.close()
+            raise Unavailable(f"no process can be started: {error.strerror}") from None
+        finally:
+            theirs.close()
+        self._control = ours
+        return ours
+
+
+def _send(connection: socket.socket, examination: Examination) -> None:
+    """The request, in pieces, so that other threads have their turn while a large one is written (P9)."""
+    waiting = bytearray()
+    for piece in json_chunks(dict(examination)):
+        waiting += piece.encode("utf-8", "surrogatepass")
+        if len(waiting) > _PIECE:
+            connection.sendall(waiting)
+            waiting.clear()
+    connection.sendall(waiting)
+    connection.shutdown(socket.SHUT_WR)
+
+
+def _open_log(folder: Path) -> int:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(folder / "examiner.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,0 +1,116 @@
+"""The examinations themselves: reading and checking a definition, estimating a run. JSON in, JSON out.
+
+They render templates, walk schemas and parse texts that anybody may have written, so they may take for ever and all the
+memory: the orchestrator has them done by a child (`examiner`), tests and other systems there and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from po_jupyter.config import Settings
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.json import JsonObject
+
+
+class Examination(TypedDict, total=False):
+    """A request for one.
+
+    what        `parse`: the definition is one; `check`: it can run too; `estimate`: what a run of it comes to
+    definition  YAML text or decoded JSON; for `estimate` a checked one
+    recorded    the definition was parsed before, by this version or an older one
+    name        the name that it must have
+    keys        those of the seed's data, None when there is no seed to check with
+    model       the one in the place of all that it names
+    budget      the run's, over the definition's
+    seed        `{name, data}` for `estimate`, with references to files of rows
+    owner       whose these files are
+    limit       rows of each map at most
+    addresses   base URLs of providers by their variables, where they are others than the vendors'
+    """
+
+    what: Literal["parse", "check", "estimate"]
+    definition: object
+    recorded: bool
+    name: str | None
+    keys: Sequence[str] | None
+    model: str | None
+    budget: JsonObject
+    seed: JsonObject
+    owner: str
+    limit: int | None
+    addresses: Mapping[str, str]
+
+
+# Raises what is wrong with the definition: InvalidInput, InvalidPipeline. It blocks.
+Examine: TypeAlias = Callable[[Examination], JsonObject]
+
+
+def examine_here(examination: Examination, settings: Settings | None = None) -> JsonObject:
+    """Do an examination in this process: the definition as JSON for `parse` and `check`, else the estimate.
+
+    Without `settings` names of tools are not checked. Raises InvalidInput, InvalidPipeline.
+    """
+    if examination["what"] == "estimate":
+        assert settings is not None
+        return _estimate(examination, settings)
+    definition = examination["definition"]
+    name = examination.get("name")
+    if isinstance(definition, str):
+        pipeline = parse_pipeline(definition, name=name)
+    else:
+        pipeline = validate_pipeline(definition, name=name, recorded=examination.get("recorded", False))
+    if examination["what"] == "check":
+        _check(pipeline, examination, settings)
+    return pipeline.to_json()
+
+
+def run_budget(pipeline: Pipeline, submitted: Mapping[str, Any]) -> RunBudget:
+    """The pipeline's budget, with what the submission says in its place."""
+    return RunBudget.model_validate({**pipeline.budget.model_dump(exclude_none=True), **submitted})
+
+
+def _check(pipeline: Pipeline, examination: Examination, settings: Settings | None) -> None:
+    from po_jupyter.engine.planning.check import DEFAULT_MODEL, check
+    from po_jupyter.llm.money.pricing import PriceBook
+
+    effective = _with_model(pipeline, examination.get("model"))
+    budget = run_budget(pipeline, examination.get("budget") or {})
+    keys = examination.get("keys")
+    check(
+        effective.model_copy(update={"budget": budget}),
+        None if keys is None else Seed(name="seed", data=dict.fromkeys(keys)),
+        default_model=DEFAULT_MODEL if settings is None else settings.default_model,
+        servers=None if settings is None else settings.mcp_servers,
+        prices=PriceBook(None if settings is None else settings.prices),
+    )
+
+
+def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """The pipeline as it runs when `model` is used everywhere."""
+    if model is None:
+        return pipeline
+    tasks = tuple(
+        t.model_copy(update={"llm": t.llm.model_copy(update={"model": model})}) for t in pipeline.tasks
+    )
+    llm = pipeline.llm.model_copy(update={"model": model})
+    return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
+
+
+def _estimate(examination: Examination, settings: Settings) -> JsonObject:
+    from po_jupyter.engine.planning.estimate import estimate_run
+    from po_jupyter.llm.money.pricing import PriceBook
+    from po_jupyter.llm.specs import addresses_in
+    from po_jupyter.store.files.row_files import RowFiles
+
+    pipeline = validate_pipeline(examination["definition"], recorded=True)
+    seed = Seed.model_validate(examination["seed"])
+    data = RowFiles(settings.data_dir).with_rows(examination["owner"], seed.data)
+    return estimate_run(
+        pipeline, seed, data, settings=settings,
+        limit=examination.get("limit"), model=examination.get("model"),
+        prices=PriceBook(settings.prices, base_url=addresses_in(examination.get("addresses") or {})),
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""The one question before whatever starts a run: what of a pipeline needs the scope `code:run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from po_jupyter.config import Settings
+from po_jupyter.llm import specs
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.orchestrator.environment.permission import may_run
+
+PROMPT = {"name": "a", "prompt": "x", "llm": "fake:echo"}
+
+
+def objection(task: dict[str, Any], **asked: Any) -> str:
+    pipeline = validate_pipeline({"name": "p", "tasks": [task]})
+    assert may_run(pipeline, Settings(), code_allowed=True, **asked) is None
+    refusal = may_run(pipeline, Settings(), code_allowed=False, **asked)
+    assert refusal is None or refusal.details == {"scope": "code:run"}
+    return "" if refusal is None else refusal.message
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "said"),
+    [
+        (PROMPT, {}, ""),
+        ({"name": "json"}, {}, ""),  # an installed module: whoever installs it decides
+        (PROMPT, {"cwd": "/old", "interpreter": "/old/python"}, ""),  # runs of before; nothing uses them
+        ({"name": "json"}, {"cwd": "/mine"}, "cwd"),
+        ({"name": "json"}, {"interpreter": "/mine/python"}, "interpreter"),
+        ({"name": "a", "source": "x = 1"}, {}, "source"),
+        ({**PROMPT, "output": {}, "output_type": "Answer = int"}, {}, "output_type"),
+        ({**PROMPT, "llm": "codex-cli:default"}, {}, "codex-cli:default"),
+        (PROMPT, {"model": "claude-cli:sonnet"}, "claude-cli:sonnet"),
+    ],
+)
+def test_what_needs_the_scope(task: dict[str, Any], asked: dict[str, Any], said: str) -> None:
+    """C1, DESIGN Doors."""
+    message = objection(task, **asked)
+    assert said in message and bool(message) == bool(said)
+
+
+class _Entry:
+    name = "mine"
+
+    def __init__(self, loaded: Any) -> None:
+        self._loaded = loaded
+
+    def load(self) -> Any:
+        if isinstance(self._loaded, Exception):
+            raise self._loaded
+        return self._loaded
+
+
+@pytest.mark.parametrize(
+    ("loaded", "needs"),
+    [
+        (specs.Spec("mine", "x:y", runs_code=True), True),
+        (specs.Spec("mine", "x:y"), False),
+        (lambda context: None, False),
+        (ImportError("broken"), True),
+    ],
+    ids=["runs code", "only asks", "a factory", "broken"],
+)
+def test_a_plugin_says_itself_whether_it_runs_commands(
+    loaded: Any, needs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: its name alone says nothing, so its package is asked."""
+    monkeypatch.setattr(specs, "entry_points", lambda **_: [_Entry(loaded)])
+    for cache in (specs.specs, specs.spec_of):
+        cache.cache_clear()
+    try:
+        assert bool(objection({**PROMPT, "llm": "mine:model"})) is needs
+    finally:
+        monkeypatch.undo()
+        for cache in (specs.specs, specs.spec_of):
+            cache.cache_clear()
