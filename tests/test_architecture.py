@@ -40,7 +40,7 @@ TESTED_ELSEWHERE = {
     "engine/prompts/template_filters.py": "engine/prompts/test_template_growth.py: filters, each with what it may make",
     "orchestrator/examination/child.py": "orchestrator/examination/test_examiner.py: the child of an examiner",
     "orchestrator/examination/operations.py": "orchestrator/examination/test_examiner.py: what the child does",
-    "platform/server_address.py": "tests of discovery and tokens, with servers that run",
+    "platform/server_address.py": "security/test_whose_store.py: which servers are of one store",
     "server/routing/shapes.py": "server/test_routes.py, server/test_openapi.py: each route with its shapes",
     "orchestrator/maintenance/archive.py": "orchestrator/maintenance/test_backup.py: what is written is read again",
     "orchestrator/maintenance/restore.py": "orchestrator/maintenance/test_backup.py: restored is what was backed up",
