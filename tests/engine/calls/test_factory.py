@@ -16,6 +16,7 @@ from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import Message
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -49,7 +50,7 @@ class Rig:
         unused: Any = None
         self.factory = CallFactory(
             inputs, self.log, history, boundary=RunSignals(self.log), files=unused, threads=unused, mcp=unused,
-            observer=Observer(), providers=self.fakes, answers=answers,
+            observer=Observer(), providers=self.fakes, answers=answers, prices=PriceBook(),
         )  # fmt: skip
 
     async def ask(self, task: str = "a", attempt: int = 1, text: str = "hi", **more: Any) -> str:

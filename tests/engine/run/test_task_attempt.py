@@ -10,6 +10,7 @@ from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.run.task_attempt import TaskAttempt, end_event
 from po_jupyter.engine.state.decide import End, Start
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.telemetry.redaction import Redactor
 from tests.engine.run.test_executor import EMPTY, python
 from tests.support.engine import RUN, Bench
@@ -18,7 +19,7 @@ from tests.support.engine import RUN, Bench
 def attempt(session: RunSession, task: str, number: int = 1, delay: float = 0.0) -> TaskAttempt:
     """An attempt that the executor would make."""
     session.signals.running.add(task)
-    directives = RunDirectives(session.inputs, session.log, session.signals)
+    directives = RunDirectives(session.inputs, session.log, session.signals, PriceBook())
     return TaskAttempt(session, directives, Start(task, number, delay))
 
 
