@@ -16,7 +16,6 @@ from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import Message
-from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -31,6 +30,9 @@ class Fakes(dict[str, FakeProvider]):
 
     def get(self, ref: str, default: Any = None) -> Any:
         return self.setdefault(ref.partition(":")[0], FakeProvider())
+
+    async def prepare(self, ref: str) -> None:
+        """Nothing is to be fetched."""
 
 
 class Rig:
@@ -50,7 +52,7 @@ class Rig:
         unused: Any = None
         self.factory = CallFactory(
             inputs, self.log, history, boundary=RunSignals(self.log), files=unused, threads=unused, mcp=unused,
-            observer=Observer(), providers=self.fakes, answers=answers, prices=PriceBook(),
+            observer=Observer(), providers=self.fakes, answers=answers,
         )  # fmt: skip
 
     async def ask(self, task: str = "a", attempt: int = 1, text: str = "hi", **more: Any) -> str:
