@@ -31,7 +31,7 @@ class Fakes(dict[str, FakeProvider]):
     def get(self, ref: str, default: Any = None) -> Any:
         return self.setdefault(ref.partition(":")[0], FakeProvider())
 
-    async def prepare(self, ref: str) -> None:
+    def prepare(self, ref: str) -> None:
         """Nothing is to be fetched."""
 
 
@@ -121,7 +121,7 @@ async def test_the_runs_model_is_asked_whatever_the_pipeline_names(tmp_path: Pat
     assert rig.factory.model_of(task) == "other:echo"
     await rig.ask()
     assert list(rig.fakes) == ["other"]
-    assert rig.factory.provider_of("other:x") is rig.fakes["other"]
+    assert await rig.factory.provider_of("other:x") is rig.fakes["other"]
     await rig.aclose()
 
 
