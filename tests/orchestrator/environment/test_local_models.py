@@ -10,7 +10,6 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import ModelUnavailable, Unavailable
-from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.orchestrator.environment import local_models
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -46,20 +45,16 @@ def _servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_models, "LocalServer", Server)
 
 
-def request(model: str | None = "m", what: str = "local_model") -> ResourceRequest:
-    return ResourceRequest(1, what, model)
-
-
 async def test_workers_that_want_the_same_model_share_its_server(tmp_path: Path) -> None:
     models = LocalModels(Settings(models_dir=tmp_path))
     heard: list[str] = []
-    both = [asyncio.ensure_future(models.endpoint(request(), heard.append)) for _ in range(2)]
+    both = [asyncio.ensure_future(models.endpoint("m", heard.append)) for _ in range(2)]
     await asyncio.sleep(0)
     (server,) = Server.made
     server.gate.set()
     assert [endpoint.base_url for endpoint in await asyncio.gather(*both)] == ["http://m"] * 2
     assert server.directory == tmp_path
-    other = asyncio.ensure_future(models.endpoint(request("other"), heard.append))
+    other = asyncio.ensure_future(models.endpoint("other", heard.append))
     await asyncio.sleep(0)
     Server.made[1].gate.set()
     await other
@@ -72,7 +67,7 @@ async def test_whoever_waits_hears_of_the_download_and_nobody_else(monkeypatch: 
     monkeypatch.setattr(local_models, "_REPORT", 0.0)
     models = LocalModels(Settings())
     heard: list[str] = []
-    waiting = asyncio.ensure_future(models.endpoint(request(), heard.append))
+    waiting = asyncio.ensure_future(models.endpoint("m", heard.append))
     await asyncio.sleep(0)
     (server,) = Server.made
     await asyncio.to_thread(server.progress, 5_000_000, 100_000_000)
@@ -91,7 +86,7 @@ async def test_progress_is_told_once_a_second(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(local_models, "_REPORT", 60.0)
     models = LocalModels(Settings())
     heard: list[str] = []
-    waiting = asyncio.ensure_future(models.endpoint(request(), heard.append))
+    waiting = asyncio.ensure_future(models.endpoint("m", heard.append))
     await asyncio.sleep(0)
     for done in range(5):
         await asyncio.to_thread(Server.made[0].progress, done, 10)
@@ -104,7 +99,7 @@ async def test_progress_is_told_once_a_second(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_server_that_nobody_asks_any_more_is_ended_and_started_again_when_it_is_needed() -> None:
     models = LocalModels(Settings(), idle=0.02)
-    waiting = asyncio.ensure_future(models.endpoint(request(), print))
+    waiting = asyncio.ensure_future(models.endpoint("m", print))
     await asyncio.sleep(0.1)
     (server,) = Server.made
     assert not server.stopped.is_set(), "somebody waits for it, however long it takes"
@@ -112,7 +107,7 @@ async def test_a_server_that_nobody_asks_any_more_is_ended_and_started_again_whe
     await waiting
     async with asyncio.timeout(10):
         await server.stopped.wait()
-    again = asyncio.ensure_future(models.endpoint(request(), print))
+    again = asyncio.ensure_future(models.endpoint("m", print))
     await asyncio.sleep(0)
     assert len(Server.made) == 2
     Server.made[1].gate.set()
@@ -126,7 +121,7 @@ async def test_a_model_that_cannot_start_is_an_error_and_is_tried_again(
     monkeypatch.setattr(Server, "failing", True)
     models = LocalModels(Settings())
     for _ in range(2):
-        waiting = asyncio.ensure_future(models.endpoint(request(), print))
+        waiting = asyncio.ensure_future(models.endpoint("m", print))
         await asyncio.sleep(0)
         Server.made[0].gate.set()
         with pytest.raises(ModelUnavailable, match="the disk is full"):
@@ -134,13 +129,9 @@ async def test_a_model_that_cannot_start_is_an_error_and_is_tried_again(
     await models.close()
 
 
-async def test_what_the_orchestrator_does_not_have_is_refused() -> None:
-    """Also of a newer worker, and while it ends."""
+async def test_nothing_is_started_while_it_ends() -> None:
     models = LocalModels(Settings())
-    for wrong in (request(what="a telescope"), request(None)):
-        with pytest.raises(Unavailable, match="cannot give"):
-            await models.endpoint(wrong, print)
     await models.close()
     with pytest.raises(Unavailable):
-        await models.endpoint(request(), print)
+        await models.endpoint("m", print)
     assert Server.made == []
