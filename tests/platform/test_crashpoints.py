@@ -74,8 +74,8 @@ def test_every_commit_and_rename_has_its_points() -> None:
         if re.search(r"os\.(replace|rename|renames)\(|shutil\.move\(|\.transact\(", line)
     ]
     # `blobs` and `seed_folder` name their points themselves. The others rename what is no state of a run: an address,
-    # where a server is, weights, the log that is full, what a stage prints, a file for a person, tokens, backups. The cache of
-    # answers may lose everything.
+    # where a server is, weights, the log that is full, what a stage prints, a file for a person, tokens,
+    # backups. The cache of answers may lose everything.
     allowed = (
         *(
             "store/files/tree.py",
