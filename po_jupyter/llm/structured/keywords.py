@@ -46,9 +46,11 @@ def _keep_timed(timed: Any) -> None:
 
     def evolve_timed(self: Any, **changes: Any) -> Any:
         part = evolve(self, **changes)
-        if type(part) is timed:
+        kind: type[Validator] = type(part)
+        if kind is timed:
             return part
-        return with_timed_patterns(type(part))(
+        of_ours: Any = with_timed_patterns(kind)
+        return of_ours(
             part.schema, registry=part._registry, _resolver=part._resolver, format_checker=part.format_checker
         )
 

@@ -179,7 +179,8 @@ class AnswerValidator:
                 candidates.text,
                 "the answer is a text with a JSON value in it, and both fit: it must be one of them alone",
             )
-        if candidates.broken_last == {dict: "{", list: "["}.get(type(value)):
+        bracket = "{" if isinstance(value, dict) else "["
+        if isinstance(value, dict | list) and candidates.broken_last == bracket:
             raise _unreadable(
                 candidates.text,
                 candidates.problem
