@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.server.auth import Authenticator
+    from po_jupyter.server.json_bodies import BodyMemory
     from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, ReadinessReport
 
 
@@ -43,10 +44,12 @@ class AuditTrail(Protocol):
 
 
 class ServerContext(Protocol):
-    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent."""
+    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent,
+    `bodies` counts the bodies that are held."""
 
     po_settings: Settings
     streams: set[asyncio.Task[None]]
+    bodies: BodyMemory
 
     @property
     def authenticator(self) -> Authenticator:
