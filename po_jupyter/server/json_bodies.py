@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from po_jupyter.errors import InvalidInput, RateLimited
 from po_jupyter.model.values import chunked_json
-from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.json import JsonObject, unique_names
 
 T = TypeVar("T")
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
@@ -106,7 +106,7 @@ def _read(text: bytes) -> JsonObject:
         )
     try:
         load = json.loads if len(text) <= LARGE else chunked_json.read_json
-        value = load(text, parse_constant=_no_constant)
+        value = load(text, parse_constant=_no_constant, object_pairs_hook=unique_names)
         if _HALF.search(text):
             for piece in chunked_json.json_chunks(value):
                 piece.encode()  # half a surrogate pair is no text

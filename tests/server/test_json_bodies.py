@@ -21,6 +21,7 @@ LARGE = "x" * bodies.LARGE
     [
         (b'{"f": "%s", "a": NaN}', "NaN"),
         (b'{"f": "%s", "a": }', "not JSON"),
+        (b'{"f": "%s", "a": {"b": 1, "b": 2}}', "`b` stands twice in one object"),
         (b'["%s"]', "must be a JSON object"),
         (b'{"f": "%s", "a": "\\ud83d"}', "not JSON"),
         (b'{"f": "%s", "a": "\\ude00"}', "not JSON"),
