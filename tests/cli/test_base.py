@@ -46,8 +46,3 @@ def test_what_is_no_json_names_the_option_that_it_was_given_for(po: Any) -> None
     assert code == 2
     assert "the schema is not JSON" in err
     assert "--schema '" in err and "--seed" not in err
-
-
-def test_a_name_twice_in_one_object_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="the seed cannot be read: `a` stands twice in one object"):
-        base.parse_json('{"a": 1, "b": {}, "a": 2}', "the seed")
