@@ -62,7 +62,7 @@ class BatchHold:
         self._adjust(part, Amount(cost, used.input_tokens + used.output_tokens))
         self.remaining = self.remaining.minus(part)
         self._guard.warn(self._accounts)
-        self._guard.serve_waiters()
+        self._guard.decide_waiting_calls()
 
     def release(self) -> None:
         """End the hold: nothing of what remains was used. Does nothing a second time."""

@@ -98,18 +98,18 @@ class BudgetGuard:
         """
         worst = await self.worst_case(request)
         room = thinking_room(request)
-        if request.max_thinking_tokens is not None or not room or self._could_hold(worst, task):
+        if request.max_thinking_tokens is not None or not room or self._could_fit(worst, task):
             return request, worst
         smaller = request
         while room >= _SMALLEST_ROOM:
             room //= 2
             smaller = replace(request, max_thinking_tokens=room)
             less = await self.worst_case(smaller)
-            if self._could_hold(less, task):
+            if self._could_fit(less, task):
                 return smaller, less
         return request, worst
 
-    def _could_hold(self, worst: Amount, task: str) -> bool:
+    def _could_fit(self, worst: Amount, task: str) -> bool:
         """True when a call of that size fits once nothing is in flight."""
         accounts = self.accounts_of(task)
         if not all(account.limits.allow(account.used.plus(worst)) for account in accounts):
@@ -120,7 +120,7 @@ class BudgetGuard:
         """Reserve an amount on accounts, as `reserve` does for a request."""
         waiter = _Waiter(asyncio.get_running_loop().create_future(), worst, accounts)
         self._waiters.append(waiter)
-        self.serve_waiters()
+        self.decide_waiting_calls()
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -128,11 +128,14 @@ class BudgetGuard:
                 self.settle(waiter.future.result(), Usage())
             else:
                 waiter.future.cancel()
-                self.serve_waiters()
+                self.decide_waiting_calls()
             raise
 
-    def serve_waiters(self) -> None:
-        """Serve waiting calls in order: one that has to go on waiting holds the others up, or it would starve."""
+    def decide_waiting_calls(self) -> None:
+        """Let waiting calls go or refuse them (BudgetExceeded), in order.
+
+        One that has to go on waiting holds the others up, or it would starve.
+        """
         while self._waiters:
             future, worst, accounts = self._waiters[0]
             if not future.done():
@@ -143,7 +146,7 @@ class BudgetGuard:
                     future.set_exception(full.exceeded(worst))
                 elif self.day is not None and not self.day.fits(worst):
                     if self.day.refused is None:
-                        self.day.request(worst, on_answer=self.serve_waiters, on_wait=self._wait_for_day)
+                        self.day.request(worst, on_answer=self.decide_waiting_calls, on_wait=self._wait_for_day)
                         return
                     future.set_exception(_copy(self.day.refused))
                 else:
@@ -172,7 +175,7 @@ class BudgetGuard:
         self.warn(hold.accounts)
         if self.day is not None and hold.day is not None:
             self.day.settle(hold.day, hold.worst, amount)
-        self.serve_waiters()
+        self.decide_waiting_calls()
 
     def warn(self, accounts: tuple[Account, ...]) -> None:
         """Give the warning of each account that has 80 % used, once."""

@@ -98,13 +98,13 @@ def _fork(control: socket.socket, connection: socket.socket, settings: Settings)
 
 
 def _examine(connection: socket.socket, settings: Settings) -> NoReturn:
-    from po_jupyter.orchestrator.examination.operations import examine_here
+    from po_jupyter.orchestrator.examination.operations import as_json, examine_here
 
     try:
         limit_process()
         with connection.makefile("rb") as file:
             request = json.loads(file.read())
-        connection.sendall(_answer(lambda: examine_here(request, settings)))
+        connection.sendall(_answer(lambda: as_json(examine_here(request, settings))))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -10,7 +10,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.preflight import Preflight
-from po_jupyter.orchestrator.examination.operations import Examine, examine_here
+from po_jupyter.orchestrator.examination.operations import Examine, as_json, examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import (
     Submission,
@@ -82,7 +82,7 @@ class RunPlanner:
             "what": "estimate", "definition": pipeline.to_json(), "seed": {"name": seed.name, "data": seed.data},
             "owner": owner, "limit": options.limit, "model": options.model, "addresses": self._preflight.addresses(),
         })  # fmt: skip
-        return {**estimate, "warnings": self._preflight.warnings(pipeline, options.model)}
+        return {**as_json(estimate), "warnings": self._preflight.warnings(pipeline, options.model)}
 
     def validate(self, definition: object, seed: object, owner: str) -> Mapping[str, Any]:
         """Check a pipeline, and a seed unless it is None: `{ok, pipeline, warnings}`."""

@@ -27,7 +27,7 @@ from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
-from po_jupyter.orchestrator.workers import outcomes
+from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec, silence_limit
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
 from po_jupyter.orchestrator.workers.queue import RunQueue
@@ -132,7 +132,7 @@ class Supervisor:
             return
         if worker is not None:
             await self.processes.wait_finished(worker)
-        outcome, head = await self._to_thread(outcomes.settle, self._store, self._views, run)
+        outcome, head = await self._to_thread(worker_exits.settle, self._store, self._views, run)
         if outcome == "pending":
             self.queue.add(head)
             self.pump()
@@ -206,7 +206,7 @@ class Supervisor:
                 return
             wait = self.store_backoff.get(run)
             if wait is not None:
-                await self._to_thread(outcomes.record_store_wait, self._store, run, wait)
+                await self._to_thread(worker_exits.record_store_wait, self._store, run, wait)
                 wait.trying = True
                 self._feed.store_wait(run, None)
             await self._launch(run, launch)
@@ -231,7 +231,7 @@ class Supervisor:
             return
         log.error("no worker for the run", run=run, error=error.message)
         try:
-            await self._to_thread(outcomes.end_as_dead, self._store, run, error)
+            await self._to_thread(worker_exits.end_as_dead, self._store, run, error)
         except StoreError as failed:
             self._retry_store(run, failed.message, failed.hint)
         self._feed.changed(run)
@@ -333,9 +333,9 @@ class Supervisor:
 
     async def _record_crash(self, worker: WorkerHandle, status: int | None) -> float:
         run_dir = self._settings.data_dir / "runs" / worker.run
-        end = outcomes.WorkerExit(worker.identity, status, worker.end_reason, run_dir)
+        end = worker_exits.WorkerExit(worker.identity, status, worker.end_reason, run_dir)
         crashes = await self._to_thread(
-            outcomes.record_crash, self._store, self._views, worker.run, end, self._settings.max_crashes
+            worker_exits.record_crash, self._store, self._views, worker.run, end, self._settings.max_crashes
         )
         if crashes is None or crashes <= 1:
             return 0.0

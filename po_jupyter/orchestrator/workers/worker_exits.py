@@ -1,4 +1,4 @@
-"""The outcomes of runs without a worker, as the orchestrator itself writes them: an end, a crash, a death.
+"""The ends of workers, and what becomes of their runs, as the orchestrator itself writes it: a crash, a death, an end.
 
 Every function blocks on the store: call them in a thread. Each claims the run first, so that a worker that
 is not as dead as it looked is fenced out.

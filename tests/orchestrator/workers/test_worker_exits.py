@@ -10,9 +10,9 @@ from po_jupyter.errors import SpawnFailed
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.views.projections import RunProjections
-from po_jupyter.orchestrator.workers import outcomes
-from po_jupyter.orchestrator.workers.outcomes import WorkerExit, describe_exit
+from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
+from po_jupyter.orchestrator.workers.worker_exits import WorkerExit, describe_exit
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
@@ -38,7 +38,7 @@ def store() -> MemoryStore:
 def crash(
     store: MemoryStore, tmp_path: Path, status: int | None = -9, *, reason: str | None = None, limit: int = 3
 ) -> int | None:
-    return outcomes.record_crash(
+    return worker_exits.record_crash(
         store, RunProjections(store), RUN, WorkerExit(GONE, status, reason, tmp_path), limit
     )
 
@@ -82,16 +82,16 @@ def test_a_run_that_another_process_holds_is_left_to_it(store: MemoryStore, tmp_
 
 
 def test_a_run_that_needs_a_worker_gets_one_and_a_cancelled_one_is_ended(store: MemoryStore) -> None:
-    assert outcomes.settle(store, RunProjections(store), RUN)[0] == "pending"
+    assert worker_exits.settle(store, RunProjections(store), RUN)[0] == "pending"
     store.request(RUN, [draft("run.cancel_requested", by="me")])
-    outcome, head = outcomes.settle(store, RunProjections(store), RUN)
+    outcome, head = worker_exits.settle(store, RunProjections(store), RUN)
     assert (outcome, head["state"]) == ("ended", "cancelled")
-    assert outcomes.settle(store, RunProjections(store), RUN)[0] == "ended"
+    assert worker_exits.settle(store, RunProjections(store), RUN)[0] == "ended"
 
 
 def test_a_run_that_can_have_no_worker_is_dead_once(store: MemoryStore) -> None:
     for _ in range(2):
-        outcomes.end_as_dead(store, RUN, SpawnFailed("no worker could be started"))
+        worker_exits.end_as_dead(store, RUN, SpawnFailed("no worker could be started"))
     assert store.head(RUN)["state"] == "dead"
     assert types(store).count("run.dead") == 1
 
@@ -101,7 +101,7 @@ def test_the_wait_for_the_store_is_written_once_it_can_be(store: MemoryStore) ->
     backoff.failed(RUN, "the disk is full")
     wait = backoff.get(RUN)
     assert wait is not None
-    outcomes.record_store_wait(store, RUN, wait)
+    worker_exits.record_store_wait(store, RUN, wait)
     event = store.events(RUN)[-1]
     assert (event["type"], event["data"]["reason"], event["data"]["tries"]) == (
         "run.held",
