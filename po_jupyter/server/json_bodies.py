@@ -8,11 +8,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from po_jupyter.errors import InvalidInput, RateLimited
 from po_jupyter.model.values import chunked_json
 from po_jupyter.model.values.json import JsonObject, unique_names
+
+if TYPE_CHECKING:
+    from po_jupyter.server.routing.context import BodyCounter
 
 T = TypeVar("T")
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
@@ -57,7 +60,7 @@ class BodyMemory:
 class ReceivedBody:
     """The body of one request while it comes, and until it is answered. Its bytes are counted in a `BodyMemory`."""
 
-    def __init__(self, memory: BodyMemory) -> None:
+    def __init__(self, memory: BodyCounter) -> None:
         """Nothing has come yet."""
         self._memory = memory
         self._chunks: list[bytes] = []

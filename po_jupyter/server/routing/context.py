@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.server.auth import Authenticator
-    from po_jupyter.server.json_bodies import BodyMemory
     from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, ReadinessReport
 
 
@@ -18,6 +17,16 @@ class RequestCounter(Protocol):
 
     def count(self, key: str) -> None:
         """Count one. Raises RateLimited."""
+
+
+class BodyCounter(Protocol):
+    """Counts the bytes of the bodies that each credentials have sent, see `server.json_bodies.BodyMemory`."""
+
+    def hold(self, key: str, size: int) -> None:
+        """Hold more bytes. Raises RateLimited."""
+
+    def release(self, key: str, size: int) -> None:
+        """Hold them no longer."""
 
 
 class OrchestratorHost(Protocol):
@@ -44,12 +53,10 @@ class AuditTrail(Protocol):
 
 
 class ServerContext(Protocol):
-    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent,
-    `bodies` counts the bodies that are held."""
+    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent."""
 
     po_settings: Settings
     streams: set[asyncio.Task[None]]
-    bodies: BodyMemory
 
     @property
     def authenticator(self) -> Authenticator:
@@ -58,6 +65,11 @@ class ServerContext(Protocol):
 
     @property
     def limiter(self) -> RequestCounter:
+        """Of this server alone."""
+        ...
+
+    @property
+    def bodies(self) -> BodyCounter:
         """Of this server alone."""
         ...
 
