@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from pathlib import Path
 
 from jinja2 import meta
@@ -15,7 +14,6 @@ from po_jupyter.engine.maps.dependencies import digest
 from po_jupyter.engine.maps.local_code import local_hashes
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.engine.python.python_task import Functions
-from po_jupyter.llm.specs import specs
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.digests import short_digest
 
@@ -46,8 +44,6 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     llm = inputs.llm_of(task)
     definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
     definition["llm"]["model"] = inputs.model_of(task)
-    if server := _other_server(definition["llm"]["model"]):
-        definition["llm"]["base_url"] = server
     definition["llm"].setdefault("max_tokens", hashed_answer_bound(inputs.settings))
     if functions is not None and task.source is None:
         definition["module"] = task.task or task.name
@@ -64,13 +60,6 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
         if "seed_name" in names:
             definition["seed_name"] = inputs.seed.name
     return digest([inputs.owner, definition])
-
-
-def _other_server(model: str) -> str:
-    """The base URL of a model where it is another than the provider's own, else "": another server, other answers."""
-    spec = specs().get(model.partition(":")[0])
-    url = spec.base_url_in(os.environ).rstrip("/") if spec is not None else ""
-    return url if spec is not None and url != spec.base_url.rstrip("/") else ""
 
 
 def _hashes_of_imports(task: Task, functions: Functions, known: list[str]) -> list[str]:

@@ -49,20 +49,6 @@ def test_another_model_of_the_run_or_another_owner_is_other_work(tmp_path: Path,
     assert definition(tmp_path, PROMPT, **more) != definition(tmp_path, PROMPT)
 
 
-def test_another_server_of_the_model_is_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the cache of calls; the provider's own address written out is the same server."""
-    task = {**PROMPT, "llm": {"model": "openai:any"}}
-    hashes = []
-    for url in (None, "https://api.openai.com/v1/", "http://127.0.0.1:8000/v1", "http://127.0.0.1:8001/v1"):
-        if url is None:
-            monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-        else:
-            monkeypatch.setenv("OPENAI_BASE_URL", url)
-        hashes.append(definition(tmp_path, task))
-    assert hashes[0] == hashes[1]
-    assert len({*hashes}) == 3
-
-
 def test_what_only_says_how_to_run_it_changes_nothing(tmp_path: Path) -> None:
     task = {**PROMPT, "max_concurrency": 2, "retry": {"max_attempts": 1}, "description": "x"}
     assert definition(tmp_path, task) == definition(tmp_path, PROMPT)
