@@ -19,12 +19,14 @@ from po_jupyter.platform.server_address import server_address
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import Authenticator, RequestLimiter
 from po_jupyter.server.interrupt import stop_on_interrupt
+from po_jupyter.server.json_bodies import BodyMemory
 from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
 from po_jupyter.server.routing.api import OrchestratorFactory, OrchestratorService
 
 if TYPE_CHECKING:
     from po_jupyter.server.routing.context import AuditTrail
 
+_BODIES = 3  # of the largest size, that one may send at once
 _FORWARDED = {
     "po_data_dir": "data_dir",  # Jupyter's own applications have a data_dir, for kernelspecs and the like
     "max_running": "max_running",
@@ -92,6 +94,7 @@ class PoExtension(ExtensionApp):
             self.po_settings = config.Settings()
         self.authenticator = Authenticator(self.po_settings)
         self.limiter = RequestLimiter(self.po_settings.requests_per_minute)
+        self.bodies = BodyMemory(_BODIES * self.po_settings.max_request_bytes)
         self.streams: set[asyncio.Task[None]] = set()
         factory = cast("OrchestratorFactory | None", self.orchestrator_class)
         self.host = OrchestratorLifecycle(self.po_settings, factory, self.log, broken)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError
+from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, RateLimited
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
@@ -53,8 +53,9 @@ class ApiHandler(JupyterHandler):
         """Before each request."""
         self._extension = extension
         self._table = table
-        self._chunks: list[bytes] = []
+        self._body = json_bodies.ReceivedBody(extension.bodies)
         self._size = 0
+        self._serving = False
         self._refusal: Exception | None = None
         self._stream: asyncio.Task[None] | None = None
         self._upload: UploadApi | None = None
@@ -187,10 +188,13 @@ class ApiHandler(JupyterHandler):
         self._size += len(chunk)
         if self._upload is not None and self._refusal is None:
             return self._receive(self._upload, chunk)
-        if self._refusal is None and self._size <= self._bound[1]:
-            self._chunks.append(chunk)
-        else:
-            self._chunks.clear()
+        try:
+            if self._refusal is None and self._size <= self._bound[1]:
+                self._body.append(chunk, self._principal.key)
+            else:
+                self._body.clear()
+        except RateLimited as error:
+            self._refusal = error
         return None
 
     async def _receive(self, upload: UploadApi, chunk: bytes) -> None:
@@ -203,10 +207,13 @@ class ApiHandler(JupyterHandler):
     # -- the action -----------------------------------------------------------------------------
     async def _serve(self, path: str = "") -> None:
         self.request.method = self._method
+        self._serving = True
         try:
             await self._respond()
         except (RuntimeError, OSError, MemoryError) as error:
             raise exhaustion(error) or error from error
+        finally:
+            self._body.release()
 
     async def _respond(self) -> None:
         if self._refusal is not None:
@@ -297,9 +304,7 @@ class ApiHandler(JupyterHandler):
         }
 
     async def _json(self) -> JsonObject:
-        text = b"".join(self._chunks)
-        self._chunks.clear()
-        return await json_bodies.read(text)
+        return await json_bodies.read(self._body.take())
 
     # -- streams --------------------------------------------------------------------------------
     async def _send_stream(self, response: StreamResponse) -> None:
@@ -332,6 +337,8 @@ class ApiHandler(JupyterHandler):
     def on_connection_close(self) -> None:
         """The caller is gone: nobody takes the rest."""
         super().on_connection_close()
+        if not self._serving:  # else what was made of the body is still there
+            self._body.release()
         if self._upload is not None:
             self._upload.drop()
         if self._stream is not None:

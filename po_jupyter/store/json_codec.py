@@ -7,6 +7,7 @@ A stored blob is one letter and the text: `j` + JSON, or `z` + zlib (level 1) of
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from typing import Any
 
@@ -16,6 +17,10 @@ from po_jupyter.errors import InvalidInput
 
 LARGEST = 256 * 2**20  # bytes of one row's JSON; also what a compressed row may unfold to
 SMALLEST_TO_COMPRESS = 200  # bytes
+
+
+# Readers take these words, and make infinities of numbers that are too large.
+_PERHAPS_INFINITE = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}|\d{309}")
 
 
 class JsonText(bytes):
@@ -70,6 +75,17 @@ def decode(text: bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"is not JSON ({error})") from None
+
+
+def decode_finite(text: bytes) -> Any:
+    """The value of `text` from somewhere else. Raises Unreadable, also for NaN and for numbers that are too large."""
+    value = decode(text)
+    if _PERHAPS_INFINITE.search(text):
+        try:
+            _check(value)
+        except (_NotJson, RecursionError):
+            raise Unreadable("is not JSON ({} {})".format(*_culprit(value, ""))) from None
+    return value
 
 
 def pack(text: bytes) -> bytes:

@@ -28,6 +28,11 @@ def test_rows_come_from_files(name: str, text: str, po: Any, client: Any, tmp_pa
 
 BAD_INPUT: dict[str, tuple[list[str], str, int]] = {
     "a seed that is not JSON": (["run", "tickets", "--seed", "{text: 1}"], "the seed is not JSON", 2),
+    "a name twice in a seed": (
+        ["run", "tickets", "--seed", '{"a": 1, "a": 2}'],
+        "`a` stands twice in one object",
+        2,
+    ),
     "a seed that is a number": (["run", "tickets", "--seed", "3"], "not an object or a list", 2),
     "a seed file that is not there": (
         ["run", "tickets", "--seed", "@gone.json"],

@@ -3,6 +3,7 @@ and the memory of the real processes."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -239,3 +240,19 @@ async def test_a_key_that_the_worker_does_not_have_is_redacted_on_disk_too(
     assert [file for file, data in written.items() if key.encode() in data] == []
     assert written["in-two.txt"] == b"in two ******** pieces"
     assert written["raw.bin"] == b"\xff********"
+
+
+@pytest.mark.parametrize("of_rows", [False, True])
+async def test_a_key_in_a_prompt_is_taken_out_of_the_answer(
+    tmp_path: Path, model: ModelServer, of_rows: bool
+) -> None:
+    """The model repeats what it was asked: here the run's own key, and one of another provider."""
+    model.reply = lambda request, _: str(request)  # all that was sent to it
+    task = {"name": "look", "prompt": "Repeat: {{ seed.text }}", "llm": {"model": "openai:any"}}
+    async with orchestrator(tmp_path) as service:
+        submitted = body({**task, "for_each": "[1]"} if of_rows else task)
+        submitted["seed"]["data"]["text"] = f"{model.key} {OTHERS['ANTHROPIC_API_KEY']}"
+        view, _ = await service.submissions.submit(submitted, owner="me")
+        answer = json.dumps(await output(service, view.id))
+    assert "Repeat: " in answer
+    assert model.key not in answer and OTHERS["ANTHROPIC_API_KEY"] not in answer

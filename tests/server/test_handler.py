@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +280,40 @@ def test_wrong_settings_are_told_by_every_route(tmp_path: Path) -> None:
             assert "PO_MAX_RUNNING" in answer.json()["error"]["message"]
     finally:
         process.stop()
+
+
+def test_what_one_token_sends_at_once_is_bounded(tmp_path: Path) -> None:
+    """Bodies that never end fill no memory, are in nobody else's way, and are forgotten with their connection."""
+    server = JupyterProcess(tmp_path, env={"PO_MAX_REQUEST_BYTES": "100000"})
+    try:
+        with server.http() as http:
+            url = httpx.URL(server.url)
+            token = http.post("tokens", json={"scopes": ["runs:read"]}).json()["secret"]
+            head = (
+                f"POST {url.path}po/api/v1/pipelines/validate HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n"
+                f"Authorization: Bearer {token}\r\nContent-Length: 99000\r\n\r\n"
+            ).encode()
+            reader = {"Authorization": f"Bearer {token}"}
+            open_ones = [socket.create_connection((str(url.host), int(url.port or 80))) for _ in range(3)]
+            for one in open_ones:
+                one.sendall(head + b"x" * 98_000)
+
+            def validate(headers: dict[str, str]) -> int:
+                return http.post(
+                    "pipelines/validate", json={"pipeline": "x" * 50_000}, headers=headers
+                ).status_code
+
+            await_status(lambda: validate(reader), 429)
+            assert validate({}) == 400  # another token
+            for one in open_ones:
+                one.close()
+            await_status(lambda: validate(reader), 400)
+    finally:
+        server.stop()
+
+
+def await_status(ask: Callable[[], int], status: int) -> None:
+    """Ask until the answer has that status."""
+    until = time.monotonic() + 10
+    while (got := ask()) != status:
+        assert time.monotonic() < until, got

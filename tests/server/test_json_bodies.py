@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import InvalidInput, RateLimited
 from po_jupyter.server import json_bodies as bodies
 
 LARGE = "x" * bodies.LARGE
@@ -21,6 +21,7 @@ LARGE = "x" * bodies.LARGE
     [
         (b'{"f": "%s", "a": NaN}', "NaN"),
         (b'{"f": "%s", "a": }', "not JSON"),
+        (b'{"f": "%s", "a": {"b": 1, "b": 2}}', "`b` stands twice in one object"),
         (b'["%s"]', "must be a JSON object"),
         (b'{"f": "%s", "a": "\\ud83d"}', "not JSON"),
         (b'{"f": "%s", "a": "\\ude00"}', "not JSON"),
@@ -79,3 +80,20 @@ async def test_the_loop_goes_on_while_a_large_body_is_read_and_an_answer_written
             best[name] = min(best[name], gap / seconds)
     assert best["read"] < 0.4, best
     assert best["write"] < 0.4, best
+
+
+async def test_a_body_of_very_many_brackets_is_refused_before_it_is_read() -> None:
+    """Each is three bytes there, and hundreds in memory."""
+    with pytest.raises(InvalidInput, match="objects and lists"):
+        await bodies.read(b'{"a": [' + b"{}," * 3_000_000 + b"1]}")
+
+
+def test_what_one_sends_at_once_is_bounded_and_others_are_not_in_its_way() -> None:
+    memory = bodies.BodyMemory(10)
+    memory.hold("reader", 8)
+    with pytest.raises(RateLimited, match="at once") as refused:
+        memory.hold("reader", 3)
+    assert refused.value.retry_after
+    memory.hold("owner", 10)
+    memory.release("reader", 8)
+    memory.hold("reader", 10)

@@ -11,6 +11,7 @@ from jinja2 import meta
 from po_jupyter.engine.base.answer_bounds import hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.maps.dependencies import digest
+from po_jupyter.engine.maps.local_code import local_hashes
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.engine.python.python_task import Functions
 from po_jupyter.model.pipeline.pipeline import Task
@@ -47,6 +48,8 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     if functions is not None and task.source is None:
         definition["module"] = task.task or task.name
         definition["files"] = _hashes_of_files(functions)
+    if imports := _hashes_of_imports(task, functions or {}, definition.get("files", [])):
+        definition["imports"] = imports
     if task.refine.critique is not None:
         # Rendered only once there is an answer, so the values of its names have to be known as a whole.
         names = meta.find_undeclared_variables(ENVIRONMENT.parse(task.refine.critique))
@@ -57,6 +60,14 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
         if "seed_name" in names:
             definition["seed_name"] = inputs.seed.name
     return digest([inputs.owner, definition])
+
+
+def _hashes_of_imports(task: Task, functions: Functions, known: list[str]) -> list[str]:
+    """Hashes of the files of one's own that the code of a task is made of, besides the `known`: a helper that is edited
+    makes other outcomes."""
+    texts = [text for text in (task.source, task.output_type) if text is not None]
+    modules = [] if task.source is not None else [str(function.__module__) for function in functions.values()]
+    return [found for found in local_hashes(texts, modules) if found not in known] if texts or modules else []
 
 
 def _hashes_of_files(functions: Functions) -> list[str]:

@@ -121,7 +121,7 @@ class PromptRows:
 
     def finish(self, output: Any) -> Any:
         """See `RowCode`."""
-        return output
+        return redactor.scrub(output)
 
 
 class PythonRows:

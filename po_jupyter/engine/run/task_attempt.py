@@ -128,7 +128,7 @@ class TaskAttempt:
                 boundary=session.signals.checkpoint,
                 hold=session.signals.hold,
             )
-            return redactor.scrub(output) if task.kind == "python" else output
+            return redactor.scrub(output)
         except Drained:
             drained = True
             raise

@@ -16,10 +16,17 @@ from po_jupyter.llm.structured.thoughts import end_of_thoughts
 _LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
 _FENCED = re.compile(r"\A```[A-Za-z0-9_+-]{0,20}\s(.*?)(?:```)?\s*\Z", re.DOTALL)
 _DOUBLED = re.compile(r"\{\s{0,8}\{")
+_CLOSING = re.compile(r"\s{0,8}\}")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 _MAX_TRIES = 1000  # brackets that are tried as the beginning of a value
 _MAX_CANDIDATES = 200  # values that are judged
 _MISSING = object()
+# The beginning of what is meant as an object or a list, and is no set, note or index of a text.
+_ATTEMPT = re.compile(r"""\{\s{0,8}(?:["'`“]|\w{1,60}\s{0,8}:)|\[\s{0,8}["'“{\[\d-]""")
+
+
+class _NamedTwice(ValueError):
+    """An object that names something twice, with different values: nobody knows which one is meant."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -27,8 +34,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        for name, other in pairs:
+            if json.dumps(value[name], sort_keys=True) != json.dumps(other, sort_keys=True):
+                raise _NamedTwice(f"the answer names {name!r:.80} twice in one object, with different values")
+    return value
+
+
 # Line breaks inside strings are let through (`strict=False`): models write them, and they mean themselves.
-_decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant, object_pairs_hook=_unambiguous)
 
 
 def join_surrogates(text: str) -> str:
@@ -39,32 +55,49 @@ def join_surrogates(text: str) -> str:
 
 
 class Candidates(NamedTuple):
-    """The text of an answer without thoughts, and the JSON values that it could mean, the likeliest first."""
+    """The text of an answer without thoughts, and the JSON values that it could mean, the likeliest first.
+
+    `whole`: the text is one value, and nothing else. `broken_last` is the bracket of a broken value that stands behind
+    all the others, "" without one; `problem` says why a value cannot be read, "" where it is no JSON at all.
+    """
 
     text: str
     values: list[Any]
+    whole: bool = False
+    broken_last: str = ""
+    problem: str = ""
 
 
 class _Embedded(NamedTuple):
+    """A part of a text: a value, or what is broken (`value` is `_MISSING` there)."""
+
     start: int
     end: int
     value: Any
+    problem: str = ""
 
 
 def find_candidates(text: str) -> Candidates:
     """The candidates in an answer."""
     text = join_surrogates(text).removeprefix("\ufeff").strip()
     if (value := _whole(text)) is not _MISSING:
-        return Candidates(text, [value])
-    embedded = list(islice(_embedded(text), _MAX_CANDIDATES))
-    end = end_of_thoughts(text, [(part.start, part.end) for part in embedded])
+        return Candidates(text, [value], whole=True)
+    parts = list(islice(_embedded(text), _MAX_CANDIDATES))
+    end = end_of_thoughts(text, [(part.start, part.end) for part in parts if part.value is not _MISSING])
     if end:
         text = text[end:].strip()
         if (value := _whole(text)) is not _MISSING:
-            return Candidates(text, [value])
-        embedded = list(islice(_embedded(text), _MAX_CANDIDATES))
+            return Candidates(text, [value], whole=True)
+        parts = list(islice(_embedded(text), _MAX_CANDIDATES))
+    embedded = [part for part in parts if part.value is not _MISSING]
     values = [*_fenced(text, embedded), *(part.value for part in embedded)]
-    return Candidates(text, values[:_MAX_CANDIDATES])
+    last = parts[-1] if parts and parts[-1].value is _MISSING else None
+    return Candidates(
+        text,
+        values[:_MAX_CANDIDATES],
+        broken_last=text[last.start] if last is not None else "",
+        problem=next((part.problem for part in parts if part.problem), ""),
+    )
 
 
 def _whole(text: str) -> Any:
@@ -96,7 +129,8 @@ def _fenced(text: str, embedded: Sequence[_Embedded]) -> Iterator[Any]:
 
 
 def _embedded(text: str) -> Iterator[_Embedded]:
-    """Complete objects and arrays in a text, outermost first, from left to right, in linear time.
+    """Complete objects and arrays in a text, and those that are broken, outermost first, from left to right, in linear
+    time.
 
     What stands inside a broken value is passed over with it: half of an answer must not pass for the whole. An
     open bracket that is never closed ends the search, since what follows may all belong to it.
@@ -105,21 +139,39 @@ def _embedded(text: str) -> Iterator[_Embedded]:
     for _ in range(_MAX_TRIES):
         if (start := _next_bracket(text, at)) < 0:
             return
-        try:
-            value, at = _decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
-            if _DOUBLED.match(text, start):
-                at = (
-                    start + 1
-                )  # no JSON begins with two: the outer one is the template's, the inner the answer's
-            elif (end := _closed(text, start)) is None:
-                return
-            else:
-                at = end
-        except (ValueError, RecursionError):
-            return
-        else:
-            yield _Embedded(start, at, value)
+        part = _part_at(text, start)
+        if part.value is not _MISSING or part.problem or _ATTEMPT.match(text, start):
+            yield part
+        at = part.end
+
+
+def _part_at(text: str, start: int) -> _Embedded:
+    """What begins with the bracket at `start`."""
+    problem = ""
+    try:
+        value, end = _decoder.raw_decode(text, start)
+        return _Embedded(start, end, value)
+    except json.JSONDecodeError:
+        pass
+    except _NamedTwice as error:
+        problem = str(error)
+    except (ValueError, RecursionError):
+        return _Embedded(start, len(text), _MISSING)
+    if _DOUBLED.match(text, start) and (inner := _doubled(text, start)) is not None:
+        return inner
+    end_of_it = _closed(text, start)
+    return _Embedded(start, len(text) if end_of_it is None else end_of_it, _MISSING, problem)
+
+
+def _doubled(text: str, start: int) -> _Embedded | None:
+    """The object in two pairs of braces. No JSON begins with two: the outer pair is the template's, the inner the
+    answer's. None when the outer one holds more than the inner."""
+    try:
+        value, end = _decoder.raw_decode(text, text.index("{", start + 1))
+    except (ValueError, RecursionError):
+        return None
+    outer = _CLOSING.match(text, end)
+    return _Embedded(start, outer.end(), value) if outer is not None else None
 
 
 def _closed(text: str, start: int) -> int | None:

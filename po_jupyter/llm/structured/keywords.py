@@ -35,7 +35,26 @@ def with_timed_patterns(validator: type[Validator]) -> type[Validator]:
     copies = _TimedCopies()
     keywords = {keyword: copies.of(function) for keyword, function in validator.VALIDATORS.items()}
     extend: Callable[..., type[Validator]] = validators.extend
-    return extend(validator, keywords)
+    timed = extend(validator, keywords)
+    _keep_timed(timed)
+    return timed
+
+
+def _keep_timed(timed: Any) -> None:
+    """A part of a schema that names its draft (`$schema`) is judged by a class of jsonschema's: by ours instead."""
+    evolve = timed.evolve
+
+    def evolve_timed(self: Any, **changes: Any) -> Any:
+        part = evolve(self, **changes)
+        kind: type[Validator] = type(part)
+        if kind is timed:
+            return part
+        of_ours: Any = with_timed_patterns(kind)
+        return of_ours(
+            part.schema, registry=part._registry, _resolver=part._resolver, format_checker=part.format_checker
+        )
+
+    timed.evolve = evolve_timed
 
 
 class _TimedCopies:

@@ -49,7 +49,7 @@ def parse_json(text: str, *, want: type | None = None, scalars: bool = False) ->
     candidates = find_candidates(text)
     values = [value for value in candidates.values if scalars or isinstance(value, dict | list)]
     if not values:
-        raise _unreadable(candidates.text)
+        raise _unreadable(candidates.text, candidates.problem)
     value = next((value for value in values if want is None or isinstance(value, want)), values[0])
     _check_storable(value, candidates.text)
     return value
@@ -150,9 +150,9 @@ class AnswerValidator:
                 candidates.text,
                 f"the answer holds {len(fitting)} different JSON values that fit, and must be one of them alone",
             )
-        if fitting:
-            return next(iter(fitting.values())), []
         texts = self._texts(join_surrogates(text), candidates)
+        if fitting:
+            return self._only_one(next(iter(fitting.values())), texts, candidates), []
         for candidate in texts:
             if not (problems := self._problems(candidate)):
                 return candidate, []
@@ -161,9 +161,32 @@ class AnswerValidator:
             _check_storable(value, candidates.text)
             return value, problems
         if not texts:
-            raise _unreadable(candidates.text)
+            raise _unreadable(candidates.text, candidates.problem)
         _check_storable(texts[0], candidates.text)
         return texts[0], problems
+
+    def _only_one(self, value: Any, texts: Sequence[str], candidates: Candidates) -> Any:
+        """A value that fits, where nothing else in the answer could be meant. Raises AnswerUnreadable.
+
+        A text with a text in it is that text; one with another value in it may be either.
+        """
+        if candidates.whole:
+            return value
+        if texts and not self._problems(texts[0]):
+            if isinstance(value, str):
+                return texts[0]
+            raise _unreadable(
+                candidates.text,
+                "the answer is a text with a JSON value in it, and both fit: it must be one of them alone",
+            )
+        bracket = "{" if isinstance(value, dict) else "["
+        if isinstance(value, dict | list) and candidates.broken_last == bracket:
+            raise _unreadable(
+                candidates.text,
+                candidates.problem
+                or "the answer holds a JSON value that fits and, behind it, another one that is broken",
+            )
+        return value
 
     @property
     def _takes_scalars(self) -> bool:

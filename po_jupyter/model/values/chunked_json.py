@@ -55,15 +55,19 @@ def _chunks(value: Any, write: Callable[[Any], str], ordered: bool, depth: int) 
         yield write(value)
 
 
-def read_json(text: bytes, parse_constant: Callable[[str], Any]) -> Any:
-    """As `json.loads`; other threads have their turn at each object and each number."""
+def read_json(
+    text: bytes,
+    parse_constant: Callable[[str], Any],
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] = dict,
+) -> Any:
+    """As `json.loads`; other threads have their turn at each object that a hook in Python makes, and each number."""
     return json.loads(
-        text, parse_constant=parse_constant, object_hook=_same, parse_int=_integer, parse_float=_float
+        text,
+        parse_constant=parse_constant,
+        object_pairs_hook=object_pairs_hook,
+        parse_int=_integer,
+        parse_float=_float,
     )
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _integer(text: str) -> int:

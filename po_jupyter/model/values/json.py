@@ -10,3 +10,13 @@ JsonObject: TypeAlias = dict[str, Any]
 # A JSON value of free shape: dict, list, str, int, float, bool or None; a list may be a `LazyList`. To the type checker
 # it is an `object`: code that looks inside asks first what the value is, code that hands it on need not.
 JsonValue: TypeAlias = object
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """The `object_pairs_hook` of a reader that loses nothing: an object that names something twice is a ValueError."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"`{twice:.60}` stands twice in one object")
+    return value

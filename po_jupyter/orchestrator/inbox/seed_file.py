@@ -18,7 +18,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed, NotFound, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import read_seed
-from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.json import unique_names
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 2**20
@@ -71,7 +71,7 @@ def parse(data: bytes, what: str = "the file") -> Any:
         value = json.loads(
             data.decode("utf-8-sig"),
             parse_constant=_refuse_constant,
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=unique_names,
         )
     except UnicodeDecodeError as error:
         raise InvalidSeed(f"{what} is not UTF-8 text: byte {error.start}", hint="Save it as UTF-8.") from None
@@ -102,15 +102,6 @@ def _depth(value: Any) -> int:
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON; use null")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"`{twice:.60}` stands twice in one object")
-    return value
 
 
 def seed_violations(value: Any, registered: Callable[[str], Pipeline]) -> list[Violation]:

@@ -19,6 +19,16 @@ class RequestCounter(Protocol):
         """Count one. Raises RateLimited."""
 
 
+class BodyCounter(Protocol):
+    """Counts the bytes of the bodies that each credentials have sent, see `server.json_bodies.BodyMemory`."""
+
+    def hold(self, key: str, size: int) -> None:
+        """Hold more bytes. Raises RateLimited."""
+
+    def release(self, key: str, size: int) -> None:
+        """Hold them no longer."""
+
+
 class OrchestratorHost(Protocol):
     """The host of the orchestrator, see `server.lifecycle.OrchestratorLifecycle`."""
 
@@ -55,6 +65,11 @@ class ServerContext(Protocol):
 
     @property
     def limiter(self) -> RequestCounter:
+        """Of this server alone."""
+        ...
+
+    @property
+    def bodies(self) -> BodyCounter:
         """Of this server alone."""
         ...
 

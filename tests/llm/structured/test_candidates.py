@@ -77,12 +77,28 @@ TAKEN: dict[str, tuple[Any, str, Any]] = {
     "a text that looks like a number": (str, "42", "42"),
     "a text that holds an object": (str, 'Write {"a": 1} there.', 'Write {"a": 1} there.'),
     "a text in JSON": (str, '"a\\nb"', "a\nb"),
+    "a text with a text in a fence": (str, 'Run:\n```\n"x"\n```\nand stop.', 'Run:\n```\n"x"\n```\nand stop.'),
+    "a note behind it": (Label, '{"label": "bug"} (see {the note}, [1, p. 3] and {a, b})', {"label": "bug"}),
+    "a broken one before it": (Label, '{"label": "praise",} is no JSON: {"label": "bug"}', {"label": "bug"}),
+    "the same name twice, the same value": (Label, '{"label": "bug", "label": "bug"}', {"label": "bug"}),
     "a number": (int, "42", 42),
     "a bool": (bool, "true", True),
 }
 ASKED_AGAIN: dict[str, tuple[Any, str]] = {
     "two that fit": (Label, 'First {"label": "praise"}, then {"label": "bug"}'),
     "two that fit, one fenced": (Label, '```json\n{"label": "praise"}\n```\nNo: {"label": "bug"}'),
+    "one that fits, and a correction that is cut off": (
+        Label,
+        'Draft: {"label": "bug"} Final: {"label": "praise"',
+    ),
+    "one that fits, and a correction with a comma": (Label, 'Not {"label": "bug"} but {"label": "praise",}'),
+    "one that fits, and a correction as Python": (Label, "Not {\"label\": \"bug\"} but {'label': 'praise'}"),
+    "a list that fits, and one that is cut off": (list[int], "As in [1]: [1, 2, 3"),
+    "half of an object in two pairs of braces": (Label, '{{"label": "bug"}, "sure": false}'),
+    "two pairs of braces that do not end": (Label, '{{"label": "bug"}'),
+    "a name twice, with two values": (Label, '{"label": "bug", "label": "praise"}'),
+    "a name twice in a list": (list[Label], '[{"label": "bug", "label": "praise"}]'),
+    "a text with a list in it, where both would do": (list[int] | str, "As shown in [1], water boils."),
     "a word in prose": (Word, "The label is bug."),
     "the wrong case": (Word, "BUG"),
     "an empty answer": (Label, ""),
@@ -145,3 +161,8 @@ def test_halves_that_came_in_two_pieces_are_one_character() -> None:
     assert AnswerValidator({"type": "object"}).parse('{"a": "\ud83d\ude00"}') == {"a": "😀"}
     with pytest.raises(AnswerUnreadable, match="half a surrogate pair"):
         readable_text("a\ud83d")
+
+
+def test_an_answer_that_names_something_twice_says_so() -> None:
+    with pytest.raises(AnswerUnreadable, match="names 'label' twice in one object"):
+        validator(Label).read('So: {"label": "bug", "label": "praise"}')

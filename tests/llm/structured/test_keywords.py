@@ -50,6 +50,27 @@ def test_keywords_of_newer_drafts_too(draft: str, schema: dict[str, Any], value:
     assert "given up after" in violation
 
 
+@pytest.mark.parametrize("draft", DRAFTS)
+@pytest.mark.parametrize(
+    ("inner", "value"),
+    [
+        ({"properties": {"x": {"pattern": ENDLESS}}}, {"x": TEXT}),
+        ({"properties": {"x": {"$ref": "#"}, "v": {"pattern": ENDLESS}}}, {"x": {"v": TEXT}}),
+        ({"properties": {"x": {"$schema": DRAFTS[0], "pattern": ENDLESS}}}, {"x": TEXT}),
+        ({"properties": {"x": {"$schema": DRAFTS[2], "pattern": ENDLESS}}}, {"x": TEXT}),
+    ],
+)
+def test_a_part_of_the_schema_that_names_its_draft_gives_up_too(
+    draft: str, inner: dict[str, Any], value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`re` would hold the whole worker for years."""
+    from jsonschema import _keywords
+
+    monkeypatch.setattr(_keywords.re, "search", lambda *_: pytest.fail("matched without a time limit"))
+    [violation] = AnswerValidator({"$schema": draft, **inner}).violations(value)
+    assert "given up after" in violation
+
+
 def test_an_answer_of_many_such_texts_takes_no_longer() -> None:
     validator = AnswerValidator({"type": "array", "items": {"pattern": ENDLESS}})
     assert "given up" in validator.read(json.dumps([TEXT] * 200))[1][0]

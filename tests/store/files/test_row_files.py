@@ -49,13 +49,25 @@ def test_no_rows_are_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b'{"a":1}\nnope\n', "line 2"), (b"1\n2", "line 2 of the file of rows is cut off"), (b"1\n\n", "line 2")],
+    [
+        (b'{"a":1}\nnope\n', "line 2"),
+        (b"1\n2", "line 2 of the file of rows is cut off"),
+        (b"1\n\n", "line 2"),
+        (b'1\n{"a":[NaN]}\n', "line 2 of the file of rows is not JSON .a.0. nan"),
+        (b'{"a":-1e999}\n', "line 1.*a -inf"),
+        (b"Infinity\n", "line 1"),
+    ],
 )
 def test_what_is_not_json_lines_is_refused_and_leaves_nothing(tmp_path: Path, data: bytes, said: str) -> None:
     """P11: what and where."""
     with pytest.raises(InvalidInput, match=said):
         keep(RowFiles(tmp_path), data)
     assert files(tmp_path) == []
+
+
+def test_words_and_numbers_that_only_look_infinite_are_rows(tmp_path: Path) -> None:
+    keep(RowFiles(tmp_path), b'{"NaN": "Infinity", "a": 1e308, "b": "1e999"}\n')
+    assert len(files(tmp_path)) == 1
 
 
 def test_other_bytes_than_named_are_refused(tmp_path: Path) -> None:
