@@ -214,11 +214,11 @@ async def test_the_orchestrator_makes_it_once_and_mends_it(tmp_path: Path, model
 async def test_no_prompt_and_no_key_is_in_the_cache(tmp_path: Path, model: ModelServer) -> None:
     """P10: the cache holds answers under hashes."""
     async with orchestrator(tmp_path) as service:
-        await run(service, asked({**ONE, "prompt": "a secret question"}, data={"x": 1}), owner="ada")
+        await run(service, asked({**ONE, "prompt": "a secret question"}, data={"x": 1}), owner="zoe")
     db = sqlite3.connect(tmp_path / "cache" / "cache.db")
     rows = db.execute("SELECT key, value FROM Cache").fetchall()
     db.close()
     assert len(rows) == 1
-    assert "ada" not in rows[0][0]
+    assert "zoe" not in rows[0][0]
     assert model.key.encode() not in rows[0][1]
     assert model.base_url.encode() not in rows[0][1]

@@ -125,24 +125,31 @@ async def test_two_runs_keep_a_limit_and_use_it(tmp_path: Path, aim: Any, kind: 
 
 
 async def test_a_limit_that_only_headers_tell(tmp_path: Path, aim: Any) -> None:
-    """G3: nothing is set; the first answers teach it, and it holds for both runs."""
+    """G3: nothing is set; the first answers teach it, and it holds for both runs.
+
+    A few calls test whether the server means what it says, so a few are refused.
+    """
     enforcing = Enforcing(SlidingWindowServer(REQUESTS, TOKENS, WINDOW), headers=True)
     with ModelServer(enforcing, latency=0.1) as server:
         aim(server)
         await play(tmp_path, 110)
     begun = enforcing.accepted[0][0]
-    assert [at for at in enforcing.refused if at > begun + WINDOW] == []
+    late = [at for at in enforcing.refused if at > begun + WINDOW]
+    assert len(late) <= 8, len(late)
     assert enforcing.rate() >= 0.85, enforcing.rate()
 
 
 async def test_a_limit_that_only_refusals_tell(tmp_path: Path, aim: Any) -> None:
-    """G3: nothing is set and nothing is told but 429 and Retry-After."""
+    """G3: nothing is set and nothing is told but 429 and Retry-After.
+
+    The end of a window is found by asking: waiting longer than it takes would be slower than plain backoff is.
+    """
     enforcing = Enforcing(FixedWindowServer(REQUESTS, 10**9, WINDOW))
     with ModelServer(enforcing, latency=0.1) as server:
         aim(server)
         await play(tmp_path, 160)
     late = [at for at in enforcing.refused if at > enforcing.accepted[0][0] + 2 * WINDOW]
-    assert len(late) <= 0.1 * len(enforcing.accepted), len(late)
+    assert len(late) <= 0.25 * len(enforcing.accepted), len(late)
     assert enforcing.rate() >= 0.6, enforcing.rate()
 
 
