@@ -20,6 +20,7 @@ _EXPECTED = 0.85  # of the time for which it was closed before
 _LEAST, _LONG_ENOUGH = 5, 0.9  # calls and windows that measure a rate
 _OFTEN = (20, 6)  # calls, and times that the server closed meanwhile: they measure one in less time
 _BACK_OFF, _GROW = 0.97, 0.01  # of a rate, when a call is refused, and each half window without one
+_REFUTED = 0.6  # of what was learned: a rate is not that wrong
 _KEPT = 0.8  # of what is owed, each time that it is not found
 _DOUBTS = 2  # refusals within a bound that refute it
 _SURE = 3  # calls taken above a bound that prove a trial right
@@ -218,10 +219,13 @@ class ClosedServer:
         return True
 
     def _wait(self, after: float | None, trusted: bool) -> float:
-        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._waits, 8))
+        looks = self._waits
+        if self._alike and looks > _LOOKS:  # the time for which it was closed before is over: anew
+            looks -= _LOOKS
+        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(looks, 8))
         if after:
             return after if self._true >= _TRUE or trusted else min(after, 2 * wait)
-        if self._alike and self._waits == _LOOKS:
+        if self._alike and looks == _LOOKS == self._waits:
             return max(wait, _EXPECTED * self._lasted - _FIRST_WAIT * (2.0**_LOOKS - 1))
         return wait
 
@@ -234,8 +238,8 @@ class LearnedRate:
     """
 
     __slots__ = (
-        "_at", "_before", "_closings", "_grown_at", "_level", "_since", "_taken", "_used_at", "_window", "grows",
-        "owed", "per_second", "trial",
+        "_at", "_before", "_closings", "_distrust", "_distrusted_until", "_grown_at", "_learned", "_level", "_since",
+        "_taken", "_used_at", "_window", "grows", "owed", "per_second", "trial",
     )  # fmt: skip
 
     def __init__(self, window: float) -> None:
@@ -250,6 +254,9 @@ class LearnedRate:
         self._taken = self._closings = 0
         self._level = self._at = 0.0
         self._grown_at = self._used_at = 0.0
+        self._learned = 0.0
+        self._distrust = 1  # windows
+        self._distrusted_until = float("-inf")
 
     def sent(self, now: float, *, trial: bool) -> None:
         """Count a call that is sent; `trial`: of what is owed."""
@@ -288,7 +295,9 @@ class LearnedRate:
 
     def assume(self, per_second: float, now: float) -> None:
         """Take a rate for that of the server, whose bucket is empty now."""
-        self.per_second = per_second
+        if now < self._distrusted_until:
+            return
+        self.per_second = self._learned = per_second
         self._level, self._at, self._grown_at, self.grows, self.owed = 0.0, now, now, 1, 0.0
         self._used_at = now
         self.trial.restart(now)
@@ -311,6 +320,9 @@ class LearnedRate:
             self.owed = _KEPT * (self.owed + saved)
         elif at > self._grown_at:
             self.per_second *= _BACK_OFF
+            if self.per_second < _REFUTED * self._learned:  # refusals that do not stop are about something else
+                self.per_second, self._distrusted_until = None, now + self._distrust * self._window
+                self._distrust = min(2 * self._distrust, 8)
         else:
             return
         self._grown_at, self.grows = now, 1

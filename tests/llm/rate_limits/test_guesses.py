@@ -299,6 +299,17 @@ class TestLearnedRate:
         rate.trial.passed(160.7)
         assert rate.trial_due() == 160.7 and rate.trial.step == 2
 
+    def test_refusals_that_do_not_stop_refute_it(self) -> None:
+        """Refused at random beside a window: the rate fell to nothing, and 600 calls took over four times as long."""
+        rate = self.measured(60, 60)
+        for n in range(30):
+            rate.refused(120.1 + 0.01 * n, 120.101 + 0.01 * n)
+        assert rate.per_second is None and rate.due(121.0) is None
+        rate.assume(1.0, 122.0)
+        assert rate.per_second is None, "not trusted for a while"
+        rate.assume(1.0, 190.0)
+        assert rate.per_second == 1.0
+
     def test_what_is_not_found_is_given_up(self) -> None:
         rate = self.measured(60, 60)
         assert rate.due(160.0) is None
