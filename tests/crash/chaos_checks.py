@@ -92,8 +92,9 @@ class Evidence:
             if count > announced[prompt] + retries[prompt]:
                 problems.append(f"{prompt!r} was sent {count} times, announced {announced[prompt]} times")
         again = sum(max(0, n - 1) for n in self.intents.values())
-        if again > self.types["call.unknown"]:
-            problems.append(f"{again} calls repeated, {self.types['call.unknown']} told as unknown")
+        unknown = sum(e["data"]["usage"]["unknown"] for e in self.events if e["type"] == "call.unknown")
+        if again > unknown:
+            problems.append(f"{again} calls repeated, {unknown} told as unknown")
         return problems
 
     def _prompt(self, key: str) -> str:

@@ -108,6 +108,7 @@ async def test_a_task_whose_files_do_not_fit_waits_and_goes_on_without_a_second_
             view = await wait_for_state(service, view.id, patience=40)
             assert (view.state, view.tasks[0].items.done) == ("done", 20)
             events = await service.runs.events(view.id, None)
-            bad = {"worker.crashed", "item.failed", "task.retrying", "call.unknown"}
+            bad = {"worker.crashed", "item.failed", "task.retrying"}
             assert [e for e in events if e["type"] in bad] == []
+            assert (view.usage.calls, view.usage.unknown) == (20, 0)
             assert len(model.requests) == 20 and model.duplicates() == {}

@@ -282,6 +282,13 @@ def page_environ(data: Path, base_url: str, root_url: str, key: str) -> dict[str
         "OPENAI_API_KEY": key,
         "ANTHROPIC_BASE_URL": root_url,
         "ANTHROPIC_API_KEY": key,
+        # A price of the list holds at the vendor's own address, which this server is not.
+        "PO_PRICES": json.dumps(
+            {
+                model: {"input": 1, "output": 2}
+                for model in ("openai:gpt-5-mini", "openai:gpt-5", "anthropic:claude-haiku-4-5")
+            }
+        ),
         "PYTHONPATH": str(ROOT),
         "NO_COLOR": "1",
     }

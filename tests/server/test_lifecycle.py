@@ -11,7 +11,6 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable
-from po_jupyter.server import __main__ as headless
 from po_jupyter.server import lifecycle as hosting
 from po_jupyter.server.lifecycle import OrchestratorLifecycle
 from po_jupyter.server.routing.api import OrchestratorApi
@@ -65,18 +64,6 @@ async def test_settings_that_cannot_be_used_and_a_stopped_server_are_not_tried_a
     assert Full.starts <= 2
     assert not (await broken.readiness())["ready"]
     await broken.stop()
-
-
-def test_limits_of_a_provider_that_is_none_end_the_server_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """P11: `po start` says what is wrong; a server that is up and never ready would say `started`."""
-    monkeypatch.setenv("PO_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("PO_RATE_LIMITS", '{"opnai": {"requests": 3}}')
-    monkeypatch.setattr(headless, "make_app", lambda *_: pytest.fail("it would have started"))
-    monkeypatch.setattr(headless.os, "umask", lambda _: 0)
-    assert headless.main(["--ready-file", str(tmp_path / "ready.json")]) == 3
-    assert "there is no provider 'opnai'; did you mean `openai`?" in capsys.readouterr().err
 
 
 class Hangs:

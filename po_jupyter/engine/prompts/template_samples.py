@@ -17,10 +17,13 @@ from po_jupyter.model.run.row_file_ref import MARK
 Samples: TypeAlias = tuple[object, ...]
 
 UNKNOWN = object()  # a value inside a sample that nobody can know before the run
+UNKNOWN_MARK = {"$po.unknown": True}  # the same in JSON
 NOT_KNOWN: Samples = ()
 # One row of the output of a map.
 MAP_ROW: dict[str, object] = {"index": UNKNOWN, "ok": UNKNOWN, "output": UNKNOWN, "error": UNKNOWN}
 _ROWS = 1000  # rows that are looked at
+_MOST_VALUES = 100_000  # of a seed in a sample of it
+_DEEPEST = 20
 _SAME_ROWS = frozenset(
     {"list", "sort", "unique", "reverse", "select", "reject", "selectattr", "rejectattr"}
 )  # filters whose result has rows of what they filter
@@ -77,6 +80,25 @@ class SampleScope:
         return _samples(_parts(self.samples(node.node), key))
 
 
+def sample_of(data: Mapping[str, object]) -> dict[str, object]:
+    """The part of a seed's data that names are checked against, small enough to be sent: the first rows of its lists,
+    without the texts. Beyond the bounds a value counts as not known."""
+    left = _MOST_VALUES
+
+    def shape(value: object, depth: int) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > _DEEPEST:
+            return UNKNOWN_MARK
+        if isinstance(value, Mapping):
+            return value if MARK in value else {key: shape(inner, depth + 1) for key, inner in value.items()}
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [shape(inner, depth + 1) for inner in islice(value, _ROWS)]
+        return "" if isinstance(value, str) else value
+
+    return {key: shape(value, 1) for key, value in data.items()}
+
+
 def key_of(node: nodes.Getattr | nodes.Getitem) -> str | None:
     """The name in `a.name` and `a["name"]`; None for any other part."""
     if isinstance(node, nodes.Getattr):
@@ -118,4 +140,4 @@ def _rows(value: object) -> Iterator[object] | None:
 
 
 def _samples(values: Sequence[object]) -> Samples:
-    return NOT_KNOWN if any(value is UNKNOWN for value in values) else tuple(values)
+    return NOT_KNOWN if any(v is UNKNOWN or v == UNKNOWN_MARK for v in values) else tuple(values)

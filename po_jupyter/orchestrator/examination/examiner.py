@@ -16,6 +16,7 @@ from typing import cast
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.prompts.template_samples import sample_of
 from po_jupyter.errors import InvalidInput, PoError, Unavailable, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks
@@ -65,7 +66,7 @@ class Examiner:
 
     def _is_quick(self, examination: Examination) -> bool:
         """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
-        if examination["what"] == "estimate" or len(examination.get("keys") or ()) > _MOST_KEYS:
+        if examination["what"] == "estimate" or len(examination.get("data") or ()) > _MOST_KEYS:
             return False
         if isinstance(examination["definition"], str):
             return False  # a second for 7,000 brackets of YAML; clients send JSON
@@ -165,7 +166,8 @@ class Examiner:
 def _send(connection: socket.socket, examination: Examination) -> None:
     """The request, in pieces, so that other threads have their turn while a large one is written (P9)."""
     waiting = bytearray()
-    for piece in json_chunks(dict(examination)):
+    data = examination.get("data")
+    for piece in json_chunks({**examination, "data": None if data is None else sample_of(data)}):
         waiting += piece.encode("utf-8", "surrogatepass")
         if len(waiting) > _PIECE:
             connection.sendall(waiting)

@@ -6,7 +6,7 @@ memory: the orchestrator has them done by a child (`examiner`), tests and other 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from po_jupyter.config import Settings
@@ -23,7 +23,7 @@ class Examination(TypedDict, total=False):
     definition  YAML text or decoded JSON; for `estimate` a checked one
     recorded    the definition was parsed before, by this version or an older one
     name        the name that it must have
-    keys        those of the seed's data, None when there is no seed to check with
+    data        the seed's, None when there is no seed to check with; to a child goes what names are checked against
     model       the one in the place of all that it names
     budget      the run's, over the definition's
     seed        `{name, data}` for `estimate`, with references to files of rows
@@ -36,7 +36,7 @@ class Examination(TypedDict, total=False):
     definition: object
     recorded: bool
     name: str | None
-    keys: Sequence[str] | None
+    data: Mapping[str, object] | None
     model: str | None
     budget: JsonObject
     seed: JsonObject
@@ -85,10 +85,10 @@ def _check(pipeline: Pipeline, examination: Examination, settings: Settings | No
 
     effective = _with_model(pipeline, examination.get("model"))
     budget = run_budget(pipeline, examination.get("budget") or {})
-    keys = examination.get("keys")
+    data = examination.get("data")
     check(
         effective.model_copy(update={"budget": budget}),
-        None if keys is None else Seed(name="seed", data=dict.fromkeys(keys)),
+        None if data is None else Seed.model_construct(name="seed", data=dict(data)),
         default_model=DEFAULT_MODEL if settings is None else settings.default_model,
         servers=None if settings is None else settings.mcp_servers,
         prices=PriceBook(None if settings is None else settings.prices),

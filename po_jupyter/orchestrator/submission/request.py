@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
@@ -177,7 +178,7 @@ def _pipeline_and_seed(
         if definition is not None:
             pipeline = checked_definition(
                 definition, registered, examine,
-                keys=None if seed is None else list(seed.data), model=submission.options.model,
+                data=None if seed is None else seed.data, model=submission.options.model,
                 budget=submission.budget,
             )  # fmt: skip
         elif seed is not None:
@@ -201,12 +202,12 @@ def checked_definition(
     registered: Callable[[str], Pipeline],
     examine: Examine,
     *,
-    keys: Sequence[str] | None = None,
+    data: Mapping[str, JsonValue] | None = None,
     model: str | None = None,
     budget: RunBudget | None = None,
 ) -> Pipeline:
     """The pipeline that a definition is, which can run: a name (looked up with `registered`), YAML text of several
-    lines, or decoded JSON. `keys` are those of the seed's data.
+    lines, or decoded JSON. `data` is the seed's.
 
     Raises InvalidPipeline, and what `registered` raises.
     """
@@ -216,7 +217,7 @@ def checked_definition(
     if isinstance(definition, Pipeline):
         definition = definition.to_json()
     answer = examine({
-        "what": "check", "definition": definition, "recorded": by_name, "keys": keys, "model": model,
+        "what": "check", "definition": definition, "recorded": by_name, "data": data, "model": model,
         "budget": budget.model_dump(exclude_none=True) if budget is not None else {},
     })  # fmt: skip
     return validate_pipeline(answer, recorded=True)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.run.executor import RunExecutor
-from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, ToolCall
 from po_jupyter.model.run.usage import Usage
 from tests.support.engine import Bench
@@ -176,82 +175,6 @@ async def ingestion(ctx):
     last = bench.fake.requests[-1]
     assert [m.content for m in last.messages][:4] == ["be brief", "five", "echo: five", "six"]
     assert [r.max_tokens for r in bench.fake.requests[-2:]] == [5, 6]
-
-
-async def test_a_stream_that_breaks_begins_anew_and_says_so(bench: Bench) -> None:
-    """P7: the retry is one layer below; what was read of the broken answer is not mixed with the next."""
-
-    class Broken(type(bench.fake)):  # type: ignore[misc]  # the harness's fake
-        async def chat(self, request: Any, *, on_text: Any = None) -> Any:
-            if not self.requests:
-                self.requests.append(request)
-                on_text("half an ")
-                raise ModelUnavailable("the connection broke")
-            return await super().chat(request, on_text=on_text)
-
-    code = """
-def ingestion(ctx):
-    stream = ctx.llm.stream("x")
-    pieces = list(stream)
-    return [pieces, stream.text, stream.restarts, stream.answer.text]
-"""
-    bench.create([task(code, llm={"retry": {"initial_delay": 0}})])
-    bench.fake = Broken()
-    assert await output(bench) == [["half an ", "echo:", " x"], "echo: x", 1, "echo: x"]
-
-
-async def test_a_stream_is_read_once_and_an_async_stage_reads_it_async(bench: Bench) -> None:
-    code = """
-async def ingestion(ctx):
-    said = []
-    stream = ctx.llm.stream("x")
-    for act in (lambda: list(stream), lambda: stream.answer):
-        try:
-            act()
-        except Exception as error:
-            said.append(str(error))
-    await stream
-    try:
-        [piece async for piece in stream]
-    except Exception as error:
-        said.append(str(error))
-    return said
-"""
-    bench.create([task(code)])
-    said = await output(bench)
-    assert "async for" in said[0] and "not read to its end" in said[1] and "read once" in said[2]
-    assert len(bench.fake.requests) == 1
-
-
-@pytest.mark.parametrize("way", ["sync", "async"])
-async def test_a_stream_that_nobody_reads_to_its_end_holds_nothing_up(bench: Bench, way: str) -> None:
-    code = """
-async def ingestion(ctx):
-    async for piece in ctx.llm.stream("one two three"):
-        return piece
-"""
-    bench.create([task(code if way == "async" else code.replace("async ", ""))])
-    assert await output(bench) == "echo:"
-    assert bench.state.usage.calls == 1
-
-
-async def test_a_chain_goes_on_from_the_messages_of_another_and_a_failure_leaves_it(bench: Bench) -> None:
-    code = """
-async def ingestion(ctx):
-    chain = ctx.llm.chain()
-    await chain.ask("one")
-    return chain.messages
-async def inference(ctx):
-    chain = ctx.llm.chain(messages=ctx.output)
-    try:
-        await chain.ask("bad", model="fake:other")
-    except Exception as error:
-        before = len(chain.messages)
-    await chain.ask("two")
-    return [before, [m["content"] for m in chain.messages]]
-"""
-    bench.create([task(code)])
-    assert await output(bench) == [2, ["one", "echo: one", "two", "echo: two"]]
 
 
 # -- typed answers ---------------------------------------------------------------------------------------

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import base64
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from po_jupyter.config import McpServer, Settings
-from po_jupyter.engine.planning.check import violations
+from po_jupyter.engine.planning.check import check, violations
 from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.engine.prompts.template_check import check_templates
-from po_jupyter.engine.tools.mcp import McpTools
-from po_jupyter.errors import InvalidInput, InvalidPipeline, ToolFailed
+from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from tests.engine.chat.test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
 from tests.support.engine import Bench
-from tests.support.paths import TESTS
 
-SERVER = str(TESTS / "support" / "mcp_server.py")
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
@@ -150,33 +142,6 @@ def test_a_model_without_eyes_is_refused_before_the_run() -> None:
 
 
 # -- MCP -------------------------------------------------------------------------------------------------
-@pytest.fixture
-def stdio(monkeypatch: pytest.MonkeyPatch) -> dict[str, McpServer]:
-    monkeypatch.setenv("FILES_TOKEN", "named")
-    monkeypatch.setenv("OTHER_TOKEN", "not named")
-    return {"files": McpServer(command=(sys.executable, SERVER), env=("FILES_TOKEN",))}
-
-
-@pytest.fixture
-def over_http() -> Iterator[dict[str, McpServer]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, SERVER, str(port)], stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield {"remote": McpServer(url=f"http://127.0.0.1:{port}/mcp")}
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 @pytest.mark.integration
 async def test_a_prompt_uses_the_tools_of_an_mcp_server(bench: Bench, stdio: dict[str, McpServer]) -> None:
     """G15: a real server of the official SDK over stdio, ended with the worker; its environment is allow-listed."""
@@ -213,66 +178,10 @@ def ingestion(ctx):
     assert model.heard == ["8", "2"]
 
 
-@pytest.mark.integration
-async def test_an_mcp_server_over_http(over_http: dict[str, McpServer]) -> None:
-    """G15: streamable HTTP."""
-    tools = McpTools(over_http)
-    try:
-        found = await tools.find("remote.add")
-        assert await found.call({"a": 1, "b": 2}, None) == "3"  # type: ignore[arg-type]  # nothing to run here
-    finally:
-        await tools.aclose()
-
-
-@pytest.mark.integration
-async def test_a_server_that_dies_or_never_starts_is_one_clear_error(stdio: dict[str, McpServer]) -> None:
-    """G15, P11: and the next call starts it again."""
-    tools = McpTools({**stdio, "none": McpServer(command=("/nonexistent/program",))})
-    try:
-        with pytest.raises(ToolFailed, match="the MCP server none did not start"):
-            await tools.find("none.x")
-        died = await tools.find("files.die")
-        with pytest.raises(ToolFailed, match=r"the tool files\.die failed"):
-            await died.call({}, None)  # type: ignore[arg-type]  # nothing to run here
-        again = await tools.find("files.add")
-        assert await again.call({"a": 1, "b": 2}, None) == "3"  # type: ignore[arg-type]  # likewise
-    finally:
-        await tools.aclose()
-
-
-@pytest.mark.integration
-async def test_an_mcp_server_sees_its_own_variables_alone(
-    stdio: dict[str, McpServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """C5: they are not in the worker's environment but fetched for the server, by its name."""
-    monkeypatch.setenv("OTHER_TOKEN", "of the worker")
-    asked = []
-
-    async def variables(server: str) -> dict[str, str]:
-        asked.append(server)
-        return {"FILES_TOKEN": "of the server", "NOT_NAMED": "x"}
-
-    tools = McpTools({"files": stdio["files"].model_copy(update={"env": ("FILES_TOKEN",)})}, variables)
-    try:
-        environ = await tools.find("files.environ")
-        for name, value in (("FILES_TOKEN", "of the server"), ("NOT_NAMED", "unset"), ("OTHER_TOKEN", "unset")):
-            assert await environ.call({"name": name}, None) == value  # type: ignore[arg-type]  # nothing to run
-    finally:
-        await tools.aclose()
-    assert asked == ["files"]
-
-
-async def test_only_what_the_settings_allow(stdio: dict[str, McpServer]) -> None:
-    """G15: an allow-list of servers, and of tools where it says so; asked before anything is started."""
-    only = {"files": stdio["files"].model_copy(update={"tools": ("add",)})}
-    tools = McpTools(only)
-    for name, words in [("file.add", "did you mean `files`?"), ("files.die", "allows no tool 'die'")]:
-        with pytest.raises(InvalidInput, match="mcp_servers") as caught:
-            tools.check(name)
-        assert words in caught.value.message
+def test_tools_of_a_server_that_the_settings_do_not_name_are_refused_before_the_run() -> None:
+    """G15."""
+    only = {"files": McpServer(command=("files",), tools=("add",))}
     pipeline = pipeline_of(prompt("x", tools=["file.add"]))
-    from po_jupyter.engine.planning.check import check
-
     with pytest.raises(InvalidPipeline, match="mcp_servers"):
         check(pipeline, servers=only)
     with pytest.raises(InvalidPipeline, match=r"is written server\.tool"):

@@ -8,7 +8,7 @@ import pytest
 
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
-from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable, StaleFence
+from po_jupyter.errors import ModelUnavailable, StaleFence
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.protocol import Commit
 from tests.support.engine import RUN, Bench, Fake, wait_until
@@ -36,22 +36,6 @@ async def test_a_chain_of_tasks_ends_done(bench: Bench) -> None:
     head = bench.store.head(RUN)
     assert (head["state"], head["holder"]) == ("done", None)
     assert [e["offset"] for e in bench.events()] == list(range(1, head["offset"] + 1))
-
-
-async def test_an_empty_task_is_one_durable_transaction(bench: Bench) -> None:
-    """P2, R3.3: start, stages, output and the end of the run are one commit."""
-    bench.create([python("a", EMPTY)])
-    before = bench.store.head(RUN)["n"]
-    assert await bench.go() == "done"
-    assert bench.store.head(RUN)["n"] == before + 1
-    assert bench.types() == [
-        "run.created",
-        "run.started",
-        "task.started",
-        "task.stage",
-        "task.done",
-        "run.done",
-    ]
 
 
 async def test_independent_tasks_run_at_the_same_time(bench: Bench) -> None:
@@ -96,60 +80,6 @@ async def test_a_failure_lets_independent_branches_finish(bench: Bench) -> None:
     assert "RuntimeError: no" in error["message"]
     assert "raise RuntimeError" in error["details"]["traceback"]
     assert "po_jupyter/engine" not in error["details"]["traceback"]
-
-
-async def test_a_task_is_retried_and_each_attempt_is_an_event(bench: Bench, tmp_path: object) -> None:
-    """P7: one layer of retries for tasks."""
-    flag = bench.tmp / "tries"
-    body = (
-        "from pathlib import Path\n"
-        f"P = Path({str(flag)!r})\n"
-        "def integration(ctx):\n"
-        "    n = int(P.read_text()) if P.exists() else 0\n"
-        "    P.write_text(str(n + 1))\n"
-        "    if n < 2:\n"
-        "        raise ValueError('not yet')\n"
-        "    return ctx.meta['attempt']\n"
-    )
-    bench.create([python("a", body, retry={"initial_delay": 0, "max_delay": 0})])
-    assert await bench.go() == "done"
-    assert bench.output("a") == 3
-    retrying = bench.events("task.retrying")
-    assert [e["data"]["attempt"] for e in retrying] == [1, 2]
-    assert retrying[0]["data"]["error"]["details"]["stage"] == "integration"
-
-
-@pytest.mark.parametrize(
-    "error", [ModelRefused("400"), ModelKeyError("401"), ModelUnavailable("down")], ids=lambda e: e.code
-)
-async def test_a_model_error_is_not_retried_by_the_task(bench: Bench, error: Exception) -> None:
-    """P7, DESIGN 7 Retries: permanent errors and calls whose retries are spent end the task."""
-    bench.fake._replies = [error] * 9
-    bench.create([{"name": "a", "prompt": "x", "llm": {"retry": {"max_attempts": 2, "initial_delay": 0}}}])
-    assert await bench.go() == "failed"
-    transient = isinstance(error, ModelUnavailable)
-    assert len(bench.fake.requests) == (2 if transient else 1)
-    assert len(bench.events("call.retry")) == (1 if transient else 0)
-    assert "task.retrying" not in bench.types()
-    assert bench.state.error is not None
-    assert bench.state.error["code"] == error.code
-
-
-async def test_retries_after_a_resume_are_counted_anew(bench: Bench) -> None:
-    """DESIGN 7: a resume is a new attempt, with its retries before it."""
-    bench.create(
-        [
-            python(
-                "a",
-                "def integration(ctx):\n    raise ValueError\n",
-                retry={"max_attempts": 2, "initial_delay": 0},
-            )
-        ]
-    )
-    assert await bench.go() == "failed"
-    bench.resume("a")
-    assert await bench.go() == "failed"
-    assert [e["data"]["attempt"] for e in bench.events("task.started")] == [1, 2, 3, 4]
 
 
 async def test_cancel_keeps_what_is_finished(bench: Bench) -> None:
@@ -361,28 +291,6 @@ async def test_a_taken_over_worker_stops_without_another_word(bench: Bench) -> N
         with pytest.raises(StaleFence):
             await driving
     assert "task.done" not in bench.types()
-
-
-async def test_the_end_of_the_run_is_in_the_last_tasks_transaction(bench: Bench) -> None:
-    bench.create([{"name": "a", "prompt": "a"}, {"name": "b", "prompt": "b"}])
-    assert await bench.go() == "done"
-    last = bench.records()[-1]
-    assert [e["type"] for e in last["events"]][-2:] == ["task.done", "run.done"]
-
-
-async def test_a_fault_of_ours_fails_the_task_with_code_internal(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise KeyError("oops")
-
-    monkeypatch.setattr("po_jupyter.engine.prompts.prompt_task.PromptTask.stages", broken)
-    bench.create([{"name": "a", "prompt": "a"}])
-    assert await bench.go() == "failed"
-    error = bench.state.error
-    assert error is not None
-    assert error["code"] == "internal"
-    assert "report" in error["hint"]
 
 
 async def test_text_is_streamed_only_while_watched(bench: Bench) -> None:

@@ -188,15 +188,6 @@ def test_a_resume_runs_what_was_reset_and_what_follows(pipeline: Pipeline, seed:
     assert all(world.state().tasks[n].spent == (1 if n in reset else 0) for n in names)
 
 
-def test_unknown_events_move_the_offset_only() -> None:
-    """A newer version's log is read as far as it is understood."""
-    world = World(Pipeline(name="p", tasks=[{"name": "a", "prompt": "x"}]), 1, frozenset())
-    before = world.state()
-    world.say(draft("task.dreamed", "a"), draft("run.dreamed"))
-    after = world.state()
-    assert replace(after, offset=before.offset, updated_at=before.updated_at, crashes=before.crashes) == before
-
-
 def test_the_end_says_why() -> None:
     world = World(Pipeline(name="p", tasks=[{"name": "a", "prompt": "x"}]), 1, frozenset({"a"}))
     assert world.drive([]) == "failed"

@@ -1,4 +1,4 @@
-"""What a resume does again, and whose crash counts: decided without any I/O."""
+"""What a resume does again: decided without any I/O."""
 
 from __future__ import annotations
 
@@ -79,15 +79,3 @@ def test_a_rejected_gate_is_asked_again_and_its_task_is_not_paid_again() -> None
         ("run.cancelled", None, {}),
     )
     assert resume_plan(DIAMOND, rejected) == ((), (), ("a",))
-
-
-def test_only_progress_forgives_a_crash() -> None:
-    """R1.2: a worker that starts the same task again and dies again must not do so for ever."""
-    crash = ("worker.crashed", None, {"error": {}, "crashes": 1})
-    again = ("task.started", "left", {"attempt": 1})
-    first = ("map.progress", "left", {"done": 3, "failed": 0})
-    assert state(DIAMOND, again, crash, again, crash).crashes == 2
-    assert state(DIAMOND, again, first, crash, again, first, crash).crashes == 2
-    more = ("map.progress", "left", {"done": 4, "failed": 0})
-    assert state(DIAMOND, again, first, crash, again, more, crash).crashes == 1
-    assert state(DIAMOND, crash, crash, DONE[0]).crashes == 0

@@ -191,23 +191,6 @@ async def test_a_batch_is_found_again(api: Batches, model: str, server: BatchSer
         module._PAGE = page
 
 
-async def test_who_cannot_be_told_apart_is_waited_for(server: BatchServer, tmp_path: Path) -> None:
-    """P3: Anthropic's batches carry no mark before they have ended."""
-    http = Http()
-    environ = {"ANTHROPIC_BASE_URL": server.root_url, "ANTHROPIC_API_KEY": KEY}
-    api = batch_api_of(Providers(environ, http=http).get(MODELS["anthropic"]))
-    assert api is not None
-    server.hold()
-    since = time.time()
-    id = await made(api, tmp_path, ask(MODELS["anthropic"]))
-    assert await api.find(TOKEN, since=since, count=1, others=()) == BatchSearch(None, undecided=True)
-    assert await api.find(TOKEN, since=since, count=2, others=()) == BatchSearch()
-    assert await api.find(TOKEN, since=since, count=1, others={id}) == BatchSearch()
-    server.release()
-    assert await api.find(TOKEN, since=since, count=1, others=()) == BatchSearch(id)
-    await http.aclose()
-
-
 async def test_errors_of_the_api(api: Batches, model: str, server: BatchServer, tmp_path: Path) -> None:
     server.faults = [Fault("GET", "batches", 401)]
     with pytest.raises(ModelKeyError):

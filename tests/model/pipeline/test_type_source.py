@@ -27,10 +27,8 @@ from pydantic import (
     model_validator,
 )
 
-from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.answer_schema import answer_schema_of
 from po_jupyter.model.pipeline.definition_text import Untransferable
-from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.pipeline.type_source import type_source
 
@@ -226,24 +224,3 @@ def test_it_is_the_same_in_another_process() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "too long" in ended.stderr
-
-
-def test_a_task_carries_the_validators_of_its_class() -> None:
-    task = Task(name="t", prompt="x", output=Short)
-    assert task.carries_code
-    assert task.output == answer_schema_of(Short).schema
-    assert Task.model_validate(task.model_dump(mode="json")) == task
-    assert Task(name="t", prompt="x", output=Plain).output_type is None
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"output_type": "Answer = int"}, "without a `prompt` and an `output`"),
-        ({"output_type": "Answer = ", "output": {}}, "does not parse"),
-    ],
-)
-def test_a_wrong_source_is_said(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidPipeline) as caught:
-        validate_pipeline({"name": "p", "tasks": [{"name": "t", "prompt": "x", **fields}]})
-    assert said in str(caught.value)

@@ -47,9 +47,15 @@ def child_of(examiner: Examiner) -> psutil.Process:
     [
         {"what": "parse", "definition": GOOD},
         {"what": "parse", "definition": "tasks: [{name: a, prompt: é}]\n", "name": "p"},
-        {"what": "check", "definition": GOOD, "keys": ["text"], "model": "fake:echo", "budget": {"tokens": 5}},
-        {"what": "check", "definition": GOOD, "keys": ["txt"]},
-        {"what": "check", "definition": {"name": "p", "tasks": [{"nme": "\ud800"}]}, "keys": None},
+        {
+            "what": "check",
+            "definition": GOOD,
+            "data": {"text": "Hi"},
+            "model": "fake:echo",
+            "budget": {"tokens": 5},
+        },
+        {"what": "check", "definition": GOOD, "data": {"txt": "Hi"}},
+        {"what": "check", "definition": {"name": "p", "tasks": [{"nme": "\ud800"}]}, "data": None},
         {"what": "parse", "definition": "tasks: [a\n"},
         estimate("Hi"),
     ],
@@ -141,11 +147,35 @@ def test_errors_are_of_the_class_that_they_were(examiner: Examiner) -> None:
 def test_a_small_definition_needs_no_child(tmp_path: Path) -> None:
     """Most are small, and are started more often than read; what is rendered is never small."""
     examiner = Examiner(Settings(data_dir=tmp_path))
-    assert examiner.examine({"what": "check", "definition": GOOD, "keys": ["text"]}).name == "p"
+    assert examiner.examine({"what": "check", "definition": GOOD, "data": {"text": "Hi"}}).name == "p"
     assert examiner._child is None
     many = {**GOOD, "tasks": [{"name": f"t{i}", "prompt": "x" * 20} for i in range(400)]}
-    for examination in ({"what": "check", "definition": many, "keys": None}, estimate("Hi")):
+    for examination in ({"what": "check", "definition": many, "data": None}, estimate("Hi")):
         examiner.examine(cast(Examination, examination))
         assert examiner._child is not None
         examiner.close()
         examiner = Examiner(Settings(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_names_of_rows_are_checked_in_the_child_too(examiner: Examiner, rows: int) -> None:
+    """Whatever the size: a field that rows have is no mistake, and one that they do not have is."""
+    table = [{"text": "x" * 100, "of": {"author": "a"}, "tags": [{"name": "t"}]} for _ in range(rows)]
+    data = {"rows": table, "tables": {"left": table}, "deep": deep(50)}
+
+    def check(prompt: str) -> None:
+        task = {"name": "a", "for_each": "{{ seed.tables.left }}", "prompt": prompt + " " * 9000}
+        examiner.examine({"what": "check", "definition": {"name": "p", "tasks": [task]}, "data": data})
+
+    check(
+        "{{ item.text }} {{ item.of.author }} {% for t in item.tags %}{{ t.name }}{% endfor %} {{ seed.deep.a.a.a }}"
+    )
+    with pytest.raises(InvalidInput, match="txt"):
+        check("{{ item.txt }}")
+
+
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value

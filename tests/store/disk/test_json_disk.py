@@ -36,12 +36,11 @@ def test_a_pickled_value_is_refused_and_not_executed(store: DiskStore, path: Pat
         lambda: store.claim(RUN, {}),
         lambda: store.request(RUN, [event("x")]),
         lambda: store.events(RUN),
-        lambda: store.runs(),
-        lambda: store.active(),
-        lambda: store.delete_run(RUN),
     ):
         with pytest.raises(CorruptRow):
             ask()
+    store.runs()  # the others stand
+    store.active()
     assert not trace.exists()
     with plain(path) as victim:  # the row is a real bomb: whoever does not refuse it, executes it
         victim[f"head/{RUN}"]

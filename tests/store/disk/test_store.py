@@ -86,7 +86,7 @@ def test_ten_shards_worth_of_threads_open_few_files(path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
     store.close()
     if before:
-        assert not [f for f in os.listdir("/proc/self/fd") if "cache.db" in _target(f)]
+        assert not [f for f in os.listdir("/proc/self/fd") if str(path) in _target(f)]
 
 
 def _target(fd: str) -> str:

@@ -155,7 +155,7 @@ class AnthropicBatches:
         """Cancel a batch; one that has ended, or is being cancelled, is left as it is."""
         try:
             await self._transport.request("POST", f"{_PATH}/{quote(id, safe='')}/cancel")
-        except ModelRefused as error:
+        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
             if error.http_status not in (400, 404, 409):
                 raise
 

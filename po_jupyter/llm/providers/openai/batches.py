@@ -172,7 +172,7 @@ class OpenAIBatches:
         """Cancel a batch; one that has ended, or is being cancelled, is left as it is."""
         try:
             await self._transport.request("POST", f"/batches/{quote(id, safe='')}/cancel")
-        except ModelRefused as error:
+        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
             if error.http_status not in (400, 404, 409):
                 raise
             # It has ended meanwhile, or is being cancelled already: `status` says which.

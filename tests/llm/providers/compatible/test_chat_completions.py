@@ -381,7 +381,9 @@ class StaleOnce:
 async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provider, http):
     """P7: the request never left, so it is sent over another connection; the server sees one."""
     target, _ = await provider._target("gpt-4o")
-    stale = StaleOnce(http._transport(target.pool), ConnectionResetError("Cannot write to closing transport"))
+    stale = StaleOnce(
+        http._transport(target, target.pool), ConnectionResetError("Cannot write to closing transport")
+    )
     http._transports[target.pool] = stale
     assert (await provider.chat(ask())).text == "echo: hello there"
     assert (stale.tried, len(server.requests)) == (2, 1)
@@ -390,7 +392,7 @@ async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provid
 async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, http):
     """P7."""
     target, _ = await provider._target("gpt-4o")
-    stale = StaleOnce(http._transport(target.pool), ConnectionResetError("Connection reset by peer"))
+    stale = StaleOnce(http._transport(target, target.pool), ConnectionResetError("Connection reset by peer"))
     http._transports[target.pool] = stale
     with pytest.raises(ModelUnavailable):
         await provider.chat(ask())

@@ -1,4 +1,4 @@
-"""Both stores go through the published suite."""
+"""The store on the disk goes through the published suite."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.testing.conformance.store import StoreConformance
-
-
-class TestMemoryStore(StoreConformance):
-    @pytest.fixture
-    def store(self) -> MemoryStore:
-        return MemoryStore()
-
-    @pytest.fixture
-    def place(self) -> str:
-        return ""
 
 
 class TestDiskStore(StoreConformance):
