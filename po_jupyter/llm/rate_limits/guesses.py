@@ -5,29 +5,25 @@ holds other calls only on evidence, and gives way to it:
 
     ClosedServer      all that was sent since the first refusal was refused: everybody waits, then few go, then more
     ConcurrencyBound  what was in flight beside the refused call is kept; calls beyond it test the bound and raise it
-    LearnedRate       the server closed after as many calls in as much time, twice; it grows back
-    ReportedClaim     the limits in a server's headers, until calls that break them are answered
+    LearnedRate       the server closed after as many calls in as much time, twice; calls beyond it test it
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-
-from po_jupyter.llm.rate_limits.sliding_window import KINDS, Amounts
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # s, as the backoff of the vendors' SDKs
 _MANY, _FEW = 6, 3  # refusals in a row that close a server: at first, and one that was closed before
 _TRUE = 2  # closed times whose `Retry-After` was true, before nobody looks earlier
 _LARGEST_STEP = 16  # calls at once after a pause, until a window has passed without another
 _ALIKE = 1.35  # two measurements of one rate or time, at most so many times each other
+_LOOKS = 2  # at a closed server, before it is waited for as long as before: a gap between places may be short
 _EXPECTED = 0.85  # of the time for which it was closed before
 _LEAST, _LONG_ENOUGH = 5, 0.9  # calls and windows that measure a rate
 _OFTEN = (20, 6)  # calls, and times that the server closed meanwhile: they measure one in less time
 _BACK_OFF, _GROW = 0.97, 0.01  # of a rate, when a call is refused, and each half window without one
+_REFUTED = 0.6  # of what was learned: a rate is not that wrong
+_KEPT = 0.8  # of what is owed, each time that it is not found
 _DOUBTS = 2  # refusals within a bound that refute it
 _SURE = 3  # calls taken above a bound that prove a trial right
-_TESTS = 3  # calls at once that test a claim first
-_SLOWER = 0.98  # than the server's bucket
 
 
 class BoundTrial:
@@ -50,37 +46,31 @@ class BoundTrial:
 
     def passed(self, now: float) -> None:
         """The server took the call: the next comes at once, and raises the guess by twice as much."""
-        self._wait, self.step = max(self._first, self._wait / 2), self.step * 2
+        self._wait, self.step = max(self._first, self._wait / 2), min(2 * self.step, _LARGEST_STEP)
         self.due = now
 
     def refused(self, now: float) -> None:
-        """The server refused the call: the guess is confirmed, and the next comes later."""
+        """The server refused the call: the guess is confirmed, and the next comes later. Several that are refused
+        before that are one piece of news."""
         self.step = 1
-        self.due = now + self._wait
-        self._wait = min(2 * self._wait, self._longest)
+        if now >= self.due:
+            self.due = now + self._wait
+            self._wait = min(2 * self._wait, self._longest)
 
 
 class ConcurrencyBound:
     """The calls in flight that a server seems to take; `calls` None: no bound is guessed."""
 
     __slots__ = (
-        "_above",
-        "_distrust",
-        "_distrusted_until",
-        "_doubts",
-        "_sure",
-        "_window",
-        "calls",
-        "drawn_at",
-        "trial",
-    )
+        "_above", "_distrust", "_distrusted_until", "_doubts", "_sure", "_window", "calls", "drawn_at", "trial",
+    )  # fmt: skip
 
     def __init__(self, window: float) -> None:
         """No bound. `window` is in seconds."""
         self.calls: int | None = None
         self.drawn_at = float("-inf")
         self._sure = self._above = 0  # of them, not only raised by trials; calls that were taken above that
-        self.trial = BoundTrial(1.0, 30.0)
+        self.trial = BoundTrial(1.0, _LONGEST_WAIT)
         self._window = window
         self._doubts = 0
         self._distrust = 1  # windows
@@ -229,49 +219,64 @@ class ClosedServer:
         return True
 
     def _wait(self, after: float | None, trusted: bool) -> float:
-        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._waits, 8))
+        looks = self._waits
+        if self._alike and looks > _LOOKS:  # the time for which it was closed before is over: anew
+            looks -= _LOOKS
+        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(looks, 8))
         if after:
             return after if self._true >= _TRUE or trusted else min(after, 2 * wait)
-        return max(wait, _EXPECTED * self._lasted) if self._alike and not self._waits else wait
+        if self._alike and looks == _LOOKS == self._waits:
+            return max(wait, _EXPECTED * self._lasted - _FIRST_WAIT * (2.0**_LOOKS - 1))
+        return wait
 
 
 class LearnedRate:
-    """The rate that a server seems to allow: a bucket that fills evenly and is empty whenever the server closes."""
+    """The rate that a server seems to allow: a bucket that fills evenly and is empty whenever the server closes.
+
+    A server that counts in windows gives places back as unevenly as they were taken. What it refuses of what was saved
+    is owed, and single calls look for it: never more than the rate allows in all.
+    """
 
     __slots__ = (
-        "_at",
-        "_before",
-        "_closings",
-        "_grown_at",
-        "_level",
-        "_since",
-        "_taken",
-        "_window",
-        "grows",
-        "per_second",
-    )
+        "_at", "_before", "_closings", "_distrust", "_distrusted_until", "_grown_at", "_learned", "_level", "_since",
+        "_taken", "_used_at", "_window", "grows", "owed", "per_second", "trial",
+    )  # fmt: skip
 
     def __init__(self, window: float) -> None:
         """No rate. `window` is in seconds: what is not used of it is kept, and no more."""
         self.per_second: float | None = None
         self.grows = 1
+        self.owed = 0.0  # calls
+        self.trial = BoundTrial(_FIRST_WAIT, _LONGEST_WAIT)
         self._window = window
         self._before: float | None = None  # the measurement before
         self._since: float | None = None  # when the server closed
         self._taken = self._closings = 0
         self._level = self._at = 0.0
-        self._grown_at = 0.0
+        self._grown_at = self._used_at = 0.0
+        self._learned = 0.0
+        self._distrust = 1  # windows
+        self._distrusted_until = float("-inf")
 
-    def sent(self, now: float) -> None:
-        """Count a call that is sent."""
+    def sent(self, now: float, *, trial: bool) -> None:
+        """Count a call that is sent; `trial`: of what is owed."""
         self._taken += 1
-        if self.per_second is not None:
+        if trial:
+            self.trial.pending += 1
+            self.owed -= 1
+        elif self.per_second is not None:
             self._fill(now)
             self._level = max(0.0, self._level - 1)
 
-    def untaken(self) -> None:
+    def untaken(self, now: float, *, trial: bool) -> None:
         """A call was refused, or not sent."""
         self._taken -= 1
+        self._used_at = now
+        if trial:
+            self.trial.pending -= 1
+            self.owed += 1
+        else:
+            self._level += 1
 
     def closed(self, now: float, pending: int) -> None:
         """The server closed; `pending` calls were sent since and have not come back."""
@@ -290,8 +295,12 @@ class LearnedRate:
 
     def assume(self, per_second: float, now: float) -> None:
         """Take a rate for that of the server, whose bucket is empty now."""
-        self.per_second = per_second
-        self._level, self._at, self._grown_at, self.grows = 0.0, now, now, 1
+        if now < self._distrusted_until:
+            return
+        self.per_second = self._learned = per_second
+        self._level, self._at, self._grown_at, self.grows, self.owed = 0.0, now, now, 1, 0.0
+        self._used_at = now
+        self.trial.restart(now)
 
     def _is_measured(self, taken: int, seconds: float) -> bool:
         """True when so many calls in so much time are a rate, and not a burst."""
@@ -301,9 +310,32 @@ class LearnedRate:
 
     def refused(self, at: float, now: float) -> None:
         """A call was refused that was sent `at` and kept to the rate."""
-        if self.per_second is not None and at > self._grown_at:
+        if self.per_second is None:
+            return
+        self._fill(now)
+        saved, self._level = self._level, 0.0
+        if saved >= 2:  # it may be no bucket: the rate itself is not refuted
+            if self.owed < 1:
+                self.trial.restart(now)
+            self.owed = _KEPT * (self.owed + saved)
+        elif at > self._grown_at:
             self.per_second *= _BACK_OFF
-            self._grown_at, self.grows = now, 1
+            if self.per_second < _REFUTED * self._learned:  # refusals that do not stop are about something else
+                self.per_second, self._distrusted_until = None, now + self._distrust * self._window
+                self._distrust = min(2 * self._distrust, 8)
+        else:
+            return
+        self._grown_at, self.grows = now, 1
+
+    def rest(self, now: float) -> None:
+        """The server is still closed: the rate does not grow meanwhile, and some of what is owed is given up."""
+        self._grown_at, self.grows = now, 1
+        self.owed *= _KEPT
+
+    def trial_due(self) -> float | None:
+        """The time from which on a call may look for what is owed; None: none may."""
+        may = self.owed >= 1 and self.trial.pending < self.trial.step
+        return self.trial.due if may else None
 
     def due(self, now: float) -> float | None:
         """The time at which the next call is due; None: now."""
@@ -319,82 +351,7 @@ class LearnedRate:
             self._grown_at += self._window / 2
             self.per_second *= 1 + _GROW * self.grows
             self.grows = min(2 * self.grows, 100)
-        self._level = min(self._level + (now - self._at) * self.per_second, self.per_second * self._window)
-        self._at = now
-        if self._level >= self.per_second * self._window:
+        most = self.per_second * self._window
+        self._level, self._at = min(self._level + (now - self._at) * self.per_second, most), now
+        if self._level >= most and now - self._used_at > self._window:
             self.per_second = None  # nobody waited for it for a whole window
-
-
-class ReportedClaim:
-    """The limits that a server reports. When they first hold a call, a few calls beyond them test them, and one more
-    for each that is answered: until the server has taken twice what it says, which no honest one does, or until most
-    were refused. Then the claim is believed for good; `refills` when several were answered: it counts in buckets."""
-
-    __slots__ = ("_answered", "_pending", "_refused", "believed", "refills", "tested")
-
-    def __init__(self) -> None:
-        """Believed, and not tested."""
-        self.believed, self.tested, self.refills = True, False, False
-        self._pending = self._answered = self._refused = 0
-
-    @property
-    def can_test(self) -> bool:
-        """True when a call may be sent to test it."""
-        return not self.tested and self._pending < _TESTS + self._answered
-
-    def sent(self) -> None:
-        """A call is sent that it forbids."""
-        self._pending += 1
-
-    def unsent(self) -> None:
-        """A call that tested it ended without a verdict."""
-        self._pending -= 1
-
-    def verdict(self, *, answered: bool, twice: bool) -> None:
-        """A call that tested it was answered or refused. `twice`: the server took twice what it says."""
-        self._pending -= 1
-        self._answered += answered
-        self._refused += not answered
-        if twice and self._answered >= max(_TESTS, 2 * self._refused):
-            self.believed, self.tested = False, True
-        elif self._refused > max(_TESTS, 2 * self._answered):
-            self.tested, self.refills = True, self._answered > 1
-
-
-class RefillingBuckets:
-    """The limits of a window by kind, as buckets that are empty and fill evenly, a touch slower than the server's."""
-
-    __slots__ = ("_at", "_levels", "_window")
-
-    def __init__(self, window: float, now: float) -> None:
-        """Empty at `now`. `window` is in seconds."""
-        self._window = window
-        self._at = now
-        self._levels = [0.0] * len(KINDS)
-
-    def take(self, limits: Mapping[str, int], amounts: Amounts, now: float) -> None:
-        """Count use, or with negative amounts take it back."""
-        self._fill(limits, now)
-        self._levels = [level - amount for level, amount in zip(self._levels, amounts, strict=True)]
-
-    def bound(self, kind: str, remaining: int) -> None:
-        """No more than so much remains, says the server."""
-        index = KINDS.index(kind)
-        self._levels[index] = min(self._levels[index], remaining)
-
-    def due(self, limits: Mapping[str, int], amounts: Amounts, now: float) -> tuple[float, str] | None:
-        """The time at which there is room for a call, and the kind that it waits for; None: now."""
-        self._fill(limits, now)
-        waits = [
-            ((min(amount, limit) - level) * self._window / (_SLOWER * limit), kind)
-            for kind, amount, level in zip(KINDS, amounts, self._levels, strict=True)
-            if (limit := limits.get(kind)) is not None
-        ]
-        wait, kind = max(waits, default=(0.0, ""))
-        return (now + wait, kind) if wait > 0 else None
-
-    def _fill(self, limits: Mapping[str, int], now: float) -> None:
-        passed, self._at = max(0.0, now - self._at), max(now, self._at)
-        for index, kind in enumerate(KINDS):
-            limit = limits.get(kind, 0)
-            self._levels[index] = min(self._levels[index] + passed * _SLOWER * limit / self._window, limit)

@@ -25,9 +25,8 @@ from po_jupyter.llm.rate_limits.guesses import (
     ClosedServer,
     ConcurrencyBound,
     LearnedRate,
-    RefillingBuckets,
-    ReportedClaim,
 )
+from po_jupyter.llm.rate_limits.reported_claim import RefillingBuckets, ReportedClaim
 from po_jupyter.llm.rate_limits.sliding_window import KINDS, NOTHING, Amounts, Cost, SlidingWindow
 from po_jupyter.model.run.rate_limit import RateLimit
 
@@ -180,6 +179,8 @@ class LimitState:
         """The time from which on a call may break a guess to test it; None: none may."""
         if guess == "concurrency":
             return None if self._bound.trial.pending else self._bound.trial.due
+        if guess == "rate":
+            return self._rate.trial_due()
         return now if guess == "claim" and self._can_test_claim(now) else None
 
     def _took(self, kind: str, times: int) -> bool:
@@ -227,14 +228,14 @@ class LimitState:
     def start(self, ticket: Ticket, *, learns: bool = False) -> None:
         """Count a call that is admitted. `learns`: it is one of this key's own calls, and tells something of it."""
         if learns:
-            ticket.tests = tuple(guess for guess, _ in self._broken(ticket.cost, ticket.at) if guess != "rate")
+            ticket.tests = tuple(guess for guess, _ in self._broken(ticket.cost, ticket.at))
             if "claim" in ticket.tests:
                 self._claim.sent()
             if "concurrency" in ticket.tests:
                 self._bound.trial.pending += 1
             self._unjudged.append(ticket)
             self._closed.sent()
-            self._rate.sent(ticket.at)
+            self._rate.sent(ticket.at, trial="rate" in ticket.tests)
         self.in_flight += 1
         ticket.in_flight = self.in_flight
         self._used.add(ticket.at, ticket.cost.amounts)
@@ -266,11 +267,12 @@ class LimitState:
             self._claim.unsent()
         if "concurrency" in ticket.tests:
             self._bound.trial.pending -= 1
+        trial = "rate" in ticket.tests
         ticket.tests = ()
         if not ticket.judged:
             self._forget(ticket)
             self._closed.unsent(ticket.at)
-            self._rate.untaken()
+            self._rate.untaken(ticket.at, trial=trial)
 
     def succeeded(self, ticket: Ticket, now: float) -> None:
         """Learn from a call that was answered."""
@@ -306,7 +308,10 @@ class LimitState:
         if "concurrency" in ticket.tests:
             self._bound.trial.pending -= 1
             self._bound.trial_passed(now)
-            ticket.tests = tuple(name for name in ticket.tests if name != "concurrency")
+        if "rate" in ticket.tests:
+            self._rate.trial.pending -= 1
+            self._rate.trial.passed(now)
+        ticket.tests = tuple(name for name in ticket.tests if name == "claim")
 
     def _forget(self, ticket: Ticket) -> None:
         """Take a call out of those of which it is not known whether they are taken."""
@@ -343,14 +348,16 @@ class LimitState:
         self._refused_at = now
         self._soon = max(0.02, min(5.0, max(0.8 * self._soon, 3 * (now - ticket.at))))
         self._forget(ticket)
-        self._rate.untaken()
         tests, ticket.tests = ticket.tests, ()
+        self._rate.untaken(now, trial="rate" in tests)
         if "claim" in tests:
             self._test_claim(now, answered=False)
         if "concurrency" in tests:
             self._bound.trial.pending -= 1
             self._bound.trial_refused(now)
-        if tests:
+        if "rate" in tests:
+            self._rate.trial.refused(now)
+        if tests and tests != ("rate",):
             return False
         others = len(self._unjudged)
         trusted = bool(self._configured or (self._reported and self._claim.tested and self._claim.believed))
@@ -366,9 +373,13 @@ class LimitState:
                     and self._rate.per_second is None
                 ):
                     self._rate.assume(_TOO_HIGH * known / self.window, now)
+            else:
+                self._rate.rest(now)
             self._bound.calls = None
             return True
         if now < self._closed.until:
+            return False
+        if tests:
             return False
         if self._rate.per_second is not None:
             self._rate.refused(ticket.at, now)

@@ -16,8 +16,6 @@ from po_jupyter.llm.rate_limits.guesses import (
     ClosedServer,
     ConcurrencyBound,
     LearnedRate,
-    RefillingBuckets,
-    ReportedClaim,
 )
 from tests.support.limit_servers import FixedWindowServer, SlidingWindowServer, TokenBucketServer
 from tests.support.limit_simulation import (
@@ -32,8 +30,6 @@ from tests.support.limit_simulation import (
 
 NEVER = 10**9  # tokens
 RATIO = 1.2
-# Places come back as unevenly as they were taken, and an even rate misses some of them.
-KNOWN = {("sliding", "twenty wide"): 1.35}
 SEEDS = range(4)
 
 SERVERS: dict[str, Callable[[int], RefusingServer]] = {
@@ -98,7 +94,7 @@ def test_the_limiter_is_never_slower_than_plain_backoff(kind: str, work: str) ->
         args = {"calls": calls, "width": width, "latency": latency, "seed": seed}
         plain.append(finish_with_backoff(SERVERS[kind](seed), **args).seconds)
         limited.append(finish_with_limiter(SERVERS[kind](seed), **args, until=10 * plain[-1] + 100).seconds)
-    assert mean(limited) <= KNOWN.get((kind, work), RATIO) * mean(plain), (mean(limited), mean(plain))
+    assert mean(limited) <= RATIO * mean(plain), (mean(limited), mean(plain))
 
 
 @pytest.mark.parametrize("width", [5, 40])
@@ -225,6 +221,14 @@ class TestConcurrencyBound:
             calls.append(bound.calls)
         assert calls == [4, 6, 10]
 
+    def test_several_refused_at_once_put_the_next_trial_off_once(self) -> None:
+        """A server that takes five a second was taken for one that takes five at a time: 63 s against 41 s."""
+        bound = ConcurrencyBound(60.0)
+        bound.refused(5, 0.0, within=False)
+        for n in range(5):
+            bound.trial_refused(2.0 + 0.01 * n)
+        assert bound.trial.due <= 3.0
+
     def test_refusals_within_it_refute_it(self) -> None:
         bound = ConcurrencyBound(60.0)
         bound.refused(9, 0.0, within=False)
@@ -252,7 +256,7 @@ class TestLearnedRate:
         rate = LearnedRate(60.0)
         for n, calls in enumerate((0, *taken)):
             for _ in range(calls):
-                rate.sent(60.0 * n - 1)
+                rate.sent(60.0 * n - 1, trial=False)
             rate.closed(60.0 * n, 0)
         return rate
 
@@ -265,63 +269,69 @@ class TestLearnedRate:
         rate = LearnedRate(60.0)
         for n in range(4):
             rate.closed(1.0 * n, 0)
-            rate.sent(1.0 * n + 0.5)
+            rate.sent(1.0 * n + 0.5, trial=False)
         assert rate.per_second is None
 
     def test_it_backs_off_and_grows_back(self) -> None:
         rate = self.measured(60, 60)
-        rate.refused(130.0, 130.1)
+        rate.refused(120.5, 120.6)
         assert rate.per_second == 0.97
-        rate.refused(130.05, 130.2)
+        rate.refused(120.55, 120.7)
         assert rate.per_second == 0.97, "one of several that were under way"
-        for now in range(131, 400):
+        for now in range(121, 400):
             if rate.due(float(now)) is None:
-                rate.sent(float(now))
+                rate.sent(float(now), trial=False)
         assert rate.per_second is not None and rate.per_second > 1.2
+
+    def test_what_is_refused_of_what_was_saved_is_looked_for(self) -> None:
+        """Places of a sliding window come back one by one: evenly, 300 calls took 320 s against 247 s."""
+        rate = self.measured(60, 60)
+        assert rate.due(160.0) is None and rate.trial_due() is None
+        rate.sent(160.0, trial=False)
+        rate.untaken(160.1, trial=False)
+        rate.refused(160.0, 160.1)
+        assert (rate.per_second or 0) >= 1.0 and rate.due(160.1) is not None, "not at once"
+        assert rate.trial_due() == 160.6 and 30 < rate.owed < 40
+        rate.sent(160.6, trial=True)
+        assert rate.trial_due() is None, "one at a time"
+        rate.trial.pending -= 1
+        rate.trial.passed(160.7)
+        assert rate.trial_due() == 160.7 and rate.trial.step == 2
+
+    def test_refusals_that_do_not_stop_refute_it(self) -> None:
+        """Refused at random beside a window: the rate fell to nothing, and 600 calls took over four times as long."""
+        rate = self.measured(60, 60)
+        for n in range(30):
+            rate.refused(120.1 + 0.01 * n, 120.101 + 0.01 * n)
+        assert rate.per_second is None and rate.due(121.0) is None
+        rate.assume(1.0, 122.0)
+        assert rate.per_second is None, "not trusted for a while"
+        rate.assume(1.0, 190.0)
+        assert rate.per_second == 1.0
+
+    def test_what_is_not_found_is_given_up(self) -> None:
+        rate = self.measured(60, 60)
+        assert rate.due(160.0) is None
+        rate.refused(160.0, 160.1)
+        owed = rate.owed
+        for n in range(20):
+            rate.rest(161.0 + n)
+        assert 0 < rate.owed < 1 < owed and rate.trial_due() is None
+
+    def test_what_is_refused_while_the_server_is_closed_is_kept(self) -> None:
+        """Each look at a closed server cost one of the calls that it took when it opened."""
+        rate = self.measured(60, 60)
+        for now in range(130, 170, 10):
+            rate.sent(float(now), trial=False)
+            rate.untaken(now + 0.1, trial=False)
+        assert rate.due(170.0) is None
+        sent = 0
+        while rate.due(170.0) is None:
+            rate.sent(170.0, trial=False)
+            sent += 1
+        assert sent == 50
 
     def test_a_rate_that_nobody_waits_for_is_forgotten(self) -> None:
         rate = self.measured(60, 60)
         assert rate.due(120.5) is not None
         assert rate.due(400.0) is None and rate.per_second is None
-
-
-class TestReportedClaim:
-    """Limits in headers are tested once."""
-
-    def test_most_refused_confirms_it(self) -> None:
-        claim = ReportedClaim()
-        for _ in range(4):
-            assert claim.can_test
-            claim.sent()
-            claim.verdict(answered=False, twice=False)
-        assert claim.tested and claim.believed and not claim.can_test and not claim.refills
-
-    def test_twice_as_much_as_it_says_refutes_it(self) -> None:
-        claim = ReportedClaim()
-        for n in range(10):
-            claim.sent()
-            claim.verdict(answered=True, twice=n > 6)
-        assert not claim.believed
-
-    def test_a_few_at_once_and_one_more_for_each_that_is_answered(self) -> None:
-        claim = ReportedClaim()
-        while claim.can_test:
-            claim.sent()
-        claim.verdict(answered=True, twice=False)
-        sent = 0
-        while claim.can_test:
-            claim.sent()
-            sent += 1
-        assert sent == 2
-        claim.unsent()
-        assert claim.can_test
-
-    def test_buckets_refill(self) -> None:
-        buckets = RefillingBuckets(60.0, 0.0)
-        limits = {"requests": 60}
-        due = buckets.due(limits, (1, 0, 0, 0), 0.0)
-        assert due is not None and 1.0 <= due[0] < 1.1 and due[1] == "requests"
-        assert buckets.due(limits, (1, 0, 0, 0), 2.0) is None
-        buckets.take(limits, (1, 0, 0, 0), 2.0)
-        buckets.bound("requests", 0)
-        assert buckets.due(limits, (1, 0, 0, 0), 2.0) is not None
