@@ -183,10 +183,10 @@ WRITES = {
     "database": 'ctx.io.db().execute("create table if not exists t (b blob)");'
     ' ctx.io.db().execute("insert into t values (?)", (DATA,))',
     "batch": "ctx.io.batch([1], lambda row: DATA.decode())",
-    "piece of a batch": 'ctx.io.batch([1], lambda row: (ctx.io.task_dir / "x").write_bytes(DATA))',
-    "file of its own": '(ctx.io.task_dir / "x").write_bytes(DATA)',
+    "piece of a batch": 'ctx.io.batch([1], lambda row: (ctx.io.task_dir / f"x{ctx.item}").write_bytes(DATA))',
+    "file of its own": '(ctx.io.task_dir / f"x{ctx.item}").write_bytes(DATA)',
     "error of its own": """try:
-        (ctx.io.task_dir / "x").write_bytes(DATA)
+        (ctx.io.task_dir / f"x{ctx.item}").write_bytes(DATA)
     except OSError as error:
         raise RuntimeError("cannot save") from error""",
 }

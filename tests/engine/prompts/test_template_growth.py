@@ -99,6 +99,7 @@ def test_nothing_is_made_that_is_too_large(text: str) -> None:
     assert time.process_time() - begun < 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", ENDLESS, ids=range(len(ENDLESS)))
 def test_a_list_that_holds_itself_many_times_is_not_printed(text: str) -> None:
     with pytest.raises(TemplateFailed, match="a text of more than"):

@@ -85,6 +85,7 @@ def _repeatable() -> None:
     random.seed(7)  # the jitter of the waits
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize("kind", SERVERS)
 def test_the_limiter_is_never_slower_than_plain_backoff(kind: str, work: str) -> None:
