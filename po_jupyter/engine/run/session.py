@@ -27,6 +27,7 @@ from po_jupyter.engine.run.tasks import TaskLibrary
 from po_jupyter.engine.tools.mcp import GetVariables, own_variables
 from po_jupyter.llm.calls.admission import Admission
 from po_jupyter.llm.calls.cache import AnswerStore
+from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, Lease, Store
 
@@ -118,7 +119,7 @@ async def open_session(
     map_parts = MapParts(
         inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
     )
-    stack = _exit_stack(log, calls, resources, history)
+    stack = _exit_stack(store, log, calls, resources)
     return RunSession(
         inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
     )
@@ -133,13 +134,14 @@ def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]
     return definition, history
 
 
-def _exit_stack(log: RunLog, calls: CallFactory, resources: RunResources, history: History) -> AsyncExitStack:
+def _exit_stack(store: Store, log: RunLog, calls: CallFactory, resources: RunResources) -> AsyncExitStack:
     """The closing of the parts, the last pushed first."""
 
     async def close_log() -> None:
         await log.aclose()
-        if resources.files.used_database:
-            history.state = log.state
+        # Of a run that goes on, the next worker does it: an outcome of this one may still be on its way to the disk.
+        if resources.files.used_database and log.state.state in ENDED:
+            history = await asyncio.to_thread(read_history, store, log.state.run)
             await asyncio.to_thread(settle_database, resources.files.run_dir, history)
 
     stack = AsyncExitStack()
