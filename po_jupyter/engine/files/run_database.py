@@ -73,7 +73,7 @@ class RunDatabase(sqlite3.Connection):
         if self.in_transaction:
             yield
             return
-        self._plain("begin")
+        self._plain("begin immediate")
         try:
             yield
         except BaseException:
@@ -141,6 +141,9 @@ class _WatchingCursor(sqlite3.Cursor):
             super().execute(sql, parameters)
             return self
         with database.whole():
+            # Once more, now that nobody else writes: a table that another attempt made meanwhile, and its rows, are
+            # not this one's to take back.
+            database.watch(made=False)
             if dropped := _DROP.match(sql):
                 database.empty(dropped[1])
             super().execute(sql, parameters)
