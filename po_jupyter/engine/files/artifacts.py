@@ -148,7 +148,7 @@ class RunFiles:
         if opened is not None and opened[1].uses_database:
             opened[1].uses_database = False
             with contextlib.suppress(sqlite3.Error):
-                await asyncio.to_thread(take_back, self.run_dir, opened[1].path)
+                await asyncio.to_thread(take_back, self.run_dir, opened[1].path, alone=index is None)
 
     def forget(self, task: str, index: int | None = None) -> None:
         """Forget the files of a failed attempt: they are no artifacts."""

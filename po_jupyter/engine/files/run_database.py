@@ -208,15 +208,19 @@ def settle(run_dir: Path, succeeded: Callable[[str], bool]) -> None:
         database.execute("commit")
 
 
-def take_back(run_dir: Path, attempt: str) -> None:
-    """Take back what a failed attempt wrote. Raises sqlite3.Error."""
+def take_back(run_dir: Path, attempt: str, *, alone: bool) -> None:
+    """Take back what a failed attempt wrote. Raises sqlite3.Error.
+
+    An empty table that it made is dropped when the attempt is `alone`: another row, at work at the same moment, may
+    have found it there and be about to write to it.
+    """
     with closing(sqlite3.connect(run_dir / DATABASE, timeout=30.0, isolation_level=None)) as database:
         database.execute("begin immediate")
-        _take_back(database, [attempt])
+        _take_back(database, [attempt], drop_tables=alone)
         database.execute("commit")
 
 
-def _take_back(database: sqlite3.Connection, attempts: Iterable[str]) -> None:
+def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_tables: bool = True) -> None:
     for attempt in attempts:
         rows = database.execute(
             "select kind, sql from po_undo where attempt = ? order by id desc", (attempt,)
@@ -227,7 +231,7 @@ def _take_back(database: sqlite3.Connection, attempts: Iterable[str]) -> None:
             ):  # the table is gone, or another's row
                 if kind == _ROW:
                     database.execute(sql)
-                elif not database.execute(f"select 1 from {_name(sql)} limit 1").fetchone():
+                elif drop_tables and not database.execute(f"select 1 from {_name(sql)} limit 1").fetchone():
                     database.execute(f"drop table {_name(sql)}")
         database.execute("delete from po_undo where attempt = ?", (attempt,))
 
