@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 DATABASE = "run.db"
 piece: ContextVar[str] = ContextVar("po_batch_piece", default="")  # of a batch, that is worked on here
 
+_opening = Lock()  # all attempts of a run are in one process
 _TABLE = (
     "create table if not exists po_undo (id integer primary key, attempt text, piece text, kind text, sql text)"
 )
@@ -45,7 +47,8 @@ class RunDatabase(sqlite3.Connection):
         self.create_function("po_piece", 0, piece.get)
         # `insert or replace` deletes rows; without this no trigger hears of it.
         self._plain("pragma recursive_triggers = on")
-        self._plain(_TABLE)
+        if not self._plain("select 1 from main.sqlite_master where name = 'po_undo'").fetchone():
+            self._plain(_TABLE)  # only then: who reads waits for no writer
         self.watch(made=False)
 
     def cursor(self, factory: Any = None) -> Any:
@@ -171,11 +174,19 @@ def open_database(run_dir: Path, attempt: str) -> RunDatabase:
     """The database of the run in `run_dir`, for the attempt with that path (`files.artifacts`)."""
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Sync stages run in a thread of their own; the connection is closed from the loop's.
-    database = sqlite3.connect(run_dir / DATABASE, timeout=30.0, check_same_thread=False, factory=RunDatabase)
+    # A writer begins as one (IMMEDIATE): one that begins with a look is refused, without a wait, when another wrote since.
+    database = sqlite3.connect(
+        run_dir / DATABASE,
+        timeout=30.0,
+        check_same_thread=False,
+        factory=RunDatabase,
+        isolation_level="IMMEDIATE",
+    )
     try:
-        database.execute("pragma journal_mode = wal")
-        database.execute("pragma synchronous = full")
-        database.record(attempt)
+        with _opening:  # making it is refused without a wait, too
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = full")
+            database.record(attempt)
     except BaseException:
         database.close()
         raise
