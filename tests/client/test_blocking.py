@@ -41,7 +41,7 @@ def test_an_async_iterator_becomes_a_plain_one_and_is_closed(blocking: Blocking)
     assert ended == ["closed"]
     values = blocking.iterate(numbers(ended))
     assert next(values) == 0
-    values.close()  # type: ignore[attr-defined]  # a generator
+    values.close()
     assert ended == ["closed", "closed"]
 
 

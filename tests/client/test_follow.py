@@ -45,7 +45,7 @@ class FakeTransport:
 
 
 def streams(transport: FakeTransport) -> RunStreams:
-    return RunStreams(transport)  # type: ignore[arg-type]  # the two methods that it uses
+    return RunStreams(transport)
 
 
 def event(offset: int) -> SseMessage:

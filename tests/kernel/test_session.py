@@ -65,7 +65,7 @@ class Rig:
         )  # fmt: skip
         self.published: list[tuple[Any, dict[str, Any]]] = []
         self.shell = shell
-        self.session = Session(shell, self._connect)  # type: ignore[arg-type]  # what a session uses of a client
+        self.session = Session(shell, self._connect)
 
     def _publish(self, bundle: Any, **more: Any) -> None:
         self.published.append((bundle, more))

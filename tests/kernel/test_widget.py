@@ -249,7 +249,7 @@ def test_a_late_answer_to_a_button_does_not_undo_what_it_led_to(late: float) -> 
         aio.calls.append("answered")
         return before.model_copy(update={"last_event": 6})
 
-    aio.cancel = cancel  # type: ignore[method-assign]
+    aio.cancel = cancel
     press(widget, "Cancel")
     until(lambda: "answered" in aio.calls)
     widget.wait()

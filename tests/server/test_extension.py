@@ -85,7 +85,7 @@ async def test_its_end_ends_the_streams_before_the_orchestrator() -> None:
     task = asyncio.create_task(stream())
     made.streams.add(task)
     await asyncio.sleep(0)
-    made.host.stop = stop  # type: ignore[method-assign]  # to see the order
+    made.host.stop = stop
     await made.stop_extension()
     assert ended == ["stream", "host"]
     assert task.cancelled()

@@ -116,5 +116,5 @@ async def test_a_wait_that_ends_leaves_nothing_behind(end: str) -> None:
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-    first.failed(ValueError())  # type: ignore[arg-type]
+    first.failed(ValueError())
     assert bound.enter(REQUEST, "t") is not None

@@ -88,7 +88,7 @@ async def linked(address: Path, **more: Any) -> AsyncIterator[OrchestratorLink]:
     settings = Settings(**{"heartbeat": 0.05, "lease_ttl": 5.0, "orphan_timeout": 60.0, **more})
     link = OrchestratorLink(address, settings, run="r", eager=True, stop=lambda: calls.append("stop"))
     calls: list[str] = []
-    link.calls = calls  # type: ignore[attr-defined]  # for the tests
+    link.calls = calls
     link.start(3)
     try:
         yield link

@@ -174,7 +174,7 @@ def open_database(run_dir: Path, attempt: str) -> RunDatabase:
     """The database of the run in `run_dir`, for the attempt with that path (`files.artifacts`)."""
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Sync stages run in a thread of their own; the connection is closed from the loop's.
-    # A writer begins as one (IMMEDIATE): one that begins with a look is refused, without a wait, when another wrote since.
+    # IMMEDIATE: a transaction that begins with a look is refused, without a wait, when another wrote since.
     database = sqlite3.connect(
         run_dir / DATABASE,
         timeout=30.0,

@@ -248,7 +248,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
                 (keywords,), args = args, ()
             return type(text)(formatter.vformat(text, args, keywords))
 
-        format.__name__, format.__wrapped__ = value.__name__, value  # type: ignore[attr-defined]
+        format.__name__, format.__wrapped__ = value.__name__, value  # type: ignore[attr-defined]  # a function takes it
         return format
 
     # -- called by the code of templates ----------------------------------------------------------

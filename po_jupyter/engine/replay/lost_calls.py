@@ -51,4 +51,4 @@ def _add_unreported(usage: UsageSum, index: int | None, call: JournaledCall) -> 
         lost = call.intents - call.reported
         usage.add(Usage(calls=lost, unknown=lost))
     elif index is not None and not call.counted:  # a task's own calls have a `call.done` each
-        usage.add_json(usage_of_end(call.response) or {"calls": 1})  # type: ignore[arg-type]
+        usage.add_json(usage_of_end(call.response) or {"calls": 1})

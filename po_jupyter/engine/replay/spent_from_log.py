@@ -18,7 +18,7 @@ from typing import NamedTuple, TypedDict
 
 from po_jupyter.errors import NotFound
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.store.protocol import CallResponse, CallWithdrawn, LogStore, Record, Store
+from po_jupyter.store.protocol import CallResponse, CallResponseDraft, CallWithdrawn, LogStore, Record, Store
 
 
 class AmountJson(TypedDict):
@@ -108,7 +108,7 @@ def amount_of(usage: JsonObject | None, worst: Amount | None = None) -> Amount:
     return Amount(float(cost), usage.get("input_tokens", 0) + usage.get("output_tokens", 0))
 
 
-def usage_of_end(call: CallResponse | CallWithdrawn) -> JsonObject | None:
+def usage_of_end(call: CallResponse | CallResponseDraft | CallWithdrawn) -> JsonObject | None:
     """The usage in the record that ends a call, None where it has none."""
     if call["kind"] == "withdrawn":
         return call.get("usage")

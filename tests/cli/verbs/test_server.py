@@ -110,7 +110,7 @@ def test_one_that_does_not_stop_or_is_somebody_elses_is_told(po: Any, machine: M
 def test_the_token_is_two_variables_for_another_shell(
     po: Any, client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.endpoint = SimpleNamespace(url="http://x/", token="T0")  # type: ignore[attr-defined]
+    client.endpoint = SimpleNamespace(url="http://x/", token="T0")
     code, out, err = po("token")
     assert (code, out, err) == (0, "PO_JUPYTER_URL=http://x/\nPO_JUPYTER_TOKEN=T0\n", "")
     assert json.loads(po("token", "--json")[1]) == {"url": "http://x/", "token": "T0"}

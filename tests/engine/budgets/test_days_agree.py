@@ -95,7 +95,7 @@ def test_usage_and_limit_count_on_the_same_day(name: str) -> None:
     for split in range(len(log) + 1):
         assert daily.advanced(daily.advanced(None, log[:split]), log[split:]) == entry
     head = {"state": "running", "fence": log[-1]["fence"]}
-    days = daily.settled(entry, head)  # type: ignore[arg-type]
+    days = daily.settled(entry, head)
     for day in (EVENING, MORNING):
         counts = list(days.get(day, {}).values())
         tokens = sum(c.get("input_tokens", 0) for c in counts) + 100 * sum(c.get("unknown", 0) for c in counts)

@@ -81,7 +81,7 @@ async def test_an_error_is_raised_where_the_pieces_end(way: str) -> None:
 async def test_a_stream_that_breaks_begins_anew_and_says_so(bench: Bench) -> None:
     """P7: the retry is one layer below; what was read of the broken answer is not mixed with the next."""
 
-    class Broken(type(bench.fake)):  # type: ignore[misc]  # the harness's fake
+    class Broken(type(bench.fake)):
         async def chat(self, request: Any, *, on_text: Any = None) -> Any:
             if not self.requests:
                 self.requests.append(request)

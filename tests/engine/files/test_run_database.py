@@ -137,7 +137,7 @@ def test_rows_of_a_table_that_came_meanwhile_are_not_taken_back_with_it(run_dir:
                 first.execute("insert into rows values (0)")
                 first.commit()
 
-        db.watch = late  # type: ignore[method-assign]  # the moment between the two is what is tested
+        db.watch = late
         db.execute("create table if not exists rows (n)")
         db.commit()
     take_back(run_dir, "m/1-1/1-1", alone=False)
@@ -193,7 +193,7 @@ async def test_a_row_is_there_once_after_a_failure_and_after_a_worker_that_ended
         try:
             state = await bench.go()
         except Exception as error:
-            assert "No space left" in str(error) or "full" in str(error)  # noqa: PT017
+            assert "No space left" in str(error) or "full" in str(error)  # noqa: PT017 - which go it is that raises is chance
             await asyncio.to_thread(stages_ended)
     assert state == "done", bench.state.error
     async with bench.worker():

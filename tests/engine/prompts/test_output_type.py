@@ -235,7 +235,7 @@ async def test_an_answer_is_durable_before_code_of_the_users_sees_it(bench: Benc
         return sum(call["kind"] == "response" for record in bench.records() for call in record["calls"])
 
     seen: list[int] = []
-    builtins.recorded = lambda: seen.append(recorded())  # type: ignore[attr-defined]
+    builtins.recorded = lambda: seen.append(recorded())
     source = (
         "import builtins\nasync def inference(ctx):\n    await ctx.llm.chat('x')\n    builtins.recorded()\n"
     )

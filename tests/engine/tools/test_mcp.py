@@ -47,7 +47,7 @@ async def test_an_mcp_server_over_http(over_http: dict[str, McpServer]) -> None:
     tools = McpTools(over_http)
     try:
         found = await tools.find("remote.add")
-        assert await found.call({"a": 1, "b": 2}, None) == "3"  # type: ignore[arg-type]  # nothing to run here
+        assert await found.call({"a": 1, "b": 2}, None) == "3"
     finally:
         await tools.aclose()
 
@@ -61,9 +61,9 @@ async def test_a_server_that_dies_or_never_starts_is_one_clear_error(stdio: dict
             await tools.find("none.x")
         died = await tools.find("files.die")
         with pytest.raises(ToolFailed, match=r"the tool files\.die failed"):
-            await died.call({}, None)  # type: ignore[arg-type]  # nothing to run here
+            await died.call({}, None)
         again = await tools.find("files.add")
-        assert await again.call({"a": 1, "b": 2}, None) == "3"  # type: ignore[arg-type]  # likewise
+        assert await again.call({"a": 1, "b": 2}, None) == "3"
     finally:
         await tools.aclose()
 
@@ -84,7 +84,7 @@ async def test_an_mcp_server_sees_its_own_variables_alone(
     try:
         environ = await tools.find("files.environ")
         for name, value in (("FILES_TOKEN", "of the server"), ("NOT_NAMED", "unset"), ("OTHER_TOKEN", "unset")):
-            assert await environ.call({"name": name}, None) == value  # type: ignore[arg-type]  # nothing to run
+            assert await environ.call({"name": name}, None) == value
     finally:
         await tools.aclose()
     assert asked == ["files"]
@@ -134,7 +134,7 @@ def text(text: str) -> Any:
 
 
 async def call(tool: McpTool, **arguments: Any) -> str:
-    return await tool.call(arguments, None)  # type: ignore[arg-type]  # nothing to run here
+    return await tool.call(arguments, None)
 
 
 def test_a_model_knows_a_tool_by_a_name_that_providers_take() -> None:

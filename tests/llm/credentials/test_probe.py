@@ -19,7 +19,7 @@ KEY = "sk-probe-0123456789abcdef"
 
 class Asked:
     def __init__(self) -> None:
-        self.status, self.headers, self.requests = 200, {}, []  # type: ignore[var-annotated]  # filled by tests
+        self.status, self.headers, self.requests = 200, {}, []
         self.hold = threading.Event()
         self.hold.set()
 

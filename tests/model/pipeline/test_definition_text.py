@@ -50,7 +50,7 @@ class Label(BaseModel):
 
     kind: Kind
     others: list["Label"] = []  # noqa: UP037  # names in texts
-    note: "Texts | None" = None  # noqa: UP037
+    note: "Texts | None" = None  # noqa: UP037  # likewise
     size: int = BOUND
 
     @field_validator("note")

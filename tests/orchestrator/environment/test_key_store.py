@@ -171,7 +171,7 @@ def test_a_file_that_others_could_read_is_closed_and_a_damaged_one_refused(tmp_p
 class InMemory(KeyringBackend):
     """What the Secret Service would be."""
 
-    priority = 5  # type: ignore[assignment]  # a class property there
+    priority = 5
 
     def __init__(self) -> None:
         super().__init__()

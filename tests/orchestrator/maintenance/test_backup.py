@@ -60,7 +60,7 @@ def write(path: Path, text: str) -> None:
 
 def members(archive: Path) -> dict[str, bytes]:
     with tarfile.open(archive) as tar:
-        return {m.name: tar.extractfile(m).read() if m.isfile() else b"" for m in tar}  # type: ignore[union-attr]
+        return {m.name: tar.extractfile(m).read() if m.isfile() else b"" for m in tar}
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Rig:
     def label(self, *rows: Any, path: str | None = "rows", run: str = "r", owner: str = "me") -> list[Any]:
         head: Any = {"run": run, "owner": owner}
         labelled = [dict(row) for row in rows]
-        self.labels.add(head, path, labelled)  # type: ignore[arg-type]  # the part of a row that counts
+        self.labels.add(head, path, labelled)
         return labelled
 
 

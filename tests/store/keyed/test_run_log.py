@@ -22,10 +22,20 @@ class Rig:
     def __init__(self) -> None:
         self.shard = _Overlay({})
         self.head: Head = {
-            "run": RUN, "owner": "me", "pipeline": "p", "version": "1", "name": "n", "state": "pending",
-            "created_at": "2026-01-01", "updated_at": "2026-01-01", "priority": 0, "fence": 3, "n": 0, "offset": 0,
+            "run": RUN,
+            "owner": "me",
+            "pipeline": "p",
+            "version": "1",
+            "name": "n",
+            "state": "pending",
+            "created_at": "2026-01-01",
+            "updated_at": "2026-01-01",
+            "priority": 0,
+            "fence": 3,
+            "n": 0,
+            "offset": 0,
             "holder": {"pid": 1},
-        }  # type: ignore[typeddict-item]  # as far as a log cares  # fmt: skip
+        }
 
     def append(self, *types: str, **more: Any) -> Head:
         events: Any = [{"type": kind, "data": {}} for kind in types]

@@ -133,7 +133,7 @@ def test_whoever_follows_a_run_reads_what_is_new_and_no_more() -> None:
 
         return at(number, lambda shard: work(Counted(store.rows[number])), **more)
 
-    store._at = counting  # type: ignore[method-assign]  # to look at what is read
+    store._at = counting
     (last,) = store.events("00a1", since=201)
     assert (last["offset"], last["data"], last["run"]) == (202, {"n": 200}, "00a1")
     assert len(reads) <= 4
@@ -143,7 +143,7 @@ def test_the_start_of_a_chunk_is_no_edge() -> None:
     """Records are read by 64: none is read twice there, and none is left out."""
     store = ShardedStore(1)
     store.create_run(new_run("00a1"))
-    lease = store.claim("00a1", {"pid": 1})  # type: ignore[typeddict-item]  # as far as a store cares
+    lease = store.claim("00a1", {"pid": 1})
     for i in range(2 * CHUNK):
         store.commit(lease, Commit([event("task.stage", "t", n=i)]))
     assert [r["n"] for r in store.records("00a1")] == list(range(1, 2 * CHUNK + 2))
