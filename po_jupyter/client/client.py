@@ -236,7 +236,7 @@ class Client(Blocking):
     ) -> tuple[str, TokenJson]:
         """A token that may do no more than `scopes`, for `expires` seconds, and what is kept of it.
 
-        The text is said this once; only its digest is kept. Forbidden for a scope that you do not have.
+        The token is shown in this answer only; its digest is what is kept. Forbidden for a scope that you do not have.
         """
         return self.call(self.aio.create_token(scopes, expires=expires, name=name))
 

@@ -25,7 +25,7 @@ def write_private(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, one process at a time, waiting for whoever has it. Raises OSError."""
+    """Hold the lock file, one process at a time; waits for another holder. Raises OSError."""
     try:
         import fcntl
     except (

@@ -1,6 +1,6 @@
 """Authentication, authorization and request limits.
 
-Somebody without credentials is told 401, somebody with wrong ones 403, always in JSON and never with a redirect; an
+A request without credentials gets 401, one with wrong ones 403, always in JSON and never with a redirect; an
 address that sends many wrong tokens waits (429). Credentials are Jupyter's own (token, or cookie with an XSRF check on
 what changes things), the orchestrator's token (`PO_AUTH_TOKEN`) or a scoped one. What a known user may do is asked of
 Jupyter's authorizer with an action and a resource of ours.

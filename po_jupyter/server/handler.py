@@ -135,7 +135,7 @@ class ApiHandler(JupyterHandler):
             if not await auth.allowed(self, self.authorizer, self._principal, scope):
                 raise Forbidden(
                     f"you may not do this: it needs the scope {scope}",
-                    hint="Ask whoever runs this server for it.",
+                    hint="Ask the administrator of this server for it.",
                     details={"scope": scope},
                 )
         declared = self.request.headers.get("Content-Length", "")

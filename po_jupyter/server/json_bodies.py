@@ -22,7 +22,7 @@ LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
 _MOST_BRACKETS = (
     3_000_000  # each opens an object or a list: three bytes of a body, and a hundred times that in memory
 )
-_WAIT = 2  # s, after which whoever sent too much at once asks again
+_WAIT = 2  # s, after which a client that sent too much at once tries again
 # An escaped half of a surrogate pair without its other half. (A backslash that is itself escaped is looked at
 # as well: then the closer look finds nothing.)
 _HALF = re.compile(

@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 class TokenRecord(TypedDict):
-    """What is kept of a token. `owner` has the runs that it starts, `user` is whom the authorizer is asked about."""
+    """The record of a token. `owner` has the runs that it starts, `user` is the name for Jupyter's authorizer."""
 
     digest: str
     name: str

@@ -49,7 +49,7 @@ class RunSignals:
         self._log.wake.set()
 
     def hold(self, shortage: StoreError) -> None:
-        """Give the run back as a drain does; whoever takes it waits until the machine has what it needs."""
+        """Give the run back as a drain does; the next worker starts when the machine has what it needs."""
         if self.shortage is None:
             self.shortage = shortage
             self.drain()

@@ -74,7 +74,7 @@ class RunControl:
         return await self._runs.newest_view(run)
 
     def _check_may_run(self, run: str, code_allowed: bool) -> None:
-        """Raises Forbidden when who goes on with a run may not have its code run, whoever wrote it. Blocks."""
+        """Raises Forbidden when the caller lacks the scope for the run's code, its own author included. Blocks."""
         definition = RunDefinition.from_json(self._store.definition(run))
         check_may_run(
             self._projections.pipeline(run), self._settings, code_allowed=code_allowed,

@@ -76,7 +76,7 @@ def _objections(
     if agents:
         yield _forbidden(
             f"{', '.join(agents)} may run commands where the orchestrator runs: that needs the scope {SCOPE}",
-            "Use another model, or ask whoever runs this server for the scope.",
+            "Use another model, or ask the administrator of this server for the scope.",
         )
 
 
@@ -88,7 +88,9 @@ def _choices(interpreter: str | None, cwd: str | None) -> Iterator[Forbidden]:
         yield _forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
 
 
-def _forbidden(message: str, hint: str = "Ask whoever runs this server for the scope code:run.") -> Forbidden:
+def _forbidden(
+    message: str, hint: str = "Ask the administrator of this server for the scope code:run."
+) -> Forbidden:
     return Forbidden(message, hint=hint, details={"scope": SCOPE})
 
 

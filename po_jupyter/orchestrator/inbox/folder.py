@@ -186,7 +186,7 @@ class InboxFolder:
         violations = seed_file.seed_violations(value, self._registered)
         if violations:
             raise InvalidSeed("the seed cannot be used:", violations=violations)
-        # A file has no caller: it may what whoever registered its pipeline may.
+        # A file has no caller: it has the permissions that its pipeline was registered with.
         code_allowed = self._registry.code_allowed(value["pipeline"], self._owner)
         project = self._pipelines.project if self._pipelines is not None and code_allowed else None
         submission = Submission(seed=value, cwd=None if project is None else str(project))

@@ -15,7 +15,7 @@ async def list_tokens(request: ApiRequest[Query, None]) -> JsonResponse:
 
 
 async def create_token(request: ApiRequest[Query, TokenBody]) -> JsonResponse:
-    """Make a token for some scopes and some time; `secret` is the token, said this once."""
+    """Make a token for some scopes and some time; `secret` is the token, in this answer only."""
     body = request.body
     for scope in body.scopes:
         if not await request.may(scope):

@@ -120,7 +120,7 @@ class StoreSnapshot:
         return 0 if head is None else int(head["n"])
 
     def release(self) -> None:
-        """Have the copy held by nobody: the processes that hold the original know nothing of it."""
+        """Clear the holders in the copy: the processes that hold the original know nothing of it."""
         self.store.drop(*ORCHESTRATOR_LEASE)
         for head in self.store.active():
             free = {**head, "holder": None}
