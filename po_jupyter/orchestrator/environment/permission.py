@@ -18,25 +18,6 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 SCOPE = "code:run"
 
 
-def may_run(
-    pipeline: Pipeline,
-    settings: Settings,
-    *,
-    code_allowed: bool,
-    model: str | None = None,
-    interpreter: str | None = None,
-    cwd: str | None = None,
-) -> Forbidden | None:
-    """Why somebody may not run this pipeline, or None when they may. `code_allowed`: they have the scope `code:run`.
-
-    `model` is used in the place of all that the pipeline names; `interpreter` and `cwd` are those of the run. A broken
-    plugin of a provider counts as one that runs commands. Imports the plugins of providers: call it in a thread.
-    """
-    if code_allowed:
-        return None
-    return next(_objections(pipeline, settings, model, interpreter, cwd), None)
-
-
 def check_may_run(
     pipeline: Pipeline,
     settings: Settings,
@@ -46,11 +27,12 @@ def check_may_run(
     interpreter: str | None = None,
     cwd: str | None = None,
 ) -> None:
-    """Raises what `may_run` answers."""
-    objection = may_run(
-        pipeline, settings, code_allowed=code_allowed, model=model, interpreter=interpreter, cwd=cwd
-    )
-    if objection is not None:
+    """Raises Forbidden when a caller may not run this pipeline. `code_allowed`: they have the scope `code:run`.
+
+    `model` is used in the place of all that the pipeline names; `interpreter` and `cwd` are those of the run. A broken
+    plugin of a provider counts as one that runs commands. Imports the plugins of providers: call it in a thread.
+    """
+    for objection in () if code_allowed else _objections(pipeline, settings, model, interpreter, cwd):
         raise objection
 
 

@@ -7,23 +7,28 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
+from po_jupyter.errors import Forbidden
 from po_jupyter.llm import specs
 from po_jupyter.model.pipeline.parsing import validate_pipeline
-from po_jupyter.orchestrator.environment.permission import may_run
+from po_jupyter.orchestrator.environment.permission import check_may_run
 
 PROMPT = {"name": "a", "prompt": "x", "llm": "fake:echo"}
 
 
-def objection(task: dict[str, Any], **asked: Any) -> str:
+def objection(task: dict[str, Any], **options: Any) -> str:
+    """The message of the refusal, "" when there is none."""
     pipeline = validate_pipeline({"name": "p", "tasks": [task]})
-    assert may_run(pipeline, Settings(), code_allowed=True, **asked) is None
-    refusal = may_run(pipeline, Settings(), code_allowed=False, **asked)
-    assert refusal is None or refusal.details == {"scope": "code:run"}
-    return "" if refusal is None else refusal.message
+    check_may_run(pipeline, Settings(), code_allowed=True, **options)
+    try:
+        check_may_run(pipeline, Settings(), code_allowed=False, **options)
+    except Forbidden as refusal:
+        assert refusal.details == {"scope": "code:run"}
+        return refusal.message
+    return ""
 
 
 @pytest.mark.parametrize(
-    ("task", "asked", "said"),
+    ("task", "options", "message"),
     [
         (PROMPT, {}, ""),
         ({"name": "json"}, {}, ""),  # an installed module: whoever installs it decides
@@ -36,10 +41,10 @@ def objection(task: dict[str, Any], **asked: Any) -> str:
         (PROMPT, {"model": "claude-cli:sonnet"}, "claude-cli:sonnet"),
     ],
 )
-def test_what_needs_the_scope(task: dict[str, Any], asked: dict[str, Any], said: str) -> None:
+def test_what_needs_the_scope(task: dict[str, Any], options: dict[str, Any], message: str) -> None:
     """C1, DESIGN Doors."""
-    message = objection(task, **asked)
-    assert said in message and bool(message) == bool(said)
+    refusal = objection(task, **options)
+    assert message in refusal and bool(message) == bool(refusal)
 
 
 class _Entry:
