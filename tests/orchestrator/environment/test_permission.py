@@ -22,9 +22,11 @@ def objection(task: dict[str, Any], **options: Any) -> str:
     try:
         check_may_run(pipeline, Settings(), code_allowed=False, **options)
     except Forbidden as refusal:
-        assert refusal.details == {"scope": "code:run"}
-        return refusal.message
-    return ""
+        error = refusal
+    else:
+        return ""
+    assert error.details == {"scope": "code:run"}
+    return error.message
 
 
 @pytest.mark.parametrize(
