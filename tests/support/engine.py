@@ -174,3 +174,24 @@ class Bench:
 
     def records(self) -> list[Any]:
         return list(self.store.records(self.run))
+
+
+class WidestWindow:
+    """The most calls that were in flight at once; all that are held go on when `full` of them are."""
+
+    def __init__(self, bench: Bench, full: int) -> None:
+        self.most = self._now = 0
+        self._full, self._gate, self._chat = full, bench.fake.gate, bench.fake.chat
+        bench.fake.hold = True
+        bench.fake.chat = self._counted
+
+    async def _counted(self, request: Any, **more: Any) -> Any:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        if self._now == self._full:
+            self._gate.set()
+        await asyncio.sleep(0)
+        try:
+            return await self._chat(request, **more)
+        finally:
+            self._now -= 1

@@ -9,7 +9,7 @@ import pytest
 
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable
-from tests.support.engine import Bench
+from tests.support.engine import Bench, WidestWindow
 
 ASYNC = """
 async def inference(ctx):
@@ -143,26 +143,10 @@ async def test_no_requests_are_no_results(bench: Bench) -> None:
 
 
 async def test_the_window_is_bounded(bench: Bench) -> None:
-    bench.fake.hold = True
     bench.create([task(requests=[f"p{i}" for i in range(30)], max_concurrency=4)])
-    most = now = 0
-    real = bench.fake.chat
-
-    async def counting(request: Any, **more: Any) -> Any:
-        nonlocal most, now
-        now += 1
-        most = max(most, now)
-        if now == 4:
-            bench.fake.gate.set()
-        await asyncio.sleep(0)
-        try:
-            return await real(request, **more)
-        finally:
-            now -= 1
-
-    bench.fake.chat = counting
+    window = WidestWindow(bench, 4)
     assert await bench.go() == "done"
-    assert most == 4
+    assert window.most == 4
 
 
 async def test_after_a_drain_only_what_was_not_answered_is_asked(bench: Bench) -> None:

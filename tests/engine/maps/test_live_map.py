@@ -11,7 +11,7 @@ from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelKeyError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
-from tests.support.engine import RUN, Bench
+from tests.support.engine import RUN, Bench, WidestWindow
 
 ODD = """
 def inference(ctx):
@@ -99,27 +99,10 @@ async def test_limit_runs_the_first_rows_only(bench: Bench) -> None:
 
 
 async def test_the_window_is_as_wide_as_asked(bench: Bench) -> None:
-    bench.fake.hold = True
     bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(50)", "max_concurrency": 7}])
-    most = 0
-    now = 0
-    real = bench.fake.chat
-
-    async def counting(request: ChatRequest, **more: Any) -> Any:
-        nonlocal most, now
-        now += 1
-        most = max(most, now)
-        if now == 7:
-            bench.fake.gate.set()
-        await asyncio.sleep(0)
-        try:
-            return await real(request, **more)
-        finally:
-            now -= 1
-
-    bench.fake.chat = counting
+    window = WidestWindow(bench, 7)
     assert await bench.go() == "done"
-    assert most == 7
+    assert window.most == 7
 
 
 async def test_rows_are_retried_by_themselves(bench: Bench) -> None:
