@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +14,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.errors.fields import MAX_VIOLATIONS
 from po_jupyter.model.pipeline.output_field import RECORDED
 from po_jupyter.model.pipeline.pipeline import (
     LLM,
@@ -26,7 +26,7 @@ from po_jupyter.model.pipeline.pipeline import (
     TaskRetry,
     Turn,
 )
-from po_jupyter.model.pipeline.violations import Position, dotted, more_message, shown_place, violations_of
+from po_jupyter.model.pipeline.violations import Position, dotted, first_errors, shown_place, violations_of
 from po_jupyter.model.pipeline.yaml_comments import cut_texts
 from po_jupyter.model.values.json import JsonObject
 
@@ -148,27 +148,15 @@ def _violations_in(
     mark_of: Callable[[Location], Position],
 ) -> Iterator[Violation]:
     """The violations of a pipeline, the first of many."""
-    items = error.errors()[:MAX_VIOLATIONS]
-    locations = [_visible(item) for item in items]
     listed = violations_of(error, known=known_fields, position=mark_of)
-    for violation, item, loc in zip(listed, items, locations, strict=True):
-        if violation.message == more_message(error):
+    for violation, item in zip_longest(listed, first_errors(error)):
+        if item is None:  # how many more there are
             yield violation
             continue
-        if item["type"] == "too_short" and any(_within(other, loc) for other in locations):
-            continue  # pydantic's echo of entries that were refused for a reason of their own
         if item["type"] == "value_error" and violation.line is not None:
-            violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
+            place = dotted(shown_place(item["loc"], item["type"]))
+            violation = violation._replace(message=violation.message.removeprefix(f"{place}: "))
         yield _nearer(violation, data, marks)
-
-
-def _visible(item: Mapping[str, Any]) -> Location:
-    """The location of one of pydantic's errors, without the parts that the text does not have."""
-    return shown_place(item["loc"], item["type"])
-
-
-def _within(inner: Location, outer: Location) -> bool:
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Location, Mark]) -> Violation:

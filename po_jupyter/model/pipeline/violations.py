@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from po_jupyter.errors import Violation
 from po_jupyter.errors.fields import MAX_VIOLATIONS, clipped
@@ -74,9 +75,7 @@ def violations_of(
     name of the thing), `position` finds the line and column of a location in the text.
     """
     violations: list[Violation] = []
-    for item in islice(
-        error.errors(include_url=False, include_context=True, include_input=True), MAX_VIOLATIONS - 1
-    ):
+    for item in first_errors(error):
         loc = shown_place(item["loc"], item["type"])
         where = dotted(loc)
         if item["type"] == "extra_forbidden":
@@ -94,8 +93,16 @@ def violations_of(
             message = f"{where}: {text[:1].lower()}{text[1:]}{shown}" if where else text
         violations.append(Violation(where, message, *position(loc)))
     if error.error_count() >= MAX_VIOLATIONS:
-        violations.append(Violation("", more_message(error)))
+        violations.append(Violation("", f"and {error.error_count() - MAX_VIOLATIONS + 1:,} more"))
     return violations
+
+
+def first_errors(error: ValidationError) -> list[ErrorDetails]:
+    """The first of pydantic's errors, without its echo of entries that were refused for a reason of their own: a list
+    that has none left is "too short" as well."""
+    items = error.errors(include_url=False, include_context=True, include_input=True)[: MAX_VIOLATIONS - 1]
+    inner = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
+    return [item for item in items if item["type"] != "too_short" or item["loc"] not in inner]
 
 
 def shown_place(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
@@ -106,11 +113,6 @@ def shown_place(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
     end = loc[-1:] if kind in ("extra_forbidden", "missing") else ()
     inner = loc[: len(loc) - len(end)]
     return (*(part for part in inner if part not in (OF_TEXT, OF_LIST)), *end)
-
-
-def more_message(error: ValidationError) -> str:
-    """The last message of many: how many there are beside those before it."""
-    return f"and {error.error_count() - MAX_VIOLATIONS + 1:,} more"
 
 
 def without_most_unknown(value: Mapping[str, Any], known: Collection[str]) -> Mapping[str, Any]:

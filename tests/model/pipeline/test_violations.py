@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.violations import did_you_mean, dotted, violations_of
@@ -14,6 +16,10 @@ class Inner(BaseModel):
 
     count: int = 0
     api_token: int = 0
+
+
+class Request(BaseModel):
+    scopes: Annotated[tuple[Literal["read"], ...], Field(min_length=1)]
 
 
 class Outer(BaseModel):
@@ -50,3 +56,12 @@ def test_a_suggestion_is_close_or_none() -> None:
     assert did_you_mean("zzz", ["prompt", "name"]) == ""
     assert dotted(("tasks", 0, "name")) == "tasks[0].name"
     assert dotted(()) == ""
+
+
+def test_a_list_whose_only_entry_is_refused_is_not_too_short_as_well() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Request.model_validate({"scopes": ["everything"]})
+    assert [v.where for v in violations_of(caught.value, known=["scopes"])] == ["scopes[0]"]
+    with pytest.raises(ValidationError) as caught:
+        Request.model_validate({"scopes": []})
+    assert [v.where for v in violations_of(caught.value, known=["scopes"])] == ["scopes"]
