@@ -91,10 +91,10 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
         run, expect = self._request.run, self._request.expect
-        lease = await loop.run_in_executor(self._store.thread(run), claim_run, self._store, run, expect)
-        recover_live_files(self._run_dir)
-        self._link.start(lease.fence)
         try:
+            lease = await loop.run_in_executor(self._store.thread(run), claim_run, self._store, run, expect)
+            recover_live_files(self._run_dir)
+            self._link.start(lease.fence)
             session = self._session = await self._open_session(lease)
             self._link.listen(
                 LinkHandlers(

@@ -116,6 +116,7 @@ class OrchestratorLink:
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_message = 0.0  # by the loop's clock: when something was received
         self._finished = asyncio.Event()
+        self._welcomed = asyncio.Event()
         self._resting = False
         self._tasks: list[asyncio.Task[None]] = []
         self._undelivered: list[IpcMessage] = []
@@ -250,8 +251,17 @@ class OrchestratorLink:
         await self._send_last(WorkerFinished(state))
 
     async def store_failed(self, message: str, hint: str) -> None:
-        """Send the last message of a worker that cannot write: why. The exit status says the rest."""
+        """Send the last message of a worker that cannot write: why. The exit status says the rest.
+
+        One that could not even claim its run, or fails before it is connected, connects for it.
+        """
         self._finished.set()
+        self.connect_now()
+        if not self._tasks:
+            self.start(fence=0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_MESSAGE):
+                await self._welcomed.wait()
         await self._send_last(StoreFailure(message, hint))
 
     async def _send_last(self, message: IpcMessage) -> None:
@@ -290,6 +300,7 @@ class OrchestratorLink:
                 await self._receive(channel)
             finally:
                 self._channel = None
+                self._welcomed.clear()
                 await channel.close()
             await asyncio.sleep(_RECONNECT)
 
@@ -304,6 +315,7 @@ class OrchestratorLink:
     def _connected(self, channel: Channel, welcome: Welcome) -> None:
         self.watched = welcome.watched
         self._channel = channel
+        self._welcomed.set()
         channel.send(RestingChanged(self._resting))
         self._send_texts()
         for request in self._requests.values():

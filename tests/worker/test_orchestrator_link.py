@@ -180,6 +180,19 @@ async def test_a_worker_that_cannot_write_says_why(address: Path, orchestrator: 
         assert await orchestrator.hears(StoreFailure) == StoreFailure("the disk is full", "Make room.")
 
 
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_worker_that_fails_before_it_is_connected_says_why_too(
+    address: Path, orchestrator: FakeOrchestrator, started: bool
+) -> None:
+    """The disk may be full already when it claims its run or reads its log: people are told the reason."""
+    link = OrchestratorLink(address, Settings(), run="r")
+    if started:
+        link.start(3)
+    await link.store_failed("the disk is full", "Make room.")
+    assert await orchestrator.hears(StoreFailure) == StoreFailure("the disk is full", "Make room.")
+    await link.close()
+
+
 async def test_pieces_of_one_answer_are_joined_and_only_sent_while_somebody_watches(
     address: Path, orchestrator: FakeOrchestrator
 ) -> None:
