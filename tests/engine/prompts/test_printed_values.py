@@ -18,8 +18,8 @@ class Rows(LazyList):
     def __len__(self) -> int:
         return 2
 
-    def __getitem__(self, index: Any) -> Any:
-        return [1, 2][index]
+    def read(self, index: int) -> Any:
+        return index + 1
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -42,7 +42,12 @@ def test_every_way_prints_the_same(value: Any, text: str) -> None:
 
 @pytest.mark.parametrize(("value", "text"), PRINTED)
 def test_formats_print_what_is_no_number_as_braces_do(value: Any, text: str) -> None:
+    """An object or list is one argument, and is not Python's."""
     assert rendered("{{ '%s' | format(x) }}", x=value) == text
+    assert rendered("{{ '%s' % (x, ) }}", x=value) == text
+    assert rendered("{{ '%(x)s' | format(x=x) }}{{ '%(x)s' % {'x': x} }}", x=value) == text * 2
+    if not isinstance(value, tuple):
+        assert rendered("{{ '%s' % x }}", x=value) == text
 
 
 def test_numbers_keep_their_formats() -> None:

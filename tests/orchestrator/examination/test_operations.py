@@ -52,7 +52,7 @@ def test_a_budget_of_the_run_is_over_that_of_the_definition() -> None:
     assert isinstance(pipeline, Pipeline)
     budget = run_budget(pipeline, {"tokens": 5})
     assert (budget.tokens, budget.usd) == (5, 1.0)
-    assert run_budget(pipeline, {}) == pipeline.budget
+    assert (run_budget(pipeline, {}).tokens, run_budget(pipeline, {}).usd) == (1000, 1.0)
 
 
 @pytest.mark.parametrize(("limit", "calls"), [(None, 3), (2, 2)])
