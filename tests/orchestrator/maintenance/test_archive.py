@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import stat
@@ -71,6 +72,20 @@ def test_no_link_is_followed_to_a_database(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert is_database(tmp_path / "a.db")
     assert not any(is_database(tmp_path / name) for name in ("link", "pipe", "nowhere"))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_archive_that_failed_writes_nothing_later(tmp_path: Path, full: bool) -> None:
+    """On Python 3.13 its compressor wrote to the closed file when it was collected."""
+    write(tmp_path / "a.txt", "x")
+    with pytest.raises(OSError, match="No space left"), ArchiveWriter(tmp_path / "a.tar.gz", {}) as archive:
+        archive.add_tree(tmp_path / "a.txt", "a.txt")
+        if full:
+            with open("/dev/full", "wb") as no_room:
+                os.dup2(no_room.fileno(), archive._raw.fileno())
+        raise OSError(28, "No space left on device")
+    del archive
+    gc.collect()
 
 
 def test_an_archive_is_never_written_over_a_file(tmp_path: Path) -> None:
