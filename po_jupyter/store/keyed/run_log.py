@@ -55,6 +55,7 @@ def _listed_head(shard: Shard, run: str) -> Head | None:
 
 
 def damaged_head(shard: Shard, run: str, damage: str) -> Head:
+    """The head, for lists, of a run whose own cannot be read: `damage` says why."""
     head: Head = {
         "run": run, "owner": "", "pipeline": "", "version": "", "name": "", "state": "failed",
         "created_at": "", "updated_at": "", "priority": 0, "fence": 0, "n": 0, "offset": 0, "holder": None,

@@ -1,1 +1,1 @@
-"""The store in a PostgreSQL database, for several machines. Others use `PostgresStore`; it needs the extra `postgres`."""
+"""The store in a PostgreSQL database, for several machines. Others use `PostgresStore` (extra `postgres`)."""

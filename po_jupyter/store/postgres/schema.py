@@ -79,4 +79,4 @@ def _is_current(version: int | None, where: str) -> bool:
 
 
 def _in(schema: str, statement: str) -> sql.Composed:
-    return sql.SQL(statement).format(schema=sql.Identifier(schema))  # type: ignore[arg-type]  # constants of this module
+    return sql.SQL(statement).format(schema=sql.Identifier(schema))

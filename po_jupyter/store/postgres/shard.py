@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import Connection, sql
 
@@ -19,6 +20,27 @@ class _Place(NamedTuple):
     table: str
     run: str | None = None
     n: int | None = None
+
+    @property
+    def kind(self) -> Literal["record", "run", "row"]:
+        return "record" if self.n is not None else "run" if self.run is not None else "row"
+
+    def values(self, key: str) -> tuple[object, ...]:
+        return {"record": (self.run, self.n), "run": (self.run,), "row": (key,)}[self.kind]
+
+
+_SELECT: Mapping[str, LiteralString] = {
+    "record": "SELECT body FROM {table} WHERE run = %s AND n = %s",
+    "run": "SELECT body FROM {table} WHERE run = %s",
+    "row": "SELECT body FROM {table} WHERE key = %s",
+}
+_DELETE: Mapping[str, LiteralString] = {
+    "record": "DELETE FROM {table} WHERE run = %s AND n = %s",
+    "run": "DELETE FROM {table} WHERE run = %s",
+    "row": "DELETE FROM {table} WHERE key = %s",
+}
+_HEADS: LiteralString = "SELECT run, body FROM {table} "
+_SIZE: LiteralString = "SELECT coalesce(sum(octet_length(body)), 0) FROM {table} WHERE run = %s"
 
 
 def _place(key: str) -> _Place:
@@ -37,14 +59,14 @@ def digest(text: str) -> bytes:
 
 
 class PostgresShard:
-    """Reads at once, writes when `flush` is called: in one exchange with the server, in the order they came in."""
+    """Reads at once; writes when `flush` is called, in the order they came in."""
 
     keeps_lists = False
 
     def __init__(self, connection: Connection[Any], schema: str, where: str) -> None:
         """`where` names the store to people."""
         self._connection = connection
-        self._schema = sql.Identifier(schema)
+        self._schema = schema
         self._where = where
         self._changed: dict[str, bytes | None] = {}  # JSON texts, None: erased
 
@@ -58,8 +80,8 @@ class PostgresShard:
         """See `Shard`."""
         if key in self._changed:
             return self._changed[key]
-        where, values = _condition(_place(key), key)
-        row = self._execute("SELECT body FROM {table} WHERE " + where, _place(key).table, values).fetchone()
+        place = _place(key)
+        row = self._execute(_SELECT[place.kind], place.table, place.values(key)).fetchone()
         return None if row is None else self._unpacked(key, row[0])
 
     def read_many(self, keys: Sequence[str]) -> list[Any | None]:
@@ -70,24 +92,20 @@ class PostgresShard:
         table, run = places[0].table, places[0].run
         found = dict(
             self._execute(
-                "SELECT n, body FROM {table} WHERE run = %s AND n = ANY(%s)", table, (run, [p.n for p in places])
+                "SELECT n, body FROM {table} WHERE run = %s AND n = ANY(%s)",
+                table,
+                (run, [p.n for p in places]),
             ).fetchall()
         )
         bodies = (found.get(place.n) for place in places)
-        return [None if body is None else self._value(key, body) for key, body in zip(keys, bodies, strict=True)]
+        return [
+            None if body is None else self._value(key, body) for key, body in zip(keys, bodies, strict=True)
+        ]
 
     def measure(self, run: str) -> int:
         """See `Shard`."""
-        tables = [*_RUN_TABLES.values(), *_RECORD_TABLES.values()]
-        parts = sql.SQL(" UNION ALL ").join(
-            sql.SQL("SELECT octet_length(body) AS size FROM {table} WHERE run = %(run)s").format(
-                table=sql.SQL("{}.{}").format(self._schema, sql.Identifier(table))
-            )
-            for table in tables
-        )
-        row = self._connection.execute(sql.SQL("SELECT coalesce(sum(size), 0) FROM ({}) AS sizes").format(parts), {"run": run})
-        ((size,),) = row.fetchall()
-        return int(size)
+        tables = (*_RUN_TABLES.values(), *_RECORD_TABLES.values())
+        return sum(int(self._execute(_SIZE, table, (run,)).fetchone()[0]) for table in tables)
 
     # -- writing --------------------------------------------------------------------------------
     def write(self, key: str, value: Any) -> None:
@@ -109,22 +127,22 @@ class PostgresShard:
         """See `Shard`: autovacuum does it."""
 
     def flush(self) -> None:
-        """Send what was written."""
-        with self._connection.pipeline():
-            for key, text in self._changed.items():
-                self._send(key, _place(key), text)
+        """Send what was written. In a pipeline its errors come at the end of the transaction."""
+        for key, text in self._changed.items():
+            self._send(key, _place(key), text)
 
     def _send(self, key: str, place: _Place, text: bytes | None) -> None:
         if text is None:
-            where, values = _condition(place, key)
-            self._execute("DELETE FROM {table} WHERE " + where, place.table, values)
+            self._execute(_DELETE[place.kind], place.table, place.values(key))
             return
         body = pack(text)
         if place.table == "heads":
             head = decode(text)
             columns = (digest(head["owner"]), digest(head["pipeline"]), head["state"], body)
             self._execute(_UPSERT_HEAD, "heads", (place.run, *columns))
-        elif place.n is not None:  # a number that is there already is somebody's record: an error, not an update
+        elif (
+            place.n is not None
+        ):  # a number that is there already is somebody's record: an error, not an update
             self._execute("INSERT INTO {table} VALUES (%s, %s, %s)", place.table, (place.run, place.n, body))
         elif place.run is not None:
             self._execute(_UPSERT_DEFINITION, place.table, (place.run, body))
@@ -134,11 +152,10 @@ class PostgresShard:
     # -- both -----------------------------------------------------------------------------------
     def heads(self, where: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
         """(run, body) of heads; `where` is the end of a SELECT, with its placeholders."""
-        return iter(self._execute("SELECT run, body FROM {table} " + where, "heads", values).fetchall())
+        return iter(self._execute(_HEADS + where, "heads", values).fetchall())
 
     def _execute(self, statement: LiteralString, table: str, values: Sequence[object]) -> Any:
-        name = sql.SQL("{}.{}").format(self._schema, sql.Identifier(table))
-        return self._connection.execute(sql.SQL(statement).format(table=name), values)
+        return self._connection.execute(_statement(statement, self._schema, table), values)
 
     def _value(self, key: str, body: bytes) -> Any:
         return self._decoded(key, self._unpacked(key, body))
@@ -163,15 +180,12 @@ class PostgresShard:
         )
 
 
+@lru_cache(maxsize=500)
+def _statement(statement: LiteralString, schema: str, table: str) -> bytes:
+    return sql.SQL(statement).format(table=sql.Identifier(schema, table)).as_bytes(None)
+
+
 _UPSERT_HEAD = """INSERT INTO {table} AS head VALUES (%s, %s, %s, %s, %s) ON CONFLICT (run) DO UPDATE
     SET state = EXCLUDED.state, body = EXCLUDED.body"""
 _UPSERT_DEFINITION = "INSERT INTO {table} VALUES (%s, %s) ON CONFLICT (run) DO UPDATE SET body = EXCLUDED.body"
 _UPSERT_ROW = "INSERT INTO {table} VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET body = EXCLUDED.body"
-
-
-def _condition(place: _Place, key: str) -> tuple[LiteralString, tuple[object, ...]]:
-    if place.n is not None:
-        return "run = %s AND n = %s", (place.run, place.n)
-    if place.run is not None:
-        return "run = %s", (place.run,)
-    return "key = %s", (key,)

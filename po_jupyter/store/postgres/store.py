@@ -60,7 +60,8 @@ class PostgresStore(KeyedStore):
             shard = PostgresShard(connection, self._schema, self.where)
             if not write:
                 return work(shard)
-            with connection.transaction():
+            # A pipeline: what needs no answer at once (begin, lock, inserts) travels with what does.
+            with connection.pipeline(), connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", (self._schema, number))
                 result = work(shard)
                 shard.flush()
