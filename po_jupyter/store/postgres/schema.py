@@ -18,6 +18,7 @@ from psycopg import Connection, sql
 from po_jupyter.errors import StoreUnusable
 
 VERSION = 1
+_FIND = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'format'"
 _STATEMENTS = (
     "CREATE SCHEMA IF NOT EXISTS {schema}",
     """CREATE TABLE IF NOT EXISTS {schema}.heads (
@@ -41,14 +42,14 @@ _STATEMENTS = (
     ),
     # Rewritten by each commit: room for the next version of a row lies on the same page, and no index is touched.
     "ALTER TABLE {schema}.heads SET (fillfactor = 70)",
-    "CREATE TABLE IF NOT EXISTS {schema}.format (version integer NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS {schema}.format (version integer PRIMARY KEY)",
 )
 
 
 def version_of(connection: Connection[Any], schema: str) -> int | None:
     """The version of the tables, None where there are none."""
-    name = sql.Identifier(schema, "format").as_string(connection)
-    ((there,),) = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchall()
+    # Not by name: a name that was looked up before another process made the table is remembered as missing.
+    there = connection.execute(_FIND, (schema,)).fetchone()
     row = connection.execute(_in(schema, "SELECT version FROM {schema}.format")).fetchone() if there else None
     return None if row is None else int(row[0])
 

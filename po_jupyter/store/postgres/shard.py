@@ -80,9 +80,13 @@ class PostgresShard:
         """See `Shard`."""
         if key in self._changed:
             return self._changed[key]
+        body = self._body(key)
+        return None if body is None else self._unpacked(key, body)
+
+    def _body(self, key: str) -> bytes | None:
         place = _place(key)
         row = self._execute(_SELECT[place.kind], place.table, place.values(key)).fetchone()
-        return None if row is None else self._unpacked(key, row[0])
+        return None if row is None else row[0]
 
     def read_many(self, keys: Sequence[str]) -> list[Any | None]:
         """See `Shard`. The keys are of records of one run."""
@@ -114,9 +118,9 @@ class PostgresShard:
 
     def erase(self, key: str) -> bool:
         """See `Shard`."""
-        existed = self.text(key) is not None
+        existed = self._changed[key] if key in self._changed else self._body(key)
         self._changed[key] = None
-        return existed
+        return existed is not None
 
     def erase_records(self, run: str, last: int | None) -> None:
         """See `Shard`."""
