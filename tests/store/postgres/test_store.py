@@ -1,15 +1,13 @@
-"""What is of PostgreSQL alone: its tables, who may write at once, lists by columns, a server that is not there."""
+"""What is of PostgreSQL alone: who may write at once, lists by columns, a server that is not there."""
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.platform import processes
-from po_jupyter.store.postgres import schema
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.conformance.store import event, new_run
@@ -28,38 +26,6 @@ def test_stores_of_different_schemas_know_nothing_of_each_other(server: Postgres
     assert second.runs().heads == []
     first.close()
     second.close()
-
-
-def test_tables_are_made_once_whoever_comes_at_once(place: str, server: PostgresServer) -> None:
-    barrier = threading.Barrier(8)
-
-    def open_at_once(_: int) -> None:
-        barrier.wait()
-        PostgresStore(place).close()
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(open_at_once, range(8)))
-    assert server.execute(f'SELECT version FROM "{name_of(place)}".format') == [(schema.VERSION,)]
-
-
-def test_tables_of_a_newer_version_are_left_alone(place: str, server: PostgresServer) -> None:
-    PostgresStore(place).close()
-    server.execute(f'UPDATE "{name_of(place)}".format SET version = 99')
-    with pytest.raises(StoreUnusable, match="newer po_jupyter"):
-        PostgresStore(place)
-
-
-def test_a_role_that_may_not_make_tables_uses_those_that_are_there(place: str, server: PostgresServer) -> None:
-    PostgresStore(place).close()
-    name, role = name_of(place), f"role_{name_of(place)}"
-    server.execute(f"CREATE ROLE {role} LOGIN")
-    server.execute(f'GRANT USAGE ON SCHEMA "{name}" TO {role}')
-    server.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA "{name}" TO {role}')
-    store = PostgresStore(place.replace("nobody@", f"{role}@"))
-    store.create_run(new_run("00a1"))
-    store.close()
-    with pytest.raises(StoreUnusable, match="permission denied"):
-        PostgresStore(server.url().replace("nobody@", f"{role}@"))
 
 
 def test_writers_of_one_run_wait_for_each_other(place: str) -> None:
