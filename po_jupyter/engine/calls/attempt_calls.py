@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from po_jupyter.engine.base.answer_bounds import default_answer_bound, hashed_answer_bound
@@ -56,7 +56,7 @@ def retry_event(
 class ModelSettings:
     """The model settings of a task, resolved once: run over task over pipeline over settings."""
 
-    __slots__ = ("base", "retry")
+    __slots__ = ("_fields", "base", "retry")
 
     def __init__(self, inputs: RunInputs, task: Task) -> None:
         """The settings of `task`; `base` is what every request of it begins with, without messages."""
@@ -74,7 +74,12 @@ class ModelSettings:
             seed=llm.seed,
             effort=llm.effort,
         )
+        self._fields = {field.name: getattr(self.base, field.name) for field in fields(self.base) if field.init}
         self.retry = llm.retry or _DEFAULT_RETRY
+
+    def request(self, **fields: Any) -> ChatRequest:
+        """`base` with other fields, as `replace` makes it: that would ask the class for its fields each time."""
+        return ChatRequest(**{**self._fields, **fields})
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +157,7 @@ class AttemptCalls:
         fields = {name: value for name, value in fields.items() if value is not None}
         if "max_tokens" in fields:
             fields["hashed_max_tokens"] = None
-        return replace(self._settings.base, messages=messages, **fields)
+        return self._settings.request(messages=messages, **fields)
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
