@@ -25,6 +25,7 @@ from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 
 _DEFAULT_RETRY = CallRetry()
+_FIELDS = tuple(field.name for field in fields(ChatRequest) if field.init)
 
 
 class StreamedText(TypedDict):
@@ -60,12 +61,12 @@ class ModelSettings:
 
     def __init__(self, inputs: RunInputs, task: Task) -> None:
         """The settings of `task`; `base` is what every request of it begins with, without messages."""
-        llm, settings = inputs.llm_of(task), inputs.settings
+        llm, model, settings = inputs.llm_of(task), inputs.model_of(task), inputs.settings
         self.base = ChatRequest(
-            inputs.model_of(task),
+            model,
             (),
             temperature=llm.temperature,
-            max_tokens=llm.max_tokens or default_answer_bound(inputs.model_of(task), settings),
+            max_tokens=llm.max_tokens or default_answer_bound(model, settings),
             max_thinking_tokens=llm.max_thinking_tokens,
             hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
             stop=tuple(llm.stop or ()),
@@ -74,7 +75,7 @@ class ModelSettings:
             seed=llm.seed,
             effort=llm.effort,
         )
-        self._fields = {field.name: getattr(self.base, field.name) for field in fields(self.base) if field.init}
+        self._fields = {name: getattr(self.base, name) for name in _FIELDS}
         self.retry = llm.retry or _DEFAULT_RETRY
 
     def request(self, **fields: Any) -> ChatRequest:
