@@ -87,8 +87,9 @@ class _StageLoop:
             self.frame.violations = violations
             await self._run_present(BETWEEN)
             self.frame.round += 1
-        if violations := await self._run_until_violation(AFTER):
-            raise _invalid(self.frame, violations)
+        for stage in AFTER:
+            if stage in self.stages and (violations := await self._run_stage(stage)):
+                raise _invalid(self.frame, violations)
         return self.frame.output
 
     async def _run_present(self, names: Sequence[str]) -> None:
@@ -100,10 +101,7 @@ class _StageLoop:
         """The violations that the round ended with, or None."""
         if self.frame.flags.get(NEEDS_REFINEMENT):
             self.frame.flags[NEEDS_REFINEMENT] = False
-        return await self._run_until_violation(ROUND)
-
-    async def _run_until_violation(self, names: Sequence[str]) -> list[str] | None:
-        for stage in names:
+        for stage in ROUND:
             if stage in self.stages and (violations := await self._run_stage(stage)):
                 return violations
         return None
@@ -119,7 +117,7 @@ class _StageLoop:
             self.on_stage(stage, frame.round)
         try:
             result = self.stages[stage](frame)
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 result = await _in_time(result, frame, self.seconds)
             return _store_result(frame, stage, result)
         except (Interrupt, StoreError):

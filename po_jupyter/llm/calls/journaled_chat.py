@@ -6,14 +6,13 @@ JournaledChat ─► CallScope (of one attempt) ─► PendingCall ─┬─► 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
 from po_jupyter.errors import ModelError, from_json
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
-from po_jupyter.llm.calls.cache import CacheSlot, keepable
+from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.call_tries import CallTries, ChatParts
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome
 from po_jupyter.llm.calls.pending_call import (
@@ -51,7 +50,7 @@ class CallScope:
     def __init__(self, chat: JournaledChat, task: str, item: int | None, attempt: int) -> None:
         """`item` is None outside a map."""
         self._chat = chat
-        self._occurrences: Counter[tuple[int, str, str]] = Counter()
+        self._occurrences: dict[tuple[int, str, str], int] = {}
         self._outcomes = CallOutcomes(chat.journal, chat.prices, chat.on_done)
         self._slots: list[CacheSlot] = []
         self._answers: list[tuple[CacheSlot, ChatResponseJson]] = []  # for the cache, if the attempt succeeds
@@ -117,9 +116,10 @@ class CallScope:
 
         `cache`: the cache may answer it and gets its answer; "refresh": only the latter.
         """
-        nth = self._occurrences[round, stage, request.request_hash]
-        self._occurrences[round, stage, request.request_hash] += 1
-        key = CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+        digest = request.request_hash
+        nth = self._occurrences.get((round, stage, digest), 0)
+        self._occurrences[round, stage, digest] = nth + 1
+        key = CallKey(self.task, self.item, self.attempt, round, stage, digest, nth)
         slot = None
         if cache and self._chat.cache is not None:
             slot = self._chat.cache.next_slot(request)
@@ -138,13 +138,15 @@ class CallScope:
         if entry is not None and entry.intents:
             call.intents = entry.intents  # it may have been answered and billed: reported, and sent again
             return None
-        return await self._find_cached(call, on_text)
-
-    async def _find_cached(self, call: PendingCall, on_text: OnText | None) -> ChatResponse | None:
         cache = self._chat.cache
         if cache is None or call.slot is None or not call.reads:
             return None
-        slot, response = await cache.find(call.slot)
+        return await self._find_cached(call, call.slot, cache, on_text)
+
+    async def _find_cached(
+        self, call: PendingCall, slot: CacheSlot, cache: CallCache, on_text: OnText | None
+    ) -> ChatResponse | None:
+        slot, response = await cache.find(slot)
         if slot != call.slot:
             call.slot = slot
             self._slots.append(slot)

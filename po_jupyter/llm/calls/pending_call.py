@@ -18,9 +18,9 @@ from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 
-
 OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
 WaitContext: TypeAlias = Callable[[], AbstractContextManager[None]]
+_NOTHING = Usage()
 
 
 class CallHooks(NamedTuple):
@@ -65,13 +65,13 @@ class CallOutcomes:
         self._journal = journal
         self._prices = prices
         self._on_done = on_done
-        self._withdrawn = Usage()
-        self.usage = Usage()
+        self._withdrawn = _NOTHING
+        self.usage = _NOTHING
         self.in_flight = 0
 
     async def record(self, outcome: CallOutcome, done: CallDone) -> None:
         """Record the outcome of a call, even when the caller is cancelled meanwhile: it may have been paid for."""
-        self.usage = self.usage + done.usage
+        self.usage = done.usage if self.usage is _NOTHING else self.usage + done.usage
         write = self._journal.response(str(done.key), outcome, done)
         if self._journal.queues:
             await write
@@ -137,7 +137,7 @@ class CallOutcomes:
 
     def take_withdrawn_usage(self) -> Usage:
         """The usage of withdrawn calls since the last time; it is not in `usage`."""
-        usage, self._withdrawn = self._withdrawn, Usage()
+        usage, self._withdrawn = self._withdrawn, _NOTHING
         return usage
 
 

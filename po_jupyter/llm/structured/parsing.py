@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -137,6 +138,8 @@ class AnswerValidator:
 
     def read(self, text: str) -> tuple[Any, list[str]]:
         """The value in an answer as `parse` gives it, and its violations."""
+        if not self.has_patterns:
+            return self._read(text)
         with patterns.one_answer():
             return self._read(text)
 
@@ -144,6 +147,8 @@ class AnswerValidator:
         candidates = find_candidates(text)
         values = [v for v in candidates.values if isinstance(v, dict | list) or self._takes_scalars]
         judged = [(value, self._problems(value)) for value in values]
+        if candidates.whole and judged and not judged[0][1]:
+            return judged[0][0], []  # nothing else in it could be meant
         fitting = {json.dumps(value, sort_keys=True): value for value, problems in judged if not problems}
         if len(fitting) > 1:
             raise _unreadable(
@@ -170,8 +175,6 @@ class AnswerValidator:
 
         A text with a text in it is that text; one with another value in it may be either.
         """
-        if candidates.whole:
-            return value
         if texts and not self._problems(texts[0]):
             if isinstance(value, str):
                 return texts[0]
@@ -220,7 +223,7 @@ class AnswerValidator:
 
         lines = (line for error in self._validator.iter_errors(value) for line in _messages_of(error))
         try:
-            with patterns.one_answer():
+            with patterns.one_answer() if self.has_patterns else nullcontext():
                 violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
         except patterns.PatternOverrun as error:
             # It backtracks without end, which happens where a text does not match.

@@ -38,7 +38,7 @@ class Usage(BaseModel):
     def __add__(self, other: Usage) -> Usage:
         """The sum of each field."""
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
-        return Usage.model_construct(
+        return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
