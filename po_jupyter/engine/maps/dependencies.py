@@ -11,6 +11,9 @@ from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 
+MODELS = "models."
+"""Before the ref of a model that was asked for a row, in the names of the dependencies that an outcome keeps."""
+
 
 def digest(value: Any) -> str:
     """The hash that names a JSON value by its content."""
@@ -65,10 +68,8 @@ class RowDependencies:
             self._hashes[name] = value
         return self._hashes[name]
 
-    def recorded(self, index: int) -> JsonObject | None:
-        """The dependencies that an outcome of row `index` keeps; None when there are none."""
-        if not self._hashes:
-            return None
+    def recorded(self, index: int) -> JsonObject:
+        """The dependencies that an outcome of row `index` keeps."""
         return {name: index if name == "index" else value for name, value in self._hashes.items()}
 
     def match(self, recorded: Mapping[str, int | str], index: int) -> bool:
