@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -13,6 +13,16 @@ from po_jupyter.model.values.json import JsonObject
 
 MODELS = "models."
 """Before the ref of a model that was asked for a row, in the names of the dependencies that an outcome keeps."""
+
+
+class ReusableOutcome(NamedTuple):
+    """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid, `addresses`
+    as in `ModelCalls`."""
+
+    row: int
+    output: object
+    origin: str
+    addresses: Mapping[str, str]
 
 
 def digest(value: Any) -> str:

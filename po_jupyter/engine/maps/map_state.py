@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
-from po_jupyter.engine.maps.dependencies import MODELS
+from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
@@ -26,7 +26,6 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.maps.reuse import ReusableOutcome
     from po_jupyter.engine.ports import CommitPlace
     from po_jupyter.store.protocol import ItemDraft
 

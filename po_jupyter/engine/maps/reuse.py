@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from po_jupyter.engine.maps.dependencies import MODELS, RowDependencies
+from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDependencies
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import Conflict, NotFound, StoreError
 from po_jupyter.model.values.json import JsonObject
@@ -43,16 +43,6 @@ _TRIES = 20  # of writing the index, which is no more than a hint
 IndexDocument: TypeAlias = dict[
     str, list[str]
 ]  # runs by definition; the definition that was used last is the last
-
-
-class ReusableOutcome(NamedTuple):
-    """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid, `addresses`
-    as in `ModelCalls`."""
-
-    row: int
-    output: object
-    origin: str
-    addresses: Mapping[str, str]
 
 
 class _EarlierOutcome(NamedTuple):
