@@ -74,7 +74,7 @@ class CallFactory:
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
-            if answers
+            if answers is not None
             else None
         )
         chat = JournaledChat(
