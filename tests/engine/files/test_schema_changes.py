@@ -19,7 +19,7 @@ from po_jupyter.engine.files.schema_changes import (
     ("sql", "undo"),
     [
         ("alter table t rename to u", "alter table u rename to t"),
-        ('ALTER TABLE main."a b"\nRENAME TO "c ""d"";', 'alter table "c ""d""" rename to "a b"'),
+        ('ALTER TABLE main."a b"\nRENAME TO "c ""d""";', 'alter table "c ""d""" rename to "a b"'),
         ("alter table t rename column a to [b c]", "alter table t rename column [b c] to a"),
         ("alter table t rename a to b", "alter table t rename column b to a"),
         ("alter table t add column a text not null default 'x'", "alter table t drop column a"),
