@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
@@ -139,6 +139,11 @@ class AttemptCalls:
         """Usage of the calls so far; a call whose outcome is lost counts as unknown."""
         lost = self.scope.in_flight
         return self.scope.usage + Usage(calls=lost, unknown=lost) if lost else self.scope.usage
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Hashes of where the models of the calls were asked, by model ref."""
+        return self.scope.addresses
 
     @property
     def lost(self) -> int:

@@ -25,6 +25,7 @@ from po_jupyter.engine.base.json_values import NotJson, as_json
 from po_jupyter.engine.base.shortage import shortage_of
 from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
+from po_jupyter.engine.lifecycle.output_check import check_output
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
 from po_jupyter.model.values.json import JsonObject
 
@@ -59,8 +60,9 @@ async def run_stages(
     called before each stage; `boundary()` may raise an Interrupt there. A stage that meets a full disk, or another
     shortage of the machine, is told to `hold` and ends with Drained: it is no failure.
 
-    Raises a PoError: OutputInvalid when a validation still fails after the last refinement, StageFailed, StageTimeout,
-    or the one that the stage raised, with stage, previous stage and log in its `details`.
+    Raises a PoError: OutputInvalid when a validation still fails after the last refinement, or the output of Python
+    does not fit the task's schema, StageFailed, StageTimeout, or the one that the stage raised, with stage, previous
+    stage and log in its `details`.
     """
     return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary, hold).run()
 
@@ -87,10 +89,17 @@ class _StageLoop:
             self.frame.violations = violations
             await self._run_present(BETWEEN)
             self.frame.round += 1
-        for stage in AFTER:
-            if stage in self.stages and (violations := await self._run_stage(stage)):
-                raise _invalid(self.frame, violations)
+        if violations := await self._run_until_violation(AFTER):
+            raise _invalid(self.frame, violations)
+        await self._check_output()
         return self.frame.output
+
+    async def _check_output(self) -> None:
+        try:
+            await check_output(self.frame.task, self.frame.output)
+        except OutputInvalid as error:
+            error.details = {**_frame_details(self.frame), **error.details}
+            raise
 
     async def _run_present(self, names: Sequence[str]) -> None:
         for stage in names:

@@ -32,7 +32,8 @@ class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
     `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
-    `judge`: calls it where that may take long, for it runs code of the user's or matches patterns; else None.
+    `judge`: calls it where that may take long, for it runs code of the user's, matches patterns or goes through
+    alternatives of alternatives; else None.
     """
 
     def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
@@ -63,7 +64,7 @@ class PromptTask:
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
         self._off_loop = off_loop
-        self.judge = off_loop if self.answer is not None and self.answer.has_patterns else None
+        self.judge = off_loop if self.answer is not None and self.answer.may_be_slow else None
         self._loaded = task.output_type is None
 
     async def load(self) -> None:

@@ -36,6 +36,7 @@ class ChatParts:
     admission        the limiter, which lets each request go
     sleep            the wait between two tries; it may raise what ends the call there
     prepare          gets what `provider_of` needs for a model ref (`Providers.prepare`); its wait may raise a PoError
+    address          the hash of the address where a model ref is asked, None where it has none
     """
 
     provider_of: Callable[[str], Provider]
@@ -48,6 +49,7 @@ class ChatParts:
     cache: CallCache | None = None
     prices: PriceBook = LIST_PRICES
     prepare: Callable[[str], Awaitable[None] | None] = lambda ref: None
+    address: Callable[[str], str | None] = lambda ref: None
 
 
 class CallTries:

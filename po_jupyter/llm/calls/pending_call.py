@@ -40,6 +40,7 @@ class PendingCall:
     reads    the cache may answer it
     intents  how often it was about to be sent
     unsent   it was stopped while its last intent was being written
+    address  see `CallDone`
     """
 
     key: CallKey
@@ -48,6 +49,7 @@ class PendingCall:
     reads: bool = False
     intents: int = 0
     unsent: bool = False
+    address: str | None = None
 
 
 class CallOutcomes:
@@ -90,7 +92,9 @@ class CallOutcomes:
         batch: str | None = None,
     ) -> None:
         """Record the answer to a call; `body` is its JSON, `batch` the token of the batch that it came with."""
-        done = CallDone(call.key, response.usage, call.request.model, seconds, False, batch=batch)
+        done = CallDone(
+            call.key, response.usage, call.request.model, seconds, False, batch=batch, address=call.address
+        )
         await self.record({"ok": True, "response": body}, done)
 
     async def record_error(
@@ -107,7 +111,9 @@ class CallOutcomes:
         usage = with_broken_tries(self.usage_of_error(error, call.request, rate=rate), broken)
         if broken:
             error.usage = usage.to_json()
-        done = CallDone(call.key, usage, call.request.model, seconds, False, error.code, batch=batch)
+        done = CallDone(
+            call.key, usage, call.request.model, seconds, False, error.code, batch=batch, address=call.address
+        )
         await self.record({"ok": False, "error": error.to_json()}, done)
 
     def replayed(self, done: CallDone) -> None:
