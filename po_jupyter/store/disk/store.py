@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 
 T = TypeVar("T")
+_AT_ONCE = 500  # keys of one query; SQLite takes at least 999
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
 
@@ -242,6 +243,9 @@ class _EmptyShard:
     def read(self, key: str) -> None:
         return None
 
+    def read_many(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        return {}
+
     def text(self, key: str) -> None:
         return None
 
@@ -269,6 +273,13 @@ class _OpenShard:
             return self._cache.get(key)
         except Unreadable as error:
             raise self._corrupt(key, error) from None
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        found: dict[str, Any | CorruptRow] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            for key, value in self._cache.read_many(keys[start : start + _AT_ONCE]):
+                found[key] = self._corrupt(key, value) if isinstance(value, Unreadable) else value
+        return found
 
     def text(self, key: str) -> bytes | None:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
+
+from po_jupyter.errors import CorruptRow
 
 
 class Shard(Protocol):
@@ -10,6 +13,9 @@ class Shard(Protocol):
 
     def read(self, key: str) -> Any | None:
         """The value, or None."""
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        """The values that there are, by key; in the place of one that cannot be read the error."""
 
     def text(self, key: str) -> bytes | None:
         """The value's JSON, not decoded, or None."""
