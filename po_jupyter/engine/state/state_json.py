@@ -57,9 +57,9 @@ def _task_from_json(body: JsonObject) -> TaskState:
     task = TaskState(body["name"])
     for name, value in body.items():
         if name == "usage":
-            task.usage = Usage.model_construct(**value)
+            task.usage = Usage.model_validate(value)
         elif name == "items":
-            task.items = ItemCounts.model_construct(**value)
+            task.items = ItemCounts.model_validate(value)
         elif name == "artifacts":
             task.artifacts = tuple(value)
         elif name in _TASK_DEFAULTS:
