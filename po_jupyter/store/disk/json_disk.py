@@ -144,7 +144,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
             return False
         return _WHOLE in settings and self.settings.items() <= settings.items()
 
-    def read_many(self, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    def read_rows(self, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
         """The values that there are, in one query; in the place of one that cannot be read the Unreadable."""
         marks = ",".join("?" * len(keys))
         sql = f"SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND key IN ({marks})"  # noqa: S608

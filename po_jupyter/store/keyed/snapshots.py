@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.errors import CorruptRow
+from po_jupyter.store.json_codec import JsonText
 from po_jupyter.store.keyed.shard import Shard
 
 
@@ -16,13 +17,13 @@ def key(run: str) -> str:
 
 def read(shard: Shard, runs: Sequence[str]) -> dict[str, Any]:
     """The snapshots of those runs that have one which can be read."""
-    found = shard.read_many([key(run) for run in runs])
+    found = shard.read_rows([key(run) for run in runs])
     of = {run: found.get(key(run)) for run in runs}
     return {run: value for run, value in of.items() if value is not None and not isinstance(value, CorruptRow)}
 
 
-def write(shard: Shard, snapshots: Mapping[str, Any]) -> None:
-    """Replace the snapshots of these runs; those that are gone get none."""
-    for run, value in snapshots.items():
+def write(shard: Shard, runs: Sequence[str], texts: Mapping[str, JsonText]) -> None:
+    """Replace the snapshots of these runs by `texts`; those that are gone get none."""
+    for run in runs:
         if shard.text(f"head/{run}") is not None:
-            shard.write(key(run), value)
+            shard.write(key(run), texts[run])
