@@ -32,16 +32,18 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs
+from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
 from po_jupyter.orchestrator.threads import BoundedThreads, ThreadRunner
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
+from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
@@ -77,6 +79,7 @@ class RunningOrchestrator:
     dispatcher: LeasedDispatcher
     runs: RunQueries
     results: RunResults
+    inspection: RunInspection
     submissions: Submissions
     control: RunControl
     pipelines: PipelineLibrary
@@ -260,7 +263,7 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
     pipelines = None
     if settings.pipelines_dir is not None:
         pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
-    inbox = None
+    jobs: list[BackgroundJob] = [SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)]
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
@@ -274,12 +277,12 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
             keys=base.keys,
             examine=base.examiner.examine,
         )
-        inbox = InboxWatcher(
+        jobs.append(InboxWatcher(
             folder, settings,
             changes=base.changes, audit=base.audit, to_thread=base.to_thread, created=created,
-        )  # fmt: skip
+        ))  # fmt: skip
     return MaintenanceJobs(
-        settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=pipelines, inbox=inbox
+        settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=pipelines, jobs=jobs
     )
 
 
@@ -298,6 +301,10 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         dispatcher=dispatcher,
         runs=runs,
         results=RunResults(settings, projections, runs, to_thread),
+        inspection=RunInspection(
+            settings, store, projections, runs,
+            examine=base.examiner.examine, to_thread=to_thread, rendering=base.reading,
+        ),
         submissions=Submissions(
             store, projections, runs, planner, dispatcher, base.row_files,
             prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,

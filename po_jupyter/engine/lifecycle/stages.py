@@ -89,8 +89,9 @@ class _StageLoop:
             self.frame.violations = violations
             await self._run_present(BETWEEN)
             self.frame.round += 1
-        if violations := await self._run_until_violation(AFTER):
-            raise _invalid(self.frame, violations)
+        for stage in AFTER:
+            if stage in self.stages and (violations := await self._run_stage(stage)):
+                raise _invalid(self.frame, violations)
         await self._check_output()
         return self.frame.output
 
