@@ -10,7 +10,7 @@ from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
-from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.inspection.call_table import CallState
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
 from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
@@ -38,7 +38,7 @@ class RunInspection:
         *,
         examine: Examine,
         to_thread: ToThread,
-        rendering: ToThread,
+        rendering: OwnerThreads,
     ) -> None:
         """Reads the store in threads of `to_thread`; has messages rendered by `examine` in those of `rendering`."""
         self._store = store
@@ -147,7 +147,7 @@ class RunInspection:
             return call, request
 
         call, request = await self._read(run_id, owner, read)
-        sent = await self._rendering(render_messages, request, self._examine)
+        sent = await self._rendering.of(head["owner"])(render_messages, request, self._examine)
         return {**call, **sent._asdict()}
 
     async def timeline(self, run_id: str, owner: str | None) -> JsonObject:
