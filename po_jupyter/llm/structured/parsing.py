@@ -268,10 +268,10 @@ def _format_checker() -> FormatChecker:
 
 
 def _multiplies(schema: object) -> bool:
-    """Whether there are references in alternatives: a few lines that may be millions of ways."""
+    """Whether a few lines may be millions of ways (references in alternatives), or elements are compared in pairs."""
     text = json.dumps(schema)
-    return '"$ref"' in text and any(
-        f'"{keyword}"' in text for keyword in ("anyOf", "oneOf", "allOf", "not", "if")
+    return '"uniqueItems"' in text or (
+        '"$ref"' in text and any(f'"{keyword}"' in text for keyword in ("anyOf", "oneOf", "allOf", "not", "if"))
     )
 
 

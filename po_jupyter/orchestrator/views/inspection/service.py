@@ -133,7 +133,7 @@ class RunInspection:
         """One call as a whole: as in `calls`, with `{messages, why, rendered, exact, answer, schema, error}` as
         `messages.SentMessages`. NotFound."""
 
-        def read(head: Head, tables: RunTables) -> tuple[JsonObject, MessageRequest]:
+        def read(head: Head, tables: RunTables) -> tuple[str, JsonObject, MessageRequest]:
             reader = CallReader(self._store, head, tables)
             view = reader.view(number)
             answer = reader.answer(number)
@@ -144,10 +144,10 @@ class RunInspection:
                 "tool_calls": (answer or {}).get("tool_calls") or [],
                 "schema": self._inputs.task(head, view["task"]).get("output"),
             }  # fmt: skip
-            return call, request
+            return head["owner"], call, request
 
-        call, request = await self._read(run_id, owner, read)
-        sent = await self._rendering.of(head["owner"])(render_messages, request, self._examine)
+        whose, call, request = await self._read(run_id, owner, read)
+        sent = await self._rendering.of(whose)(render_messages, request, self._examine)
         return {**call, **sent._asdict()}
 
     async def timeline(self, run_id: str, owner: str | None) -> JsonObject:
