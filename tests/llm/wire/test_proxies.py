@@ -160,9 +160,12 @@ def test_a_file_of_certificates_is_loaded_once_and_again_when_it_changed(
     """Each of the providers asks, and the authorities of a machine take 20 ms to load."""
     loads: list[str] = []
     load = ssl.create_default_context
-    monkeypatch.setattr(
-        ssl, "create_default_context", lambda cafile: (loads.append(cafile), load(cafile=cafile))
-    )
+
+    def counted(*, cafile: str) -> ssl.SSLContext:
+        loads.append(cafile)
+        return load(cafile=cafile)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
     file = tmp_path / "authorities.pem"
     file.write_text("none")
     environ = {"SSL_CERT_FILE": str(file)}
