@@ -317,16 +317,16 @@ def test_a_run_is_looked_into_by_rows_calls_course_and_cost(http: httpx.Client) 
 
 
 def test_a_run_of_the_client_is_looked_into(http: httpx.Client, real: JupyterProcess) -> None:
-    seed = {"name": "three", "data": {"rows": ["a", "b", "c"]}}
+    seed = {"name": "three", "data": {"rows": ["x", "y", "z"]}}
     name = http.post("runs", json={"pipeline": MAP, "seed": seed}).json()["run"]["id"]
     assert finished(http, name)["state"] == "done"
     with closing(Client(Endpoint(real.url, real.token))) as client:
         run = client.run(name)
-        assert [row["input"] for row in run.rows("label", sort="output", desc=True, limit=2)] == ["c", "b"]
-        assert [row["index"] for row in run.rows("label", q="b of", state="done")] == [1]
-        assert run.row("label", 2)["input"] == "c"
+        assert [row["input"] for row in run.rows("label", sort="output", desc=True, limit=2)] == ["z", "y"]
+        assert [row["index"] for row in run.rows("label", q="y of", state="done")] == [1]
+        assert run.row("label", 2)["input"] == "z"
         (call,) = run.model_calls("label", row=1)
-        assert run.model_call(call["n"])["messages"] == [{"role": "user", "content": "Label b of 3"}]
+        assert run.model_call(call["n"])["messages"] == [{"role": "user", "content": "Label y of 3"}]
         inspection = client.aio.inspection
         assert {span["task"] for span in client.call(inspection.timeline(name))["spans"]} == {
             "prepare",
