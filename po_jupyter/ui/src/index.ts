@@ -2,9 +2,9 @@ import { ILayoutRestorer } from "@jupyterlab/application";
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ICommandPalette } from "@jupyterlab/apputils";
 import { IStateDB } from "@jupyterlab/statedb";
-import { Api } from "./api.js";
+import { Api } from "./api/client.js";
 import { runsIcon } from "./icon.js";
-import { RunsPanel } from "./panel.js";
+import { RunsPanel } from "./panel/RunsPanel.js";
 
 const SHOW = "po-jupyter:show-runs";
 

@@ -4,14 +4,14 @@ import * as React from "react";
 import { Dialog, InputDialog, ReactWidget, showDialog } from "@jupyterlab/apputils";
 import type { IStateDB } from "@jupyterlab/statedb";
 import type { Message } from "@lumino/messaging";
-import { ApiError } from "./api.js";
-import type { Api } from "./api.js";
-import type { Verbs } from "./card.js";
-import { Feed } from "./feed.js";
-import { tightBudget } from "./format.js";
-import { Runs } from "./runs.js";
-import { Store } from "./store.js";
-import type { Failure, Run } from "./types.js";
+import { ApiError } from "../api/client.js";
+import type { Api } from "../api/client.js";
+import type { Verbs } from "../views/runs/RunCard.js";
+import { Feed } from "../live/feed.js";
+import { tightBudget } from "../format/run.js";
+import { Runs } from "../views/runs/RunList.js";
+import { Store } from "../state/store.js";
+import type { Failure, Run } from "../api/types.js";
 
 const SAVED = "po-jupyter:panel";
 /** Raised when the saved shape changes; another version's is not read. */

@@ -1,8 +1,8 @@
 /** Keeps one stream of events open while it is wanted, and says so when it is not. */
 
-import { FrameParser } from "./sse.js";
-import type { Action } from "./model.js";
-import type { Failure, Run } from "./types.js";
+import { FrameParser } from "../api/sse.js";
+import type { Action } from "../state/reducer.js";
+import type { Failure, Run } from "../api/types.js";
 
 /** The server pings every 15 s; three missed ones are a dead connection. */
 const SILENCE = 45_000;

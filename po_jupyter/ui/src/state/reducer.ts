@@ -1,7 +1,7 @@
 /** What the panel knows, as one immutable value, and the one function that changes it. */
 
-import type { Failure, Run, Text } from "./types.js";
-import { hasEnded } from "./types.js";
+import type { Failure, Run, Text } from "../api/types.js";
+import { hasEnded } from "../api/types.js";
 
 /** How much of a streamed answer is kept: enough to see that it speaks, and what about. */
 export const TAIL = 600;
