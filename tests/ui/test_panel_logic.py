@@ -25,7 +25,11 @@ class _Quiet(SimpleHTTPRequestHandler):
 def js(browser: Any) -> Iterator[Run]:
     """`js("format/run", "m => m.money(0)")`: calls the function with the module, and with `argument` as JSON."""
     built = UI / "lib"
-    sources = [path for path in (UI / "src").rglob("*.ts*") if path.suffix in (".ts", ".tsx")]
+    sources = [
+        path
+        for path in (UI / "src").rglob("*.ts*")
+        if path.suffix in (".ts", ".tsx") and "__tests__" not in path.parts
+    ]
     if not (built / "index.js").exists() or any(
         path.stat().st_mtime > (built / path.relative_to(UI / "src")).with_suffix(".js").stat().st_mtime
         for path in sources

@@ -1,123 +1,140 @@
-/** Keeps one stream of events open while it is wanted, and says so when it is not. */
+/** The one stream of a browser tab, shared by all that show runs: open while somebody watches in a visible tab. */
 
-import { FrameParser } from "../api/sse.js";
-import type { Action } from "../state/reducer.js";
+import type { Link, LiveEvent } from "../api/events.js";
 import type { Failure, Run } from "../api/types.js";
+import { EventStream } from "./stream.js";
 
-/** The server pings every 15 s; three missed ones are a dead connection. */
-const SILENCE = 45_000;
-const FIRST_WAIT = 1_000;
-const LONGEST_WAIT = 30_000;
+export type Watcher = (event: LiveEvent) => void;
 
 export class Feed {
+  /** `open` begins the stream's request; `explain` says why one failed. `page` is the document that may be hidden. */
   constructor(
-    private readonly open: (signal: AbortSignal) => Promise<Response>,
-    private readonly dispatch: (action: Action) => void,
-    private readonly explain: (error: unknown) => Failure
-  ) {}
-
-  start(): void {
-    if (!this.running) {
-      this.running = new AbortController();
-      void this.keepOpen(this.running.signal);
-    }
+    open: (signal: AbortSignal) => Promise<Response>,
+    explain: (error: unknown) => Failure,
+    private readonly page: Pick<Document, "hidden" | "addEventListener" | "removeEventListener"> = document
+  ) {
+    this.stream = new EventStream(open, event => this.tell(event), explain);
   }
 
-  stop(): void {
-    this.running?.abort();
-    this.running = null;
-    this.dispatch({ type: "link", link: { state: "idle" } });
+  /**
+   * Call `watcher` with what happens to all runs, or to the one with the id `run`, until the returned function is
+   * called. Who comes late gets first what is known: the link and the runs. A run that is older than the stream's
+   * snapshot is told from its first change on.
+   */
+  watch(run: string | null, watcher: Watcher): () => void {
+    const entry = { run, watcher };
+    this.entries.add(entry);
+    queueMicrotask(() => {
+      if (this.entries.has(entry)) {
+        this.introduce(entry);
+      }
+    });
+    if (this.entries.size === 1) {
+      this.page.addEventListener("visibilitychange", this.follow);
+    }
+    this.follow();
+    return () => {
+      if (this.entries.delete(entry) && !this.entries.size) {
+        this.page.removeEventListener("visibilitychange", this.follow);
+        this.follow();
+      }
+    };
   }
 
   /** Ends the wait for the next try. */
   retryNow(): void {
-    this.wake();
+    this.stream.retryNow();
   }
 
-  private async keepOpen(stopped: AbortSignal): Promise<void> {
-    let failures = 0;
-    while (!stopped.aborted) {
-      this.dispatch({ type: "link", link: { state: "connecting" } });
-      let problem: Failure;
-      try {
-        await this.listen(stopped, () => (failures = 0));
-        problem = { code: "closed", message: "The server closed the stream.", hint: "" };
-      } catch (error) {
-        problem = this.explain(error);
+  /** A browser allows six connections to one server: a tab that nobody sees must not hold one of them. */
+  private readonly follow = (): void => {
+    const wanted = this.entries.size > 0 && !this.page.hidden;
+    if (wanted && !this.open) {
+      this.open = true;
+      this.stream.start();
+    } else if (!wanted && this.open) {
+      this.open = false;
+      this.known = null;
+      this.stream.stop();
+    }
+  };
+
+  private introduce(entry: Entry): void {
+    deliver(entry, { type: "link", link: this.link });
+    if (!this.known) {
+      return;
+    }
+    if (entry.run === null) {
+      deliver(entry, { type: "snapshot", runs: [...this.known.values()], limit: this.limit });
+    } else {
+      const run = this.known.get(entry.run);
+      if (run) {
+        deliver(entry, { type: "run", run });
       }
-      if (stopped.aborted) {
-        return;
-      }
-      // Half of the wait is chance, so that many browsers do not come back in one moment.
-      const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures++);
-      const wait = longest * (0.5 + Math.random() / 2);
-      this.dispatch({ type: "link", link: { state: "lost", problem, retryAt: Date.now() + wait } });
-      await this.sleep(wait, stopped);
     }
   }
 
-  private async listen(stopped: AbortSignal, heard: () => void): Promise<void> {
-    const attempt = new AbortController();
-    const end = (): void => attempt.abort();
-    stopped.addEventListener("abort", end);
-    let watchdog = setTimeout(end, SILENCE);
-    try {
-      const response = await this.open(attempt.signal);
-      const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-      const parser = new FrameParser();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) {
-          return;
-        }
-        clearTimeout(watchdog);
-        watchdog = setTimeout(end, SILENCE);
-        for (const frame of parser.push(value)) {
-          const action = understand(frame.event, frame.data);
-          if (action?.type === "snapshot") {
-            heard();
-            this.dispatch({ type: "link", link: { state: "live" } });
-          }
-          if (action && !stopped.aborted) {
-            this.dispatch(action);
-          }
-        }
-      }
-    } finally {
-      clearTimeout(watchdog);
-      stopped.removeEventListener("abort", end);
-      attempt.abort();
+  private tell(event: LiveEvent): void {
+    this.remember(event);
+    for (const entry of [...this.entries]) {
+      deliver(entry, event);
     }
   }
 
-  private sleep(milliseconds: number, stopped: AbortSignal): Promise<void> {
-    return new Promise(resolve => {
-      const timer = setTimeout(() => this.wake(), milliseconds);
-      this.wake = () => {
-        clearTimeout(timer);
-        stopped.removeEventListener("abort", this.wake);
-        resolve();
-      };
-      stopped.addEventListener("abort", this.wake, { once: true });
-    });
+  private remember(event: LiveEvent): void {
+    switch (event.type) {
+      case "link":
+        this.link = event.link;
+        break;
+      case "snapshot":
+        this.known = new Map(event.runs.map(run => [run.id, run]));
+        this.limit = event.limit ?? null;
+        break;
+      case "run":
+        this.known?.set(event.run.id, event.run);
+        break;
+      case "gone":
+        this.known?.delete(event.id);
+        break;
+    }
   }
 
-  private running: AbortController | null = null;
-  private wake: () => void = () => undefined;
+  private readonly stream: EventStream;
+  private readonly entries = new Set<Entry>();
+  private known: Map<string, Run> | null = null;
+  private limit: number | null = null;
+  private link: Link = { state: "idle" };
+  private open = false;
 }
 
-/** The action that a frame means; events of a newer server that we do not know mean nothing. */
-export function understand(event: string, data: string): Action | null {
-  switch (event) {
+interface Entry {
+  run: string | null;
+  watcher: Watcher;
+}
+
+/** Tell a watcher what concerns it. One that fails must not keep the others from hearing. */
+function deliver(entry: Entry, event: LiveEvent): void {
+  for (const mine of concerning(entry.run, event)) {
+    try {
+      entry.watcher(mine);
+    } catch (error) {
+      console.error("po_jupyter: a view failed on an event", error);
+    }
+  }
+}
+
+function concerning(run: string | null, event: LiveEvent): LiveEvent[] {
+  if (run === null || event.type === "link") {
+    return [event];
+  }
+  switch (event.type) {
     case "snapshot":
-      return { type: "snapshot", ...(JSON.parse(data) as { runs: Run[]; limit?: number | null }) };
+      return event.runs.filter(each => each.id === run).map(each => ({ type: "run", run: each }));
     case "run":
-      return { type: "run", run: JSON.parse(data).run };
+      return event.run.id === run ? [event] : [];
     case "gone":
-      return { type: "gone", id: JSON.parse(data).id };
+      return event.id === run ? [event] : [];
     case "text":
-      return { type: "text", text: JSON.parse(data) };
-    default:
-      return null;
+      return event.text.run === run ? [event] : [];
   }
 }

@@ -3,7 +3,8 @@
 import * as React from "react";
 import { Card } from "./RunCard.js";
 import type { Verbs } from "./RunCard.js";
-import type { Link, State } from "../../state/reducer.js";
+import type { Link } from "../../api/events.js";
+import type { State } from "../../state/reducer.js";
 import type { Store } from "../../state/store.js";
 import type { Run } from "../../api/types.js";
 import { hasEnded } from "../../api/types.js";
