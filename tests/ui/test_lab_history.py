@@ -6,9 +6,12 @@ Screenshots are kept in test-artifacts/ to be looked at.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 
@@ -17,7 +20,7 @@ from tests.support.paths import ROOT
 from tests.ui.test_lab_notebook import SECOND, SHOTS, panels
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 AXE = ROOT / "po_jupyter/ui/node_modules/axe-core/axe.min.js"
 RUNS = 130  # more than a page of the history
@@ -231,3 +234,82 @@ def test_a_selection_outlives_the_seconds_of_a_run(lab: JupyterProcess, page: Pa
     assert line.evaluate("line => line.firstChild === window.textNode")
     with lab.http() as http:
         http.post(f"runs/{run}/cancel", json={})
+
+
+def test_a_run_is_started_from_the_form_of_its_pipeline(lab: JupyterProcess, page: Page) -> None:
+    """B16: what it would cost is said before; its rows come from a file, its limit and budget from the form."""
+    definition = {
+        "name": "form",
+        "llm": {"model": "fake:echo"},
+        "tasks": [
+            {"name": "label", "prompt": "{{ item.text }} of {{ seed.product }}", "for_each": "{{ seed.rows }}"}
+        ],
+    }
+    with lab.http() as http:
+        assert http.put("pipelines/form", json=definition).status_code in (200, 201)
+    open_panel(lab, page)
+    page.get_by_role("tab", name="Pipelines").click()
+    page.locator(".po-Pipeline .po-Run-head").click(timeout=20 * SECOND)
+    rows = {"name": "rows.csv", "mimeType": "text/csv", "buffer": b"text\nIt crashes\nI love it\n"}
+    page.locator("input[type=file]").set_input_files(rows)
+    page.get_by_label("product").fill("pen")
+    page.get_by_label("Rows at most").fill("1")
+    page.get_by_label("Budget (USD)").fill("0.5")
+    page.get_by_role("button", name="Estimate").click()
+    page.get_by_role("region", name="Estimate").get_by_text("1 call").wait_for(timeout=20 * SECOND)
+    page.screenshot(path=str(SHOTS / "pipelines-form.png"))
+    assert serious(page) == []
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.locator(".po-Run", has_text="form").locator("[data-state=done]").first.wait_for(timeout=20 * SECOND)
+    with lab.http() as http:
+        (found,) = http.get("runs?pipeline=form").json()["runs"]
+        items = http.get(f"runs/{found['id']}/items?task=label").json()["items"]
+    assert found["budget"] == {"usd": 0.5}
+    assert [item["output"] for item in items] == ["echo: It crashes of pen"]
+    for tab in ("Usage", "System"):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(".po-Table").first.wait_for(timeout=20 * SECOND)
+        page.screenshot(path=str(SHOTS / f"panel-{tab.lower()}.png"))
+        assert serious(page) == []
+
+
+def test_ten_thousand_runs_are_scrolled_without_lag(lab: JupyterProcess, page: Page) -> None:
+    """C3: the list keeps to what can be seen, and its frames to their time."""
+    with lab.http() as http:
+        sample = http.get("runs?state=done&limit=1").json()["runs"][0]
+    count, size = 10_000, 100
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlparse(route.request.url).query)
+        start = int(query.get("cursor", ["0"])[0])
+        runs = []
+        if query.get("state") != ["pending,running,waiting"]:
+            for number in range(start, start + size):
+                made = datetime(2026, 1, 1, tzinfo=UTC) - timedelta(minutes=number)
+                runs.append({**sample, "id": f"{count - number:08}", "created_at": made.isoformat()})
+        more = start + size < count
+        route.fulfill(json={"runs": runs, "next": str(start + size) if runs and more else None})
+
+    page.route(re.compile(r".*/po/api/v1/runs\?"), answer)
+    open_panel(lab, page)
+    scroller = page.locator(".po-Scroll")
+    for _ in range(600):
+        scroller.evaluate("e => { e.scrollTop = e.scrollHeight }")
+        listed = int(page.locator(".po-Virtual-item").first.get_attribute("aria-setsize") or 0)
+        if listed >= count:
+            break
+        page.wait_for_timeout(30)
+    assert listed >= count
+    assert page.locator(".po-Virtual-item").count() < 60
+    times = scroller.evaluate(
+        """async e => {
+            const times = []; let last = performance.now();
+            for (let n = 0; n < 120; n++) {
+                e.scrollTop -= 300;
+                await new Promise(requestAnimationFrame);
+                times.push(performance.now() - last); last = performance.now();
+            }
+            return times; }"""
+    )
+    middle = sorted(times)[len(times) // 2]
+    assert middle < 20, f"{1000 / middle:.0f} frames a second"

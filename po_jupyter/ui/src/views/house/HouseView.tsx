@@ -97,12 +97,12 @@ function Room({ api }: { api: Api }): JSX.Element {
         }
       />
       {report && (
-        <p role="status">
+        <div role="status">
           {report.dry_run
             ? trans._n("%1 old run would go", "%1 old runs would go", report.runs.length)
             : trans._n("%1 old run is gone", "%1 old runs are gone", report.runs.length)}
           {` · ${bytes(report.bytes)}`}
-        </p>
+        </div>
       )}
       {refused && <ErrorBox failure={refused} />}
       <div className="po-Buttons">
@@ -134,19 +134,17 @@ function Audit({ api }: { api: Api }): JSX.Element {
     return <ErrorBox failure={problem} />;
   }
   return (
-    <table className="po-Table po-is-text">
-      <caption>{trans.__("Who changed what")}</caption>
-      <tbody>
+    <section aria-label={trans.__("Who changed what")}>
+      <h3 className="po-House-title">{trans.__("Who changed what")}</h3>
+      <ul className="po-List">
         {(data?.entries ?? []).map((entry, index) => (
-          <tr key={`${entry.at} ${index}`}>
-            <td>{new Date(entry.at).toLocaleString()}</td>
-            <td>{entry.by}</td>
-            <td>{entry.action}</td>
-            <td>{String(entry.name ?? entry.pipeline ?? entry.run ?? "")}</td>
-          </tr>
+          <li key={`${entry.at} ${index}`} className="po-House-entry">
+            <span>{[entry.action, entry.name ?? entry.pipeline ?? entry.run].filter(Boolean).join(" ")}</span>
+            <span className="po-Run-spent">{`${entry.by} · ${new Date(entry.at).toLocaleString()}`}</span>
+          </li>
         ))}
-      </tbody>
-    </table>
+      </ul>
+    </section>
   );
 }
 

@@ -31,7 +31,7 @@ export default function PipelinesView({ api, started }: PipelinesViewProps): JSX
   if (data && !data.length) {
     return (
       <EmptyState>
-        <p>{trans.__("No pipeline is registered yet. `%po register NAME` in a notebook keeps one for later.")}</p>
+        <p>{trans.__("No pipeline is registered yet. Those of a project folder (`po init`), pipelines/*.yaml, are at every start.")}</p>
       </EmptyState>
     );
   }
