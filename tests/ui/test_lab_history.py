@@ -301,15 +301,16 @@ def test_ten_thousand_runs_are_scrolled_without_lag(lab: JupyterProcess, page: P
         page.wait_for_timeout(30)
     assert listed >= count
     assert page.locator(".po-Virtual-item").count() < 60
-    times = scroller.evaluate(
-        """async e => {
-            const times = []; let last = performance.now();
-            for (let n = 0; n < 120; n++) {
-                e.scrollTop -= 300;
-                await new Promise(requestAnimationFrame);
-                times.push(performance.now() - last); last = performance.now();
-            }
-            return times; }"""
+    frames = """async (e, step) => {
+        const times = []; let last = performance.now();
+        for (let n = 0; n < 120; n++) {
+            e.scrollTop -= step;
+            await new Promise(requestAnimationFrame);
+            times.push(performance.now() - last); last = performance.now();
+        }
+        return times.sort((a, b) => a - b)[60]; }"""
+    still, moving = scroller.evaluate(frames, 0), scroller.evaluate(frames, 300)
+    # Over 50 frames a second, or what this machine draws of a page that stands still.
+    assert moving < max(20, 1.25 * still), (
+        f"{1000 / moving:.0f} frames a second, {1000 / still:.0f} when it stands"
     )
-    middle = sorted(times)[len(times) // 2]
-    assert middle < 20, f"{1000 / middle:.0f} frames a second"

@@ -20,13 +20,20 @@ export function VirtualList<T>(props: VirtualListProps<T>): JSX.Element {
   const list = React.useRef<HTMLDivElement>(null);
   const [margin, setMargin] = React.useState(0);
   React.useLayoutEffect(() => {
-    // What is above the list may have grown or shrunk with any change.
-    if (list.current && scroller.current) {
-      const { top } = list.current.getBoundingClientRect();
-      const above = top - scroller.current.getBoundingClientRect().top + scroller.current.scrollTop;
-      setMargin(before => (Math.abs(before - above) < 1 ? before : above));
+    const measure = (): void => {
+      if (list.current && scroller.current) {
+        const { top } = list.current.getBoundingClientRect();
+        setMargin(top - scroller.current.getBoundingClientRect().top + scroller.current.scrollTop);
+      }
+    };
+    measure();
+    // What is above the list grows and shrinks, and with it all that scrolls. Not at each scroll: measuring is slow.
+    const observer = new ResizeObserver(measure);
+    for (const child of scroller.current?.children ?? []) {
+      observer.observe(child);
     }
-  });
+    return () => observer.disconnect();
+  }, [scroller]);
   const virtual = useVirtualizer({
     count: items.length,
     getScrollElement: () => scroller.current,
