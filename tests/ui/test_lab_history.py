@@ -266,9 +266,9 @@ def test_a_run_is_started_from_the_form_of_its_pipeline(lab: JupyterProcess, pag
         items = http.get(f"runs/{found['id']}/items?task=label").json()["items"]
     assert found["budget"] == {"usd": 0.5}
     assert [item["output"] for item in items] == ["echo: It crashes of pen"]
-    for tab in ("Usage", "System"):
+    for tab, caption in (("Usage", "By model"), ("System", "Who changed what")):
         page.get_by_role("tab", name=tab).click()
-        page.locator(".po-Table").first.wait_for(timeout=20 * SECOND)
+        page.get_by_text(caption).first.wait_for(timeout=20 * SECOND)
         page.screenshot(path=str(SHOTS / f"panel-{tab.lower()}.png"))
         assert serious(page) == []
 
