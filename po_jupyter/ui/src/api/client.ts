@@ -1,0 +1,180 @@
+/** The orchestrator's HTTP, spoken with Jupyter's own credentials (token, cookie and XSRF alike). */
+
+import { URLExt } from "@jupyterlab/coreutils";
+import { ServerConnection } from "@jupyterlab/services";
+import type { AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row } from "./answers.js";
+import { ApiError, refusal } from "./errors.js";
+import type { components, operations } from "./schema.js";
+import type { Budget, Run } from "./types.js";
+
+export { ApiError, explain } from "./errors.js";
+
+type Body<Name extends keyof components["schemas"]> = Partial<components["schemas"][Name]>;
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export class Api {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** Where the interface is, for links. */
+  get url(): string {
+    return URLExt.join(this.settings.baseUrl, "po/api/v1/");
+  }
+
+  /** The stream of all my runs. It is no activity: a panel that is left open must not keep a server alive. */
+  events(signal: AbortSignal): Promise<Response> {
+    return this.send("events?no_track_activity=1", { signal, headers: { Accept: "text/event-stream" } });
+  }
+
+  // -- runs ---------------------------------------------------------------------------------------
+
+  /** My runs, the newest first, without their seeds; `next` is the cursor of the page after this one. */
+  runs(query: Query = {}): Promise<{ runs: Run[]; next: string | null }> {
+    return this.get("runs", { brief: 1, ...query });
+  }
+
+  /** Runs that need a person, whatever their age. */
+  attention(): Promise<{ runs: Run[]; total: number }> {
+    return this.get("runs/attention");
+  }
+
+  async run(id: string): Promise<Run> {
+    return (await this.get<{ run: Run }>(`runs/${encodeURIComponent(id)}`)).run;
+  }
+
+  async outputs(id: string, task?: string): Promise<Record<string, unknown>> {
+    return (await this.get<{ outputs: Record<string, unknown> }>(`runs/${encodeURIComponent(id)}/outputs`, { task })).outputs;
+  }
+
+  /** Rows of a map, in order. */
+  items(id: string, query: operations["items"]["parameters"]["query"]): Promise<{ items: Row[]; next: string | null }> {
+    return this.get(`runs/${encodeURIComponent(id)}/items`, query as Query);
+  }
+
+  /** Where a file of a run is; it is downloaded, never shown inline. */
+  artifactUrl(id: string, path: string): string {
+    return `${this.url}runs/${encodeURIComponent(id)}/artifacts/${path.split("/").map(encodeURIComponent).join("/")}`;
+  }
+
+  async submit(body: Body<"SubmitBody">): Promise<Run> {
+    return (await this.post<{ run: Run }>("runs", body)).run;
+  }
+
+  estimate(body: Body<"EstimateBody">): Promise<Estimate> {
+    return this.post("runs/estimate", body);
+  }
+
+  cancel(id: string): Promise<Run> {
+    return this.act(id, "cancel", {});
+  }
+
+  resume(id: string, body: { only_failed?: boolean; from_task?: string; budget?: Budget }): Promise<Run> {
+    return this.act(id, "resume", body);
+  }
+
+  decide(id: string, decision: "approve" | "reject", note: string): Promise<Run> {
+    return this.act(id, "gate", note ? { decision, note } : { decision });
+  }
+
+  /** All of it anew, or from a task on, or that task only. */
+  restart(id: string, body: Body<"RestartBody"> = {}): Promise<Run> {
+    return this.act(id, "restart", body);
+  }
+
+  /** A new run, with the checkpoints of the tasks before `task`; with another seed or pipeline if given. */
+  fork(id: string, task: string, changed: { seed?: unknown; pipeline?: unknown } = {}): Promise<Run> {
+    return this.act(id, "fork", { from_task: task, ...changed });
+  }
+
+  /** Remove an ended run for good. */
+  async deleteRun(id: string): Promise<void> {
+    await this.send(`runs/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  // -- dead letters -------------------------------------------------------------------------------
+
+  deadLetters(query: Query = {}): Promise<{ dead_letters: DeadLetter[]; next: string | null }> {
+    return this.get("dead-letters", query);
+  }
+
+  /** Try a dead run again, where it died. */
+  async requeue(id: string): Promise<Run> {
+    return (await this.post<{ run: Run }>(`dead-letters/${encodeURIComponent(id)}/requeue`, {})).run;
+  }
+
+  /** Remove a dead run for good. */
+  async discard(id: string): Promise<void> {
+    await this.send(`dead-letters/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  // -- pipelines and models -----------------------------------------------------------------------
+
+  async pipelines(): Promise<PipelineSummary[]> {
+    return (await this.get<{ pipelines: PipelineSummary[] }>("pipelines")).pipelines;
+  }
+
+  async pipeline(name: string): Promise<Record<string, unknown>> {
+    return (await this.get<{ pipeline: Record<string, unknown> }>(`pipelines/${encodeURIComponent(name)}`)).pipeline;
+  }
+
+  validate(pipeline: unknown, seed?: unknown): Promise<Record<string, unknown>> {
+    return this.post("pipelines/validate", seed === undefined ? { pipeline } : { pipeline, seed });
+  }
+
+  async models(query: Query = {}): Promise<Model[]> {
+    return (await this.get<{ models: Model[] }>("models", query)).models;
+  }
+
+  // -- the house ----------------------------------------------------------------------------------
+
+  meta(): Promise<Meta> {
+    return this.get("meta");
+  }
+
+  usage(days: number): Promise<DailyUsage> {
+    return this.get("usage", { days });
+  }
+
+  clean(body: Body<"CleanBody">): Promise<CleanReport> {
+    return this.post("clean", body);
+  }
+
+  audit(query: Query = {}): Promise<{ entries: AuditEntry[]; next: string | null }> {
+    return this.get("audit", query);
+  }
+
+  // -- the wire -----------------------------------------------------------------------------------
+
+  /** The answer of a route as JSON, for what has no method of its own. Undefined values of the query are left out. */
+  async get<T>(path: string, query: Query = {}): Promise<T> {
+    const given = Object.entries(query).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]));
+    const search = new URLSearchParams(given).toString();
+    return (await (await this.send(search ? `${path}?${search}` : path, {})).json()) as T;
+  }
+
+  async post<T>(path: string, body: object): Promise<T> {
+    return (await (await this.send(path, { method: "POST", body: JSON.stringify(body) })).json()) as T;
+  }
+
+  private async act(id: string, verb: string, body: object): Promise<Run> {
+    return (await this.post<{ run: Run }>(`runs/${encodeURIComponent(id)}/${verb}`, body)).run;
+  }
+
+  private async send(path: string, init: RequestInit): Promise<Response> {
+    const url = this.url + path;
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(url, init, this.settings);
+    } catch {
+      // Also an abort comes here, as Jupyter's NetworkError; whoever aborted does not read it.
+      throw new ApiError({
+        code: "unreachable",
+        message: "The Jupyter server does not answer.",
+        hint: "Runs are kept by the server: they are here again when it is."
+      });
+    }
+    if (!response.ok) {
+      throw new ApiError(await refusal(response));
+    }
+    return response;
+  }
+}

@@ -1,0 +1,67 @@
+/** The shapes that the server answers with, generated from its OpenAPI document, and what that leaves open. */
+
+import type { components } from "./schema.js";
+
+type Schemas = components["schemas"];
+
+export type Usage = Schemas["Usage"];
+export type Items = Schemas["ItemCounts"];
+export type RunState = Schemas["Run"]["state"];
+export type TaskState = Schemas["TaskView"]["state"];
+
+export interface Failure {
+  code: string;
+  message: string;
+  hint?: string;
+  /** `traceback` has the lines of the person's own Python that raised it. */
+  details?: { traceback?: unknown; violations?: unknown };
+}
+
+export interface Task extends Omit<Schemas["TaskView"], "error"> {
+  error: Failure | null;
+}
+
+export interface Gate {
+  task?: string;
+  message?: string;
+  artifacts?: string[];
+  decision?: string | null;
+  note?: string | null;
+}
+
+/** A budget of which 80 % are used; `scope` is `run`, `day` or a task's name. */
+export interface BudgetWarning {
+  scope: string;
+  fraction: number;
+}
+
+export interface Budget {
+  usd?: number | null;
+  tokens?: number | null;
+}
+
+export interface Run extends Omit<Schemas["Run"], "seed" | "tasks" | "gate" | "warnings" | "budget" | "error" | "forked_from"> {
+  /** Not in brief lists. */
+  seed?: Record<string, unknown>;
+  tasks: Task[];
+  gate: Gate | null;
+  warnings: BudgetWarning[];
+  budget: Budget;
+  error: Failure | null;
+  forked_from?: Record<string, unknown> | null;
+}
+
+/** A piece of what a model is saying now; never stored. */
+export interface Text {
+  run: string;
+  task: string;
+  item?: number | null;
+  text: string;
+  round?: number;
+}
+
+const ENDED: ReadonlySet<RunState> = new Set<RunState>(["done", "failed", "cancelled", "dead"]);
+
+export function hasEnded(run: Pick<Run, "state">): boolean {
+  return ENDED.has(run.state);
+}
