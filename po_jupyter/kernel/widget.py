@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import NotFound, PoError
-from po_jupyter.kernel.live_texts import LiveTexts
-from po_jupyter.kernel.run_view import Picture, to_html, to_text
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.live_texts import LiveTexts
+from po_jupyter.presentation.run_view import Picture, to_html, to_text
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient

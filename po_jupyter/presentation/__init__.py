@@ -1,2 +1,2 @@
-"""Numbers and sentences that people read, the same in every face. Pure. Faces use `format`, `estimates` and
-`terminal_text`."""
+"""Numbers and sentences that people read, the same in every face, and a run drawn as HTML and as text. Pure. Faces use
+`format`, `estimates`, `run_view`, `live_texts` and `terminal_text`."""

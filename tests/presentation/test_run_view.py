@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.kernel.live_texts import ShownText
-from po_jupyter.kernel.run_view import Picture, table_html, table_text, to_html, to_text
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, TaskView
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.live_texts import ShownText
+from po_jupyter.presentation.run_view import Picture, table_html, table_text, to_html, to_text
 from tests.support.runs import run_view
 
 NOW = fmt.timestamp("2026-11-22T12:00:41.500Z")

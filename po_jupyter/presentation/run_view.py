@@ -1,8 +1,9 @@
 """Rendering of a run as HTML and as plain text. Pure: values come in, text comes out.
 
 The HTML holds no script, only inline styles over `currentColor` and Lab's own variables, so that it looks right in
-Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the table still reads. Its only
-classes keep MathJax from reading dollars as formulas. Everything that was not written here is escaped (P6).
+Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the table still reads. Everything
+that was not written here is escaped, and what would move a cursor or reorder text is shown instead (P6). Dollars and
+backslashes stand alone in an element, where MathJax finds no formula: GitHub strips the classes that say so too.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from po_jupyter.kernel.live_texts import ShownText
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.live_texts import ShownText
 from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
