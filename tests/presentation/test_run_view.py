@@ -62,9 +62,15 @@ class Seen(HTMLParser):
         if not self.open:
             self.root_classes |= classes
         self.open.append(tag)
+        self.separate(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        self.separate(tag)
+
+    def separate(self, tag: str) -> None:
+        if tag != "span":  # within a line
+            self.texts.append(" ")
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -75,7 +81,7 @@ class Seen(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
+        return " ".join("".join(self.texts).split())
 
 
 NO_MATH = {"mathjax_ignore", "tex2jax_ignore"}
