@@ -49,6 +49,12 @@ class Session:
         """True in a kernel, which may have a frontend that draws widgets."""
         return getattr(self.shell, "kernel", None) is not None
 
+    @property
+    def _widgets_are_used(self) -> bool:
+        """False when the one who runs the cells takes no input (nbclient, papermill): the file is what is read then,
+        and nbconvert would draw a widget from it that its server and kernel are not there for."""
+        return self.interactive and bool(getattr(self.shell.kernel, "_allow_stdin", True))
+
     # -- the orchestrator -----------------------------------------------------------------------
     def client(self) -> Client:
         """The client; an orchestrator is started when there is none. Raises Unavailable."""
@@ -94,7 +100,9 @@ class Session:
         view = run.view
         widget = self._widgets.get(run.id)
         if widget is None or widget.finished.is_set():
-            widget = RunWidget(run.client.aio, view, self.publish, interactive=self.interactive)
+            widget = RunWidget(
+                run.client.aio, view, self.publish, interactive=self.interactive, widgets=self._widgets_are_used
+            )
             if view.state not in ENDED:
                 self._widgets[run.id] = widget
         widget.show()

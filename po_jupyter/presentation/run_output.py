@@ -51,14 +51,19 @@ _LIMITS = (
 )
 
 
-def run_output(run: RunView, now: float, results: Results = ()) -> JsonObject:
-    """The bundle: content by MIME type. `now` is in seconds since 1970."""
-    picture = Picture(run, now, results=results, kept=True)
+def run_output(run: RunView, now: float, results: Results = (), notice: str = "") -> JsonObject:
+    """The bundle: content by MIME type. `now` is in seconds since 1970; `notice` is a line about the view itself."""
+    picture = Picture(run, now, notice=notice, results=results, kept=True)
     return {
         RUN_MIME: snapshot(run, now, results),
         "text/html": to_html(picture),
         "text/plain": to_text(picture),
     }
+
+
+def no_output(run: RunView) -> JsonObject:
+    """The content for Lab's renderer where it draws nothing: what an output adds for frontends without one."""
+    return {"version": _VERSION, "run": run.id, "base": _BASE, "view": None}
 
 
 def snapshot(run: RunView, now: float, results: Results = ()) -> JsonObject:
