@@ -19,6 +19,12 @@ export class Api {
     return this.send("events?no_track_activity=1", { signal, headers: { Accept: "text/event-stream" } });
   }
 
+  /** The output of a cell that shows the run, as it should be now: content by MIME type. */
+  async display(id: string): Promise<Record<string, unknown>> {
+    const response = await this.send(`runs/${encodeURIComponent(id)}/display?no_track_activity=1`, {});
+    return ((await response.json()) as { data: Record<string, unknown> }).data;
+  }
+
   cancel(id: string): Promise<Run> {
     return this.post(id, "cancel", {});
   }

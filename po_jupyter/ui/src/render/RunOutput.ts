@@ -1,0 +1,39 @@
+/** The place of a run in a cell's output. What it shows is loaded with the first one. */
+
+import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import { Panel } from "@lumino/widgets";
+import type { IPoLive } from "../tokens.js";
+import type { OutputModel } from "./following.js";
+import type { OutputView } from "./OutputView.js";
+
+export class RunOutput extends Panel implements IRenderMime.IRenderer {
+  constructor(
+    private readonly live: IPoLive,
+    private readonly trans: TranslationBundle
+  ) {
+    super();
+    this.addClass("po-RunOutput");
+  }
+
+  /** Lab calls it again for the same widget when the output changes, which keeps what is selected in it. */
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const view = await (this.view ??= this.load());
+    if (!this.isDisposed) {
+      view.draw(model as OutputModel);
+    }
+  }
+
+  private async load(): Promise<OutputView> {
+    const [{ OutputView }, api] = await Promise.all([import("./OutputView.js"), this.live.api()]);
+    const view = new OutputView(api, this.live, this.trans);
+    if (this.isDisposed) {
+      view.dispose();
+    } else {
+      this.addWidget(view);
+    }
+    return view;
+  }
+
+  private view: Promise<OutputView> | null = null;
+}
