@@ -6,6 +6,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Message } from "@lumino/messaging";
 import type { Api } from "../api/client.js";
 import { hasEnded } from "../api/types.js";
+import { runState } from "../format/run.js";
 import type { IPoLive } from "../tokens.js";
 import { runVerbs } from "../views/runs/actions.js";
 import { Card } from "../views/runs/RunCard.js";
@@ -98,7 +99,7 @@ function Output({ following, verbs, retryNow, trans }: OutputProps): JSX.Element
   const hidden = Object.entries(shown.hidden).filter(([, count]) => count > 0);
   const words = note(shown, trans);
   return (
-    <div data-standing={standing}>
+    <div className={`po-Output-run po-is-${runState(run)}`} data-standing={standing}>
       <ul className="po-Runs">
         <Card
           run={run}
@@ -116,14 +117,14 @@ function Output({ following, verbs, retryNow, trans }: OutputProps): JSX.Element
         </div>
       )}
       {run.state === "done" && shown.results.length > 0 && (
-        <dl className="po-Output-results">
+        <div className="po-Output-results">
           {shown.results.map(([label, text]) => (
             <React.Fragment key={label}>
-              <dt>{label}</dt>
-              <dd>{text}</dd>
+              <span className="po-Output-label">{label}</span>
+              <span className="po-Output-result">{text}</span>
             </React.Fragment>
           ))}
-        </dl>
+        </div>
       )}
       {words && (
         <div className="po-Output-note" role={standing === "lost" ? "status" : undefined}>
