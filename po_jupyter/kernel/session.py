@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.client.inputs.kernel_keys import key_hints
@@ -119,7 +121,15 @@ class Session:
             if bundle.get("text/plain"):
                 self.shell.display_pub.publish({"text/plain": bundle["text/plain"]})
             return
-        self.shell.display_pub.publish(bundle, transient={"display_id": display_id}, update=update)
+        publish = partial(
+            self.shell.display_pub.publish, bundle, transient={"display_id": display_id}, update=update
+        )
+        if update:
+            # Outside of the context of the cell that drew it, whose child the message would be: nbclient listens only
+            # to the children of the cell that runs now.
+            Context().run(publish)
+        else:
+            publish()
 
     def run_bundle(self, run: Run, include: object = None, exclude: object = None) -> MimeBundle | None:
         """A Run as the value of a cell: its live view, or one line where the cell drew it already."""

@@ -292,3 +292,40 @@ def test_a_server_without_the_run_says_so_and_shows_what_the_file_has(lab: Jupyt
     )
     assert page.locator(".po-Output .po-Buttons:visible").count() == 0
     book.shot("output-missing")
+
+
+def test_notebook_7_draws_it_with_the_same_extension(
+    tmp_path: Path, browser: Browser, lab: JupyterProcess, page: Page
+) -> None:
+    """The notebook of a Lab, opened in Notebook 7 of another server: what the file has; and live when it is run there."""
+    book = Notebook(lab, page, "seven", [SETUP, PIPELINE.replace("LATENCY", "0.1")])
+    start(book, 2)
+    card(page, "done")
+    await_file(book, "2 of 2 tasks done")
+    page.close()
+    seven = lab_in(
+        tmp_path,
+        "notebook",
+        args=(
+            "--JupyterNotebookApp.expose_app_in_browser=True",
+            f"--JupyterNotebookApp.extra_labextensions_path={tmp_path / 'labextensions'}",
+        ),
+    )
+    other = browser.new_page(viewport={"width": 1100, "height": 900})
+    try:
+        (tmp_path / "work/seven.ipynb").write_bytes(book.path.read_bytes())
+        other.goto(f"{seven.url}notebooks/seven.ipynb?token={seven.token}")
+        card(other, "done", 60)
+        other.get_by_text("does not have the run").wait_for(timeout=20 * SECOND)
+        other.screenshot(path=str(SHOTS / "output-notebook-7.png"))
+        other.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.isReady"
+        )
+        other.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-run-all') }")
+        other.locator(".jp-Dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+        live(other)
+        other.locator(".po-Output-results").get_by_text("cost $5 or $10").wait_for(timeout=20 * SECOND)
+        other.screenshot(path=str(SHOTS / "output-notebook-7-live.png"))
+    finally:
+        other.close()
+        seven.stop()
