@@ -91,6 +91,13 @@ class Notebook:
         page.goto(f"{lab.url}lab/tree/{name}.ipynb?token={lab.token}&reset")
         self.await_idle(60)
 
+    @classmethod
+    def of(cls, page: Page, name: str, path: Path) -> Notebook:
+        """A notebook that is open already."""
+        book = cls.__new__(cls)
+        book.path, book.name, book.page = path, name, page
+        return book
+
     def await_idle(self, seconds: float = 30) -> None:
         # The indicator in the toolbar says idle before there is a kernel at all; the session knows.
         self.page.wait_for_function(
