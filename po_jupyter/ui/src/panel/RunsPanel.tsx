@@ -1,29 +1,42 @@
-/** The side panel as a widget of JupyterLab: connected while somebody can see it, and only then. */
+/** The side panel as a widget of JupyterLab: it watches the runs while somebody can see it, and only then. */
 
 import * as React from "react";
 import { ReactWidget } from "@jupyterlab/apputils";
 import type { IStateDB } from "@jupyterlab/statedb";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import type { CommandRegistry } from "@lumino/commands";
 import type { Message } from "@lumino/messaging";
 import type { Api } from "../api/client.js";
+import type { LiveEvent } from "../api/events.js";
+import { Translation } from "../components/translation.js";
+import { fromSaved, toSaved } from "../state/persistence.js";
+import type { Remembered } from "../state/reducer.js";
 import { Store } from "../state/store.js";
 import type { IPoLive } from "../tokens.js";
-import { runVerbs } from "../views/runs/actions.js";
-import type { Verbs } from "../views/runs/RunCard.js";
-import { Runs } from "../views/runs/RunList.js";
+import { commandIds } from "../tokens.js";
+import { RunActions } from "../views/runs/actions.js";
+import { PanelView } from "./PanelView.js";
+import { RunLoader } from "./RunLoader.js";
 
 const SAVED = "po-jupyter:panel";
-/** Raised when the saved shape changes; another version's is not read. */
-const SAVED_VERSION = 1;
+
+export interface PanelServices {
+  api: Api;
+  live: IPoLive;
+  saved: IStateDB | null;
+  commands: CommandRegistry;
+  trans: TranslationBundle;
+}
 
 export class RunsPanel extends ReactWidget {
-  constructor(
-    api: Api,
-    private readonly live: IPoLive,
-    private readonly saved: IStateDB | null
-  ) {
+  constructor(private readonly services: PanelServices) {
     super();
     this.addClass("po-Panel");
-    this.verbs = runVerbs(api, this.store.dispatch);
+    const { api, trans, commands } = services;
+    this.verbs = new RunActions(api, this.store.dispatch, trans, run => {
+      void commands.execute(commandIds.openRun, { run: run.id });
+    });
+    this.loader = new RunLoader(api, this.store);
     this.store.subscribe(() => this.save());
   }
 
@@ -33,7 +46,16 @@ export class RunsPanel extends ReactWidget {
   }
 
   protected override render(): JSX.Element {
-    return <Runs store={this.store} verbs={this.verbs} retryNow={() => this.live.retryNow()} />;
+    return (
+      <Translation.Provider value={this.services.trans}>
+        <PanelView
+          store={this.store}
+          verbs={this.verbs}
+          loader={this.loader}
+          retryNow={() => this.services.live.retryNow()}
+        />
+      </Translation.Provider>
+    );
   }
 
   protected override onAfterAttach(message: Message): void {
@@ -61,7 +83,7 @@ export class RunsPanel extends ReactWidget {
     this.restored ??= this.restore();
     await this.restored;
     if (!this.stopWatching && !this.isDisposed && this.isAttached && this.isVisible) {
-      const stop = this.live.watch(null, this.store.dispatch);
+      const stop = this.services.live.watch(null, this.hear);
       this.stopWatching = () => {
         stop();
         this.stopWatching = null;
@@ -70,26 +92,35 @@ export class RunsPanel extends ReactWidget {
     }
   }
 
-  private async restore(): Promise<void> {
-    const found = (await this.saved?.fetch(SAVED).catch(() => undefined)) as
-      | { version?: number; expanded?: Record<string, boolean> }
-      | undefined;
-    if (found?.version === SAVED_VERSION && found.expanded) {
-      this.store.dispatch({ type: "restore", expanded: found.expanded });
+  private readonly hear = (event: LiveEvent): void => {
+    this.store.dispatch(event);
+    if (event.type === "snapshot") {
+      void this.loader.refresh();
     }
+  };
+
+  private async restore(): Promise<void> {
+    const found = await this.services.saved?.fetch(SAVED).catch(() => undefined);
+    const saved = fromSaved(found);
+    this.lastSaved = saved;
+    this.store.dispatch({ type: "restore", saved });
   }
 
   private save(): void {
-    const { expanded, known } = this.store.get();
-    if (known && expanded !== this.lastSaved) {
-      this.lastSaved = expanded;
-      void this.saved?.save(SAVED, { version: SAVED_VERSION, expanded: { ...expanded } });
+    const { expanded, dismissed, filters, tab, known } = this.store.get();
+    const last = this.lastSaved;
+    const changed =
+      last?.expanded !== expanded || last.dismissed !== dismissed || last.filters !== filters || last.tab !== tab;
+    if (known && changed) {
+      this.lastSaved = { expanded, dismissed, filters, tab };
+      void this.services.saved?.save(SAVED, toSaved(this.lastSaved));
     }
   }
 
   private readonly store = new Store();
-  private readonly verbs: Verbs;
+  private readonly verbs: RunActions;
+  private readonly loader: RunLoader;
   private stopWatching: (() => void) | null = null;
   private restored: Promise<void> | null = null;
-  private lastSaved: Readonly<Record<string, boolean>> | null = null;
+  private lastSaved: Remembered | null = null;
 }

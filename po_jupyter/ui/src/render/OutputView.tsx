@@ -4,27 +4,36 @@ import * as React from "react";
 import { ReactWidget } from "@jupyterlab/apputils";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Message } from "@lumino/messaging";
+import type { CommandRegistry } from "@lumino/commands";
 import type { Api } from "../api/client.js";
 import { hasEnded } from "../api/types.js";
-import { runState } from "../format/run.js";
+import { Translation } from "../components/translation.js";
+import { useNow } from "../components/useNow.js";
+import { shownRunState } from "../format/run.js";
 import type { IPoLive } from "../tokens.js";
-import { runVerbs } from "../views/runs/actions.js";
-import { Card } from "../views/runs/RunCard.js";
-import type { Verbs } from "../views/runs/RunCard.js";
-import { moment } from "./content.js";
+import { commandIds } from "../tokens.js";
+import { RunActions } from "../views/runs/actions.js";
+import type { Verbs } from "../views/runs/actions.js";
+import { RunCard } from "../views/runs/RunCard.js";
+import { cleaned, moment } from "./content.js";
 import { Following } from "./following.js";
 import type { OutputModel, Shown } from "./following.js";
+
+export interface OutputServices {
+  live: IPoLive;
+  commands: CommandRegistry;
+  trans: TranslationBundle;
+}
 
 export class OutputView extends ReactWidget {
   constructor(
     api: Api,
-    private readonly live: IPoLive,
-    private readonly trans: TranslationBundle
+    private readonly services: OutputServices
   ) {
     super();
     this.addClass("po-Output");
-    this.following = new Following(live);
-    this.verbs = runVerbs(api, this.following.store.dispatch);
+    this.following = new Following(services.live);
+    this.verbs = verbsOf(api, this.following, services);
   }
 
   /** Draw an output, or what it has become. */
@@ -58,15 +67,17 @@ export class OutputView extends ReactWidget {
       case "nothing":
         return <></>;
       case "unreadable":
-        return <div className="po-Output-note">{this.trans.__("This output is of no run that can be read.")}</div>;
+        return <div className="po-Output-note">{this.services.trans.__("This output is of no run that can be read.")}</div>;
       default:
         return (
-          <Output
-            following={this.following}
-            verbs={this.verbs}
-            retryNow={() => this.live.retryNow()}
-            trans={this.trans}
-          />
+          <Translation.Provider value={this.services.trans}>
+            <Output
+              following={this.following}
+              verbs={this.verbs}
+              retryNow={() => this.services.live.retryNow()}
+              trans={this.services.trans}
+            />
+          </Translation.Provider>
         );
     }
   }
@@ -78,6 +89,20 @@ export class OutputView extends ReactWidget {
   private readonly observer = new IntersectionObserver(entries =>
     this.following.see(entries.some(entry => entry.isIntersecting))
   );
+}
+
+/** The panel's verbs. What a gate shows is asked for once the server may be asked at all. */
+function verbsOf(api: Api, following: Following, { commands, trans }: OutputServices): Verbs {
+  const actions = new RunActions(api, following.store.dispatch, trans, run => {
+    void commands.execute(commandIds.openRun, { run: run.id });
+  });
+  return {
+    ...actions,
+    draft: async run => {
+      await following.connected;
+      return cleaned(await actions.draft(run));
+    }
+  };
 }
 
 interface OutputProps {
@@ -99,18 +124,16 @@ function Output({ following, verbs, retryNow, trans }: OutputProps): JSX.Element
   const hidden = Object.entries(shown.hidden).filter(([, count]) => count > 0);
   const words = note(shown, trans);
   return (
-    <div className={`po-Output-run po-is-${runState(run)}`} data-standing={standing}>
-      <ul className="po-Runs">
-        <Card
-          run={run}
-          open={state.expanded[run.id] ?? true}
-          busy={state.busy[run.id]}
-          problem={state.problems[run.id]}
-          speech={live ? state.speech[run.id] : undefined}
-          now={live ? now : shown.at}
-          verbs={verbs}
-        />
-      </ul>
+    <div className={`po-Output-run po-is-${shownRunState(run)}`} data-standing={standing}>
+      <RunCard
+        run={run}
+        open={state.expanded[run.id] ?? true}
+        busy={state.busy[run.id]}
+        problem={state.problems[run.id]}
+        speech={live ? state.speech[run.id] : undefined}
+        now={live ? now : shown.at / 1000}
+        verbs={verbs}
+      />
       {hidden.length > 0 && (
         <div className="po-Output-note">
           {hidden.map(([word, count]) => trans.__("%1 more %2", count, word)).join(" · ")}
@@ -152,18 +175,4 @@ function note(shown: Shown, trans: TranslationBundle): string | null {
     missing: shown.problem?.message ?? ""
   }[shown.standing];
   return why === null ? null : [asOf, why].filter(Boolean).join(" · ") || null;
-}
-
-/** The time in ms, renewed each second while `ticking`. */
-function useNow(ticking: boolean): number {
-  const [now, setNow] = React.useState(Date.now);
-  React.useEffect(() => {
-    if (!ticking) {
-      return;
-    }
-    setNow(Date.now());
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, [ticking]);
-  return now;
 }

@@ -1,17 +1,12 @@
 /** The place of a run in a cell's output. What it shows is loaded with the first one. */
 
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
-import type { TranslationBundle } from "@jupyterlab/translation";
 import { Panel } from "@lumino/widgets";
-import type { IPoLive } from "../tokens.js";
 import type { OutputModel } from "./following.js";
-import type { OutputView } from "./OutputView.js";
+import type { OutputServices, OutputView } from "./OutputView.js";
 
 export class RunOutput extends Panel implements IRenderMime.IRenderer {
-  constructor(
-    private readonly live: IPoLive,
-    private readonly trans: TranslationBundle
-  ) {
+  constructor(private readonly services: OutputServices) {
     super();
     this.addClass("po-RunOutput");
   }
@@ -25,8 +20,8 @@ export class RunOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   private async load(): Promise<OutputView> {
-    const [{ OutputView }, api] = await Promise.all([import("./OutputView.js"), this.live.api()]);
-    const view = new OutputView(api, this.live, this.trans);
+    const [{ OutputView }, api] = await Promise.all([import("./OutputView.js"), this.services.live.api()]);
+    const view = new OutputView(api, this.services);
     if (this.isDisposed) {
       view.dispose();
     } else {

@@ -73,7 +73,8 @@ function readRun(value: unknown, id: string): Run | null {
     error: readFailure(run.error),
     position: number(run.position),
     waiting: optional(run.waiting),
-    last_event: count(run.last_event)
+    last_event: count(run.last_event),
+    owner: ""
   };
 }
 

@@ -1,6 +1,6 @@
 /** One output of a cell that shows a run: what the file has of it, then what the server says, while somebody looks. */
 
-import { explain } from "../api/client.js";
+import { explain } from "../api/errors.js";
 import type { Link, LiveEvent } from "../api/events.js";
 import { hasEnded } from "../api/types.js";
 import type { Failure, Run } from "../api/types.js";
@@ -50,7 +50,11 @@ export class Following {
     private readonly patience = KERNEL_FIRST
   ) {
     this.store.subscribe(() => this.tell());
+    this.connected = new Promise(resolve => (this.whenConnected = resolve));
   }
+
+  /** Kept once the server has answered: the notebook is trusted, and somebody looks at the output. */
+  readonly connected: Promise<void>;
 
   /** State of the card: the run, what a model says, buttons under way. */
   readonly store = new Store();
@@ -123,7 +127,7 @@ export class Following {
   private hear(event: LiveEvent): void {
     switch (event.type) {
       case "link":
-        this.connected(event.link);
+        this.linked(event.link);
         this.tell();
         break;
       case "run":
@@ -139,8 +143,9 @@ export class Following {
     }
   }
 
-  private connected(link: Link): void {
+  private linked(link: Link): void {
     if (link.state === "live") {
+      this.whenConnected();
       // Older runs are not in the stream's snapshot, and what was missed is in no event.
       void this.ask();
     } else if (link.state === "lost") {
@@ -153,7 +158,7 @@ export class Following {
   }
 
   private heard(run: Run): void {
-    this.store.dispatch({ type: "run", run });
+    this.draw(run);
     this.hidden = {};
     this.standing = "live";
     this.problem = null;
@@ -210,7 +215,7 @@ export class Following {
   }
 
   /** Draw what a file, a kernel or the server has, unless something newer is drawn. */
-  private take({ run, view, hidden, results, at }: RunContent): void {
+  private take({ view, hidden, results, at }: RunContent): void {
     const known = this.run();
     if (!view || (known && view.last_event < known.last_event)) {
       return;
@@ -220,8 +225,14 @@ export class Following {
     // Of the same state the one that came over the stream is kept: it has all tasks.
     if (!known || view.last_event > known.last_event) {
       this.hidden = hidden;
-      this.store.dispatch({ type: "restore", expanded: { [run]: true } });
-      this.store.dispatch({ type: "run", run: view });
+      this.draw(view);
+    }
+  }
+
+  private draw(run: Run): void {
+    this.store.dispatch({ type: "run", run });
+    if (!(run.id in this.store.get().expanded)) {
+      this.store.dispatch({ type: "toggle", id: run.id }); // a cell shows the tasks, also of a run that has ended
     }
   }
 
@@ -244,7 +255,7 @@ export class Following {
   }
 
   private run(): Run | null {
-    return this.store.get().runs.find(run => run.id === this.content?.run) ?? null;
+    return this.store.get().runs.get(this.content?.run ?? "") ?? null;
   }
 
   private tell(): void {
@@ -275,6 +286,7 @@ export class Following {
   private asked = -1;
   private asking = false;
   private askAgain = false;
+  private whenConnected: () => void = () => undefined;
   private isSlow = false;
   private slow: ReturnType<typeof setTimeout> | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;

@@ -16,7 +16,7 @@ const renderer: JupyterFrontEndPlugin<void> = {
   requires: [IPoLive, IRenderMimeRegistry],
   optional: [ITranslator],
   activate: (
-    _app: JupyterFrontEnd,
+    app: JupyterFrontEnd,
     live: IPoLive,
     registry: IRenderMimeRegistry,
     translator: ITranslator | null
@@ -27,7 +27,7 @@ const renderer: JupyterFrontEndPlugin<void> = {
       safe: true,
       mimeTypes: ["application/vnd.po-jupyter.run+json"],
       defaultRank: RANK,
-      createRenderer: () => new RunOutput(live, trans)
+      createRenderer: () => new RunOutput({ live, commands: app.commands, trans })
     });
   }
 };

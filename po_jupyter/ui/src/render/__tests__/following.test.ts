@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-vi.mock("../../api/client.js", () => ({
+vi.mock("../../api/errors.js", () => ({
   explain: (error: { failure: unknown }) => error.failure
 }));
 
