@@ -61,7 +61,7 @@ export const RunCard = React.memo(
         <div className="po-Run-line" title={`run ${run.id} · ${run.pipeline} ${run.version}`}>
           {summary(run, now)}
         </div>
-        {!ended && run.state !== "pending" && (
+        {run.state === "running" && (
           <ProgressBar share={format.runProgress(run)} label={trans.__("Progress of %1", run.name)} />
         )}
         {spent.length > 0 && <div className="po-Run-line">{spent.join(" · ")}</div>}
@@ -104,7 +104,8 @@ function isOfTask(run: Run): boolean {
 /** "tickets 1.0.0 · run 7f3a9c · task 2 of 3 · 00:41": what the head above it does not say. */
 function summary(run: Run, now: number): string {
   const version = run.name === run.pipeline ? run.version : `${run.pipeline} ${run.version}`;
-  const words = format.stateWords(run);
+  // A gate says itself what it waits for.
+  const words = needOf(run) === "gate" ? run.state : format.stateWords(run);
   const seconds = format.runSeconds(run, now);
   return [
     version,
