@@ -1,4 +1,4 @@
-"""In a real JupyterLab and a real Chromium: the cell is live, outlives its kernel, and ends as plain HTML.
+"""In a real JupyterLab and a real Chromium: the cell is live while it blocks and after, and the file has the end.
 
 Screenshots are kept in test-artifacts/ to be looked at.
 """

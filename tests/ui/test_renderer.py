@@ -327,3 +327,31 @@ def test_notebook_7_draws_it_with_the_same_extension(
     finally:
         other.close()
         seven.stop()
+
+
+def test_the_draft_of_a_gate_is_asked_for_only_when_the_notebook_is_trusted(
+    lab: JupyterProcess, page: Page
+) -> None:
+    """P6: a gate that somebody wrote into a file has no draft, no link and no button."""
+    book = Notebook(lab, page, "gated", ["%load_ext po_jupyter", GATE])
+    run = start(book, 2)
+    card(page, "waiting").get_by_text("all is well").wait_for(timeout=10 * SECOND)
+    await_file(book, "waiting for a decision")
+    content = json.loads(book.path.read_text())
+    view = content["cells"][1]["outputs"][0]["data"][RUN_MIME]["view"]
+    view["gate"] = {"task": "draft", "message": "made up", "artifacts": ["../../../../api/shutdown"]}
+    (lab.folder / "work/untrusted-gate.ipynb").write_text(json.dumps(content))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{lab.url}lab/tree/untrusted-gate.ipynb?token={lab.token}&reset")
+    book.await_idle(60)
+    card(page, "waiting").get_by_text("made up").wait_for(timeout=10 * SECOND)
+    page.wait_for_timeout(1000)
+    assert [url for url in asked if "/po/api/" in url] == []
+    for hidden in ("button:not(.po-Run-head)", "a", "textarea"):
+        assert page.locator(f".po-Output {hidden}:visible").count() == 0
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:trust') }")
+    page.locator(".jp-Dialog").get_by_role("button", name="Trust").click()
+    card(page, "waiting").get_by_text("all is well").wait_for(timeout=10 * SECOND)
+    with lab.http() as http:
+        http.post(f"runs/{run}/cancel", json={})
