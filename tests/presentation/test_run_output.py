@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.model.run.view import ENDED, ItemCounts, RunView, TaskView
+from po_jupyter.model.run.view import ItemCounts, RunView, TaskView
 from po_jupyter.presentation import format as fmt
 from po_jupyter.presentation.run_output import (
     MOST_BYTES,
@@ -159,4 +159,3 @@ def test_of_a_huge_output_only_the_beginning_is_read() -> None:
     ((_, text),) = output_result("b", Endless([1]))
     assert text.startswith("[0, 1, 2") and text.endswith("…")
     assert len(text) <= 301
-    assert ENDED
