@@ -64,12 +64,14 @@ export const RunCard = React.memo(
         {run.state === "running" && (
           <ProgressBar share={format.runProgress(run)} label={trans.__("Progress of %1", run.name)} />
         )}
-        {spent.length > 0 && <div className="po-Run-line">{spent.join(" · ")}</div>}
         {run.waiting && !ended && <ErrorBox failure={{ code: "held", message: run.waiting }} />}
-        {run.error && !(open && isOfTask(run)) && <ErrorBox failure={run.error} />}
+        {run.error && !(open && isOfTask(run)) && <ErrorBox failure={run.error} brief={!open} />}
         {problem && <ErrorBox failure={problem} />}
         {needOf(run) === "gate" && <GateBox run={run} busy={busy} verbs={verbs} />}
-        <RunButtons run={run} open={open} busy={busy} verbs={verbs} canDismiss={!!canDismiss && ended} />
+        <div className="po-Run-foot">
+          <span className="po-Run-spent">{spent.join(" · ")}</span>
+          <RunButtons run={run} open={open} busy={busy} verbs={verbs} canDismiss={!!canDismiss && ended} />
+        </div>
         {open && (
           <ol className="po-Tasks" id={bodyId} aria-label={trans.__("Tasks of %1", run.name)}>
             {run.tasks.map(task => (
@@ -111,7 +113,7 @@ function summary(run: Run, now: number): string {
     version,
     `run ${format.shortId(run.id)}`,
     ...(words === run.state ? [] : [words]),
-    ...format.place(run),
+    ...(run.state === "done" ? [`${run.tasks.length} ${run.tasks.length === 1 ? "task" : "tasks"}`] : format.place(run)),
     ...(run.state === "pending" || seconds === null ? [] : [duration(seconds)])
   ].join(" · ");
 }

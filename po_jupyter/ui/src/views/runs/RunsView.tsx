@@ -22,7 +22,7 @@ import { RunCard } from "./RunCard.js";
 /** Runs that need a person and are shown without being asked for. */
 const FEW = 5;
 /** What a closed card of an ended run is high (px), about. */
-const CARD = 84;
+const CARD = 78;
 
 interface RunsViewProps {
   state: State;
