@@ -55,7 +55,8 @@ class Session:
     def _widgets_are_used(self) -> bool:
         """False when the one who runs the cells takes no input (nbclient, papermill): the file is what is read then,
         and nbconvert would draw a widget from it that its server and kernel are not there for."""
-        return self.interactive and bool(getattr(self.shell.kernel, "_allow_stdin", True))
+        kernel = getattr(self.shell, "kernel", None)
+        return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))
 
     # -- the orchestrator -----------------------------------------------------------------------
     def client(self) -> Client:
