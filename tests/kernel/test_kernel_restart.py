@@ -77,9 +77,7 @@ def test_the_run_outlives_a_restarted_kernel(server: JupyterProcess) -> None:
             live = [html for html in drawn if "running" in html]
             assert len(live) > 3, "the view did not move while the run went on"
             kept = [m["content"]["data"] for m in seen if m["msg_type"] == "update_display_data"]
-            last = next(
-                data for data in reversed(kept) if data["text/plain"]
-            )  # behind it: its buttons, none any more
+            last = next(data for data in reversed(kept) if data["text/plain"])  # after it: no buttons
             assert "5 of 5 tasks done" in last["text/plain"]
             assert WIDGET not in last
             ended = run()
