@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.client.inputs.kernel_keys import key_hints
@@ -49,6 +51,13 @@ class Session:
         """True in a kernel, which may have a frontend that draws widgets."""
         return getattr(self.shell, "kernel", None) is not None
 
+    @property
+    def _widgets_are_used(self) -> bool:
+        """False when the one who runs the cells takes no input (nbclient, papermill): the file is what is read then,
+        and nbconvert would draw a widget from it that its server and kernel are not there for."""
+        kernel = getattr(self.shell, "kernel", None)
+        return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))
+
     # -- the orchestrator -----------------------------------------------------------------------
     def client(self) -> Client:
         """The client; an orchestrator is started when there is none. Raises Unavailable."""
@@ -94,7 +103,9 @@ class Session:
         view = run.view
         widget = self._widgets.get(run.id)
         if widget is None or widget.finished.is_set():
-            widget = RunWidget(run.client.aio, view, self.publish, interactive=self.interactive)
+            widget = RunWidget(
+                run.client.aio, view, self.publish, interactive=self.interactive, widgets=self._widgets_are_used
+            )
             if view.state not in ENDED:
                 self._widgets[run.id] = widget
         widget.show()
@@ -111,7 +122,15 @@ class Session:
             if bundle.get("text/plain"):
                 self.shell.display_pub.publish({"text/plain": bundle["text/plain"]})
             return
-        self.shell.display_pub.publish(bundle, transient={"display_id": display_id}, update=update)
+        publish = partial(
+            self.shell.display_pub.publish, bundle, transient={"display_id": display_id}, update=update
+        )
+        if update:
+            # Outside of the context of the cell that drew it, whose child the message would be: nbclient listens only
+            # to the children of the cell that runs now.
+            Context().run(publish)
+        else:
+            publish()
 
     def run_bundle(self, run: Run, include: object = None, exclude: object = None) -> MimeBundle | None:
         """A Run as the value of a cell: its live view, or one line where the cell drew it already."""

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from po_jupyter.kernel.run_view import table_html, table_text
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.run_view import table_html, table_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -1,14 +1,15 @@
-"""The live view of a run in a cell: a widget while the run goes on, plain HTML and text afterwards.
+"""The live view of a run in a cell, and what the notebook's file keeps of it.
 
-The client's background thread follows the run and writes into the widget, so the view lives while a cell blocks
-and after it returned. That thread never prints: its output would land in whatever cell runs. When the run ends,
-the display is replaced by plain HTML and text, so that a saved notebook shows the end without any kernel (G8).
+JupyterLab draws the run with a renderer of its own, from the server. For other frontends there is a widget while the
+run goes on: the client's background thread follows the run and writes into it, so the view lives while a cell blocks
+and after it returned. That thread never prints: its output would land in whatever cell runs. The display is published
+again when the run waits or has ended, and now and then in between, so that a saved notebook shows without any kernel
+how the run stood last, and of when that is (G8).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -18,10 +19,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import NotFound, PoError
-from po_jupyter.kernel.live_texts import LiveTexts
-from po_jupyter.kernel.run_view import Picture, to_html, to_text
-from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.live_texts import LiveTexts
+from po_jupyter.presentation.run_output import (
+    RESULT_ROWS,
+    RUN_MIME,
+    no_output,
+    output_result,
+    result_task,
+    row_results,
+    run_output,
+)
+from po_jupyter.presentation.run_view import Picture, to_html
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
@@ -29,10 +39,11 @@ if TYPE_CHECKING:
 EVERY = 0.125  # seconds between two updates at least: 8 a second is what an eye and a browser can use
 _VIEW_EVERY = 0.25  # seconds between two questions for the run's state
 _CLOCK = 1.0  # seconds; the clock ticks although nothing happens
+# Seconds until the display is published again, after its run is in another state, and while it goes on. Not more often:
+# a frontend draws the widget anew with it, and it is a change of the notebook.
+_KEEP_STATE, _KEEP_PROGRESS = 2.0, 30.0
 _BUTTONS = "-buttons"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_RESULT = 300  # characters of an output that a finished run shows
-_RESULT_ROWS = 3
 
 MimeBundle: TypeAlias = JsonObject  # content by MIME type, as IPython displays it
 Publish: TypeAlias = Callable[
@@ -43,11 +54,19 @@ Publish: TypeAlias = Callable[
 class RunWidget:
     """One run, drawn wherever `show()` was called, until it ends or `close()`.
 
-    `publish` sends a MIME bundle to the frontend. `interactive` is False where no frontend can draw a
-    widget (plain IPython): then only the first and the last picture are published.
+    `publish` sends a MIME bundle to the frontend. `interactive` is False where no display can be replaced (plain
+    IPython): then only the first and the last picture are published. `widgets` is False where nobody clicks.
     """
 
-    def __init__(self, aio: AsyncClient, run: RunView, publish: Publish, *, interactive: bool = True) -> None:
+    def __init__(
+        self,
+        aio: AsyncClient,
+        run: RunView,
+        publish: Publish,
+        *,
+        interactive: bool = True,
+        widgets: bool = True,
+    ) -> None:
         """Draws nothing yet; opens the widget's comms, so it belongs into the cell's thread."""
         self.run = run
         self.finished = threading.Event()  # the run ended, or cannot be followed any longer
@@ -61,7 +80,9 @@ class RunWidget:
         self._button_displays: list[str] = []
         self._future: Future[None] | None = None
         self._closed = False
-        self._controls = _Controls(self._click) if interactive else None
+        self._interactive = interactive
+        self._kept: tuple[RunView, float] = (run, time.monotonic())  # what was published last, and when
+        self._controls = _Controls(self._click) if interactive and widgets else None
         self._draw()
 
     # -- in the cell's thread -------------------------------------------------------------------
@@ -99,9 +120,8 @@ class RunWidget:
         self.finished.set()
 
     def bundle(self) -> MimeBundle:
-        """The run as HTML and text, and as a widget while it is alive."""
-        picture = self._picture()
-        bundle: MimeBundle = {"text/plain": to_text(picture), "text/html": to_html(picture)}
+        """The run for Lab's renderer, as HTML and text, and as a widget while it is alive."""
+        bundle: MimeBundle = run_output(self.run, time.time(), self._results, self._notice)
         if self._controls is not None and self.run.state not in ENDED:
             bundle[_WIDGET] = self._controls.live
         return bundle
@@ -163,7 +183,18 @@ class RunWidget:
                     await dirty.wait()
             dirty.clear()
             self._draw()
+            self._keep()
             await asyncio.sleep(EVERY)
+
+    def _keep(self) -> None:
+        """Publish the displays again, when what the notebook's file has of the run is old."""
+        run, at = self._kept
+        age = time.monotonic() - at
+        if self._interactive and (
+            (self.run.state != run.state and age >= _KEEP_STATE)
+            or (self.run.last_event != run.last_event and age >= _KEEP_PROGRESS)
+        ):
+            self._publish_again()
 
     async def _finish(self) -> None:
         """Draw the last picture: in the widget, and as what the notebook keeps."""
@@ -175,11 +206,13 @@ class RunWidget:
             self.finished.set()
 
     async def _fetch_results(self) -> None:
-        if self.run.state == "done" and not self._results:
+        task = result_task(self.run)
+        if task is not None and not self._results:
             with suppress(PoError):
-                self._results = await _results(self._aio, self.run)
+                self._results = await _results(self._aio, self.run.id, task)
 
     def _publish_again(self) -> None:
+        self._kept = (self.run, time.monotonic())
         bundle, buttons = self.bundle(), self._buttons_bundle()
         for display_id in self._displays:
             self._publish(bundle, display_id, True)
@@ -187,10 +220,11 @@ class RunWidget:
             self._publish(buttons, display_id, True)
 
     def _buttons_bundle(self) -> MimeBundle:
-        """The buttons below the plain HTML of an ended run; nothing while it goes on."""
-        if self._controls is None or self.run.state not in ENDED or not _buttons(self.run):
-            return {"text/html": "", "text/plain": ""}
-        return {"text/plain": "", _WIDGET: self._controls.after}
+        """The buttons below the plain HTML of an ended run; nothing while it goes on, and nothing in Lab."""
+        bundle: MimeBundle = {RUN_MIME: no_output(self.run), "text/html": "", "text/plain": ""}
+        if self._controls is not None and self.run.state in ENDED and _buttons(self.run):
+            bundle[_WIDGET] = self._controls.after
+        return bundle
 
     def _picture(self) -> Picture:
         notice = self._notice
@@ -306,23 +340,10 @@ def _buttons(run: RunView) -> tuple[str, ...]:
     return ("Resume", "Resume failed rows") if failed_rows and run.state == "failed" else ("Resume",)
 
 
-async def _results(aio: AsyncClient, run: RunView) -> list[tuple[str, str]]:
-    """The beginning of the last task's output, or of its first rows."""
-    done = [t for t in run.tasks if t.state == "done"]
-    if not done:
-        return []
-    task = done[-1]
+async def _results(aio: AsyncClient, run_id: str, task: TaskView) -> list[tuple[str, str]]:
+    """The beginning of the task's output, or of its first rows."""
     if task.items is not None:
-        rows, _ = await aio.items(run.id, task.name, state="done", limit=_RESULT_ROWS)
-        results = [(f"row {row['index']}", _beginning(row.get("output"))) for row in rows]
-    else:
-        outputs = await aio.outputs(run.id, task.name)
-        results = [(task.name, _beginning(outputs.get(task.name)))]
-    return [(label, text) for label, text in results if text]
-
-
-def _beginning(value: object) -> str:
-    if value is None:
-        return ""
-    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _RESULT else text[:_RESULT].rstrip() + "…"
+        rows, _ = await aio.items(run_id, task.name, state="done", limit=RESULT_ROWS)
+        return row_results(rows)
+    outputs = await aio.outputs(run_id, task.name)
+    return output_result(task.name, outputs.get(task.name))

@@ -1,2 +1,3 @@
-"""Numbers and sentences that people read, the same in every face. Pure. Faces use `format`, `estimates` and
-`terminal_text`."""
+"""Numbers and sentences that people read, the same in every face, and a run drawn as HTML, as text and as the output of
+a cell. Pure. Faces use `format`, `estimates`, `run_view`, `live_texts`, `run_output` and `terminal_text`; the server
+`run_output`."""

@@ -123,6 +123,16 @@ def timestamp(iso: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+# strftime's are in the language of the machine.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def moment(seconds: float) -> str:
+    """`22:14 UTC, Nov 26, 2026`: a time, in seconds since 1970, for readers anywhere and in any year."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{at:%H:%M} UTC, {_MONTHS[at.month - 1]} {at.day}, {at.year}"
+
+
 def seconds_between(start: str | None, end: str | None, now: float) -> float | None:
     """Seconds from `start` to `end` (to `now`, in seconds since 1970, without one); None before the start."""
     if not start:

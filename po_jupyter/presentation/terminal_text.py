@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 # Everything that moves a cursor, colours or renames a window: C0 without tab and newline, DEL, C1, and the
-# marks that reorder text.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# marks that reorder text. Halves of a surrogate pair, which JSON may hold, cannot be written at all.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: object) -> str:

@@ -99,6 +99,7 @@ TABLE = Table(
         Route("fork", "POST", "runs/{id}/fork", WRITE, runs.fork, body=ForkBody, success=201, asks_code=True),
         Route("gate", "POST", "runs/{id}/gate", ("gates",), runs.gate, body=GateBody),
         Route("outputs", "GET", "runs/{id}/outputs", READ, results.outputs, query=OutputsQuery),
+        Route("display", "GET", "runs/{id}/display", READ, results.display),
         Route("artifacts", "GET", "runs/{id}/artifacts", READ, results.artifacts),
         Route("artifact", "GET", "runs/{id}/artifacts/{path}", READ, results.artifact,
               media="application/octet-stream"),

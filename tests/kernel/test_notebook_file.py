@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +14,24 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from po_jupyter.presentation.run_output import RUN_MIME
 from tests.support.jupyter_process import JupyterProcess
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.acceptance
 
+SLOW = """%%po_pipeline slow --run
+llm: {model: "fake:echo?latency=60"}
+tasks:
+  - {name: ask, prompt: "<script>alert(1)</script> costs $5 or $10"}
+"""
+EVIL = """%%po_pipeline answers --wait
+llm: {model: "fake:echo"}
+tasks:
+  - name: ask
+    prompt: |
+      <script>alert(1)</script><img src=x onerror=alert(2)> costs $5 or $10 | a | b |
+"""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TRIED = """%%po_task look --try {}
 import asyncio, sys
@@ -49,6 +63,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]
 
 def executed(server: JupyterProcess, folder: Path, cells: list[str]) -> list[list[dict[str, Any]]]:
     """The outputs of the cells; a cell that fails does not stop the next one."""
+    return [cell.outputs for cell in executed_book(server, folder, cells).cells]
+
+
+def executed_book(server: JupyterProcess, folder: Path, cells: list[str]) -> nbformat.NotebookNode:
+    """The notebook with its outputs, as `jupyter nbconvert --execute` and papermill have it."""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = NotebookClient(
         book,
@@ -60,7 +79,7 @@ def executed(server: JupyterProcess, folder: Path, cells: list[str]) -> list[lis
     env = {**server.env, "PO_JUPYTER_URL": server.url, "PO_JUPYTER_TOKEN": server.token}
     env.pop("JPY_PARENT_PID", None)
     client.execute(env=env)
-    return [cell.outputs for cell in book.cells]
+    return book
 
 
 def text_of(output: dict[str, Any]) -> str:
@@ -89,6 +108,31 @@ def test_the_file_holds_the_end_of_the_run_as_plain_html(server: JupyterProcess,
     assert " ".join(text_of(values[0]).split()).startswith(
         "({'rows': 2, 'cwd': '" + str(tmp_path) + "'}, {'index': 0, 'ok': True,"
     )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_nbconvert_makes_of_it_is_true_and_harmless(server: JupyterProcess, tmp_path: Path) -> None:
+    """A run that had ended and one that had not, as HTML and as Markdown: no widget that needs a network, no script of
+    a model, and of when it is."""
+    from nbconvert import HTMLExporter, MarkdownExporter
+
+    book = executed_book(server, tmp_path, ["%load_ext po_jupyter", EVIL, SLOW, "import time\ntime.sleep(4)"])
+    with server.http() as http:
+        http.post(f"runs/{book.cells[2].outputs[0]['data'][RUN_MIME]['run']}/cancel", json={})
+    ended, running = (cell.outputs[0]["data"] for cell in book.cells[1:3])
+    assert (ended[RUN_MIME]["view"]["state"], running[RUN_MIME]["view"]["state"]) == ("done", "running")
+    assert WIDGET not in {**ended, **running}
+    page, _ = HTMLExporter().from_notebook_node(book)
+    markdown, _ = MarkdownExporter().from_notebook_node(book)
+    for text in (page, markdown):
+        outputs = "".join(
+            re.findall(r'<div class="mathjax_ignore tex2jax_ignore".*?</div>\s*</div>', text, re.S)
+        )
+        assert "✓ done" in outputs and "▸ running" in outputs
+        assert len(re.findall(r"as of \d\d:\d\d UTC, \w+ \d+, \d{4}", outputs)) == 2
+        assert "&lt;script&gt;alert(1)" in outputs and "<script>alert" not in outputs and "<img" not in outputs
+        assert "<span>$</span>5 or <span>$</span>10" in outputs
+        assert WIDGET not in text
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from po_jupyter.errors import StageFailed
 from po_jupyter.kernel.errors import CellError, cell_error
-from po_jupyter.kernel.live_texts import ShownText
-from po_jupyter.kernel.run_view import Picture, table_text, to_text
 from po_jupyter.model.run.view import RunView
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.live_texts import ShownText
+from po_jupyter.presentation.run_view import Picture, table_text, to_text
 from tests.support.runs import run_view
 
 COMMANDS = "\x1b]0;gone\x07\x1b[2J\x9b1A\r\u202eevil"

@@ -131,6 +131,14 @@ def test_without_a_frontend_only_text_is_published_again() -> None:
     assert rig.published[-1] == ({"text/html": "b"}, {"transient": {"display_id": "id"}, "update": True})
 
 
+@pytest.mark.parametrize(("kernel", "used"), [(None, False), (True, True), (False, False)])
+def test_widgets_are_for_those_who_answer(kernel: bool | None, used: bool) -> None:
+    """nbclient and papermill take no input, and nobody sees their widgets."""
+    rig = Rig()
+    rig.shell.kernel = None if kernel is None else types.SimpleNamespace(_allow_stdin=kernel)
+    assert rig.session._widgets_are_used is used
+
+
 # -- expressions -----------------------------------------------------------------------------------------
 def test_an_expression_sees_the_names_of_the_notebook() -> None:
     rows = [1, 2]

@@ -15,6 +15,7 @@ from po_jupyter.errors import Conflict, NotFound, Unavailable
 from po_jupyter.kernel import widget as module
 from po_jupyter.kernel.widget import RunWidget
 from po_jupyter.model.run.view import ItemCounts, TaskView
+from po_jupyter.presentation.run_output import RUN_MIME
 from tests.support.kernel import FakeAio, classifying
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -90,7 +91,10 @@ def test_at_the_end_the_notebook_holds_plain_html() -> None:
     assert VIEW not in page.picture
     assert "done" in page.picture["text/plain"]
     assert '{"label": "bug"}' in page.picture["text/plain"]
-    assert page.buttons == {"text/html": "", "text/plain": ""}
+    assert page.buttons["text/html"] == page.buttons["text/plain"] == ""
+    assert VIEW not in page.buttons
+    assert page.picture[RUN_MIME]["view"]["state"] == "done"
+    assert page.picture[RUN_MIME]["results"] == [["classify", '{"label": "bug"}']]
 
 
 def test_many_finished_runs_leave_no_follower_and_no_thread() -> None:
@@ -222,8 +226,57 @@ def test_without_a_widget_manager_there_is_a_first_and_a_last_picture() -> None:
     widget = shown(aio, page, interactive=False)
     aio.push(classifying(state="done"))
     widget.wait()
-    assert list(page.picture) == ["text/plain", "text/html"]
+    assert set(page.picture) == {RUN_MIME, "text/plain", "text/html"}
     assert page.updates == 1
+
+
+def test_the_file_is_never_much_older_than_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook that is saved in the middle said `running, 0 of 400 rows` for ever: the display was published first
+    and last."""
+    monkeypatch.setattr(module, "_KEEP_STATE", 0.1)
+    monkeypatch.setattr(module, "_KEEP_PROGRESS", 0.2)
+    aio, page = FakeAio(classifying()), Page()
+    widget = shown(aio, page)
+    items = ItemCounts(total=400, done=123)
+    aio.push(classifying(last_event=7, tasks=(TaskView(name="classify", state="running", items=items),)))
+    until(lambda: "123/400" in page.picture["text/html"])
+    assert VIEW in page.picture
+    aio.push(classifying(state="waiting", gate={"task": "classify"}, last_event=8))
+    until(lambda: page.picture[RUN_MIME]["view"]["state"] == "waiting")
+    assert "waits for a decision" in page.picture["text/plain"]
+    updates = page.updates
+    threading.Event().wait(0.5)
+    assert page.updates == updates, "nothing is published when nothing happened"
+    widget.close()
+
+
+def test_a_fast_run_does_not_make_the_frontend_draw_anew_all_the_time() -> None:
+    """In VS Code each publication puts another widget in the place of the one that a person reads."""
+    aio, page = FakeAio(classifying()), Page()
+    widget = shown(aio, page)
+    for n in range(50):
+        aio.push(classifying(state="waiting" if n % 2 else "running", last_event=n))
+    until(lambda: widget.run.last_event == 49)
+    assert page.updates == 0
+    widget.close()
+
+
+def test_where_nobody_clicks_there_is_no_widget() -> None:
+    """nbclient, papermill: nbconvert would prefer the widget to the HTML, and it shows nothing without a network."""
+    aio, page = FakeAio(classifying()), Page()
+    widget = shown(aio, page, widgets=False)
+    assert set(page.picture) == {RUN_MIME, "text/plain", "text/html"}
+    aio.push(classifying(state="failed", error={"message": "it broke"}))
+    widget.wait()
+    assert "it broke" in page.picture["text/html"]
+    assert all(VIEW not in bundle for bundle in page.displays.values())
+
+
+def test_the_buttons_are_nothing_where_lab_draws_the_run_with_its_own() -> None:
+    aio, page = FakeAio(classifying(state="failed", error={"message": "it broke"})), Page()
+    shown(aio, page)
+    assert VIEW in page.buttons
+    assert page.buttons[RUN_MIME]["view"] is None
 
 
 def test_updates_are_bounded() -> None:

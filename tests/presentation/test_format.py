@@ -186,3 +186,9 @@ def test_reused_rows_are_said() -> None:
 def test_a_bill_says_what_is_not_in_it(cost: float | None, unpriced: int, unknown: int, text: str) -> None:
     """G1: unknown is shown as unknown, never as zero."""
     assert fmt.cost_sum(cost, unpriced, unknown) == text
+
+
+def test_a_moment_is_the_same_for_every_reader() -> None:
+    """A notebook is read in other time zones and in other years."""
+    assert fmt.moment(fmt.timestamp("2026-11-26T23:14:59+01:00")) == "22:14 UTC, Nov 26, 2026"
+    assert fmt.moment(fmt.timestamp("2027-01-01T00:00:00Z")) == "00:00 UTC, Jan 1, 2027"

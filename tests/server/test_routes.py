@@ -39,6 +39,7 @@ NAMES = {
     "POST runs/{id}/fork": "fork",
     "POST runs/{id}/gate": "gate",
     "GET runs/{id}/outputs": "outputs",
+    "GET runs/{id}/display": "display",
     "GET runs/{id}/artifacts": "artifacts",
     "GET runs/{id}/artifacts/{path}": "artifact",
     "GET runs/{id}/items": "items",

@@ -15,6 +15,7 @@ import pytest
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from po_jupyter.client.http.sse import Parser
+from po_jupyter.presentation.run_output import RUN_MIME
 from tests.support.jupyter_process import JupyterProcess
 
 pytestmark = pytest.mark.acceptance
@@ -289,6 +290,20 @@ def test_a_request_keeps_its_id(http: httpx.Client, real: JupyterProcess) -> Non
     assert '"request": "my-cell-7"' in log
     assert http.get("health", headers={"X-Request-Id": "<b>"}).headers["x-request-id"] != "<b>"
     assert http.get("nowhere", headers=headers).headers["x-request-id"] == "my-cell-7"
+
+
+def test_the_output_of_a_cell_is_true_whoever_asks_for_it(http: httpx.Client) -> None:
+    """What JupyterLab puts into the notebook when no kernel is there to do it: as the run stands, small, and without
+    its seed."""
+    seed = {"name": "three", "data": {"rows": ["a", "b", "secret-of-the-seed"]}}
+    run = finished(http, http.post("runs", json={"pipeline": MAP, "seed": seed}).json()["run"]["id"])
+    data = http.get(f"runs/{run['id'][-8:]}/display").json()["data"]
+    assert set(data) == {RUN_MIME, "text/html", "text/plain"}
+    assert data[RUN_MIME]["run"] == run["id"]
+    assert data[RUN_MIME]["view"]["state"] == "done"
+    assert [label for label, _ in data[RUN_MIME]["results"]] == ["row 0", "row 1", "row 2"]
+    assert "2 of 2 tasks done" in data["text/plain"] and "✓ done" in data["text/html"]
+    assert http.get("runs/nothing/display").status_code == 404
 
 
 def test_a_run_is_looked_into_by_rows_calls_course_and_cost(http: httpx.Client) -> None:

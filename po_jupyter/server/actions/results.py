@@ -1,7 +1,11 @@
-"""Results of a run: outputs, files, rows, calls, logs."""
+"""Results of a run: outputs, files, rows, calls, logs, and the output of a cell."""
 
 from __future__ import annotations
 
+import time
+
+from po_jupyter.model.run.view import RunView
+from po_jupyter.presentation.run_output import RESULT_ROWS, output_result, result_task, row_results, run_output
 from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResponse
 from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery, OutputsQuery, Query
 
@@ -10,6 +14,25 @@ async def outputs(request: ApiRequest[OutputsQuery, None]) -> JsonResponse:
     """Outputs of finished tasks."""
     by_task = await request.orchestrator.results.outputs(request.path["id"], request.owner, request.query.task)
     return JsonResponse({"outputs": by_task})
+
+
+async def display(request: ApiRequest[Query, None]) -> JsonResponse:
+    """A run as it stands, as a notebook's cell shows it: content by MIME type (JSON for Lab's renderer, HTML, text)."""
+    run = await request.orchestrator.runs.get(request.path["id"], request.owner, whole_seed=False)
+    return JsonResponse({"data": run_output(run, time.time(), await _results(request, run))})
+
+
+async def _results(request: ApiRequest[Query, None], run: RunView) -> list[tuple[str, str]]:
+    """The beginning of what a finished run made."""
+    task = result_task(run)
+    if task is None:
+        return []
+    results = request.orchestrator.results
+    if task.items is not None:
+        rows, _ = await results.items(run.id, request.owner, task.name, state="done", limit=RESULT_ROWS)
+        return row_results(rows)
+    outputs = await results.outputs(run.id, request.owner, task.name)
+    return output_result(task.name, outputs.get(task.name))
 
 
 async def artifacts(request: ApiRequest[Query, None]) -> JsonResponse:

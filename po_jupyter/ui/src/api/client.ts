@@ -41,6 +41,11 @@ export class Api {
     return (await this.get<{ run: Run }>(`runs/${encodeURIComponent(id)}`)).run;
   }
 
+  /** The output of a cell that shows the run, as it should be now: content by MIME type. */
+  async display(id: string): Promise<Record<string, unknown>> {
+    return (await this.get<{ data: Record<string, unknown> }>(`runs/${encodeURIComponent(id)}/display`)).data;
+  }
+
   async outputs(id: string, task?: string): Promise<Record<string, unknown>> {
     return (await this.get<{ outputs: Record<string, unknown> }>(`runs/${encodeURIComponent(id)}/outputs`, { task })).outputs;
   }

@@ -1,6 +1,7 @@
 import * as React from "react";
 import type { Task } from "../../api/types.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
+import { GrowingText } from "../../components/GrowingText.js";
 import { ProgressBar } from "../../components/ProgressBar.js";
 import { useTrans } from "../../components/translation.js";
 import { shownTaskState, taskLine } from "../../format/run.js";
@@ -35,7 +36,7 @@ export function TaskRow({ task, now, speech }: TaskRowProps): JSX.Element {
           <div className="po-Speech" tabIndex={0} aria-label={trans.__("What the model says to %1", task.name)}>
             <div>
               {speech.item !== null && <span className="po-Speech-row">{`row ${speech.item} │ `}</span>}
-              {speech.text}
+              <GrowingText text={speech.text} />
             </div>
           </div>
         )}

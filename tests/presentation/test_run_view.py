@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.kernel.live_texts import ShownText
-from po_jupyter.kernel.run_view import Picture, table_html, table_text, to_html, to_text
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, TaskView
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.live_texts import ShownText
+from po_jupyter.presentation.run_view import Picture, table_html, table_text, to_html, to_text
 from tests.support.runs import run_view
 
 NOW = fmt.timestamp("2026-11-22T12:00:41.500Z")
@@ -62,9 +62,15 @@ class Seen(HTMLParser):
         if not self.open:
             self.root_classes |= classes
         self.open.append(tag)
+        self.separate(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        self.separate(tag)
+
+    def separate(self, tag: str) -> None:
+        if tag != "span":  # within a line
+            self.texts.append(" ")
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -75,7 +81,7 @@ class Seen(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
+        return " ".join("".join(self.texts).split())
 
 
 NO_MATH = {"mathjax_ignore", "tex2jax_ignore"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from po_jupyter.kernel.live_texts import LiveTexts, ShownText
+from po_jupyter.presentation.live_texts import LiveTexts, ShownText
 
 
 def test_one_text_is_shown_while_it_grows() -> None:

@@ -1,8 +1,9 @@
 """Rendering of a run as HTML and as plain text. Pure: values come in, text comes out.
 
 The HTML holds no script, only inline styles over `currentColor` and Lab's own variables, so that it looks right in
-Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the table still reads. Its only
-classes keep MathJax from reading dollars as formulas. Everything that was not written here is escaped (P6).
+Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the table still reads. Everything
+that was not written here is escaped, and what would move a cursor or reorder text is shown instead (P6). Dollars and
+backslashes stand alone in an element, where MathJax finds no formula: GitHub strips the classes that say so too.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from po_jupyter.kernel.live_texts import ShownText
-from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.live_texts import ShownText
 from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ _TRACEBACK = 16  # lines of one
 class Picture:
     """Everything a view shows. `now` is in seconds since 1970; `notice` is one line about the view itself.
 
-    `results` are (label, text) pairs: the beginnings of the outputs of a finished run.
+    `results` are (label, text) pairs: the beginnings of the outputs of a finished run. A view that is `kept` in a
+    file, where nothing follows the run, says of when it is.
     """
 
     run: RunView
@@ -41,6 +43,12 @@ class Picture:
     live_text: ShownText | None = None
     notice: str = ""
     results: Sequence[tuple[str, str]] = ()
+    kept: bool = False
+
+    @property
+    def as_of(self) -> str:
+        """Of when the view is, where it is kept, else ""."""
+        return f"as of {fmt.moment(self.now)}" if self.kept else ""
 
 
 def to_text(picture: Picture) -> str:
@@ -76,8 +84,7 @@ def to_text(picture: Picture) -> str:
     steps = fmt.next_steps(run)
     if steps:
         out.append("  " + "   ".join(steps))
-    if picture.notice:
-        out.append(picture.notice)
+    out += filter(None, (picture.notice, picture.as_of))
     return plain("\n".join(out))  # a terminal prints it as it is
 
 
@@ -101,6 +108,7 @@ def to_html(picture: Picture) -> str:
         problems=_problems(run),
         steps=fmt.next_steps(run),
         notice=picture.notice,
+        as_of=picture.as_of,
     )
 
 
@@ -127,17 +135,21 @@ def _shown_text(picture: Picture) -> ShownText | None:
     return text if text is not None and text.tail and picture.run.state not in ENDED else None
 
 
+def shown_tasks(tasks: Sequence[TaskView]) -> list[int]:
+    """The indexes of the tasks that are drawn one by one: of very many, those that matter now."""
+    if len(tasks) <= _MANY:
+        return list(range(len(tasks)))
+    done = [i for i, t in enumerate(tasks) if t.state in ("done", "skipped", "cancelled")]
+    pending = [i for i, t in enumerate(tasks) if t.state == "pending" and not t.error]
+    active = [i for i, t in enumerate(tasks) if i not in {*done, *pending}]
+    return sorted({*done[-_NEAR:], *active[: _MANY - 2 * _NEAR], *pending[:_NEAR]})
+
+
 def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
-    """The rows of the tasks; of very many, those that matter now, and counts of the others."""
-    if len(run.tasks) <= _MANY:
-        return [fmt.task_line(task, now) for task in run.tasks]
-    done = [i for i, t in enumerate(run.tasks) if t.state in ("done", "skipped", "cancelled")]
-    pending = [i for i, t in enumerate(run.tasks) if t.state == "pending" and not t.error]
-    active = [i for i, t in enumerate(run.tasks) if i not in {*done, *pending}]
-    indexes = sorted({*done[-_NEAR:], *active[: _MANY - 2 * _NEAR], *pending[:_NEAR]})
+    """The rows of the tasks that are drawn, and counts of those between them."""
     lines: list[fmt.TaskLine] = []
     last = -1
-    for i in [*indexes, len(run.tasks)]:
+    for i in [*shown_tasks(run.tasks), len(run.tasks)]:
         hidden = Counter(t.state for t in run.tasks[last + 1 : i])
         if hidden:
             counts = " · ".join(f"{count} more {state}" for state, count in hidden.items())
@@ -257,6 +269,7 @@ overflow-wrap:anywhere;border-left:2px solid {{ BAD }};margin:3px 0;padding-left
 border-radius:3px;padding:1px 6px;margin-right:8px;color:inherit">{{ step }}</code>{% endfor %}</div>
 {%- endif %}
 {%- if notice %}<div style="color:{{ WAIT }}">{{ notice }}</div>{% endif %}
+{%- if as_of %}<div style="{{ quiet }}font-size:12px">{{ as_of }}</div>{% endif %}
 </div>
 """
 )
@@ -281,7 +294,10 @@ def _environment() -> Environment:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, loader=DictLoader({"run": _RUN, "table": _TABLE})
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_only_text,
+        loader=DictLoader({"run": _RUN, "table": _TABLE}),
     )
     environment.globals.update(
         QUIET=_QUIET,
@@ -291,6 +307,16 @@ def _environment() -> Environment:
         percent=fmt.percent,
     )
     return environment
+
+
+def _only_text(value: object) -> object:
+    """What an expression of a template gives, as text of a page that obeys nothing in it and reads no formula in it."""
+    from markupsafe import Markup, escape
+
+    text = str(escape(plain(value)))
+    for mark in ("$", "\\"):
+        text = text.replace(mark, f"<span>{mark}</span>")
+    return Markup(text)  # noqa: S704  # escaped above
 
 
 def _template(name: str) -> Template:
