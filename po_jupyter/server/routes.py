@@ -114,6 +114,7 @@ TABLE = Table(
         Route("revoke_token", "DELETE", "tokens/{id}", ADMIN, tokens.revoke_token, success=204),
         Route("doctor", "GET", "doctor", ADMIN, server.doctor, query=DoctorQuery),
         Route("audit", "GET", "audit", ("admin",), maintenance.audit, query=AuditQuery, needs_orchestrator=False),
+        Route("notifications", "GET", "notifications", ADMIN, maintenance.notifications),
         Route("dead_letters", "GET", "dead-letters", READ, runs.dead_letters, query=DeadQuery),
         Route("requeue", "POST", "dead-letters/{id}/requeue", WRITE, runs.requeue,
               body=RequeueBody, asks_code=True),

@@ -168,4 +168,6 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
         values.append(settings.auth_token.get_secret_value())
     if settings is not None and settings.log_remote_token is not None:
         values.append(settings.log_remote_token.get_secret_value())
+    if settings is not None:
+        values += [secret for channel in settings.notifications.values() for secret in channel.secrets()]
     return values

@@ -55,6 +55,7 @@ NAMES = {
     "DELETE tokens/{id}": "revoke_token",
     "GET doctor": "doctor",
     "GET audit": "audit",
+    "GET notifications": "notifications",
     "GET dead-letters": "dead_letters",
     "POST dead-letters/{id}/requeue": "requeue",
     "DELETE dead-letters/{id}": "discard",

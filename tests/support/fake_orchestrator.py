@@ -410,6 +410,9 @@ class FakeMaintenance:
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonMapping:
         return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
+    async def notifications(self) -> list[JsonMapping]:
+        return []
+
 
 class FakeDoctor:
     """All is well."""

@@ -10,13 +10,15 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.main import OK, UNAVAILABLE
-from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.http.payloads import ChannelJson
     from po_jupyter.client.run import Run
 
 _STATES = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
@@ -138,7 +140,19 @@ def _orchestrator_status(as_json: bool) -> int:
     counts = {state: states.count(state) for state in ("running", "pending", "waiting")}
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     base.print_line(f"runs          {summary or 'none going on'}")
+    for channel in _troubled_channels(client):
+        waiting = f", {channel['waiting']} waiting" if channel["waiting"] else ""
+        text = f"{channel['name']} ({channel['receiver']}): {channel['error']}{waiting}"
+        base.print_line(base.coloured(f"notifications {base.plain(text)}", "failed"))
     return code
+
+
+def _troubled_channels(client: Client) -> list[ChannelJson]:
+    """The channels of notifications whose last try failed; none for somebody who may not see them."""
+    try:
+        return [channel for channel in client.notifications() if channel["error"]]
+    except (Forbidden, NotFound):  # no `admin`; an older orchestrator
+        return []
 
 
 @click.command()

@@ -150,6 +150,23 @@ class FindingJson(TypedDict):
     todo: str
 
 
+class ChannelJson(TypedDict):
+    """A channel of notifications; `error` is why the last try failed, or ""."""
+
+    name: str
+    kind: Literal["webhook", "apprise"]
+    receiver: str
+    events: list[str]
+    delivered: int
+    delivered_at: str | None
+    waiting: int
+    next_at: str | None
+    given_up: int
+    given_up_at: str | None
+    error: str
+    error_at: str | None
+
+
 class CleanedRunJson(TypedDict):
     """A run that was deleted, or would be."""
 

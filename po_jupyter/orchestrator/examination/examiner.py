@@ -150,9 +150,7 @@ class Examiner:
                 )  # fmt: skip
             finally:
                 os.close(errors)
-            text = json.dumps(
-                self._settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
-            ).encode()
+            text = json.dumps(self._settings.shared_json()).encode()
             ours.sendall(len(text).to_bytes(4, "big") + text)
         except OSError as error:
             ours.close()

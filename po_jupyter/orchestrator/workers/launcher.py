@@ -74,7 +74,7 @@ class Launcher:
         self._zygotes = zygotes
         self._address = str(address)
         self._shards = shards
-        self._settings_json = settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
+        self._settings_json = settings.shared_json()
         token = settings.log_remote_token
         self._log_token = token.get_secret_value() if token else None
 

@@ -259,6 +259,10 @@ class MaintenanceApi(Protocol):
         """Usage by day and room on the disk: `{days, total, owners?, disk}`."""
         ...
 
+    async def notifications(self) -> Sequence[JsonMapping]:
+        """A report about each channel that is told of ends, failures and gates."""
+        ...
+
 
 class DoctorApi(Protocol):
     """Checks of the machine that the orchestrator runs on."""

@@ -41,6 +41,16 @@ def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
     assert po("status", "7f3a", "--json")[0] == 1
 
 
+def test_status_names_channels_of_notifications_in_trouble(po: Any, client: Any) -> None:
+    """G12: a wrong secret is shown as such."""
+    good = {"name": "mail", "receiver": "mailtos", "error": "", "waiting": 0}
+    bad = {"name": "ops", "receiver": "ops.example", "error": "refused (HTTP 401)", "waiting": 3}
+    client.channels = [good, bad]
+    _, out, _ = po("status")
+    assert "notifications ops (ops.example): refused (HTTP 401), 3 waiting" in out
+    assert "mail" not in out
+
+
 def test_show_prints_results_failures_and_outputs(po: Any, client: Any) -> None:
     run = fake_run(make_view())
     run.failed_rows = [
