@@ -23,6 +23,7 @@ from po_jupyter.client.http.payloads import (
     KeyJson,
     ModelJson,
     PipelineJson,
+    ProvenanceJson,
     ReadinessJson,
     RowFileJson,
     RowJson,
@@ -297,6 +298,11 @@ class AsyncClient:
         return list(
             (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
         )
+
+    async def provenance(self, run_id: str, task: str) -> list[ProvenanceJson]:
+        """Where each row of a map is from; see `Run.frame`."""
+        path = f"runs/{path_segment(run_id)}/provenance"
+        return list((await self._transport.json("GET", path, params=_params(task=task)))["rows"])
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[JsonObject]:
         """Stored events with an offset above `since`, at most `limit`."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
-from po_jupyter.client.frames import pandas_frame, polars_frame
+from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import pipeline_body
@@ -256,14 +256,19 @@ class Run:
         """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         return self.client.call(self._aio.logs(self.id, task=task, stage=stage))
 
-    def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
+    def frame(
+        self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False
+    ) -> Any:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
         It has the index of the frame that was the seed, so `df.join(run.frame("label"))` puts each answer beside its
         row, whatever the order of `df` is now; rows of a list are numbered from 0. polars: the index is the column
         `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
-        A row that an earlier run paid for costs nothing here. Raises PoError when the library is not installed.
+        A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
+        the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
+        (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
+        installed.
         """
         if library not in ("pandas", "polars"):
             raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {library!r:.40}")
@@ -274,6 +279,8 @@ class Run:
                 f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
             ) from None
         rows = self.items(task)
+        if provenance:
+            rows = with_provenance(rows, self.client.call(self._aio.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
 
     def _index_of(self, rows: list[RowJson]) -> JsonObject | None:

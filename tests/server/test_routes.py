@@ -63,6 +63,7 @@ NAMES = {
     "DELETE tokens/{id}": "revoke_token",
     "GET doctor": "doctor",
     "GET audit": "audit",
+    "GET runs/{id}/provenance": "provenance",
     "GET notifications": "notifications",
     "GET dead-letters": "dead_letters",
     "POST dead-letters/{id}/requeue": "requeue",

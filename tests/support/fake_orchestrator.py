@@ -341,6 +341,14 @@ class FakeInspection:
     async def call(self, run_id: str, owner: str | None, number: int) -> NoReturn:
         raise NotFound(f"run {self._log.find(run_id, owner)} has no call {number}")
 
+    async def provenance(self, run_id: str, owner: str | None, task: str) -> list[JsonMapping]:
+        self._log.find(run_id, owner)
+        return [
+            {"index": i, "model": "fake", "prompt_hash": "ab12", "asked_at": "2026-11-26T12:00:00.000Z", "attempt": 1,
+             "reused_from": None}
+            for i in range(4)
+        ]  # fmt: skip
+
     async def timeline(self, run_id: str, owner: str | None) -> JsonMapping:
         self._log.find(run_id, owner)
         return {"spans": [], "cut": False, "notes": []}

@@ -91,6 +91,18 @@ class RowJson(TypedDict):
     row: NotRequired[int]
     of: NotRequired[str]
     label: NotRequired[Any]
+    provenance: NotRequired[ProvenanceJson | None]
+
+
+class ProvenanceJson(TypedDict):
+    """Where a row of a map is from: `prompt_hash` is of the request as it was sent, `reused_from` the row that paid."""
+
+    index: int
+    model: str | None
+    prompt_hash: str | None
+    asked_at: str | None
+    attempt: int | None
+    reused_from: str | None
 
 
 class StageLogJson(TypedDict):
