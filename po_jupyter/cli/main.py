@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("show", "List runs, the newest first."),
     "status": ("show", "Say how the orchestrator is, or how a run is."),
     "show": ("show", "Show a run, live until it ends."),
+    "report": ("report", "Write a run as one file for others: HTML, Markdown or a notebook."),
     "artifacts": ("files", "List the files that a run's tasks wrote, or get one."),
     "logs": ("logs", "Print the history of a run, or the orchestrator's log."),
     "cancel": ("control", "Cancel a run; what is finished is kept."),

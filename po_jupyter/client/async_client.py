@@ -27,6 +27,7 @@ from po_jupyter.client.http.payloads import (
     ReadinessJson,
     RowFileJson,
     RowJson,
+    RunPipelineJson,
     StageLogJson,
     TokenJson,
     UsageJson,
@@ -298,6 +299,11 @@ class AsyncClient:
         return list(
             (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
         )
+
+    async def run_pipeline(self, run_id: str) -> RunPipelineJson:
+        """The definition that a run was submitted with, and the tasks that each of its tasks waits for."""
+        path = f"runs/{path_segment(run_id)}/pipeline"
+        return cast("RunPipelineJson", await self._transport.json("GET", path))
 
     async def provenance(self, run_id: str, task: str) -> list[ProvenanceJson]:
         """Where each row of a map is from; see `Run.frame`."""

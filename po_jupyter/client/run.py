@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Generator, Iterator, Mapping
 from importlib import import_module
+from os import PathLike
 from typing import Any, Literal, TypeAlias
 
 from po_jupyter.client import background_loop as loop
@@ -16,6 +17,7 @@ from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
+from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
@@ -25,6 +27,7 @@ from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.reports.content import MOST_ROWS
 
 BudgetInput: TypeAlias = float | Budget | Mapping[str, object]  # US dollars, or limits by name
 
@@ -282,6 +285,18 @@ class Run:
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
+
+    def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:
+        """The run as one file for others: pipeline, prompts, models, cost, failures, and the first `rows` rows of each
+        map, with how many are left out.
+
+        `path` is written: `.html` (self-contained, no script), `.md`, or `.ipynb`, a notebook with parameters that
+        does the run again. The result shows itself in a notebook, and has all three as text.
+        """
+        report = self.client.call(make_report(self._aio, self.refresh(), rows))
+        if path is not None:
+            report.save(path)
+        return report
 
     def _index_of(self, rows: list[RowJson]) -> JsonObject | None:
         """Names and types of the index that the rows have labels of; None for rows without."""

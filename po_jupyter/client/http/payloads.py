@@ -94,6 +94,13 @@ class RowJson(TypedDict):
     provenance: NotRequired[ProvenanceJson | None]
 
 
+class RunPipelineJson(TypedDict):
+    """The pipeline of a run: its definition as it was submitted, and by task those that it waits for."""
+
+    pipeline: JsonObject
+    needs: dict[str, list[str]]
+
+
 class ProvenanceJson(TypedDict):
     """Where a row of a map is from: `prompt_hash` is of the request as it was sent, `reused_from` the row that paid."""
 
