@@ -21,12 +21,15 @@ from po_jupyter.client.http.payloads import (
     DeadLetterJson,
     FindingJson,
     KeyJson,
+    ModelCallJson,
+    ModelCallsJson,
     ModelJson,
     PipelineJson,
     ProvenanceJson,
     ReadinessJson,
     RowFileJson,
     RowJson,
+    RowTableJson,
     RunPipelineJson,
     StageLogJson,
     TokenJson,
@@ -299,6 +302,21 @@ class AsyncClient:
         return list(
             (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
         )
+
+    async def row_table(self, run_id: str, task: str, **query: object) -> RowTableJson:
+        """Rows of a map as a table; `query` as in `GET runs/{id}/tasks/{task}/rows`."""
+        path = f"runs/{path_segment(run_id)}/tasks/{path_segment(task)}/rows"
+        return cast("RowTableJson", await self._transport.json("GET", path, params=_params(**query)))
+
+    async def model_calls(self, run_id: str, **query: object) -> ModelCallsJson:
+        """Calls to models, one entry each; `query` as in `GET runs/{id}/model-calls`."""
+        path = f"runs/{path_segment(run_id)}/model-calls"
+        return cast("ModelCallsJson", await self._transport.json("GET", path, params=_params(**query)))
+
+    async def model_call(self, run_id: str, number: int) -> ModelCallJson:
+        """One call with what was sent and what came back. NotFound."""
+        path = f"runs/{path_segment(run_id)}/model-calls/{number}"
+        return cast("ModelCallJson", (await self._transport.json("GET", path))["call"])
 
     async def run_pipeline(self, run_id: str) -> RunPipelineJson:
         """The definition that a run was submitted with, and the tasks that each of its tasks waits for."""

@@ -159,7 +159,12 @@ def _troubled_channels(client: Client) -> list[ChannelJson]:
 @base.RUN
 @click.option("--failed", is_flag=True, help="The rows and tasks that failed, with their errors.")
 @click.option("--output", metavar="TASK", help="Print this task's whole output as JSON, nothing else.")
-@click.option("--follow/--no-follow", default=True, help="Watch it while it goes on (the default).")
+@click.option(
+    "--follow/--no-follow",
+    " /--once",
+    default=True,
+    help="Watch it while it goes on (the default), or show it once.",
+)
 @base.JSON
 def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: bool) -> int:
     """Show a run, live until it ends.

@@ -112,6 +112,67 @@ class ProvenanceJson(TypedDict):
     reused_from: str | None
 
 
+class TableRowJson(TypedDict):
+    """A row of a map in a table: long values are cut, `clipped` says so. `tokens` and `cost_usd` are of all its
+    calls."""
+
+    index: int
+    state: Literal["done", "failed", "running", "pending"]
+    input: Any
+    output: Any
+    error: JsonObject | None
+    attempts: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    model: str | None
+    flags: list[str]
+    clipped: bool
+
+
+class RowTableJson(TypedDict):
+    """A page of a map's rows: `total` in the map, `matching` the filter; `next` is where the next page starts."""
+
+    rows: list[TableRowJson]
+    total: int
+    matching: int
+    next: int | None
+
+
+class ModelCallJson(TypedDict):
+    """A call to a model. Tokens of a call without an answer, and a cost without a price, are None."""
+
+    n: int
+    task: str
+    row: int | None
+    attempt: int
+    round: int
+    kind: str
+    state: Literal["done", "failed", "in_flight", "unknown", "withdrawn"]
+    model: str | None
+    started_at: str
+    seconds: float | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    cached: bool
+    batch: bool
+    error: str | JsonObject | None
+    messages: NotRequired[list[JsonObject] | None]
+    why: NotRequired[str | None]
+    answer: NotRequired[Any]
+
+
+class ModelCallsJson(TypedDict):
+    """A page of calls; `next` is where the next page starts."""
+
+    calls: list[ModelCallJson]
+    total: int
+    next: int | None
+
+
 class StageLogJson(TypedDict):
     """The output of one stage: `text` is its last 64 KB, `cut` whether there was more."""
 
