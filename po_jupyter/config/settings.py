@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import (
@@ -21,9 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from po_jupyter.config.notifications import NotificationChannel
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.values.durations import Seconds
-from po_jupyter.model.values.json import JsonObject
 
 Days = Annotated[float, Field(ge=0, le=36_500)]
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -58,6 +55,15 @@ def _hard_to_guess(value: SecretStr) -> SecretStr:
 _SHORTEST_TOKEN = 16
 _EXAMPLE_COMMAND = '`python -c "import secrets; print(secrets.token_urlsafe())"`'
 Token = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
+
+
+def _of_a_store(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("is postgresql://USER@HOST/DATABASE; without it runs are in the data directory")
+    return value
+
+
+StoreUrl = Annotated[SecretStr, AfterValidator(_of_a_store)]
 Directory = Annotated[Path, BeforeValidator(_expanded)]
 
 
@@ -92,66 +98,8 @@ class Price(BaseModel):
     cache_write: Usd | None = None
 
 
-NotificationEvent = Literal["done", "failed", "budget", "dead", "gate", "cancelled"]
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what Standard Webhooks put before a secret
-_SECRET_BYTES = range(24, 65)  # what Standard Webhooks allow
-_HOW_TO_SIGN = "`po help notifications` shows how to make one"
-
-
-def _receiver_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        usable = False
-    if not usable or any(sign.isspace() for sign in value.get_secret_value()):
-        raise ValueError("needs an address that begins with https:// or http://")
-    if "@" in parts.netloc:
-        raise ValueError("has a name or a password in its address; a receiver knows us by `secret`")
-    return value
-
-
-def _signing_secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    try:
-        key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not text.startswith(SECRET_PREFIX) or len(key) not in _SECRET_BYTES:
-        raise ValueError(f"needs `{SECRET_PREFIX}` and 24 to 64 bytes in base64 behind it; {_HOW_TO_SIGN}")
-    return value
-
-
-class NotificationChannel(BaseModel):
-    """One receiver of notifications: the address of a `webhook` with the `secret` that its requests are signed with, or
-    the URL of a service that `apprise` knows (mail, chat). `events` are what it is told of.
-
-    An address may be a secret itself: it is printed nowhere.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    webhook: Annotated[SecretStr, AfterValidator(_receiver_url)] | None = None
-    secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
-    apprise: SecretStr | None = None
-    events: tuple[NotificationEvent, ...] = ("done", "failed", "budget", "dead", "gate")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> NotificationChannel:
-        if (self.webhook is None) == (self.apprise is None):
-            raise ValueError("a channel has either a `webhook` with its `secret`, or an `apprise` URL")
-        if (self.webhook is None) != (self.secret is None):
-            raise ValueError(f"`webhook` and `secret` belong together; {_HOW_TO_SIGN}")
-        return self
-
-    def secrets(self) -> list[str]:
-        """What of it must not be seen."""
-        values = (self.webhook, self.secret, self.apprise)
-        return [value.get_secret_value() for value in values if value is not None]
-
-
-# What workers and helper processes are not told.
-_NOT_SHARED = frozenset({"auth_token", "log_remote_token", "notifications"})
+SECRETS = frozenset({"auth_token", "log_remote_token", "notifications", "store"})
+"""Settings that no other process is sent with the rest."""
 
 
 class Settings(BaseModel):
@@ -166,6 +114,10 @@ class Settings(BaseModel):
     data_dir: Directory = Field(
         default_factory=lambda: user_data_path("po_jupyter", appauthor=False),
         description="Where runs, pipelines and artifacts live. Not on a network file system.",
+    )
+    store: StoreUrl | None = Field(
+        default=None,
+        description="A PostgreSQL database for what is else in DATA_DIR/store: postgresql://USER@HOST/DATABASE.",
     )
     models_dir: Directory = Field(
         default_factory=lambda: user_cache_path("po_jupyter", appauthor=False) / "models",
@@ -384,10 +336,6 @@ class Settings(BaseModel):
         "https://hub.example/user/ada/. Unset: its address on this machine.",
     )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    def shared_json(self) -> JsonObject:
-        """The settings as workers and helper processes get them: without what only the server needs to know."""
-        return self.model_dump(mode="json", exclude=set(_NOT_SHARED))
 
     def source_of(self, name: str) -> str:
         """`default`, the file's path, the variable's name, or `jupyter`."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from hashlib import blake2b
 from typing import Any, TypedDict
+from urllib.parse import unquote, urlsplit
 
 from po_jupyter.config import Settings
 
@@ -170,4 +171,7 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
         values.append(settings.log_remote_token.get_secret_value())
     if settings is not None:
         values += [secret for channel in settings.notifications.values() for secret in channel.secrets()]
+    if settings is not None and settings.store is not None:
+        password = urlsplit(settings.store.get_secret_value()).password
+        values += [password, unquote(password)] if password else []
     return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from po_jupyter.config.settings import NotificationEvent
+from po_jupyter.config.notifications import NotificationEvent
 from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import RunView, TaskView

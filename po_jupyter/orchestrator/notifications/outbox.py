@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import NamedTuple, TypedDict
 
-from po_jupyter.config.settings import NotificationEvent
+from po_jupyter.config.notifications import NotificationEvent
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.notifications.messages import (

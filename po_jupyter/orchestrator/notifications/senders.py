@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from po_jupyter.config import NotificationChannel
-from po_jupyter.config.settings import SECRET_PREFIX
+from po_jupyter.config.notifications import SECRET_PREFIX
 from po_jupyter.orchestrator.notifications import messages
 from po_jupyter.orchestrator.notifications.outbox import Delivery
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from po_jupyter.config.settings import NotificationEvent
+from po_jupyter.config.notifications import NotificationEvent
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.notifications import outbox as module
 from po_jupyter.orchestrator.notifications.outbox import Outbox
