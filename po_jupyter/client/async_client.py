@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, cast
 
 from po_jupyter.client.follow import RunStreams, TextDelta, parse_run
+from po_jupyter.client.http.inspection import RunInspector
 from po_jupyter.client.http.payloads import (
     ArtifactJson,
     ChannelJson,
@@ -21,16 +22,11 @@ from po_jupyter.client.http.payloads import (
     DeadLetterJson,
     FindingJson,
     KeyJson,
-    ModelCallJson,
-    ModelCallsJson,
     ModelJson,
     PipelineJson,
-    ProvenanceJson,
     ReadinessJson,
     RowFileJson,
     RowJson,
-    RowTableJson,
-    RunPipelineJson,
     StageLogJson,
     TokenJson,
     UsageJson,
@@ -62,6 +58,7 @@ class AsyncClient:
         """Connects at the first request."""
         self._transport = Transport(endpoint, timeout, relocate)
         self._streams = RunStreams(self._transport)
+        self.inspection = RunInspector(self._transport)
 
     def __repr__(self) -> str:
         """Its URL, without the token."""
@@ -302,31 +299,6 @@ class AsyncClient:
         return list(
             (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
         )
-
-    async def row_table(self, run_id: str, task: str, **query: object) -> RowTableJson:
-        """Rows of a map as a table; `query` as in `GET runs/{id}/tasks/{task}/rows`."""
-        path = f"runs/{path_segment(run_id)}/tasks/{path_segment(task)}/rows"
-        return cast("RowTableJson", await self._transport.json("GET", path, params=_params(**query)))
-
-    async def model_calls(self, run_id: str, **query: object) -> ModelCallsJson:
-        """Calls to models, one entry each; `query` as in `GET runs/{id}/model-calls`."""
-        path = f"runs/{path_segment(run_id)}/model-calls"
-        return cast("ModelCallsJson", await self._transport.json("GET", path, params=_params(**query)))
-
-    async def model_call(self, run_id: str, number: int) -> ModelCallJson:
-        """One call with what was sent and what came back. NotFound."""
-        path = f"runs/{path_segment(run_id)}/model-calls/{number}"
-        return cast("ModelCallJson", (await self._transport.json("GET", path))["call"])
-
-    async def run_pipeline(self, run_id: str) -> RunPipelineJson:
-        """The definition that a run was submitted with, and the tasks that each of its tasks waits for."""
-        path = f"runs/{path_segment(run_id)}/pipeline"
-        return cast("RunPipelineJson", await self._transport.json("GET", path))
-
-    async def provenance(self, run_id: str, task: str) -> list[ProvenanceJson]:
-        """Where each row of a map is from; see `Run.frame`."""
-        path = f"runs/{path_segment(run_id)}/provenance"
-        return list((await self._transport.json("GET", path, params=_params(task=task)))["rows"])
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[JsonObject]:
         """Stored events with an offset above `since`, at most `limit`."""

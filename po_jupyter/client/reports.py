@@ -72,7 +72,7 @@ async def make_report(client: AsyncClient, view: RunView, rows: int) -> Report:
     """The report of a run, with at most `rows` rows of each map."""
     if rows < 0:
         raise InvalidInput(f"`rows` is how many rows are shown, not {rows}")
-    definition = (await client.run_pipeline(view.id))["pipeline"]
+    definition = (await client.inspection.run_pipeline(view.id))["pipeline"]
     tables: dict[str, ReportRows] = {}
     failures: dict[str, list[RowJson]] = {}
     outputs: dict[str, object] = {}

@@ -283,7 +283,7 @@ class Run:
             ) from None
         rows = self.items(task)
         if provenance:
-            rows = with_provenance(rows, self.client.call(self._aio.provenance(self.id, task)))
+            rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
 
     def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:

@@ -61,7 +61,7 @@ def rows(
     run = base.find_run(run_id)
     name = _map_of(run, task)
     page = run.client.call(
-        run.client.aio.row_table(
+        run.client.aio.inspection.row_table(
             run.id, name, start=start, limit=limit, state="failed" if failed else None,
             sort={"cost": "cost_usd"}.get(sort, sort), desc="1" if desc else None, q=search,
         )
@@ -134,16 +134,16 @@ def calls(
     With a number of the list: what was sent, and what came back.
     """
     run = base.find_run(run_id)
-    aio = run.client.aio
+    inspection = run.client.aio.inspection
     if number is not None:
-        call = run.client.call(aio.model_call(run.id, number))
+        call = run.client.call(inspection.model_call(run.id, number))
         if as_json:
             base.print_json(call)
         else:
             _print_call(call)
         return 0
     page = run.client.call(
-        aio.model_calls(
+        inspection.model_calls(
             run.id, task=task, row=row, state="failed" if failed else None, start=start, limit=limit
         )
     )
