@@ -61,9 +61,9 @@ def rows(
     run = base.find_run(run_id)
     name = _map_of(run, task)
     page = run.client.call(
-        run.client.aio.inspection.row_table(
+        run.client.aio.inspection.rows(
             run.id, name, start=start, limit=limit, state="failed" if failed else None,
-            sort={"cost": "cost_usd"}.get(sort, sort), desc="1" if desc else None, q=search,
+            sort={"cost": "cost_usd"}.get(sort, sort), desc=desc, q=search or "",
         )
     )  # fmt: skip
     if as_json:
@@ -136,30 +136,30 @@ def calls(
     run = base.find_run(run_id)
     inspection = run.client.aio.inspection
     if number is not None:
-        call = run.client.call(inspection.model_call(run.id, number))
+        call = run.client.call(inspection.call(run.id, number))
         if as_json:
             base.print_json(call)
         else:
             _print_call(call)
         return 0
-    page = run.client.call(
-        inspection.model_calls(
+    page, following = run.client.call(
+        inspection.calls(
             run.id, task=task, row=row, state="failed" if failed else None, start=start, limit=limit
         )
     )
     if as_json:
-        base.print_json(page)
-    elif not page["calls"]:
-        base.print_line(
-            f"no calls{' like that' if task or row is not None or failed or start else ''} in run {run.short}"
-        )
+        base.print_json({"calls": page, "next": following})
+    elif not page:
+        filtered = task or row is not None or failed or start
+        base.print_line(f"no calls{' like that' if filtered else ''} in run {run.short}")
     else:
         base.print_table(
             ["call", "state", "task", "row", "kind", "model", "in", "out", "cost", "took", "at"],
-            [_call_cells(call) for call in page["calls"]],
-            [_colour(call) for call in page["calls"]],
+            [_call_cells(call) for call in page],
+            [_colour(call) for call in page],
         )
-        _print_more(start + len(page["calls"]), page["total"], "calls", page["next"])
+        if following is not None:
+            base.print_line(f"there are more; the next ones: --start {following}")
     return 0
 
 
@@ -207,7 +207,7 @@ def _print_call(call: ModelCallJson) -> None:
     answer = call.get("answer")
     if answer is not None:
         base.print_line("\nanswer:", bold=True)
-        base.print_line(base.plain(answer if isinstance(answer, str) else base.one_line(answer, 100_000)))
+        base.print_line(base.plain(answer))
     error = call.get("error")
     if error:
         text = error.get("message") if isinstance(error, dict) else error

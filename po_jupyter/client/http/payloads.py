@@ -112,67 +112,6 @@ class ProvenanceJson(TypedDict):
     reused_from: str | None
 
 
-class TableRowJson(TypedDict):
-    """A row of a map in a table: long values are cut, `clipped` says so. `tokens` and `cost_usd` are of all its
-    calls."""
-
-    index: int
-    state: Literal["done", "failed", "running", "pending"]
-    input: Any
-    output: Any
-    error: JsonObject | None
-    attempts: int
-    tokens: int
-    cost_usd: float | None
-    seconds: float
-    model: str | None
-    flags: list[str]
-    clipped: bool
-
-
-class RowTableJson(TypedDict):
-    """A page of a map's rows: `total` in the map, `matching` the filter; `next` is where the next page starts."""
-
-    rows: list[TableRowJson]
-    total: int
-    matching: int
-    next: int | None
-
-
-class ModelCallJson(TypedDict):
-    """A call to a model. Tokens of a call without an answer, and a cost without a price, are None."""
-
-    n: int
-    task: str
-    row: int | None
-    attempt: int
-    round: int
-    kind: str
-    state: Literal["done", "failed", "in_flight", "unknown", "withdrawn"]
-    model: str | None
-    started_at: str
-    seconds: float | None
-    input_tokens: int | None
-    cached_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cost_usd: float | None
-    cached: bool
-    batch: bool
-    error: str | JsonObject | None
-    messages: NotRequired[list[JsonObject] | None]
-    why: NotRequired[str | None]
-    answer: NotRequired[Any]
-
-
-class ModelCallsJson(TypedDict):
-    """A page of calls; `next` is where the next page starts."""
-
-    calls: list[ModelCallJson]
-    total: int
-    next: int | None
-
-
 class StageLogJson(TypedDict):
     """The output of one stage: `text` is its last 64 KB, `cut` whether there was more."""
 
@@ -333,3 +272,74 @@ class UsageJson(TypedDict, total=False):
     total: ChargesJson
     disk: DiskJson
     owners: dict[str, OwnerJson]
+
+
+class TableRowJson(TypedDict):
+    """A row of a map as a table has it. A value that is cut is the beginning of its text, and `clipped` is true then;
+    `client.inspection.row` has it whole. `state`: `done`, `failed`, `running` or `pending`."""
+
+    index: int
+    state: str
+    input: Any
+    output: Any
+    error: JsonObject | None
+    attempts: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    model: str | None
+    flags: list[str]
+    clipped: bool
+    row: NotRequired[int]
+    of: NotRequired[str]
+    label: NotRequired[Any]
+
+
+class TableJson(TypedDict):
+    """A page of such rows: `total` of the map, `matching` the question; `next` is the start of the next page. With
+    `complete` false a search took too long to read all rows; `notes` say what of the log cannot be read."""
+
+    rows: list[TableRowJson]
+    total: int
+    matching: int
+    next: int | None
+    complete: bool
+    notes: list[str]
+
+
+class ModelCallJson(TypedDict):
+    """A call to a model. `kind` is its stage; `state`: `done`, `failed`, `in_flight`, `unknown` or `withdrawn`; `error`
+    the code of one that failed.
+
+    Alone it has also `messages` (with `why` when they cannot be known, `rendered`, `exact`: their hash is that of what
+    was sent), `answer`, `clipped`, `tool_calls` and `schema`, and `error` is the whole one.
+    """
+
+    n: int
+    key: str
+    task: str
+    row: int | None
+    attempt: int
+    round: int
+    kind: str
+    state: str
+    model: str | None
+    started_at: str
+    seconds: float | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    cached: bool
+    batch: bool
+    finish: str | None
+    error: Any
+    messages: NotRequired[list[JsonObject] | None]
+    why: NotRequired[str | None]
+    rendered: NotRequired[bool]
+    exact: NotRequired[bool]
+    answer: NotRequired[str | None]
+    clipped: NotRequired[bool]
+    tool_calls: NotRequired[list[JsonObject]]
+    schema: NotRequired[JsonObject | None]
