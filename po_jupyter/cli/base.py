@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.model.values.json import JsonObject, unique_names
+from po_jupyter.model.values.json import JsonObject, exact_number, unique_names
 from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def read_stdin(limit: int = -1) -> str:
 def parse_json(text: str, what: str, option: str = "--seed") -> Any:
     """Decoded JSON. Raises InvalidInput naming `what` and the place; `option` is where it can be given."""
     try:
-        return json.loads(text, object_pairs_hook=unique_names)
+        return json.loads(text, object_pairs_hook=unique_names, parse_float=exact_number)
     except json.JSONDecodeError as error:
         raise InvalidInput(
             f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",

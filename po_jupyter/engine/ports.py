@@ -153,6 +153,10 @@ class ModelCalls(Protocol):
         """Usage of the calls so far; a call whose outcome is lost counts as unknown."""
 
     @property
+    def addresses(self) -> Mapping[str, str]:
+        """Hashes of where the models of the calls were asked, by model ref; none of a model without an address."""
+
+    @property
     def lost(self) -> int:
         """The number of calls that were stopped before their answer came."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from threading import Event
+from threading import Event, Lock
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from po_jupyter.errors import RateLimited, Unavailable
@@ -25,32 +26,97 @@ class ToThread(Protocol):
         ...
 
 
+class OwnerThreads(Protocol):
+    """Threads that owners share, so that none keeps another out (`BoundedThreads`)."""
+
+    def of(self, owner: str) -> ToThread:
+        """The threads for work of an owner."""
+        ...
+
+
 class BoundedThreads:
-    """Threads for work that may take long, of which only so much is taken at once: what is more is refused."""
+    """Threads for work that may take long: only so much of each owner is taken at once, and what is more is refused.
+
+    Owners take turns. One of whom nothing is worked on does not wait for another's work to end: there are as many
+    threads again for that.
+    """
 
     def __init__(self, size: int, waiting: int, name: str) -> None:
-        """At most `size` threads, and `waiting` calls that wait for one."""
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+        """At most `size` threads, for one owner, and `waiting` calls of theirs that wait for one."""
+        self._size = size
         self._most = size + waiting
-        self._taken: set[Future[object]] = set()
+        self._pool = ThreadPoolExecutor(2 * size, thread_name_prefix=name)
+        self._lock = Lock()
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[
+            str, deque[tuple[Future[object], Callable[[], object]]]
+        ] = {}  # whose turn is next is first
 
-    async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in a thread; returns and raises as it does. Raises RateLimited when there is too much already."""
-        # Counted until it ends, also when nobody waits for it any more.
-        self._taken = {future for future in self._taken if not future.done()}
-        if len(self._taken) >= self._most:
-            raise RateLimited(
-                f"{self._most} requests of this kind are being worked on",
-                hint="Try again in a moment.",
-                details={"retry_after": RETRY_AFTER},
-            )
-        future = self._pool.submit(contextvars.copy_context().run, partial(work, *args, **kwargs))
-        self._taken.add(cast("Future[object]", future))
-        return await asyncio.wrap_future(future)
+    def of(self, owner: str) -> ToThread:
+        """Run work of an owner in a thread; raises RateLimited when there is too much of theirs already."""
+
+        async def run(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+            call = partial(contextvars.copy_context().run, partial(work, *args, **kwargs))
+            return cast(T, await asyncio.wrap_future(self._take(owner, call)))
+
+        return run
+
+    def _take(self, owner: str, call: Callable[[], object]) -> Future[object]:
+        future: Future[object] = Future()
+        with self._lock:
+            # Counted until it ends, also when nobody waits for it any more.
+            if self._running[owner] + len(self._waiting.get(owner, ())) >= self._most:
+                raise RateLimited(
+                    f"{self._most} requests of this kind are being worked on",
+                    hint="Try again in a moment.",
+                    details={"retry_after": RETRY_AFTER},
+                )
+            self._waiting.setdefault(owner, deque()).append((future, call))
+            self._start()
+        return future
+
+    def _start(self) -> None:
+        """Start what may start; the lock is held."""
+        while (owner := self._next_owner()) is not None:
+            queue = self._waiting.pop(owner)
+            future, call = queue.popleft()
+            if queue:
+                self._waiting[owner] = queue  # behind the others
+            if future.set_running_or_notify_cancel():
+                try:
+                    self._pool.submit(self._work, owner, future, call)
+                except RuntimeError as error:  # closed, or no thread can be started
+                    future.set_exception(error)
+                    continue
+                self._running[owner] += 1
+
+    def _next_owner(self) -> str | None:
+        total = self._running.total()
+        idle = (owner for owner in self._waiting if not self._running[owner])
+        if total < 2 * self._size and (owner := next(idle, None)) is not None:
+            return owner
+        return next(iter(self._waiting), None) if total < self._size else None
+
+    def _work(self, owner: str, future: Future[object], call: Callable[[], object]) -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            with self._lock:
+                self._running[owner] -= 1
+                if not self._running[owner]:
+                    del self._running[owner]
+                self._start()
 
     def close(self) -> None:
         """Take no more work; what waits is dropped, what has begun ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for queue in self._waiting.values():
+                for future, _ in queue:
+                    future.cancel()
+            self._waiting.clear()
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class ThreadRunner:

@@ -8,16 +8,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from po_jupyter.errors import InvalidInput, RateLimited
 from po_jupyter.model.values import chunked_json
-from po_jupyter.model.values.json import JsonObject, unique_names
+from po_jupyter.model.values.json import JsonObject, exact_number, unique_names
 
 if TYPE_CHECKING:
     from po_jupyter.server.routing.context import BodyCounter
 
 T = TypeVar("T")
+_read_small = partial(json.loads, parse_float=exact_number)
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
 _MOST_BRACKETS = (
     3_000_000  # each opens an object or a list: three bytes of a body, and a hundred times that in memory
@@ -108,7 +110,7 @@ def _read(text: bytes) -> JsonObject:
             hint="Send rows as a file (PUT blobs), as `client.submit` does with large tables.",
         )
     try:
-        load = json.loads if len(text) <= LARGE else chunked_json.read_json
+        load = _read_small if len(text) <= LARGE else chunked_json.read_json
         value = load(text, parse_constant=_no_constant, object_pairs_hook=unique_names)
         if _HALF.search(text):
             for piece in chunked_json.json_chunks(value):

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.json import exact_number, unique_names
 
 LARGEST = 256 * 2**20  # bytes of one row's JSON; also what a compressed row may unfold to
 SMALLEST_TO_COMPRESS = 200  # bytes
@@ -21,6 +22,10 @@ SMALLEST_TO_COMPRESS = 200  # bytes
 
 # Readers take these words, and make infinities of numbers that are too large.
 _PERHAPS_INFINITE = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}|\d{309}")
+
+
+_PERHAPS_INEXACT = re.compile(rb"\d{16}\.0")
+_NAME = re.compile(rb'"\s*:')
 
 
 class JsonText(bytes):
@@ -77,15 +82,44 @@ def decode(text: bytes) -> Any:
         raise Unreadable(f"is not JSON ({error})") from None
 
 
-def decode_finite(text: bytes) -> Any:
-    """The value of `text` from somewhere else. Raises Unreadable, also for NaN and for numbers that are too large."""
-    value = decode(text)
+def decode_foreign(text: bytes) -> Any:
+    """The value of `text` from somewhere else, numbers by `exact_number`. Raises Unreadable."""
+    if _PERHAPS_INEXACT.search(text):
+        try:
+            return json.loads(text, parse_float=exact_number)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"is not JSON ({error})") from None
+    return decode(text)
+
+
+def checked_foreign(text: bytes) -> Any:
+    """The value of `text` as `decode_foreign` has it. Raises Unreadable, also for NaN, for numbers that are too large,
+    and for an object that names something twice."""
+    value = decode_foreign(text)
+    if len(_NAME.findall(text)) > _names_in(value):  # perhaps; a text may look like a name
+        try:
+            json.loads(text, object_pairs_hook=unique_names)
+        except ValueError as error:
+            raise Unreadable(f"is not usable: {error}") from None
     if _PERHAPS_INFINITE.search(text):
         try:
             _check(value)
         except (_NotJson, RecursionError):
             raise Unreadable("is not JSON ({} {})".format(*_culprit(value, ""))) from None
     return value
+
+
+def _names_in(value: Any) -> int:
+    """The number of names in all objects of a value."""
+    names, waiting = 0, [value]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            names += len(value)
+            waiting += [inner for inner in value.values() if type(inner) in (dict, list)]
+        elif type(value) is list:
+            waiting += [inner for inner in value if type(inner) in (dict, list)]
+    return names
 
 
 def pack(text: bytes) -> bytes:

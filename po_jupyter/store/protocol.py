@@ -76,7 +76,8 @@ class ItemRecord(_Item):
 
     `row` is where in its list of the seed the row is, unless the map has the order of the list;
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
-    hashes of the names that its code read besides the row.
+    hashes of the names that its code read besides the row, and of the addresses where its models were asked
+    (`models.REF`).
     """
 
     output: NotRequired[list[int]]
@@ -112,13 +113,15 @@ class _Response(TypedDict):
     place: NotRequired[int | None]
     batch: NotRequired[str]
     day: NotRequired[str]
+    address: NotRequired[str]
 
 
 class CallResponse(_Response):
     """The answer to a call: with `ok` a `response` whose text is the payload `answer`, else an `error`.
 
     `cached`: an answer of the call cache, the one of number `place`; `batch`: the token of the batch it came with;
-    `day`: the one that a further try was set aside on, where it is not the intent's.
+    `day`: the one that a further try was set aside on, where it is not the intent's; `address`: of the call of a row,
+    the hash of the address where the model was asked.
     """
 
     answer: NotRequired[list[int]]

@@ -21,6 +21,7 @@ from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.server.sse.streams import run_json
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
+from tests.support.orchestrator import Anyone
 
 RUNS, EVENTS, ROWS = 1600, 50_000, 100_000
 TASKS = ["prepare", "label", "report"]
@@ -47,7 +48,7 @@ class Cold:
         self.runs = RunQueries(self.store, self.projections, Nobody(), asyncio.to_thread)
         self.inspection = RunInspection(
             settings, self.store, self.projections, self.runs,
-            examine=partial(examine_here, settings=settings), to_thread=asyncio.to_thread, rendering=asyncio.to_thread,
+            examine=partial(examine_here, settings=settings), to_thread=asyncio.to_thread, rendering=Anyone(),
         )  # fmt: skip
 
 

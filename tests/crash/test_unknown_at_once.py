@@ -102,7 +102,7 @@ async def test_a_day_that_is_spent_on_lost_calls_says_so_in_every_run(
             view = await wait_for_state(service, other)
             assert view.state == "failed" and view.error is not None
             message = view.error["message"]
-            assert "tokens a day is spent: 0 used today by all of local's runs, " in message, message
+            assert "tokens a day is spent: 0 used since 00:00 UTC by all of local's runs, " in message, message
             assert "only reserved for 10 calls of unknown outcome, and the next call could take" in message
             assert view.error["details"]["reserved"]["calls"] == OPEN
 

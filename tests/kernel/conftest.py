@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -24,7 +25,8 @@ def shell() -> Iterator[InteractiveShell]:
 
 @pytest.fixture
 def notebook(shell: InteractiveShell) -> Iterator[Notebook]:
-    shell.reset(new_session=False)
+    with patch("gc.collect"):  # 0.1 s each time, for nothing that a test looks at
+        shell.reset(new_session=False)
     book = Notebook(shell, FakeAio(classifying()))
     load(shell, connect=book.connect)
     yield book

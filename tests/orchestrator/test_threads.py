@@ -47,7 +47,8 @@ def test_a_pool_has_all_its_threads_from_the_start_or_is_not_there(monkeypatch: 
 async def test_more_work_than_may_wait_is_refused() -> None:
     """C2: a bounded queue, and a time after which to ask again; what nobody waits for any more counts until it ends."""
     go_on = threading.Event()
-    threads = BoundedThreads(1, 1, "po-test")
+    pool = BoundedThreads(1, 1, "po-test")
+    threads = pool.of("me")
     running = [asyncio.create_task(threads(go_on.wait, 10)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(RateLimited) as refused:
@@ -60,4 +61,50 @@ async def test_more_work_than_may_wait_is_refused() -> None:
     go_on.set()
     assert await running[1]
     assert await threads(divmod, 5, 2) == (2, 1)
-    threads.close()
+    pool.close()
+
+
+async def test_one_owner_does_not_keep_another_out() -> None:
+    """C2: eight requests of one owner took every thread and every place in the queue."""
+    go_on = threading.Event()
+    pool = BoundedThreads(2, 2, "po-test")
+    theirs = [asyncio.create_task(pool.of("a")(go_on.wait, 10)) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited):
+        await pool.of("a")(divmod, 5, 2)
+    async with asyncio.timeout(5):
+        assert await pool.of("b")(divmod, 5, 2) == (2, 1)
+        assert await pool.of("c")(divmod, 5, 2) == (2, 1)
+    assert not any(task.done() for task in theirs)
+    go_on.set()
+    assert await asyncio.gather(*theirs) == [True] * 4
+    pool.close()
+
+
+async def test_owners_take_turns() -> None:
+    order: list[str] = []
+    first, second = threading.Event(), threading.Event()
+    pool = BoundedThreads(1, 5, "po-test")
+    held = [asyncio.create_task(pool.of(who)(gate.wait, 10)) for who, gate in (("x", first), ("y", second))]
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(pool.of(who)(order.append, who)) for who in "aaabb"]
+    await asyncio.sleep(0)
+    first.set()  # the other goes on: there is one thread for all that wait
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)
+    assert order == [*"ababa"]
+    second.set()
+    await asyncio.gather(*held)
+    pool.close()
+
+
+async def test_work_that_waits_when_they_are_closed_is_dropped() -> None:
+    go_on = threading.Event()
+    pool = BoundedThreads(1, 1, "po-test")
+    first, second = (asyncio.create_task(pool.of("me")(go_on.wait, 10)) for _ in range(2))
+    await asyncio.sleep(0)
+    pool.close()
+    go_on.set()
+    assert await first
+    with pytest.raises(asyncio.CancelledError):
+        await second

@@ -123,6 +123,7 @@ class Bench:
         self.watched = False
         self.run = RUN
         self.settings: dict[str, Any] = {}
+        self.base_url = ""  # where every model is asked
 
     def create(self, tasks: Sequence[Any], data: Mapping[str, Any] | None = None, **more: Any) -> Bench:
         options = more.pop("options", {})
@@ -140,6 +141,7 @@ class Bench:
             providers=Providers({}, opened={"fake": self.fake}),
             on_text=self.said.append,
             watched=lambda: self.watched,
+            base_url=lambda ref: self.base_url,
         )
         try:
             yield session

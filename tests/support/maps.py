@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from po_jupyter.engine.budgets.guard import BudgetGuard
@@ -51,7 +51,7 @@ class FakeScope:
 class FakeCalls:
     """The calls of one attempt, answered by `answer(request)`, which may raise."""
 
-    model, lost = MODEL, 0
+    model, lost, addresses = MODEL, 0, MappingProxyType({})
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer

@@ -18,6 +18,7 @@ import psutil
 from po_jupyter.config import Settings
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
+from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.paths import ROOT
 
@@ -230,3 +231,11 @@ if __name__ == "__main__":
     configure(Settings.model_validate(config), file=Path(config["data_dir"]) / "logs" / "orchestrator.log")
     logging.raiseExceptions = False
     asyncio.run(_serve(config))
+
+
+class Anyone:
+    """Threads for whoever asks (`OwnerThreads`)."""
+
+    def of(self, owner: str) -> ToThread:
+        """Any thread."""
+        return asyncio.to_thread

@@ -15,6 +15,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.engine import RUN, Bench
+from tests.support.orchestrator import Anyone
 
 MAP = {"name": "label", "prompt": "Label {{ item.text }}", "for_each": "{{ seed.rows }}"}
 ROWS = [{"text": text} for text in ("pear", "apple", "fig")]
@@ -50,7 +51,7 @@ def inspection(store: Any, settings: Settings) -> RunInspection:
     runs = RunQueries(store, projections, NobodyWaits(), asyncio.to_thread)
     return RunInspection(
         settings, store, projections, runs,
-        examine=partial(examine_here, settings=settings), to_thread=asyncio.to_thread, rendering=asyncio.to_thread,
+        examine=partial(examine_here, settings=settings), to_thread=asyncio.to_thread, rendering=Anyone(),
     )  # fmt: skip
 
 

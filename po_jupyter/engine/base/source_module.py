@@ -16,5 +16,7 @@ def load_source(task: str, source: str, *, prefix: str = "po_task_") -> types.Mo
     module.__file__ = filename
     register_source(filename, source)
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
-    exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
+    # Without the `from __future__` of this module: people's annotations are what they wrote.
+    code = compile(source, filename, "exec", dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102  # the author's own code, in a worker
     return module

@@ -63,7 +63,17 @@ class UsageSum:
 
     def to_json(self) -> JsonObject:
         """The sum in the shape of `Usage.to_json`."""
-        return {name: getattr(self, name) for name in Usage.model_fields}
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cached_tokens": self.cached_tokens,
+            "cost": self.cost,
+            "calls": self.calls,
+            "unknown": self.unknown,
+            "reasoning_tokens": self.reasoning_tokens,
+            "cache_write_tokens": self.cache_write_tokens,
+            "cached_calls": self.cached_calls,
+        }
 
     def pop(self) -> JsonObject:
         """The sum as JSON; then start over."""

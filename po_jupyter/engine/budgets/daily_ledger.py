@@ -6,7 +6,7 @@ A share covers many calls: the worker reserves from it without touching the stor
 was used, in absolute numbers, so reporting twice changes nothing and the document is no hot spot. A share runs out at
 `until` (seconds since 1970) unless it is renewed. The amount used of a share that ran out is derived from the log of
 its run; what a worker wakes up with later is void. `base` is what the run had used that day before this entry: it is
-in `ended` already.
+in `ended` already. The first share of a day begins the ledger with what was spent before (`daily_opening`).
 
 Everything here is pure; `daily_share` reads and writes.
 """
@@ -102,6 +102,11 @@ def overdue(document: LedgerDocument | None, now: float, *, except_run: str = ""
         for run, entry in ((run, _parse(entry)) for run, entry in _entries(document).items())
         if run != except_run and entry.until <= now and entry.reserved != ZERO
     }
+
+
+def without_share(document: LedgerDocument) -> list[str]:
+    """Runs with an entry and no share: that of their worker ran out, or it works without a limit."""
+    return [run for run, entry in document["runs"].items() if not entry["until"]]
 
 
 def used(document: LedgerDocument | None) -> Amount:

@@ -13,6 +13,7 @@ import structlog
 
 from po_jupyter.engine.budgets import daily_ledger as ledger
 from po_jupyter.engine.budgets.daily_ledger import LedgerDocument, LedgerEntry
+from po_jupyter.engine.budgets.daily_opening import open_ledger
 from po_jupyter.engine.budgets.limits import WARN_AT, BudgetLimits
 from po_jupyter.engine.replay.spent_from_log import (
     ZERO,
@@ -189,8 +190,8 @@ class DailyShare:
 
     def _open_day(self, day: str) -> None:
         """Begin a day with what the log has of it, less what the ledger has already."""
+        entry = ledger.entry_of(open_ledger(self._store, self._owner, day), self._run)
         spent = spent_on_day(self._store, self._run, day)
-        entry = ledger.entry_of(self._store.get(ledger.KIND, ledger.name_of(self._owner, day)), self._run)
         base = spent if entry is None else entry.base
         self._entry = LedgerEntry(base=base) if entry is None else entry._replace(until=0.0)
         self._used, self._reserved, self._holds = spent.minus(base), ZERO, 0
@@ -296,12 +297,12 @@ class DailyShare:
         known = total.minus(lost.amount)
         if limits.usd is not None and total.usd + worst.usd > limits.usd:
             sentence = (
-                f"{dollars(limits.usd)} a day is spent: {dollars(known.usd)} used today by {runs}, "
+                f"{dollars(limits.usd)} a day is spent: {dollars(known.usd)} used since 00:00 UTC by {runs}, "
                 f"{lost.clause(dollars(lost.amount.usd))}and the next call could cost {dollars(worst.usd)}"
             )
         else:
             sentence = (
-                f"{limits.tokens:,} tokens a day is spent: {known.tokens:,} used today by {runs}, "
+                f"{limits.tokens:,} tokens a day is spent: {known.tokens:,} used since 00:00 UTC by {runs}, "
                 f"{lost.clause(f'{lost.amount.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
         return BudgetExceeded(

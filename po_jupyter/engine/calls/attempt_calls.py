@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from po_jupyter.engine.base.answer_bounds import default_answer_bound, hashed_answer_bound
@@ -25,6 +25,7 @@ from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 
 _DEFAULT_RETRY = CallRetry()
+_FIELDS = tuple(field.name for field in fields(ChatRequest) if field.init)
 
 
 class StreamedText(TypedDict):
@@ -56,16 +57,16 @@ def retry_event(
 class ModelSettings:
     """The model settings of a task, resolved once: run over task over pipeline over settings."""
 
-    __slots__ = ("base", "retry")
+    __slots__ = ("_fields", "base", "retry")
 
     def __init__(self, inputs: RunInputs, task: Task) -> None:
         """The settings of `task`; `base` is what every request of it begins with, without messages."""
-        llm, settings = inputs.llm_of(task), inputs.settings
+        llm, model, settings = inputs.llm_of(task), inputs.model_of(task), inputs.settings
         self.base = ChatRequest(
-            inputs.model_of(task),
+            model,
             (),
             temperature=llm.temperature,
-            max_tokens=llm.max_tokens or default_answer_bound(inputs.model_of(task), settings),
+            max_tokens=llm.max_tokens or default_answer_bound(model, settings),
             max_thinking_tokens=llm.max_thinking_tokens,
             hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
             stop=tuple(llm.stop or ()),
@@ -74,7 +75,12 @@ class ModelSettings:
             seed=llm.seed,
             effort=llm.effort,
         )
+        self._fields = {name: getattr(self.base, name) for name in _FIELDS}
         self.retry = llm.retry or _DEFAULT_RETRY
+
+    def request(self, **fields: Any) -> ChatRequest:
+        """`base` with other fields, as `replace` makes it: that would ask the class for its fields each time."""
+        return ChatRequest(**{**self._fields, **fields})
 
 
 @dataclass(slots=True, eq=False)
@@ -135,6 +141,11 @@ class AttemptCalls:
         return self.scope.usage + Usage(calls=lost, unknown=lost) if lost else self.scope.usage
 
     @property
+    def addresses(self) -> Mapping[str, str]:
+        """Hashes of where the models of the calls were asked, by model ref."""
+        return self.scope.addresses
+
+    @property
     def lost(self) -> int:
         """Calls that were stopped before their answer came: unknown, once the attempt is over."""
         return self.scope.in_flight
@@ -152,7 +163,7 @@ class AttemptCalls:
         fields = {name: value for name, value in fields.items() if value is not None}
         if "max_tokens" in fields:
             fields["hashed_max_tokens"] = None
-        return replace(self._settings.base, messages=messages, **fields)
+        return self._settings.request(messages=messages, **fields)
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""

@@ -22,6 +22,7 @@ from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.digests import short_digest
 
 
 class ProviderSource(Protocol):
@@ -67,11 +68,13 @@ class CallFactory:
         self._history = history
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
+        self._base_url = base_url
+        self._addresses: dict[str, str | None] = {}
         self.prices = PriceBook(inputs.settings.prices, base_url=base_url)
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
-            if answers
+            if answers is not None
             else None
         )
         chat = JournaledChat(
@@ -83,6 +86,7 @@ class CallFactory:
             sleep=boundary.sleep,
             prices=self.prices,
             prepare=providers.prepare,
+            address=self.address,
         )
         self._parts = CallParts(
             inputs=inputs,
@@ -108,6 +112,13 @@ class CallFactory:
         if (preparing := self._providers.prepare(ref)) is not None:
             await preparing
         return self._providers.get(ref)
+
+    def address(self, ref: str) -> str | None:
+        """The hash of the address where a model ref is asked; None where it has none, or it is not known."""
+        if ref not in self._addresses:
+            url = self._base_url(ref)
+            self._addresses[ref] = short_digest(url, 16) if url else None
+        return self._addresses[ref]
 
     def model_of(self, task: Task) -> str:
         """The model ref of a task."""

@@ -47,11 +47,13 @@ class StoreJournal:
         if record is None:
             return JournalEntry(None, call.intents)
         if not record["ok"]:
-            return JournalEntry({"ok": False, "error": record["error"]}, call.intents, call.counted)
+            failed: CallOutcome = {"ok": False, "error": record["error"]}
+            return JournalEntry(failed, call.intents, call.counted, record.get("address"))
         assert call.answer is not None
         text = cast(str, await asyncio.to_thread(self._log.payload, call.answer))
         response = cast(ChatResponseJson, record["response"])  # without its text
-        return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents, call.counted)
+        outcome: CallOutcome = {"ok": True, "response": {**response, "text": text}}
+        return JournalEntry(outcome, call.intents, call.counted, record.get("address"))
 
     async def intent(self, key: str, meta: IntentMeta) -> None:
         """See `llm.journal.Journal`."""
@@ -76,6 +78,8 @@ class StoreJournal:
             record |= {"cached": True, "model": call.model, "place": call.cache_nth}
         if (on := reserved_day.get()) is not None and on.moved and on.day is not None:
             record["day"] = on.day
+        if call.key.item is not None and call.address is not None:
+            record["address"] = call.address
         payloads: tuple[JsonValue, ...] = ()
         if outcome["ok"]:
             response = dict(outcome["response"])

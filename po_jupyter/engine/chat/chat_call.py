@@ -229,7 +229,7 @@ async def run_chat_call(
 
 async def _read_value(call: ChatCall, text: str) -> Any:
     """`read_value`, in a thread where patterns are matched: that may take long."""
-    if call.answer_schema is not None and answer_validator(call.answer_schema.schema).has_patterns:
+    if call.answer_schema is not None and answer_validator(call.answer_schema.schema).may_be_slow:
         return await asyncio.to_thread(read_value, call, text)
     return read_value(call, text)
 

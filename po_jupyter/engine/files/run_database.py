@@ -5,8 +5,8 @@ the same transaction, by temporary triggers, into the table `po_undo`. An attemp
 taken back before anybody goes on; of one that succeeded the table is emptied. A piece of `ctx.io.batch` whose outcome
 is recorded is never taken back.
 
-Rows of ordinary tables are taken back, and tables that were made or dropped. `alter table` is not, and neither are
-virtual tables.
+Rows of ordinary tables are taken back, and tables, indexes, triggers and views that were made or dropped, and names and
+columns that `alter table` gave. What cannot be taken back is refused: virtual tables, and columns that are dropped.
 """
 
 from __future__ import annotations
@@ -16,9 +16,18 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
+
+from po_jupyter.engine.files.schema_changes import (
+    alteration,
+    refuse_virtual,
+    schema_parts,
+    undo_of_parts,
+    without_comment,
+)
 
 DATABASE = "run.db"
 piece: ContextVar[str] = ContextVar("po_batch_piece", default="")  # of a batch, that is worked on here
@@ -32,7 +41,14 @@ _DROP = re.compile(
     re.IGNORECASE,
 )
 _DDL = ("create", "alter", "drop")
-_MADE, _ROW = "made", "row"
+_MADE, _ROW, _SCHEMA = "made", "row", "schema"
+
+
+class _Table(NamedTuple):
+    name: str
+    columns: list[str]
+    keys: list[str]  # of a table without rowid
+    sql: str
 
 
 class RunDatabase(sqlite3.Connection):
@@ -40,10 +56,12 @@ class RunDatabase(sqlite3.Connection):
 
     attempt = ""
     _schema = -1
+    _watched: dict[str, str]  # the tables with triggers, as they were made
 
     def record(self, attempt: str) -> None:
         """Record from now on, under the path of the attempt."""
         self.attempt = attempt
+        self._watched = {}
         self.create_function("po_piece", 0, piece.get)
         # `insert or replace` deletes rows; without this no trigger hears of it.
         self._plain("pragma recursive_triggers = on")
@@ -90,18 +108,51 @@ class RunDatabase(sqlite3.Connection):
         if version == self._schema or not self.attempt:
             return
         known = {name for (name,) in self._plain("select name from temp.sqlite_master where type = 'trigger'")}
-        for name, columns, keys in _tables(self._plain):
+        tables = list(_tables(self._plain))
+        present = {table.name: table.sql for table in tables}
+        for name in [name for name, sql in self._watched.items() if present.get(name) != sql]:
+            self.unwatch(name)  # altered, here or by another attempt: its triggers know the old columns
+            known.discard(f"po_insert_{name}")
+        for name, columns, keys, sql in tables:
             if f"po_insert_{name}" in known:
                 continue
             if made and self._schema != -1:
                 self._record_made(name, keys)
             for trigger in _triggers(self.attempt, name, columns, keys):
                 self._plain(trigger)
+            self._watched[name] = sql
         self._schema = version
+
+    def unwatch(self, name: str) -> None:
+        """Record no more writes to a table."""
+        for verb in ("insert", "update", "delete"):
+            self._plain(f"drop trigger if exists temp.{_name(f'po_{verb}_{name}')}")
+        self._watched.pop(name, None)
+
+    def change_schema(self, sql: str, change: Callable[[], object]) -> None:
+        """Make a change of the schema, and record how to take it back."""
+        alter = alteration(sql)
+        before = schema_parts(self._plain)
+        if dropped := _DROP.match(sql):
+            self.empty(dropped[1])
+        if alter is not None and (table := self._name_of(_unquoted(alter.table))):
+            self.unwatch(table)
+        change()
+        if alter is not None:
+            self._record(_SCHEMA, alter.undo)
+        tables = {name for (name,) in self._plain("select name from main.sqlite_master where type = 'table'")}
+        if alter is None:  # it changes the text of what belongs to the table, and so does what takes it back
+            for undo in undo_of_parts(before, schema_parts(self._plain), tables):
+                self._record(_SCHEMA, undo)
+        self.watch(made=alter is None)
+
+    def _record(self, kind: str, undo: str) -> None:
+        values = (self.attempt, piece.get(), kind, undo)
+        self._plain("insert into po_undo (attempt, piece, kind, sql) values (?, ?, ?, ?)", values)
 
     def empty(self, name: str) -> None:
         """Empty a table that is about to be dropped, and record how to make it again."""
-        name = name[1:-1].replace('""', '"') if name[0] in '"`[' else name
+        name = _unquoted(name)
         made = self._plain(
             "select sql from main.sqlite_master where tbl_name = ? collate nocase and sql is not null"
             " order by type = 'table'",
@@ -109,22 +160,21 @@ class RunDatabase(sqlite3.Connection):
         ).fetchall()
         if not made or (name := self._name_of(name)) == "":
             return
-        record = "insert into po_undo (attempt, piece, kind, sql) values (?, ?, ?, ?)"
         for (sql,) in made[:-1]:  # its indexes and triggers: made again last
-            self._plain(record, (self.attempt, piece.get(), _ROW, sql))
+            self._record(_ROW, sql)
         self._plain(f"delete from {_name(name)}")
-        self._plain(record, (self.attempt, piece.get(), _ROW, made[-1][0]))
+        self._record(_ROW, made[-1][0])
 
     def _name_of(self, name: str) -> str:
         """The name of an ordinary table as it was made; "" when there is none."""
-        return next((table for table, _, _ in _tables(self._plain) if table.lower() == name.lower()), "")
+        return next((table.name for table in _tables(self._plain) if table.name.lower() == name.lower()), "")
 
     def _record_made(self, name: str, keys: Sequence[str]) -> None:
-        record = "insert into po_undo (attempt, piece, kind, sql) "
-        self._plain(f"{record} values (?, ?, ?, ?)", (self.attempt, piece.get(), _MADE, name))
+        self._record(_MADE, name)
         # `create table ... as select`: its rows came before any trigger
         delete = _text(f"delete from {_name(name)} where ", _where(keys, ""))
-        self._plain(f"{record} select ?, ?, ?, {delete} from {_name(name)}", (self.attempt, piece.get(), _ROW))
+        record = f"insert into po_undo (attempt, piece, kind, sql) select ?, ?, ?, {delete} from {_name(name)}"
+        self._plain(record, (self.attempt, piece.get(), _ROW))
 
     def _plain(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         cursor = super().cursor(sqlite3.Cursor)
@@ -140,17 +190,16 @@ class _WatchingCursor(sqlite3.Cursor):
         database = self.connection
         assert isinstance(database, RunDatabase)
         database.watch(made=False)
-        if not sql.lstrip()[:6].lower().startswith(_DDL):
+        bare = without_comment(sql)
+        if not bare[:6].lower().startswith(_DDL):
             super().execute(sql, parameters)
             return self
+        refuse_virtual(bare)
         with database.whole():
             # Once more, now that nobody else writes: a table that another attempt made meanwhile, and its rows, are
             # not this one's to take back.
             database.watch(made=False)
-            if dropped := _DROP.match(sql):
-                database.empty(dropped[1])
-            super().execute(sql, parameters)
-            database.watch(made=True)
+            database.change_schema(bare, partial(super().execute, sql, parameters))
         return self
 
     def executemany(self, sql: str, parameters: Any, /) -> _WatchingCursor:
@@ -222,8 +271,8 @@ def settle(run_dir: Path, succeeded: Callable[[str], bool]) -> None:
 def take_back(run_dir: Path, attempt: str, *, alone: bool) -> None:
     """Take back what a failed attempt wrote. Raises sqlite3.Error.
 
-    An empty table that it made is dropped when the attempt is `alone`: another row, at work at the same moment, may
-    have found it there and be about to write to it.
+    An empty table that it made is dropped when the attempt is `alone`, and other changes of the schema are taken back:
+    another row, at work at the same moment, may have found it there and be about to write to it.
     """
     with closing(sqlite3.connect(run_dir / DATABASE, timeout=30.0, isolation_level=None)) as database:
         database.execute("begin immediate")
@@ -240,8 +289,10 @@ def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_ta
             with suppress(
                 sqlite3.OperationalError, sqlite3.IntegrityError
             ):  # the table is gone, or another's row
-                if kind == _ROW:
+                if kind == _ROW or (kind == _SCHEMA and drop_tables):
                     database.execute(sql)
+                elif kind == _SCHEMA:
+                    continue  # another row may count on it
                 elif drop_tables and not database.execute(f"select 1 from {_name(sql)} limit 1").fetchone():
                     database.execute(f"drop table {_name(sql)}")
         database.execute("delete from po_undo where attempt = ?", (attempt,))
@@ -249,17 +300,23 @@ def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_ta
 
 def _tables(
     execute: Callable[..., sqlite3.Cursor],
-) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Name, columns and key of each ordinary table."""
+) -> Iterator[_Table]:
+    """Each ordinary table. What a virtual table keeps its rows in is none: SQLite ends the process when a trigger is on
+    it."""
     made = execute("select name, sql from main.sqlite_master where type = 'table'").fetchall()
+    virtual = tuple(name + "_" for name, sql in made if _is_virtual(sql))
     for name, sql in made:
-        if name.startswith(("sqlite_", "po_")) or (sql or "").lstrip()[:14].lower() == "create virtual":
+        if name.startswith(("sqlite_", "po_", *virtual)) or _is_virtual(sql):
             continue
         info = execute(f"pragma main.table_xinfo({_name(name)})").fetchall()
         columns = [column[1] for column in info if not column[6]]  # without generated ones
         keys = [column[1] for column in sorted(info, key=lambda column: column[5]) if column[5]]
         without_rowid = "".join((sql or "").lower().rpartition(")")[2].split()).find("withoutrowid") >= 0
-        yield name, columns, keys if without_rowid else []
+        yield _Table(name, columns, keys if without_rowid else [], sql or "")
+
+
+def _is_virtual(sql: str | None) -> bool:
+    return (sql or "").lstrip()[:14].lower() == "create virtual"
 
 
 def _triggers(attempt: str, table: str, columns: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
@@ -298,6 +355,10 @@ def _text(head: str, tail: str) -> str:
 
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name[0] in '"`[' else name
 
 
 def _literal(text: str) -> str:

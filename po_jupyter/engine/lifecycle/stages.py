@@ -25,6 +25,7 @@ from po_jupyter.engine.base.json_values import NotJson, as_json
 from po_jupyter.engine.base.shortage import shortage_of
 from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
+from po_jupyter.engine.lifecycle.output_check import check_output
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
 from po_jupyter.model.values.json import JsonObject
 
@@ -59,8 +60,9 @@ async def run_stages(
     called before each stage; `boundary()` may raise an Interrupt there. A stage that meets a full disk, or another
     shortage of the machine, is told to `hold` and ends with Drained: it is no failure.
 
-    Raises a PoError: OutputInvalid when a validation still fails after the last refinement, StageFailed, StageTimeout,
-    or the one that the stage raised, with stage, previous stage and log in its `details`.
+    Raises a PoError: OutputInvalid when a validation still fails after the last refinement, or the output of Python
+    does not fit the task's schema, StageFailed, StageTimeout, or the one that the stage raised, with stage, previous
+    stage and log in its `details`.
     """
     return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary, hold).run()
 
@@ -87,9 +89,18 @@ class _StageLoop:
             self.frame.violations = violations
             await self._run_present(BETWEEN)
             self.frame.round += 1
-        if violations := await self._run_until_violation(AFTER):
-            raise _invalid(self.frame, violations)
+        for stage in AFTER:
+            if stage in self.stages and (violations := await self._run_stage(stage)):
+                raise _invalid(self.frame, violations)
+        await self._check_output()
         return self.frame.output
+
+    async def _check_output(self) -> None:
+        try:
+            await check_output(self.frame.task, self.frame.output)
+        except OutputInvalid as error:
+            error.details = {**_frame_details(self.frame), **error.details}
+            raise
 
     async def _run_present(self, names: Sequence[str]) -> None:
         for stage in names:
@@ -100,10 +111,7 @@ class _StageLoop:
         """The violations that the round ended with, or None."""
         if self.frame.flags.get(NEEDS_REFINEMENT):
             self.frame.flags[NEEDS_REFINEMENT] = False
-        return await self._run_until_violation(ROUND)
-
-    async def _run_until_violation(self, names: Sequence[str]) -> list[str] | None:
-        for stage in names:
+        for stage in ROUND:
             if stage in self.stages and (violations := await self._run_stage(stage)):
                 return violations
         return None
@@ -119,7 +127,7 @@ class _StageLoop:
             self.on_stage(stage, frame.round)
         try:
             result = self.stages[stage](frame)
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 result = await _in_time(result, frame, self.seconds)
             return _store_result(frame, stage, result)
         except (Interrupt, StoreError):

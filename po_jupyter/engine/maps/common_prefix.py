@@ -7,7 +7,6 @@ themselves, and the mark says nothing to them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from os.path import commonprefix
 
 from po_jupyter.llm.chat import Message
@@ -39,7 +38,7 @@ class CommonPrefix:
         for message, text in zip(messages, self._texts, strict=False):
             if not message.content.startswith(text):
                 return messages
-            marked.append(replace(message, shared=len(text)))
+            marked.append(message.sharing(len(text)))
             if len(text) < len(message.content):
                 break
         return (*marked, *messages[len(marked) :])

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
+
+MODELS = "models."
+"""Before the ref of a model that was asked for a row, in the names of the dependencies that an outcome keeps."""
+
+
+class ReusableOutcome(NamedTuple):
+    """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid, `addresses`
+    as in `ModelCalls`."""
+
+    row: int
+    output: object
+    origin: str
+    addresses: Mapping[str, str]
 
 
 def digest(value: Any) -> str:
@@ -65,10 +78,8 @@ class RowDependencies:
             self._hashes[name] = value
         return self._hashes[name]
 
-    def recorded(self, index: int) -> JsonObject | None:
-        """The dependencies that an outcome of row `index` keeps; None when there are none."""
-        if not self._hashes:
-            return None
+    def recorded(self, index: int) -> JsonObject:
+        """The dependencies that an outcome of row `index` keeps."""
         return {name: index if name == "index" else value for name, value in self._hashes.items()}
 
     def match(self, recorded: Mapping[str, int | str], index: int) -> bool:

@@ -121,7 +121,7 @@ class LiveMap:
         observer.on_row_end(task, index, number, used, None)
         if code.dependencies is not None and code.dependencies.unknown:
             await asyncio.to_thread(code.dependencies.fill)
-        state.succeed(index, key, usage, output)
+        state.succeed(index, key, usage, output, calls.addresses)
         calls.keep()
         return None
 

@@ -7,11 +7,13 @@ of a row end in that outcome (`base.retry_decision`); after it only a resume tri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
+from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
@@ -106,13 +108,20 @@ class MapState:
         return map_marker(self.task.name, self.total)
 
     # -- outcomes ---------------------------------------------------------------------------------------
-    def succeed(self, index: int, key: str, usage: UsageSum, output: Any) -> None:
-        """Queue the outcome of a row that has an output."""
+    def succeed(
+        self,
+        index: int,
+        key: str,
+        usage: UsageSum,
+        output: Any,
+        addresses: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`."""
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
         self._count_usage(item, usage)
         self.done += 1
         item["output"] = 0
-        self._add_dependencies(item)
+        self._add_dependencies(item, addresses)
         if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
         self._commit(item, (output,))
@@ -128,14 +137,14 @@ class MapState:
         self._commit(item, (), draft("item.failed", self.task.name, index, error=error_json))
         self._check_threshold()
 
-    def copy_outcome(self, index: int, key: str, output: Any, origin: str) -> None:
-        """Queue the outcome of a row that an earlier run paid for; `origin` is RUN/TASK/INDEX of its row."""
-        item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
-        item["reused"] = origin
-        self._add_dependencies(item)
+    def copy_outcome(self, key: str, outcome: ReusableOutcome) -> None:
+        """Queue the outcome of a row that an earlier run paid for."""
+        item: ItemDraft = {"task": self.task.name, "index": outcome.row, "ok": True, "key": key, "output": 0}
+        item["reused"] = outcome.origin
+        self._add_dependencies(item, outcome.addresses)
         self.done += 1
         self.parts.history.count_reused(self.task.name)
-        self._commit(item, (output,))
+        self._commit(item, (outcome.output,))
 
     def attempt_before(self, index: int, attempt: int | None = None) -> int:
         """The attempt, as in keys of calls, that comes before the first one of a row in an attempt of the map (None:
@@ -177,9 +186,12 @@ class MapState:
             item["usage"] = used
         self._unreported.add_json(used)
 
-    def _add_dependencies(self, item: ItemDraft) -> None:
+    def _add_dependencies(self, item: ItemDraft, addresses: Mapping[str, str]) -> None:
         dependencies = self.code.dependencies
-        if dependencies is not None and (recorded := dependencies.recorded(item["index"])):
+        recorded = {MODELS + ref: address for ref, address in addresses.items()}
+        if dependencies is not None:
+            recorded = {**dependencies.recorded(item["index"]), **recorded}
+        if recorded:
             item["looked"] = recorded
 
     def _commit(self, item: ItemDraft, payloads: tuple[Any, ...], *events: EventDraft) -> None:

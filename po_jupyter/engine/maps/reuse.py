@@ -9,20 +9,22 @@ until every row has an outcome or there are no more runs. It copies payloads: a 
 deleted. Only successes are copied, and each outcome once: a row that is there twice is asked twice.
 
 A Python row may read more than its item. The hashes of what the map's code read of the seed, of other tasks and of its
-index are kept with the outcome, which is copied only where these are the same.
+index are kept with the outcome, which is copied only where these are the same. So are those of the addresses where its
+models were asked: behind another base URL is another model of that name. (Outcomes of versions that kept no address are
+copied whatever it was.)
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from po_jupyter.engine.maps.dependencies import RowDependencies
+from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDependencies
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import Conflict, NotFound, StoreError
 from po_jupyter.model.values.json import JsonObject
@@ -43,19 +45,30 @@ IndexDocument: TypeAlias = dict[
 ]  # runs by definition; the definition that was used last is the last
 
 
-class ReusableOutcome(NamedTuple):
-    """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid."""
-
-    row: int
-    output: object
-    origin: str
-
-
 class _EarlierOutcome(NamedTuple):
     key: str
     output: Ref
     dependencies: JsonObject
+    addresses: dict[str, str]
     origin: str
+
+
+class RowConditions(NamedTuple):
+    """The conditions that rows of this run are worked under, besides their key.
+
+    `dependencies` as in `RowCode`; `address(ref)` is the hash of where a model is asked, None where that is not known.
+    """
+
+    dependencies: RowDependencies | None
+    address: Callable[[str], str | None]
+
+    def hold_for(self, earlier: _EarlierOutcome, index: int) -> bool:
+        """Whether the conditions of an earlier outcome hold for row `index`."""
+        if any(self.address(ref) != address for ref, address in earlier.addresses.items()):
+            return False
+        if not earlier.dependencies:
+            return True
+        return self.dependencies is not None and self.dependencies.match(earlier.dependencies, index)
 
 
 async def reuse_outcomes(state: MapState) -> None:
@@ -69,12 +82,12 @@ async def reuse_outcomes(state: MapState) -> None:
     if refresh or log.state.tasks[task.name].cleared_at or not runs:
         return
     indexes = await asyncio.to_thread(_indexes_by_key, state)
-    chunks = find(log.store, runs, indexes, state.code.dependencies)
+    chunks = find(log.store, runs, indexes, RowConditions(state.code.dependencies, parts.calls.address))
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         parts.boundary.checkpoint()
         for outcome in chunk:
             key = state.code.key(state.row(outcome.row))
-            state.copy_outcome(outcome.row, key, outcome.output, outcome.origin)
+            state.copy_outcome(key, outcome)
         await log.flush()
 
 
@@ -107,7 +120,7 @@ def find(
     store: LogStore,
     runs: Iterable[str],
     indexes: Mapping[str, list[int]],
-    dependencies: RowDependencies | None,
+    conditions: RowConditions,
 ) -> Iterator[list[ReusableOutcome]]:
     """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. Blocks."""
     remaining = {key: deque(rows) for key, rows in indexes.items()}
@@ -121,10 +134,11 @@ def find(
             seen += len(outcomes)
             chunk: list[ReusableOutcome] = []
             for outcome in outcomes:
-                index = _next_row(remaining, outcome, dependencies) if outcome.origin not in copied else None
+                index = _next_row(remaining, outcome, conditions) if outcome.origin not in copied else None
                 if index is not None:
                     copied.add(outcome.origin)
-                    chunk.append(ReusableOutcome(index, store.payload(run, outcome.output), outcome.origin))
+                    output = store.payload(run, outcome.output)
+                    chunk.append(ReusableOutcome(index, output, outcome.origin, outcome.addresses))
                 if len(chunk) >= _CHUNK:
                     yield chunk
                     chunk = []
@@ -155,25 +169,22 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
         return None
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
-    return _EarlierOutcome(key, Ref(*output), item.get("looked") or {}, origin)
+    looked = item.get("looked") or {}
+    addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}
+    dependencies = {name: value for name, value in looked.items() if not name.startswith(MODELS)}
+    return _EarlierOutcome(key, Ref(*output), dependencies, addresses, origin)
 
 
 def _next_row(
-    remaining: dict[str, deque[int]], outcome: _EarlierOutcome, dependencies: RowDependencies | None
+    remaining: dict[str, deque[int]], outcome: _EarlierOutcome, conditions: RowConditions
 ) -> int | None:
     """The row that gets the outcome, taken off `remaining`."""
     indexes = remaining.get(outcome.key)
     if indexes is None:
         return None
-    index = next((i for i in indexes if _same_dependencies(outcome, i, dependencies)), None)
+    index = next((i for i in indexes if conditions.hold_for(outcome, i)), None)
     if index is not None:
         indexes.remove(index)
         if not indexes:
             del remaining[outcome.key]
     return index
-
-
-def _same_dependencies(outcome: _EarlierOutcome, index: int, dependencies: RowDependencies | None) -> bool:
-    if not outcome.dependencies:
-        return True
-    return dependencies is not None and dependencies.match(outcome.dependencies, index)

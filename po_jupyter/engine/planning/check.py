@@ -82,7 +82,7 @@ def _task_violations(
     if task.source is not None:
         try:
             # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.
-            compile(task.source, f"<po_task {task.name}>", "exec")
+            compile(task.source, f"<po_task {task.name}>", "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None)
             message = getattr(error, "msg", None) or str(error)

@@ -16,7 +16,7 @@ from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.output_type import load_check
 from po_jupyter.engine.prompts.templates import PromptTemplate
 from po_jupyter.errors import OutputInvalid
-from po_jupyter.llm.chat import Message
+from po_jupyter.llm.chat import ChatResponse, Message
 from po_jupyter.llm.structured.parsing import (
     AnswerValidator,
     answer_validator,
@@ -32,7 +32,8 @@ class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
     `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
-    `judge`: calls it where that may take long, for it runs code of the user's or matches patterns; else None.
+    `judge`: calls it where that may take long, for it runs code of the user's, matches patterns or goes through
+    alternatives of alternatives; else None.
     """
 
     def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
@@ -63,7 +64,7 @@ class PromptTask:
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
         self._off_loop = off_loop
-        self.judge = off_loop if self.answer is not None and self.answer.has_patterns else None
+        self.judge = off_loop if self.answer is not None and self.answer.may_be_slow else None
         self._loaded = task.output_type is None
 
     async def load(self) -> None:
@@ -123,8 +124,8 @@ class _PromptAttempt:
         "_off_loop",
         "_prompts",
         "_remark",
+        "_response",
         "_text",
-        "_turn",
         "_violations",
     )
 
@@ -144,7 +145,7 @@ class _PromptAttempt:
         self._off_loop = off_loop
         self._messages: list[Message] = []
         self._text = ""  # the last answer, as the model wrote it
-        self._turn: Message | None = None  # the last answer as a message of the conversation
+        self._response: ChatResponse | None = None  # the last answer
         self._violations: list[str] = []  # of the last answer
         self._remark = ""  # of the critique, for the next question
 
@@ -172,8 +173,8 @@ class _PromptAttempt:
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)
-        assert self._turn is not None
-        self._messages.append(self._turn)
+        assert self._response is not None
+        self._messages.append(self._response.message)
         self._messages.append(Message("user", f"{self._remark}\n\n{question}" if self._remark else question))
         self._remark = ""
 
@@ -190,7 +191,7 @@ class _PromptAttempt:
             )  # fmt: skip
             response = result.response
             self._messages.extend(result.turns)
-        self._text, self._turn = response.text, response.message
+        self._text, self._response = response.text, response
         return readable_text(self._text) if self._prompts.answer is None else speakable(self._text)
 
     def parsing(self, frame: Frame) -> StageResult | Awaitable[StageResult]:

@@ -78,6 +78,8 @@ class History:
 
     def call(self, key: str) -> JournaledCall | None:
         """The call of that key, if it may have to answer again."""
+        if not self.calls:
+            return None
         task, index = _task_and_row(key)
         return self.calls.get(task, {}).get(index, {}).get(key)
 

@@ -82,8 +82,7 @@ class OutputStore:
         if any(isinstance(value, FileRows) for value in self._inputs.seed_data.values()):
             return True
         pipeline = self._log.pipeline
-        upstream = pipeline.upstream_of(task.name)
-        return any(t.for_each is not None for t in pipeline.tasks if t.name in upstream)
+        return bool(pipeline.maps) and not pipeline.maps.isdisjoint(pipeline.upstream_of(task.name))
 
     def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map, perhaps each read when it is used; `OriginRows` where they are rows of the seed. Blocks on

@@ -70,9 +70,11 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
 def _starts(pipeline: Pipeline, state: RunState, running: frozenset[str]) -> list[Command]:
     """The tasks to start: all that they need is met, and they are not executed yet."""
     starts: list[Command] = []
-    needs = effective_pipeline(pipeline, state).needs
-    for name in needs:
-        task = state.tasks[name]
+    needs, tasks = effective_pipeline(pipeline, state).needs, state.tasks
+    for name, needed in needs.items():
+        if needed and tasks[needed[-1]].state in ("pending", "running"):
+            continue  # as nearly all tasks of a long chain: found with one look
+        task = tasks[name]
         if task.state not in ("pending", "running") or name in running:
             continue
         if state.only is not None and name != state.only:

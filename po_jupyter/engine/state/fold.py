@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from po_jupyter.engine.state.added_tasks import add_tasks, withdraw_added
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
 S = TypeVar("S", TaskState, RunState)
 
 
+_VALUES = {kind: attrgetter(*kind.__slots__) for kind in (TaskState, RunState)}
+
+
 def _copy(state: S) -> S:
-    # `copy.copy` takes four times as long, and a task is copied a dozen times.
-    copied: S = object.__new__(type(state))
-    for name in state.__slots__:
-        setattr(copied, name, getattr(state, name))
-    return copied
+    # `copy.copy` takes eight times as long, and a task is copied a dozen times.
+    return type(state)(*_VALUES[type(state)](state))
 
 
 def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:

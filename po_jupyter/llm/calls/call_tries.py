@@ -36,6 +36,7 @@ class ChatParts:
     admission        the limiter, which lets each request go
     sleep            the wait between two tries; it may raise what ends the call there
     prepare          gets what `provider_of` needs for a model ref (`Providers.prepare`); its wait may raise a PoError
+    address          the hash of the address where a model ref is asked, None where it has none
     """
 
     provider_of: Callable[[str], Provider]
@@ -48,6 +49,7 @@ class ChatParts:
     cache: CallCache | None = None
     prices: PriceBook = LIST_PRICES
     prepare: Callable[[str], Awaitable[None] | None] = lambda ref: None
+    address: Callable[[str], str | None] = lambda ref: None
 
 
 class CallTries:
@@ -90,7 +92,12 @@ class CallTries:
 
     async def send(self, retry: CallRetry) -> ChatResponse:
         """The answer, recorded. Raises the ModelError that was recorded, or what stopped the call."""
-        await self._begin()
+        try:
+            self._pass = await self._pass_with_intent()
+        except BaseException:
+            if self._call.unsent:
+                self._outcomes.withdraw(self._call.key, Usage())
+            raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._outcomes.in_flight += 1
@@ -112,19 +119,13 @@ class CallTries:
         return await self._settle(response, loop.time() - started)
 
     # -- before and between requests ------------------------------------------------------------------
-    async def _begin(self) -> None:
-        try:
-            self._pass = await self._pass_with_intent()
-        except BaseException:
-            if self._call.unsent:
-                self._outcomes.withdraw(self._call.key, Usage())
-            raise
-
     async def _pass_with_intent(self) -> Pass:
         """Record that the call is about to be sent, and only once it may be: one that is stopped while it waits
         was never about to."""
         call, chat = self._call, self._chat
-        admitted = await self._admitted()
+        admitted = chat.admission.enter(call.request, call.key.task)
+        if admitted is None:
+            admitted = await self._wait_for_pass()
         try:
             if self._intents and chat.on_unknown is not None:
                 chat.on_unknown(call.key)
@@ -138,29 +139,26 @@ class CallTries:
             raise
         return admitted
 
-    async def _admitted(self) -> Pass:
-        admission, call = self._chat.admission, self._call
-        admitted = admission.enter(call.request, call.key.task)
-        if admitted is None:
-            with self._hooks.waiting():
-                admitted = await admission.wait(call.request, call.key.task)
-        return admitted
+    async def _wait_for_pass(self) -> Pass:
+        with self._hooks.waiting():
+            return await self._chat.admission.wait(self._call.request, self._call.key.task)
 
-    async def _next_pass(self) -> Pass:
-        admitted, self._pass = self._pass, None
-        if admitted is not None:
-            return admitted
+    async def _further_pass(self) -> Pass:
+        """The pass of a try that is not the first."""
         if self._open:  # the try before stays an intent without an answer, and this one has its own
             self._intents += 1
             return await self._pass_with_intent()
-        return await self._admitted()
+        admitted = self._chat.admission.enter(self._call.request, self._call.key.task)
+        return admitted if admitted is not None else await self._wait_for_pass()
 
     # -- requests ---------------------------------------------------------------------------------------
     async def _try(self) -> ChatResponse:
         failed, on_again = self._failed, self._hooks.on_again
         if failed is not None and on_again is not None and (self._open or failed.usage is not None):
             await on_again(failed)
-        admitted = await self._next_pass()
+        admitted, self._pass = self._pass, None
+        if admitted is None:
+            admitted = await self._further_pass()
         self._open = True
         admitted.sends()
         try:

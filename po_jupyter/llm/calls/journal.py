@@ -75,12 +75,14 @@ class CallKey(NamedTuple):
 class JournalEntry(NamedTuple):
     """The record of a call in a journal. `outcome` None: only intents, so the outcome is unknown.
 
-    `intents` is how often the call was about to be sent; `counted`: the usage of the answer is in a sum already.
+    `intents` is how often the call was about to be sent; `counted`: the usage of the answer is in a sum already;
+    `address`: see `CallDone`, None where it was not recorded.
     """
 
     outcome: CallOutcome | None
     intents: int = 1
     counted: bool = False
+    address: str | None = None
 
 
 class Journal(Protocol):
@@ -132,6 +134,7 @@ class CallDone(NamedTuple):
     error      the code of the error that it ended with, or None
     cached     the answer came from the cache of calls, where it is number `cache_nth` of its kind
     batch      the token of the batch that it came with, or None
+    address    the hash of the address where the model was asked, None where it has none
     """
 
     key: CallKey
@@ -143,6 +146,7 @@ class CallDone(NamedTuple):
     cached: bool = False
     batch: str | None = None
     cache_nth: int = 0
+    address: str | None = None
 
 
 class MemoryJournal:

@@ -6,14 +6,13 @@ JournaledChat ─► CallScope (of one attempt) ─► PendingCall ─┬─► 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
 from po_jupyter.errors import ModelError, from_json
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
-from po_jupyter.llm.calls.cache import CacheSlot, keepable
+from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.call_tries import CallTries, ChatParts
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome
 from po_jupyter.llm.calls.pending_call import (
@@ -46,15 +45,26 @@ class JournaledChat(ChatParts):
 class CallScope:
     """The calls of one attempt of a task or an item: counts occurrences and sums up what they used."""
 
-    __slots__ = ("_answers", "_chat", "_occurrences", "_outcomes", "_slots", "attempt", "item", "task")
+    __slots__ = (
+        "_answers",
+        "_chat",
+        "_occurrences",
+        "_outcomes",
+        "_slots",
+        "addresses",
+        "attempt",
+        "item",
+        "task",
+    )
 
     def __init__(self, chat: JournaledChat, task: str, item: int | None, attempt: int) -> None:
         """`item` is None outside a map."""
         self._chat = chat
-        self._occurrences: Counter[tuple[int, str, str]] = Counter()
+        self._occurrences: dict[tuple[int, str, str], int] = {}
         self._outcomes = CallOutcomes(chat.journal, chat.prices, chat.on_done)
         self._slots: list[CacheSlot] = []
         self._answers: list[tuple[CacheSlot, ChatResponseJson]] = []  # for the cache, if the attempt succeeds
+        self.addresses: dict[str, str] = {}  # hashes of where the models of its calls were asked, by model ref
         self.task = task
         self.item = item
         self.attempt = attempt
@@ -117,20 +127,22 @@ class CallScope:
 
         `cache`: the cache may answer it and gets its answer; "refresh": only the latter.
         """
-        nth = self._occurrences[round, stage, request.request_hash]
-        self._occurrences[round, stage, request.request_hash] += 1
-        key = CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+        digest = request.request_hash
+        nth = self._occurrences.get((round, stage, digest), 0)
+        self._occurrences[round, stage, digest] = nth + 1
+        key = CallKey(self.task, self.item, self.attempt, round, stage, digest, nth)
         slot = None
         if cache and self._chat.cache is not None:
             slot = self._chat.cache.next_slot(request)
         if slot is not None:
             self._slots.append(slot)
-        return PendingCall(key, request, slot, reads=cache is True)
+        return PendingCall(key, request, slot, reads=cache is True, address=self._chat.address(request.model))
 
     async def find_answer(self, call: PendingCall, *, on_text: OnText | None = None) -> ChatResponse | None:
         """The answer from the journal or the cache; None: the call has to be sent. Raises the recorded ModelError."""
         entry = await self._chat.journal.lookup(str(call.key))
         if entry is not None and entry.outcome is not None:
+            self._note_address(call.request.model, entry.address)
             response = self._replay(call, entry.outcome, on_text, counted=entry.counted)
             if not response.usage.cached_calls:
                 self._cache_later(call, response, entry.outcome["response"])
@@ -138,21 +150,31 @@ class CallScope:
         if entry is not None and entry.intents:
             call.intents = entry.intents  # it may have been answered and billed: reported, and sent again
             return None
-        return await self._find_cached(call, on_text)
-
-    async def _find_cached(self, call: PendingCall, on_text: OnText | None) -> ChatResponse | None:
         cache = self._chat.cache
         if cache is None or call.slot is None or not call.reads:
             return None
-        slot, response = await cache.find(call.slot)
+        return await self._find_cached(call, call.slot, cache, on_text)
+
+    async def _find_cached(
+        self, call: PendingCall, slot: CacheSlot, cache: CallCache, on_text: OnText | None
+    ) -> ChatResponse | None:
+        slot, response = await cache.find(slot)
         if slot != call.slot:
             call.slot = slot
             self._slots.append(slot)
         if response is None:
             return None
         done = CallDone(
-            call.key, response.usage, call.request.model, 0.0, False, cached=True, cache_nth=slot.nth
+            call.key,
+            response.usage,
+            call.request.model,
+            0.0,
+            False,
+            cached=True,
+            cache_nth=slot.nth,
+            address=call.address,
         )
+        self._note_address(call.request.model, call.address)
         await self._outcomes.record({"ok": True, "response": response.to_json()}, done)
         if on_text is not None and response.text:
             on_text(response.text)
@@ -191,6 +213,7 @@ class CallScope:
         `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
         ends the call. A try waits for a limiter inside `waiting()`.
         """
+        self._note_address(call.request.model, call.address)
         if (preparing := self._chat.prepare(call.request.model)) is not None:
             with waiting():
                 await preparing
@@ -206,6 +229,7 @@ class CallScope:
         `read(request)` is the answer, without its cost, or raises the ModelError that the provider answered with.
         `batch` is the token of the batch.
         """
+        self._note_address(call.request.model, call.address)
         try:
             response = with_checked_usage(read(call.request), call.request)
             check_not_empty(response, call.request)
@@ -218,6 +242,13 @@ class CallScope:
         await self._outcomes.record_answer(call, response, body, batch=batch)
         self._cache_later(call, response, body)
         return response
+
+    def _note_address(self, model: str, address: str | None) -> None:
+        known = self.addresses.get(model)
+        if address is not None and known != address:
+            self.addresses[model] = (
+                address if known is None else f"{known}+{address}"
+            )  # no one address has both
 
     def _cache_later(self, call: PendingCall, response: ChatResponse, body: ChatResponseJson) -> None:
         if call.slot is not None and keepable(response):

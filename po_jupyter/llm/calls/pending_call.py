@@ -18,9 +18,9 @@ from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 
-
 OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
 WaitContext: TypeAlias = Callable[[], AbstractContextManager[None]]
+_NOTHING = Usage()
 
 
 class CallHooks(NamedTuple):
@@ -40,6 +40,7 @@ class PendingCall:
     reads    the cache may answer it
     intents  how often it was about to be sent
     unsent   it was stopped while its last intent was being written
+    address  see `CallDone`
     """
 
     key: CallKey
@@ -48,6 +49,7 @@ class PendingCall:
     reads: bool = False
     intents: int = 0
     unsent: bool = False
+    address: str | None = None
 
 
 class CallOutcomes:
@@ -65,13 +67,13 @@ class CallOutcomes:
         self._journal = journal
         self._prices = prices
         self._on_done = on_done
-        self._withdrawn = Usage()
-        self.usage = Usage()
+        self._withdrawn = _NOTHING
+        self.usage = _NOTHING
         self.in_flight = 0
 
     async def record(self, outcome: CallOutcome, done: CallDone) -> None:
         """Record the outcome of a call, even when the caller is cancelled meanwhile: it may have been paid for."""
-        self.usage = self.usage + done.usage
+        self.usage = done.usage if self.usage is _NOTHING else self.usage + done.usage
         write = self._journal.response(str(done.key), outcome, done)
         if self._journal.queues:
             await write
@@ -90,7 +92,9 @@ class CallOutcomes:
         batch: str | None = None,
     ) -> None:
         """Record the answer to a call; `body` is its JSON, `batch` the token of the batch that it came with."""
-        done = CallDone(call.key, response.usage, call.request.model, seconds, False, batch=batch)
+        done = CallDone(
+            call.key, response.usage, call.request.model, seconds, False, batch=batch, address=call.address
+        )
         await self.record({"ok": True, "response": body}, done)
 
     async def record_error(
@@ -107,7 +111,9 @@ class CallOutcomes:
         usage = with_broken_tries(self.usage_of_error(error, call.request, rate=rate), broken)
         if broken:
             error.usage = usage.to_json()
-        done = CallDone(call.key, usage, call.request.model, seconds, False, error.code, batch=batch)
+        done = CallDone(
+            call.key, usage, call.request.model, seconds, False, error.code, batch=batch, address=call.address
+        )
         await self.record({"ok": False, "error": error.to_json()}, done)
 
     def replayed(self, done: CallDone) -> None:
@@ -137,7 +143,7 @@ class CallOutcomes:
 
     def take_withdrawn_usage(self) -> Usage:
         """The usage of withdrawn calls since the last time; it is not in `usage`."""
-        usage, self._withdrawn = self._withdrawn, Usage()
+        usage, self._withdrawn = self._withdrawn, _NOTHING
         return usage
 
 

@@ -76,7 +76,7 @@ class PriceBook:
             return usage
         if cost is None and answered_by:
             cost = self.cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}")
-        return usage if cost is None else Usage.model_construct(**{**usage.__dict__, "cost": cost * rate})
+        return usage if cost is None else Usage(**{**usage.__dict__, "cost": cost * rate})
 
     def is_priced(self, ref: str) -> bool:
         """True when the price of a model is known: a budget in dollars needs it. Loads the list, where it is needed."""

@@ -54,6 +54,12 @@ def runs_code(ref: str) -> bool:
     return spec is None or spec.runs_code
 
 
+def names_file(ref: str) -> bool:
+    """True for a local model that is a file of this machine: naming it shows whether there is such a file."""
+    name, _, model = ref.partition(":")
+    return name == "local" and (os.sep in model or model.endswith(".gguf"))
+
+
 def images_problem(ref: str) -> str | None:
     """The reason why a model cannot take images, in one line; None when its provider takes them."""
     name = ref.partition(":")[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.providers.context import ProviderContext
-from po_jupyter.llm.providers.refs import parse_ref, runs_code
+from po_jupyter.llm.providers.refs import names_file, parse_ref, runs_code
 from po_jupyter.llm.specs import Plugin, Spec, load_factory, load_plugin, spec_of, specs
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Providers:
         spec = spec_of(name)
         if spec is None or spec.runs_code or isinstance(spec.factory, Plugin):
             return None
-        if name == "local" and (os.sep in model or model.endswith(".gguf")):
+        if names_file(ref):
             try:
                 file = os.stat(os.path.expanduser(model))
             except OSError:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
 from po_jupyter.llm.structured.thoughts import end_of_thoughts
+from po_jupyter.model.values.json import exact_number
 
 _LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
 _FENCED = re.compile(r"\A```[A-Za-z0-9_+-]{0,20}\s(.*?)(?:```)?\s*\Z", re.DOTALL)
@@ -44,7 +45,9 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # Line breaks inside strings are let through (`strict=False`): models write them, and they mean themselves.
-_decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant, object_pairs_hook=_unambiguous)
+_decoder = json.JSONDecoder(
+    strict=False, parse_constant=_refuse_constant, object_pairs_hook=_unambiguous, parse_float=exact_number
+)
 
 
 def join_surrogates(text: str) -> str:

@@ -1,20 +1,24 @@
-"""The keywords of JSON Schema that match patterns, with a time limit.
+"""The keywords of JSON Schema, with a time limit.
 
-jsonschema matches with `re`, which nothing stops. Its functions are used as they are, with another module in the place
-of `re`, in a class of our own: whoever else uses jsonschema in this process keeps what it has.
+Alternatives that refer to alternatives multiply: twelve levels of four are sixteen million. jsonschema goes through all
+of them, and matches patterns with `re`, which nothing stops. Its functions are used as they are, with another module in
+the place of `re`, in a class of our own: whoever else uses jsonschema in this process keeps what it has.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.llm.structured import judging
 from po_jupyter.model.pipeline import patterns
 
 if TYPE_CHECKING:
+    from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
 
@@ -28,33 +32,62 @@ class _TimedMatching:
 
 
 @lru_cache(maxsize=16)
-def with_timed_patterns(validator: type[Validator]) -> type[Validator]:
-    """The class of validators of a draft, with patterns that are given up after a while (PatternOverrun)."""
+def with_limits(validator: type[Validator], *, patterns: bool) -> type[Validator]:
+    """The class of validators of a draft that gives up after a while (JudgingOverrun); with `patterns` each pattern
+    does too (PatternOverrun)."""
     from jsonschema import validators
 
     copies = _TimedCopies()
-    keywords = {keyword: copies.of(function) for keyword, function in validator.VALIDATORS.items()}
+    keywords = {
+        keyword: copies.of(function) if patterns else function
+        for keyword, function in validator.VALIDATORS.items()
+    }
+    if "uniqueItems" in keywords:
+        keywords["uniqueItems"] = _unique_items
     extend: Callable[..., type[Validator]] = validators.extend
-    timed = extend(validator, keywords)
-    _keep_timed(timed)
-    return timed
+    limited = extend(validator, keywords)
+    _keep_limited(limited, patterns)
+    return limited
 
 
-def _keep_timed(timed: Any) -> None:
-    """A part of a schema that names its draft (`$schema`) is judged by a class of jsonschema's: by ours instead."""
-    evolve = timed.evolve
+def _keep_limited(limited: Any, patterns: bool) -> None:
+    """Have each part of a schema count as a step. A part that names its draft (`$schema`) is judged by a class of
+    jsonschema's: by ours instead."""
+    evolve = limited.evolve
 
-    def evolve_timed(self: Any, **changes: Any) -> Any:
+    def evolve_limited(self: Any, **changes: Any) -> Any:
+        judging.step()
         part = evolve(self, **changes)
         kind: type[Validator] = type(part)
-        if kind is timed:
+        if kind is limited:
             return part
-        of_ours: Any = with_timed_patterns(kind)
+        of_ours: Any = with_limits(kind, patterns=patterns)
         return of_ours(
             part.schema, registry=part._registry, _resolver=part._resolver, format_checker=part.format_checker
         )
 
-    timed.evolve = evolve_timed
+    limited.evolve = evolve_limited
+
+
+def _unique_items(validator: Any, unique: object, items: object, schema: object) -> Iterator[ValidationError]:
+    """As jsonschema's, which compares each element with each when they are objects."""
+    if unique and validator.is_type(items, "array"):
+        seen = {json.dumps(_comparable(item), sort_keys=True) for item in items}  # type: ignore[attr-defined]
+        if len(seen) < len(items):  # type: ignore[arg-type]
+            from jsonschema import ValidationError
+
+            yield ValidationError(f"{items!r:.200} has non-unique elements")
+
+
+def _comparable(value: object) -> object:
+    """The value with 1.0 as 1: they are equal."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_comparable(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: _comparable(inner) for name, inner in value.items()}
+    return value
 
 
 class _TimedCopies:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
+from po_jupyter.llm.structured import judging
 from po_jupyter.llm.structured.candidates import Candidates, find_candidates, join_surrogates
 from po_jupyter.llm.structured.formats import FORMATS
-from po_jupyter.llm.structured.keywords import with_timed_patterns
+from po_jupyter.llm.structured.keywords import with_limits
 from po_jupyter.model.pipeline import json_schema, patterns
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.plain_json import PlainJson
@@ -28,6 +30,7 @@ Check: TypeAlias = Callable[[Any], Sequence[str]]
 
 _SAMPLE = 200
 _MAX_VIOLATIONS = 20
+_SIZE_OF_PART = 8  # characters of an answer for each of its values
 _MARKUP = "`*_'\"“”‘’ \t\r\n."  # around a word that is the whole answer
 _TYPES = {
     "string": "a text",
@@ -102,7 +105,7 @@ class AnswerValidator:
 
     Validates as Draft 2020-12 unless `$schema` says otherwise. References to other documents are not fetched.
     `check` judges what fits the schema further, as the validators of a class do: it answers what is wrong.
-    `has_patterns`: judging may take seconds (`patterns.SECONDS`), so it is done in a thread.
+    `may_be_slow`: judging may take a second (`patterns.SECONDS`, `judging.SECONDS`), so it is done in a thread.
     """
 
     def __init__(self, schema: Mapping[str, Any], check: Check | None = None) -> None:
@@ -117,16 +120,16 @@ class AnswerValidator:
         # An empty registry: jsonschema's default one would open URLs that a schema names.
         draft = validator_for(schema, default=Draft202012Validator)
         # Compiled now, while nothing is paid for.
-        self.has_patterns = bool([patterns.unusable(pattern) for pattern in patterns.patterns_of(schema)])
-        self._validator = (with_timed_patterns(draft) if self.has_patterns else draft)(
-            schema, registry=Registry(), format_checker=_format_checker()
-        )
+        has_patterns = bool([patterns.unusable(pattern) for pattern in patterns.patterns_of(schema)])
+        self.may_be_slow = has_patterns or _multiplies(schema)
+        limited = with_limits(draft, patterns=has_patterns) if self.may_be_slow else draft
+        self._validator = limited(schema, registry=Registry(), format_checker=_format_checker())
         self._kinds = _kinds(schema, schema)
 
     def with_check(self, check: Check) -> AnswerValidator:
         """The same schema with a further check."""
         validator = object.__new__(AnswerValidator)
-        validator.schema, validator._check, validator.has_patterns = self.schema, check, self.has_patterns
+        validator.schema, validator._check, validator.may_be_slow = self.schema, check, self.may_be_slow
         validator._validator, validator._kinds = self._validator, self._kinds
         return validator
 
@@ -137,13 +140,17 @@ class AnswerValidator:
 
     def read(self, text: str) -> tuple[Any, list[str]]:
         """The value in an answer as `parse` gives it, and its violations."""
-        with patterns.one_answer():
+        if not self.may_be_slow:
+            return self._read(text)
+        with patterns.one_answer(), judging.limited(len(text) // _SIZE_OF_PART):
             return self._read(text)
 
     def _read(self, text: str) -> tuple[Any, list[str]]:
         candidates = find_candidates(text)
         values = [v for v in candidates.values if isinstance(v, dict | list) or self._takes_scalars]
         judged = [(value, self._problems(value)) for value in values]
+        if candidates.whole and judged and not judged[0][1]:
+            return judged[0][0], []  # nothing else in it could be meant
         fitting = {json.dumps(value, sort_keys=True): value for value, problems in judged if not problems}
         if len(fitting) > 1:
             raise _unreadable(
@@ -170,8 +177,6 @@ class AnswerValidator:
 
         A text with a text in it is that text; one with another value in it may be either.
         """
-        if candidates.whole:
-            return value
         if texts and not self._problems(texts[0]):
             if isinstance(value, str):
                 return texts[0]
@@ -211,16 +216,24 @@ class AnswerValidator:
             return [problem]
         return self.violations(value)
 
+    @contextmanager
+    def _limited(self, value: Any) -> Iterator[None]:
+        if not self.may_be_slow:
+            yield
+            return
+        with patterns.one_answer(), judging.limited(judging.size_of(value)):
+            yield
+
     def violations(self, value: Any) -> list[str]:
         """The violations of a value, at most 20, as text with their paths; [] when it fits.
 
-        Raises InvalidInput when the schema refers to something that it does not hold.
+        Raises InvalidInput when the schema refers to something that it does not hold, or judging takes too long.
         """
         from referencing.exceptions import Unresolvable
 
         lines = (line for error in self._validator.iter_errors(value) for line in _messages_of(error))
         try:
-            with patterns.one_answer():
+            with self._limited(value):
                 violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
         except patterns.PatternOverrun as error:
             # It backtracks without end, which happens where a text does not match.
@@ -228,6 +241,12 @@ class AnswerValidator:
                 f"answer holds {_show(error.text)}, which does not match the pattern {error.pattern} "
                 f"(given up after {patterns.SECONDS:g} s: the pattern tries too many ways)"
             ]
+        except judging.JudgingOverrun:
+            raise InvalidInput(
+                "judging the answer by its schema takes too long and was given up: its alternatives refer to "
+                "alternatives, which multiplies them",
+                hint="Nest fewer anyOf and oneOf, or tell them apart by a property with a constant.",
+            ) from None
         except Unresolvable as error:
             raise InvalidInput(
                 f"the schema of the answer refers to {error.ref!r}, which is not in it",
@@ -248,19 +267,35 @@ def _format_checker() -> FormatChecker:
     return checker
 
 
-def _kinds(schema: object, root: Mapping[str, Any], depth: int = 0) -> set[str]:
+def _multiplies(schema: object) -> bool:
+    """Whether a few lines may be millions of ways (references in alternatives), or elements are compared in pairs."""
+    text = json.dumps(schema)
+    return '"uniqueItems"' in text or (
+        '"$ref"' in text and any(f'"{keyword}"' in text for keyword in ("anyOf", "oneOf", "allOf", "not", "if"))
+    )
+
+
+def _kinds(schema: object, root: Mapping[str, Any]) -> set[str]:
     """The JSON types that a schema asks for; empty when it says nothing of them."""
-    if not isinstance(schema, Mapping) or depth > 8:
-        return set()
-    if "const" in schema or "enum" in schema:
-        return {_kind_of(member) for member in schema.get("enum", [schema.get("const")])}
-    if kind := schema.get("type"):
-        return set(kind if isinstance(kind, list) else [kind])
-    parts = [part for keyword in ("anyOf", "oneOf", "allOf") for part in schema.get(keyword) or ()]
-    if "$ref" in schema:
-        parts.append(_resolve(str(schema["$ref"]), root))
-    kinds = set().union(*(_kinds(part, root, depth + 1) for part in parts))
-    return kinds or ({"object"} if "properties" in schema else {"array"} if "items" in schema else set())
+    kinds: set[str] = set()
+    seen: set[int] = set()
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, Mapping) or id(part) in seen:
+            continue  # alternatives that are met again say the same
+        seen.add(id(part))
+        if "const" in part or "enum" in part:
+            kinds |= {_kind_of(member) for member in part.get("enum", [part.get("const")])}
+        elif kind := part.get("type"):
+            kinds |= set(kind if isinstance(kind, list) else [kind])
+        else:
+            parts = [inner for keyword in ("anyOf", "oneOf", "allOf") for inner in part.get(keyword) or ()]
+            if "$ref" in part:
+                parts.append(_resolve(str(part["$ref"]), root))
+            waiting += parts
+            kinds |= {"object"} if "properties" in part else {"array"} if "items" in part else set()
+    return kinds
 
 
 def _resolve(ref: str, root: Mapping[str, Any]) -> object:

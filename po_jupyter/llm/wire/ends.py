@@ -128,6 +128,8 @@ def _empty_because(response: ChatResponse, request: ChatRequest) -> str:
 
 
 def _only_thought(text: str) -> bool:
+    if "<" not in text:
+        return False
     if _CHANNEL in text:
         return f"{_CHANNEL}final" not in text and f"{_CHANNEL}analysis" in text
     rest = _THOUGHTS.sub("", text, count=1)

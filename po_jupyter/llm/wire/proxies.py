@@ -9,6 +9,7 @@ import os
 import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -91,11 +92,24 @@ def certificate_problem(environ: Mapping[str, str] | None = None) -> str | None:
     file, directories = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
     if file:
         try:
-            ssl.create_default_context(cafile=file)
-        except OSError as error:  # an SSLError is one
-            no_certificate = isinstance(error, ssl.SSLError) or not error.strerror
-            reason = "there is no certificate in it" if no_certificate else error.strerror
+            status = os.stat(file)
+            reason = _authorities_problem(file, status.st_ino, status.st_ctime_ns)
+        except OSError as error:
+            reason = error.strerror
+        if reason is not None:
             return f"SSL_CERT_FILE is {file}, which cannot be used: {reason}"
     elif directories and not any(Path(path).is_dir() for path in directories.split(os.pathsep)):
         return f"SSL_CERT_DIR is {directories}, which cannot be used: there is no such directory"
+    return None
+
+
+@lru_cache(maxsize=8)
+def _authorities_problem(file: str, inode: int, changed: int) -> str | None:
+    """The reason why a file of certificates cannot be used, asked once for each state of it: all the authorities of a
+    machine take 20 ms to load, and each provider asks."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # an SSLError is one
+        no_certificate = isinstance(error, ssl.SSLError) or not error.strerror
+        return "there is no certificate in it" if no_certificate else error.strerror
     return None

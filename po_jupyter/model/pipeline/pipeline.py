@@ -121,6 +121,11 @@ class Pipeline(Value):
             before = (task.name,)
         return needs
 
+    @cached_property
+    def maps(self) -> frozenset[str]:
+        """The tasks that are maps."""
+        return frozenset(task.name for task in self.tasks if task.for_each is not None)
+
     def needs_of(self, name: str) -> tuple[str, ...]:
         """The dependencies of task `name`. Raises KeyError."""
         return self.needs[name]

@@ -250,7 +250,10 @@ class Task(Value):
     max_tool_rounds: Annotated[
         int, Field(ge=1, le=100, description="Rounds of tool calls in a row at most.")
     ] = 8
-    output: OutputSchema | None = Field(default=None, description="The JSON Schema that the answer must fit.")
+    output: OutputSchema | None = Field(
+        default=None,
+        description="The JSON Schema that the answer must fit; of a Python task, what its stages leave as the output.",
+    )
     output_type: str | None = Field(
         default=None,
         description="Python that defines `Answer`, a type whose validators judge what fits `output`. Made from a "

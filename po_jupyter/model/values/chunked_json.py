@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from po_jupyter.model.values.json import exact_number
+
 _ENTRIES = 500  # of a list that are written at once
 _DEPTH = 6  # levels that are taken apart; what is below is written as it is
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -60,22 +62,19 @@ def read_json(
     parse_constant: Callable[[str], Any],
     object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] = dict,
 ) -> Any:
-    """As `json.loads`; other threads have their turn at each object that a hook in Python makes, and each number."""
+    """As `json.loads`, numbers by `exact_number`; other threads have their turn at each object that a hook in Python
+    makes, and each number."""
     return json.loads(
         text,
         parse_constant=parse_constant,
         object_pairs_hook=object_pairs_hook,
         parse_int=_integer,
-        parse_float=_float,
+        parse_float=exact_number,
     )
 
 
 def _integer(text: str) -> int:
     return int(text)
-
-
-def _float(text: str) -> float:
-    return float(text)
 
 
 def is_larger_than(value: Any, bound: int) -> bool:

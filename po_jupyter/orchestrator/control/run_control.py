@@ -27,7 +27,7 @@ from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.submission.request import check_task_budgets
-from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
@@ -50,7 +50,7 @@ class RunControl:
         forks: ForkPlanner,
         daily_usage: DailyUsage,
         to_thread: ToThread,
-        submitting: ToThread,
+        submitting: OwnerThreads,
     ) -> None:
         """Writes to `store` in threads, and tells `dispatcher`."""
         self._store = store
@@ -209,8 +209,9 @@ class RunControl:
         Raises what `submit` does, and NotFound for an unknown task.
         """
         head = await self._runs.find(run_id, owner)
-        new = await self._submitting(
-            self._forks.plan, head, owner or head["owner"], from_task,
+        whose = owner or head["owner"]
+        new = await self._submitting.of(whose)(
+            self._forks.plan, head, whose, from_task,
             seed=seed, pipeline=pipeline, code_allowed=code_allowed,
         )  # fmt: skip
         created, _ = await self._to_thread(self._store.create_run, new)

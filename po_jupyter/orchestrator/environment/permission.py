@@ -1,8 +1,8 @@
 """Permission to run code: the one question before whatever starts a run, goes on with one, or registers a pipeline.
 
 Who lacks the scope `code:run` chooses prompts and data, and nothing that runs: no Python, no interpreter, no directory
-that modules are found in, no model that runs commands. It does not matter who wrote the code: who restarts a run of
-somebody with the scope has its code run as much as its author.
+that modules are found in, no model that runs commands; and no file of this machine as a model. It does not matter who
+wrote the code: who restarts a run of somebody with the scope has its code run as much as its author.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden
 from po_jupyter.llm.credentials.availability import models_used
-from po_jupyter.llm.providers.refs import runs_code
+from po_jupyter.llm.providers.refs import names_file, runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
 
 SCOPE = "code:run"
@@ -54,6 +54,11 @@ def _objections(
         )
     if any(t.kind == "python" for t in pipeline.tasks):
         yield from _choices(interpreter, cwd)
+    if files := [ref for ref in _named(pipeline, model) if names_file(ref)]:
+        yield _forbidden(
+            f"{', '.join(files)} is a file where the orchestrator runs: that needs the scope {SCOPE}",
+            "Use a local model by its name, or ask the administrator of this server for the scope.",
+        )
     agents = agents_of(pipeline, settings, model)
     if agents:
         yield _forbidden(
@@ -79,5 +84,10 @@ def _forbidden(
 def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) -> Sequence[str]:
     """The models of a pipeline that may run commands, of all that it names, used or not."""
     named = [use.ref for use in models_used(pipeline, settings.default_model, model)]
-    named += [llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)) if llm.model is not None]
-    return [ref for ref in dict.fromkeys(named) if runs_code(ref)]
+    return [ref for ref in dict.fromkeys((*named, *_named(pipeline, model))) if runs_code(ref)]
+
+
+def _named(pipeline: Pipeline, model: str | None) -> Sequence[str]:
+    """The models that a submission names, used or not."""
+    named = [model, *(llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)))]
+    return [ref for ref in dict.fromkeys(named) if ref is not None]

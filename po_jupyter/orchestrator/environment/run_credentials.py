@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import ModelKeyError, ToolFailed
+from po_jupyter.errors import ModelKeyError, ModelRefused, ToolFailed
+from po_jupyter.llm.providers.refs import names_file
 from po_jupyter.llm.specs import spec_of
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.store.protocol import Store
@@ -50,6 +51,18 @@ class RunCredentials:
                 details={"provider": provider},
             )
         return self._keys.key_of(provider, self._settings.worker_env)
+
+    def check_local_model(self, run: str, model: str) -> None:
+        """Raises ModelRefused when a run asks for a file as a local model that whoever submitted it may not name: the
+        answer would show whether there is such a file."""
+        ref = f"local:{model}"
+        if not names_file(ref) or ref == self._settings.default_model:
+            return
+        if not self._store.definition(run).get("code_allowed"):
+            raise ModelRefused(
+                f"{ref} is a file where the orchestrator runs, and whoever submitted this run lacks the scope code:run",
+                hint="Use a local model by its name.",
+            )
 
     def mcp_variables(self, run: str, server: str) -> dict[str, str]:
         """The variables that the setting `mcp_servers` names for a server. Raises ToolFailed when the run does not

@@ -18,6 +18,7 @@ class WorkerResources:
         """Nothing is started yet."""
         self._local_models = local_models
         self._to_thread = to_thread
+        self._credentials = credentials
         self._lookups = {PROVIDER: credentials.provider_key, MCP_SERVER: credentials.mcp_variables}
 
     async def get(
@@ -31,5 +32,6 @@ class WorkerResources:
             return ResourceResponse(request.id, variables=variables)
         if request.what != "local_model" or request.model is None:
             raise Unavailable(f"the orchestrator cannot give {request.what!r:.40}")
+        await self._to_thread(self._credentials.check_local_model, run, request.model)
         endpoint = await self._local_models.endpoint(request.model, progress)
         return ResourceResponse(request.id, endpoint.base_url, endpoint.key)

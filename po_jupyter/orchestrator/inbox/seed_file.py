@@ -18,7 +18,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed, NotFound, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import read_seed
-from po_jupyter.model.values.json import unique_names
+from po_jupyter.model.values.json import exact_number, unique_names
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 2**20
@@ -72,6 +72,7 @@ def parse(data: bytes, what: str = "the file") -> Any:
             data.decode("utf-8-sig"),
             parse_constant=_refuse_constant,
             object_pairs_hook=unique_names,
+            parse_float=exact_number,
         )
     except UnicodeDecodeError as error:
         raise InvalidSeed(f"{what} is not UTF-8 text: byte {error.start}", hint="Save it as UTF-8.") from None

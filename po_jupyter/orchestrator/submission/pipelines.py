@@ -14,7 +14,7 @@ from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine
-from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.store.protocol import DocumentStore
 
 KIND = "pipeline"
@@ -119,7 +119,7 @@ class PipelineLibrary:
         to_thread: ToThread,
         *,
         examine: Examine,
-        examining: ToThread,
+        examining: OwnerThreads,
     ) -> None:
         """Calls `registry` in threads of `to_thread`, and `examine`, which reads definitions, in others."""
         self._examine = examine
@@ -133,7 +133,7 @@ class PipelineLibrary:
     ) -> tuple[JsonObject, bool]:
         """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
         InvalidPipeline, Forbidden: others will run it by its name, and trust it to be the owner's."""
-        return await self._examining(self._put, name, definition, owner, code_allowed)
+        return await self._examining.of(owner)(self._put, name, definition, owner, code_allowed)
 
     def _put(self, name: str, definition: object, owner: str, code_allowed: bool) -> tuple[JsonObject, bool]:
         answer = self._examine({"what": "parse", "definition": definition, "name": name})

@@ -15,7 +15,7 @@ from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import Submission, read_submission, redeemed_run
 from po_jupyter.orchestrator.submission.row_uploads import RowUpload
-from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections, brief
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.store.files.row_files import RowFiles
@@ -36,8 +36,8 @@ class Submissions:
         *,
         prepare_interpreter: Callable[[str], Awaitable[object]],
         to_thread: ToThread,
-        submitting: ToThread,
-        reading: ToThread,
+        submitting: OwnerThreads,
+        reading: OwnerThreads,
     ) -> None:
         """Submissions are checked in threads of `submitting`, what starts nothing in those of `reading`: neither can
         keep the other, or all the rest, from being served.
@@ -71,7 +71,7 @@ class Submissions:
         submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
         if submission.interpreter is not None:
             await self._prepare_interpreter(submission.interpreter)
-        new, head, created = await self._submitting(self._create, submission, owner, code_allowed)
+        new, head, created = await self._submitting.of(owner)(self._create, submission, owner, code_allowed)
         if created:
             await self._dispatcher.submitted(head, RunDefinition.from_json(new.definition))
         return await self._runs.view(head), created
@@ -89,7 +89,9 @@ class Submissions:
         InvalidPipeline, InvalidSeed."""
         if set(body) - {"pipeline", "seed"}:
             raise InvalidInput("the body is {pipeline, seed?}")
-        return await self._reading(self._planner.validate, body.get("pipeline"), body.get("seed"), owner)
+        return await self._reading.of(owner)(
+            self._planner.validate, body.get("pipeline"), body.get("seed"), owner
+        )
 
     async def estimate(
         self, body: Mapping[str, object], *, owner: str, code_allowed: bool = True
@@ -97,7 +99,9 @@ class Submissions:
         """The estimate of what a `POST runs` body asks of models (see `engine.planning.estimate`); starts nothing.
         Raises as `submit`."""
         submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
-        return await self._reading(self._planner.estimate, submission, owner, code_allowed=code_allowed)
+        return await self._reading.of(owner)(
+            self._planner.estimate, submission, owner, code_allowed=code_allowed
+        )
 
     # -- files of rows --------------------------------------------------------------------------
 

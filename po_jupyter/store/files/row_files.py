@@ -29,7 +29,7 @@ from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import TEMPORARY
-from po_jupyter.store.json_codec import Unreadable, decode, decode_finite
+from po_jupyter.store.json_codec import Unreadable, checked_foreign, decode_foreign
 
 LONGEST_ROW = 16 * 2**20  # bytes
 _ABANDONED = 24 * 3600  # s after which nobody writes to a temporary file any more
@@ -170,7 +170,7 @@ def _check_lines(path: Path) -> int:
             try:
                 if not line.endswith(b"\n"):
                     raise Unreadable("is cut off" if len(line) <= LONGEST_ROW else "is longer than 16 MiB")
-                decode_finite(line)
+                checked_foreign(line)
             except Unreadable as error:
                 raise InvalidInput(
                     f"line {count} of the file of rows {error}",
@@ -228,4 +228,4 @@ class FileRows(LazyList):
             self.open()
         assert self._map is not None
         start = self._ends[index - 1] + 1 if index else 0
-        return decode(self._map[start : self._ends[index]])
+        return decode_foreign(self._map[start : self._ends[index]])

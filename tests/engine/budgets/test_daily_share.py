@@ -72,7 +72,7 @@ async def test_two_runs_of_one_owner_share_the_day() -> None:
     day.time += 200  # the share of `third` is void, and its log knows of no call
     with pytest.raises(BudgetExceeded) as caught:
         await fourth.reserve(request(answer=2000))
-    assert "a day is spent: 860 used today by all of me's runs" in caught.value.message
+    assert "a day is spent: 860 used since 00:00 UTC by all of me's runs" in caught.value.message
     assert caught.value.details["scope"] == "day"
     for budget in (third, fourth):
         await budget.aclose()

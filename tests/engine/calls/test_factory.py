@@ -137,3 +137,16 @@ async def test_a_task_that_another_one_added_has_its_own_budget(tmp_path: Path) 
         assert await rig.ask("a") == "echo: hi"
         assert rig.sent == 1
         await rig.aclose()
+
+
+class _CountedAnswers(Answers):
+    """A store that says how many answers it has: none yet."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+async def test_an_empty_store_of_answers_is_a_cache(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, answers=_CountedAnswers())
+    assert rig.factory.cache is not None
+    await rig.factory.aclose()

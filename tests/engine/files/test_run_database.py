@@ -32,6 +32,13 @@ WRITES = [
     "drop table t; drop table if exists w; drop table if exists missing",
     'drop table T; create table t (other); insert into t values (5); drop table "odd ""name"',
     "create table if not exists t (n); insert into t (n) values (9)",
+    "alter table t rename to u; insert into u (n) values (7)",
+    'insert into t (n) values (7); alter table t rename column x to "a name"; update t set "a name" = \'y\'',
+    "alter table t add column more text default 'm'; insert into t (n, more) values (8, 'z'); update t set more = 'q'",
+    'ALTER TABLE "odd ""name" RENAME "a b" TO c; -- done\ninsert into "odd ""name" values (1, 2);',
+    "/* a view */ create view v as select * from t; -- one\n create unique index i on t (y); drop index by_x",
+    "create trigger tr after delete on t begin select 1; end; delete from t; drop trigger tr",
+    "-- first\n drop table w",
     "with more as (select 7 as n) insert into t (n) select n from more",
     'insert into "odd ""name" ("a b", "select") values (1, 2)',
 ]
@@ -46,11 +53,16 @@ create index by_x on t (x);
 
 
 def content(run_dir: Path) -> dict[str, Any]:
-    """Every table of the user's with its rows."""
+    """Every table of the user's with its rows, columns and what belongs to it."""
     with closing(sqlite3.connect(run_dir / "run.db")) as db:
         made = db.execute("select name from sqlite_master where type = 'table' and name not like 'po_%'")
         quoted = {name: '"' + name.replace('"', '""') + '"' for (name,) in made.fetchall()}
-        return {n: sorted(db.execute(f"select * from {q}").fetchall(), key=repr) for n, q in quoted.items()}
+        rows = {n: sorted(db.execute(f"select * from {q}").fetchall(), key=repr) for n, q in quoted.items()}
+        columns = {
+            f"columns of {n}": db.execute(f"pragma table_xinfo({q})").fetchall() for n, q in quoted.items()
+        }
+        parts = db.execute("select type, name, tbl_name from sqlite_master where type <> 'table'").fetchall()
+        return {**rows, **columns, "parts": sorted(parts)}
 
 
 @pytest.fixture
@@ -229,3 +241,63 @@ async def test_what_a_recorded_piece_wrote_stays_with_its_outcome(bench: Bench, 
         await bench.go()
     assert await bench.go() == "done", bench.state.error
     assert [n for (n,) in content(bench.session.inputs.run_dir)["t"]] == [-1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("create virtual table f using fts5(x)", "has no virtual tables"),
+        ("-- mine\ncreate virtual table f using fts5(x)", "has no virtual tables"),
+        ("alter table t drop column x", "create table NEW as select"),
+    ],
+)
+def test_what_could_not_be_taken_back_is_refused(run_dir: Path, sql: str, said: str) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        with pytest.raises(sqlite3.NotSupportedError, match=said):
+            db.execute(sql)
+        db.execute("insert into t (n) values (50)")
+        db.commit()
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+def test_a_virtual_table_of_an_earlier_version_does_not_end_the_process(run_dir: Path) -> None:
+    """Triggers on the tables behind it ended the worker with a segmentation fault."""
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        db.execute("create virtual table f using fts5(x)")
+        db.commit()
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("insert into f values ('found')")
+        db.commit()
+        assert db.execute("select x from f where f match 'found'").fetchall() == [("found",)]
+
+
+def test_a_table_that_another_attempt_altered_is_still_recorded(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as one, closing(open_database(run_dir, "b/1-1")) as two:
+        two.execute("insert into t (n, x) values (70, 'two')")
+        two.commit()
+        one.execute("alter table t add column more")
+        one.execute("alter table w rename to w2")
+        one.commit()
+        two.execute("update t set more = 'kept' where n = 1")
+        two.execute("insert into w2 values ('x', 'y', 1)")
+        two.execute("delete from t where n = 70")
+        two.commit()
+    settle(run_dir, lambda attempt: attempt == "a/1-1")
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        assert db.execute("select n, more from t order by n").fetchall() == [(1, None), (2, None)]
+        assert db.execute("select count(*) from w2").fetchone() == (1,)
+
+
+def test_a_change_of_the_schema_that_is_rolled_back_needs_no_taking_back(run_dir: Path) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("insert into t (n) values (60)")
+        db.execute("alter table t rename column x to other")
+        db.execute("insert into t (n, other) values (61, 'o')")
+        db.rollback()
+        db.execute("insert into t (n, x) values (62, 'x')")
+        db.commit()
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before

@@ -8,6 +8,7 @@ import pytest
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
+from po_jupyter.engine.maps.dependencies import ReusableOutcome
 from po_jupyter.engine.maps.map_state import UNFLUSHED, MapState, load_map
 from po_jupyter.errors import ModelRefused, StageFailed, ThresholdExceeded
 from po_jupyter.model.run.usage import Usage
@@ -95,7 +96,7 @@ async def test_what_a_row_used_that_is_left_open_is_reported_by_the_row(tmp_path
 
 async def test_a_copied_outcome_names_its_origin_and_counts_as_reused(tmp_path: Path) -> None:
     state = await map_state(tmp_path, ["a"])
-    state.copy_outcome(0, "k", "x", "run/m/7")
+    state.copy_outcome("k", ReusableOutcome(0, "x", "run/m/7", {}))
     state.report_progress()
     await state.parts.log.flush()
     assert items(state)[0]["reused"] == "run/m/7"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.maps.reuse import KIND, announce, find
+from po_jupyter.engine.maps.reuse import KIND, RowConditions, announce, find
 from po_jupyter.errors import ModelRefused
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
@@ -18,6 +18,7 @@ from po_jupyter.store.protocol import Commit
 from tests.support.engine import Bench, new_run
 
 ROWS = {"rows": [{"text": f"row {i}"} for i in range(8)], "words": "be kind"}
+NO_CONDITIONS = RowConditions(None, lambda ref: None)
 PROMPT = {"name": "m", "prompt": "Label: {{ item.text }}", "for_each": "{{ seed.rows }}"}
 
 
@@ -217,7 +218,7 @@ def earlier_outcomes(*outcomes: dict[str, Any]) -> MemoryStore:
 
 def taken(store: MemoryStore, runs: list[str], indexes: dict[str, list[int]]) -> dict[int, Any]:
     """The outputs by row that `find` takes over."""
-    return {o.row: o.output for chunk in find(store, runs, indexes, None) for o in chunk}
+    return {o.row: o.output for chunk in find(store, runs, indexes, NO_CONDITIONS) for o in chunk}
 
 
 def test_outcomes_are_found_by_their_keys() -> None:

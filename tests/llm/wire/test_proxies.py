@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
@@ -148,6 +150,31 @@ def test_the_password_of_a_proxy_is_in_no_message() -> None:
 
 def test_certificates_of_ones_own_are_taken(tmp_path: Path) -> None:
     authorities = ssl.get_default_verify_paths().cafile
-    import certifi
 
     assert list(network_problems(FAR, {"SSL_CERT_FILE": authorities or certifi.where()})) == []
+
+
+def test_a_file_of_certificates_is_loaded_once_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the providers asks, and the authorities of a machine take 20 ms to load."""
+    loads: list[str] = []
+    load = ssl.create_default_context
+
+    def counted(*, cafile: str) -> ssl.SSLContext:
+        loads.append(cafile)
+        return load(cafile=cafile)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    file = tmp_path / "authorities.pem"
+    file.write_text("none")
+    environ = {"SSL_CERT_FILE": str(file)}
+    assert len([problem for _ in range(3) for problem in network_problems(FAR, environ)]) == 3
+    assert len(loads) == 1
+    file.unlink()
+    assert [problem.rpartition(": ")[2] for problem in network_problems(FAR, environ)] == [
+        "No such file or directory"
+    ]
+    shutil.copy(certifi.where(), file)
+    assert list(network_problems(FAR, environ)) == list(network_problems(FAR, environ)) == []
+    assert len(loads) == 2

@@ -41,12 +41,22 @@ def objection(task: dict[str, Any], **options: Any) -> str:
         ({**PROMPT, "output": {}, "output_type": "Answer = int"}, {}, "output_type"),
         ({**PROMPT, "llm": "codex-cli:default"}, {}, "codex-cli:default"),
         (PROMPT, {"model": "claude-cli:sonnet"}, "claude-cli:sonnet"),
+        # The answer to them would show which files there are.
+        ({**PROMPT, "llm": "local:/etc/passwd"}, {}, "local:/etc/passwd is a file"),
+        (PROMPT, {"model": "local:~/secret.gguf"}, "secret.gguf"),
+        (PROMPT, {"model": "local:here.gguf"}, "here.gguf"),
+        (PROMPT, {"model": "local:smollm2-135m"}, ""),
     ],
 )
 def test_what_needs_the_scope(task: dict[str, Any], options: dict[str, Any], message: str) -> None:
     """C1, DESIGN Doors."""
     refusal = objection(task, **options)
     assert message in refusal and bool(message) == bool(refusal)
+
+
+def test_a_file_that_the_administrator_chose_is_everybodys() -> None:
+    pipeline = validate_pipeline({"name": "p", "tasks": [{"name": "a", "prompt": "x"}]})
+    check_may_run(pipeline, Settings(default_model="local:/models/ours.gguf"), code_allowed=False)
 
 
 class _Entry:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import McpServer, Settings
-from po_jupyter.errors import ModelKeyError, ToolFailed
+from po_jupyter.errors import ModelKeyError, ModelRefused, ToolFailed
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.run_credentials import RunCredentials, is_named
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -86,3 +86,15 @@ def test_the_variables_of_an_mcp_server_are_for_runs_that_use_it(tmp_path: Path)
     for name in ("others", "unknown"):
         with pytest.raises(ToolFailed, match=f"no tool of the MCP server {name}"):
             found.mcp_variables(run, name)
+
+
+def test_a_file_as_a_local_model_is_for_runs_of_those_who_may_run_code(tmp_path: Path) -> None:
+    """C1: an installed task that asks the model which its seed names would show which files there are."""
+    theirs, run = credentials(tmp_path, {}, default_model="local:/models/ours.gguf")
+    for model in ("smollm2-135m", "/models/ours.gguf"):
+        theirs.check_local_model(run, model)
+    for model in ("/etc/passwd", "~/x.gguf", "x.gguf"):
+        with pytest.raises(ModelRefused, match="code:run"):
+            theirs.check_local_model(run, model)
+    own, run = credentials(tmp_path, {"code_allowed": True})
+    own.check_local_model(run, "/mine/x.gguf")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from po_jupyter.errors import Unavailable
+from po_jupyter.errors import ModelRefused, Unavailable
 from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.orchestrator.environment.run_credentials import PROVIDER
@@ -22,6 +22,10 @@ class Models:
 class Credentials:
     def provider_key(self, run: str, provider: str) -> dict[str, str]:
         return {"OPENAI_API_KEY": f"{run} {provider}"}
+
+    def check_local_model(self, run: str, model: str) -> None:
+        if "/" in model:
+            raise ModelRefused("a file")
 
     def mcp_variables(self, run: str, server: str) -> dict[str, str]:
         return {}
@@ -42,6 +46,11 @@ async def test_a_local_model_and_a_key_come_from_where_they_are(resources: Worke
     assert (model.base_url, model.key, heard) == ("http://m", "key", ["loading"])
     key = await resources.get("r", ResourceRequest(2, PROVIDER, "openai"), heard.append)
     assert (key.id, key.variables) == (2, {"OPENAI_API_KEY": "r openai"})
+
+
+async def test_a_file_as_a_model_is_refused_before_it_is_looked_at(resources: WorkerResources) -> None:
+    with pytest.raises(ModelRefused):
+        await resources.get("r", ResourceRequest(1, "local_model", "/etc/passwd"), print)
 
 
 @pytest.mark.parametrize(("what", "model"), [("a telescope", "m"), ("local_model", None), (PROVIDER, None)])

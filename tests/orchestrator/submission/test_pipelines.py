@@ -12,6 +12,7 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.orchestrator.examination.operations import examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.store.keyed.memory import MemoryStore
+from tests.support.orchestrator import Anyone
 
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello"}]}
 
@@ -84,7 +85,7 @@ async def test_a_definition_without_a_name_gets_that_of_its_place() -> None:
         Settings(),
         asyncio.to_thread,
         examine=examine_here,
-        examining=asyncio.to_thread,
+        examining=Anyone(),
     )
     document, fresh = await library.put("here", {"tasks": GREET["tasks"]}, owner="me")
     assert (document["name"], fresh) == ("here", True)

@@ -20,7 +20,7 @@ from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.orchestrator.views.test_queries import Waiting
 from tests.store.files.test_row_files import TEXT, digest
-from tests.support.orchestrator import settings
+from tests.support.orchestrator import Anyone, settings
 
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello", "llm": "fake:echo"}]}
 BODY = {"pipeline": GREET, "seed": {"name": "s", "data": {"x": 1}}}
@@ -45,7 +45,7 @@ class Desk:
         self.service = Submissions(
             self.store, projections, RunQueries(self.store, projections, Waiting(), asyncio.to_thread), planner,
             dispatcher, row_files, prepare_interpreter=self.prepare, to_thread=asyncio.to_thread,
-            submitting=asyncio.to_thread, reading=asyncio.to_thread,
+            submitting=Anyone(), reading=Anyone(),
         )  # fmt: skip
 
     async def submitted(self, head: Any, definition: Any) -> None:

@@ -41,6 +41,20 @@ def test_rows_come_back_lazily_like_a_list(tmp_path: Path) -> None:
         rows[3]
 
 
+def test_texts_that_look_like_names_are_no_names(tmp_path: Path) -> None:
+    line = b'{"a":"\\"b\\":1, \\"b\\": 2","b":[{"a":1},{"a":2}]}\n'
+    keep(RowFiles(tmp_path), line)
+    rows = RowFiles(tmp_path).rows("me", RowFileRef(digest(line), 1))
+    assert rows[0] == {"a": '"b":1, "b": 2', "b": [{"a": 1}, {"a": 2}]}
+
+
+def test_a_whole_number_that_no_float_is_keeps_its_last_digit(tmp_path: Path) -> None:
+    line = b'{"id":9007199254740993.0,"same":9007199254740992.0,"part":1.5}\n'
+    keep(RowFiles(tmp_path), line)
+    row = RowFiles(tmp_path).rows("me", RowFileRef(digest(line), 1))[0]
+    assert row["id"] == 9007199254740993 and type(row["same"]) is float and row["part"] == 1.5
+
+
 def test_no_rows_are_rows(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     path.touch()
@@ -56,6 +70,9 @@ def test_no_rows_are_rows(tmp_path: Path) -> None:
         (b'1\n{"a":[NaN]}\n', "line 2 of the file of rows is not JSON .a.0. nan"),
         (b'{"a":-1e999}\n', "line 1.*a -inf"),
         (b"Infinity\n", "line 1"),
+        (b'{"a":1}\n{"a":1,"a":2}\n', "line 2 .*`a` stands twice in one object"),
+        (b'{"x":[{"a" : 1,\t"b":2,"a"\t:2}]}\n', "line 1 .*`a` stands twice"),
+        (b'{"a\\u0062":1,"ab":2}\n', "line 1 .*`ab` stands twice"),
     ],
 )
 def test_what_is_not_json_lines_is_refused_and_leaves_nothing(tmp_path: Path, data: bytes, said: str) -> None:

@@ -1,23 +1,38 @@
-"""Snapshots as rows beside the heads: read together, and of no use when they cannot be read."""
+"""Snapshots of runs: caches beside the heads, of which a list reads many at once."""
 
 from __future__ import annotations
 
 from po_jupyter.store.keyed.memory import MemoryStore
-from tests.support.stored_runs import RUN, store_run
-
-OTHER = "f" * 22
+from po_jupyter.testing.conformance.store import event, new_run
 
 
-def test_one_that_cannot_be_read_is_left_out_and_the_others_are_read() -> None:
+def store_of(*runs: str) -> MemoryStore:
     store = MemoryStore()
-    for run in (RUN, OTHER):
-        store_run(store, run=run)
-    store.keep_snapshots({RUN: {"a": 1}, OTHER: {"b": 2}})
-    store._rows[f"snap/{RUN}"] = b"{"
-    assert store.snapshots([RUN, OTHER]) == {OTHER: {"b": 2}}
+    for run in runs:
+        store.create_run(new_run(run))
+    return store
 
 
-def test_a_run_that_is_not_there_gets_none() -> None:
-    store = MemoryStore()
-    store.keep_snapshots({RUN: {"a": 1}})
-    assert [key for key in store._rows if key.startswith("snap/")] == []
+def test_those_that_there_are_are_read_and_replaced() -> None:
+    store = store_of("00a1", "00a2", "00a3")
+    store.keep_snapshots({"00a1": {"n": 1}, "00a2": [2]})
+    assert store.snapshots(["00a1", "00a2", "00a3", "00a4", "no id"]) == {"00a1": {"n": 1}, "00a2": [2]}
+    store.keep_snapshots({"00a1": {"n": 2}})
+    assert store.snapshots(["00a1"]) == {"00a1": {"n": 2}}
+
+
+def test_a_run_that_is_gone_gets_none_and_leaves_none() -> None:
+    """Who folded a run while it was deleted does not bring it back."""
+    store = store_of("00a1")
+    store.keep_snapshots({"00a1": 1, "00a2": 2})
+    store.request("00a1", [event("run.done")], state="done")
+    store.delete_run("00a1")
+    store.keep_snapshots({"00a1": 1})
+    assert store.snapshots(["00a1", "00a2"]) == {}
+
+
+def test_one_that_cannot_be_read_is_none() -> None:
+    store = store_of("00a1", "00a2")
+    store.keep_snapshots({"00a1": 1, "00a2": 2})
+    store._rows["snap/00a1"] = b"{"
+    assert store.snapshots(["00a1", "00a2"]) == {"00a2": 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.base.interrupts import Interrupt
@@ -73,6 +73,11 @@ class BatchCalls:
     def usage(self) -> Usage:
         """See `ModelCalls`."""
         return self._calls.usage
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """See `ModelCalls`."""
+        return self._calls.addresses
 
     @property
     def lost(self) -> int:

@@ -69,5 +69,5 @@ class RowRunner:
             calls.keep()
             usage.add(calls.usage)
             observer.on_row_end(task, index, 1, calls.usage, None)
-            state.succeed(index, state.code.key(row), usage, output)
+            state.succeed(index, state.code.key(row), usage, output, calls.addresses)
         return None, calls

@@ -10,7 +10,7 @@ from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
-from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.inspection.call_table import CallState
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
 from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
@@ -39,7 +39,7 @@ class RunInspection:
         *,
         examine: Examine,
         to_thread: ToThread,
-        rendering: ToThread,
+        rendering: OwnerThreads,
     ) -> None:
         """Reads the store in threads of `to_thread`; has messages rendered by `examine` in those of `rendering`."""
         self._store = store
@@ -143,7 +143,7 @@ class RunInspection:
         """One call as a whole: as in `calls`, with `{messages, why, rendered, exact, answer, schema, error}` as
         `messages.SentMessages`. NotFound."""
 
-        def read(head: Head, tables: RunTables) -> tuple[JsonObject, MessageRequest]:
+        def read(head: Head, tables: RunTables) -> tuple[str, JsonObject, MessageRequest]:
             reader = CallReader(self._store, head, tables)
             view = reader.view(number)
             answer = reader.answer(number)
@@ -154,10 +154,10 @@ class RunInspection:
                 "tool_calls": (answer or {}).get("tool_calls") or [],
                 "schema": self._inputs.task(head, view["task"]).get("output"),
             }  # fmt: skip
-            return call, request
+            return head["owner"], call, request
 
-        call, request = await self._read(run_id, owner, read)
-        sent = await self._rendering(render_messages, request, self._examine)
+        whose, call, request = await self._read(run_id, owner, read)
+        sent = await self._rendering.of(whose)(render_messages, request, self._examine)
         return {**call, **sent._asdict()}
 
     async def timeline(self, run_id: str, owner: str | None) -> JsonObject:

@@ -56,6 +56,7 @@ class Batched(Bench):
     server: BatchServer
     more: dict[str, Any]
     cached = False
+    asked_at = ""  # instead of the address of the server
 
     def map(self, model: str, rows: int = 5, **task: Any) -> Batched:
         options = task.pop("options", {})
@@ -87,7 +88,7 @@ class Batched(Bench):
             settings=settings,
             providers=providers,
             answers=answers,
-            base_url=lambda ref: root,
+            base_url=lambda ref: self.asked_at or root,
         )
         try:
             yield session
@@ -451,6 +452,15 @@ async def test_rows_that_an_earlier_run_paid_for_are_not_sent(bench: Batched, se
     assert [len(made.requests) for made in server.batches()] == [2, 3]
     items = bench.state.tasks["m"].items
     assert items is not None and items.reused == 2
+
+
+async def test_rows_that_another_server_answered_are_sent_again(bench: Batched, server: BatchServer) -> None:
+    bench.map(MODELS["chat"], 2)
+    assert await bench.go() == "done"
+    bench.run, bench.asked_at = RUN[:-1] + "0", "https://another.example"
+    bench.map(MODELS["chat"], 2)
+    assert await bench.go() == "done"
+    assert [len(made.requests) for made in server.batches()] == [2, 2]
 
 
 async def test_the_cache_answers_rows_and_gets_what_batches_bring(bench: Batched, server: BatchServer) -> None:

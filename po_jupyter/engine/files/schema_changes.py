@@ -1,0 +1,87 @@
+"""Changes of the schema of a run's database, and how they are taken back (see `run_database`)."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+_NAME = r'"(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|\w+'
+_COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))", re.DOTALL)
+_ALTER = re.compile(rf"alter\s+table\s+(?:main\s*\.\s*)?({_NAME})\s+(.*)", re.IGNORECASE | re.DOTALL)
+_RENAME = re.compile(rf"rename\s+to\s+({_NAME})\s*;?\s*\Z", re.IGNORECASE)
+_RENAME_COLUMN = re.compile(rf"rename\s+(?:column\s+)?({_NAME})\s+to\s+({_NAME})\s*;?\s*\Z", re.IGNORECASE)
+_ADD = re.compile(rf"add\s+(?:column\s+)?({_NAME})", re.IGNORECASE)
+_VIRTUAL = re.compile(r"create\s+virtual\s", re.IGNORECASE)
+_PARTS = "select type, name, tbl_name, sql from main.sqlite_master where type <> 'table' and sql is not null"
+
+
+class Alteration(NamedTuple):
+    """An `alter table`: the name of the table as it is written, and the statement that takes it back."""
+
+    table: str
+    undo: str
+
+
+class SchemaPart(NamedTuple):
+    """An index, a trigger or a view of the database."""
+
+    type: str
+    name: str
+    table: str
+    sql: str
+
+    @property
+    def drop(self) -> str:
+        """The statement that removes it."""
+        name = self.name.replace('"', '""')
+        return f'drop {self.type} if exists "{name}"'
+
+
+def without_comment(sql: str) -> str:
+    """A statement without what stands before its first word."""
+    while comment := _COMMENT.match(sql):
+        sql = sql[comment.end() :]
+    return sql.lstrip()
+
+
+def refuse_virtual(sql: str) -> None:
+    """Raises sqlite3.NotSupportedError for a statement that makes a virtual table."""
+    if _VIRTUAL.match(sql):
+        raise sqlite3.NotSupportedError(
+            "ctx.io.db() has no virtual tables (fts5, rtree): what is written to them could not be taken back after a "
+            "crash. Make one in a database of your own: sqlite3.connect(':memory:'), or a file that is written as an "
+            "artifact."
+        )
+
+
+def alteration(sql: str) -> Alteration | None:
+    """The `alter table` that a statement is; None for any other. Raises sqlite3.NotSupportedError for one that cannot
+    be taken back."""
+    if sql[:5].lower() != "alter":
+        return None
+    if (parts := _ALTER.match(sql)) is not None:
+        table, change = parts[1], parts[2]
+        if renamed := _RENAME.match(change):
+            return Alteration(table, f"alter table {renamed[1]} rename to {table}")
+        if column := _RENAME_COLUMN.match(change):
+            return Alteration(table, f"alter table {table} rename column {column[2]} to {column[1]}")
+        if added := _ADD.match(change):
+            return Alteration(table, f"alter table {table} drop column {added[1]}")
+    raise sqlite3.NotSupportedError(
+        "this `alter table` could not be taken back after a crash, so ctx.io.db() does not make it. Names "
+        "can be changed and columns be added; for `drop column`: create table NEW as select ..., drop table OLD."
+    )
+
+
+def schema_parts(execute: Callable[[str], sqlite3.Cursor]) -> set[SchemaPart]:
+    """The indexes, triggers and views of the database."""
+    return {SchemaPart(*row) for row in execute(_PARTS)}
+
+
+def undo_of_parts(before: set[SchemaPart], after: set[SchemaPart], tables: set[str]) -> Iterator[str]:
+    """The statements that take back what came and went; what went with its table is made with that (`tables` are
+    those that are there)."""
+    yield from (part.sql for part in before - after if part.type == "view" or part.table in tables)
+    yield from (part.drop for part in after - before)

@@ -1,0 +1,76 @@
+"""Judging by a schema has a bound in time, whatever the schema is."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.structured import judging
+from po_jupyter.llm.structured.parsing import AnswerValidator
+
+
+def nested(keyword: str = "anyOf", levels: int = 12, ways: int = 4) -> dict[str, Any]:
+    """A schema of a few lines with `ways` to the power of `levels` ways through it."""
+    definitions: dict[str, Any] = {
+        f"d{i}": {keyword: [{"$ref": f"#/$defs/d{i + 1}"}] * ways} for i in range(levels)
+    }
+    definitions[f"d{levels}"] = {"type": "object", "required": ["x"]}
+    return {"$ref": "#/$defs/d0", "$defs": definitions}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "answer"),
+    [
+        ("anyOf", '{"y": 1}'),  # with x the first way fits
+        *((keyword, answer) for keyword in ("oneOf", "allOf") for answer in ('{"y": 1}', '{"x": 1}')),
+    ],
+)
+def test_alternatives_that_multiply_are_given_up(keyword: str, answer: str) -> None:
+    """It held a worker for 40 s."""
+    validator = AnswerValidator(nested(keyword))
+    assert validator.may_be_slow, "so it is done in a thread"
+    for judge in (lambda: validator.read(answer), lambda: validator.violations(json.loads(answer))):
+        began = time.thread_time()
+        with pytest.raises(InvalidInput, match="alternatives refer to alternatives"):
+            judge()
+        assert time.thread_time() - began < 4 * judging.SECONDS
+
+
+def test_a_schema_with_patterns_has_the_bound_too() -> None:
+    schema = nested()
+    schema["$defs"]["d12"]["properties"] = {"y": {"type": "string", "pattern": "^a+$"}}
+    with pytest.raises(InvalidInput, match="given up"):
+        AnswerValidator(schema).violations({"y": "b"})
+
+
+def test_a_large_answer_has_more_time() -> None:
+    """The bound is for schemas that multiply, not for long lists."""
+    row = {
+        "type": "object",
+        "required": ["a"],
+        "properties": {"a": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+    }
+    rows = [{"a": i} for i in range(20_000)]
+    assert AnswerValidator({"type": "array", "items": row}).violations(rows) == []
+
+
+def test_unique_objects_are_found_without_comparing_each_with_each() -> None:
+    validator = AnswerValidator({"type": "array", "uniqueItems": True})
+    rows: list[Any] = [{"n": i, "t": "x"} for i in range(20_000)]
+    began = time.thread_time()
+    assert validator.violations(rows) == []
+    assert time.thread_time() - began < 4
+    assert validator.violations([{"a": 1}, {"a": 1.0}]) == ["answer has the same element twice"]
+    assert validator.violations([1, True, "1", None, [1], {"a": 1}, {"a": True}]) == []
+    assert validator.violations([[0], [0.0]]) and validator.violations(["a", "a"])
+
+
+def test_kinds_of_a_schema_that_multiplies_are_found_at_once() -> None:
+    began = time.thread_time()
+    validator = AnswerValidator(nested(levels=30, ways=20))
+    assert validator._kinds == {"object"}
+    assert time.thread_time() - began < 2
