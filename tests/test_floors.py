@@ -45,6 +45,7 @@ FLOORS = {
     "ipywidgets": ("8.1", "no advisory; the oldest that is tested"),
     "rich": ("13.7", "no advisory; the oldest that is tested"),
     "nest-asyncio": ("1.6", "no advisory; the oldest that is tested"),
+    "apprise": ("1.9", "no advisory; the oldest that is tested"),
     "keyring": ("25", "no advisory since 0.10; the oldest that is tested"),
     # -- inside
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),

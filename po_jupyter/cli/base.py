@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.values.json import JsonObject, exact_number, unique_names
@@ -37,8 +39,28 @@ __all__ = [
 ]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-RUN = click.argument("run_id", metavar="RUN")
 
+
+def _runs_for_shell(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The newest runs for a shell's Tab. Never fails and never starts anything: a shell shows no error."""
+    with suppress(Exception):
+        from po_jupyter.client.discovery import connect as discover
+        from po_jupyter.model.run.names import short_id
+
+        client = discover(start=False)
+        views = [run.view for run in client.runs(limit=_COMPLETED)]
+        client.close()
+        return [
+            CompletionItem(short_id(view.id), help=f"{view.pipeline} {view.state}")
+            for view in views
+            if short_id(view.id).startswith(incomplete)
+        ]
+    return []
+
+
+RUN = click.argument("run_id", metavar="RUN", shell_complete=_runs_for_shell)
+
+_COMPLETED = 30  # runs that a shell is offered
 _COLOURS = {
     "running": "blue",
     "waiting": "yellow",

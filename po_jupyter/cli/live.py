@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from po_jupyter.cli.base import coloured, plain, print_line
 from po_jupyter.cli.main import FAILED, INTERRUPTED, OK, TERMINATED, WAITING
+from po_jupyter.errors import PoError
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.presentation import format as fmt
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from po_jupyter.client.async_client import TextDelta
     from po_jupyter.client.run import Run
 
+_LOOK_BACK = 400  # events among which the newest failures are looked for
+_NEWEST = 3  # failures that are shown
 _TEXT_SHOWN = 300  # characters of streamed text that are shown
 _LINE_EVERY = 2.0  # seconds between two lines about one map, or about one wait
 PREFIX = "po "
@@ -46,7 +49,7 @@ def follow(run: Run, *, quiet: bool = False) -> tuple[RunView, int]:
 
     `quiet` shows nothing (`--json`). Detaches on an interrupt and says how to come back.
     """
-    screen = _screen(quiet)
+    screen = _screen(run, quiet)
     view: RunView = run.view
     try:
         for update in run.follow():
@@ -138,10 +141,38 @@ def _print_detached(view: RunView) -> None:
     print_line(f"detached; the run goes on: po show {run}   (to stop it: po cancel {run})", err=True)
 
 
-def _screen(quiet: bool) -> Screen:
+def _screen(run: Run, quiet: bool) -> Screen:
     if quiet:
         return _SilentScreen()
-    return _RedrawnScreen() if sys.stdout.isatty() else _LineScreen()
+    return _RedrawnScreen(FailureNews(run)) if sys.stdout.isatty() else _LineScreen()
+
+
+class FailureNews:
+    """The rows that failed last, asked for when there are more of them than before."""
+
+    def __init__(self, run: Run) -> None:
+        """Nothing is asked yet."""
+        self._run = run
+        self._count = 0
+        self._looked_at = float("-inf")  # monotonic seconds
+        self.newest: list[tuple[str, str]] = []
+
+    def look(self, view: RunView) -> None:
+        """Ask for the newest, at most once in a while; `newest` are (where, why), the newest first."""
+        count = sum(task.items.failed for task in view.tasks if task.items is not None)
+        if count == self._count or time.monotonic() - self._looked_at < _LINE_EVERY:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            events = list(self._run.events(since=max(0, view.last_event - _LOOK_BACK)))
+        except PoError:
+            return  # the run itself is being followed: that says what is wrong
+        self._count = count
+        failed = [event for event in events if event["type"] == "item.failed"]
+        self.newest = [
+            (f"{event['task']} row {event['item']}", str((event["data"].get("error") or {}).get("message", "")))
+            for event in reversed(failed[-_NEWEST:])
+        ]
 
 
 class _SilentScreen:
@@ -219,15 +250,17 @@ class _LineScreen:
 
 
 class _RedrawnScreen:
-    """The same few lines, drawn again in place."""
+    """A page of the terminal, drawn again in place."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures: FailureNews) -> None:
+        self._failures = failures
         self._view: RunView | None = None
         self._text: tuple[tuple[str, int | None, int], str] | None = None  # of (task, row, round): its end
         self._live: Live | None = None
 
     def show(self, view: RunView) -> None:
         self._view = view
+        self._failures.look(view)
         if self._live is None:
             from rich.console import Console
             from rich.live import Live
@@ -247,18 +280,16 @@ class _RedrawnScreen:
         self._text = (source, (before + delta.text)[-4 * _TEXT_SHOWN :])
 
     def _draw(self) -> RenderableType:
-        from rich.text import Text
+        from po_jupyter.cli.live_page import page
 
-        if self._view is None:
-            return Text("")
-        lines = run_lines(self._view, time.time())
-        if self._text is not None and self._view.state not in ENDED:
-            (task, item, _), text = self._text
-            tail = " ".join(plain(text).split())
-            if len(tail) > _TEXT_SHOWN:
-                tail = "…" + tail[-_TEXT_SHOWN:]
-            lines.append(f" {task if item is None else f'row {item}'} │ {tail}")
-        return Text.from_ansi("\n".join(lines))
+        if self._view is None or self._live is None:
+            return ""
+        text = self._text
+        if text is None or self._view.state in ENDED:
+            return page(self._view, time.time(), self._live.console.size, self._failures.newest)
+        (task, item, _), piece = text
+        writing = (task if item is None else f"{task} row {item}", piece)
+        return page(self._view, time.time(), self._live.console.size, self._failures.newest, writing)
 
     def close(self) -> None:
         if self._live is not None:

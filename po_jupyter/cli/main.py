@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from po_jupyter.errors import InvalidInput, PoError, Unavailable
 
@@ -34,6 +35,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("show", "List runs, the newest first."),
     "status": ("show", "Say how the orchestrator is, or how a run is."),
     "show": ("show", "Show a run, live until it ends."),
+    "rows": ("inspect", "List the rows of a map, sorted and filtered."),
+    "calls": ("inspect", "List the calls to models of a run, or show one."),
+    "open": ("show", "Print the address of a run's page in JupyterLab, and open it."),
+    "report": ("files", "Write a run as one file for others: HTML, Markdown or a notebook."),
     "artifacts": ("files", "List the files that a run's tasks wrote, or get one."),
     "logs": ("logs", "Print the history of a run, or the orchestrator's log."),
     "cancel": ("control", "Cancel a run; what is finished is kept."),
@@ -55,6 +60,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "config": ("check", "Show every setting and where it came from."),
     "doctor": ("check", "Look for what could keep runs from working."),
     "token": ("token", "Print the address and the token of the orchestrator, or make tokens that may do less."),
+    "completion": ("completion", "Have the shell complete verbs, options and runs by Tab."),
     "help": ("help", "Show a page of the documentation, or list the pages."),
 }
 
@@ -73,6 +79,14 @@ class Verbs(click.Group):
         module = import_module(f"po_jupyter.cli.verbs.{VERBS[name][0]}")
         command: click.Command = getattr(module, name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs that begin so, without an import of their modules; options as any command has them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)
+        ]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -16,6 +16,7 @@ from typing import IO, cast
 from po_jupyter.client.follow import RunStreams, TextDelta, parse_run
 from po_jupyter.client.http.payloads import (
     ArtifactJson,
+    ChannelJson,
     CleaningJson,
     DeadLetterJson,
     FindingJson,
@@ -369,6 +370,10 @@ class AsyncClient:
         """Findings of the orchestrator's checks of itself."""
         params = {"online": "true"} if online else None
         return list((await self._transport.json("GET", "doctor", params=params))["findings"])
+
+    async def notifications(self) -> list[ChannelJson]:
+        """The channels that are told of ends, failures and gates; see `Client.notifications`."""
+        return list((await self._transport.json("GET", "notifications"))["channels"])
 
 
 def _params(**values: object) -> JsonObject:

@@ -12,6 +12,7 @@ from typing import Any, Literal, TextIO
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.http.payloads import (
+    ChannelJson,
     CleaningJson,
     DeadLetterJson,
     FindingJson,
@@ -250,6 +251,13 @@ class Client(Blocking):
         `verdict` is `ok`, `note` or `bad`. With `online` each configured provider is asked for its list of models.
         """
         return self.call(self.aio.doctor(online=online))
+
+    def notifications(self) -> list[ChannelJson]:
+        """The channels that are told of ends, failures and gates: what was delivered, what waits and why.
+
+        Needs the scope `admin`. Addresses and secrets are not in it.
+        """
+        return self.call(self.aio.notifications())
 
     # -- room and history -----------------------------------------------------------------------
     def usage(self, days: int = 30) -> UsageJson:

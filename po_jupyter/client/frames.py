@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
 
-from po_jupyter.client.http.payloads import RowJson
+from po_jupyter.client.http.payloads import ProvenanceJson, RowJson
 from po_jupyter.client.inputs.row_labels import label_columns, pandas_index
 from po_jupyter.model.values.json import JsonObject
 
 # The columns behind the fields of an output.
 _TAIL = ("ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unknown")
+_PROVENANCE: tuple[Literal["model", "prompt_hash", "asked_at", "attempt", "reused_from"], ...] = (
+    "model", "prompt_hash", "asked_at", "attempt", "reused_from",
+)  # fmt: skip
 _log = logging.getLogger("po_jupyter")
 
 
@@ -48,6 +52,19 @@ def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> 
     return polars.DataFrame(columns)
 
 
+def with_provenance(rows: list[RowJson], provenance: Iterable[ProvenanceJson]) -> list[RowJson]:
+    """The rows with where each is from; one that came in between has none yet."""
+    by_index = {source["index"]: source for source in provenance}
+    return [{**row, "provenance": by_index.get(row["index"])} for row in rows]
+
+
+def _provenance_cells(source: ProvenanceJson | None) -> JsonObject:
+    cells: JsonObject = {name: source[name] if source is not None else None for name in _PROVENANCE}
+    if cells["asked_at"] is not None:
+        cells["asked_at"] = datetime.fromisoformat(cells["asked_at"])
+    return cells
+
+
 def _places(rows: list[RowJson]) -> list[int]:
     """Where the rows are in the list of the seed that they are from, or else in the map."""
     if all("row" in row for row in rows):
@@ -68,6 +85,8 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
         "cached": usage.get("cached_calls", 0),
         "unknown": usage.get("unknown", 0),
     }
+    if "provenance" in row:
+        tail |= _provenance_cells(row["provenance"])
     # An output field called like one of ours keeps its place under a name of its own.
     ours = {"index", *tail, *(label_names or ())}
     return {**{(f"output_{name}" if name in ours else name): value for name, value in fields.items()}, **tail}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from po_jupyter.client.http.payloads import ModelCallJson, TableJson, TableRowJson
+from po_jupyter.client.http.payloads import (
+    ModelCallJson,
+    ProvenanceJson,
+    RunPipelineJson,
+    TableJson,
+    TableRowJson,
+)
 from po_jupyter.client.http.transport import Transport, path_segment
 from po_jupyter.model.values.json import JsonObject
 
@@ -56,6 +62,14 @@ class AsyncInspection:
     async def call(self, run_id: str, number: int) -> ModelCallJson:
         """One call: with its messages as they were sent, and the answer."""
         return cast("ModelCallJson", (await self._get(run_id, f"model-calls/{number}"))["call"])
+
+    async def run_pipeline(self, run_id: str) -> RunPipelineJson:
+        """The definition that a run was submitted with, and the tasks that each of its tasks waits for."""
+        return cast("RunPipelineJson", await self._get(run_id, "pipeline"))
+
+    async def provenance(self, run_id: str, task: str) -> list[ProvenanceJson]:
+        """Where each row of a map is from; see `Run.frame`."""
+        return list((await self._get(run_id, "provenance", task=task))["rows"])
 
     async def timeline(self, run_id: str) -> JsonObject:
         """`{spans, cut, notes}`: `{task, stage, attempt, state, started_at, ended_at, wait, reason, rows?}` each."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Generator, Iterator, Mapping
 from importlib import import_module
+from os import PathLike
 from typing import Any, Literal, TypeAlias
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
-from po_jupyter.client.frames import pandas_frame, polars_frame
+from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.payloads import ArtifactJson, ModelCallJson, RowJson, StageLogJson, TableRowJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
+from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
@@ -25,6 +27,7 @@ from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.reports.content import MOST_ROWS
 
 BudgetInput: TypeAlias = float | Budget | Mapping[str, object]  # US dollars, or limits by name
 
@@ -293,14 +296,19 @@ class Run:
         """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         return self.client.call(self._aio.logs(self.id, task=task, stage=stage))
 
-    def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
+    def frame(
+        self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False
+    ) -> Any:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
         It has the index of the frame that was the seed, so `df.join(run.frame("label"))` puts each answer beside its
         row, whatever the order of `df` is now; rows of a list are numbered from 0. polars: the index is the column
         `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
-        A row that an earlier run paid for costs nothing here. Raises PoError when the library is not installed.
+        A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
+        the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
+        (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
+        installed.
         """
         if library not in ("pandas", "polars"):
             raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {library!r:.40}")
@@ -311,7 +319,21 @@ class Run:
                 f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
             ) from None
         rows = self.items(task)
+        if provenance:
+            rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
+
+    def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:
+        """The run as one file for others: pipeline, prompts, models, cost, failures, and the first `rows` rows of each
+        map, with how many are left out.
+
+        `path` is written: `.html` (self-contained, no script), `.md`, or `.ipynb`, a notebook with parameters that
+        does the run again. The result shows itself in a notebook, and has all three as text.
+        """
+        report = self.client.call(make_report(self._aio, self.refresh(), rows))
+        if path is not None:
+            report.save(path)
+        return report
 
     def _index_of(self, rows: list[RowJson]) -> JsonObject | None:
         """Names and types of the index that the rows have labels of; None for rows without."""

@@ -1,6 +1,7 @@
 """Settings, read in one place: defaults, files, `PO_*` variables."""
 
 from po_jupyter.config.loading import OTHER_VARIABLES, PREFIX, PROJECT_DATA, load, project_data
+from po_jupyter.config.notifications import NotificationChannel
 from po_jupyter.config.settings import SECRETS, McpServer, Price, Settings
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "PROJECT_DATA",
     "SECRETS",
     "McpServer",
+    "NotificationChannel",
     "Price",
     "Settings",
     "load",

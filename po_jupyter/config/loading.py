@@ -19,12 +19,13 @@ from typing import Any
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
+from po_jupyter.config.notifications import NotificationChannel
 from po_jupyter.config.settings import McpServer, Price, Settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable, Violation
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.rate_limit import RateLimit
 
-__all__ = ["McpServer", "Price", "Settings", "load", "project_data"]
+__all__ = ["McpServer", "NotificationChannel", "Price", "Settings", "load", "project_data"]
 
 PREFIX = "PO_"
 # Read by clients and by tests, or set for a worker; not settings of the orchestrator.
@@ -36,6 +37,7 @@ OTHER_VARIABLES = frozenset({
 _AS_JSON = {
     "prices": '{"openai:my-model": {"input": 0.5, "output": 1.5}}',
     "mcp_servers": '{"files": {"command": ["npx", "files-server"]}}',
+    "notifications": '{"ops": {"webhook": "https://ops.example/hook", "secret": "whsec_..."}}',
     "rate_limits": '{"openai": {"requests": 500, "tokens": 200000}}',
 }
 PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
@@ -120,7 +122,11 @@ class _Collected:
 def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     if loc[:1] == ("rate_limits",):
         return list(RateLimit.model_fields), "a rate limit"
-    for setting, fields in (("prices", Price.model_fields), ("mcp_servers", McpServer.model_fields)):
+    for setting, fields in (
+        ("prices", Price.model_fields),
+        ("mcp_servers", McpServer.model_fields),
+        ("notifications", NotificationChannel.model_fields),
+    ):
         if loc[:1] == (setting,):
             return list(fields), ".".join(map(str, loc))
     return list(Settings.model_fields), "the settings"

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from po_jupyter.config.notifications import NotificationChannel
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.values.durations import Seconds
 
@@ -97,7 +98,7 @@ class Price(BaseModel):
     cache_write: Usd | None = None
 
 
-SECRETS = frozenset({"auth_token", "log_remote_token", "store"})
+SECRETS = frozenset({"auth_token", "log_remote_token", "notifications", "store"})
 """Settings that no other process is sent with the rest."""
 
 
@@ -319,6 +320,20 @@ class Settings(BaseModel):
     )
     cache_days: Days = Field(
         default=30, description="Days after which an answer in the cache is not used any more. 0: never."
+    )
+    notifications: dict[FolderName, NotificationChannel] = Field(
+        default_factory=dict,
+        description="Who is told of ends, failures and gates, by name: {ops: {webhook: URL, secret: whsec_...}} or "
+        "{mail: {apprise: URL}}; `events` chooses some of done, failed, budget, dead, gate, cancelled. In "
+        "PO_NOTIFICATIONS as JSON.",
+    )
+    notification_patience: Seconds = Field(
+        default=86_400.0, description="How long a notification that cannot be delivered is tried again."
+    )
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = Field(
+        default=None,
+        description="Where people reach this Jupyter server, for the links in notifications: "
+        "https://hub.example/user/ada/. Unset: its address on this machine.",
     )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -26,6 +26,8 @@ from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.notifications.report import ChannelReport, channel_reports, receiver
+from po_jupyter.orchestrator.notifications.senders import missing_package
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
@@ -110,6 +112,7 @@ async def examine(
         ("rate limits", lambda: to_thread(_limits, settings)),
     ):
         findings.append(await _guarded(what, check))
+    findings += await to_thread(_notifications, settings, store)
     environ, refused = await to_thread(keys.environment, settings.worker_env)
     states: dict[str, KeyState] = {}
     with contextlib.suppress(StoreError):  # said by the check of the file
@@ -228,6 +231,42 @@ def _limits(settings: Settings) -> DoctorFinding:
     if not settings.rate_limits:
         return finding("rate limits", "ok", "none set; learned from what servers say")
     return finding("rate limits", "ok", ", ".join(settings.rate_limits))
+
+
+def _notifications(settings: Settings, store: Store | None) -> list[DoctorFinding]:
+    """A finding for each channel; of one whose store is not open only what the settings say."""
+    if store is None:
+        return [
+            finding(f"notifications {name}", "bad" if missing_package(channel) else "ok", receiver(channel),
+                    _todo_of_channel(missing_package(channel)))
+            for name, channel in settings.notifications.items()
+        ]  # fmt: skip
+    try:
+        return [_channel(report) for report in channel_reports(settings, store)]
+    except PoError as error:
+        return [finding("notifications", "bad", error.message, error.hint)]
+
+
+def _channel(report: ChannelReport) -> DoctorFinding:
+    facts = [report["receiver"], f"{report['delivered']} delivered"]
+    if report["waiting"]:
+        facts.append(f"{report['waiting']} waiting, the next try at {report['next_at']}")
+    if report["given_up"]:
+        facts.append(f"{report['given_up']} given up, the last at {report['given_up_at']}")
+    if report["error"]:
+        facts.append(report["error"])
+    verdict: Verdict = "bad" if report["error"] else "note" if report["given_up"] else "ok"
+    return finding(
+        f"notifications {report['name']}", verdict, ", ".join(facts), _todo_of_channel(report["error"])
+    )
+
+
+def _todo_of_channel(error: str) -> str:
+    if not error:
+        return ""
+    if "apprise is not installed" in error:
+        return "pip install 'po_jupyter[notify]' where the orchestrator runs"
+    return "Correct the channel in the setting `notifications`, or its receiver; what waits is tried again."
 
 
 async def _provider(

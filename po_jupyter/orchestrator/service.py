@@ -21,7 +21,7 @@ from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import HolderService
+from po_jupyter.orchestrator.dispatch.protocol import HolderService, ServiceGroup
 from po_jupyter.orchestrator.doctor import Doctor
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -33,6 +33,7 @@ from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
+from po_jupyter.orchestrator.notifications.service import notifier_of
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -241,9 +242,13 @@ def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
         services: HolderService = _jobs(base, created)
         if server is not None:
             services = HolderFile(settings.data_dir, server, services, base.to_thread)
+        notifier = notifier_of(settings, base.store, base.projections, base.changes, base.to_thread, server)
+        if notifier is not None:
+            services = ServiceGroup(services, notifier)
         return LocalDispatcher(
             settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
             address=address, to_thread=base.to_thread, warm_up=warm_up, services=services,
+            before_start=notifier.watch if notifier is not None else None,
         )  # fmt: skip
 
     def follow() -> Follower:
@@ -325,7 +330,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
             prices=settings.prices,
         ),
         maintenance=Maintenance(
-            settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread
+            settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
         ),
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder

@@ -169,6 +169,8 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
         values.append(settings.auth_token.get_secret_value())
     if settings is not None and settings.log_remote_token is not None:
         values.append(settings.log_remote_token.get_secret_value())
+    if settings is not None:
+        values += [secret for channel in settings.notifications.values() for secret in channel.secrets()]
     if settings is not None and settings.store is not None:
         password = urlsplit(settings.store.get_secret_value()).password
         values += [password, unquote(password)] if password else []

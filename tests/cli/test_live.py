@@ -85,3 +85,39 @@ def test_an_interrupt_detaches_and_says_how_to_come_back(po: Any, client: Any) -
     assert code == 130
     assert run.asked == []
     assert f"detached; the run goes on: po show {run.short}" in err
+
+
+def test_the_newest_failures_are_asked_for_when_there_are_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    from po_jupyter.cli.live import FailureNews
+
+    def event(offset: int, item: int) -> dict[str, Any]:
+        error = {"message": f"no label {item}"}
+        return {
+            "offset": offset,
+            "type": "item.failed",
+            "task": "label",
+            "item": item,
+            "data": {"error": error},
+        }
+
+    view = make_view("running")  # with one failed row
+    run = fake_run(view)
+    run.history = [event(n, n) for n in range(1, 8)]
+    news = FailureNews(run)  # type: ignore[arg-type]
+    news.look(view)
+    assert news.newest == [
+        ("label row 7", "no label 7"),
+        ("label row 6", "no label 6"),
+        ("label row 5", "no label 5"),
+    ]
+    run.history = []
+    news.look(view)
+    assert len(news.newest) == 3, "no more failed than before: nothing is asked"
+
+
+@pytest.mark.parametrize("option", ["--once", "--no-follow"])
+def test_show_once_prints_the_run_as_it_is(option: str, po: Any, client: Any) -> None:
+    client.runs_there = [fake_run(make_view("running"), make_view("done"))]
+    code, out, _ = po("show", "7f3a", option)
+    assert code == 0
+    assert "running" in out and "· done" not in out.splitlines()[0]

@@ -314,3 +314,21 @@ async def inference(ctx):
     await asyncio.sleep(0.3)
     return ctx.item["text"]
 """
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_says_where_each_answer_is_from(client: Client, library: Any) -> None:
+    """G23: model, prompt hash, time, attempt, and the run that paid."""
+    seed = [{"text": f"{library} {n}"} for n in range(3)]
+    first = client.submit(pipeline(), seed=seed).wait()
+    frame = first.frame("label", library, provenance=True)
+    assert list(frame["model"]) == ["echo"] * 3 or set(frame["model"]) == {"fake:echo"}
+    assert len(set(frame["prompt_hash"])) == 3
+    assert list(frame["attempt"]) == [1, 1, 1]
+    assert all(moment.tzinfo is not None for moment in frame["asked_at"])
+    assert set(frame["reused_from"]) <= {None}
+    again = client.submit(pipeline(), seed=[*seed, {"text": f"{library} new"}]).wait()
+    frame = again.frame("label", library, provenance=True)
+    assert list(frame["reused_from"])[:3] == [f"{first.id}/label/{n}" for n in range(3)]
+    assert list(frame["prompt_hash"])[:3] == list(first.frame("label", library, provenance=True)["prompt_hash"])
+    assert "model" not in first.frame("label", library).columns

@@ -190,6 +190,11 @@ class FakeClient:
     def discard(self, run_id: str) -> None:
         self.run(run_id).asked.append(("discard", None))
 
+    channels: list[dict[str, object]] = []  # noqa: RUF012 - a test sets its own
+
+    def notifications(self) -> list[dict[str, object]]:
+        return self.channels
+
     def meta(self) -> dict[str, Any]:
         return {
             "version": "0.1.0",

@@ -265,6 +265,11 @@ class FakeResults:
         tasks = self._log.view(run_id, owner).tasks
         return {t.name: {"said": t.name} for t in tasks if t.state == "done" and task in (None, t.name)}
 
+    async def pipeline(self, run_id: str, owner: str | None) -> JsonMapping:
+        view = self._log.view(run_id, owner)
+        tasks = [{"name": task.name} for task in view.tasks]
+        return {"pipeline": {"name": view.pipeline, "tasks": tasks}, "needs": {t.name: [] for t in view.tasks}}
+
     async def artifacts(self, run_id: str, owner: str | None) -> list[JsonMapping]:
         self._log.find(run_id, owner)
         return []
@@ -335,6 +340,14 @@ class FakeInspection:
 
     async def call(self, run_id: str, owner: str | None, number: int) -> NoReturn:
         raise NotFound(f"run {self._log.find(run_id, owner)} has no call {number}")
+
+    async def provenance(self, run_id: str, owner: str | None, task: str) -> list[JsonMapping]:
+        self._log.find(run_id, owner)
+        return [
+            {"index": i, "model": "fake", "prompt_hash": "ab12", "asked_at": "2026-11-26T12:00:00.000Z", "attempt": 1,
+             "reused_from": None}
+            for i in range(4)
+        ]  # fmt: skip
 
     async def timeline(self, run_id: str, owner: str | None) -> JsonMapping:
         self._log.find(run_id, owner)
@@ -449,6 +462,9 @@ class FakeMaintenance:
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonMapping:
         return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
+
+    async def notifications(self) -> list[JsonMapping]:
+        return []
 
 
 class FakeDoctor:

@@ -98,7 +98,9 @@ def _public_value(value: Any) -> Any:
 
 def _fields(value: BaseModel) -> JsonObject:
     """The fields of a setting that has some; a URL without what may be secret in it (P10)."""
-    fields = dict(value)
+    fields = {
+        name: "********" if isinstance(field, SecretStr) else field for name, field in dict(value).items()
+    }
     if isinstance(url := fields.get("url"), str):
         fields["url"] = shown_url(url)
     return fields

@@ -1,7 +1,9 @@
-"""`po runs`, `status`, `show` and `pipelines`: reading only, so none of them starts an orchestrator."""
+"""`po runs`, `status`, `show`, `open` and `pipelines`: reading only, so none of them starts an orchestrator."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,13 +12,15 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.main import OK, UNAVAILABLE
-from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.http.payloads import ChannelJson
     from po_jupyter.client.run import Run
 
 _STATES = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
@@ -138,14 +142,31 @@ def _orchestrator_status(as_json: bool) -> int:
     counts = {state: states.count(state) for state in ("running", "pending", "waiting")}
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     base.print_line(f"runs          {summary or 'none going on'}")
+    for channel in _troubled_channels(client):
+        waiting = f", {channel['waiting']} waiting" if channel["waiting"] else ""
+        text = f"{channel['name']} ({channel['receiver']}): {channel['error']}{waiting}"
+        base.print_line(base.coloured(f"notifications {base.plain(text)}", "failed"))
     return code
+
+
+def _troubled_channels(client: Client) -> list[ChannelJson]:
+    """The channels of notifications whose last try failed; none for somebody who may not see them."""
+    try:
+        return [channel for channel in client.notifications() if channel["error"]]
+    except (Forbidden, NotFound):  # no `admin`; an older orchestrator
+        return []
 
 
 @click.command()
 @base.RUN
 @click.option("--failed", is_flag=True, help="The rows and tasks that failed, with their errors.")
 @click.option("--output", metavar="TASK", help="Print this task's whole output as JSON, nothing else.")
-@click.option("--follow/--no-follow", default=True, help="Watch it while it goes on (the default).")
+@click.option(
+    "--follow/--no-follow",
+    " /--once",
+    default=True,
+    help="Watch it while it goes on (the default), or show it once.",
+)
 @base.JSON
 def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: bool) -> int:
     """Show a run, live until it ends.
@@ -256,3 +277,53 @@ def pipelines(as_json: bool) -> int:
             if p.get("problem"):
                 base.print_line(f"{p['name']}: {base.one_line(p['problem'])}", err=True)
     return 0
+
+
+@click.command("open")
+@base.RUN
+@click.option(
+    "--browser/--no-browser",
+    default=None,
+    help="Open it, or print the address alone. The default: where there is a desktop.",
+)
+@base.JSON
+def open_(run_id: str, browser: bool | None, as_json: bool) -> int:
+    """Print the address of a run's page in JupyterLab, and open it.
+
+    The address works for everybody who may use that server; it has no token in it.
+    """
+    run = base.find_run(run_id)
+    url = f"{_lab_base(run.client.url).rstrip('/')}/lab?po-run={run.id}"
+    if as_json:
+        base.print_json({"run": run.id, "url": url})
+    else:
+        base.print_line(url)
+    if browser or (browser is None and not as_json and _has_desktop()):
+        click.launch(url)
+    return 0
+
+
+open = open_
+
+
+def _lab_base(url: str) -> str:
+    """Where people reach the Lab of the server at `url`. Raises Unavailable for an orchestrator without one."""
+    from po_jupyter.client import headless
+    from po_jupyter.config import load
+
+    settings = load()
+    if settings.public_url is not None:
+        return settings.public_url
+    holder = headless.holder(settings)
+    if holder is not None and holder.kind != "jupyter" and holder.endpoint.url.rstrip("/") == url.rstrip("/"):
+        raise Unavailable(
+            "the background orchestrator has no pages: it is no Jupyter server",
+            hint="Start `jupyter lab` with the same data directory; until then: po show RUN",
+        )
+    return url
+
+
+def _has_desktop() -> bool:
+    if not sys.stdout.isatty() or os.environ.get("SSH_CONNECTION"):
+        return False
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

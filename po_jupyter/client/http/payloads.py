@@ -91,6 +91,25 @@ class RowJson(TypedDict):
     row: NotRequired[int]
     of: NotRequired[str]
     label: NotRequired[Any]
+    provenance: NotRequired[ProvenanceJson | None]
+
+
+class RunPipelineJson(TypedDict):
+    """The pipeline of a run: its definition as it was submitted, and by task those that it waits for."""
+
+    pipeline: JsonObject
+    needs: dict[str, list[str]]
+
+
+class ProvenanceJson(TypedDict):
+    """Where a row of a map is from: `prompt_hash` is of the request as it was sent, `reused_from` the row that paid."""
+
+    index: int
+    model: str | None
+    prompt_hash: str | None
+    asked_at: str | None
+    attempt: int | None
+    reused_from: str | None
 
 
 class StageLogJson(TypedDict):
@@ -148,6 +167,23 @@ class FindingJson(TypedDict):
     verdict: Literal["ok", "note", "bad"]
     found: str
     todo: str
+
+
+class ChannelJson(TypedDict):
+    """A channel of notifications; `error` is why the last try failed, or ""."""
+
+    name: str
+    kind: Literal["webhook", "apprise"]
+    receiver: str
+    events: list[str]
+    delivered: int
+    delivered_at: str | None
+    waiting: int
+    next_at: str | None
+    given_up: int
+    given_up_at: str | None
+    error: str
+    error_at: str | None
 
 
 class CleanedRunJson(TypedDict):

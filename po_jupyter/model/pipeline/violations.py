@@ -22,7 +22,9 @@ OF_TEXT, OF_LIST = (
 )  # parts of a place that only pydantic knows: which form of a value was meant
 _LONGEST = 100  # characters of a name that may be a typo of another
 _MOST_KNOWN = 1000  # names that one may be a typo of: looking for it takes longer than reading it
-_SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
+_SECRET = re.compile(
+    r"token|secret|password|key$|^notifications\b"
+)  # never repeat what somebody typed there (P10)
 _SENTENCES = {
     "dict_type": "needs a mapping (`name: value`)",
     "model_type": "needs a mapping (`name: value`)",

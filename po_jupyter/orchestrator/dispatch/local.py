@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 
 from po_jupyter.config import Settings
@@ -45,9 +45,11 @@ class LocalDispatcher:
         to_thread: ToThread,
         warm_up: Callable[[], Coroutine[object, object, None]],
         services: HolderService,
+        before_start: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         """`address` is where workers and followers reach this one; `warm_up` runs once beside the first runs;
-        `services` are started after the runs that were there are attended to."""
+        `services` are started after the runs that were there are attended to; `before_start` is awaited before a worker
+        of a run is started."""
         self._settings = settings
         self._store = store
         self._to_thread = to_thread
@@ -55,7 +57,7 @@ class LocalDispatcher:
         self._services = services
         self.supervisor = Supervisor(
             settings, store, projections, changes, zygotes,
-            address=address, to_thread=to_thread, keys=keys,
+            address=address, to_thread=to_thread, keys=keys, before_start=before_start,
         )  # fmt: skip
         self._rates = RateLimitServer(settings)
         resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread)

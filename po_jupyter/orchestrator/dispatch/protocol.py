@@ -76,3 +76,21 @@ class HolderService(Protocol):
 
     async def close(self) -> None:
         """End; what a thread has begun it ends."""
+
+
+class ServiceGroup:
+    """Several services as one: started in their order, ended in the opposite one."""
+
+    def __init__(self, *services: HolderService) -> None:
+        """None of them is started yet."""
+        self._services = services
+
+    async def start(self) -> None:
+        """Start them. Raises StoreError."""
+        for service in self._services:
+            await service.start()
+
+    async def close(self) -> None:
+        """End them."""
+        for service in reversed(self._services):
+            await service.close()

@@ -25,9 +25,11 @@ from po_jupyter.orchestrator.maintenance.retention import (
     RunCleaner,
     policy_of,
 )
+from po_jupyter.orchestrator.notifications.report import ChannelReport, channel_reports
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.store.protocol import Store
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +63,8 @@ class Maintenance:
         changes: ChangeFeed,
         audit: AuditLog,
         to_thread: ToThread,
+        *,
+        store: Store,
     ) -> None:
         """Deletes and measures in threads."""
         self._settings = settings
@@ -69,6 +73,7 @@ class Maintenance:
         self._changes = changes
         self._audit = audit
         self._to_thread = to_thread
+        self._store = store
 
     async def clean(
         self,
@@ -108,6 +113,10 @@ class Maintenance:
         `DailyUsage.report` and `RunCleaner.used` say it."""
         used = await self._to_thread(self._daily_usage.report, owner, days)
         return {**used, "disk": await self._to_thread(self._cleaner.used, owner)}
+
+    async def notifications(self) -> list[ChannelReport]:
+        """A report about each channel that is told of ends, failures and gates."""
+        return await self._to_thread(channel_reports, self._settings, self._store)
 
 
 class BackgroundJob(Protocol):

@@ -12,7 +12,7 @@ import math
 import os
 import random
 import signal
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import structlog
@@ -63,13 +63,16 @@ class Supervisor:
         address: Path,
         to_thread: ToThread,
         keys: KeyStore | None = None,
+        before_start: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`address` is where the orchestrator listens. Nothing runs yet."""
+        """`address` is where the orchestrator listens; `before_start` is awaited before a worker of a run is started.
+        Nothing runs yet."""
         self._settings = settings
         self._store = store
         self._views = views
         self._feed = feed
         self._to_thread = to_thread
+        self._before_start = before_start
         shards = getattr(store, "shards", settings.store_shards)
         self._launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
         self.queue = RunQueue()
@@ -209,6 +212,8 @@ class Supervisor:
                 await self._to_thread(worker_exits.record_store_wait, self._store, run, wait)
                 wait.trying = True
                 self._feed.store_wait(run, None)
+            if self._before_start is not None:
+                await self._before_start(run)
             await self._launch(run, launch)
         except NotFound:
             pass

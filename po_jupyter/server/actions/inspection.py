@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from po_jupyter.errors import NotFound
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse
-from po_jupyter.server.routing.shapes import ModelCallsQuery, Query, RowsQuery
+from po_jupyter.server.routing.shapes import ModelCallsQuery, ProvenanceQuery, Query, RowsQuery
 
 _MOST_DIGITS = 9
 
@@ -46,6 +46,15 @@ async def model_call(request: ApiRequest[Query, None]) -> JsonResponse:
         request.path["id"], request.owner, _number(request.path["n"], "call")
     )
     return JsonResponse({"call": found})
+
+
+async def provenance(request: ApiRequest[ProvenanceQuery, None]) -> JsonResponse:
+    """Where each row of a map is from: `{index, model, prompt_hash, asked_at, attempt, reused_from}` each, of all rows
+    with an outcome. `prompt_hash` is of the request as it was sent, `reused_from` the `RUN/TASK/INDEX` that paid."""
+    rows = await request.orchestrator.inspection.provenance(
+        request.path["id"], request.owner, request.query.task
+    )
+    return JsonResponse({"rows": rows})
 
 
 async def timeline(request: ApiRequest[Query, None]) -> JsonResponse:

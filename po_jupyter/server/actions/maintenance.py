@@ -24,6 +24,11 @@ async def clean(request: ApiRequest[Query, CleanBody]) -> JsonResponse:
     return JsonResponse(report)
 
 
+async def notifications(request: ApiRequest[Query, None]) -> JsonResponse:
+    """Who is told of ends, failures and gates, what waits to be delivered, and why; addresses are not shown."""
+    return JsonResponse({"channels": await request.orchestrator.maintenance.notifications()})
+
+
 async def audit(request: ApiRequest[AuditQuery, None]) -> JsonResponse:
     """Who changed what, and when; the newest first."""
     query = request.query

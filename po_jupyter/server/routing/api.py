@@ -103,6 +103,10 @@ class RunsApi(Protocol):
 class ResultsApi(Protocol):
     """The results of a run: outputs, files, rows, calls, logs."""
 
+    async def pipeline(self, run_id: str, owner: str | None) -> JsonMapping:
+        """`{pipeline, needs}`: the definition as it was submitted, and what each task waits for."""
+        ...
+
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonMapping:
         """Outputs of finished tasks (or of one) by name. NotFound."""
         ...
@@ -267,6 +271,10 @@ class MaintenanceApi(Protocol):
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonMapping:
         """Usage by day and room on the disk: `{days, total, owners?, disk}`."""
+        ...
+
+    async def notifications(self) -> Sequence[JsonMapping]:
+        """A report about each channel that is told of ends, failures and gates."""
         ...
 
 

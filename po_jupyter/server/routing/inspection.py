@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 RowStateName = Literal["done", "failed", "running", "pending"]
@@ -49,6 +49,10 @@ class InspectionApi(Protocol):
 
     async def call(self, run_id: str, owner: str | None, number: int) -> Mapping[str, object]:
         """One call, with messages and answer."""
+        ...
+
+    async def provenance(self, run_id: str, owner: str | None, task: str) -> Sequence[Mapping[str, object]]:
+        """Where each row of a map with an outcome is from."""
         ...
 
     async def timeline(self, run_id: str, owner: str | None) -> Mapping[str, object]:

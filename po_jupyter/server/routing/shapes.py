@@ -146,6 +146,12 @@ class ModelCallsQuery(Query):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
+class ProvenanceQuery(Query):
+    """The rows of one map."""
+
+    task: Name
+
+
 class CallsQuery(Query):
     """Calls of a run, or of one of its tasks."""
 

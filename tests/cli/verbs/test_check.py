@@ -31,6 +31,21 @@ def test_config_shows_no_secret_of_a_url(po: Any, monkeypatch: pytest.MonkeyPatc
     assert json.loads(po("config", "--json")[1])["mcp_servers"]["value"]["x"]["url"] == "https://tools.test/mcp"
 
 
+def test_config_shows_no_secret_of_a_channel(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P10: the address of a receiver is often a secret itself."""
+    channel = {"webhook": "https://chat.test/hush", "secret": "whsec_" + "A" * 44}
+    monkeypatch.setenv(
+        "PO_NOTIFICATIONS", json.dumps({"ops": channel, "mail": {"apprise": "mailto://me:hush@x"}})
+    )
+    for args in (["config"], ["config", "--json"]):
+        code, out, _ = po(*args)
+        assert code == 0
+        assert "hush" not in out and "AAAA" not in out
+    value = json.loads(po("config", "--json")[1])["notifications"]["value"]
+    assert value["ops"]["webhook"] == "********"
+    assert value["mail"]["webhook"] is None
+
+
 def test_config_says_each_value_and_its_source(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """R2.1; P10: secrets are stars."""
     monkeypatch.setenv("PO_AUTH_TOKEN", "hunter2hunter2hunter2")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
+import click
+import pytest
+
+from po_jupyter.client import headless
 from tests.support.cli import fake_run, make_view
 
 FAILED = {"code": "stage_failed", "message": "it broke\nin two lines", "hint": "mend it"}
@@ -39,6 +44,16 @@ def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
     assert "it broke" in out
     assert "mend it" in out
     assert po("status", "7f3a", "--json")[0] == 1
+
+
+def test_status_names_channels_of_notifications_in_trouble(po: Any, client: Any) -> None:
+    """G12: a wrong secret is shown as such."""
+    good = {"name": "mail", "receiver": "mailtos", "error": "", "waiting": 0}
+    bad = {"name": "ops", "receiver": "ops.example", "error": "refused (HTTP 401)", "waiting": 3}
+    client.channels = [good, bad]
+    _, out, _ = po("status")
+    assert "notifications ops (ops.example): refused (HTTP 401), 3 waiting" in out
+    assert "mail" not in out
 
 
 def test_show_prints_results_failures_and_outputs(po: Any, client: Any) -> None:
@@ -91,3 +106,40 @@ def test_a_run_that_cannot_be_read_says_so_below_the_list(po: Any, client: Any) 
     assert code == 0
     assert "be7f3a" in out
     assert "be7f3a: the row head/x is a pickle" in err
+
+
+@pytest.fixture
+def opened_pages(client: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    run = fake_run(make_view("running"))
+    run.client = SimpleNamespace(url="http://127.0.0.1:8888/user/ada/")  # type: ignore[attr-defined]
+    client.runs_there = [run]
+    opened: list[str] = []
+    monkeypatch.setattr(click, "launch", lambda url: opened.append(url) or 0)
+    return opened
+
+
+def test_it_prints_the_address_and_opens_it_when_asked(po: Any, client: Any, opened_pages: list[str]) -> None:
+    url = f"http://127.0.0.1:8888/user/ada/lab?po-run={client.runs_there[0].id}"
+    assert po("open", "7f3a") == (0, url + "\n", "")
+    assert opened_pages == [], "no terminal, no desktop"
+    po("open", "7f3a", "--browser")
+    assert opened_pages == [url]
+    assert json.loads(po("open", "7f3a", "--json")[1])["url"] == url
+    assert "token" not in url
+
+
+@pytest.mark.usefixtures("opened_pages")
+def test_the_public_address_is_that_of_the_settings(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PO_PUBLIC_URL", "https://hub.example/user/ada")
+    assert po("open", "7f3a")[1].startswith("https://hub.example/user/ada/lab?po-run=")
+
+
+@pytest.mark.usefixtures("opened_pages")
+def test_an_orchestrator_without_pages_says_what_to_start(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = SimpleNamespace(url="http://127.0.0.1:8888/user/ada")
+    monkeypatch.setattr(
+        headless, "holder", lambda settings: SimpleNamespace(kind="headless", endpoint=endpoint)
+    )
+    code, _, err = po("open", "7f3a")
+    assert code == 3
+    assert "jupyter lab" in err and "po show" in err

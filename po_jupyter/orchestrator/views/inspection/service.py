@@ -14,6 +14,7 @@ from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.inspection.call_table import CallState
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
 from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
+from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
 from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
 from po_jupyter.orchestrator.views.inspection.row_query import RowQuery, RowSort, RowState
 from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, clip
@@ -95,6 +96,15 @@ class RunInspection:
             rows = table.rows([index], WHOLE)
             self._labels.add(head, table.columns.rows_of, rows)
             return {**rows[0]}
+
+        return await self._read(run_id, owner, read)
+
+    async def provenance(self, run_id: str, owner: str | None, task: str) -> list[RowProvenance]:
+        """Where each row of a map with an outcome is from, in order. NotFound for an unknown task."""
+
+        def read(head: Head, tables: RunTables) -> list[RowProvenance]:
+            self._table(head, tables, task)  # raises where there is no such map
+            return row_provenance(self._store, head, task)
 
         return await self._read(run_id, owner, read)
 

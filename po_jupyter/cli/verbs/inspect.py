@@ -1,0 +1,219 @@
+"""`po rows` and `po calls`: the rows of a map and the calls to models of a run, a page at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from po_jupyter.cli import base
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.presentation import format as fmt
+
+if TYPE_CHECKING:
+    from po_jupyter.client.http.payloads import ModelCallJson, TableRowJson
+    from po_jupyter.client.run import Run
+
+_SORTS = ("index", "state", "attempts", "tokens", "cost", "seconds", "output")
+_LIMIT = click.option(
+    "--limit",
+    type=click.IntRange(1, 500),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="How many at most.",
+)
+_START = click.option(
+    "--start", type=click.IntRange(0), default=0, metavar="N", help="Leave out the first N of the list."
+)
+
+
+@click.command()
+@base.RUN
+@click.option("--task", metavar="TASK", help="The map; needed where the run has several.")
+@click.option("--failed", is_flag=True, help="Only rows that failed.")
+@click.option(
+    "--search", type=base.TEXT, metavar="TEXT", help="Only rows with this text in input, answer or error."
+)
+@click.option("--sort", type=click.Choice(_SORTS), default="index", help="By what; the default is their order.")
+@click.option("--desc", is_flag=True, help="The largest first.")
+@_START
+@_LIMIT
+@base.JSON
+def rows(
+    run_id: str,
+    task: str | None,
+    failed: bool,
+    search: str | None,
+    sort: str,
+    desc: bool,
+    start: int,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """List the rows of a map, sorted and filtered.
+
+    \b
+    po rows 7f3a9c --failed
+    po rows 7f3a9c --sort cost --desc --limit 10
+    """
+    run = base.find_run(run_id)
+    name = _map_of(run, task)
+    page = run.client.call(
+        run.client.aio.inspection.rows(
+            run.id, name, start=start, limit=limit, state="failed" if failed else None,
+            sort={"cost": "cost_usd"}.get(sort, sort), desc=desc, q=search or "",
+        )
+    )  # fmt: skip
+    if as_json:
+        base.print_json({"task": name, **page})
+    elif not page["rows"]:
+        base.print_line(
+            f"no rows{' like that' if failed or search or start else ''} in {name} of run {run.short}"
+        )
+    else:
+        base.print_table(
+            ["row", "state", "tries", "tokens", "cost", "took", "answer"],
+            [_row_cells(row) for row in page["rows"]],
+            [row["state"] for row in page["rows"]],
+        )
+        _print_more(start + len(page["rows"]), page["matching"], "rows", page["next"])
+    return 0
+
+
+def _map_of(run: Run, task: str | None) -> str:
+    """The map that is meant. Raises InvalidInput."""
+    maps = [t.name for t in run.view.tasks if t.items is not None]
+    if task is None and len(maps) == 1:
+        return maps[0]
+    if task in maps:
+        return task
+    listed = f"its maps: {', '.join(maps)}" if maps else "no task of it is a map"
+    if task is None:
+        raise InvalidInput(f"which rows of run {run.short}? {listed}", hint="Say it with --task.")
+    raise InvalidInput(f"run {run.short} has no map {task!r:.60}{did_you_mean(task, maps)}; {listed}")
+
+
+def _row_cells(row: TableRowJson) -> list[str]:
+    error = row["error"] or {}
+    shown = row["output"] if row["state"] == "done" else error.get("message") or ""
+    flags = "".join(f"  [{flag}]" for flag in row["flags"])
+    return [
+        str(row["index"]),
+        row["state"],
+        str(row["attempts"] or ""),
+        fmt.tokens(row["tokens"]) if row["tokens"] else "",
+        fmt.money(row["cost_usd"]) if row["cost_usd"] is not None else "",
+        fmt.elapsed(row["seconds"]) if row["seconds"] else "",
+        base.one_line(shown, 90) + flags,
+    ]
+
+
+@click.command()
+@base.RUN
+@click.argument("number", metavar="[N]", type=click.IntRange(0), required=False)
+@click.option("--task", metavar="TASK", help="Only calls of this task.")
+@click.option("--row", type=click.IntRange(0), metavar="N", help="Only calls of this row.")
+@click.option("--failed", is_flag=True, help="Only calls that failed.")
+@_START
+@_LIMIT
+@base.JSON
+def calls(
+    run_id: str,
+    number: int | None,
+    task: str | None,
+    row: int | None,
+    failed: bool,
+    start: int,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """List the calls to models of a run, or show one.
+
+    With a number of the list: what was sent, and what came back.
+    """
+    run = base.find_run(run_id)
+    inspection = run.client.aio.inspection
+    if number is not None:
+        call = run.client.call(inspection.call(run.id, number))
+        if as_json:
+            base.print_json(call)
+        else:
+            _print_call(call)
+        return 0
+    page, following = run.client.call(
+        inspection.calls(
+            run.id, task=task, row=row, state="failed" if failed else None, start=start, limit=limit
+        )
+    )
+    if as_json:
+        base.print_json({"calls": page, "next": following})
+    elif not page:
+        filtered = task or row is not None or failed or start
+        base.print_line(f"no calls{' like that' if filtered else ''} in run {run.short}")
+    else:
+        base.print_table(
+            ["call", "state", "task", "row", "kind", "model", "in", "out", "cost", "took", "at"],
+            [_call_cells(call) for call in page],
+            [_colour(call) for call in page],
+        )
+        if following is not None:
+            base.print_line(f"there are more; the next ones: --start {following}")
+    return 0
+
+
+def _call_cells(call: ModelCallJson) -> list[str]:
+    def count(tokens: int | None) -> str:
+        return "" if tokens is None else fmt.tokens(tokens)
+
+    return [
+        str(call["n"]),
+        "cached" if call["cached"] else call["state"].replace("_", " "),
+        call["task"],
+        "" if call["row"] is None else str(call["row"]),
+        call["kind"],
+        call["model"] or "",
+        count(call["input_tokens"]),
+        count(call["output_tokens"]),
+        "" if call["cost_usd"] is None else fmt.money(call["cost_usd"]),
+        "" if call["seconds"] is None else fmt.elapsed(call["seconds"]),
+        call["started_at"][11:19],
+    ]
+
+
+def _colour(call: ModelCallJson) -> str:
+    return {"in_flight": "running", "unknown": "waiting"}.get(call["state"], call["state"])
+
+
+def _print_call(call: ModelCallJson) -> None:
+    cells = dict(zip(("call", "state", "task", "row", "kind", "model"), _call_cells(call), strict=False))
+    base.print_line(" · ".join(f"{name} {value}" for name, value in cells.items() if value))
+    facts = [
+        fmt.money(call["cost_usd"]) if call["cost_usd"] is not None else "",
+        f"{fmt.tokens(call['input_tokens'])} tokens in" if call["input_tokens"] is not None else "",
+        f"{fmt.tokens(call['output_tokens'])} out" if call["output_tokens"] is not None else "",
+        fmt.elapsed(call["seconds"]) if call["seconds"] is not None else "",
+        call["started_at"],
+    ]
+    base.print_line(" · ".join(filter(None, facts)))
+    messages = call.get("messages")
+    if messages is None:
+        base.print_line(f"what was sent is not known: {base.plain(call.get('why') or 'it was not recorded')}")
+    for message in messages or ():
+        base.print_line(f"\n{base.plain(message.get('role', ''))}:", bold=True)
+        content = message.get("content")
+        base.print_line(base.plain(content if isinstance(content, str) else base.one_line(content, 10_000)))
+    answer = call.get("answer")
+    if answer is not None:
+        base.print_line("\nanswer:", bold=True)
+        base.print_line(base.plain(answer))
+    error = call.get("error")
+    if error:
+        text = error.get("message") if isinstance(error, dict) else error
+        base.print_line("\n" + base.coloured(base.plain(f"error: {text}"), "failed"))
+
+
+def _print_more(shown: int, total: int, what: str, following: int | None) -> None:
+    if following is not None:
+        base.print_line(f"{shown:,} of {total:,} {what}; the next ones: --start {following}")

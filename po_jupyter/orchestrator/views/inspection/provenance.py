@@ -1,0 +1,122 @@
+"""The provenance of a map's rows: which call each outcome is from, asked of which model, when and at which attempt.
+
+It is read from the log alone, in one pass over its records and without an answer of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypedDict
+
+from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
+from po_jupyter.errors import NotFound, StoreError
+from po_jupyter.llm.calls.journal import CallKey
+from po_jupyter.store.protocol import CallRecord, Head, LogStore, Record
+
+
+class RowProvenance(TypedDict):
+    """Where the newest outcome of a row is from. `model` is as the server named it; `prompt_hash` is the digest of the
+    request as it was sent; `asked_at` is ISO 8601 UTC; `attempt` counts from 1. All four are None for a row that no
+    model was asked for, and for one whose first run is gone. `reused_from` is `RUN/TASK/INDEX` of the row of an earlier
+    run that paid for it; the others are then that row's."""
+
+    index: int
+    model: str | None
+    prompt_hash: str | None
+    asked_at: str | None
+    attempt: int | None
+    reused_from: str | None
+
+
+class _Asked(NamedTuple):
+    model: str | None
+    prompt_hash: str
+    asked_at: str
+    attempt: int
+
+
+class _MapRows:
+    """The calls and origins of one map's rows, as its log has them."""
+
+    def __init__(self) -> None:
+        self.asked: dict[int, _Asked] = {}
+        self.origins: dict[int, str | None] = {}  # of every row with an outcome
+
+    def forget(self) -> None:
+        """A restart made the outcomes so far void."""
+        self.asked.clear()
+        self.origins.clear()
+
+
+def row_provenance(store: LogStore, head: Head, task: str) -> list[RowProvenance]:
+    """The provenance of every row of the map that has an outcome, in their order. Blocks on the store."""
+    rows = _read(store, head["run"], task)
+    earlier: dict[tuple[str, str], _MapRows | None] = {}
+    return [_provenance(store, head, rows, index, earlier) for index in sorted(rows.origins)]
+
+
+def _provenance(
+    store: LogStore,
+    head: Head,
+    rows: _MapRows,
+    index: int,
+    earlier: dict[tuple[str, str], _MapRows | None],
+) -> RowProvenance:
+    origin = rows.origins[index]
+    asked = rows.asked.get(index)
+    if origin is not None:
+        run, task, place = origin.split("/")
+        if (run, task) not in earlier:
+            earlier[run, task] = _read_earlier(store, head["owner"], run, task)
+        there = earlier[run, task]
+        asked = there.asked.get(int(place)) if there is not None else None
+    return {
+        "index": index,
+        "model": asked.model if asked is not None else None,
+        "prompt_hash": asked.prompt_hash if asked is not None else None,
+        "asked_at": asked.asked_at if asked is not None else None,
+        "attempt": asked.attempt if asked is not None else None,
+        "reused_from": origin,
+    }
+
+
+def _read_earlier(store: LogStore, owner: str, run: str, task: str) -> _MapRows | None:
+    try:
+        return _read(store, run, task) if store.head(run)["owner"] == owner else None
+    except (NotFound, StoreError):  # deleted, or it cannot be read: this run can
+        return None
+
+
+def _read(store: LogStore, run: str, task: str) -> _MapRows:
+    rows = _MapRows()
+    sent: dict[str, str] = {}  # when a call was asked, by its key
+    for record in store.records(run):
+        if any(e["type"] == "run.resumed" and task in e["data"].get("clear", ()) for e in record["events"]):
+            rows.forget()
+        for call in record["calls"]:
+            _apply(rows, sent, call, record, task)
+        for item in record["items"]:
+            if item["task"] == task:
+                rows.origins[item["index"]] = item.get("reused")
+    return rows
+
+
+def _apply(rows: _MapRows, sent: dict[str, str], call: CallRecord, record: Record, task: str) -> None:
+    try:
+        key = CallKey.parse(call["key"])
+    except ValueError:
+        return
+    if key.task != task or key.item is None or key.stage == "critique":
+        return
+    if call["kind"] == "intent":
+        sent.setdefault(call["key"], record["at"])
+    elif call["kind"] == "response":
+        asked_at = sent.pop(call["key"], record["at"])  # an answer of the cache was not asked for
+        rows.asked[key.item] = _Asked(_model(call), key.request_hash, asked_at, key.attempt % ROW_ATTEMPTS or 1)
+
+
+def _model(call: Mapping[str, object]) -> str | None:
+    response = call.get("response")
+    named = response.get("model") if isinstance(response, Mapping) else None
+    model = named or call.get("model")
+    return str(model) if model else None

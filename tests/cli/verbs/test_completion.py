@@ -1,0 +1,114 @@
+"""`po completion`: installed once, by one command, and gone through by a real shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.shell_completion import CompletionItem
+
+from po_jupyter.cli import base
+from po_jupyter.cli.main import VERBS
+from tests.support.cli import fake_run, make_view
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.integration  # click asks bash for its version
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "it's home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "ZDOTDIR"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.mark.parametrize(("shell", "startup"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", None)])
+def test_it_is_installed_once_and_says_what_changed(
+    po: Any, home: Path, shell: str, startup: str | None
+) -> None:
+    if startup is not None:
+        (home / startup).write_text("export MINE=1\n# no newline at the end")
+    code, out, _ = po("completion", "install", "--shell", shell)
+    assert code == 0
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert all(str(path) in out for path in files), "each file that changed is named"
+    assert f"new {shell} shells" in out
+    before = {path: path.read_text() for path in files}
+    assert any("_PO_COMPLETE" in text for text in before.values())
+    if startup is not None:
+        lines = (home / startup).read_text().splitlines()
+        assert lines[:2] == ["export MINE=1", "# no newline at the end"]
+        assert len(lines) == 3
+    code, out, _ = po("completion", "install", "--shell", shell)
+    assert (code, out) == (0, f"{shell} completes po already\n")
+    assert {path: path.read_text() for path in before} == before
+    assert json.loads(po("completion", "install", "--shell", shell, "--json")[1]) == {
+        "shell": shell,
+        "changed": [],
+    }
+
+
+def test_an_older_line_of_ours_is_replaced(po: Any, home: Path) -> None:
+    po("completion", "install", "--shell", "bash")
+    rc = home / ".bashrc"
+    rc.write_text(rc.read_text().replace(".config", ".elsewhere"))
+    _, out, _ = po("completion", "install", "--shell", "bash")
+    assert "line added" in out
+    assert len(rc.read_text().splitlines()) == 1
+
+
+def test_the_shell_is_that_of_the_user(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/zsh")
+    assert "#compdef po" in po("completion", "show")[1]
+    assert json.loads(po("completion", "show", "--json")[1])["shell"] == "zsh"
+    monkeypatch.setenv("SHELL", "/bin/dash")
+    code, _, err = po("completion", "install")
+    assert code == 2
+    assert "dash" in err and "--shell" in err
+    monkeypatch.delenv("SHELL")
+    assert po("completion", "install")[0] == 2
+
+
+def in_bash(home: Path, words: str, place: int) -> list[str]:
+    """What a real bash offers: a new one, with the start-up file that was installed."""
+    po = home / "bin" / "po"
+    po.parent.mkdir(exist_ok=True)
+    po.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m po_jupyter \"$@\"\n")
+    po.chmod(0o755)
+    script = f"""
+    . ~/.bashrc
+    COMP_WORDS=({words}); COMP_CWORD={place}
+    _po_completion po
+    printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environ = {
+        **os.environ, "HOME": str(home), "PATH": f"{po.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.split()
+
+
+def test_a_real_bash_completes_verbs_and_options(po: Any, home: Path) -> None:
+    po("completion", "install", "--shell", "bash")
+    assert in_bash(home, "po re", 1) == [verb for verb in VERBS if verb.startswith("re")]
+    assert "--failed" in in_bash(home, "po rows x --f", 3)
+    assert in_bash(home, "po show x", 2) == [], "no orchestrator: nothing is offered, and none is started"
+
+
+def test_runs_are_offered_by_the_end_of_their_id(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.close = lambda: None
+    client.runs_there = [fake_run(make_view("running"))]
+    monkeypatch.setattr("po_jupyter.client.discovery.connect", lambda **_: client)
+    found: list[CompletionItem] = base._runs_for_shell(None, None, "be")  # type: ignore[arg-type]
+    assert [(item.value, item.help) for item in found] == [("be7f3a", "tickets running")]
+    assert base._runs_for_shell(None, None, "zz") == []  # type: ignore[arg-type]

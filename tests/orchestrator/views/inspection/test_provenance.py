@@ -1,0 +1,94 @@
+"""G23: where each row is from, as the log says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit
+from tests.support.stored_runs import RUN, store_run
+
+EARLIER = "e" * 22
+
+
+class Log:
+    """The log of a run with a map `m`."""
+
+    def __init__(self, store: MemoryStore, run: str) -> None:
+        self.store, self.run = store, run
+        store_run(store, run=run)
+        self.lease = store.claim(run, {"pid": 1})
+
+    def write(self, *, calls: Any = (), items: Any = (), events: Any = ()) -> None:
+        self.store.commit(self.lease, Commit(list(events), list(items), list(calls)))
+
+    def call(
+        self, index: int | str, attempt: int = 101, stage: str = "inference", model: str = "m-2026"
+    ) -> None:
+        key = f"m/{index}/{attempt}/0/{stage}/hash-{index}-{attempt}/0"
+        self.write(calls=[{"key": key, "kind": "intent", "model": "openai:m", "stage": stage}])
+        response = {"key": key, "kind": "response", "ok": True, "response": {"model": model}}
+        self.write(calls=[response])
+
+    def row(self, index: int, **more: Any) -> None:
+        self.write(items=[{"task": "m", "index": index, "ok": True, **more}])
+
+    def provenance(self) -> list[RowProvenance]:
+        return row_provenance(self.store, self.store.head(self.run), "m")
+
+
+def test_model_hash_time_and_attempt_are_those_of_the_call_that_counted() -> None:
+    log = Log(MemoryStore(), RUN)
+    log.call(1)
+    log.call(0)
+    log.call(0, attempt=102)
+    log.call(0, attempt=102, stage="critique", model="critic")
+    log.call("-")  # of the task itself
+    log.row(1)
+    log.row(0)
+    first, second = log.provenance()
+    assert (first["index"], first["model"], first["prompt_hash"], first["attempt"]) == (
+        0,
+        "m-2026",
+        "hash-0-102",
+        2,
+    )
+    assert (second["index"], second["attempt"], second["reused_from"]) == (1, 1, None)
+    assert first["asked_at"] and second["asked_at"] and second["asked_at"] <= first["asked_at"]
+
+
+def test_a_row_of_python_asked_nobody_and_one_without_outcome_is_not_there() -> None:
+    log = Log(MemoryStore(), RUN)
+    log.row(0)
+    log.call(1)
+    (row,) = log.provenance()
+    assert row == {"index": 0, "model": None, "prompt_hash": None, "asked_at": None, "attempt": None,
+                   "reused_from": None}  # fmt: skip
+
+
+def test_a_reused_row_names_who_paid_and_what_was_asked_then() -> None:
+    store = MemoryStore()
+    earlier, log = Log(store, EARLIER), Log(store, RUN)
+    earlier.call(7)
+    earlier.row(7)
+    log.row(0, reused=f"{EARLIER}/m/7")
+    (row,) = log.provenance()
+    assert (row["reused_from"], row["model"], row["prompt_hash"]) == (f"{EARLIER}/m/7", "m-2026", "hash-7-101")
+    earlier.write(events=[draft("run.done")])
+    store.request(EARLIER, [], "done")
+    store.delete_run(EARLIER)
+    (row,) = log.provenance()
+    assert (row["reused_from"], row["model"]) == (f"{EARLIER}/m/7", None), "the run that paid is gone"
+
+
+def test_what_a_restart_made_void_is_forgotten() -> None:
+    log = Log(MemoryStore(), RUN)
+    log.call(0)
+    log.row(0)
+    log.write(events=[draft("run.resumed", by="me", clear=["m"], reset=["m"])])
+    assert log.provenance() == []
+    log.call(0, attempt=201)
+    log.row(0)
+    assert [row["prompt_hash"] for row in log.provenance()] == ["hash-0-201"]
