@@ -59,7 +59,8 @@ export class Api {
     return ((await response.json()) as { run: Run }).run;
   }
 
-  private async send(path: string, init: RequestInit): Promise<Response> {
+  /** Any route, by its path below `po/api/v1/`. Refusals are thrown as `ApiError`. */
+  async send(path: string, init: RequestInit): Promise<Response> {
     const url = URLExt.join(this.settings.baseUrl, "po/api/v1", path);
     let response: Response;
     try {

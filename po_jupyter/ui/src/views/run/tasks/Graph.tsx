@@ -1,0 +1,115 @@
+/** The graph of a run's tasks. Loaded when it is first shown: React Flow and dagre are a chunk of their own. */
+
+import * as React from "react";
+import { Controls, Handle, MarkerType, Position, ReactFlow } from "@xyflow/react";
+import type { Edge, Node, NodeProps } from "@xyflow/react";
+import "@xyflow/react/dist/base.css";
+import * as format from "../../../format/run.js";
+import type { Run, Task } from "../../../api/types.js";
+import { usePage } from "../context.js";
+import { Glyph } from "../parts.js";
+import { NODE, layout } from "./layout.js";
+
+interface GraphProps {
+  needs: Readonly<Record<string, readonly string[]>>;
+  chosen: string;
+  choose: (task: string) => void;
+  /** From top to bottom: there is little room at the sides. */
+  down: boolean;
+}
+
+type TaskNode = Node<{ task: Task; run: Run; now: number; down: boolean }, "task">;
+
+const TYPES = { task: TaskBox };
+
+export default function Graph({ needs, chosen, choose, down }: GraphProps): JSX.Element {
+  const { run, now, trans } = usePage();
+  const names = run.tasks.map(task => task.name);
+  const key = JSON.stringify([names, needs, down]);
+  const placed = React.useMemo(() => layout(names, needs, down), [key]);
+  const nodes: TaskNode[] = placed.places.flatMap(({ name, x, y }) => {
+    const task = run.tasks.find(one => one.name === name);
+    return task
+      ? [{
+          id: name,
+          type: "task" as const,
+          position: { x, y },
+          data: { task, run, now, down },
+          selected: name === chosen,
+          width: NODE.width,
+          height: NODE.height,
+          ariaLabel: `${name}: ${task.state}`
+        }]
+      : [];
+  });
+  const edges: Edge[] = placed.edges.map(({ from, to }) => ({
+    id: `${from} ${to}`,
+    source: from,
+    target: to,
+    focusable: false,
+    markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 },
+    ariaLabel: trans.__("%1 after %2", to, from)
+  }));
+  return (
+    <ReactFlow
+      nodes={nodes}
+      edges={edges}
+      nodeTypes={TYPES}
+      fitView
+      fitViewOptions={{ maxZoom: 1, padding: 0.06 }}
+      minZoom={0.2}
+      maxZoom={1.5}
+      nodesDraggable={false}
+      nodesConnectable={false}
+      zoomOnScroll={false}
+      preventScrolling={false}
+      disableKeyboardA11y={false}
+      onNodeClick={(_, node) => choose(node.id)}
+      onSelectionChange={({ nodes: now_ }) => {
+        const only = now_.length === 1 ? now_[0] : undefined;
+        if (only && only.id !== chosen) {
+          choose(only.id);
+        }
+      }}
+      proOptions={{ hideAttribution: false }}
+      key={key}
+    >
+      <Controls showInteractive={false} />
+    </ReactFlow>
+  );
+}
+
+function TaskBox({ data: { task, run, now, down }, selected }: NodeProps<TaskNode>): JSX.Element {
+  const state = format.taskState(task);
+  const seconds = task.state === "pending" ? null : format.taskSeconds(run, task, now);
+  const share = task.items?.total ? (task.items.done + task.items.failed) / task.items.total : null;
+  return (
+    <div className={`po-Node po-is-${state}${selected ? " po-is-chosen" : ""}`} data-task={task.name} data-state={task.state}>
+      <Handle type="target" position={down ? Position.Top : Position.Left} isConnectable={false} />
+      <div className="po-Node-head">
+        <Glyph state={state} />
+        <span className="po-Node-name" title={task.name}>
+          {task.name}
+        </span>
+        <span className="po-Node-time">{seconds === null ? "" : format.duration(seconds)}</span>
+      </div>
+      <div className="po-Node-line">{nodeLine(task)}</div>
+      {share !== null && task.state === "running" && (
+        <div className="po-Node-bar">
+          <div style={{ width: `${share * 100}%` }} />
+        </div>
+      )}
+      <Handle type="source" position={down ? Position.Bottom : Position.Right} isConnectable={false} />
+    </div>
+  );
+}
+
+function nodeLine(task: Task): string {
+  if (task.state === "running" && task.waiting) {
+    return task.waiting;
+  }
+  if (task.items) {
+    return format.rows(task);
+  }
+  return task.state === "running" ? (task.stage ?? "starting") : task.state;
+}
