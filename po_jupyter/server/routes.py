@@ -94,6 +94,7 @@ TABLE = Table(
         Route("restart", "POST", "runs/{id}/restart", WRITE, runs.restart, body=RestartBody, asks_code=True),
         Route("fork", "POST", "runs/{id}/fork", WRITE, runs.fork, body=ForkBody, success=201, asks_code=True),
         Route("gate", "POST", "runs/{id}/gate", ("gates",), runs.gate, body=GateBody),
+        Route("run_pipeline", "GET", "runs/{id}/pipeline", READ, results.pipeline),
         Route("outputs", "GET", "runs/{id}/outputs", READ, results.outputs, query=OutputsQuery),
         Route("artifacts", "GET", "runs/{id}/artifacts", READ, results.artifacts),
         Route("artifact", "GET", "runs/{id}/artifacts/{path}", READ, results.artifact,

@@ -37,6 +37,7 @@ NAMES = {
     "POST runs/{id}/restart": "restart",
     "POST runs/{id}/fork": "fork",
     "POST runs/{id}/gate": "gate",
+    "GET runs/{id}/pipeline": "run_pipeline",
     "GET runs/{id}/outputs": "outputs",
     "GET runs/{id}/artifacts": "artifacts",
     "GET runs/{id}/artifacts/{path}": "artifact",

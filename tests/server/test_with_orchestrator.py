@@ -195,6 +195,33 @@ def test_a_start_is_not_delayed(tmp_path: Path) -> None:
         process.stop()
 
 
+def test_a_run_shows_its_pipeline_as_submitted_and_what_waits_for_what(http: httpx.Client) -> None:
+    """The graph of a run, and what a fork with another prompt begins with."""
+    pipeline = {
+        "name": "graph",
+        "llm": {"model": "fake:echo"},
+        "tasks": [
+            {"name": "a", "prompt": "one"},
+            {"name": "b", "prompt": "two"},
+            {"name": "c", "prompt": "three", "needs": ["a"]},
+            {"name": "d", "prompt": "four", "needs": ["b", "c"]},
+        ],
+    }
+    run = http.post("runs", json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}}).json()["run"]["id"]
+    shown = http.get(f"runs/{run}/pipeline").json()
+    assert shown["pipeline"]["tasks"] == pipeline["tasks"]
+    assert shown["needs"] == {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+    finished(http, run)
+    shown["pipeline"]["tasks"][3]["prompt"] = "five"
+    forked = http.post(f"runs/{run}/fork", json={"from_task": "d", "pipeline": shown["pipeline"]})
+    assert forked.status_code == 201, forked.text
+    assert (
+        "five"
+        in http.get(f"runs/{finished(http, forked.json()['run']['id'])['id']}/outputs").json()["outputs"]["d"]
+    )
+    assert http.get("runs/nothing/pipeline").status_code == 404
+
+
 WRITES = """
 def integration(ctx):
     ctx.io.write_artifact("report/größe.html", "<script>alert(1)</script>")

@@ -254,6 +254,11 @@ class FakeResults:
         tasks = self._log.view(run_id, owner).tasks
         return {t.name: {"said": t.name} for t in tasks if t.state == "done" and task in (None, t.name)}
 
+    async def pipeline(self, run_id: str, owner: str | None) -> JsonMapping:
+        view = self._log.view(run_id, owner)
+        tasks = [{"name": task.name} for task in view.tasks]
+        return {"pipeline": {"name": view.pipeline, "tasks": tasks}, "needs": {t.name: [] for t in view.tasks}}
+
     async def artifacts(self, run_id: str, owner: str | None) -> list[JsonMapping]:
         self._log.find(run_id, owner)
         return []

@@ -35,6 +35,18 @@ class RunResults:
     def _directory(self, head: Head) -> Path:
         return self._settings.data_dir / "runs" / head["run"]
 
+    async def pipeline(self, run_id: str, owner: str | None) -> JsonObject:
+        """`pipeline`: the definition as it was submitted; `needs`: the tasks that each task waits for, tasks that
+        were added meanwhile among them."""
+        head = await self._runs.find(run_id, owner)
+
+        def read() -> JsonObject:
+            needs = self._projections.pipeline(head["run"]).needs
+            definition = dict(self._projections.definition(head["run"]))
+            return {"pipeline": definition, "needs": {name: list(before) for name, before in needs.items()}}
+
+        return await self._to_thread(read)
+
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonObject:
         """Outputs of the finished tasks (or of one), by name."""
         head = await self._runs.find(run_id, owner)

@@ -6,6 +6,11 @@ from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResp
 from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery, OutputsQuery, Query
 
 
+async def pipeline(request: ApiRequest[Query, None]) -> JsonResponse:
+    """The pipeline that a run was submitted with, and for each of its tasks those that it waits for."""
+    return JsonResponse(await request.orchestrator.results.pipeline(request.path["id"], request.owner))
+
+
 async def outputs(request: ApiRequest[OutputsQuery, None]) -> JsonResponse:
     """Outputs of finished tasks."""
     by_task = await request.orchestrator.results.outputs(request.path["id"], request.owner, request.query.task)

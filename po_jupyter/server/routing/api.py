@@ -93,6 +93,10 @@ class RunsApi(Protocol):
 class ResultsApi(Protocol):
     """The results of a run: outputs, files, rows, calls, logs."""
 
+    async def pipeline(self, run_id: str, owner: str | None) -> JsonMapping:
+        """`{pipeline, needs}`: the definition as it was submitted, and what each task waits for."""
+        ...
+
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonMapping:
         """Outputs of finished tasks (or of one) by name. NotFound."""
         ...
