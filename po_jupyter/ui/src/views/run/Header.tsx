@@ -13,7 +13,7 @@ export function Header(): JSX.Element {
   const { run, now, trans } = usePage();
   const verbs = useVerbs();
   return (
-    <header className="po-Header">
+    <section className="po-Header" aria-label={trans.__("Run")}>
       <div className="po-Header-top">
         <h2 title={run.id}>{run.name}</h2>
         <State state={format.runState(run)} word={run.state} />
@@ -49,7 +49,7 @@ export function Header(): JSX.Element {
       <p className="po-Hidden" role="status">
         {trans.__("%1 is %2", run.name, run.state)}
       </p>
-    </header>
+    </section>
   );
 }
 
@@ -59,7 +59,8 @@ function facts(run: Run, now: number): string[] {
   if (run.state === "pending") {
     parts.push(run.position ? `place ${run.position} in the queue` : "starting");
   } else {
-    parts.push(format.clock(format.elapsed(run, now)));
+    const seconds = format.elapsed(run, now);
+    parts.push(hasEnded(run) ? format.duration(seconds) : format.clock(seconds));
   }
   const left = eta(run, now);
   if (left) {

@@ -4,6 +4,9 @@ import * as React from "react";
 import * as format from "../../format/run.js";
 import type { Failure, RunState, TaskState } from "../../api/types.js";
 
+/** Characters of a value that are shown on one line. */
+const LINE = 300;
+
 const GLYPHS: Record<RunState | TaskState, string> = {
   pending: "○",
   running: "▸",
@@ -134,13 +137,30 @@ export function bytes(size: number): string {
   return `${at && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[at]}`;
 }
 
-/** A value on one line. */
+/** A value on one line: fields of a mapping as "label: bug · reason: it crashes". */
 export function line(value: unknown): string {
   if (value === null || value === undefined) {
     return "";
   }
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  return text.length > 300 ? text.slice(0, 300) + "…" : text;
+  const text = typeof value === "string" ? value : fieldsOf(value);
+  return text.length > LINE ? text.slice(0, LINE) + "…" : text;
+}
+
+function fieldsOf(value: unknown): string {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return JSON.stringify(value).slice(0, LINE + 1);
+  }
+  const fields: string[] = [];
+  let length = 0;
+  for (const [name, field] of Object.entries(value)) {
+    const text = typeof field === "string" ? field : JSON.stringify(field);
+    fields.push(`${name}: ${text.slice(0, LINE)}`);
+    length += name.length + text.length;
+    if (length > LINE) {
+      break;
+    }
+  }
+  return fields.join(" · ");
 }
 
 /** Gives the browser a file to save. */

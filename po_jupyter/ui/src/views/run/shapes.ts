@@ -71,13 +71,16 @@ export interface Message {
   tool_calls?: unknown;
 }
 
-export interface WholeCall extends Call {
+export interface WholeCall extends Omit<Call, "error"> {
   messages: Message[] | null;
   /** Why there are no messages. */
-  messages_missing?: string | null;
+  why?: string | null;
+  /** They are not recorded: they were made again from what is; `exact` when they are what was sent for sure. */
+  rendered?: boolean;
+  exact?: boolean;
   answer: unknown;
   schema: unknown;
-  error: Failure | null;
+  error: Failure | string | null;
 }
 
 export interface CallPage {
@@ -92,7 +95,7 @@ export interface CallQuery {
   state: string;
 }
 
-/** A stage of an attempt of a task, or a wait. Times are ISO 8601 UTC. */
+/** A stage of an attempt of a task; stage null: before its first one, or a wait at a gate. Times are ISO 8601 UTC. */
 export interface Span {
   task: string;
   stage: string | null;
@@ -100,8 +103,11 @@ export interface Span {
   state: string;
   started_at: string;
   ended_at: string | null;
-  wait?: boolean | string | null;
-  reason?: string | null;
+  /** Seconds that it waited in between, as far as they were announced, and for what. */
+  wait: number;
+  reason: string | null;
+  /** Of a map: done, failed, total. */
+  rows?: number[];
 }
 
 export interface Share {

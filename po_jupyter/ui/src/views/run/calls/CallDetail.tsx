@@ -60,12 +60,17 @@ function Whole({ call }: { call: WholeCall }): JSX.Element {
           ) : null
         )}
       </dl>
-      {call.error && <Problem failure={call.error} />}
+      {call.error && <Problem failure={typeof call.error === "string" ? { code: call.error, message: call.error } : call.error} />}
       <h4>{trans.__("Answer")}</h4>
       {call.answer === null || call.answer === undefined ? <p className="po-Quiet">{trans.__("none")}</p> : <Text value={call.answer} />}
       <h4>{trans.__("Messages")}</h4>
+      {call.messages && call.rendered && (
+        <p className="po-Quiet">
+          {call.exact ? trans.__("Made again from the pipeline: exactly what was sent.") : trans.__("Made again from the pipeline: what was sent may differ.")}
+        </p>
+      )}
       {call.messages?.map((message, index) => <Said key={index} message={message} />) ?? (
-        <p className="po-Quiet">{call.messages_missing ?? trans.__("They are not recorded.")}</p>
+        <p className="po-Quiet">{call.why ?? trans.__("They are not recorded.")}</p>
       )}
       {call.schema !== null && call.schema !== undefined && (
         <>

@@ -22,6 +22,10 @@ const COLUMNS: readonly Column<Call>[] = [
   { name: "seconds", label: "Time", width: "5em", number: true, render: call => seconds(call.seconds) },
   { name: "from", label: "From", width: "5em", render: call => (call.cached ? "cache" : call.batch ? "batch" : "") }
 ];
+/** The columns that are left when calls are open beside them. */
+const ALL = new Set(COLUMNS.map(column => column.name));
+const ONE_OPEN = new Set(["n", "task", "kind", "state", "seconds"]);
+const TWO_OPEN = new Set(["n", "task", "state"]);
 const STATES = ["done", "failed", "in_flight", "unknown", "withdrawn"];
 
 export function CallsTab(): JSX.Element {
@@ -39,7 +43,11 @@ export function CallsTab(): JSX.Element {
     run.last_event
   );
   const [shown, setShown] = React.useState(-1);
-  const columns = React.useMemo(() => COLUMNS.map(column => ({ ...column, label: trans.__(column.label) })), [trans]);
+  const left = open === null ? ALL : beside === null ? ONE_OPEN : TWO_OPEN;
+  const columns = React.useMemo(
+    () => COLUMNS.filter(({ name }) => left.has(name)).map(column => ({ ...column, label: trans.__(column.label) })),
+    [trans, left]
+  );
   const openCall = (place: number): void => {
     setShown(place);
     const n = place < 0 ? null : (pages.at(place)?.n ?? null);

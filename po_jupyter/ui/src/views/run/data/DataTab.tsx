@@ -16,7 +16,7 @@ export function DataTab(): JSX.Element {
       <section aria-label={trans.__("Seed")}>
         <h3>{trans.__("Seed")}</h3>
         {seed.problem && <Unloaded failure={seed.problem} again={seed.again} word={trans.__("Try again")} />}
-        {seed.value !== undefined && <JsonTree value={seed.value?.data ?? seed.value} depth={2} />}
+        {seed.value !== undefined && <JsonTree value={seed.value?.data ?? seed.value} depth={1} />}
       </section>
       <section aria-label={trans.__("Outputs")}>
         <h3>{trans.__("Outputs")}</h3>

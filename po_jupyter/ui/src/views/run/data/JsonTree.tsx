@@ -1,6 +1,7 @@
 /** A JSON value as a tree that opens where it is clicked; what is closed costs nothing. Text nodes only (P6). */
 
 import * as React from "react";
+import { line } from "../parts.js";
 
 /** Entries of one level that are shown at once. */
 const CHUNK = 100;
@@ -48,6 +49,7 @@ function Branch({ value, name, depth = 0 }: TreeProps & { value: object }): JSX.
           {entries}
           {brackets[1]}
         </span>
+        {!open && <span className="po-Json-preview"> {line(Array.isArray(value) ? value.slice(0, 8) : value)}</span>}
       </summary>
       {open && (
         <div className="po-Json-entries">

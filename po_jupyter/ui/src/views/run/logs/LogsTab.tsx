@@ -7,6 +7,9 @@ import { Choice, Empty, Problem, Unloaded, bytes } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { StageLog } from "../shapes.js";
 
+/** What a stage had before it when it failed, as JSON: there are many of them, and few are looked at. */
+const CONTEXT = ".context.json";
+
 export function LogsTab(): JSX.Element {
   const { run, source, state, patch, trans } = usePage();
   const task = run.tasks.some(one => one.name === state.task) ? state.task : "";
@@ -41,7 +44,16 @@ export function LogsTab(): JSX.Element {
           <Problem failure={one.error!} />
         </section>
       ))}
-      {logs?.map(log => <Log key={`${log.task} ${log.name}`} log={log} follow={follows} />)}
+      {logs?.map(log =>
+        log.name.endsWith(CONTEXT) ? (
+          <details key={`${log.task} ${log.name}`} className="po-Logs-context">
+            <summary>{trans.__("%1: what its context was", `${log.task} · ${log.name.slice(0, -CONTEXT.length)}`)}</summary>
+            <Log log={log} follow={false} />
+          </details>
+        ) : (
+          <Log key={`${log.task} ${log.name}`} log={log} follow={follows} />
+        )
+      )}
       {logs && !logs.length && !failed.length && <Empty>{trans.__("Nothing was printed.")}</Empty>}
     </div>
   );

@@ -43,7 +43,6 @@ function optionsOf(element: HTMLElement, unit: Unit, limit: number | null, limit
   const style = getComputedStyle(element);
   const color = (name: string): string => style.getPropertyValue(name).trim();
   const text = color("--jp-ui-font-color2");
-  const words = (value: number | null): string => (value === null ? "" : unit === "usd" ? format.money(value) : format.compact(value));
   const axis = { stroke: text, grid: { stroke: color("--jp-border-color3"), width: 1 }, ticks: { show: false } };
   return {
     width: element.clientWidth || 600,
@@ -51,13 +50,34 @@ function optionsOf(element: HTMLElement, unit: Unit, limit: number | null, limit
     legend: { show: false },
     cursor: { y: false },
     scales: { x: { time: true }, y: { range: (_, __, high) => [0, (high || 1) * 1.06] } },
-    axes: [axis, { ...axis, size: 64, values: (_, values) => values.map(value => words(value)) }],
+    axes: [
+      { ...axis, values: (_, splits) => splits.map(at => timeLabel(at, (splits[1] ?? 0) - (splits[0] ?? 0))) },
+      { ...axis, size: 72, values: (_, splits) => splits.map(at => amountLabel(at, unit, (splits[1] ?? 1) - (splits[0] ?? 0))) }
+    ],
     series: [
       {},
       { stroke: color("--jp-brand-color1"), width: 2, fill: `color-mix(in srgb, ${color("--jp-brand-color1")} 12%, transparent)`, points: { show: false } },
       ...(limit === null ? [] : [{ label: limitLabel, stroke: color("--jp-warn-color1"), width: 1, dash: [6, 4], points: { show: false } }])
     ]
   };
+}
+
+function timeLabel(at: number, step: number): string {
+  const time = new Date(at * 1000);
+  const two = (value: number): string => String(value).padStart(2, "0");
+  if (step >= 43_200) {
+    return `${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  }
+  const minutes = `${two(time.getHours())}:${two(time.getMinutes())}`;
+  return step < 60 ? `${minutes}:${two(time.getSeconds())}` : minutes;
+}
+
+/** All of an axis with as many digits as tell them apart. */
+function amountLabel(at: number, unit: Unit, step: number): string {
+  if (unit === "tokens") {
+    return format.compact(at);
+  }
+  return at ? `$${at.toFixed(Math.max(step < 1 ? 2 : 0, Math.ceil(-Math.log10(step) - 1e-9)))}` : "$0";
 }
 
 /** Another word whenever Lab's theme is another one: a canvas does not follow CSS by itself. */

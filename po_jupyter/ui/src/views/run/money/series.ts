@@ -16,7 +16,8 @@ export function seriesOf(spending: Spending, unit: Unit): Series {
   return {
     times: spending.points.map(([at]) => Date.parse(at) / 1000),
     used: spending.points.map(([, usd, tokens]) => (unit === "usd" ? usd : tokens)),
-    limit: limit || null
+    // Far above what was used it would press the line flat: the sum beside it says "of $2.00" anyway.
+    limit: limit && Math.max(0, ...spending.points.map(([, usd, tokens]) => (unit === "usd" ? (usd ?? 0) : tokens))) > limit / 5 ? limit : null
   };
 }
 

@@ -29,6 +29,9 @@ const COLUMNS: readonly Column<Row>[] = [
   { name: "seconds", label: "Time", width: "5em", number: true, sortable: true, render: row => seconds(row.seconds) }
 ];
 
+/** Those that are left when a row is open beside them. */
+const BESIDE = new Set(["index", "state", "input", "output"]);
+
 export function RowsTab(): JSX.Element {
   const { run, source, state, patch, trans } = usePage();
   const maps = run.tasks.filter(task => task.items);
@@ -42,7 +45,11 @@ export function RowsTab(): JSX.Element {
   const key = JSON.stringify([run.id, query]);
   const [pages, drawn] = usePages(load, key, task ? run.last_event : -1);
   const [shown, setShown] = React.useState<number>(-1);
-  const columns = React.useMemo(() => COLUMNS.map(column => ({ ...column, label: trans.__(column.label) })), [trans]);
+  const split = open !== null;
+  const columns = React.useMemo(
+    () => COLUMNS.filter(({ name }) => !split || BESIDE.has(name)).map(column => ({ ...column, label: trans.__(column.label) })),
+    [trans, split]
+  );
   if (!task) {
     return <Empty>{trans.__("No task of this run is a map: there are no rows.")}</Empty>;
   }
@@ -61,7 +68,7 @@ export function RowsTab(): JSX.Element {
       {pages.problem !== null && (
         <Unloaded failure={explain(pages.problem)} again={() => pages.refresh()} word={trans.__("Try again")} />
       )}
-      <div className={open === null ? "po-Split" : "po-Split po-is-split"}>
+      <div className={split ? "po-Split po-is-split" : "po-Split"}>
         {pages.matching === 0 ? (
           <Empty>{asked.q || asked.state ? trans.__("No row matches.") : trans.__("No row is finished yet.")}</Empty>
         ) : (
@@ -83,7 +90,7 @@ export function RowsTab(): JSX.Element {
             version={drawn}
           />
         )}
-        {open !== null && (
+        {split && (
           <RowDetail key={`${task.name} ${open}`} task={task.name} index={open} close={() => openRow(-1)} />
         )}
       </div>
@@ -153,7 +160,6 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
             : trans._n("%1 row", "%1 rows", matching, count(matching))}
       </span>
       <span className="po-Verbs">
-        {verbs.retryFailed && <Verb label={verbs.retryFailed.label} busy={verbs.busy} onClick={verbs.retryFailed.act} />}
         <Verb
           label={saving === null ? trans.__("CSV") : trans.__("%1 rows…", count(saving))}
           title={trans.__("Save the rows that match as CSV")}

@@ -4,7 +4,7 @@ import type { Row, RowQuery } from "../shapes.js";
 import type { RunSource } from "../source.js";
 import { csvHeader, csvLine } from "./csv.js";
 
-const PAGE = 1000;
+const PAGE = 500;
 /** Whole rows that are asked for at the same time. */
 const PARALLEL = 4;
 

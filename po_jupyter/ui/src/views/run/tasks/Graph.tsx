@@ -2,7 +2,7 @@
 
 import * as React from "react";
 import { Controls, Handle, MarkerType, Position, ReactFlow } from "@xyflow/react";
-import type { Edge, Node, NodeProps } from "@xyflow/react";
+import type { Edge, Node, NodeProps, ReactFlowInstance } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import * as format from "../../../format/run.js";
 import type { Run, Task } from "../../../api/types.js";
@@ -16,13 +16,18 @@ interface GraphProps {
   choose: (task: string) => void;
   /** From top to bottom: there is little room at the sides. */
   down: boolean;
+  /** Of the page, in pixels. */
+  width: number;
 }
+
+const TALLEST = 440;
 
 type TaskNode = Node<{ task: Task; run: Run; now: number; down: boolean }, "task">;
 
+const FIT = { maxZoom: 1, padding: 0.04 };
 const TYPES = { task: TaskBox };
 
-export default function Graph({ needs, chosen, choose, down }: GraphProps): JSX.Element {
+export default function Graph({ needs, chosen, choose, down, width }: GraphProps): JSX.Element {
   const { run, now, trans } = usePage();
   const names = run.tasks.map(task => task.name);
   const key = JSON.stringify([names, needs, down]);
@@ -50,13 +55,20 @@ export default function Graph({ needs, chosen, choose, down }: GraphProps): JSX.
     markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 },
     ariaLabel: trans.__("%1 after %2", to, from)
   }));
+  const height = Math.min(TALLEST, placed.height + 24);
+  const fits = placed.width < width && placed.height < TALLEST;
+  const flow = React.useRef<ReactFlowInstance<TaskNode> | null>(null);
+  React.useEffect(() => void flow.current?.fitView(FIT), [width, height]);
   return (
+    <div className="po-Graph-box" style={{ height }}>
     <ReactFlow
+      onInit={instance => (flow.current = instance)}
       nodes={nodes}
       edges={edges}
       nodeTypes={TYPES}
       fitView
-      fitViewOptions={{ maxZoom: 1, padding: 0.06 }}
+      fitViewOptions={FIT}
+      panOnDrag={!fits}
       minZoom={0.2}
       maxZoom={1.5}
       nodesDraggable={false}
@@ -74,8 +86,9 @@ export default function Graph({ needs, chosen, choose, down }: GraphProps): JSX.
       proOptions={{ hideAttribution: false }}
       key={key}
     >
-      <Controls showInteractive={false} />
+      {!fits && <Controls showInteractive={false} />}
     </ReactFlow>
+    </div>
   );
 }
 

@@ -25,7 +25,7 @@ export function TasksTab(): JSX.Element {
       <div className="po-Graph">
         {shape.value ? (
           <React.Suspense fallback={<Empty>{trans.__("Drawing…")}</Empty>}>
-            <Graph needs={shape.value.needs} chosen={chosen?.name ?? ""} choose={choose} down={width < NARROW} />
+            <Graph needs={shape.value.needs} chosen={chosen?.name ?? ""} choose={choose} down={width < NARROW} width={width} />
           </React.Suspense>
         ) : (
           shape.problem && <Unloaded failure={shape.problem} again={shape.again} word={trans.__("Try again")} />

@@ -16,7 +16,7 @@ export function Timeline({ spans, chosen, choose }: { spans: Span[]; chosen: str
       <div className="po-Timeline-axis" aria-hidden="true">
         {shown.ticks.map(tick => (
           <span key={tick.seconds} style={{ insetInlineStart: `${tick.left}%` }}>
-            {tick.seconds ? format.clock(tick.seconds) : "0"}
+            {tickLabel(tick.seconds)}
           </span>
         ))}
       </div>
@@ -36,10 +36,12 @@ export function Timeline({ spans, chosen, choose }: { spans: Span[]; chosen: str
               {lane.bars.map((bar, index) => (
                 <div
                   key={index}
-                  className={`po-Lane-bar po-is-${bar.span.state}${bar.wait ? " po-is-wait" : ""}`}
+                  className={`po-Lane-bar po-is-${bar.span.state}`}
                   style={{ insetInlineStart: `${bar.left}%`, width: `${bar.width}%` }}
                   title={words(bar)}
-                />
+                >
+                  {bar.waited > 0 && <div className="po-Lane-wait" style={{ width: `${bar.waited * 100}%` }} />}
+                </div>
               ))}
             </div>
             <span className="po-Hidden">{lane.bars.map(words).join("; ")}</span>
@@ -50,13 +52,20 @@ export function Timeline({ spans, chosen, choose }: { spans: Span[]; chosen: str
   );
 }
 
-/** "inference · attempt 2 · 12.1 s", "waits · 8.0 s · requests per minute". */
-function words({ span, seconds, wait }: Bar): string {
-  const parts = [wait ? "waits" : (span.stage ?? span.state)];
+function tickLabel(seconds: number): string {
+  return seconds < 60 ? `${Number(seconds.toFixed(2))} s` : format.clock(seconds);
+}
+
+/** "inference · attempt 2 · 12.1 s", "inference · 12.1 s · waited 8.0 s · requests per minute". */
+function words({ span, seconds }: Bar): string {
+  const parts = [span.stage ?? span.state];
   if (span.attempt > 1) {
     parts.push(`attempt ${span.attempt}`);
   }
   parts.push(format.duration(seconds));
+  if (span.wait > 0) {
+    parts.push(`waited ${format.duration(span.wait)}`);
+  }
   if (span.reason) {
     parts.push(span.reason);
   }

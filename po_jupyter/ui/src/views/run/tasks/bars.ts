@@ -8,7 +8,8 @@ export interface Bar {
   left: number;
   width: number;
   seconds: number;
-  wait: boolean;
+  /** How much of it was a wait: 0 to 1. */
+  waited: number;
 }
 
 export interface Lane {
@@ -22,7 +23,7 @@ export interface Timeline {
   ticks: { left: number; seconds: number }[];
 }
 
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
 /** A bar that took no time can still be seen and pointed at. */
 const THINNEST = 0.4;
 
@@ -41,7 +42,7 @@ export function timeline(tasks: readonly string[], spans: readonly Span[], now: 
       left: Math.min(left, 100 - THINNEST),
       width: Math.min(width, 100 - Math.min(left, 100 - THINNEST)),
       seconds: Math.max(0, (end - start) / 1000),
-      wait: !!span.wait || span.state === "waiting"
+      waited: waitedOf(span, (end - start) / 1000)
     });
   }
   return {
@@ -49,6 +50,13 @@ export function timeline(tasks: readonly string[], spans: readonly Span[], now: 
     seconds: length / 1000,
     ticks: ticksOf(length / 1000)
   };
+}
+
+function waitedOf(span: Span, seconds: number): number {
+  if (span.state === "waiting") {
+    return 1;
+  }
+  return seconds > 0 ? Math.min(1, Math.max(0, span.wait) / seconds) : 0;
 }
 
 function endOf(span: Span, now: number): number {
@@ -63,8 +71,8 @@ function ticksOf(seconds: number): Timeline["ticks"] {
   }
   const step = STEPS.find(size => seconds / size <= 6) ?? Math.ceil(seconds / 6 / 86_400) * 86_400;
   const ticks = [];
-  for (let at = 0; at <= seconds; at += step) {
-    ticks.push({ left: (at / seconds) * 100, seconds: at });
+  for (let n = 0; n * step <= seconds; n += 1) {
+    ticks.push({ left: ((n * step) / seconds) * 100, seconds: n * step });
   }
   return ticks;
 }
