@@ -66,7 +66,7 @@ class Examiner:
 
     def _is_quick(self, examination: Examination) -> bool:
         """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
-        if examination["what"] == "estimate" or len(examination.get("data") or ()) > _MOST_KEYS:
+        if examination["what"] in ("estimate", "render") or len(examination.get("data") or ()) > _MOST_KEYS:
             return False
         if isinstance(examination["definition"], str):
             return False  # a second for 7,000 brackets of YAML; clients send JSON
