@@ -1,4 +1,4 @@
-"""The page of a run, in a real JupyterLab and a real Chromium: each tab shows what is there, and a reload the same page.
+"""The page of a run, in a real JupyterLab and a real Chromium: each tab shows what is there, a reload the same page.
 
 Screenshots are kept in test-artifacts/ to be looked at.
 """
@@ -6,7 +6,6 @@ Screenshots are kept in test-artifacts/ to be looked at.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +98,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tickets: Tickets) -> Iterator[
 def run(lab: JupyterProcess) -> str:
     """A run that is done, with three failed rows."""
     rows = [{"text": f"ticket {n} is {'broken' if n in (3, 17, 29) else 'fine'}"} for n in range(ROWS)]
-    body = {"pipeline": PIPELINE, "seed": {"name": "tickets of today", "data": {"rows": rows}}, "budget": {"usd": 2}}
+    body = {
+        "pipeline": PIPELINE,
+        "seed": {"name": "tickets of today", "data": {"rows": rows}},
+        "budget": {"usd": 2},
+    }
     with lab.http() as http:
         answer = http.post("runs", json=body)
         assert answer.status_code == 201, answer.text

@@ -11,7 +11,7 @@ import type { ForkAnswer } from "./forkBody.js";
 export async function forkDialog(
   { run, state, trans }: Page,
   pipeline: Definition
-): Promise<{ from_task: string; pipeline?: object } | null> {
+): Promise<ReturnType<typeof forkBody> | null> {
   const first = run.tasks.find(task => task.name === state.task) ?? run.tasks.find(task => task.kind === "prompt") ?? run.tasks[0];
   if (!first) {
     return null;

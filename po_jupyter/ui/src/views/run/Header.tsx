@@ -1,12 +1,16 @@
 /** How a run stands, why it waits, and what can be done to it. */
 
 import * as React from "react";
-import * as format from "../../format/run.js";
+import { ErrorBox } from "../../components/ErrorBox.js";
+import { StateBadge } from "../../components/StateBadge.js";
+import { budgetWarnings, place, runProgress, runSeconds, shortId, shownRunState, usageParts } from "../../format/run.js";
+import { duration, elapsed } from "../../format/time.js";
+import { GateBox } from "../runs/GateBox.js";
 import { hasEnded } from "../../api/types.js";
 import type { Run } from "../../api/types.js";
 import { usePage } from "./context.js";
 import { eta, etaText } from "./eta.js";
-import { Problem, State, Verb } from "./parts.js";
+import { Verb } from "./parts.js";
 import { useVerbs } from "./verbs.js";
 
 export function Header(): JSX.Element {
@@ -16,7 +20,7 @@ export function Header(): JSX.Element {
     <section className="po-Header" aria-label={trans.__("Run")}>
       <div className="po-Header-top">
         <h2 title={run.id}>{run.name}</h2>
-        <State state={format.runState(run)} word={run.state} />
+        <StateBadge state={run.state} shown={shownRunState(run)} />
         <span className="po-Verbs">
           {verbs.deeds.map((deed, index) => (
             <Verb
@@ -39,13 +43,13 @@ export function Header(): JSX.Element {
           {task ? trans.__("%1 waits: %2", task, reason) : reason}
         </p>
       ))}
-      {run.error && <Problem failure={run.error} />}
+      {run.error && <ErrorBox failure={run.error} />}
       {verbs.problem && (
         <div role="alert">
-          <Problem failure={verbs.problem} />
+          <ErrorBox failure={verbs.problem} />
         </div>
       )}
-      {run.state === "waiting" && run.gate && !run.gate.decision && <Gate />}
+      {run.state === "waiting" && run.gate && !run.gate.decision && <GateBox run={run} busy={verbs.busy ? "gate" : undefined} verbs={verbs.gate} />}
       <p className="po-Hidden" role="status">
         {trans.__("%1 is %2", run.name, run.state)}
       </p>
@@ -54,20 +58,20 @@ export function Header(): JSX.Element {
 }
 
 function facts(run: Run, now: number): string[] {
-  const parts = [`${run.pipeline === run.name ? "" : `${run.pipeline} `}${run.version}`, `run ${format.shortId(run.id)}`];
-  parts.push(format.place(run));
+  const parts = [`${run.pipeline === run.name ? "" : `${run.pipeline} `}${run.version}`, `run ${shortId(run.id)}`];
+  parts.push(...place(run));
   if (run.state === "pending") {
     parts.push(run.position ? `place ${run.position} in the queue` : "starting");
   } else {
-    const seconds = format.elapsed(run, now);
-    parts.push(hasEnded(run) ? format.duration(seconds) : format.clock(seconds));
+    const seconds = runSeconds(run, now) ?? 0;
+    parts.push(hasEnded(run) ? elapsed(seconds) : duration(seconds));
   }
   const left = eta(run, now);
   if (left) {
     const whole = run.tasks.filter(task => !task.ended_at).length === 1;
     parts.push(`${etaText(left)} left${whole ? "" : ` for ${left.task}`}`);
   }
-  parts.push(format.spent(run));
+  parts.push(...usageParts(run.usage, run.budget.usd), ...budgetWarnings(run));
   return parts;
 }
 
@@ -85,10 +89,10 @@ function waits(run: Run): [string, string][] {
 
 function Progress({ run }: { run: Run }): JSX.Element {
   const { trans } = usePage();
-  const share = format.progress(run);
+  const share = runProgress(run);
   const percent = share >= 1 ? 100 : Math.floor(share * 100);
   return (
-    <div className={`po-Bar po-is-${format.runState(run)}`}>
+    <div className={`po-Bar po-is-${shownRunState(run)}`}>
       <div
         className="po-Bar-track"
         role="progressbar"
@@ -115,7 +119,7 @@ function Forked({ run }: { run: Run & { forked_from?: { run?: string; from_task?
   return (
     <p className="po-Quiet">
       <button type="button" className="po-Link" onClick={() => host.openRun(from)}>
-        {trans.__("Forked from run %1, from %2 on", format.shortId(from), run.forked_from?.from_task ?? "")}
+        {trans.__("Forked from run %1, from %2 on", shortId(from), run.forked_from?.from_task ?? "")}
       </button>
     </p>
   );
@@ -140,46 +144,5 @@ function CopyLink(): JSX.Element {
         {copied ? trans.__("The link is copied") : ""}
       </span>
     </>
-  );
-}
-
-function Gate(): JSX.Element {
-  const { run, host, trans } = usePage();
-  const verbs = useVerbs();
-  const [note, setNote] = React.useState("");
-  const gate = run.gate!;
-  return (
-    <section className="po-Gate" aria-label={trans.__("Gate of %1", run.name)}>
-      <div className="po-Gate-message">
-        {gate.task ? trans.__("%1 waits for you", gate.task) : trans.__("This run waits for you")}
-        {gate.message ? `: ${gate.message}` : "."}
-      </div>
-      {!!gate.artifacts?.length && (
-        <div className="po-Verbs">
-          {gate.artifacts.map(name => (
-            <button key={name} type="button" className="po-Link" onClick={() => host.openFile(run.id, name)}>
-              {name}
-            </button>
-          ))}
-        </div>
-      )}
-      <input
-        className="po-Input"
-        type="text"
-        value={note}
-        placeholder={trans.__("Note (optional)")}
-        aria-label={trans.__("Note for the decision")}
-        onChange={event => setNote(event.target.value)}
-      />
-      <div className="po-Verbs">
-        <Verb label={trans.__("Approve")} accent busy={verbs.busy} onClick={() => verbs.decide("approve", note.trim())} />
-        <Verb
-          label={trans.__("Reject")}
-          title={trans.__("End this run here. It can be resumed.")}
-          busy={verbs.busy}
-          onClick={() => verbs.decide("reject", note.trim())}
-        />
-      </div>
-    </section>
   );
 }

@@ -4,6 +4,9 @@ import * as React from "react";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { hasEnded } from "../../api/types.js";
 import type { Run } from "../../api/types.js";
+import { Tabs } from "../../components/Tabs.js";
+import { Translation } from "../../components/translation.js";
+import { useNow } from "../../components/useNow.js";
 import type { IPoLive } from "../../tokens.js";
 import { CallsTab } from "./calls/CallsTab.js";
 import { PageProvider } from "./context.js";
@@ -18,9 +21,8 @@ import { TABS } from "./pageState.js";
 import type { PageState, Patch, Tab } from "./pageState.js";
 import { RowsTab } from "./rows/RowsTab.js";
 import type { RunSource } from "./source.js";
-import { Tabs, panelId, tabId } from "./Tabs.js";
 import { TasksTab } from "./tasks/TasksTab.js";
-import { useNow, useRun } from "./useRun.js";
+import { useRun } from "./useRun.js";
 import type { LiveRun } from "./useRun.js";
 import { VerbsProvider, useVerbSet } from "./verbs.js";
 
@@ -72,36 +74,39 @@ function Known({ known, run, ...props }: RunPageProps & { known: LiveRun; run: R
   const now = useNow(visible && !hasEnded(run));
   const page: Page = { run, source, state, patch, host, trans, now, speech: known.speech, answered: known.answered };
   const verbs = useVerbSet(page);
-  const id = `po-page-${run.id}`;
+  const panelId = `po-page-${run.id}`;
+  const tabs = tabsOf(run, trans);
   const View = VIEWS[state.tab];
   return (
     <PageProvider value={page}>
+      <Translation.Provider value={trans}>
       <VerbsProvider value={verbs}>
         <Header />
         <Lost known={known} retryNow={() => props.live.retryNow()} trans={trans} />
         <Tabs
-          id={id}
           label={trans.__("Parts of the run")}
-          tabs={tabsOf(run, trans)}
-          selected={state.tab}
-          select={tab => patch({ tab })}
+          tabs={tabs}
+          current={state.tab}
+          panelId={panelId}
+          onChange={tab => patch({ tab: tab as Tab })}
         />
         <div
           className={`po-TabPanel po-is-${state.tab}-tab`}
           role="tabpanel"
-          id={panelId(id)}
-          aria-labelledby={tabId(id, state.tab)}
+          id={panelId}
+          aria-label={tabs.find(tab => tab.id === state.tab)?.label}
           tabIndex={0}
           data-tab={state.tab}
         >
           <View />
         </div>
       </VerbsProvider>
+      </Translation.Provider>
     </PageProvider>
   );
 }
 
-function tabsOf(run: Run, trans: TranslationBundle): { name: Tab; label: string; count?: string }[] {
+function tabsOf(run: Run, trans: TranslationBundle): { id: Tab; label: string }[] {
   const labels: Record<Tab, string> = {
     tasks: trans.__("Tasks"),
     rows: trans.__("Rows"),
@@ -111,7 +116,7 @@ function tabsOf(run: Run, trans: TranslationBundle): { name: Tab; label: string;
     files: trans.__("Files"),
     money: trans.__("Money")
   };
-  return TABS.filter(name => name !== "rows" || run.tasks.some(task => task.items)).map(name => ({ name, label: labels[name] }));
+  return TABS.filter(name => name !== "rows" || run.tasks.some(task => task.items)).map(id => ({ id, label: labels[id] }));
 }
 
 function Lost({ known, retryNow, trans }: { known: LiveRun; retryNow: () => void; trans: TranslationBundle }): JSX.Element | null {

@@ -24,7 +24,7 @@ export interface Page {
   state: PageState;
   patch: (patch: Patch) => void;
   speech: Speech | null;
-  /** Milliseconds, once a second while the run goes on. */
+  /** Seconds since 1970, renewed each second while the run goes on. */
   now: number;
   trans: TranslationBundle;
   host: Host;

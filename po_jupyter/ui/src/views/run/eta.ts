@@ -2,6 +2,7 @@
 
 import { hasEnded } from "../../api/types.js";
 import type { Run, Task } from "../../api/types.js";
+import { timestamp } from "../../format/time.js";
 
 export interface Eta {
   task: string;
@@ -16,7 +17,7 @@ const ENOUGH = 5;
 /**
  * The time that the rest of the slowest running map takes at its pace so far. Null when no map runs, or when too
  * few of its rows are done. Rows that were reused cost no time and are not counted. The spread is that of a count
- * of `n` events: one part in the root of `n`.
+ * of `n` events: one part in the root of `n`. `now` in seconds since 1970.
  */
 export function eta(run: Run, now: number): Eta | null {
   if (hasEnded(run)) {
@@ -33,7 +34,7 @@ function etaOfTask(task: Task, now: number): Eta | null {
   const { total, done, failed, reused } = task.items;
   const asked = done + failed - (reused ?? 0);
   const left = total - done - failed;
-  const seconds = (now - Date.parse(task.started_at)) / 1000;
+  const seconds = now - timestamp(task.started_at);
   if (asked < ENOUGH || left <= 0 || seconds <= 0) {
     return null;
   }

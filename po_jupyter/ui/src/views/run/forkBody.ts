@@ -10,7 +10,7 @@ export interface ForkAnswer {
 }
 
 /** A pipeline is only sent when something of it is another one. */
-export function forkBody(pipeline: Definition, answer: ForkAnswer): { from_task: string; pipeline?: object } {
+export function forkBody(pipeline: Definition, answer: ForkAnswer): { task: string; changed: { pipeline?: object } } {
   let changed = false;
   const tasks = pipeline.tasks.map(task => {
     if (task.name !== answer.task) {
@@ -29,5 +29,5 @@ export function forkBody(pipeline: Definition, answer: ForkAnswer): { from_task:
     }
     return now;
   });
-  return changed ? { from_task: answer.task, pipeline: { ...pipeline, tasks } } : { from_task: answer.task };
+  return { task: answer.task, changed: changed ? { pipeline: { ...pipeline, tasks } } : {} };
 }

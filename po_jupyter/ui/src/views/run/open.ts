@@ -38,7 +38,7 @@ export async function openRunPage(lab: Lab, address: Address): Promise<RunPageWi
   memory ??= new Memory(lab.saved);
   const [api, remembered] = await Promise.all([live.api(), memory.recall(address.run)]);
   const widget = new RunPageWidget({
-    source: new RunSource((path, init) => api.send(path, init), address.run),
+    source: new RunSource(api, address.run),
     live,
     memory,
     state: patched(remembered ?? FRESH, patchOf(address)),

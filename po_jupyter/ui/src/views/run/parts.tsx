@@ -1,36 +1,21 @@
 /** Small things that several parts of a run's page show. */
 
 import * as React from "react";
-import * as format from "../../format/run.js";
-import type { Failure, RunState, TaskState } from "../../api/types.js";
+import { hasEnded } from "../../api/types.js";
+import type { Failure, Run, Task } from "../../api/types.js";
+import { ErrorBox } from "../../components/ErrorBox.js";
+import { money } from "../../format/money.js";
+import { grouped } from "../../format/numbers.js";
+import { stateIcon } from "../../format/run.js";
+import { elapsed, secondsBetween } from "../../format/time.js";
 
 /** Characters of a value that are shown on one line. */
 const LINE = 300;
 
-const GLYPHS: Record<RunState | TaskState, string> = {
-  pending: "○",
-  running: "▸",
-  waiting: "‖",
-  done: "✓",
-  failed: "✗",
-  dead: "✗",
-  skipped: "–",
-  cancelled: "■"
-};
-
 export function Glyph({ state }: { state: string }): JSX.Element {
   return (
     <span className="po-Glyph" aria-hidden="true">
-      {GLYPHS[state as RunState] ?? "·"}
-    </span>
-  );
-}
-
-/** A state as a sign and a word, in its colour. */
-export function State({ state, word }: { state: string; word?: string }): JSX.Element {
-  return (
-    <span className={`po-State po-is-${state}`}>
-      <Glyph state={state} /> {word ?? state}
+      {stateIcon(state)}
     </span>
   );
 }
@@ -58,26 +43,11 @@ export function Verb({ label, title, busy, accent, onClick }: VerbProps): JSX.El
   );
 }
 
-export function Problem({ failure }: { failure: Failure }): JSX.Element {
-  const traceback = format.traceback(failure);
-  return (
-    <div className="po-Problem">
-      <div className="po-Problem-message">{failure.message}</div>
-      {failure.hint && <div className="po-Problem-hint">{failure.hint}</div>}
-      {traceback && (
-        <pre className="po-Problem-traceback" tabIndex={0}>
-          {traceback}
-        </pre>
-      )}
-    </div>
-  );
-}
-
 /** Why something could not be loaded, and a way to try again. */
 export function Unloaded({ failure, again, word }: { failure: Failure; again: () => void; word: string }): JSX.Element {
   return (
     <div className="po-Unloaded" role="alert">
-      <Problem failure={failure} />
+      <ErrorBox failure={failure} />
       <Verb label={word} onClick={again} />
     </div>
   );
@@ -114,27 +84,21 @@ export function Choice({
 }
 
 export function count(value: number | null | undefined): string {
-  return value === null || value === undefined ? "" : value.toLocaleString("en-US");
+  return value === null || value === undefined ? "" : grouped(value);
 }
 
 export function seconds(value: number | null | undefined): string {
-  return value === null || value === undefined ? "" : format.duration(value);
+  return value === null || value === undefined ? "" : elapsed(value);
 }
 
 /** Money in a column of money: the same rules, and nothing where nothing is known. */
 export function dollars(value: number | null | undefined): string {
-  return value === null || value === undefined ? "" : format.money(value);
+  return value === null || value === undefined ? "" : money(value);
 }
 
-export function bytes(size: number): string {
-  const units = ["B", "KB", "MB", "GB", "TB"];
-  let at = 0;
-  let value = size;
-  while (value >= 1000 && at < units.length - 1) {
-    value /= 1000;
-    at += 1;
-  }
-  return `${at && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[at]}`;
+/** Seconds that a task took or takes: one that the end of its run cut off ended with it. `now` in seconds since 1970. */
+export function taskSeconds(run: Run, task: Task, now: number): number | null {
+  return secondsBetween(task.started_at, task.ended_at ?? (hasEnded(run) ? run.updated_at : null), now);
 }
 
 /** A value on one line: fields of a mapping as "label: bug · reason: it crashes". */

@@ -1,5 +1,6 @@
 /** Everything that a run's page asks the server, and does there. */
 
+import type { Api } from "../../api/client.js";
 import type { Run } from "../../api/types.js";
 import type {
   Artifact,
@@ -15,17 +16,19 @@ import type {
   WholeCall
 } from "./shapes.js";
 
-/** Sends a request to a path below `po/api/v1/`; refusals are thrown as `ApiError`. */
-export type Send = (path: string, init: RequestInit) => Promise<Response>;
-
 export class RunSource {
   constructor(
-    private readonly send: Send,
+    readonly api: Api,
     readonly id: string
   ) {}
 
+  /** With the whole seed, which may be large. */
   async run(signal?: AbortSignal): Promise<Run & { seed?: { data?: unknown } }> {
     return (await this.get<{ run: Run }>("", {}, signal)).run;
+  }
+
+  async brief(signal?: AbortSignal): Promise<Run> {
+    return (await this.get<{ run: Run }>("", { brief: 1 }, signal)).run;
   }
 
   pipeline(signal?: AbortSignal): Promise<PipelineView> {
@@ -74,60 +77,23 @@ export class RunSource {
 
   async artifact(name: string): Promise<Blob> {
     const path = name.split("/").map(encodeURIComponent).join("/");
-    return (await this.send(this.path(`/artifacts/${path}`), {})).blob();
+    return (await this.api.send(this.path(`/artifacts/${path}`), {})).blob();
   }
 
   /** The outputs of all finished tasks, as the server wrote them. */
   async outputs(): Promise<Blob> {
-    return (await this.send(this.path("/outputs"), {})).blob();
+    return (await this.api.send(this.path("/outputs"), {})).blob();
   }
 
   async events(since: number): Promise<unknown[]> {
     const init = { headers: { Accept: "application/json" } };
-    const response = await this.send(this.path(`/events?since=${since}&limit=5000`), init);
+    const response = await this.api.send(this.path(`/events?since=${since}&limit=5000`), init);
     return ((await response.json()) as { events: unknown[] }).events;
   }
 
-  cancel(): Promise<Run> {
-    return this.post("cancel", {});
-  }
-
-  resume(body: { only_failed?: boolean; budget?: { usd?: number; tokens?: number } }): Promise<Run> {
-    return this.post("resume", body);
-  }
-
-  restart(body: { task?: string }): Promise<Run> {
-    return this.post("restart", body);
-  }
-
-  fork(body: { from_task: string; pipeline?: object }): Promise<Run> {
-    return this.post("fork", body);
-  }
-
-  decide(decision: "approve" | "reject", note: string): Promise<Run> {
-    return this.post("gate", note ? { decision, note } : { decision });
-  }
-
-  requeue(): Promise<Run> {
-    return this.post("requeue", {}, "dead-letters");
-  }
-
-  /** For good, with everything that it made. */
-  async remove(): Promise<void> {
-    await this.send(this.path(""), { method: "DELETE" });
-  }
-
-  private async post(verb: string, body: object, of = "runs"): Promise<Run> {
-    const path = `${of}/${encodeURIComponent(this.id)}/${verb}`;
-    const response = await this.send(path, { method: "POST", body: JSON.stringify(body) });
-    return ((await response.json()) as { run: Run }).run;
-  }
-
-  private async get<T>(path: string, query: Record<string, string | number>, signal?: AbortSignal): Promise<T> {
-    const asked = Object.entries(query).filter(([, value]) => value !== "");
-    const search = new URLSearchParams(asked.map(([name, value]) => [name, String(value)])).toString();
-    const response = await this.send(this.path(path) + (search ? `?${search}` : ""), signal ? { signal } : {});
-    return (await response.json()) as T;
+  private get<T>(path: string, query: Record<string, string | number>, signal?: AbortSignal): Promise<T> {
+    const asked = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== ""));
+    return this.api.get<T>(this.path(path), asked, signal);
   }
 
   private path(rest: string): string {

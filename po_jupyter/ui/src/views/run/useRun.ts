@@ -84,7 +84,7 @@ export function useRun(source: RunSource, live: IPoLive, visible: boolean): Live
   const load = React.useCallback(
     async (signal?: AbortSignal) => {
       try {
-        const run = await source.run(signal);
+        const run = await source.brief(signal);
         step({ type: "run", run });
         return run;
       } catch (error) {
@@ -126,18 +126,4 @@ export function useRun(source: RunSource, live: IPoLive, visible: boolean): Live
   React.useEffect(() => () => clearTimeout(timer.current), []);
   const answered = React.useCallback((run: Run) => step({ type: "run", run }), []);
   return { ...shown, again: () => void load(), answered };
-}
-
-/** Milliseconds: once a second while `going`. */
-export function useNow(going: boolean): number {
-  const [now, setNow] = React.useState(Date.now);
-  React.useEffect(() => {
-    if (!going) {
-      return;
-    }
-    setNow(Date.now());
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, [going]);
-  return now;
 }

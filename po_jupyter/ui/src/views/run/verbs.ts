@@ -1,8 +1,11 @@
 /** What can be done to the run of a page, with the questions that are asked before. */
 
 import * as React from "react";
-import { Dialog, InputDialog, showDialog } from "@jupyterlab/apputils";
-import * as format from "../../format/run.js";
+import { InputDialog } from "@jupyterlab/apputils";
+import { confirm } from "../../components/dialogs.js";
+import { failedRows, tightBudget } from "../../format/run.js";
+import { RunActions } from "../runs/actions.js";
+import type { Verbs } from "../runs/actions.js";
 import { hasEnded } from "../../api/types.js";
 import type { Failure, Run } from "../../api/types.js";
 import type { Page } from "./context.js";
@@ -21,7 +24,7 @@ export interface VerbSet {
   problem: Failure | null;
   refused: (failure: Failure) => void;
   retryFailed: Deed | null;
-  decide: (decision: "approve" | "reject", note: string) => void;
+  gate: Pick<Verbs, "decide" | "draft" | "artifactUrl">;
   /** The first ones are those that one needs most. */
   deeds: Deed[];
 }
@@ -58,13 +61,14 @@ export function useVerbSet(page: Page): VerbSet {
     setBusy(false);
   };
   const does = (work: () => Promise<Run | null>) => () => void attempt(work);
-  const failed = run.state === "done" || run.state === "failed" ? format.failedRows(run) : 0;
+  const failed = run.state === "done" || run.state === "failed" ? failedRows(run) : 0;
   const { trans } = page;
+  const actions = React.useMemo(() => new RunActions(source.api, () => undefined, trans, () => undefined), [source, trans]);
   const retryFailed = failed
     ? {
         label: trans._n("Retry %1 failed row", "Retry %1 failed rows", failed, failed),
         title: trans.__("Ask for the failed rows again. The others are kept, and not paid again."),
-        act: does(() => source.resume({ only_failed: true }))
+        act: does(() => source.api.resume(run.id, { only_failed: true }))
       }
     : null;
   return {
@@ -72,7 +76,11 @@ export function useVerbSet(page: Page): VerbSet {
     problem,
     refused: setProblem,
     retryFailed,
-    decide: (decision, note) => void attempt(() => source.decide(decision, note)),
+    gate: {
+      decide: (_, decision, note) => void attempt(() => source.api.decide(run.id, decision, note)),
+      draft: actions.draft,
+      artifactUrl: actions.artifactUrl
+    },
     deeds: deedsOf(page, does, retryFailed)
   };
 }
@@ -86,7 +94,7 @@ function deedsOf(page: Page, does: Does, retryFailed: Deed | null): Deed[] {
     deeds.push({
       label: trans.__("Cancel"),
       title: trans.__("Stop this run. What is finished is kept, and Resume goes on from there."),
-      act: does(() => source.cancel())
+      act: does(() => source.api.cancel(run.id))
     });
   }
   if (run.state === "failed" || run.state === "cancelled") {
@@ -100,7 +108,7 @@ function deedsOf(page: Page, does: Does, retryFailed: Deed | null): Deed[] {
     deeds.push({
       label: trans.__("Requeue"),
       title: trans.__("Try this run again, from where it died. What is finished is not paid again."),
-      act: does(() => source.requeue())
+      act: does(() => source.api.requeue(run.id))
     });
   }
   if (hasEnded(run)) {
@@ -123,9 +131,9 @@ function deedsOf(page: Page, does: Does, retryFailed: Deed | null): Deed[] {
 /** A run that ended at its budget needs a larger one, or it would end again at once. */
 async function resume({ run, source, trans }: Page): Promise<Run | null> {
   if (run.error?.code !== "budget_exceeded") {
-    return source.resume({});
+    return source.api.resume(run.id, {});
   }
-  const { unit, suggested } = format.tightBudget(run);
+  const { unit, suggested } = tightBudget(run);
   const answer = await InputDialog.getNumber({
     title: trans.__("Budget of %1", run.name),
     label:
@@ -135,7 +143,7 @@ async function resume({ run, source, trans }: Page): Promise<Run | null> {
     value: suggested,
     okLabel: trans.__("Resume")
   });
-  return answer.button.accept && answer.value !== null ? source.resume({ budget: { [unit]: answer.value } }) : null;
+  return answer.button.accept && answer.value !== null ? source.api.resume(run.id, { budget: { [unit]: answer.value } }) : null;
 }
 
 async function restart({ run, source, state, trans }: Page): Promise<Run | null> {
@@ -151,24 +159,23 @@ async function restart({ run, source, state, trans }: Page): Promise<Run | null>
   if (!answer.button.accept || answer.value === null) {
     return null;
   }
-  return source.restart(answer.value === all ? {} : { task: answer.value });
+  return source.api.restart(run.id, answer.value === all ? {} : { task: answer.value });
 }
 
 async function fork(page: Page): Promise<Run | null> {
   const { pipeline } = await page.source.pipeline();
   const body = await forkDialog(page, pipeline);
-  return body && page.source.fork(body);
+  return body && page.source.api.fork(page.run.id, body.task, body.changed);
 }
 
 async function remove({ run, source, host, trans }: Page): Promise<null> {
-  const answer = await showDialog({
+  const sure = await confirm({
     title: trans.__("Delete %1?", run.name),
     body: trans.__("The run, its outputs and its files are removed for good."),
-    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__("Delete") })],
-    defaultButton: 0
+    word: trans.__("Delete")
   });
-  if (answer.button.accept) {
-    await source.remove();
+  if (sure) {
+    await source.api.deleteRun(run.id);
     host.deleted();
   }
   return null;

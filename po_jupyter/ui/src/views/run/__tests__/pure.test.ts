@@ -94,7 +94,7 @@ describe("the time that is left", () => {
       state: "running",
       tasks: [{ name: "label", state, started_at: started, items: { total: 1000, done: 0, failed: 0, in_flight: 0, ...items } }]
     }) as unknown as Run;
-  const later = (seconds: number): number => Date.parse(started) + seconds * 1000;
+  const later = (seconds: number): number => Date.parse(started) / 1000 + seconds;
 
   it("is the pace so far, wider the fewer rows there are", () => {
     const few = eta(run({ done: 25 }), later(25))!;
@@ -212,8 +212,8 @@ describe("a fork", () => {
   const pipeline = { name: "p", llm: { model: "m" }, tasks: [{ name: "a", prompt: "one" }, { name: "b", prompt: "two", llm: { max_tokens: 3 } }] };
 
   it("sends a pipeline only when something is another one", () => {
-    expect(forkBody(pipeline, { task: "b", prompt: "two", model: "m" })).toEqual({ from_task: "b" });
-    expect(forkBody(pipeline, { task: "b", prompt: "2", model: " n " }).pipeline).toEqual({
+    expect(forkBody(pipeline, { task: "b", prompt: "two", model: "m" })).toEqual({ task: "b", changed: {} });
+    expect(forkBody(pipeline, { task: "b", prompt: "2", model: " n " }).changed.pipeline).toEqual({
       ...pipeline,
       tasks: [{ name: "a", prompt: "one" }, { name: "b", prompt: "2", llm: { max_tokens: 3, model: "n" } }]
     });

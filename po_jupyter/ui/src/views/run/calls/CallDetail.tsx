@@ -1,9 +1,10 @@
 /** One call in whole: what was sent, what came back, and what it took. */
 
 import * as React from "react";
+import { ErrorBox } from "../../../components/ErrorBox.js";
 import { usePage } from "../context.js";
 import { JsonTree } from "../data/JsonTree.js";
-import { Problem, Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { Unloaded, Verb, count, dollars, seconds } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { Message, WholeCall } from "../shapes.js";
 
@@ -45,7 +46,6 @@ function Whole({ call }: { call: WholeCall }): JSX.Element {
     [trans.__("tokens in"), withPart(call.input_tokens, call.cached_tokens, trans.__("cached"))],
     [trans.__("tokens out"), withPart(call.output_tokens, call.reasoning_tokens, trans.__("reasoning"))],
     [trans.__("finish"), call.finish ?? ""],
-    [trans.__("tries"), call.tries && call.tries > 1 ? String(call.tries) : ""],
     [trans.__("from"), call.cached ? trans.__("cache: nothing was sent") : call.batch ? trans.__("batch") : ""]
   ];
   return (
@@ -60,7 +60,7 @@ function Whole({ call }: { call: WholeCall }): JSX.Element {
           ) : null
         )}
       </dl>
-      {call.error && <Problem failure={typeof call.error === "string" ? { code: call.error, message: call.error } : call.error} />}
+      {call.error && <ErrorBox failure={typeof call.error === "string" ? { code: call.error, message: call.error } : call.error} />}
       <h4>{trans.__("Answer")}</h4>
       {call.answer === null || call.answer === undefined ? <p className="po-Quiet">{trans.__("none")}</p> : <Text value={call.answer} />}
       <h4>{trans.__("Messages")}</h4>

@@ -2,8 +2,9 @@
 
 import * as React from "react";
 import { explain } from "../../../api/client.js";
+import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, State, Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { Choice, Empty, Unloaded, Verb, count, dollars, seconds } from "../parts.js";
 import { usePages } from "../rows/usePages.js";
 import type { Call } from "../shapes.js";
 import { Table } from "../Table.js";
@@ -14,7 +15,7 @@ const COLUMNS: readonly Column<Call>[] = [
   { name: "n", label: "Call", width: "4.2em", number: true, render: call => String(call.n) },
   { name: "task", label: "Task", width: "minmax(7em, 2fr)", render: call => whose(call) },
   { name: "kind", label: "Stage", width: "minmax(6em, 1fr)", render: call => stage(call) },
-  { name: "state", label: "State", width: "7em", render: call => <State state={tint(call.state)} word={call.state} /> },
+  { name: "state", label: "State", width: "7em", render: call => <StateBadge state={call.state.replace("_", " ")} shown={tint(call.state)} /> },
   { name: "model", label: "Model", width: "minmax(8em, 2fr)", render: call => call.model ?? "" },
   { name: "in", label: "In", width: "5em", number: true, render: call => count(call.input_tokens) },
   { name: "out", label: "Out", width: "5em", number: true, render: call => count(call.output_tokens) },

@@ -2,8 +2,9 @@
 
 import * as React from "react";
 import { explain } from "../../../api/client.js";
+import { bytes } from "../../../format/money.js";
 import { usePage } from "../context.js";
-import { Empty, Unloaded, Verb, bytes, download } from "../parts.js";
+import { Empty, Unloaded, Verb, download } from "../parts.js";
 import { useResource } from "../resource.js";
 import { useVerbs } from "../verbs.js";
 

@@ -33,7 +33,7 @@ export class RunFiles implements Contents.IDrive {
       return model;
     }
     const api = await this.live.api();
-    const blob = await new RunSource((to, init) => api.send(to, init), run).artifact(name);
+    const blob = await new RunSource(api, run).artifact(name);
     if (options?.format === "base64") {
       return { ...model, format: "base64", content: await inBase64(blob), size: blob.size };
     }

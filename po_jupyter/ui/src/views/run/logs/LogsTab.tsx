@@ -2,13 +2,21 @@
 
 import * as React from "react";
 import { hasEnded } from "../../../api/types.js";
+import { ErrorBox } from "../../../components/ErrorBox.js";
+import { bytes } from "../../../format/money.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, Problem, Unloaded, bytes } from "../parts.js";
+import { Choice, Empty, Unloaded } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { StageLog } from "../shapes.js";
 
-/** What a stage had before it when it failed, as JSON: there are many of them, and few are looked at. */
-const CONTEXT = ".context.json";
+/** What a stage had before it when it failed, and what the worker wrote for itself: seldom looked at. */
+function isRare(log: StageLog): boolean {
+  return !log.task || log.name.endsWith(".context.json");
+}
+
+function nameOf(log: StageLog): string {
+  return log.task ? `${log.task} · ${log.name.replace(/\.log$/, "")}` : log.name;
+}
 
 export function LogsTab(): JSX.Element {
   const { run, source, state, patch, trans } = usePage();
@@ -41,13 +49,13 @@ export function LogsTab(): JSX.Element {
       {failed.map(one => (
         <section key={one.name} aria-label={trans.__("Error of %1", one.name)}>
           <h3>{trans.__("%1 failed", one.name)}</h3>
-          <Problem failure={one.error!} />
+          <ErrorBox failure={one.error!} />
         </section>
       ))}
       {logs?.map(log =>
-        log.name.endsWith(CONTEXT) ? (
+        isRare(log) ? (
           <details key={`${log.task} ${log.name}`} className="po-Logs-context">
-            <summary>{trans.__("%1: what its context was", `${log.task} · ${log.name.slice(0, -CONTEXT.length)}`)}</summary>
+            <summary>{nameOf(log)}</summary>
             <Log log={log} follow={false} />
           </details>
         ) : (
@@ -69,7 +77,7 @@ function Log({ log, follow }: { log: StageLog; follow: boolean }): JSX.Element {
       box.current.scrollTop = box.current.scrollHeight;
     }
   }, [log.text, follow]);
-  const name = log.task ? `${log.task} · ${log.name.replace(/\.log$/, "")}` : log.name;
+  const name = nameOf(log);
   return (
     <section aria-label={name} data-log={name}>
       <h3>

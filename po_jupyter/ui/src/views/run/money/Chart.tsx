@@ -3,7 +3,7 @@
 import * as React from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import * as format from "../../../format/run.js";
+import { tokens } from "../../../format/money.js";
 import type { Series, Unit } from "./series.js";
 
 interface ChartProps {
@@ -75,7 +75,7 @@ function timeLabel(at: number, step: number): string {
 /** All of an axis with as many digits as tell them apart. */
 function amountLabel(at: number, unit: Unit, step: number): string {
   if (unit === "tokens") {
-    return format.compact(at);
+    return tokens(at);
   }
   return at ? `$${at.toFixed(Math.max(step < 1 ? 2 : 0, Math.ceil(-Math.log10(step) - 1e-9)))}` : "$0";
 }

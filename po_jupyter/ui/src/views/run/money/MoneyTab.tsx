@@ -1,7 +1,7 @@
 /** What a run used: over time, by task and by model, against its budget. */
 
 import * as React from "react";
-import * as format from "../../../format/run.js";
+import { usageParts } from "../../../format/run.js";
 import { usePage } from "../context.js";
 import { Empty, Unloaded, count, dollars } from "../parts.js";
 import { useResource } from "../resource.js";
@@ -26,7 +26,7 @@ export function MoneyTab(): JSX.Element {
   return (
     <div className="po-Money-tab">
       <div className="po-Toolbar">
-        <strong className="po-Money-sum">{format.spent(run)}</strong>
+        <strong className="po-Money-sum">{usageParts(run.usage, run.budget.usd).join(" · ")}</strong>
         <span className="po-Verbs" role="group" aria-label={trans.__("Unit")}>
           {(["usd", "tokens"] as const).map(name => (
             <button

@@ -1,9 +1,11 @@
 /** One row of a map in whole. */
 
 import * as React from "react";
+import { ErrorBox } from "../../../components/ErrorBox.js";
+import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
 import { JsonTree } from "../data/JsonTree.js";
-import { Problem, State, Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { Unloaded, Verb, count, dollars, seconds } from "../parts.js";
 import { useResource } from "../resource.js";
 
 export function RowDetail({ task, index, close }: { task: string; index: number; close: () => void }): JSX.Element {
@@ -25,7 +27,7 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
     <section className="po-Detail" aria-label={trans.__("Row %1", index)} data-row={index}>
       <div className="po-Detail-head">
         <h3>{trans.__("Row %1", index)}</h3>
-        {row && <State state={row.state} />}
+        {row && <StateBadge state={row.state} />}
         <span className="po-Verbs">
           <Verb
             label={trans.__("Calls")}
@@ -38,7 +40,7 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
       {row && (
         <>
           <p className="po-Quiet">{facts?.filter(Boolean).join(" · ")}</p>
-          {row.error && <Problem failure={row.error} />}
+          {row.error && <ErrorBox failure={row.error} />}
           {row.output !== null && row.output !== undefined && (
             <>
               <h4>{trans.__("Answer")}</h4>

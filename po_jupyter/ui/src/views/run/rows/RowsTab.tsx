@@ -1,8 +1,9 @@
 /** The rows of a map: a table of all of them, and one in whole beside it. */
 
 import * as React from "react";
+import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, State, Unloaded, Verb, count, dollars, download, line, seconds } from "../parts.js";
+import { Choice, Empty, Unloaded, Verb, count, dollars, download, line, seconds } from "../parts.js";
 import { explain } from "../../../api/client.js";
 import type { Row, RowQuery, Sort } from "../shapes.js";
 import { Table } from "../Table.js";
@@ -14,7 +15,7 @@ import { useVerbs } from "../verbs.js";
 
 const COLUMNS: readonly Column<Row>[] = [
   { name: "index", label: "Row", width: "4.6em", number: true, sortable: true, render: row => String(row.index) },
-  { name: "state", label: "State", width: "6em", sortable: true, render: row => <State state={row.state} /> },
+  { name: "state", label: "State", width: "6em", sortable: true, render: row => <StateBadge state={row.state} /> },
   { name: "input", label: "Input", width: "minmax(9em, 2fr)", render: row => line(row.input) },
   {
     name: "output",

@@ -4,10 +4,11 @@ import * as React from "react";
 import { Controls, Handle, MarkerType, Position, ReactFlow } from "@xyflow/react";
 import type { Edge, Node, NodeProps, ReactFlowInstance } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
-import * as format from "../../../format/run.js";
+import { rowCounts, shownTaskState } from "../../../format/run.js";
+import { elapsed } from "../../../format/time.js";
 import type { Run, Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
-import { Glyph } from "../parts.js";
+import { Glyph, taskSeconds } from "../parts.js";
 import { NODE, layout } from "./layout.js";
 
 interface GraphProps {
@@ -86,15 +87,15 @@ export default function Graph({ needs, chosen, choose, down, width }: GraphProps
       proOptions={{ hideAttribution: false }}
       key={key}
     >
-      {!fits && <Controls showInteractive={false} />}
+      {!fits && <Controls showInteractive={false} position="top-right" />}
     </ReactFlow>
     </div>
   );
 }
 
 function TaskBox({ data: { task, run, now, down }, selected }: NodeProps<TaskNode>): JSX.Element {
-  const state = format.taskState(task);
-  const seconds = task.state === "pending" ? null : format.taskSeconds(run, task, now);
+  const state = shownTaskState(task);
+  const seconds = task.state === "pending" ? null : taskSeconds(run, task, now);
   const share = task.items?.total ? (task.items.done + task.items.failed) / task.items.total : null;
   return (
     <div className={`po-Node po-is-${state}${selected ? " po-is-chosen" : ""}`} data-task={task.name} data-state={task.state}>
@@ -104,7 +105,7 @@ function TaskBox({ data: { task, run, now, down }, selected }: NodeProps<TaskNod
         <span className="po-Node-name" title={task.name}>
           {task.name}
         </span>
-        <span className="po-Node-time">{seconds === null ? "" : format.duration(seconds)}</span>
+        <span className="po-Node-time">{seconds === null ? "" : elapsed(seconds)}</span>
       </div>
       <div className="po-Node-line">{nodeLine(task)}</div>
       {share !== null && task.state === "running" && (
@@ -122,7 +123,7 @@ function nodeLine(task: Task): string {
     return task.waiting;
   }
   if (task.items) {
-    return format.rows(task);
+    return rowCounts(task.items, task.state === "running");
   }
   return task.state === "running" ? (task.stage ?? "starting") : task.state;
 }

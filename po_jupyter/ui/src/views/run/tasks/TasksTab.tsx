@@ -1,10 +1,13 @@
 /** The tasks of a run: their graph, what the chosen one is at, and when each of them ran. */
 
 import * as React from "react";
-import * as format from "../../../format/run.js";
+import { ErrorBox } from "../../../components/ErrorBox.js";
+import { StateBadge } from "../../../components/StateBadge.js";
+import { rowCounts, shownTaskState } from "../../../format/run.js";
+import { elapsed } from "../../../format/time.js";
 import type { Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
-import { Empty, Problem, State, Unloaded, Verb, count, dollars } from "../parts.js";
+import { Empty, Unloaded, Verb, count, dollars, taskSeconds } from "../parts.js";
 import type { Tab } from "../pageState.js";
 import { useResource } from "../resource.js";
 import { Timeline } from "./Timeline.js";
@@ -51,20 +54,20 @@ function isOfInterest(task: Task): boolean {
 
 function TaskDetail({ task }: { task: Task }): JSX.Element {
   const { run, now, patch, speech, trans } = usePage();
-  const seconds = task.state === "pending" ? null : format.taskSeconds(run, task, now);
+  const seconds = task.state === "pending" ? null : taskSeconds(run, task, now);
   const go = (tab: Tab): void => patch({ tab, task: task.name });
   return (
     <section className="po-Detail" aria-label={trans.__("Task %1", task.name)} data-task={task.name}>
       <div className="po-Detail-head">
         <h3>{task.name}</h3>
-        <State state={format.taskState(task)} word={task.state} />
+        <StateBadge state={task.state} shown={shownTaskState(task)} />
       </div>
       <dl className="po-Facts">
         <Fact name={trans.__("kind")}>{task.kind}</Fact>
         {task.stage && task.state === "running" && <Fact name={trans.__("stage")}>{task.stage}</Fact>}
         {task.attempt > 1 && <Fact name={trans.__("attempt")}>{task.attempt}</Fact>}
-        {task.items && <Fact name={trans.__("rows")}>{format.rows(task).replace(/ rows/, "")}</Fact>}
-        {seconds !== null && <Fact name={trans.__("time")}>{format.duration(seconds)}</Fact>}
+        {task.items && <Fact name={trans.__("rows")}>{rowCounts(task.items, task.state === "running").replace(/ rows/, "")}</Fact>}
+        {seconds !== null && <Fact name={trans.__("time")}>{elapsed(seconds)}</Fact>}
         {task.usage.calls > 0 && <Fact name={trans.__("calls")}>{count(task.usage.calls)}</Fact>}
         {task.usage.calls > 0 && (
           <Fact name={trans.__("tokens")}>{count(task.usage.input_tokens + task.usage.output_tokens)}</Fact>
@@ -73,7 +76,7 @@ function TaskDetail({ task }: { task: Task }): JSX.Element {
       </dl>
       {task.waiting && task.state === "running" && <p className="po-Waiting">{task.waiting}</p>}
       {task.reason && task.state === "skipped" && <p className="po-Waiting">{trans.__("skipped: %1", task.reason)}</p>}
-      {task.error && <Problem failure={task.error} />}
+      {task.error && <ErrorBox failure={task.error} />}
       {speech?.task === task.name && task.state === "running" && (
         <p className="po-Speech">
           {speech.item !== null && <span className="po-Quiet">{trans.__("row %1", speech.item)} │ </span>}

@@ -1,7 +1,7 @@
 /** Which stage of which task ran, or waited, when. */
 
 import * as React from "react";
-import * as format from "../../../format/run.js";
+import { duration, elapsed } from "../../../format/time.js";
 import { usePage } from "../context.js";
 import type { Span } from "../shapes.js";
 import { timeline } from "./bars.js";
@@ -10,7 +10,7 @@ import type { Bar } from "./bars.js";
 export function Timeline({ spans, chosen, choose }: { spans: Span[]; chosen: string; choose: (task: string) => void }): JSX.Element {
   const { run, now, trans } = usePage();
   const names = run.tasks.map(task => task.name);
-  const shown = timeline(names, spans, now);
+  const shown = timeline(names, spans, now * 1000);
   return (
     <div className="po-Timeline">
       <div className="po-Timeline-axis" aria-hidden="true">
@@ -53,7 +53,7 @@ export function Timeline({ spans, chosen, choose }: { spans: Span[]; chosen: str
 }
 
 function tickLabel(seconds: number): string {
-  return seconds < 60 ? `${Number(seconds.toFixed(2))} s` : format.clock(seconds);
+  return seconds < 60 ? `${Number(seconds.toFixed(2))} s` : duration(seconds);
 }
 
 /** "inference · attempt 2 · 12.1 s", "inference · 12.1 s · waited 8.0 s · requests per minute". */
@@ -62,9 +62,9 @@ function words({ span, seconds }: Bar): string {
   if (span.attempt > 1) {
     parts.push(`attempt ${span.attempt}`);
   }
-  parts.push(format.duration(seconds));
+  parts.push(elapsed(seconds));
   if (span.wait > 0) {
-    parts.push(`waited ${format.duration(span.wait)}`);
+    parts.push(`waited ${elapsed(span.wait)}`);
   }
   if (span.reason) {
     parts.push(span.reason);
