@@ -28,6 +28,7 @@ export class RunPageWidget extends ReactWidget {
     this.state = options.state;
     this.id = `po-run-${options.source.id}`;
     this.addClass("po-RunPage");
+    this.node.tabIndex = -1;
     this.title.label = options.trans.__("Run %1", options.source.id.slice(-6));
     this.title.caption = options.trans.__("Run %1", options.source.id);
     this.title.icon = runsIcon;
@@ -59,6 +60,7 @@ export class RunPageWidget extends ReactWidget {
         trans={trans}
         onRun={run => {
           this.title.label = run.name;
+          this.focusTab();
         }}
       />
     );
@@ -77,6 +79,14 @@ export class RunPageWidget extends ReactWidget {
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
     if (!this.node.contains(document.activeElement)) {
+      this.node.focus();
+      this.focusTab();
+    }
+  }
+
+  /** The tabs are where the keyboard begins; until they are there the page itself has it. */
+  private focusTab(): void {
+    if (document.activeElement === this.node) {
       this.node.querySelector<HTMLElement>("[role=tab][aria-selected=true]")?.focus();
     }
   }

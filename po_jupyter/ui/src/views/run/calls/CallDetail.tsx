@@ -66,7 +66,7 @@ function Whole({ call }: { call: WholeCall }): JSX.Element {
       <h4>{trans.__("Messages")}</h4>
       {call.messages && call.rendered && (
         <p className="po-Quiet">
-          {call.exact ? trans.__("Made again from the pipeline: exactly what was sent.") : trans.__("Made again from the pipeline: what was sent may differ.")}
+          {call.exact ? trans.__("As sent.") : trans.__("Rendered again: what was sent may differ.")}
         </p>
       )}
       {call.messages?.map((message, index) => <Said key={index} message={message} />) ?? (

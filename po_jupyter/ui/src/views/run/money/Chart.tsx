@@ -69,6 +69,9 @@ function timeLabel(at: number, step: number): string {
     return `${two(time.getMonth() + 1)}-${two(time.getDate())}`;
   }
   const minutes = `${two(time.getHours())}:${two(time.getMinutes())}`;
+  if (step < 1) {
+    return (time.getSeconds() + time.getMilliseconds() / 1000).toFixed(2) + " s";
+  }
   return step < 60 ? `${minutes}:${two(time.getSeconds())}` : minutes;
 }
 

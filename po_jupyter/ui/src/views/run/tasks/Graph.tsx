@@ -56,12 +56,19 @@ export default function Graph({ needs, chosen, choose, down, width }: GraphProps
     markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 },
     ariaLabel: trans.__("%1 after %2", to, from)
   }));
+  const onKey = (event: React.KeyboardEvent): void => {
+    const id = (event.target as HTMLElement).closest<HTMLElement>(".react-flow__node")?.dataset.id;
+    if (id && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      choose(id);
+    }
+  };
   const height = Math.min(TALLEST, placed.height + 24);
   const fits = placed.width < width && placed.height < TALLEST;
   const flow = React.useRef<ReactFlowInstance<TaskNode> | null>(null);
   React.useEffect(() => void flow.current?.fitView(FIT), [width, height]);
   return (
-    <div className="po-Graph-box" style={{ height }}>
+    <div className="po-Graph-box" style={{ height }} onKeyDown={onKey}>
     <ReactFlow
       onInit={instance => (flow.current = instance)}
       nodes={nodes}
@@ -76,15 +83,8 @@ export default function Graph({ needs, chosen, choose, down, width }: GraphProps
       nodesConnectable={false}
       zoomOnScroll={false}
       preventScrolling={false}
-      disableKeyboardA11y={false}
+      elementsSelectable={false}
       onNodeClick={(_, node) => choose(node.id)}
-      onSelectionChange={({ nodes: now_ }) => {
-        const only = now_.length === 1 ? now_[0] : undefined;
-        if (only && only.id !== chosen) {
-          choose(only.id);
-        }
-      }}
-      proOptions={{ hideAttribution: false }}
       key={key}
     >
       {!fits && <Controls showInteractive={false} position="top-right" />}
