@@ -2,11 +2,13 @@
 
     python -m pytest -m benchmark tests/ui/test_run_page_speed.py -s
 
-The rows are made up in the browser: what is measured is the table, not the server.
+The rows are made up in the browser: what is measured is the table, not the server. Beside the frames a second, which
+depend on what else the machine does, stands the processor time that the page's main thread takes for a frame.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,11 +21,12 @@ from tests.ui.test_lab_notebook import SECOND, panels
 from tests.ui.test_run_page import environment, open_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, CDPSession
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.benchmark]
 
 ROWS = 100_000
+FRAMES = 180
 FAKE = (
     """
 const send = window.fetch;
@@ -74,6 +77,12 @@ async ([step, frames]) => {
 HEAP = "() => { window.gc?.(); return performance.memory.usedJSHeapSize / 1e6 }"
 
 
+def busy(session: CDPSession) -> float:
+    """Seconds of processor that the page's main thread has taken so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]:
     panel = panels()
@@ -105,18 +114,28 @@ def test_scrolling_a_hundred_thousand_rows_is_smooth(lab: JupyterProcess, browse
     page.evaluate(SCROLL, [60, 60])  # warm
     before = page.evaluate(HEAP)
     figures = {}
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.setTimeDomain", {"timeDomain": "threadTicks"})
+    session.send("Performance.enable")
     for name, step in (("reading", 12), ("wheel", 120), ("flinging", 1500), ("dragging", 15_000)):
-        figures[name] = page.evaluate(SCROLL, [step, 180])
+        worked = busy(session)
+        figures[name] = page.evaluate(SCROLL, [step, FRAMES])
+        figures[name]["busy"] = (busy(session) - worked) / FRAMES * 1000
     page.wait_for_timeout(1000)
     after = page.evaluate(HEAP)
     nodes = page.evaluate("() => document.querySelectorAll('.po-RunPage *').length")
     for name, found in figures.items():
-        print(f"{name}: {found['perSecond']:.0f} frames/s, 95 % below {found['slowest20th']:.0f} ms, {found}")
+        print(
+            f"{name}: {found['perSecond']:.0f} frames/s, 95 % below {found['slowest20th']:.0f} ms, "
+            f"{found['busy']:.1f} ms of processor a frame"
+        )
     print(
         f"heap {before:.1f} MB before, {after:.1f} MB after; {nodes} elements; {page.evaluate('window.asked')} pages"
     )
     page.close()
     for name, found in figures.items():
-        assert found["perSecond"] > 50, (name, found)
+        assert found["busy"] < 20, (name, found)  # 50 frames a second
+        if os.getloadavg()[0] < (os.cpu_count() or 1):
+            assert found["perSecond"] > 50, (name, found)
     assert after - before < 50
     assert nodes < 1500

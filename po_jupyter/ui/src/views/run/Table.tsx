@@ -47,9 +47,12 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
     estimateSize: () => HEIGHT,
     overscan: 8,
     scrollPaddingStart: HEIGHT,
-    initialOffset: top * HEIGHT
+    initialOffset: top * HEIGHT,
+    useFlushSync: false
   });
   const shown = rows.getVirtualItems();
+  // The element of a row that leaves is the next one's: far fewer are made while one scrolls.
+  const slots = 16 * Math.ceil((shown.length + 1) / 16);
   const first = shown[0]?.index ?? 0;
   const last = shown[shown.length - 1]?.index ?? 0;
   React.useEffect(() => onRange(first, last), [first, last, onRange]);
@@ -116,7 +119,7 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
       <div role="rowgroup" className="po-Table-body" style={{ height: rows.getTotalSize() }}>
         {shown.map(({ index, start }) => (
           <TableRow
-            key={index}
+            key={index % slots}
             id={rowId(id, index)}
             index={index}
             start={start}
@@ -199,6 +202,7 @@ const TableRow = React.memo(
     );
   },
   (before, after) =>
+    before.index === after.index &&
     before.item === after.item &&
     before.start === after.start &&
     before.state === after.state &&

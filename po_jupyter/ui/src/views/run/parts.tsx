@@ -10,7 +10,7 @@ import { stateIcon } from "../../format/run.js";
 import { elapsed, secondsBetween } from "../../format/time.js";
 
 /** Characters of a value that are shown on one line. */
-const LINE = 300;
+const LINE = 160;
 
 export function Glyph({ state }: { state: string }): JSX.Element {
   return (

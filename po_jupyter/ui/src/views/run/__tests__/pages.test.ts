@@ -10,11 +10,12 @@ interface Request {
 }
 
 /** Pages of a list of 100,000, and the requests that wait for their answer. */
-function listOf(kept = 4): { pages: Pages<string>; requests: Request[]; changed: ReturnType<typeof vi.fn> } {
+function listOf(kept = 4, pause = 0): { pages: Pages<string>; requests: Request[]; changed: ReturnType<typeof vi.fn> } {
   const requests: Request[] = [];
   const changed = vi.fn();
   const pages = new Pages<string>({
     size: 10,
+    pause,
     kept,
     changed,
     load: (start, limit, signal) =>
@@ -60,6 +61,20 @@ describe("pages of a long list", () => {
     expect(pages.at(0)).toBeUndefined();
     await requests[1]!.answer();
     expect(pages.at(5003)).toBe("row 5003");
+  });
+
+  it("asks for nothing that flies by", () => {
+    vi.useFakeTimers();
+    const { pages, requests } = listOf(4, 60);
+    pages.want(0, 9);
+    for (let row = 1000; row <= 90_000; row += 1000) {
+      pages.want(row, row + 9);
+      vi.advanceTimersByTime(16);
+    }
+    expect(requests).toHaveLength(1);
+    vi.advanceTimersByTime(60);
+    expect(requests.map(request => request.start)).toEqual([0, 90_000]);
+    vi.useRealTimers();
   });
 
   it("keeps as many pages as it may, and those in sight", async () => {

@@ -72,7 +72,7 @@ export function CallsTab(): JSX.Element {
         />
         {row !== null && <Verb label={trans.__("Row %1 ×", row)} title={trans.__("Show calls of all rows")} onClick={() => patch({ calls: { row: null } })} />}
         <span className="po-Toolbar-count" role="status">
-          {pages.matching === null ? "" : trans._n("%1 call", "%1 calls", pages.matching, count(pages.matching))}
+          {pages.matching === null ? "" : trans._n("%2 call", "%2 calls", pages.matching, count(pages.matching))}
         </span>
       </div>
       {pages.problem !== null && (

@@ -39,7 +39,7 @@ function Output({ task, first }: { task: Task; first: boolean }): JSX.Element {
       <div className="po-Output">
         <span className="po-Json-name">{task.name}</span>{" "}
         <Verb
-          label={trans._n("%1 row", "%1 rows", rows, count(rows))}
+          label={trans._n("%2 row", "%2 rows", rows, count(rows))}
           onClick={() => patch({ tab: "rows", task: task.name })}
         />
       </div>

@@ -158,7 +158,7 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
           ? ""
           : filtered
             ? trans.__("%1 of %2 rows", count(matching), count(total))
-            : trans._n("%1 row", "%1 rows", matching, count(matching))}
+            : trans._n("%2 row", "%2 rows", matching, count(matching))}
       </span>
       <span className="po-Verbs">
         <Verb

@@ -12,6 +12,8 @@ export interface PagesOptions<T> {
   changed: () => void;
   /** Items of a page. */
   size?: number;
+  /** Milliseconds in which a place must stay in sight after a jump: what flies by is not asked for. */
+  pause?: number;
   /** Pages that are kept: memory stays the same however long the list is. */
   kept?: number;
 }
@@ -27,6 +29,7 @@ export class Pages<T> {
   constructor(private readonly options: PagesOptions<T>) {
     this.size = options.size ?? 100;
     this.kept = options.kept ?? 60;
+    this.pause = options.pause ?? 60;
   }
 
   /** Null until the first page is here. */
@@ -40,6 +43,7 @@ export class Pages<T> {
 
   /** Items from `first` to `last` are in sight. */
   want(first: number, last: number): void {
+    const jumped = Math.abs(Math.floor(Math.max(0, first) / this.size) - this.first) > 1 || this.timer !== undefined;
     this.first = Math.floor(Math.max(0, first) / this.size);
     this.last = Math.floor(Math.max(first, last) / this.size);
     for (const [page, request] of this.requests) {
@@ -48,7 +52,16 @@ export class Pages<T> {
         this.requests.delete(page);
       }
     }
-    this.fill();
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (jumped && this.pause) {
+      this.timer = setTimeout(() => {
+        this.timer = undefined;
+        this.fill();
+      }, this.pause);
+    } else {
+      this.fill();
+    }
   }
 
   /** Everything may have changed: the pages in sight are asked for again. */
@@ -60,6 +73,7 @@ export class Pages<T> {
 
   dispose(): void {
     this.disposed = true;
+    clearTimeout(this.timer);
     this.requests.forEach(request => request.abort());
     this.requests.clear();
   }
@@ -118,6 +132,8 @@ export class Pages<T> {
 
   private readonly size: number;
   private readonly kept: number;
+  private readonly pause: number;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly pages = new Map<number, { items: T[]; generation: number }>();
   private readonly requests = new Map<number, AbortController>();
   private generation = 0;
