@@ -56,7 +56,8 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
   const first = shown[0]?.index ?? 0;
   const last = shown[shown.length - 1]?.index ?? 0;
   React.useEffect(() => onRange(first, last), [first, last, onRange]);
-  const [above, setAbove] = React.useState(top);
+  // Not read from the element: that would lay the page out in the middle of a scroll.
+  const above = Math.floor((rows.scrollOffset ?? top * HEIGHT) / HEIGHT);
   React.useEffect(() => {
     const timer = setTimeout(() => onTop?.(above), 300);
     return () => clearTimeout(timer);
@@ -113,7 +114,6 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
       aria-activedescendant={isShown ? rowId(id, active) : undefined}
       tabIndex={0}
       onKeyDown={onKey}
-      onScroll={event => setAbove(Math.floor(event.currentTarget.scrollTop / HEIGHT))}
     >
       <Head {...props} template={template} />
       <div role="rowgroup" className="po-Table-body" style={{ height: rows.getTotalSize() }}>
