@@ -32,6 +32,7 @@ from po_jupyter.client.http.payloads import (
 from po_jupyter.client.http.responses import read_response
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.http.transport import Endpoint, Transport, path_segment, quiet_params
+from po_jupyter.client.inspection import AsyncInspection
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
@@ -56,6 +57,7 @@ class AsyncClient:
         """Connects at the first request."""
         self._transport = Transport(endpoint, timeout, relocate)
         self._streams = RunStreams(self._transport)
+        self.inspection = AsyncInspection(self._transport)
 
     def __repr__(self) -> str:
         """Its URL, without the token."""

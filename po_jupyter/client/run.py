@@ -11,7 +11,7 @@ from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.frames import pandas_frame, polars_frame
-from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
+from po_jupyter.client.http.payloads import ArtifactJson, ModelCallJson, RowJson, StageLogJson, TableRowJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
@@ -30,6 +30,7 @@ BudgetInput: TypeAlias = float | Budget | Mapping[str, object]  # US dollars, or
 
 _ROWS_PAGE = 5000  # rows fetched at once
 _CALLS_PAGE = 1000
+_TABLE_PAGE = 500
 _FRESH = 0.5  # seconds that a view is believed before it is asked for again
 
 
@@ -251,6 +252,42 @@ class Run:
             return await self._aio.calls(self.id, task=task, state=state, cursor=cursor, limit=size)
 
         return self.client.call(collect_pages(fetch, _CALLS_PAGE))
+
+    def rows(
+        self, task: str, *, state: str | None = None, sort: str = "index", desc: bool = False, q: str = "",
+        limit: int = 100,
+    ) -> list[TableRowJson]:  # fmt: skip
+        """The first `limit` rows of a map as a table, `{index, state, input, output, error, attempts, tokens, cost_usd,
+        seconds, model, flags, clipped}`: in a `state`, with the text `q`, sorted; long values cut."""
+
+        async def fetch(cursor: str | None, size: int) -> CursorPage[TableRowJson]:
+            page = await self._aio.inspection.rows(
+                self.id, task, state=state, sort=sort, desc=desc, q=q, start=int(cursor or 0), limit=size
+            )
+            return page["rows"], None if page["next"] is None else str(page["next"])
+
+        return self.client.call(collect_pages(fetch, _TABLE_PAGE, limit))
+
+    def row(self, task: str, index: int) -> TableRowJson:
+        """One row of a map, whole. NotFound."""
+        return self.client.call(self._aio.inspection.row(self.id, task, index))
+
+    def model_calls(
+        self, task: str | None = None, row: int | None = None, state: str | None = None, limit: int = 1000
+    ) -> list[ModelCallJson]:
+        """The first `limit` calls to models, one entry each: `{n, task, row, kind, state, model, seconds, ...}`."""
+
+        async def fetch(cursor: str | None, size: int) -> CursorPage[ModelCallJson]:
+            calls, following = await self._aio.inspection.calls(
+                self.id, task=task, row=row, state=state, start=int(cursor or 0), limit=size
+            )
+            return calls, None if following is None else str(following)
+
+        return self.client.call(collect_pages(fetch, _TABLE_PAGE, limit))
+
+    def model_call(self, number: int) -> ModelCallJson:
+        """One call by its `n`: with its `messages` as they were sent, and the `answer`. NotFound."""
+        return self.client.call(self._aio.inspection.call(self.id, number))
 
     def logs(self, task: str | None = None, stage: str | None = None) -> list[StageLogJson]:
         """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""

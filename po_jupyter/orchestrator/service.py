@@ -32,7 +32,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs
+from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -43,6 +43,7 @@ from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
+from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
@@ -262,7 +263,7 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
     pipelines = None
     if settings.pipelines_dir is not None:
         pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
-    inbox = None
+    jobs: list[BackgroundJob] = [SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)]
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
@@ -276,12 +277,12 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
             keys=base.keys,
             examine=base.examiner.examine,
         )
-        inbox = InboxWatcher(
+        jobs.append(InboxWatcher(
             folder, settings,
             changes=base.changes, audit=base.audit, to_thread=base.to_thread, created=created,
-        )  # fmt: skip
+        ))  # fmt: skip
     return MaintenanceJobs(
-        settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=pipelines, inbox=inbox
+        settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=pipelines, jobs=jobs
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from po_jupyter.model.run.events import EventDraft, EventRecord
 from po_jupyter.model.values.json import JsonObject
@@ -292,6 +292,22 @@ class DocumentStore(Protocol):
 
     def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
         """Write `new` if the document still equals `old`, in one transaction: how leases are taken."""
+
+
+@runtime_checkable
+class SnapshotStore(Protocol):
+    """Snapshots of runs, which a store may have besides: a small value each, made of the run's log by who reads it.
+
+    A snapshot is a cache. It may be missing, old, or of another version; who reads it says in it what it is of. It is
+    removed with its run.
+    """
+
+    def snapshots(self, runs: Sequence[str]) -> dict[str, Any]:
+        """The snapshots of those runs that have one which can be read, in few reads for many runs."""
+        ...
+
+    def keep_snapshots(self, values: Mapping[str, Any]) -> None:
+        """Replace the snapshots of these runs; those that are gone get none. InvalidInput for what is not JSON."""
 
 
 class Store(RunStore, LogStore, DocumentStore, Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from po_jupyter.client.async_client import Endpoint
+from po_jupyter.client.client import Client
 from po_jupyter.client.http.sse import Parser
 from tests.support.jupyter_process import JupyterProcess
 
@@ -349,6 +352,25 @@ def test_a_run_is_looked_into_by_rows_calls_course_and_cost(http: httpx.Client) 
     assert [(found["id"], found["seed"]) for found in brief] == [(run, {})]
     assert http.get("runs", params={"until": "2020-01-01"}).json()["runs"] == []
     assert run not in [found["id"] for found in http.get("runs/attention").json()["runs"]]
+
+
+def test_a_run_of_the_client_is_looked_into(http: httpx.Client, real: JupyterProcess) -> None:
+    seed = {"name": "three", "data": {"rows": ["a", "b", "c"]}}
+    name = http.post("runs", json={"pipeline": MAP, "seed": seed}).json()["run"]["id"]
+    assert finished(http, name)["state"] == "done"
+    with closing(Client(Endpoint(real.url, real.token))) as client:
+        run = client.run(name)
+        assert [row["input"] for row in run.rows("label", sort="output", desc=True, limit=2)] == ["c", "b"]
+        assert [row["index"] for row in run.rows("label", q="b of", state="done")] == [1]
+        assert run.row("label", 2)["input"] == "c"
+        (call,) = run.model_calls("label", row=1)
+        assert run.model_call(call["n"])["messages"] == [{"role": "user", "content": "Label b of 3"}]
+        inspection = client.aio.inspection
+        assert {span["task"] for span in client.call(inspection.timeline(name))["spans"]} == {
+            "prepare",
+            "label",
+        }
+        assert client.call(inspection.spending(name))["total"]["tokens"] >= 0
 
 
 @pytest.mark.parametrize(

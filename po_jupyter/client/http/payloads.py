@@ -236,3 +236,74 @@ class UsageJson(TypedDict, total=False):
     total: ChargesJson
     disk: DiskJson
     owners: dict[str, OwnerJson]
+
+
+class TableRowJson(TypedDict):
+    """A row of a map as a table has it. A value that is cut is the beginning of its text, and `clipped` is true then;
+    `client.inspection.row` has it whole. `state`: `done`, `failed`, `running` or `pending`."""
+
+    index: int
+    state: str
+    input: Any
+    output: Any
+    error: JsonObject | None
+    attempts: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    model: str | None
+    flags: list[str]
+    clipped: bool
+    row: NotRequired[int]
+    of: NotRequired[str]
+    label: NotRequired[Any]
+
+
+class TableJson(TypedDict):
+    """A page of such rows: `total` of the map, `matching` the question; `next` is the start of the next page. With
+    `complete` false a search took too long to read all rows; `notes` say what of the log cannot be read."""
+
+    rows: list[TableRowJson]
+    total: int
+    matching: int
+    next: int | None
+    complete: bool
+    notes: list[str]
+
+
+class ModelCallJson(TypedDict):
+    """A call to a model. `kind` is its stage; `state`: `done`, `failed`, `in_flight`, `unknown` or `withdrawn`; `error`
+    the code of one that failed.
+
+    Alone it has also `messages` (with `why` when they cannot be known, `rendered`, `exact`: their hash is that of what
+    was sent), `answer`, `clipped`, `tool_calls` and `schema`, and `error` is the whole one.
+    """
+
+    n: int
+    key: str
+    task: str
+    row: int | None
+    attempt: int
+    round: int
+    kind: str
+    state: str
+    model: str | None
+    started_at: str
+    seconds: float | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    cached: bool
+    batch: bool
+    finish: str | None
+    error: Any
+    messages: NotRequired[list[JsonObject] | None]
+    why: NotRequired[str | None]
+    rendered: NotRequired[bool]
+    exact: NotRequired[bool]
+    answer: NotRequired[str | None]
+    clipped: NotRequired[bool]
+    tool_calls: NotRequired[list[JsonObject]]
+    schema: NotRequired[JsonObject | None]

@@ -171,13 +171,14 @@ def _map_started(t: TaskState, data: MapStartedData, at: str, offset: int) -> No
 
 
 def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> None:
-    total = t.items.total if t.items is not None else data["done"] + data["failed"]
-    t.items = ItemCounts.model_construct(
-        total=total,
-        done=data["done"],
-        failed=data["failed"],
-        in_flight=data.get("in_flight", 0),
-        reused=data.get("reused", 0),
+    items = t.items if t.items is not None else ItemCounts(total=data["done"] + data["failed"])
+    t.items = items.model_copy(
+        update={
+            "done": data["done"],
+            "failed": data["failed"],
+            "in_flight": data.get("in_flight", 0),
+            "reused": data.get("reused", 0),
+        }
     )
     _add_usage(t, data, at, offset)
 
@@ -187,7 +188,7 @@ def _add_usage(
 ) -> None:
     usage = data.get("usage")
     if usage:
-        t.usage = t.usage + Usage.model_construct(**usage)
+        t.usage = t.usage.plus(usage)
     if not t.waiting_stays:
         t.waiting = None
 

@@ -121,7 +121,7 @@ class BackgroundJob(Protocol):
 
 
 class MaintenanceJobs:
-    """The holder's jobs while it has the lease: pipelines from files, the watch folder, retention."""
+    """The holder's jobs while it has the lease: pipelines from files, retention, and `jobs` (the watch folder, ...)."""
 
     def __init__(
         self,
@@ -132,16 +132,16 @@ class MaintenanceJobs:
         to_thread: ToThread,
         *,
         pipelines: PipelineFiles | None,
-        inbox: BackgroundJob | None,
+        jobs: Sequence[BackgroundJob] = (),
     ) -> None:
-        """`pipelines` and `inbox` are None where the settings name no such folder."""
+        """`pipelines` is None where the settings name no such folder."""
         self._settings = settings
         self._cleaner = cleaner
         self._changes = changes
         self._audit = audit
         self._to_thread = to_thread
         self._pipelines = pipelines
-        self._inbox = inbox
+        self._jobs = jobs
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -149,8 +149,8 @@ class MaintenanceJobs:
         if self._pipelines is not None:
             await self._refresh(self._pipelines)
             self._tasks.append(asyncio.create_task(self._refresh_often(self._pipelines), name="pipelines"))
-        if self._inbox is not None:
-            self._inbox.start()
+        for job in self._jobs:
+            job.start()
         self._tasks.append(asyncio.create_task(self._clean_often(), name="retention"))
 
     async def close(self) -> None:
@@ -158,8 +158,8 @@ class MaintenanceJobs:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._inbox is not None:
-            await self._inbox.close()
+        for job in self._jobs:
+            await job.close()
 
     async def _refresh(self, pipelines: PipelineFiles) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -12,7 +12,7 @@ from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState, run_view_of
-from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound, PoError
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -23,6 +23,7 @@ from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.row_pages import RowOutcome, RowPages
+from po_jupyter.orchestrator.views.snapshots import FoldedRun, StateSnapshots
 from po_jupyter.store.protocol import Head, Record, Ref, Store
 
 _KEPT = 500  # runs whose state is kept in memory
@@ -36,31 +37,66 @@ class RunProjections:
     def __init__(self, store: Store) -> None:
         """Nothing is cached yet."""
         self._store = store
-        self._states: OrderedDict[str, tuple[RunState, Mapping[str, Any]]] = OrderedDict()
+        self._snapshots = StateSnapshots(store)
+        self._states: OrderedDict[str, FoldedRun] = OrderedDict()
         self._lock = Lock()
         self._rows = RowPages(store)
 
     def state(self, head: Head) -> RunState:
         """The fold of the run's events up to (at least) `head`."""
-        return self._state(head)[0]
+        return self._folded(head).state
 
-    def _state(self, head: Head) -> tuple[RunState, Mapping[str, Any]]:
-        run = head["run"]
+    def _folded(self, head: Head) -> FoldedRun:
+        known = self._cached(head["run"])
+        if known is None:
+            known = self._snapshots.read([head]).get(head["run"])
+        folded = self._fold(head, known)
+        if folded.is_worth_keeping:
+            self.keep([folded])
+        return folded
+
+    def _cached(self, run: str) -> FoldedRun | None:
         with self._lock:
             cached = self._states.get(run)
             if cached is not None:
                 self._states.move_to_end(run)
-        if cached is not None and cached[0].offset >= head["offset"]:
             return cached
-        seed = cached[1] if cached is not None else brief(self.seed(run))
-        state = cached[0] if cached is not None else RunState(run)
+
+    def _fold(self, head: Head, known: FoldedRun | None) -> FoldedRun:
+        """The fold up to `head`, from what is known of the run."""
+        if known is None:
+            known = FoldedRun(RunState(head["run"]), brief(self.seed(head["run"])))
+        state = known.state
         while state.offset < head["offset"]:
-            events = self._store.events(run, since=state.offset, limit=_PAGE)
+            events = self._store.events(head["run"], since=state.offset, limit=_PAGE)
             if not events:
                 break
             state = fold(state, events)
-        self.remember(state, seed)
-        return state, seed
+        folded = known._replace(state=state)
+        self._remember(folded)
+        return folded
+
+    def keep(self, runs: Sequence[FoldedRun]) -> None:
+        """Keep snapshots of runs that were folded, where it is worth it."""
+        self._snapshots.keep(runs)
+        for folded in runs:
+            if (
+                folded.is_worth_keeping
+            ):  # or what was tried: a state that is too large is not tried again at once
+                self._remember(folded._replace(kept=folded.state.offset))
+
+    def fold_all(self, heads: Sequence[Head]) -> dict[str, FoldedRun | PoError]:
+        """Many runs up to their heads, with few reads; in the place of one that cannot be read the error."""
+        cached = {head["run"]: folded for head in heads if (folded := self._cached(head["run"])) is not None}
+        known = cached | self._snapshots.read([head for head in heads if head["run"] not in cached])
+        found: dict[str, FoldedRun | PoError] = {}
+        for head in heads:
+            try:
+                found[head["run"]] = self._fold(head, known.get(head["run"]))
+            except (CorruptRow, NotFound) as error:
+                found[head["run"]] = error
+        self.keep([folded for folded in found.values() if isinstance(folded, FoldedRun)])
+        return found
 
     def seed(self, run: str) -> Mapping[str, Any]:
         """The whole seed, as the run was submitted with it."""
@@ -72,10 +108,14 @@ class RunProjections:
 
     def remember(self, state: RunState, seed: Mapping[str, Any]) -> None:
         """Cache a state that was folded elsewhere; `seed` as `brief` makes it."""
+        self._remember(FoldedRun(state, seed))
+
+    def _remember(self, folded: FoldedRun) -> None:
+        run = folded.state.run
         with self._lock:
-            cached = self._states.get(state.run)
-            if cached is None or cached[0].offset <= state.offset:
-                self._states[state.run] = (state, seed)
+            cached = self._states.get(run)
+            if cached is None or cached.state.offset <= folded.state.offset:
+                self._states[run] = folded
             while len(self._states) > _KEPT:
                 self._states.popitem(last=False)
 
@@ -94,10 +134,11 @@ class RunProjections:
         whole_seed: bool = False,
     ) -> RunView:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
-        state, seed = self._state(head)
+        folded = self._folded(head)
+        seed = folded.seed
         if whole_seed and "data" not in seed:
             seed = self.seed(head["run"])
-        return run_view_of(state, seed, position=position, waiting=waiting)
+        return run_view_of(folded.state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""

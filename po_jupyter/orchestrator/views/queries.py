@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from po_jupyter.engine.state.run_state import run_view_of
 from po_jupyter.errors import Conflict, CorruptRow, NotFound
 from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
@@ -14,6 +15,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter, unreadable_letter
 from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, filtered_page
 from po_jupyter.orchestrator.views.projections import RunProjections, unreadable_view
+from po_jupyter.orchestrator.views.snapshots import FoldedRun
 from po_jupyter.store.protocol import Head, Store
 
 _ID = re.compile(r"[0-9a-f]{22}")
@@ -127,10 +129,17 @@ class RunQueries:
         return await self._to_thread(read)
 
     def _views(self, heads: Sequence[Head]) -> list[RunView]:
+        """Views of runs; those that were deleted since are left out, and one that cannot be read says so."""
+        folded = self._projections.fold_all([head for head in heads if "damage" not in head])
         views = []
         for head in heads:
-            with contextlib.suppress(NotFound):  # deleted since
-                views.append(self._listed(head))
+            run = head["run"]
+            now = CorruptRow(head["damage"], hint=_DAMAGED) if "damage" in head else folded[run]
+            if isinstance(now, CorruptRow):
+                views.append(unreadable_view(head, now))
+            elif isinstance(now, FoldedRun):
+                position, reason = self._waiting.position(run), self._waiting.waiting_reason(run)
+                views.append(run_view_of(now.state, now.seed, position=position, waiting=reason))
         return views
 
     async def attention(self, owner: str | None) -> tuple[list[RunView], int]:
@@ -148,16 +157,6 @@ class RunQueries:
             return self._views(newest[:_MOST_ATTENTION]), len(newest)
 
         return await self._to_thread(read)
-
-    def _listed(self, head: Head) -> RunView:
-        run = head["run"]
-        if "damage" in head:
-            return unreadable_view(head, CorruptRow(head["damage"], hint=_DAMAGED))
-        position, reason = self._waiting.position(run), self._waiting.waiting_reason(run)
-        try:
-            return self._projections.view(head, position=position, waiting=reason)
-        except CorruptRow as error:
-            return unreadable_view(head, error)
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000

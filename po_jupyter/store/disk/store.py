@@ -33,6 +33,7 @@ from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 
 T = TypeVar("T")
+_AT_ONCE = 500  # keys of one query; SQLite takes at least 999
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
 
@@ -245,6 +246,9 @@ class _EmptyShard:
     def read(self, key: str) -> None:
         return None
 
+    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        return {}
+
     def text(self, key: str) -> None:
         return None
 
@@ -280,6 +284,13 @@ class _OpenShard:
         except Unreadable as error:
             raise self._corrupt(key, error) from None
 
+    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        found: dict[str, Any | CorruptRow] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            for key, value in self._cache.read_rows(keys[start : start + _AT_ONCE]):
+                found[key] = self._corrupt(key, value) if isinstance(value, Unreadable) else value
+        return found
+
     def text(self, key: str) -> bytes | None:
         try:
             text: bytes | None = self._cache.get(key, read=True)
@@ -294,7 +305,11 @@ class _OpenShard:
         return bool(self._cache.delete(key))
 
     def read_many(self, keys: Sequence[str]) -> list[Any | None]:
-        return [self.read(key) for key in keys]
+        rows = self.read_rows(keys)
+        for row in rows.values():
+            if isinstance(row, CorruptRow):
+                raise row
+        return [rows.get(key) for key in keys]
 
     def erase_records(self, run: str, last: int | None) -> None:
         run_log.erase_each_record(self, run, last)

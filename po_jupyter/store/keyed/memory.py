@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any, TypeVar
 
-from po_jupyter.store.json_codec import decode, encode
+from po_jupyter.errors import CorruptRow
+from po_jupyter.store.json_codec import Unreadable, decode, encode
 from po_jupyter.store.keyed import run_log
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
@@ -55,6 +56,16 @@ class _Overlay:
     def read(self, key: str) -> Any | None:
         text = self.text(key)
         return None if text is None else decode(text)
+
+    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        found: dict[str, Any | CorruptRow] = {}
+        for key in keys:
+            try:
+                if (value := self.read(key)) is not None:
+                    found[key] = value
+            except Unreadable as error:
+                found[key] = CorruptRow(f"the row {key} {error}")
+        return found
 
     def write(self, key: str, value: Any) -> None:
         self.changed[key] = encode(value)

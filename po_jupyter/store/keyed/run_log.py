@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
@@ -35,23 +35,26 @@ def head_of(shard: Shard, run: str) -> Head:
 
 def active_heads(shard: Shard) -> list[Head]:
     """The heads of the runs that have not ended; without those that cannot be read, which nobody can work on."""
-    heads = (_listed_head(shard, run) for run in run_index.active(shard))
-    return [head for head in heads if head is not None and "damage" not in head]
+    return [head for head in _listed_heads(shard, run_index.active(shard)) if "damage" not in head]
 
 
 def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
     """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
     ids = run_index.older(shard, than, limit)
-    heads = [head for run in ids if (head := _listed_head(shard, run)) is not None]
-    return heads, ids[-1] if len(ids) == limit else None
+    return _listed_heads(shard, ids), ids[-1] if len(ids) == limit else None
 
 
-def _listed_head(shard: Shard, run: str) -> Head | None:
-    """The head of a run as lists have it: one that cannot be read is a row that says so, and the list stands."""
-    try:
-        return cast("Head | None", shard.read(f"head/{run}"))
-    except CorruptRow as error:
-        return damaged_head(shard, run, error.message)
+def _listed_heads(shard: Shard, runs: Sequence[str]) -> list[Head]:
+    """The heads of runs as lists have them: one that cannot be read is a row that says so, and the list stands."""
+    found = shard.read_rows([f"head/{run}" for run in runs])
+    heads: list[Head] = []
+    for run in runs:
+        head = found.get(f"head/{run}")
+        if isinstance(head, CorruptRow):
+            heads.append(damaged_head(shard, run, head.message))
+        elif head is not None:
+            heads.append(head)
+    return heads
 
 
 def damaged_head(shard: Shard, run: str, damage: str) -> Head:
@@ -140,7 +143,7 @@ def stored_at(run: str) -> list[tuple[str, str]]:
     """The ranges of keys that are a run's: from the first of each, and below the second."""
     # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
     parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
-    return parts + [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
+    return parts + [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head", "snap")]
 
 
 def _record(shard: Shard, run: str, n: int) -> Record:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from po_jupyter.errors import CorruptRow
+
 
 class Shard(Protocol):
     """The keys and values of one shard. What changes them is legal only inside a transaction.
@@ -16,6 +18,9 @@ class Shard(Protocol):
 
     def read(self, key: str) -> Any | None:
         """The value, or None."""
+
+    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        """The values that there are, by key; in the place of one that cannot be read the error."""
 
     def text(self, key: str) -> bytes | None:
         """The value's JSON, not decoded, or None."""

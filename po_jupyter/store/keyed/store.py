@@ -7,6 +7,7 @@ spans two. Documents have a shard of their own.
     def/<run>       {definition, idempotency}
     c/<run>/<n>     record n: {at, fence, first, events?, items?, calls?}, never rewritten
     p/<run>/<n>     its payloads, only where there are any (see `payloads.py`)
+    snap/<run>      what somebody folded of its log, see `snapshots.py`
     idx, idx/<k>, active                       lists, see `run_index.py`
     d/<kind>/<name>, names/<kind>              documents
     i/<sha256 of owner and key>                {run, request_hash}: who redeemed an idempotency key
@@ -18,11 +19,10 @@ import heapq
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
-from hashlib import sha256
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -32,7 +32,7 @@ from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
-from po_jupyter.store.keyed import documents, payloads, run_index, run_log
+from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref
 
@@ -83,8 +83,8 @@ class KeyedStore(ABC):
         if new.idempotency_key is not None:
             # The reservation is durable before the run is, and it already says which run the key will mean.
             # A crash in between leaves a key without its run; whoever comes next with that key creates it.
-            reservation = _reservation(new.owner, new.idempotency_key)
-            run = self._at(DOCUMENTS, partial(_reserve, new=new, key=reservation), write=True)
+            reservation = reservations.key_of(new.owner, new.idempotency_key)
+            run = self._at(DOCUMENTS, partial(reservations.reserve, new=new, key=reservation), write=True)
         definition = encode({"definition": dict(new.definition), "idempotency": reservation})
 
         values = payloads.join(new.payloads) if new.payloads else None
@@ -121,7 +121,7 @@ class KeyedStore(ABC):
 
     def redeemed(self, owner: str, key: str) -> tuple[Head, str] | None:
         """See `RunStore`."""
-        row = self._at(DOCUMENTS, lambda shard: shard.read(_reservation(owner, key)))
+        row = self._at(DOCUMENTS, lambda shard: shard.read(reservations.key_of(owner, key)))
         if row is None:
             return None
         try:
@@ -217,7 +217,7 @@ class KeyedStore(ABC):
             with suppress(CorruptRow):
                 row = shard.read(f"def/{run}") or {}
             shard.erase_records(run, last)
-            for kind in ("def", "head"):
+            for kind in ("def", "head", "snap"):
                 shard.erase(f"{kind}/{run}")
             run_index.remove(shard, run)
             run_index.set_active(shard, run, False)
@@ -353,6 +353,26 @@ class KeyedStore(ABC):
 
         return self._run(run, work)
 
+    # -- snapshots ------------------------------------------------------------------------------
+    def snapshots(self, runs: Sequence[str]) -> dict[str, Any]:
+        """See `SnapshotStore`."""
+        shards = self._by_shard(runs).items()
+        found = [self._at(number, partial(snapshots.read, runs=some)) for number, some in shards]
+        return {run: value for some in found for run, value in some.items()}
+
+    def keep_snapshots(self, values: Mapping[str, Any]) -> None:
+        """See `SnapshotStore`."""
+        texts = {run: encode(value) for run, value in values.items()}
+        for number, some in self._by_shard(texts).items():
+            self._at(number, partial(snapshots.write, runs=some, texts=texts), write=True)
+
+    def _by_shard(self, runs: Iterable[str]) -> dict[int, list[str]]:
+        shards: dict[int, list[str]] = {}
+        for run in runs:
+            if _RUN.fullmatch(run):
+                shards.setdefault(self._shard(run), []).append(run)
+        return shards
+
     # -- documents ------------------------------------------------------------------------------
     def get(self, kind: str, name: str) -> Any | None:
         """See `DocumentStore`."""
@@ -377,21 +397,3 @@ class KeyedStore(ABC):
         """See `DocumentStore`."""
         text = None if new is None else encode(new)
         return self._at(DOCUMENTS, partial(documents.swap, kind=kind, name=name, old=old, new=text), write=True)
-
-
-def _reservation(owner: str, key: str) -> str:
-    return "i/" + sha256(f"{owner}\0{key}".encode()).hexdigest()
-
-
-def _reserve(shard: Shard, *, new: NewRun, key: str) -> str:
-    """The run that the idempotency key means; from now on `new.run` when it meant none."""
-    reservation = shard.read(key)
-    if reservation is None:
-        shard.write(key, {"run": new.run, "request_hash": new.request_hash})
-        return new.run
-    if reservation["request_hash"] != new.request_hash:
-        raise Conflict(
-            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {reservation['run']}",
-            hint="Use a new key for a new request; the same key only repeats the very same one.",
-        )
-    return str(reservation["run"])

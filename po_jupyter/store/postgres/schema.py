@@ -3,7 +3,7 @@
     heads(run, owner, pipeline, state, body)   summaries; owner and pipeline as digests, for the filters of lists
     definitions(run, body)                     {definition, idempotency}
     records(run, n, body), payloads(run, n, body)
-    rows(key, body)                            documents, names of documents, idempotency keys
+    rows(key, body)                            documents, names of documents, idempotency keys, snapshots
     format(version)                            one row
 
 A body is a packed value (`json_codec.pack`), as in the store on disk. `external`: PostgreSQL would compress it again.

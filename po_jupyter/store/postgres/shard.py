@@ -40,6 +40,8 @@ _DELETE: Mapping[str, LiteralString] = {
     "row": "DELETE FROM {table} WHERE key = %s",
 }
 _HEADS: LiteralString = "SELECT run, body FROM {table} "
+_RUNS: LiteralString = "SELECT run, body FROM {table} WHERE run = ANY(%s)"
+_ROWS: LiteralString = "SELECT key, body FROM {table} WHERE key = ANY(%s)"
 _SIZE: LiteralString = "SELECT coalesce(sum(octet_length(body)), 0) FROM {table} WHERE run = %s"
 
 
@@ -106,10 +108,28 @@ class PostgresShard:
             None if body is None else self._value(key, body) for key, body in zip(keys, bodies, strict=True)
         ]
 
+    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
+        """See `Shard`. The keys are of heads, or of rows that have no table of their own."""
+        tables: dict[str, dict[str, str]] = {}  # by table, the keys by the values that find them
+        for key in keys:
+            place = _place(key)
+            tables.setdefault(place.table, {})[key if place.run is None else place.run] = key
+        found: dict[str, Any | CorruptRow] = {}
+        for table, by_name in tables.items():
+            statement = _ROWS if table == "rows" else _RUNS
+            for name, body in self._execute(statement, table, (list(by_name),)).fetchall():
+                key = by_name[name]
+                try:
+                    found[key] = self._value(key, body)
+                except CorruptRow as error:
+                    found[key] = error
+        return found
+
     def measure(self, run: str) -> int:
         """See `Shard`."""
         tables = (*_RUN_TABLES.values(), *_RECORD_TABLES.values())
-        return sum(int(self._execute(_SIZE, table, (run,)).fetchone()[0]) for table in tables)
+        size = sum(int(self._execute(_SIZE, table, (run,)).fetchone()[0]) for table in tables)
+        return size + len(self._body(f"snap/{run}") or b"")
 
     # -- writing --------------------------------------------------------------------------------
     def write(self, key: str, value: Any) -> None:

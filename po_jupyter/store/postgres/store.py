@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any, LiteralString, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -16,7 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store.keyed import run_log
+from po_jupyter.store.keyed import run_log, snapshots
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.postgres import schema
@@ -159,6 +160,10 @@ class PostgresStore(KeyedStore):
             except CorruptRow as error:
                 heads.append(run_log.damaged_head(shard, run, error.message))
         return heads
+
+    def snapshots(self, runs: Sequence[str]) -> dict[str, Any]:
+        """See `SnapshotStore`: of all runs in one query."""
+        return self._at(0, partial(snapshots.read, runs=runs))
 
     def reclaim(self) -> None:
         """See `Store`: autovacuum does it."""

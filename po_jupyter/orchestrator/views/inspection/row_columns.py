@@ -130,13 +130,19 @@ class MapColumns:
         """The rows of a map; none for a task that has none."""
         return self._maps.get(task) or RowColumns()
 
+    def _map(self, task: str) -> RowColumns:
+        columns = self._maps.get(task)
+        if columns is None:
+            columns = self._maps[task] = RowColumns()
+        return columns
+
     def apply_event(self, event: EventDraft) -> None:
         """Take in what an event says about tasks and their rows."""
         kind, data = event["type"], event["data"]
         if kind in ("run.created", "tasks.added"):
             self.tasks.update(task["name"] for task in data["tasks"])
         elif kind == "map.started":
-            columns = self._maps.setdefault(event["task"], RowColumns())
+            columns = self._map(event["task"])
             columns.total, columns.rows_of = int(data["total"]), data.get("of")
         elif kind == "run.resumed":
             for task in data.get("clear") or ():
@@ -150,6 +156,6 @@ class MapColumns:
         for call in calls:
             key = CallKey.parse(call["key"])
             if key.item is not None:
-                self._maps.setdefault(key.task, RowColumns()).apply_call(key, call)
+                self._map(key.task).apply_call(key, call)
         for item in items:
-            self._maps.setdefault(item["task"], RowColumns()).apply_item(item, n)
+            self._map(item["task"]).apply_item(item, n)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from po_jupyter.engine.replay.row_table import FAILED
 from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
@@ -170,7 +169,8 @@ class MapTable:
 
     def _texts(self, indexes: list[int]) -> Iterable[tuple[int, str]]:
         outputs = dict(self._outputs(indexes))
-        failed = [index for index in indexes if index in set(self.columns.table.indexes(FAILED, indexes[0]))]
+        table = self.columns.table
+        failed = [index for index in indexes if (row := table.get(index)) is not None and not row.ok]
         items = self._items(indexes if self.columns.placed and not self._inputs.exact else failed)
         for index in indexes:
             item = items.get(index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypedDict
 
 from po_jupyter.engine.replay.spent_from_log import usage_of_end
-from po_jupyter.llm.calls.journal import CallKey
 from po_jupyter.store.protocol import Record
 
 MOST_POINTS = 500
@@ -60,7 +59,7 @@ class Spending:
             model = (call.get("model") if call["kind"] == "response" else None) or sent_to or _UNNAMED
             cost = usage.get("cost")
             tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
-            task = CallKey.parse(call["key"]).task
+            task = call["key"].partition("/")[0]
             for sums in (
                 self.total, self.by_task.setdefault(task, _nothing()), self.by_model.setdefault(model, _nothing()),
             ):  # fmt: skip

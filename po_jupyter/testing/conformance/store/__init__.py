@@ -13,7 +13,8 @@
 
 `opener` is Python that opens the store of the fixture `place` (its path, or address) in another process;
 without it the tests across processes are skipped. A test's docstring names the promise that it keeps. `RunCases`,
-`LogCases` and `DocumentCases` follow the three Protocols of `store.protocol`; `ValueCases` are about what may be kept.
+`LogCases` and `DocumentCases` follow the three Protocols of `store.protocol`, `SnapshotCases` the one that a store may
+have besides; `ValueCases` are about what may be kept.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from po_jupyter.testing.conformance.store.cases import elsewhere, event, new_run
 from po_jupyter.testing.conformance.store.documents import DocumentCases
 from po_jupyter.testing.conformance.store.log import LogCases
 from po_jupyter.testing.conformance.store.runs import RunCases
+from po_jupyter.testing.conformance.store.snapshots import SnapshotCases
 from po_jupyter.testing.conformance.store.values import ValueCases
 
 __all__ = [
     "DocumentCases",
     "LogCases",
     "RunCases",
+    "SnapshotCases",
     "StoreConformance",
     "ValueCases",
     "elsewhere",
@@ -36,5 +39,5 @@ __all__ = [
 ]
 
 
-class StoreConformance(RunCases, LogCases, ValueCases, DocumentCases):
+class StoreConformance(RunCases, LogCases, ValueCases, DocumentCases, SnapshotCases):
     """All of it. Override the fixture `store`; `place` and `opener` where there is more than one process."""

@@ -1,0 +1,70 @@
+"""A look into runs over HTTP: rows as a table, calls, course and cost."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from po_jupyter.client.http.payloads import ModelCallJson, TableJson, TableRowJson
+from po_jupyter.client.http.transport import Transport, path_segment
+from po_jupyter.model.values.json import JsonObject
+
+
+class AsyncInspection:
+    """The routes of pages about one run; `AsyncClient.inspection`. Each raises NotFound."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Asks nothing yet."""
+        self._transport = transport
+
+    async def rows(
+        self,
+        run_id: str,
+        task: str,
+        *,
+        state: str | None = None,
+        sort: str = "index",
+        desc: bool = False,
+        q: str = "",
+        start: int = 0,
+        limit: int = 100,
+    ) -> TableJson:
+        """A page of a map's rows: those in a `state`, with the text `q` in input, output or error; sorted by `index`,
+        `state`, `attempts`, `tokens`, `cost_usd`, `seconds` or `output`."""
+        params = {"state": state, "sort": sort, "desc": int(desc), "q": q, "start": start, "limit": limit}
+        return cast("TableJson", await self._get(run_id, f"tasks/{path_segment(task)}/rows", **params))
+
+    async def row(self, run_id: str, task: str, index: int) -> TableRowJson:
+        """One row, whole."""
+        data = await self._get(run_id, f"tasks/{path_segment(task)}/rows/{index}")
+        return cast("TableRowJson", data["row"])
+
+    async def calls(
+        self,
+        run_id: str,
+        *,
+        task: str | None = None,
+        row: int | None = None,
+        state: str | None = None,
+        start: int = 0,
+        limit: int = 100,
+    ) -> tuple[list[ModelCallJson], int | None]:
+        """A page of calls to models, one entry each, and the start of the next page."""
+        params = {"task": task, "row": row, "state": state, "start": start, "limit": limit}
+        data = await self._get(run_id, "model-calls", **params)
+        return cast("list[ModelCallJson]", data["calls"]), data["next"]
+
+    async def call(self, run_id: str, number: int) -> ModelCallJson:
+        """One call: with its messages as they were sent, and the answer."""
+        return cast("ModelCallJson", (await self._get(run_id, f"model-calls/{number}"))["call"])
+
+    async def timeline(self, run_id: str) -> JsonObject:
+        """`{spans, cut, notes}`: `{task, stage, attempt, state, started_at, ended_at, wait, reason, rows?}` each."""
+        return await self._get(run_id, "timeline")
+
+    async def spending(self, run_id: str) -> JsonObject:
+        """`{points, total, by_task, by_model, budget, notes}`; a point is `[time, dollars so far, tokens so far]`."""
+        return await self._get(run_id, "spending")
+
+    async def _get(self, run_id: str, path: str, **params: str | int | None) -> JsonObject:
+        known = {name: str(value) for name, value in params.items() if value not in (None, "")}
+        return await self._transport.json("GET", f"runs/{path_segment(run_id)}/{path}", params=known)
