@@ -199,6 +199,17 @@ def test_a_start_is_not_delayed(tmp_path: Path) -> None:
         process.stop()
 
 
+def test_a_run_is_shown_without_a_large_seed_when_it_is_wanted_brief(http: httpx.Client) -> None:
+    """A page of a run looks at it again and again; the rows of its seed are not sent each time."""
+    pipeline = {"name": "big", "llm": {"model": "fake:echo"}, "tasks": [{"name": "a", "prompt": "one"}]}
+    seed = {"name": "s", "data": {"rows": ["x" * 1000] * 100}}
+    run = http.post("runs", json={"pipeline": pipeline, "seed": seed}).json()["run"]["id"]
+    finished(http, run)
+    brief = http.get(f"runs/{run}", params={"brief": 1})
+    assert len(brief.content) < 5_000 < 100_000 < len(http.get(f"runs/{run}").content)
+    assert brief.json()["run"]["tasks"] == http.get(f"runs/{run}").json()["run"]["tasks"]
+
+
 def test_a_run_shows_its_pipeline_as_submitted_and_what_waits_for_what(http: httpx.Client) -> None:
     """The graph of a run, and what a fork with another prompt begins with."""
     pipeline = {

@@ -15,6 +15,7 @@ from po_jupyter.server.routing.shapes import (
     RequeueBody,
     RestartBody,
     ResumeBody,
+    RunQuery,
     SubmitBody,
 )
 from po_jupyter.server.sse.streams import run_json
@@ -55,9 +56,10 @@ async def attention(request: ApiRequest[Query, None]) -> JsonResponse:
     return JsonResponse({"runs": [run_json(view, brief=True) for view in views], "total": total})
 
 
-async def get_run(request: ApiRequest[Query, None]) -> JsonResponse:
+async def get_run(request: ApiRequest[RunQuery, None]) -> JsonResponse:
     """One run, by its id or a unique end of it."""
-    return _run(await request.orchestrator.runs.get(request.path["id"], request.owner))
+    whole = not request.query.brief
+    return _run(await request.orchestrator.runs.get(request.path["id"], request.owner, whole_seed=whole))
 
 
 async def delete_run(request: ApiRequest[Query, None]) -> JsonResponse:

@@ -75,6 +75,12 @@ class ListRuns(Query):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
+class RunQuery(Query):
+    """With `brief` without the data of a large seed."""
+
+    brief: bool = False
+
+
 def _ended(value: Any) -> Any:
     states = _states(value)
     for state in states:

@@ -150,10 +150,10 @@ export class Api {
   // -- the wire -----------------------------------------------------------------------------------
 
   /** The answer of a route as JSON, for what has no method of its own. Undefined values of the query are left out. */
-  async get<T>(path: string, query: Query = {}): Promise<T> {
+  async get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
     const given = Object.entries(query).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]));
     const search = new URLSearchParams(given).toString();
-    return (await (await this.send(search ? `${path}?${search}` : path, {})).json()) as T;
+    return (await (await this.send(search ? `${path}?${search}` : path, signal ? { signal } : {})).json()) as T;
   }
 
   async post<T>(path: string, body: object): Promise<T> {
@@ -164,7 +164,8 @@ export class Api {
     return (await this.post<{ run: Run }>(`runs/${encodeURIComponent(id)}/${verb}`, body)).run;
   }
 
-  private async send(path: string, init: RequestInit): Promise<Response> {
+/** Any route, by its path below `po/api/v1/`. Refusals are thrown as `ApiError`. */
+  async send(path: string, init: RequestInit): Promise<Response> {
     const url = this.url + path;
     let response: Response;
     try {

@@ -1,0 +1,95 @@
+/** A run's page as a widget of Lab's main area: it asks and watches only while it can be seen. */
+
+import * as React from "react";
+import { ReactWidget } from "@jupyterlab/apputils";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import type { Message } from "@lumino/messaging";
+import { runsIcon } from "../../icon.js";
+import type { IPoLive } from "../../tokens.js";
+import type { Host } from "./context.js";
+import type { Memory } from "./memory.js";
+import { patched } from "./pageState.js";
+import type { PageState, Patch } from "./pageState.js";
+import { RunPage } from "./RunPage.js";
+import type { RunSource } from "./source.js";
+
+export interface RunPageOptions {
+  source: RunSource;
+  live: IPoLive;
+  memory: Memory;
+  state: PageState;
+  host: Host;
+  trans: TranslationBundle;
+}
+
+export class RunPageWidget extends ReactWidget {
+  constructor(private readonly options: RunPageOptions) {
+    super();
+    this.state = options.state;
+    this.id = `po-run-${options.source.id}`;
+    this.addClass("po-RunPage");
+    this.node.tabIndex = -1;
+    this.title.label = options.trans.__("Run %1", options.source.id.slice(-6));
+    this.title.caption = options.trans.__("Run %1", options.source.id);
+    this.title.icon = runsIcon;
+    this.title.closable = true;
+  }
+
+  /** The run as it was asked for, which is what the page is restored with. */
+  get run(): string {
+    return this.options.source.id;
+  }
+
+  /** Sets what the page shows, and remembers it. */
+  readonly patch = (patch: Patch): void => {
+    this.state = patched(this.state, patch);
+    this.options.memory.remember(this.run, this.state);
+    this.update();
+  };
+
+  protected override render(): JSX.Element {
+    const { source, live, host, trans } = this.options;
+    return (
+      <RunPage
+        source={source}
+        live={live}
+        visible={this.isVisible}
+        state={this.state}
+        patch={this.patch}
+        host={host}
+        trans={trans}
+        onRun={run => {
+          this.title.label = run.name;
+          this.focusTab();
+        }}
+      />
+    );
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.update();
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.update();
+  }
+
+  protected override onActivateRequest(message: Message): void {
+    super.onActivateRequest(message);
+    if (!this.node.contains(document.activeElement)) {
+      this.node.focus();
+      this.focusTab();
+    }
+  }
+
+  /** The tabs are where the keyboard begins; until they are there the page itself has it. */
+  private focusTab(): void {
+    if (document.activeElement === this.node) {
+      this.node.querySelector<HTMLElement>("[role=tab][aria-selected=true]")?.focus();
+    }
+  }
+
+  private state: PageState;
+}

@@ -1,0 +1,56 @@
+/** One row of a map in whole. */
+
+import * as React from "react";
+import { ErrorBox } from "../../../components/ErrorBox.js";
+import { StateBadge } from "../../../components/StateBadge.js";
+import { usePage } from "../context.js";
+import { JsonTree } from "../data/JsonTree.js";
+import { Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { useResource } from "../resource.js";
+
+export function RowDetail({ task, index, close }: { task: string; index: number; close: () => void }): JSX.Element {
+  const { run, source, patch, trans } = usePage();
+  const { value: row, problem, again } = useResource(
+    signal => source.row(task, index, signal),
+    `${run.id} ${task} ${index}`,
+    run.last_event
+  );
+  const facts = row && [
+    count(row.attempts) + " " + trans._n("try", "tries", row.attempts),
+    row.tokens ? `${count(row.tokens)} ${trans.__("tokens")}` : "",
+    dollars(row.cost_usd),
+    seconds(row.seconds),
+    row.model ?? "",
+    ...(row.flags ?? [])
+  ];
+  return (
+    <section className="po-Detail" aria-label={trans.__("Row %1", index)} data-row={index}>
+      <div className="po-Detail-head">
+        <h3>{trans.__("Row %1", index)}</h3>
+        {row && <StateBadge state={row.state} />}
+        <span className="po-Verbs">
+          <Verb
+            label={trans.__("Calls")}
+            onClick={() => patch({ tab: "calls", task, calls: { row: index, open: null } })}
+          />
+          <Verb label={trans.__("Close")} onClick={close} />
+        </span>
+      </div>
+      {problem && !row && <Unloaded failure={problem} again={again} word={trans.__("Try again")} />}
+      {row && (
+        <>
+          <p className="po-Quiet">{facts?.filter(Boolean).join(" · ")}</p>
+          {row.error && <ErrorBox failure={row.error} />}
+          {row.output !== null && row.output !== undefined && (
+            <>
+              <h4>{trans.__("Answer")}</h4>
+              <JsonTree value={row.output} depth={3} />
+            </>
+          )}
+          <h4>{trans.__("Input")}</h4>
+          <JsonTree value={row.input} depth={3} />
+        </>
+      )}
+    </section>
+  );
+}

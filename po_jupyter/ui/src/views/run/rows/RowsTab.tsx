@@ -1,0 +1,173 @@
+/** The rows of a map: a table of all of them, and one in whole beside it. */
+
+import * as React from "react";
+import { StateBadge } from "../../../components/StateBadge.js";
+import { usePage } from "../context.js";
+import { Choice, Empty, Unloaded, Verb, count, dollars, download, line, seconds } from "../parts.js";
+import { explain } from "../../../api/client.js";
+import type { Row, RowQuery, Sort } from "../shapes.js";
+import { Table } from "../Table.js";
+import type { Column } from "../Table.js";
+import { RowDetail } from "./RowDetail.js";
+import { exportRows } from "./exportRows.js";
+import { usePages } from "./usePages.js";
+import { useVerbs } from "../verbs.js";
+
+const COLUMNS: readonly Column<Row>[] = [
+  { name: "index", label: "Row", width: "4.6em", number: true, sortable: true, render: row => String(row.index) },
+  { name: "state", label: "State", width: "6em", sortable: true, render: row => <StateBadge state={row.state} /> },
+  { name: "input", label: "Input", width: "minmax(9em, 2fr)", render: row => line(row.input) },
+  {
+    name: "output",
+    label: "Answer",
+    width: "minmax(11em, 3fr)",
+    sortable: true,
+    render: row => (row.error ? <span className="po-Row-error">{line(row.error.message)}</span> : line(row.output))
+  },
+  { name: "attempts", label: "Tries", width: "3.8em", number: true, sortable: true, render: row => count(row.attempts) },
+  { name: "tokens", label: "Tokens", width: "5em", number: true, sortable: true, render: row => count(row.tokens) },
+  { name: "cost_usd", label: "Cost", width: "5.5em", number: true, sortable: true, render: row => dollars(row.cost_usd) },
+  { name: "seconds", label: "Time", width: "5em", number: true, sortable: true, render: row => seconds(row.seconds) }
+];
+
+/** Those that are left when a row is open beside them. */
+const BESIDE = new Set(["index", "state", "input", "output"]);
+
+export function RowsTab(): JSX.Element {
+  const { run, source, state, patch, trans } = usePage();
+  const maps = run.tasks.filter(task => task.items);
+  const task = maps.find(one => one.name === state.task) ?? maps[0];
+  const { top, open, ...asked } = state.rows;
+  const query: RowQuery = { task: task?.name ?? "", ...asked };
+  const load = async (start: number, limit: number, signal: AbortSignal) => {
+    const page = await source.rows(query, start, limit, signal);
+    return { items: page.rows, matching: page.matching, total: page.total };
+  };
+  const key = JSON.stringify([run.id, query]);
+  const [pages, drawn] = usePages(load, key, task ? run.last_event : -1);
+  const [shown, setShown] = React.useState<number>(-1);
+  const split = open !== null;
+  const columns = React.useMemo(
+    () => COLUMNS.filter(({ name }) => !split || BESIDE.has(name)).map(column => ({ ...column, label: trans.__(column.label) })),
+    [trans, split]
+  );
+  if (!task) {
+    return <Empty>{trans.__("No task of this run is a map: there are no rows.")}</Empty>;
+  }
+  const openRow = (place: number): void => {
+    setShown(place);
+    patch({ rows: { open: place < 0 ? null : (pages.at(place)?.index ?? null) } });
+  };
+  const sortBy = (name: string): void => {
+    const same = name === asked.sort;
+    patch({ rows: { sort: name as Sort, desc: same ? !asked.desc : name !== "index" && name !== "output", top: 0 } });
+  };
+  const place = shown >= 0 && pages.at(shown)?.index === open ? shown : -1;
+  return (
+    <div className="po-Rows-tab">
+      <Toolbar task={task.name} query={query} names={maps.map(map => map.name)} matching={pages.matching} total={pages.total} />
+      {pages.problem !== null && (
+        <Unloaded failure={explain(pages.problem)} again={() => pages.refresh()} word={trans.__("Try again")} />
+      )}
+      <div className={split ? "po-Split po-is-split" : "po-Split"}>
+        {pages.matching === 0 ? (
+          <Empty>{asked.q || asked.state ? trans.__("No row matches.") : trans.__("No row is finished yet.")}</Empty>
+        ) : (
+          <Table
+            key={JSON.stringify([query.task, asked.state, asked.q, asked.sort, asked.desc])}
+            id={`po-rows-${run.id}`}
+            label={trans.__("Rows of %1", task.name)}
+            columns={columns}
+            count={pages.matching ?? 0}
+            at={index => pages.at(index)}
+            open={place}
+            onOpen={openRow}
+            onRange={pages.want}
+            sort={asked.sort}
+            desc={asked.desc}
+            onSort={sortBy}
+            top={top}
+            onTop={index => index !== top && patch({ rows: { top: index } })}
+            version={drawn}
+          />
+        )}
+        {split && (
+          <RowDetail key={`${task.name} ${open}`} task={task.name} index={open} close={() => openRow(-1)} />
+        )}
+      </div>
+    </div>
+  );
+}
+
+interface ToolbarProps {
+  task: string;
+  query: RowQuery;
+  names: string[];
+  matching: number | null;
+  total: number | null;
+}
+
+function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Element {
+  const { run, source, patch, trans } = usePage();
+  const verbs = useVerbs();
+  const [text, setText] = React.useState(query.q);
+  const [saving, setSaving] = React.useState<number | null>(null);
+  // A pause in typing is a question, each letter is not.
+  React.useEffect(() => {
+    const timer = setTimeout(() => text !== query.q && patch({ rows: { q: text, top: 0 } }), 300);
+    return () => clearTimeout(timer);
+  }, [text, query.q, patch]);
+  const save = async (): Promise<void> => {
+    setSaving(0);
+    try {
+      download(await exportRows(source, query, setSaving), `${run.pipeline}-${task}.csv`);
+    } catch (error) {
+      verbs.refused(explain(error));
+    }
+    setSaving(null);
+  };
+  const filtered = matching !== null && total !== null && matching !== total;
+  return (
+    <div className="po-Toolbar" role="group" aria-label={trans.__("Which rows")}>
+      {names.length > 1 && (
+        <Choice
+          label={trans.__("Task")}
+          value={task}
+          options={names.map(name => ({ value: name, label: name }))}
+          onChange={name => patch({ task: name, rows: { top: 0, open: null } })}
+        />
+      )}
+      <input
+        className="po-Input"
+        type="search"
+        value={text}
+        placeholder={trans.__("Search rows")}
+        aria-label={trans.__("Search rows")}
+        onChange={event => setText(event.target.value)}
+      />
+      <label className="po-Check">
+        <input
+          type="checkbox"
+          checked={query.state === "failed"}
+          onChange={event => patch({ rows: { state: event.target.checked ? "failed" : "", top: 0 } })}
+        />
+        {trans.__("Failed only")}
+      </label>
+      <span className="po-Toolbar-count" role="status">
+        {matching === null
+          ? ""
+          : filtered
+            ? trans.__("%1 of %2 rows", count(matching), count(total))
+            : trans._n("%2 row", "%2 rows", matching, count(matching))}
+      </span>
+      <span className="po-Verbs">
+        <Verb
+          label={saving === null ? trans.__("CSV") : trans.__("%1 rows…", count(saving))}
+          title={trans.__("Save the rows that match as CSV")}
+          busy={saving !== null}
+          onClick={() => void save()}
+        />
+      </span>
+    </div>
+  );
+}

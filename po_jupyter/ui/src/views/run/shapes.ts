@@ -1,0 +1,154 @@
+/** What the routes of one run answer with, besides the run itself. */
+
+import type { Failure } from "../../api/types.js";
+
+export interface Row {
+  index: number;
+  state: string;
+  input: unknown;
+  output: unknown;
+  error: Failure | null;
+  attempts: number;
+  tokens: number;
+  /** USD; null when the price of the model is not known. */
+  cost_usd: number | null;
+  seconds: number | null;
+  model: string | null;
+  flags?: string[];
+  /** `input` or `output` is only the beginning. */
+  clipped?: boolean;
+}
+
+export interface RowPage {
+  rows: Row[];
+  /** Rows of the map, and those of them that the question is about. */
+  total: number;
+  matching: number;
+  next: number | null;
+}
+
+export const SORTS = ["index", "state", "output", "attempts", "tokens", "cost_usd", "seconds"] as const;
+export type Sort = (typeof SORTS)[number];
+
+export interface RowQuery {
+  task: string;
+  state: "" | "done" | "failed";
+  q: string;
+  sort: Sort;
+  desc: boolean;
+}
+
+export interface Call {
+  n: number;
+  key: string;
+  task: string | null;
+  row: number | null;
+  attempt: number | null;
+  /** Counts refinements. */
+  round?: number | null;
+  /** The stage: inference, critique, ... */
+  kind: string;
+  state: string;
+  model: string | null;
+  started_at: string | null;
+  seconds: number | null;
+  input_tokens: number | null;
+  cached_tokens: number | null;
+  output_tokens: number | null;
+  reasoning_tokens: number | null;
+  cost_usd: number | null;
+  /** The answer of an earlier run: nothing was sent. */
+  cached: boolean;
+  batch?: string | null | boolean;
+  finish: string | null;
+  /** How often it was sent until there was an answer. */
+  tries?: number | null;
+}
+
+export interface Message {
+  role: string;
+  content: unknown;
+  tool_calls?: unknown;
+}
+
+export interface WholeCall extends Omit<Call, "error"> {
+  messages: Message[] | null;
+  /** Why there are no messages. */
+  why?: string | null;
+  /** They are not recorded: they were made again from what is; `exact` when they are what was sent for sure. */
+  rendered?: boolean;
+  exact?: boolean;
+  answer: unknown;
+  schema: unknown;
+  error: Failure | string | null;
+}
+
+export interface CallPage {
+  calls: Call[];
+  next: number | null;
+  total: number;
+}
+
+export interface CallQuery {
+  task: string;
+  row: number | null;
+  state: string;
+}
+
+/** A stage of an attempt of a task; stage null: before its first one, or a wait at a gate. Times are ISO 8601 UTC. */
+export interface Span {
+  task: string;
+  stage: string | null;
+  attempt: number;
+  state: string;
+  started_at: string;
+  ended_at: string | null;
+  /** Seconds that it waited in between, as far as they were announced, and for what. */
+  wait: number;
+  reason: string | null;
+  /** Of a map: done, failed, total. */
+  rows?: number[];
+}
+
+export interface Share {
+  cost_usd: number | null;
+  tokens: number;
+  calls?: number;
+}
+
+export interface Spending {
+  /** Time, dollars so far, tokens so far. */
+  points: [string, number | null, number][];
+  by_task: Record<string, Share>;
+  by_model: Record<string, Share>;
+  budget: { usd?: number | null; tokens?: number | null } | null;
+}
+
+export interface StageLog {
+  task: string | null;
+  stage: string | null;
+  name: string;
+  bytes: number;
+  text: string;
+  cut: boolean;
+}
+
+export interface Artifact {
+  name: string;
+  task: string | null;
+  bytes: number;
+  sha256: string | null;
+}
+
+export interface PipelineView {
+  pipeline: Definition;
+  /** For each task the tasks that it waits for. */
+  needs: Record<string, string[]>;
+}
+
+export interface Definition {
+  name: string;
+  llm?: Record<string, unknown>;
+  tasks: (Record<string, unknown> & { name: string })[];
+  [field: string]: unknown;
+}
