@@ -23,11 +23,16 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def js(browser: Any) -> Iterator[Run]:
-    """`js("format", "m => m.money(0)")`: calls the function with the module, and with `argument` as JSON."""
+    """`js("format/run", "m => m.money(0)")`: calls the function with the module, and with `argument` as JSON."""
     built = UI / "lib"
-    sources = [path for path in (UI / "src").iterdir() if path.suffix in (".ts", ".tsx")]
+    sources = [
+        path
+        for path in (UI / "src").rglob("*.ts*")
+        if path.suffix in (".ts", ".tsx") and "__tests__" not in path.parts
+    ]
     if not (built / "index.js").exists() or any(
-        path.stat().st_mtime > (built / f"{path.stem}.js").stat().st_mtime for path in sources
+        path.stat().st_mtime > (built / path.relative_to(UI / "src")).with_suffix(".js").stat().st_mtime
+        for path in sources
     ):
         pytest.skip("the panel is not built from these sources: pip install .")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(built)))
@@ -78,33 +83,33 @@ def a_run(id: str = "a", state: str = "running", tasks: tuple[Any, ...] = (), **
 )
 def test_money_is_never_rounded_to_zero(js: Run, usd: float | None, said: str) -> None:
     """DESIGN 8: an unknown price is unknown, a free call is free, and a small sum is still a sum."""
-    assert js("format", "(m, usd) => m.money(usd)", usd) == said
+    assert js("format/run", "(m, usd) => m.money(usd)", usd) == said
 
 
 def test_numbers_read_like_the_cell(js: Run) -> None:
     """DESIGN 8: the same words and numbers in the cell, the panel and the terminal."""
-    assert js("format", "m => [0, 1, 999, 1000, 18200, 999999, 1240000].map(m.compact)") == [
+    assert js("format/run", "m => [0, 1, 999, 1000, 18200, 999999, 1240000].map(m.compact)") == [
         "0", "1", "999", "1k", "18.2k", "1M", "1.24M",
     ]  # fmt: skip
-    assert js("format", "m => [m.clock(41), m.clock(3723), m.duration(12.14), m.duration(61)]") == [
+    assert js("format/run", "m => [m.clock(41), m.clock(3723), m.duration(12.14), m.duration(61)]") == [
         "00:41", "1:02:03", "12.1 s", "01:01",
     ]  # fmt: skip
     run = a_run(usage=usage(18200, 0.043, unknown=1), budget={"usd": 2})
     said = "18.2k tokens · $0.043 of $2.00 · 1 call with unknown outcome"
-    assert js("format", "(m, run) => m.spent(run)", run) == said
+    assert js("format/run", "(m, run) => m.spent(run)", run) == said
     hits = a_run(usage={**usage(0, 0.0), "calls": 0, "cached_calls": 3})
-    assert js("format", "(m, run) => m.spent(run)", hits).endswith("3 of 3 calls from the cache")
+    assert js("format/run", "(m, run) => m.spent(run)", hits).endswith("3 of 3 calls from the cache")
 
 
 def test_rows_in_flight_end_with_their_task(js: Run) -> None:
     """R2.6: counters say what is so now; a failed map has nothing in flight."""
     items = {"total": 1000, "done": 409, "failed": 3, "in_flight": 16}
     running, failed = a_task("map", "running", items=items), a_task("map", "failed", items=items)
-    assert js("format", "(m, t) => m.rows(t)", running) == "412/1000 rows · 3 failed · 16 in flight"
-    assert js("format", "(m, t) => m.rows(t)", failed) == "412/1000 rows · 3 failed"
+    assert js("format/run", "(m, t) => m.rows(t)", running) == "412/1000 rows · 3 failed · 16 in flight"
+    assert js("format/run", "(m, t) => m.rows(t)", failed) == "412/1000 rows · 3 failed"
     again = a_task("map", "running", items={**items, "reused": 400})
     shown = "412/1000 rows · 3 failed · 400 reused · 16 in flight"
-    assert js("format", "(m, t) => m.rows(t)", again) == shown
+    assert js("format/run", "(m, t) => m.rows(t)", again) == shown
 
 
 def test_a_map_without_one_good_row_is_not_green(js: Run) -> None:
@@ -113,40 +118,40 @@ def test_a_map_without_one_good_row_is_not_green(js: Run) -> None:
     good = a_task("map", "done", items={"total": 2, "done": 1, "failed": 1, "in_flight": 0})
     empty = a_task("map", "done", items={"total": 0, "done": 0, "failed": 0, "in_flight": 0})
     body = "(m, run) => [m.runState(run), ...run.tasks.map(m.taskState)]"
-    assert js("format", body, a_run(state="done", tasks=(good, bad))) == ["failed", "done", "failed"]
-    assert js("format", body, a_run(state="done", tasks=(good, empty))) == ["done", "done", "done"]
+    assert js("format/run", body, a_run(state="done", tasks=(good, bad))) == ["failed", "done", "failed"]
+    assert js("format/run", body, a_run(state="done", tasks=(good, empty))) == ["done", "done", "done"]
 
 
 def test_the_lines_of_ones_own_python_are_found(js: Run) -> None:
     error = {"code": "x", "message": "m", "details": {"traceback": "File x\n  boom()\n"}}
-    assert js("format", "(m, e) => m.traceback(e)", error) == "File x\n  boom()"
-    assert js("format", "(m, e) => m.traceback(e)", {"code": "x", "message": "m"}) == ""
+    assert js("format/run", "(m, e) => m.traceback(e)", error) == "File x\n  boom()"
+    assert js("format/run", "(m, e) => m.traceback(e)", {"code": "x", "message": "m"}) == ""
 
 
 def test_progress_counts_tasks_and_rows(js: Run) -> None:
     """C3: a map of 1,000 rows moves the bar with each row, not only at its end."""
     half = a_task("map", "running", items={"total": 10, "done": 4, "failed": 1, "in_flight": 0})
     run = a_run(tasks=(a_task("a", "done"), half, a_task("b")))
-    assert js("format", "(m, run) => [m.progress(run), m.place(run)]", run) == [0.5, "task 2 of 3"]
+    assert js("format/run", "(m, run) => [m.progress(run), m.place(run)]", run) == [0.5, "task 2 of 3"]
     ended = a_run(state="failed", tasks=(a_task("a", "done"), a_task("b", "failed")))
-    assert js("format", "(m, run) => [m.progress(run), m.place(run)]", ended) == [0.5, "1 of 2 tasks"]
-    assert js("format", "(m, run) => m.elapsed(run, 0)", ended) == 41
+    assert js("format/run", "(m, run) => [m.progress(run), m.place(run)]", ended) == [0.5, "1 of 2 tasks"]
+    assert js("format/run", "(m, run) => m.elapsed(run, 0)", ended) == 41
 
 
 def test_the_clock_of_a_task_stops_with_its_run(js: Run) -> None:
     """R1.2: a dead run's last task was cut off without an end; it must not seem to go on."""
     cut = a_task("a", "running", started_at="2026-11-22T12:00:01.000Z")
     body = "(m, run) => m.taskSeconds(run, run.tasks[0], Date.parse('2026-11-22T13:00:01.000Z'))"
-    assert js("format", body, a_run(state="dead", tasks=(cut,))) == 40
-    assert js("format", body, a_run(state="running", tasks=(cut,))) == 3600
+    assert js("format/run", body, a_run(state="dead", tasks=(cut,))) == 40
+    assert js("format/run", body, a_run(state="running", tasks=(cut,))) == 3600
 
 
 def test_the_larger_budget_is_asked_in_the_unit_that_ran_out(js: Run) -> None:
     """G1: a run that ended at its budget resumes with a larger one."""
     both = a_run(usage=usage(990, 0.5), budget={"usd": 2, "tokens": 1000})
-    assert js("format", "(m, run) => m.tightBudget(run)", both) == {"unit": "tokens", "suggested": 2000}
+    assert js("format/run", "(m, run) => m.tightBudget(run)", both) == {"unit": "tokens", "suggested": 2000}
     money = a_run(usage=usage(10, 1.99), budget={"usd": 2, "tokens": 1000})
-    assert js("format", "(m, run) => m.tightBudget(run)", money) == {"unit": "usd", "suggested": 4}
+    assert js("format/run", "(m, run) => m.tightBudget(run)", money) == {"unit": "usd", "suggested": 4}
 
 
 def test_events_survive_any_cut_of_the_stream(js: Run) -> None:
@@ -162,9 +167,9 @@ def test_events_survive_any_cut_of_the_stream(js: Run) -> None:
         const parser = new m.FrameParser();
         return [...parser.push(text.slice(0, cut)), ...parser.push(text.slice(cut))];
     })"""
-    assert all(found == frames for found in js("sse", every_cut, text))
+    assert all(found == frames for found in js("api/sse", every_cut, text))
     one_by_one = "(m, text) => { const p = new m.FrameParser(); return [...text].flatMap(c => p.push(c)); }"
-    assert js("sse", one_by_one, text) == frames
+    assert js("api/sse", one_by_one, text) == frames
 
 
 def test_an_endless_event_is_refused(js: Run) -> None:
@@ -172,11 +177,11 @@ def test_an_endless_event_is_refused(js: Run) -> None:
     body = """m => { const p = new m.FrameParser(1000);
         try { for (let i = 0; i < 200; i++) p.push("data: 0123456789\\n"); return "read"; }
         catch (error) { return error.message; } }"""
-    assert "too large" in js("sse", body)
+    assert "too large" in js("api/sse", body)
 
 
 def reduced(js: Run, *actions: dict[str, Any]) -> Any:
-    return js("model", "(m, actions) => actions.reduce(m.reduce, m.EMPTY)", list(actions))
+    return js("state/reducer", "(m, actions) => actions.reduce(m.reduce, m.EMPTY)", list(actions))
 
 
 def test_a_snapshot_is_the_whole_truth(js: Run) -> None:
@@ -219,6 +224,8 @@ def test_a_deleted_run_leaves_nothing_behind(js: Run) -> None:
 
 def test_a_snapshot_says_how_many_runs_are_worked_on(js: Run) -> None:
     """B14: the panel's head counts against the orchestrator's limit; an older server does not say one."""
-    told = js("model", "(m, runs) => m.reduce(m.EMPTY, {type: 'snapshot', runs, limit: 8}).limit", [a_run()])
-    silent = js("model", "(m, runs) => m.reduce(m.EMPTY, {type: 'snapshot', runs}).limit", [a_run()])
+    told = js(
+        "state/reducer", "(m, runs) => m.reduce(m.EMPTY, {type: 'snapshot', runs, limit: 8}).limit", [a_run()]
+    )
+    silent = js("state/reducer", "(m, runs) => m.reduce(m.EMPTY, {type: 'snapshot', runs}).limit", [a_run()])
     assert (told, silent) == (8, None)

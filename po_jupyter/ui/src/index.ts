@@ -1,39 +1,13 @@
-import { ILayoutRestorer } from "@jupyterlab/application";
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { ICommandPalette } from "@jupyterlab/apputils";
-import { IStateDB } from "@jupyterlab/statedb";
-import { Api } from "./api.js";
-import { runsIcon } from "./icon.js";
-import { RunsPanel } from "./panel.js";
+/** All plugins. Each is tiny: what it shows is loaded when somebody first looks. */
 
-const SHOW = "po-jupyter:show-runs";
+import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { plugins as editor } from "./editor/plugins.js";
+import { plugins as lab } from "./lab/plugins.js";
+import { live } from "./live/plugin.js";
+import { runsPanel } from "./panel/plugin.js";
+import { plugins as render } from "./render/plugins.js";
+import { plugins as runPage } from "./views/run/plugins.js";
 
-const plugin: JupyterFrontEndPlugin<void> = {
-  id: "po-jupyter:runs",
-  description: "A side panel that shows prompt runs live.",
-  autoStart: true,
-  optional: [ICommandPalette, ILayoutRestorer, IStateDB],
-  // Nothing here touches the network: the panel connects when it is first seen.
-  activate: (
-    app: JupyterFrontEnd,
-    palette: ICommandPalette | null,
-    restorer: ILayoutRestorer | null,
-    saved: IStateDB | null
-  ) => {
-    const panel = new RunsPanel(new Api(app.serviceManager.serverSettings), saved);
-    panel.id = "po-jupyter-runs";
-    panel.title.icon = runsIcon;
-    panel.title.caption = "Prompt runs";
-    app.shell.add(panel, "left", { rank: 650, type: "Prompt runs" });
-    restorer?.add(panel, panel.id);
-    app.commands.addCommand(SHOW, {
-      label: "Show Prompt Runs",
-      icon: runsIcon,
-      describedBy: { args: { type: "object", properties: {} } },
-      execute: () => app.shell.activateById(panel.id)
-    });
-    palette?.addItem({ command: SHOW, category: "Prompt runs" });
-  }
-};
+const plugins: JupyterFrontEndPlugin<unknown>[] = [live, runsPanel, ...runPage, ...render, ...editor, ...lab];
 
-export default plugin;
+export default plugins;

@@ -2,10 +2,10 @@
 
 import * as React from "react";
 import { caretDownIcon, caretRightIcon } from "@jupyterlab/ui-components";
-import * as format from "./format.js";
-import type { Speech } from "./model.js";
-import type { Failure, Run, RunState, Task, TaskState } from "./types.js";
-import { hasEnded } from "./types.js";
+import * as format from "../../format/run.js";
+import type { Speech } from "../../state/reducer.js";
+import type { Failure, Run, RunState, Task, TaskState } from "../../api/types.js";
+import { hasEnded } from "../../api/types.js";
 
 const GLYPHS: Record<RunState | TaskState, string> = {
   pending: "○",

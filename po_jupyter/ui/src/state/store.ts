@@ -1,7 +1,7 @@
 /** Holds the state and tells the view once a frame, however many events arrive in it. */
 
-import { EMPTY, reduce } from "./model.js";
-import type { Action, State } from "./model.js";
+import { EMPTY, reduce } from "./reducer.js";
+import type { Action, State } from "./reducer.js";
 
 export class Store {
   readonly get = (): State => this.state;

@@ -105,3 +105,11 @@ async function refusal(response: Response): Promise<Failure> {
   }
   return { code: "error", message: `The server answered ${response.status} ${response.statusText}.`, hint: "" };
 }
+
+/** What a person is told about any error of a request or of the stream. */
+export function explain(error: unknown): Failure {
+  if (error instanceof ApiError) {
+    return error.failure;
+  }
+  return { code: "lost", message: "The connection to the server was lost.", hint: "Runs go on without it." };
+}

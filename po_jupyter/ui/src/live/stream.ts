@@ -1,18 +1,19 @@
-/** Keeps one stream of events open while it is wanted, and says so when it is not. */
+/** One stream of events, kept open while it is wanted: it comes back by itself, and says how it stands. */
 
-import { FrameParser } from "./sse.js";
-import type { Action } from "./model.js";
-import type { Failure, Run } from "./types.js";
+import { FrameParser } from "../api/sse.js";
+import type { LiveEvent } from "../api/events.js";
+import { understand } from "../api/events.js";
+import type { Failure } from "../api/types.js";
 
 /** The server pings every 15 s; three missed ones are a dead connection. */
 const SILENCE = 45_000;
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
 
-export class Feed {
+export class EventStream {
   constructor(
     private readonly open: (signal: AbortSignal) => Promise<Response>,
-    private readonly dispatch: (action: Action) => void,
+    private readonly dispatch: (event: LiveEvent) => void,
     private readonly explain: (error: unknown) => Failure
   ) {}
 
@@ -73,13 +74,13 @@ export class Feed {
         clearTimeout(watchdog);
         watchdog = setTimeout(end, SILENCE);
         for (const frame of parser.push(value)) {
-          const action = understand(frame.event, frame.data);
-          if (action?.type === "snapshot") {
+          const event = understand(frame.event, frame.data);
+          if (event?.type === "snapshot") {
             heard();
             this.dispatch({ type: "link", link: { state: "live" } });
           }
-          if (action && !stopped.aborted) {
-            this.dispatch(action);
+          if (event && !stopped.aborted) {
+            this.dispatch(event);
           }
         }
       }
@@ -104,20 +105,4 @@ export class Feed {
 
   private running: AbortController | null = null;
   private wake: () => void = () => undefined;
-}
-
-/** The action that a frame means; events of a newer server that we do not know mean nothing. */
-export function understand(event: string, data: string): Action | null {
-  switch (event) {
-    case "snapshot":
-      return { type: "snapshot", ...(JSON.parse(data) as { runs: Run[]; limit?: number | null }) };
-    case "run":
-      return { type: "run", run: JSON.parse(data).run };
-    case "gone":
-      return { type: "gone", id: JSON.parse(data).id };
-    case "text":
-      return { type: "text", text: JSON.parse(data) };
-    default:
-      return null;
-  }
 }

@@ -1,12 +1,13 @@
 /** The whole of the panel's face: how the connection stands, then a card for each run. */
 
 import * as React from "react";
-import { Card } from "./card.js";
-import type { Verbs } from "./card.js";
-import type { Link, State } from "./model.js";
-import type { Store } from "./store.js";
-import type { Run } from "./types.js";
-import { hasEnded } from "./types.js";
+import { Card } from "./RunCard.js";
+import type { Verbs } from "./RunCard.js";
+import type { Link } from "../../api/events.js";
+import type { State } from "../../state/reducer.js";
+import type { Store } from "../../state/store.js";
+import type { Run } from "../../api/types.js";
+import { hasEnded } from "../../api/types.js";
 
 interface RunsProps {
   store: Store;

@@ -4,14 +4,14 @@ import * as React from "react";
 import { Dialog, InputDialog, ReactWidget, showDialog } from "@jupyterlab/apputils";
 import type { IStateDB } from "@jupyterlab/statedb";
 import type { Message } from "@lumino/messaging";
-import { ApiError } from "./api.js";
-import type { Api } from "./api.js";
-import type { Verbs } from "./card.js";
-import { Feed } from "./feed.js";
-import { tightBudget } from "./format.js";
-import { Runs } from "./runs.js";
-import { Store } from "./store.js";
-import type { Failure, Run } from "./types.js";
+import { explain } from "../api/client.js";
+import type { Api } from "../api/client.js";
+import type { Verbs } from "../views/runs/RunCard.js";
+import { tightBudget } from "../format/run.js";
+import { Runs } from "../views/runs/RunList.js";
+import { Store } from "../state/store.js";
+import type { Run } from "../api/types.js";
+import type { IPoLive } from "../tokens.js";
 
 const SAVED = "po-jupyter:panel";
 /** Raised when the saved shape changes; another version's is not read. */
@@ -20,6 +20,7 @@ const SAVED_VERSION = 1;
 export class RunsPanel extends ReactWidget {
   constructor(
     private readonly api: Api,
+    private readonly live: IPoLive,
     private readonly saved: IStateDB | null
   ) {
     super();
@@ -28,52 +29,46 @@ export class RunsPanel extends ReactWidget {
   }
 
   override dispose(): void {
-    document.removeEventListener("visibilitychange", this.watch);
-    this.feed.stop();
+    this.stopWatching?.();
     super.dispose();
   }
 
   protected override render(): JSX.Element {
-    return <Runs store={this.store} verbs={this.verbs} retryNow={() => this.feed.retryNow()} />;
+    return <Runs store={this.store} verbs={this.verbs} retryNow={() => this.live.retryNow()} />;
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    document.addEventListener("visibilitychange", this.watch);
-    this.watch();
+    void this.follow();
   }
 
   protected override onBeforeDetach(message: Message): void {
-    document.removeEventListener("visibilitychange", this.watch);
-    this.feed.stop();
+    this.stopWatching?.();
     super.onBeforeDetach(message);
   }
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
-    this.watch();
+    void this.follow();
   }
 
   protected override onAfterHide(message: Message): void {
     super.onAfterHide(message);
-    this.watch();
+    this.stopWatching?.();
   }
 
-  /** A browser allows six connections to one server: a panel that nobody sees must not hold one of them. */
-  private readonly watch = async (): Promise<void> => {
-    if (this.seen) {
-      this.restored ??= this.restore();
-      await this.restored;
+  /** Watch the runs while the panel can be seen. */
+  private async follow(): Promise<void> {
+    this.restored ??= this.restore();
+    await this.restored;
+    if (!this.stopWatching && !this.isDisposed && this.isAttached && this.isVisible) {
+      const stop = this.live.watch(null, this.store.dispatch);
+      this.stopWatching = () => {
+        stop();
+        this.stopWatching = null;
+        this.store.dispatch({ type: "link", link: { state: "idle" } });
+      };
     }
-    if (this.seen) {
-      this.feed.start();
-    } else {
-      this.feed.stop();
-    }
-  };
-
-  private get seen(): boolean {
-    return !this.isDisposed && this.isAttached && this.isVisible && !document.hidden;
   }
 
   private async restore(): Promise<void> {
@@ -177,7 +172,7 @@ export class RunsPanel extends ReactWidget {
   };
 
   private readonly store = new Store();
-  private readonly feed = new Feed(signal => this.api.events(signal), this.store.dispatch, explain);
+  private stopWatching: (() => void) | null = null;
   private restored: Promise<void> | null = null;
   private lastSaved: Readonly<Record<string, boolean>> | null = null;
 }
@@ -191,11 +186,4 @@ async function sureOf({ title, body, word }: { title: string; body: string; word
     defaultButton: 0
   });
   return answer.button.accept;
-}
-
-function explain(error: unknown): Failure {
-  if (error instanceof ApiError) {
-    return error.failure;
-  }
-  return { code: "lost", message: "The connection to the server was lost.", hint: "Runs go on without it." };
 }

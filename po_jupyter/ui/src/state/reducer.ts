@@ -1,18 +1,13 @@
 /** What the panel knows, as one immutable value, and the one function that changes it. */
 
-import type { Failure, Run, Text } from "./types.js";
-import { hasEnded } from "./types.js";
+import type { Link, LiveEvent } from "../api/events.js";
+import type { Failure, Run, Text } from "../api/types.js";
+import { hasEnded } from "../api/types.js";
 
 /** How much of a streamed answer is kept: enough to see that it speaks, and what about. */
 export const TAIL = 600;
 /** Runs that are shown; the server's snapshot holds as many. */
 export const SHOWN = 50;
-
-export type Link =
-  | { state: "idle" }
-  | { state: "connecting" }
-  | { state: "live" }
-  | { state: "lost"; problem: Failure; retryAt: number };
 
 /** The last words of the task that speaks. */
 export interface Speech {
@@ -39,11 +34,7 @@ export interface State {
 }
 
 export type Action =
-  | { type: "link"; link: Link }
-  | { type: "snapshot"; runs: Run[]; limit?: number | null }
-  | { type: "run"; run: Run }
-  | { type: "gone"; id: string }
-  | { type: "text"; text: Text }
+  | LiveEvent
   | { type: "toggle"; id: string }
   | { type: "restore"; expanded: Record<string, boolean> }
   | { type: "busy"; id: string; verb: string }

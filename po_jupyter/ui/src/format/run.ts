@@ -1,7 +1,7 @@
 /** Numbers and words as people read them. The same rules as the cell and the terminal. */
 
-import type { Failure, Run, RunState, Task, TaskState, Usage } from "./types.js";
-import { hasEnded } from "./types.js";
+import type { Failure, Run, RunState, Task, TaskState, Usage } from "../api/types.js";
+import { hasEnded } from "../api/types.js";
 
 /** Never rounds money to zero: null is unknown, 0 is free, everything else shows that it is something. */
 export function money(usd: number | null | undefined): string {

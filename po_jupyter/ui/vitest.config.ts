@@ -1,0 +1,6 @@
+import { defineConfig } from "vitest/config";
+
+// `jlpm test`: what needs no browser. A file that draws says `// @vitest-environment jsdom` in its first line.
+export default defineConfig({
+  test: { include: ["src/**/__tests__/**/*.test.{ts,tsx}"], environment: "node" }
+});
