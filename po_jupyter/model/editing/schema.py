@@ -1,4 +1,4 @@
-"""The JSON Schema of a pipeline as it is written: with the short forms that the parser takes (`llm: openai:gpt-5-mini`)."""
+"""The JSON Schema of a pipeline as it is written, with the short forms that the parser takes (`needs: extract`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that a template may use, while it is written: the tasks before, their outputs, the seed's and the row's fields."""
+"""Names that a template may use: the tasks before, their outputs, the fields of the seed and of the row."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _task_names(outline: Outline, task: int, rest: tuple[str, ...]) -> dict[str,
     path: Path = ("tasks", place, "output")
     for part in inner:
         path = (*path, "items") if part.isdecimal() else (*path, "properties", part)
-    return {name: "field of the answer" for name in outline.names((*path, "properties"))}
+    return dict.fromkeys(outline.names((*path, "properties")), "field of the answer")
 
 
 def _fields_of(value: object, path: tuple[str, ...]) -> dict[str, str]:

@@ -90,7 +90,8 @@ def test_names_in_templates(field: str, typed: str, found: list[str]) -> None:
 
 
 def test_rows_of_another_map_have_its_fields() -> None:
-    text = 'tasks:\n  - name: a\n    for_each: "{{ seed.rows }}"\n    prompt: x\n  - name: b\n    for_each: "{{ tasks.a }}"\n'
+    text = 'tasks:\n  - {name: a, for_each: "{{ seed.rows }}", prompt: x}\n'
+    text += '  - name: b\n    for_each: "{{ tasks.a }}"\n'
     assert labels(text + '    prompt: "{{ item.o¦ }}"\n')[0] == "ok"
 
 
