@@ -2,7 +2,7 @@
 
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
-import type { Failure, Run } from "./types.js";
+import type { Failure, KeyHelp, Run, Suggestions, Violation } from "./types.js";
 
 /** Something the server refused, or a server that is not there. */
 export class ApiError extends Error {
@@ -51,6 +51,32 @@ export class Api {
     await this.send(`dead-letters/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
+  /** The mistakes of a pipeline's YAML; none where it can run. Throws what else goes wrong. */
+  async validate(body: { pipeline: string; name: string; model?: string }, signal: AbortSignal): Promise<Violation[]> {
+    try {
+      await this.send("pipelines/validate", { method: "POST", body: JSON.stringify(body), signal });
+      return [];
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.failure.code !== "invalid_pipeline") {
+        throw error;
+      }
+      const { details, message } = error.failure;
+      return details?.violations ?? [{ where: "", message, line: null, column: null }];
+    }
+  }
+
+  /** What may stand between `before` and `after` in a pipeline's YAML. */
+  async complete(body: { before: string; after: string; name: string }): Promise<Suggestions> {
+    const response = await this.send("pipelines/complete", { method: "POST", body: JSON.stringify(body) });
+    return (await response.json()) as Suggestions;
+  }
+
+  /** What the key between `before` and `after` means. */
+  async describe(body: { before: string; after: string }): Promise<KeyHelp | null> {
+    const response = await this.send("pipelines/describe", { method: "POST", body: JSON.stringify(body) });
+    return ((await response.json()) as { help: KeyHelp | null }).help;
+  }
+
   private async post(id: string, verb: string, body: object, of: "runs" | "dead-letters" = "runs"): Promise<Run> {
     const response = await this.send(`${of}/${encodeURIComponent(id)}/${verb}`, {
       method: "POST",
@@ -91,7 +117,8 @@ async function refusal(response: Response): Promise<Failure> {
     };
   }
   if (said?.error?.message) {
-    return { code: said.error.code ?? "error", message: said.error.message, hint: said.error.hint };
+    const { code = "error", message, hint, details } = said.error;
+    return { code, message, hint, details };
   }
   if (response.status === 404) {
     return {

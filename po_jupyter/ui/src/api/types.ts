@@ -20,7 +20,29 @@ export interface Failure {
   message: string;
   hint?: string;
   /** `traceback` has the lines of the person's own Python that raised it. */
-  details?: { traceback?: unknown };
+  details?: { traceback?: unknown; violations?: Violation[] };
+}
+
+/** A mistake in an input: `where` is a path in it, line and column count from 1 in its text. */
+export interface Violation {
+  where: string;
+  message: string;
+  line?: number | null;
+  column?: number | null;
+}
+
+/** What may stand at the cursor of a pipeline's YAML; `typed` is the text before it that one replaces. */
+export interface Suggestions {
+  typed: string;
+  suggestions: { text: string; label: string; kind: string; detail: string; documentation: string }[];
+}
+
+/** What a key means; `before` and `after` are its characters on both sides of the place that was asked for. */
+export interface KeyHelp {
+  before: number;
+  after: number;
+  title: string;
+  documentation: string;
 }
 
 export interface Items {
