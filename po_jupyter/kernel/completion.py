@@ -28,7 +28,6 @@ _MAGIC = re.compile(r"\A\s*%%po_pipeline(?![\w-])([^\n]*)(?:\n|\Z)")
 _LINE = re.compile(r"\s*%po\s+(.*)\Z", re.DOTALL)
 _MOST_RUNS = 20
 _LONGEST_EXPRESSION = 10_000  # characters of a seed that is written in the line
-_NOTHING = SimpleMatcherResult(completions=[], suppress=False)
 
 
 class CellCompletion:
@@ -61,7 +60,7 @@ class CellCompletion:
         magic = _MAGIC.match(text)
         if magic is None:
             line = _LINE.match(context.text_until_cursor)
-            return _NOTHING if line is None else self._in_line(line[1])
+            return _nothing() if line is None else self._in_line(line[1])
         lines = text.split("\n")
         offset = sum(len(line) + 1 for line in lines[: context.cursor_line]) + context.cursor_position
         if offset >= magic.end() and "\n" in magic[0]:
@@ -114,21 +113,21 @@ class CellCompletion:
         name = before[-1].removeprefix("--") if before and before[-1].startswith("--") else ""
         option = options.get(name)
         if option is None:
-            return _NOTHING
+            return _nothing()
         if name == "model":
             return _words(self._models.names(), typed, "model")
         if name == "pipeline":
             return self._positional("NAME", typed)
         if name == "state":
             return _words(get_args(RunStatus), typed, "state")
-        return _words(option.metavar.split("|"), typed, "value") if option.kind == "choice" else _NOTHING
+        return _words(option.metavar.split("|"), typed, "value") if option.kind == "choice" else _nothing()
 
     def _positional(self, what: str, typed: str) -> SimpleMatcherResult:
         if what == "RUN":
             return _words(self._runs.names(), typed, "run")
         if what == "NAME":
             return _words([*self._session.pipelines, *self._registered.names()], typed, "pipeline")
-        return _NOTHING
+        return _nothing()
 
     def _cli_verbs(self) -> list[str]:
         if self._verbs is None:
@@ -141,13 +140,13 @@ class CellCompletion:
     def _of_command(self, verb: str, rest: str) -> SimpleMatcherResult:
         """The options and runs of a verb of the CLI."""
         if self._verbs is None:
-            return _NOTHING
+            return _nothing()
         import click
 
         group = self._verbs()
         command = group.get_command(click.Context(group), verb)
         if command is None:
-            return _NOTHING
+            return _nothing()
         parameters = command.get_params(click.Context(command))
         typed = _typed(rest)
         if typed.startswith("--"):
@@ -155,7 +154,7 @@ class CellCompletion:
             return _words(names, typed, "option")
         first = next((p for p in parameters if isinstance(p, click.Argument)), None)
         if first is None or typed != rest.strip():
-            return _NOTHING
+            return _nothing()
         return self._positional((first.metavar or first.name or "").strip("[]").upper(), typed)
 
 
@@ -163,6 +162,11 @@ def _typed(line: str) -> str:
     """The word that ends at the cursor."""
     match = re.search(r"\S*\Z", line)
     return match[0] if match else ""
+
+
+def _nothing() -> SimpleMatcherResult:
+    """No completions. A new value each time: IPython writes into it."""
+    return SimpleMatcherResult(completions=[], suppress=False)
 
 
 def _words(names: Iterable[str], typed: str, kind: str) -> SimpleMatcherResult:

@@ -17,7 +17,7 @@ tasks:
   - name: label
     for_each: "{{ seed.rows }}"
     prompt: "{{ item. }}"
-    pro
+    sys
   - name: sum
     needs: la
 """
@@ -39,16 +39,16 @@ def book(notebook: Notebook) -> Notebook:
 
 
 def offered(book: Notebook, marked: str) -> list[str]:
-    """What a kernel answers to Tab at the mark: the whole word of each."""
+    """What a kernel answers to Tab at the mark."""
     at = marked.index("¦")
     text = marked.replace("¦", "")
     with provisionalcompleter():
         found = list(book.shell.Completer.completions(text, at))
-    return [text[c.start : at][:0] + c.text for c in found]
+    return [completion.text for completion in found]
 
 
 def test_fields_tasks_and_models_of_a_cell(book: Notebook) -> None:
-    assert offered(book, CELL.replace("    pro\n", "    pro¦\n"))[0] == "prompt: "
+    assert offered(book, CELL.replace("    sys\n", "    sys¦\n")) == ["system: "]
     assert offered(book, CELL.replace("needs: la", "needs: la¦")) == ["label"]
     assert offered(book, CELL.replace("ope}", "ope¦}")) == ["openai:gpt-5-mini"]
 
@@ -98,7 +98,7 @@ def test_other_cells_are_ipythons_own(book: Notebook) -> None:
 def test_without_an_orchestrator_the_fields_are_still_there(book: Notebook) -> None:
     """And none is started."""
     book.reachable = False
-    assert offered(book, CELL.replace("    pro\n", "    pro¦\n"))[0] == "prompt: "
+    assert offered(book, CELL.replace("    sys\n", "    sys¦\n")) == ["system: "]
     assert offered(book, "%po show abc¦") == []
     assert book.started == 0
 

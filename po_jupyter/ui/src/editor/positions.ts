@@ -19,10 +19,12 @@ export function underline(violation: Violation, text: Lines, cell: PipelineCell)
   if (ofMagic || !line) {
     return { ...magicPart(where, text, cell), message };
   }
-  const found = lineAt(text, cell.line + line);
+  const number = cell.line + line;
+  const found = lineAt(text, number);
+  const exact = column && number <= text.lines && found.from === text.line(number).from;
   const start = found.text.length - found.text.trimStart().length;
-  const begin = column && found.text.trim() ? Math.min(column - 1, found.text.length) : start;
-  const word = column ? WORD.exec(found.text.slice(begin))?.[0].length : undefined;
+  const begin = exact ? Math.min(column - 1, found.text.length) : start;
+  const word = exact ? WORD.exec(found.text.slice(begin))?.[0].length : undefined;
   const end = word ? begin + word : Math.max(begin, found.text.trimEnd().length);
   return { from: found.from + begin, to: found.from + end, message };
 }
