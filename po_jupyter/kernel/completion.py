@@ -114,6 +114,8 @@ class CellCompletion:
         option = options.get(name)
         if option is None:
             return _nothing()
+        if option.kind == "expression":
+            return _words(self._variables(), typed, "instance")
         if name == "model":
             return _words(self._models.names(), typed, "model")
         if name == "pipeline":
@@ -121,6 +123,10 @@ class CellCompletion:
         if name == "state":
             return _words(get_args(RunStatus), typed, "state")
         return _words(option.metavar.split("|"), typed, "value") if option.kind == "choice" else _nothing()
+
+    def _variables(self) -> list[str]:
+        shell = self._session.shell
+        return [name for name in shell.user_ns if name not in shell.user_ns_hidden and not name.startswith("_")]
 
     def _positional(self, what: str, typed: str) -> SimpleMatcherResult:
         if what == "RUN":

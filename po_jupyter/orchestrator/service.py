@@ -39,6 +39,7 @@ from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
 from po_jupyter.orchestrator.threads import BoundedThreads, ThreadRunner
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
@@ -77,6 +78,7 @@ class RunningOrchestrator:
     dispatcher: LeasedDispatcher
     runs: RunQueries
     results: RunResults
+    inspection: RunInspection
     submissions: Submissions
     control: RunControl
     pipelines: PipelineLibrary
@@ -298,6 +300,10 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         dispatcher=dispatcher,
         runs=runs,
         results=RunResults(settings, projections, runs, to_thread),
+        inspection=RunInspection(
+            settings, store, projections, runs,
+            examine=base.examiner.examine, to_thread=to_thread, rendering=base.reading,
+        ),
         submissions=Submissions(
             store, projections, runs, planner, dispatcher, base.row_files,
             prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,

@@ -158,14 +158,17 @@ def budget_warnings(run: RunView) -> list[str]:
     ]
 
 
-def row_counts(items: ItemCounts) -> str:
-    """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows."""
+def row_counts(items: ItemCounts, *, running: bool = True) -> str:
+    """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows.
+
+    Nothing is in flight of a task that is not `running`, whatever its last count was.
+    """
     parts = [f"{items.done + items.failed}/{items.total} rows"]
     if items.failed:
         parts.append(f"{items.failed} failed")
     if items.reused:
         parts.append(f"{items.reused} reused")
-    if items.in_flight:
+    if items.in_flight and running:
         parts.append(f"{items.in_flight} in flight")
     return " · ".join(parts)
 
@@ -219,7 +222,7 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     details: list[str] = []
     seconds = seconds_between(task.started_at, task.ended_at if not running else None, now)
     if task.items is not None:
-        details.append(row_counts(task.items))
+        details.append(row_counts(task.items, running=running))
     if seconds is not None and (running or task.ended_at):
         details.append(duration(seconds) if running else elapsed(seconds))
     if task.attempt > 1:

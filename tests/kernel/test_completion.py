@@ -74,7 +74,7 @@ def test_options_of_the_cells_line(book: Notebook) -> None:
     assert offered(book, "%%po_pipeline a --model loc¦\ntasks:\n") == ["local:smollm2-135m"]
     assert offered(book, "%%po_pipeline a --cache re¦\n") == ["refresh"]
     book.shell.user_ns["my_rows"] = []
-    assert offered(book, "%%po_pipeline a --seed my_ro¦\n") == ["my_rows"], "IPython's own"
+    assert offered(book, "%%po_pipeline a --seed my_ro¦\n") == ["my_rows"]
 
 
 def test_verbs_options_and_runs_of_a_line(book: Notebook) -> None:

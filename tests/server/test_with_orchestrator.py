@@ -286,3 +286,45 @@ def test_a_request_keeps_its_id(http: httpx.Client, real: JupyterProcess) -> Non
     assert '"request": "my-cell-7"' in log
     assert http.get("health", headers={"X-Request-Id": "<b>"}).headers["x-request-id"] != "<b>"
     assert http.get("nowhere", headers=headers).headers["x-request-id"] == "my-cell-7"
+
+
+def test_a_run_is_looked_into_by_rows_calls_course_and_cost(http: httpx.Client) -> None:
+    """The shapes of a page about one run, from the real parts."""
+    seed = {"name": "three", "data": {"rows": ["a", "b", "c"]}}
+    run = http.post("runs", json={"pipeline": MAP, "seed": seed}).json()["run"]["id"]
+    assert finished(http, run)["state"] == "done"
+    rows = http.get(f"runs/{run}/tasks/label/rows", params={"sort": "output", "desc": 1, "limit": 2}).json()
+    assert [(row["index"], row["input"], row["state"]) for row in rows["rows"]] == [
+        (2, "c", "done"),
+        (1, "b", "done"),
+    ]
+    assert (rows["total"], rows["matching"], rows["next"]) == (3, 3, 2)
+    assert http.get(f"runs/{run}/tasks/label/rows/1").json()["row"]["input"] == "b"
+    calls = http.get(f"runs/{run}/model-calls", params={"row": 1}).json()["calls"]
+    call = http.get(f"runs/{run}/model-calls/{calls[0]['n']}").json()["call"]
+    assert (call["messages"], call["exact"]) == ([{"role": "user", "content": "Label b of 3"}], True)
+    spans = http.get(f"runs/{run}/timeline").json()["spans"]
+    assert {span["task"] for span in spans} == {"prepare", "label"}
+    total = http.get(f"runs/{run}/spending").json()["total"]
+    assert total["calls"] + total["cached"] == 3
+    brief = http.get("runs", params={"q": run[-8:], "brief": 1}).json()["runs"]
+    assert [(found["id"], found["seed"]) for found in brief] == [(run, {})]
+    assert http.get("runs", params={"until": "2020-01-01"}).json()["runs"] == []
+    assert run not in [found["id"] for found in http.get("runs/attention").json()["runs"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("runs?since=yesterday", 400), ("runs?until=2026-13-01", 400), ("runs?q=" + "x" * 300, 400),
+        ("runs/0000/tasks/label/rows", 404), ("runs/0000/timeline", 404), ("runs/0000/spending", 404),
+        ("runs/0000/model-calls/x", 404), ("runs/0000/tasks/label/rows/-1", 404),
+        ("runs/0000/tasks/label/rows?sort=colour", 400), ("runs/0000/tasks/label/rows?limit=501", 400),
+        ("runs/0000/tasks/label/rows?start=-1", 400), ("runs/0000/model-calls?limit=0", 400),
+        ("runs/0000/model-calls?state=nowhere", 400),
+    ],
+)  # fmt: skip
+def test_wrong_questions_about_runs_are_refused(http: httpx.Client, path: str, status: int) -> None:
+    answer = http.get(path)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]

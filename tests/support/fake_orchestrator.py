@@ -222,16 +222,27 @@ class FakeRuns:
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        *,
+        q: str = "",
+        since: str = "",
+        until: str = "",
     ) -> tuple[list[RunView], str | None]:
         views = [
             view
             for view in sorted(self._log.views.values(), key=lambda v: v.id, reverse=True)
             if owner in (None, view.owner)
+            and q.casefold() in f"{view.id} {view.pipeline} {view.name}".casefold()
+            and since <= view.created_at
+            and (not until or view.created_at < until)
             and (not states or view.state in states)
             and (pipeline is None or view.pipeline == pipeline)
             and (cursor is None or view.id < cursor)
         ]
         return views[:limit], views[limit - 1].id if len(views) > limit else None
+
+    async def attention(self, owner: str | None) -> tuple[list[RunView], int]:
+        views, _ = await self.page(owner, ("waiting", "failed", "dead"), limit=100)
+        return views, len(views)
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
@@ -303,6 +314,35 @@ class FakeResults:
     ) -> list[JsonMapping]:
         self._log.find(run_id, owner)
         return []
+
+
+class FakeInspection:
+    """Nothing to look into."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+
+    async def rows(self, run_id: str, owner: str | None, task: str, **query: object) -> JsonMapping:
+        self._log.find(run_id, owner)
+        return {"rows": [], "total": 0, "matching": 0, "next": None, "complete": True, "notes": []}
+
+    async def row(self, run_id: str, owner: str | None, task: str, index: int) -> NoReturn:
+        raise NotFound(f"run {self._log.find(run_id, owner)} has no row {index}")
+
+    async def calls(self, run_id: str, owner: str | None, **query: object) -> JsonMapping:
+        self._log.find(run_id, owner)
+        return {"calls": [], "total": 0, "next": None, "notes": []}
+
+    async def call(self, run_id: str, owner: str | None, number: int) -> NoReturn:
+        raise NotFound(f"run {self._log.find(run_id, owner)} has no call {number}")
+
+    async def timeline(self, run_id: str, owner: str | None) -> JsonMapping:
+        self._log.find(run_id, owner)
+        return {"spans": [], "cut": False, "notes": []}
+
+    async def spending(self, run_id: str, owner: str | None) -> JsonMapping:
+        self._log.find(run_id, owner)
+        return {"points": [], "total": {}, "by_task": {}, "by_model": {}, "budget": {}, "notes": []}
 
 
 class FakeControl:
@@ -431,6 +471,7 @@ class FakeOrchestrator:
         self.submissions = FakeSubmissions(self.log)
         self.runs = FakeRuns(self.log)
         self.results = FakeResults(self.log)
+        self.inspection = FakeInspection(self.log)
         self.control = FakeControl(self.log)
         self.pipelines = FakePipelines(self.log)
         self.environment = FakeEnvironment()

@@ -15,25 +15,27 @@ from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, valid
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.examination.rendering import CallToRender, render
 
 
 class Examination(TypedDict, total=False):
     """A request for one.
 
-    what        `parse`: the definition is one; `check`: it can run too; `estimate`: what a run of it comes to
+    what        `parse`: the definition is one; `check`: it can run too; `estimate`: what a run of it comes to;
+                `render`: the messages of the call `call`
     definition  YAML text or decoded JSON; for `estimate` a checked one
     recorded    the definition was parsed before, by this version or an older one
     name        the name that it must have
     data        the seed's, None when there is no seed to check with; to a child goes what names are checked against
     model       the one in the place of all that it names
     budget      the run's, over the definition's
-    seed        `{name, data}` for `estimate`, with references to files of rows
+    seed        `{name, data}` for `estimate` and `render`, with references to files of rows
     owner       whose these files are
     limit       rows of each map at most
     addresses   base URLs of providers by their variables, where they are others than the vendors'
     """
 
-    what: Literal["parse", "check", "estimate"]
+    what: Literal["parse", "check", "estimate", "render"]
     definition: object
     recorded: bool
     name: str | None
@@ -44,21 +46,22 @@ class Examination(TypedDict, total=False):
     owner: str
     limit: int | None
     addresses: Mapping[str, str]
+    call: CallToRender
 
 
-# The pipeline for `parse` and `check`, as JSON where another process has read it; the estimate for `estimate`. Raises
+# The pipeline for `parse` and `check`, as JSON where another process has read it; the estimate, the messages. Raises
 # what is wrong with the definition: InvalidInput, InvalidPipeline. It blocks.
 Examine: TypeAlias = Callable[[Examination], Pipeline | JsonObject]
 
 
 def examine_here(examination: Examination, settings: Settings | None = None) -> Pipeline | JsonObject:
-    """Do an examination in this process: the pipeline for `parse` and `check`, else the estimate.
+    """Do an examination in this process: the pipeline for `parse` and `check`, else the estimate or the messages.
 
     Without `settings` names of tools are not checked. Raises InvalidInput, InvalidPipeline.
     """
-    if examination["what"] == "estimate":
+    if examination["what"] in ("estimate", "render"):
         assert settings is not None
-        return _estimate(examination, settings)
+        return (_estimate if examination["what"] == "estimate" else _render)(examination, settings)
     definition = examination["definition"]
     name = examination.get("name")
     if isinstance(definition, str):
@@ -133,3 +136,9 @@ def _estimate(examination: Examination, settings: Settings) -> JsonObject:
         limit=examination.get("limit"), model=examination.get("model"),
         prices=PriceBook(settings.prices, base_url=addresses_in(examination.get("addresses") or {})),
     )  # fmt: skip
+
+
+def _render(examination: Examination, settings: Settings) -> JsonObject:
+    definition = examination["definition"]
+    assert isinstance(definition, Mapping)
+    return render(definition, examination["seed"]["data"], examination["call"], settings)

@@ -12,6 +12,7 @@ from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter, unreadable_letter
+from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, filtered_page
 from po_jupyter.orchestrator.views.projections import RunProjections, unreadable_view
 from po_jupyter.store.protocol import Head, Store
 
@@ -19,6 +20,8 @@ _ID = re.compile(r"[0-9a-f]{22}")
 _NEWEST = 1000  # runs among which a suffix of an id is looked for
 _MOST_RUNS = 1000  # of one page
 _MOST_LETTERS = 200  # of one page
+_MOST_ATTENTION = 100
+_NEEDS_PERSON = ("waiting", "failed", "dead")
 _DAMAGED = "Something else wrote into the store. Restore it from a copy, or delete that run."
 
 
@@ -101,18 +104,48 @@ class RunQueries:
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        *,
+        q: str = "",
+        since: str = "",
+        until: str = "",
     ) -> tuple[list[RunView], str | None]:
         """A page of runs, newest first, and the cursor of the next one. One that cannot be read says so as its
-        error."""
+        error.
+
+        `q`: a part of the id, or of the name of the pipeline or the run, whatever the case. `since` and `until`: made
+        then or later, and before, as ISO 8601 in UTC.
+        """
 
         def read() -> tuple[list[RunView], str | None]:
             most = max(1, min(limit, _MOST_RUNS))
-            page = self._store.runs(owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=most)
-            views = []
-            for head in page.heads:
-                with contextlib.suppress(NotFound):  # deleted since
-                    views.append(self._listed(head))
-            return views, page.next
+            wanted = HeadFilter(q, since, until)
+            page = filtered_page(
+                self._store, wanted, most, owner=owner, states=states, pipeline=pipeline, cursor=cursor
+            )
+            return self._views(page.heads), page.next
+
+        return await self._to_thread(read)
+
+    def _views(self, heads: Sequence[Head]) -> list[RunView]:
+        views = []
+        for head in heads:
+            with contextlib.suppress(NotFound):  # deleted since
+                views.append(self._listed(head))
+        return views
+
+    async def attention(self, owner: str | None) -> tuple[list[RunView], int]:
+        """Runs that need a person, newest first, at most 100, and how many there are: those that wait at a gate or for
+        the store, have failed, or are dead, whatever their age."""
+
+        def read() -> tuple[list[RunView], int]:
+            heads = list(every_head(self._store, owner=owner, states=_NEEDS_PERSON))
+            heads += [
+                head
+                for head in self._store.active()
+                if owner in (None, head["owner"]) and self._waiting.waiting_reason(head["run"]) is not None
+            ]
+            newest = sorted({head["run"]: head for head in heads}.values(), key=lambda head: head["run"])[::-1]
+            return self._views(newest[:_MOST_ATTENTION]), len(newest)
 
         return await self._to_thread(read)
 

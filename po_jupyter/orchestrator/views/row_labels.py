@@ -6,15 +6,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_index import RANGE
-from po_jupyter.orchestrator.views.row_pages import RowOutcome
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head
 
 _KEPT = 16  # indexes
+
+
+class LabelledRow(TypedDict):
+    """A row of a map.
+
+    `row` is where in its list of the seed it is, unless that is its index; `label` is what the seed's table calls it,
+    in the index of the list `of` (`seed.index[of]`).
+    """
+
+    index: int
+    row: NotRequired[int]
+    of: NotRequired[str]
+    label: NotRequired[Any]
 
 
 class RowLabels:
@@ -27,7 +39,7 @@ class RowLabels:
         self._lock = Lock()
         self._indexes: OrderedDict[tuple[str, str], _Index | None] = OrderedDict()
 
-    def add(self, head: Head, path: str | None, rows: Iterable[RowOutcome]) -> None:
+    def add(self, head: Head, path: str | None, rows: Iterable[LabelledRow]) -> None:
         """Label the rows of a map, which are rows of the list `path` of the seed (None: of no list)."""
         index = None if path is None else self._index(head, path)
         if index is None or path is None:

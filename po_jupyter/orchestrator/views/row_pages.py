@@ -8,31 +8,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.views.row_labels import LabelledRow
 from po_jupyter.store.protocol import Head, ItemRecord, LogStore, Ref
 
 _KEPT = 16  # runs
 
 
-class RowOutcome(TypedDict):
-    """The newest outcome of one row. `reused`: it was taken from an earlier run.
+class RowOutcome(LabelledRow):
+    """The newest outcome of one row. `reused`: it was taken from an earlier run."""
 
-    `row` is where in its list of the seed the row is, unless that is its index. `label` is what the seed's table calls
-    it, in the index of the list `of` (`seed.index[of]`).
-    """
-
-    index: int
     ok: bool
     output: Any
     error: JsonObject | None
     usage: JsonObject | None
     reused: bool
-    row: NotRequired[int]
-    of: NotRequired[str]
-    label: NotRequired[Any]
 
 
 class RowPages:

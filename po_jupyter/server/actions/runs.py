@@ -41,9 +41,18 @@ async def list_runs(request: ApiRequest[ListRuns, None]) -> JsonResponse:
     """My runs, newest first."""
     query = request.query
     views, cursor = await request.orchestrator.runs.page(
-        request.owner, query.state, query.pipeline, query.cursor, query.limit
-    )
-    return JsonResponse({"runs": [run_json(view) for view in views], "next": cursor})
+        request.owner, query.state, query.pipeline, query.cursor, query.limit,
+        q=query.q, since=query.since or "", until=query.until or "",
+    )  # fmt: skip
+    return JsonResponse({"runs": [run_json(view, brief=query.brief) for view in views], "next": cursor})
+
+
+async def attention(request: ApiRequest[Query, None]) -> JsonResponse:
+    """My runs that need a person, whatever their age: at a gate, without room on the disk, failed, dead.
+
+    The newest 100, and the number of all."""
+    views, total = await request.orchestrator.runs.attention(request.owner)
+    return JsonResponse({"runs": [run_json(view, brief=True) for view in views], "total": total})
 
 
 async def get_run(request: ApiRequest[Query, None]) -> JsonResponse:

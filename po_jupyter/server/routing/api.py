@@ -8,13 +8,14 @@ Answers that are handed on as JSON are `JsonMapping`s; their fields are document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.model.run.events import EventRecord
     from po_jupyter.model.run.view import RunView
+    from po_jupyter.server.routing.changes import ChangesApi
+    from po_jupyter.server.routing.inspection import InspectionApi
 
 JsonMapping = Mapping[str, object]
 
@@ -74,8 +75,17 @@ class RunsApi(Protocol):
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        *,
+        q: str = "",
+        since: str = "",
+        until: str = "",
     ) -> tuple[Sequence[RunView], str | None]:
-        """A page of runs, newest first, and the cursor of the next one. InvalidInput for a wrong cursor."""
+        """A page of runs, newest first, and the cursor of the next one; with `q` in their id or names, made from
+        `since` to before `until` (ISO 8601, UTC). InvalidInput for a wrong cursor."""
+        ...
+
+    async def attention(self, owner: str | None) -> tuple[Sequence[RunView], int]:
+        """The newest runs that need a person, and how many there are."""
         ...
 
     async def events(
@@ -269,40 +279,6 @@ class DoctorApi(Protocol):
         ...
 
 
-class NotificationApi(Protocol):
-    """A hint that a run changed (`data` is empty), a piece of text, or that it waits for the store; `data` is sent."""
-
-    @property
-    def kind(self) -> Literal["changed", "text", "held"]:
-        """The event's name in a stream."""
-        ...
-
-    @property
-    def run(self) -> str:
-        """The id of the run."""
-        ...
-
-    @property
-    def data(self) -> JsonMapping:
-        """`{run, ...}`."""
-        ...
-
-
-class SubscriptionApi(Protocol):
-    """A queue of notifications, bounded: one that is lost has lost nothing, for what changed is in the store (P1)."""
-
-    async def get(self, timeout: float) -> NotificationApi | None:  # noqa: ASYNC109 - None is an answer here
-        """The next one; None after `timeout` seconds."""
-
-
-class ChangesApi(Protocol):
-    """The change feed."""
-
-    def subscribe(self, run: str | None) -> AbstractAsyncContextManager[SubscriptionApi]:
-        """Notifications of one run, or of all."""
-        ...
-
-
 class ReadinessReport(TypedDict):
     """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
 
@@ -327,6 +303,11 @@ class OrchestratorApi(Protocol):
     @property
     def results(self) -> ResultsApi:
         """Outputs, files, rows, calls, logs."""
+        ...
+
+    @property
+    def inspection(self) -> InspectionApi:
+        """Looks into one run."""
         ...
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -12,6 +13,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean, without_most_unkn
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.auth import SCOPES
+from po_jupyter.server.routing.inspection import CallStateName, RowSortName, RowStateName
 
 
 class Query(BaseModel):
@@ -45,11 +47,31 @@ Cursor = Annotated[str | None, Field(max_length=200)]
 Offset = Annotated[int, Field(ge=0, lt=2**53)]
 
 
+def _time(value: Any) -> Any:
+    """A date, or a date and time, as runs have it: ISO 8601 in UTC; without a zone it is UTC."""
+    try:
+        at = datetime.fromisoformat(str(value).strip())
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{value!r:.60} is no date: write 2026-11-22, or 2026-11-22T12:00:00+01:00 (UTC without a zone)"
+        ) from None
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[str, BeforeValidator(_time)]
+
+
 class ListRuns(Query):
-    """`state` is a list with commas."""
+    """`state` is a list with commas; `q` a part of the id, or of the name of the pipeline or the run; runs made from
+    `since` to before `until`; with `brief` no seeds."""
 
     state: Annotated[tuple[str, ...], BeforeValidator(_states)] = ()
     pipeline: str | None = None
+    q: Annotated[str, Field(max_length=200)] = ""
+    since: Time | None = None
+    until: Time | None = None
+    brief: bool = False
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -102,6 +124,27 @@ class ItemsQuery(Query):
     state: Literal["done", "failed"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=5000)] = 1000
+
+
+class RowsQuery(Query):
+    """Rows of a map from place `start` of those that match, sorted; `q` is a part of input, output or error."""
+
+    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    state: RowStateName | None = None
+    sort: RowSortName = "index"
+    desc: bool = False
+    q: Annotated[str, Field(max_length=200)] = ""
+
+
+class ModelCallsQuery(Query):
+    """Calls from place `start` of those of a task, of a row, in a state."""
+
+    task: Name | None = None
+    row: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    state: CallStateName | None = None
+    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
 class CallsQuery(Query):

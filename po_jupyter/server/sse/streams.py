@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from po_jupyter.errors import NotFound, StoreError
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.server.routing.api import NotificationApi, OrchestratorApi, RunsApi
+from po_jupyter.server.routing.api import OrchestratorApi, RunsApi
+from po_jupyter.server.routing.changes import NotificationApi
 
 PING_EVERY = 15.0  # seconds; below the idle limits of the usual proxies
 RUN_EVERY = 0.2  # seconds between two views of one run
@@ -32,9 +33,9 @@ def frame(event: str, data: object, offset: int | None = None) -> bytes:
     return f"{head}event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-def run_json(view: RunView) -> JsonObject:
-    """A run as JSON. Its seed, which may be large, is JSON already and not copied."""
-    return {**view.model_dump(mode="json", exclude={"seed"}), "seed": view.seed}
+def run_json(view: RunView, *, brief: bool = False) -> JsonObject:
+    """A run as JSON, with `brief` without its seed. That may be large; it is JSON already and not copied."""
+    return {**view.model_dump(mode="json", exclude={"seed"}), "seed": {} if brief else view.seed}
 
 
 # -- one run --------------------------------------------------------------------------------------

@@ -2,48 +2,103 @@
 
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
-import type { Failure, KeyHelp, Run, Suggestions, Violation } from "./types.js";
+import type { AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row } from "./answers.js";
+import { ApiError, refusal } from "./errors.js";
+import type { components, operations } from "./schema.js";
+import type { Budget, Run } from "./types.js";
 
-/** Something the server refused, or a server that is not there. */
-export class ApiError extends Error {
-  constructor(readonly failure: Failure) {
-    super(failure.message);
-  }
-}
+export { ApiError, explain } from "./errors.js";
+
+type Body<Name extends keyof components["schemas"]> = Partial<components["schemas"][Name]>;
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export class Api {
   constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** Where the interface is, for links. */
+  get url(): string {
+    return URLExt.join(this.settings.baseUrl, "po/api/v1/");
+  }
 
   /** The stream of all my runs. It is no activity: a panel that is left open must not keep a server alive. */
   events(signal: AbortSignal): Promise<Response> {
     return this.send("events?no_track_activity=1", { signal, headers: { Accept: "text/event-stream" } });
   }
 
-  cancel(id: string): Promise<Run> {
-    return this.post(id, "cancel", {});
+  // -- runs ---------------------------------------------------------------------------------------
+
+  /** My runs, the newest first, without their seeds; `next` is the cursor of the page after this one. */
+  runs(query: Query = {}): Promise<{ runs: Run[]; next: string | null }> {
+    return this.get("runs", { brief: 1, ...query });
   }
 
-  resume(id: string, body: { only_failed?: boolean; budget?: { usd?: number; tokens?: number } }): Promise<Run> {
-    return this.post(id, "resume", body);
+  /** Runs that need a person, whatever their age. */
+  attention(): Promise<{ runs: Run[]; total: number }> {
+    return this.get("runs/attention");
+  }
+
+  async run(id: string): Promise<Run> {
+    return (await this.get<{ run: Run }>(`runs/${encodeURIComponent(id)}`)).run;
+  }
+
+  async outputs(id: string, task?: string): Promise<Record<string, unknown>> {
+    return (await this.get<{ outputs: Record<string, unknown> }>(`runs/${encodeURIComponent(id)}/outputs`, { task })).outputs;
+  }
+
+  /** Rows of a map, in order. */
+  items(id: string, query: operations["items"]["parameters"]["query"]): Promise<{ items: Row[]; next: string | null }> {
+    return this.get(`runs/${encodeURIComponent(id)}/items`, query as Query);
+  }
+
+  /** Where a file of a run is; it is downloaded, never shown inline. */
+  artifactUrl(id: string, path: string): string {
+    return `${this.url}runs/${encodeURIComponent(id)}/artifacts/${path.split("/").map(encodeURIComponent).join("/")}`;
+  }
+
+  async submit(body: Body<"SubmitBody">): Promise<Run> {
+    return (await this.post<{ run: Run }>("runs", body)).run;
+  }
+
+  estimate(body: Body<"EstimateBody">): Promise<Estimate> {
+    return this.post("runs/estimate", body);
+  }
+
+  cancel(id: string): Promise<Run> {
+    return this.act(id, "cancel", {});
+  }
+
+  resume(id: string, body: { only_failed?: boolean; from_task?: string; budget?: Budget }): Promise<Run> {
+    return this.act(id, "resume", body);
   }
 
   decide(id: string, decision: "approve" | "reject", note: string): Promise<Run> {
-    return this.post(id, "gate", note ? { decision, note } : { decision });
+    return this.act(id, "gate", note ? { decision, note } : { decision });
   }
 
-  /** All of it anew. */
-  restart(id: string): Promise<Run> {
-    return this.post(id, "restart", {});
+  /** All of it anew, or from a task on, or that task only. */
+  restart(id: string, body: Body<"RestartBody"> = {}): Promise<Run> {
+    return this.act(id, "restart", body);
   }
 
-  /** A new run, with the checkpoints of the tasks before `task`. */
-  fork(id: string, task: string): Promise<Run> {
-    return this.post(id, "fork", { from_task: task });
+  /** A new run, with the checkpoints of the tasks before `task`; with another seed or pipeline if given. */
+  fork(id: string, task: string, changed: { seed?: unknown; pipeline?: unknown } = {}): Promise<Run> {
+    return this.act(id, "fork", { from_task: task, ...changed });
+  }
+
+  /** Remove an ended run for good. */
+  async deleteRun(id: string): Promise<void> {
+    await this.send(`runs/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  // -- dead letters -------------------------------------------------------------------------------
+
+  deadLetters(query: Query = {}): Promise<{ dead_letters: DeadLetter[]; next: string | null }> {
+    return this.get("dead-letters", query);
   }
 
   /** Try a dead run again, where it died. */
-  requeue(id: string): Promise<Run> {
-    return this.post(id, "requeue", {}, "dead-letters");
+  async requeue(id: string): Promise<Run> {
+    return (await this.post<{ run: Run }>(`dead-letters/${encodeURIComponent(id)}/requeue`, {})).run;
   }
 
   /** Remove a dead run for good. */
@@ -51,42 +106,61 @@ export class Api {
     await this.send(`dead-letters/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
-  /** The mistakes of a pipeline's YAML; none where it can run. Throws what else goes wrong. */
-  async validate(body: { pipeline: string; name: string; model?: string }, signal: AbortSignal): Promise<Violation[]> {
-    try {
-      await this.send("pipelines/validate", { method: "POST", body: JSON.stringify(body), signal });
-      return [];
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.failure.code !== "invalid_pipeline") {
-        throw error;
-      }
-      const { details, message } = error.failure;
-      return details?.violations ?? [{ where: "", message, line: null, column: null }];
-    }
+  // -- pipelines and models -----------------------------------------------------------------------
+
+  async pipelines(): Promise<PipelineSummary[]> {
+    return (await this.get<{ pipelines: PipelineSummary[] }>("pipelines")).pipelines;
   }
 
-  /** What may stand between `before` and `after` in a pipeline's YAML. */
-  async complete(body: { before: string; after: string; name: string }): Promise<Suggestions> {
-    const response = await this.send("pipelines/complete", { method: "POST", body: JSON.stringify(body) });
-    return (await response.json()) as Suggestions;
+  async pipeline(name: string): Promise<Record<string, unknown>> {
+    return (await this.get<{ pipeline: Record<string, unknown> }>(`pipelines/${encodeURIComponent(name)}`)).pipeline;
   }
 
-  /** What the key between `before` and `after` means. */
-  async describe(body: { before: string; after: string }): Promise<KeyHelp | null> {
-    const response = await this.send("pipelines/describe", { method: "POST", body: JSON.stringify(body) });
-    return ((await response.json()) as { help: KeyHelp | null }).help;
+  validate(pipeline: unknown, seed?: unknown): Promise<Record<string, unknown>> {
+    return this.post("pipelines/validate", seed === undefined ? { pipeline } : { pipeline, seed });
   }
 
-  private async post(id: string, verb: string, body: object, of: "runs" | "dead-letters" = "runs"): Promise<Run> {
-    const response = await this.send(`${of}/${encodeURIComponent(id)}/${verb}`, {
-      method: "POST",
-      body: JSON.stringify(body)
-    });
-    return ((await response.json()) as { run: Run }).run;
+  async models(query: Query = {}): Promise<Model[]> {
+    return (await this.get<{ models: Model[] }>("models", query)).models;
+  }
+
+  // -- the house ----------------------------------------------------------------------------------
+
+  meta(): Promise<Meta> {
+    return this.get("meta");
+  }
+
+  usage(days: number): Promise<DailyUsage> {
+    return this.get("usage", { days });
+  }
+
+  clean(body: Body<"CleanBody">): Promise<CleanReport> {
+    return this.post("clean", body);
+  }
+
+  audit(query: Query = {}): Promise<{ entries: AuditEntry[]; next: string | null }> {
+    return this.get("audit", query);
+  }
+
+  // -- the wire -----------------------------------------------------------------------------------
+
+  /** The answer of a route as JSON, for what has no method of its own. Undefined values of the query are left out. */
+  async get<T>(path: string, query: Query = {}): Promise<T> {
+    const given = Object.entries(query).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]));
+    const search = new URLSearchParams(given).toString();
+    return (await (await this.send(search ? `${path}?${search}` : path, {})).json()) as T;
+  }
+
+  async post<T>(path: string, body: object, signal?: AbortSignal): Promise<T> {
+    return (await (await this.send(path, { method: "POST", body: JSON.stringify(body), signal })).json()) as T;
+  }
+
+  private async act(id: string, verb: string, body: object): Promise<Run> {
+    return (await this.post<{ run: Run }>(`runs/${encodeURIComponent(id)}/${verb}`, body)).run;
   }
 
   private async send(path: string, init: RequestInit): Promise<Response> {
-    const url = URLExt.join(this.settings.baseUrl, "po/api/v1", path);
+    const url = this.url + path;
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(url, init, this.settings);
@@ -103,40 +177,4 @@ export class Api {
     }
     return response;
   }
-}
-
-/** What a failed response says in its body, or else what its status means for the person before the screen. */
-async function refusal(response: Response): Promise<Failure> {
-  const said = (await response.json().catch(() => null)) as { error?: Partial<Failure>; message?: string } | null;
-  // An expired hub session answers a POST with 403 and a word about _xsrf: that is a missing login too.
-  if (response.status === 401 || (response.status === 403 && said?.message?.includes("_xsrf"))) {
-    return {
-      code: "unauthenticated",
-      message: "The server does not know who you are (401).",
-      hint: "Reload the page to log in again."
-    };
-  }
-  if (said?.error?.message) {
-    const { code = "error", message, hint, details } = said.error;
-    return { code, message, hint, details };
-  }
-  if (response.status === 404) {
-    return {
-      code: "not_found",
-      message: "po_jupyter does not run in this Jupyter server (404).",
-      hint: "Install po_jupyter where the server is installed and restart the server."
-    };
-  }
-  if (response.status === 502 || response.status === 503 || response.status === 504) {
-    return { code: "unavailable", message: `The orchestrator is not ready (${response.status}).`, hint: "" };
-  }
-  return { code: "error", message: `The server answered ${response.status} ${response.statusText}.`, hint: "" };
-}
-
-/** What a person is told about any error of a request or of the stream. */
-export function explain(error: unknown): Failure {
-  if (error instanceof ApiError) {
-    return error.failure;
-  }
-  return { code: "lost", message: "The connection to the server was lost.", hint: "Runs go on without it." };
 }

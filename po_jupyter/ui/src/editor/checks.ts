@@ -1,15 +1,12 @@
 /** The checks of a run while a pipeline is written: some time after the last key, and never two at once. */
 
-import type { Violation } from "../api/types.js";
 import type { Lines, PipelineCell } from "./pipelineCell.js";
 import { pipelineCell } from "./pipelineCell.js";
 import type { Underline } from "./positions.js";
 import { underline } from "./positions.js";
+import type { PipelineText, Violation } from "./requests.js";
 
-export type Validate = (
-  body: { pipeline: string; name: string; model?: string },
-  signal: AbortSignal
-) => Promise<Violation[]>;
+export type Validate = (text: PipelineText, signal: AbortSignal) => Promise<Violation[]>;
 
 /** Milliseconds after the last change. */
 export const DELAY = 300;
@@ -67,7 +64,7 @@ export class Checks {
   private running: AbortController | null = null;
 }
 
-function bodyOf(text: Checked, cell: PipelineCell): { pipeline: string; name: string; model?: string } {
+function bodyOf(text: Checked, cell: PipelineCell): PipelineText {
   // Text of one line would be taken for the name of a registered pipeline.
   const body = { pipeline: `${text.sliceString(cell.body)}\n`, name: cell.name };
   return cell.model ? { ...body, model: cell.model } : body;

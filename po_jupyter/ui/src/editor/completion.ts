@@ -3,6 +3,7 @@
 import type { CompletionHandler, ICompletionContext, ICompletionProvider } from "@jupyterlab/completer";
 import type { IPoLive } from "../tokens.js";
 import { linesOf, pipelineCell } from "./pipelineCell.js";
+import { suggestions } from "./requests.js";
 
 /** A longer text is not completed. */
 const LONGEST = 100_000;
@@ -30,11 +31,11 @@ export class PipelineCompletion implements ICompletionProvider {
     try {
       const api = await this.live.api();
       const body = { before: text.slice(cell.body, offset), after: text.slice(offset), name: cell.name };
-      const { typed, suggestions } = await api.complete(body);
+      const found = await suggestions(api, body);
       return {
-        start: offset - typed.length,
+        start: offset - found.typed.length,
         end: offset,
-        items: suggestions.map(suggestion => ({
+        items: found.suggestions.map(suggestion => ({
           label: suggestion.label,
           insertText: suggestion.text,
           type: suggestion.kind,

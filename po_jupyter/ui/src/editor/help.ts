@@ -7,12 +7,13 @@ import type { Extension } from "@codemirror/state";
 import { Prec } from "@codemirror/state";
 import type { EditorView, Tooltip, ViewUpdate } from "@codemirror/view";
 import { hoverTooltip, tooltips, ViewPlugin } from "@codemirror/view";
-import type { KeyHelp } from "../api/types.js";
 import type { IPoLive } from "../tokens.js";
 import { Checks, LONGEST } from "./checks.js";
 import { pipelineLanguage } from "./language.js";
 import { pipelineCell } from "./pipelineCell.js";
 import type { Underline } from "./positions.js";
+import type { KeyHelp } from "./requests.js";
+import { keyHelp, mistakes } from "./requests.js";
 
 /** The extensions of a pipeline cell. Nothing is asked before the cell has the focus or is changed. */
 export function pipelineHelp(live: IPoLive): Extension {
@@ -23,7 +24,7 @@ export function pipelineHelp(live: IPoLive): Extension {
     tooltips({ parent: document.body, position: "fixed" }),
     linter(null),
     ViewPlugin.define(view => new CheckedCell(view, live)),
-    hoverTooltip((view, position) => keyHelp(view, position, live))
+    hoverTooltip((view, position) => help(view, position, live))
   ];
 }
 
@@ -33,8 +34,8 @@ class CheckedCell {
     live: IPoLive
   ) {
     this.checks = new Checks(
-      async (body, signal) => (await live.api()).validate(body, signal),
-      mistakes => this.show(mistakes)
+      async (text, signal) => mistakes(await live.api(), text, signal),
+      found => this.show(found)
     );
     if (view.hasFocus) {
       this.begin();
@@ -57,9 +58,9 @@ class CheckedCell {
     this.checks.changed(this.view.state.doc);
   }
 
-  private show(mistakes: Underline[]): void {
+  private show(found: Underline[]): void {
     if (!this.ended) {
-      const diagnostics = mistakes.map((mistake): Diagnostic => ({ ...mistake, severity: "error" }));
+      const diagnostics = found.map((mistake): Diagnostic => ({ ...mistake, severity: "error" }));
       diagnostics.sort((a, b) => a.from - b.from);
       this.view.dispatch(setDiagnostics(this.view.state, diagnostics));
     }
@@ -70,14 +71,15 @@ class CheckedCell {
   private ended = false;
 }
 
-async function keyHelp(view: EditorView, position: number, live: IPoLive): Promise<Tooltip | null> {
+async function help(view: EditorView, position: number, live: IPoLive): Promise<Tooltip | null> {
   const cell = pipelineCell(view.state.doc);
   if (!cell || position < cell.body || view.state.doc.length > LONGEST) {
     return null;
   }
   const before = view.state.sliceDoc(cell.body, position);
-  const found = await (await live.api())
-    .describe({ before, after: view.state.sliceDoc(position) })
+  const found = await live
+    .api()
+    .then(api => keyHelp(api, { before, after: view.state.sliceDoc(position) }))
     .catch(() => null);
   return found && tooltip(found, position);
 }

@@ -1,7 +1,7 @@
 /** Where in a cell a mistake is underlined. */
 
-import type { Violation } from "../api/types.js";
 import type { Lines, PipelineCell } from "./pipelineCell.js";
+import type { Violation } from "./requests.js";
 
 export interface Underline {
   from: number;

@@ -1,127 +1,25 @@
-/** Numbers and words as people read them. The same rules as the cell and the terminal. */
+/** What is said about a run: the words of `po_jupyter.presentation.format`, which the golden cases hold to it. */
 
-import type { Failure, Run, RunState, Task, TaskState, Usage } from "../api/types.js";
+import type { Budget, Failure, Items, Run, RunState, Task, TaskState, Usage } from "../api/types.js";
 import { hasEnded } from "../api/types.js";
+import { money, tokens } from "./money.js";
+import { grouped, rounded } from "./numbers.js";
+import { duration, elapsed, secondsBetween } from "./time.js";
 
-/** Never rounds money to zero: null is unknown, 0 is free, everything else shows that it is something. */
-export function money(usd: number | null | undefined): string {
-  if (usd === null || usd === undefined) {
-    return "cost unknown";
-  }
-  if (usd === 0) {
-    return "$0";
-  }
-  if (usd < 0.0001) {
-    return "<$0.0001";
-  }
-  const digits = usd < 0.01 ? 4 : usd < 1 ? 3 : 2;
-  return "$" + grouped(usd, digits);
-}
+const ICONS: Record<RunState | TaskState, string> = {
+  pending: "○",
+  running: "▸",
+  waiting: "‖",
+  done: "✓",
+  failed: "✗",
+  cancelled: "⊘",
+  skipped: "↷",
+  dead: "✗"
+};
 
-export function tokens(usage: Usage): string {
-  const count = usage.input_tokens + usage.output_tokens;
-  return `${compact(count)} ${count === 1 ? "token" : "tokens"}`;
-}
-
-export function compact(count: number): string {
-  if (count < 1000) {
-    return String(count);
-  }
-  if (count < 999_950) {
-    return trimmed(count / 1000) + "k";
-  }
-  return trimmed(count / 1_000_000) + "M";
-}
-
-/** A clock for something that goes on: 00:41, 1:02:03. */
-export function clock(seconds: number): string {
-  const whole = Math.max(0, Math.floor(seconds));
-  const two = (value: number): string => String(value).padStart(2, "0");
-  const minutes = `${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
-  return whole < 3600 ? minutes : `${Math.floor(whole / 3600)}:${minutes}`;
-}
-
-/** A length of time that is over: 12.1 s below a minute, else a clock. */
-export function duration(seconds: number): string {
-  return seconds < 60 ? `${Math.max(0, seconds).toFixed(1)} s` : clock(seconds);
-}
-
-/** "412/1000 rows · 3 failed · 16 in flight"; nothing is in flight once the task has ended. */
-export function rows(task: Task): string {
-  const items = task.items;
-  if (!items) {
-    return "";
-  }
-  const parts = [`${items.done + items.failed}/${items.total} rows`];
-  if (items.failed) {
-    parts.push(`${items.failed} failed`);
-  }
-  if (items.reused) {
-    parts.push(`${items.reused} reused`);
-  }
-  if (items.in_flight && task.state === "running") {
-    parts.push(`${items.in_flight} in flight`);
-  }
-  return parts.join(" · ");
-}
-
-/**
- * Ids sort by time, so their beginnings are alike for runs of one hour; their ends tell them apart.
- */
-export function shortId(id: string): string {
-  return id.slice(-6);
-}
-
-/** Seconds between the first start of a task (or the submission) and the end, or `now` (ms). */
-export function elapsed(run: Run, now: number): number {
-  const starts = run.tasks.flatMap(task => (task.started_at ? [Date.parse(task.started_at)] : []));
-  const start = starts.length ? Math.min(...starts) : Date.parse(run.created_at);
-  const end = hasEnded(run) ? Date.parse(run.updated_at) : now;
-  return Math.max(0, (end - start) / 1000);
-}
-
-/** A task that was cut off by the end of its run has no end of its own. */
-export function taskSeconds(run: Run, task: Task, now: number): number | null {
-  if (!task.started_at) {
-    return null;
-  }
-  const cut = hasEnded(run) ? Date.parse(run.updated_at) : now;
-  const end = task.ended_at ? Date.parse(task.ended_at) : cut;
-  return Math.max(0, (end - Date.parse(task.started_at)) / 1000);
-}
-
-/** How much of a run is behind us, 0 to 1: tasks weigh the same, a map counts by its rows. */
-export function progress(run: Run): number {
-  if (!run.tasks.length) {
-    return 0;
-  }
-  const parts = run.tasks.map(task => {
-    if (task.state === "done" || task.state === "skipped") {
-      return 1;
-    }
-    return task.items?.total ? (task.items.done + task.items.failed) / task.items.total : 0;
-  });
-  return parts.reduce((sum, part) => sum + part, 0) / parts.length;
-}
-
-/** "task 2 of 3" while it goes on; afterwards how many were done. */
-export function place(run: Run): string {
-  const total = run.tasks.length;
-  const word = total === 1 ? "task" : "tasks";
-  if (run.state === "pending") {
-    return `${total} ${word}`;
-  }
-  const finished = run.tasks.filter(task => task.state === "done" || task.state === "skipped").length;
-  if (hasEnded(run) || run.state === "waiting") {
-    return finished === total ? `${total} ${word}` : `${finished} of ${total} ${word}`;
-  }
-  const running = run.tasks.findIndex(task => task.state === "running");
-  return `task ${Math.min(total, (running < 0 ? finished : running) + 1)} of ${total}`;
-}
-
-/** Rows of finished maps that failed: what "retry failed rows" would ask again. */
-export function failedRows(run: Run): number {
-  return run.tasks.reduce((sum, task) => sum + (task.items?.failed ?? 0), 0);
+/** One character for the state of a run or a task. */
+export function stateIcon(state: string): string {
+  return ICONS[state as RunState] ?? "·";
 }
 
 /** A map of which not one row succeeded, of all that it has. */
@@ -130,49 +28,226 @@ export function allRowsFailed(task: Task): boolean {
 }
 
 /** The state whose sign and colour a task has: a map that is done without one good row looks failed. */
-export function taskState(task: Task): TaskState {
+export function shownTaskState(task: Task): TaskState {
   return task.state === "done" && allRowsFailed(task) ? "failed" : task.state;
 }
 
 /** The state whose sign and colour a run has: that of its tasks where it is done. */
-export function runState(run: Run): RunState {
+export function shownRunState(run: Run): RunState {
   return run.state === "done" && run.tasks.some(allRowsFailed) ? "failed" : run.state;
 }
 
-/** The lines of the person's own Python in a failure, or "". */
-export function traceback(failure: Failure): string {
-  const lines = failure.details?.traceback;
-  return typeof lines === "string" ? lines.trimEnd() : "";
+/** `41 %`. Only the whole is 100 %, and only nothing is 0 %. */
+export function percent(fraction: number): string {
+  if (fraction <= 0) {
+    return "0 %";
+  }
+  return fraction >= 1 ? "100 %" : `${Math.min(99, Math.max(1, rounded(fraction * 100)))} %`;
 }
 
-/** "3 of 12 calls from the cache". */
-export function cached(usage: Usage): string {
-  const calls = usage.calls + (usage.cached_calls ?? 0);
-  return `${usage.cached_calls ?? 0} of ${calls} ${calls === 1 ? "call" : "calls"} from the cache`;
+/** `["18.2k tokens", "$0.043 of $2.00"]`; nothing where no model was asked. */
+export function usageParts(usage: Usage, budgetUsd?: number | null): string[] {
+  const parts: string[] = [];
+  const used = usage.input_tokens + usage.output_tokens;
+  const cached = usage.cached_calls ?? 0;
+  if (used) {
+    parts.push(`${tokens(used)} ${used === 1 ? "token" : "tokens"}`);
+  }
+  if (usage.calls || used || usage.cost || cached) {
+    parts.push(money(usage.cost) + (budgetUsd ? ` of ${money(budgetUsd)}` : ""));
+  }
+  if (cached) {
+    const all = usage.calls + cached;
+    parts.push(`${grouped(cached)} of ${grouped(all)} ${all === 1 ? "call" : "calls"} from the cache`);
+  }
+  if (usage.unknown) {
+    parts.push(`${usage.unknown === 1 ? "1 call" : `${usage.unknown} calls`} of unknown outcome`);
+  }
+  return parts;
 }
 
-/** What was used, as one line: tokens, money and, when there is one, the limit. */
-export function spent(run: Run): string {
-  const parts = [tokens(run.usage), money(run.usage.cost)];
-  if (run.budget.usd) {
-    parts[1] += ` of ${money(run.budget.usd)}`;
+/** `["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more. */
+export function budgetWarnings(run: Run): string[] {
+  if (hasEnded(run)) {
+    return [];
   }
-  if (run.usage.cached_calls) {
-    parts.push(cached(run.usage));
+  const names: Record<string, string> = { run: "the budget", day: "today's budget" };
+  return (run.warnings ?? []).map(
+    ({ scope, fraction }) => `${percent(Math.min(fraction, 1))} of ${names[scope] ?? `the budget of ${scope}`} used`
+  );
+}
+
+/**
+ * `412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows. Nothing is in
+ * flight of a task that is not running, whatever its last count was.
+ */
+export function rowCounts(items: Items, running = true): string {
+  const parts = [`${items.done + items.failed}/${items.total} rows`];
+  if (items.failed) {
+    parts.push(`${items.failed} failed`);
   }
-  if (run.usage.unknown) {
-    parts.push(`${run.usage.unknown} ${run.usage.unknown === 1 ? "call" : "calls"} with unknown outcome`);
+  if (items.reused) {
+    parts.push(`${items.reused} reused`);
   }
-  for (const warning of hasEnded(run) ? [] : (run.warnings ?? [])) {
-    const names: Record<string, string> = { run: "the budget", day: "today's budget" };
-    const whose = names[warning.scope] ?? `the budget of ${warning.scope}`;
-    parts.push(`${Math.min(100, Math.floor(warning.fraction * 100))} % of ${whose} used`);
+  if (items.in_flight && running) {
+    parts.push(`${items.in_flight} in flight`);
   }
   return parts.join(" · ");
 }
 
+/** The finished fraction of a map's rows, null for a task without rows. */
+export function progress(items: Items | null): number | null {
+  if (!items) {
+    return null;
+  }
+  return items.total ? (items.done + items.failed) / items.total : 1;
+}
+
+/** How much of a run is behind us, 0 to 1: tasks weigh the same, a map counts by its rows. */
+export function runProgress(run: Run): number {
+  const parts: number[] = run.tasks.map(task => {
+    if (task.state === "done" || task.state === "skipped") {
+      return 1;
+    }
+    return task.items?.total ? (task.items.done + task.items.failed) / task.items.total : 0;
+  });
+  return parts.length ? parts.reduce((sum, part) => sum + part, 0) / parts.length : 0;
+}
+
+/** The parts of the first line: pipeline, run, state, tasks, clock, tokens, money. `now` in seconds since 1970. */
+export function headline(run: Run, now: number): string[] {
+  const seconds = runSeconds(run, now);
+  return [
+    `${run.pipeline} ${run.version}`,
+    `run ${shortId(run.id)}`,
+    stateWords(run),
+    ...place(run),
+    ...(seconds === null ? [] : [duration(seconds)]),
+    ...usageParts(run.usage, run.budget.usd),
+    ...budgetWarnings(run)
+  ];
+}
+
+/** `["task 2 of 3"]` while one runs, else how many are done; nothing without tasks. */
+export function place(run: Run): string[] {
+  const total = run.tasks.length;
+  const running = run.tasks.flatMap((task, index) => (task.state === "running" ? [index + 1] : []));
+  if (run.state === "running" && running.length === 1) {
+    return [`task ${running[0]} of ${total}`];
+  }
+  const finished = run.tasks.filter(task => task.state === "done" || task.state === "skipped").length;
+  return total ? [`${finished} of ${total} ${total === 1 ? "task" : "tasks"} done`] : [];
+}
+
+/** Seconds from the submission to the end, or to `now`. */
+export function runSeconds(run: Run, now: number): number | null {
+  return secondsBetween(run.created_at, hasEnded(run) ? run.updated_at : null, now);
+}
+
+/** The state with what it waits for. */
+export function stateWords(run: Run): string {
+  if (run.state === "waiting" && run.gate) {
+    return "waiting for a decision";
+  }
+  if (run.state === "pending" && run.position) {
+    return `queued, number ${run.position}`;
+  }
+  return run.waiting && !hasEnded(run) ? `${run.state}, waits for the store` : run.state;
+}
+
+/** The row of a task in a view. `doing` is the stage while it runs, else the state. */
+export interface TaskLine {
+  icon: string;
+  name: string;
+  doing: string;
+  details: string[];
+  progress: number | null;
+  /** The reason of a wait or a skip, or "". */
+  note: string;
+}
+
+export function taskLine(task: Task, now: number): TaskLine {
+  const running = task.state === "running";
+  const details = task.items ? [rowCounts(task.items, running)] : [];
+  const seconds = secondsBetween(task.started_at, running ? null : task.ended_at, now);
+  if (seconds !== null && (running || task.ended_at)) {
+    details.push(running ? duration(seconds) : elapsed(seconds));
+  }
+  if (task.attempt > 1) {
+    details.push(`attempt ${task.attempt}`);
+  }
+  details.push(...usageParts(task.usage));
+  if (task.kind === "python") {
+    details.push("python");
+  }
+  const waits = running || task.state === "pending" ? (task.waiting ?? "") : "";
+  return {
+    icon: stateIcon(shownTaskState(task)),
+    name: task.name,
+    doing: running ? task.stage || "running" : task.state,
+    details,
+    progress: running ? progress(task.items) : null,
+    note: task.state === "skipped" ? (task.reason ?? "") : waits
+  };
+}
+
+/** A problem of a run, with its place; `hint` and `traceback` may be "". */
+export interface RunProblem {
+  text: string;
+  hint: string;
+  traceback: string;
+}
+
+/** One for each failed task, one for each map with failed rows, one for a run that failed as a whole. */
+export function problems(run: Run): RunProblem[] {
+  const found: RunProblem[] = [];
+  const messages: string[] = [];
+  if (run.waiting && !hasEnded(run)) {
+    found.push({ text: run.waiting, hint: "", traceback: "" });
+  }
+  for (const task of run.tasks) {
+    const byRows = task.state === "failed" && task.error?.code === "failure_threshold";
+    if (task.items?.failed && !byRows) {
+      const wentOn = task.state === "done" ? "; the run went on" : "";
+      const text = `${task.name} failed on ${task.items.failed} of ${task.items.total} rows${wentOn}`;
+      found.push({ text, hint: "", traceback: "" });
+    }
+    if (task.error && ["failed", "pending", "running"].includes(task.state)) {
+      const stage = task.stage && task.state === "failed" ? ` in ${task.stage}` : "";
+      const verb = task.state === "failed" ? "failed" : `attempt ${Math.max(1, task.attempt - 1)} failed`;
+      messages.push(task.error.message);
+      found.push(problem(`${task.name} ${verb}${stage}: ${task.error.message}`, task.error));
+    }
+  }
+  const message = run.error?.message;
+  if (run.error && message && !messages.some(each => each.includes(message) || message.includes(each))) {
+    found.push(problem(message, run.error));
+  }
+  return found;
+}
+
+function problem(text: string, error: Failure): RunProblem {
+  return { text, hint: error.hint ?? "", traceback: userTraceback(error) };
+}
+
+/** The lines of the person's own Python in an error, or "". */
+export function userTraceback(error: Failure): string {
+  const lines = error.details?.traceback;
+  return typeof lines === "string" ? lines.trimEnd() : "";
+}
+
+/** The part of an id that people see. Ids sort by time: their beginnings are alike, their ends tell them apart. */
+export function shortId(id: string): string {
+  return id.slice(-6);
+}
+
+/** Rows of maps that failed: what "retry failed rows" would ask again. */
+export function failedRows(run: Run): number {
+  return run.tasks.reduce((sum, task) => sum + (task.items?.failed ?? 0), 0);
+}
+
 /** The limit that a run is nearest to (or beyond), and a suggestion for a larger one. */
-export function tightBudget(run: Run): { unit: "usd" | "tokens"; suggested: number } {
+export function tightBudget(run: { usage: Usage; budget: Budget }): { unit: "usd" | "tokens"; suggested: number } {
   const { usd, tokens } = run.budget;
   const share = (used: number, limit: number | null | undefined): number => (limit ? used / limit : -1);
   const ofMoney = share(run.usage.cost ?? 0, usd);
@@ -181,12 +256,4 @@ export function tightBudget(run: Run): { unit: "usd" | "tokens"; suggested: numb
     return { unit: "tokens", suggested: tokens * 2 };
   }
   return { unit: "usd", suggested: (usd ?? run.usage.cost ?? 0) * 2 || 1 };
-}
-
-function grouped(value: number, digits: number): string {
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-}
-
-function trimmed(value: number): string {
-  return value.toFixed(value < 10 ? 2 : 1).replace(/\.?0+$/, "");
 }

@@ -3,11 +3,11 @@
 import type { Link, LiveEvent } from "../api/events.js";
 import type { Failure, Run, Text } from "../api/types.js";
 import { hasEnded } from "../api/types.js";
+import type { Filters } from "./filters.js";
+import { NO_FILTERS } from "./filters.js";
 
 /** How much of a streamed answer is kept: enough to see that it speaks, and what about. */
 export const TAIL = 600;
-/** Runs that are shown; the server's snapshot holds as many. */
-export const SHOWN = 50;
 
 /** The last words of the task that speaks. */
 export interface Speech {
@@ -17,36 +17,74 @@ export interface Speech {
   text: string;
 }
 
+/** How far the list of runs was read, the newest first, under the filters. */
+export interface History {
+  /** Where the next page begins; null: this was the last one; undefined: none was read yet. */
+  readonly next: string | null | undefined;
+  /** The sort key of the oldest run that was listed: what is older may have gaps, and is not shown. */
+  readonly oldest: string | null;
+  readonly loading: boolean;
+  readonly problem: Failure | null;
+}
+
 export interface State {
   readonly link: Link;
   /** False until the first snapshot: an empty list is not yet "no runs". */
   readonly known: boolean;
-  readonly runs: readonly Run[];
+  /** A map: thousands of runs are copied with each change, which an object of that size does slowly. */
+  readonly runs: ReadonlyMap<string, Run>;
+  /** The ids of `runs`, the newest first. */
+  readonly order: readonly string[];
+  readonly history: History;
+  readonly filters: Filters;
+  /** The part of the panel that is shown. */
+  readonly tab: string;
   /** How many runs the orchestrator works on at the same time; null until it said so. */
   readonly limit: number | null;
   readonly speech: Readonly<Record<string, Speech>>;
   /** What the person, or the arrival of a live run, opened or closed. */
   readonly expanded: Readonly<Record<string, boolean>>;
+  /** Failures that the person has put aside, with the run's last event then: what happens later shows it again. */
+  readonly dismissed: Readonly<Record<string, number>>;
   /** The button that waits for its answer, by run. */
   readonly busy: Readonly<Record<string, string>>;
   /** Why a button did not do its work, by run. */
   readonly problems: Readonly<Record<string, Failure>>;
 }
 
+/** What is kept from one visit to the next. */
+export type Remembered = Pick<State, "expanded" | "dismissed" | "filters" | "tab">;
+
 export type Action =
   | LiveEvent
+  /** Runs that were asked for, whatever their place in the list. */
+  | { type: "found"; runs: readonly Run[] }
+  | { type: "reading" }
+  /** A page of the list under `filters`; pages of filters that were changed meanwhile are dropped. */
+  | { type: "page"; filters: Filters; runs: readonly Run[]; next: string | null }
+  | { type: "unread"; filters: Filters; problem: Failure }
+  | { type: "filter"; filters: Filters }
+  | { type: "tab"; tab: string }
+  | { type: "dismiss"; id: string }
   | { type: "toggle"; id: string }
-  | { type: "restore"; expanded: Record<string, boolean> }
+  | { type: "restore"; saved: Remembered }
   | { type: "busy"; id: string; verb: string }
   | { type: "answered"; id: string; problem?: Failure };
+
+const UNREAD: History = { next: undefined, oldest: null, loading: false, problem: null };
 
 export const EMPTY: State = {
   link: { state: "idle" },
   known: false,
-  runs: [],
+  runs: new Map(),
+  order: [],
+  history: UNREAD,
+  filters: NO_FILTERS,
+  tab: "runs",
   limit: null,
   speech: {},
   expanded: {},
+  dismissed: {},
   busy: {},
   problems: {}
 };
@@ -58,23 +96,34 @@ export function reduce(state: State, action: Action): State {
     case "snapshot":
       return { ...snapshot(state, action.runs), limit: action.limit ?? null };
     case "run":
-      return merge(state, action.run);
+      return arrival(state, action.run);
+    case "found":
+      return merged(state, action.runs);
     case "gone":
-      return {
-        ...state,
-        runs: state.runs.filter(run => run.id !== action.id),
-        speech: without(state.speech, action.id),
-        expanded: without(state.expanded, action.id),
-        busy: without(state.busy, action.id),
-        problems: without(state.problems, action.id)
-      };
+      return forget(state, new Set([action.id]));
     case "text":
       return { ...state, speech: { ...state.speech, [action.text.run]: heard(state, action.text) } };
+    case "reading":
+      return { ...state, history: { ...state.history, loading: true, problem: null } };
+    case "page":
+      return action.filters === state.filters ? page(state, action.runs, action.next) : state;
+    case "unread":
+      return action.filters === state.filters
+        ? { ...state, history: { ...state.history, loading: false, problem: action.problem } }
+        : state;
+    case "filter":
+      return { ...state, filters: action.filters, history: UNREAD };
+    case "tab":
+      return { ...state, tab: action.tab };
+    case "dismiss": {
+      const run = state.runs.get(action.id);
+      return run ? { ...state, dismissed: { ...state.dismissed, [run.id]: run.last_event } } : state;
+    }
     case "toggle":
       return { ...state, expanded: { ...state.expanded, [action.id]: !state.expanded[action.id] } };
     case "restore":
       // What was opened while the saved state was being read wins.
-      return { ...state, expanded: { ...action.expanded, ...state.expanded } };
+      return { ...state, ...action.saved, expanded: { ...action.saved.expanded, ...state.expanded } };
     case "busy":
       return {
         ...state,
@@ -92,42 +141,85 @@ export function reduce(state: State, action: Action): State {
   }
 }
 
-/** A snapshot is the whole truth: what is not in it is forgotten, also what was open in it. */
+/** The sort key of a run: the newest has the greatest. */
+export function sortKey(run: Run): string {
+  return `${run.created_at}|${run.id}`;
+}
+
+/** A snapshot has the newest runs, all of them: one that should be among them and is not was deleted. */
 function snapshot(state: State, runs: Run[]): State {
   const ids = new Set(runs.map(run => run.id));
-  const sorted = [...runs].sort(newestFirst).slice(0, SHOWN);
-  const live = sorted.find(run => !hasEnded(run));
-  const expanded = kept(state.expanded, ids);
-  if (live && !(live.id in expanded)) {
-    expanded[live.id] = true;
-  }
+  const oldest = runs.map(sortKey).sort()[0] ?? "";
+  const deleted = state.order.filter(id => !ids.has(id) && sortKey(state.runs.get(id)!) > oldest);
+  const next = merged(forget(state, new Set(deleted)), runs);
+  const live = next.order.map(id => next.runs.get(id)!).find(run => ids.has(run.id) && !hasEnded(run));
   return {
-    ...state,
+    ...next,
     known: true,
-    runs: sorted,
     // Words that were missed while away would leave a hole in the text.
     speech: {},
-    expanded,
-    busy: kept(state.busy, ids),
-    problems: kept(state.problems, ids)
+    expanded: live && !(live.id in next.expanded) ? { ...next.expanded, [live.id]: true } : next.expanded
   };
 }
 
-function merge(state: State, run: Run): State {
-  const at = state.runs.findIndex(other => other.id === run.id);
-  const before = state.runs[at];
-  if (before && before.last_event > run.last_event) {
-    return state; // an answer to a button that was overtaken by the stream
+function page(state: State, runs: readonly Run[], next: string | null): State {
+  const last = runs.at(-1);
+  const history = { next, oldest: last ? sortKey(last) : state.history.oldest, loading: false, problem: null };
+  return { ...merged(state, runs), history };
+}
+
+function arrival(state: State, run: Run): State {
+  const arrived = !state.runs.has(run.id) && !hasEnded(run) && !(run.id in state.expanded);
+  const next = merged(state, [run]);
+  return arrived ? { ...next, expanded: { ...next.expanded, [run.id]: true } } : next;
+}
+
+/** Take runs in. One that is older than what is known of it was overtaken by the stream, and changes nothing. */
+function merged(state: State, found: readonly Run[]): State {
+  const newer = found.filter(run => !((state.runs.get(run.id)?.last_event ?? -1) > run.last_event));
+  if (!newer.length) {
+    return state;
   }
-  const runs = before
-    ? state.runs.map((other, index) => (index === at ? run : other))
-    : [run, ...state.runs].sort(newestFirst).slice(0, SHOWN);
-  const arrived = !before && !hasEnded(run) && !(run.id in state.expanded);
+  const runs = new Map(state.runs);
+  const fresh: string[] = [];
+  let speech = state.speech;
+  for (const run of newer) {
+    if (!runs.has(run.id)) {
+      fresh.push(run.id);
+    }
+    runs.set(run.id, run);
+    speech = speaks(run, speech[run.id]) ? speech : without(speech, run.id);
+  }
+  const order = fresh.length ? inserted(state.order, fresh, runs) : state.order;
+  return { ...state, runs, order, speech };
+}
+
+/** The order with `fresh` ids among it. */
+function inserted(order: readonly string[], fresh: string[], runs: State["runs"]): string[] {
+  const keys = new Map<string, string>();
+  const key = (id: string): string => {
+    const found = keys.get(id) ?? sortKey(runs.get(id)!);
+    keys.set(id, found);
+    return found;
+  };
+  return [...order, ...fresh].sort((a, b) => (key(a) < key(b) ? 1 : -1));
+}
+
+function forget(state: State, ids: ReadonlySet<string>): State {
+  if (!ids.size) {
+    return state;
+  }
+  const cleaned = <T>(record: Readonly<Record<string, T>>): Readonly<Record<string, T>> =>
+    Object.fromEntries(Object.entries(record).filter(([id]) => !ids.has(id)));
   return {
     ...state,
-    runs,
-    speech: speaks(run, state.speech[run.id]) ? state.speech : without(state.speech, run.id),
-    expanded: arrived ? { ...state.expanded, [run.id]: true } : state.expanded
+    runs: new Map([...state.runs].filter(([id]) => !ids.has(id))),
+    order: state.order.filter(id => !ids.has(id)),
+    speech: cleaned(state.speech),
+    expanded: cleaned(state.expanded),
+    dismissed: cleaned(state.dismissed),
+    busy: cleaned(state.busy),
+    problems: cleaned(state.problems)
   };
 }
 
@@ -144,18 +236,10 @@ function speaks(run: Run, speech: Speech | undefined): boolean {
   return !speech || run.tasks.some(task => task.name === speech.task && task.state === "running");
 }
 
-function newestFirst(a: Run, b: Run): number {
-  return b.created_at.localeCompare(a.created_at) || b.id.localeCompare(a.id);
-}
-
 function without<T>(record: Readonly<Record<string, T>>, id: string): Readonly<Record<string, T>> {
   if (!(id in record)) {
     return record;
   }
   const { [id]: _, ...rest } = record;
   return rest;
-}
-
-function kept<T>(record: Readonly<Record<string, T>>, ids: ReadonlySet<string>): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).filter(([id]) => ids.has(id)));
 }

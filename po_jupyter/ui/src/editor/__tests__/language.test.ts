@@ -45,8 +45,9 @@ describe("the language of a pipeline cell", () => {
 
   it("is indented as YAML", () => {
     const indentedAfter = (doc: string): number | null => {
-      const state = EditorState.create({ doc, extensions: [pipelineLanguage.extension, indentUnit.of("  ")] });
-      ensureSyntaxTree(state, doc.length, 5000);
+      const created = EditorState.create({ doc, extensions: [pipelineLanguage.extension, indentUnit.of("  ")] });
+      ensureSyntaxTree(created, doc.length, 5000);
+      const { state } = created.update({}); // with the tree that is whole now
       return getIndentation(new IndentContext(state, { simulateBreak: doc.length }), doc.length);
     };
     expect(indentedAfter("%%po_pipeline a\ntasks:\n  - name: label")).toBe(4);

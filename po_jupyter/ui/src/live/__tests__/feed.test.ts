@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { LiveEvent } from "../../api/events.js";
 import type { Run } from "../../api/types.js";
 import { Feed } from "../feed.js";
@@ -87,6 +87,7 @@ describe("the one feed of a tab", () => {
   });
 
   it("lets the others hear when one view fails", async () => {
+    const complaint = vi.spyOn(console, "error").mockReturnValue(undefined);
     const server = new Server();
     const feed = new Feed(server.answer, explain, new Page() as unknown as Document);
     const heard: string[] = [];
@@ -102,6 +103,8 @@ describe("the one feed of a tab", () => {
     await server.send("snapshot", { runs: [] });
     await server.send("run", { run: run("a") });
     expect(heard).toContain("run");
+    expect(complaint).toHaveBeenCalledOnce();
+    complaint.mockRestore();
     stops.forEach(stop => stop());
   });
 });

@@ -1,0 +1,66 @@
+"""Pages of heads by what a store does not filter by: a text, and when a run was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from po_jupyter.store.protocol import Head, HeadPage, RunStore
+
+_AT_ONCE = 500
+
+
+class HeadFilter(NamedTuple):
+    """`q`: a part of the id, or of the name of the pipeline or the run; `since` (inclusive) and `until` (exclusive):
+    ISO 8601 in UTC. "" is no condition."""
+
+    q: str = ""
+    since: str = ""
+    until: str = ""
+
+    def matches(self, head: Head) -> bool:
+        """Whether a run is meant."""
+        if self.until and head["created_at"] >= self.until:
+            return False
+        q = self.q.casefold()
+        return not q or any(q in head[field].casefold() for field in ("run", "pipeline", "name"))
+
+
+def filtered_page(
+    store: RunStore,
+    wanted: HeadFilter,
+    limit: int,
+    *,
+    owner: str | None,
+    states: Sequence[str],
+    pipeline: str | None,
+    cursor: str | None,
+) -> HeadPage:
+    """A page of the runs that are meant, newest first. InvalidInput for a cursor that is none."""
+    if wanted == HeadFilter():
+        return store.runs(owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=limit)
+    found: list[Head] = []
+    size = limit
+    while True:
+        page = store.runs(owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=size)
+        for head in page.heads:
+            if wanted.since and head["created_at"] and head["created_at"] < wanted.since:
+                return HeadPage(found, None)  # ids go by time: all that follow are older
+            if wanted.matches(head):
+                if len(found) == limit:
+                    return HeadPage(found, f"before:{found[-1]['run']}")
+                found.append(head)
+        cursor, size = page.next, _AT_ONCE
+        if cursor is None:
+            return HeadPage(found, None)
+
+
+def every_head(store: RunStore, *, owner: str | None, states: Sequence[str]) -> Iterator[Head]:
+    """The heads of all runs of an owner in those states, newest first."""
+    cursor: str | None = None
+    while True:
+        page = store.runs(owner=owner, states=states, cursor=cursor, limit=_AT_ONCE)
+        yield from page.heads
+        cursor = page.next
+        if cursor is None:
+            return

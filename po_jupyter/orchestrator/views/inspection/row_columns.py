@@ -1,0 +1,155 @@
+"""The rows of a map in columns of numbers: outcome, place in the log, tokens, cost, seconds and attempts of each.
+
+What a table is sorted and filtered by is here; inputs, outputs and errors are read for the rows that are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.llm.calls.journal import CallKey
+from po_jupyter.model.run.events import EventDraft
+from po_jupyter.store.protocol import CallRecord, ItemRecord
+
+_REUSED, _CACHED, _UNKNOWN, _ARTIFACTS = 1, 2, 4, 8
+_FLAGS = {_REUSED: "reused", _CACHED: "cached", _UNKNOWN: "unknown", _ARTIFACTS: "artifacts"}
+
+
+class RowNumbers(NamedTuple):
+    """The numbers of one row. `cost_usd` is None when a price is unknown; `attempts` 0 without a call of its own."""
+
+    attempts: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    model: str | None
+    flags: list[str]
+
+
+class RowColumns:
+    """The rows of one map; fed with its items and calls in the order of the log."""
+
+    def __init__(self) -> None:
+        """Without rows."""
+        self.table = RowTable()
+        self.total = 0
+        self.rows_of: str | None = None  # the list of the seed whose rows they are
+        self.placed = False  # rows say where in their list they are, which is not their index
+        self._tokens, self._attempts, self._last = array("I"), array("I"), array("I")
+        self._cost, self._seconds = array("d"), array("d")
+        self._flags, self._models = array("B"), array("B")
+        self._names: list[str] = [""]  # of models
+
+    def _grow(self, index: int) -> None:
+        if index < len(self._tokens):
+            return
+        more = max(index + 1, 2 * len(self._tokens), 64) - len(self._tokens)
+        for column in (self._tokens, self._attempts, self._last, self._flags, self._models):
+            column.extend(array(column.typecode, [0]) * more)
+        for amounts in (self._cost, self._seconds):
+            amounts.extend(array("d", [0.0]) * more)
+
+    def apply_item(self, item: ItemRecord, n: int) -> None:
+        """Set the outcome of a row to that of an item of record `n`."""
+        index = item["index"]
+        self._grow(index)
+        self.total = max(self.total, index + 1)
+        self.table.set(index, bool(item["ok"]), item.get("output"), None, n=n)
+        usage = item.get("usage") or {}
+        self._tokens[index] += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+        cost = usage.get("cost", 0.0)
+        self._cost[index] += math.nan if cost is None else cost
+        flags = _REUSED if "reused" in item else 0
+        flags |= _CACHED if usage.get("cached_calls") else 0
+        flags |= _UNKNOWN if usage.get("unknown") else 0
+        self._flags[index] = flags | (_ARTIFACTS if item.get("artifacts") else 0)
+        self.placed = self.placed or "row" in item
+
+    def apply_call(self, key: CallKey, call: CallRecord) -> None:
+        """Count a record of a call of a row."""
+        index = key.item
+        if index is None:
+            return
+        self._grow(index)
+        if self._last[index] != key.attempt + 1:
+            self._last[index] = key.attempt + 1
+            self._attempts[index] += 1
+        if call["kind"] == "response" and call["ok"]:
+            response = call.get("response") or {}
+            self._seconds[index] += float(response.get("seconds") or 0.0)
+            self._set_model(index, str(response.get("model") or call.get("model") or ""))
+        elif call["kind"] == "intent" and not self._models[index]:
+            self._set_model(index, call["model"])
+
+    def _set_model(self, index: int, name: str) -> None:
+        if name not in self._names and len(self._names) < 256:
+            self._names.append(name)
+        self._models[index] = self._names.index(name) if name in self._names else 0
+
+    def numbers(self, index: int) -> RowNumbers:
+        """The numbers of a row."""
+        if index >= len(self._tokens):
+            return RowNumbers(0, 0, 0.0, 0.0, None, [])
+        cost = self._cost[index]
+        return RowNumbers(
+            self._attempts[index],
+            self._tokens[index],
+            None if math.isnan(cost) else cost,
+            round(self._seconds[index], 3),
+            self._names[self._models[index]] or None,
+            [name for flag, name in _FLAGS.items() if self._flags[index] & flag],
+        )
+
+    def sort_key(self, field: str) -> Callable[[int], float]:
+        """The value of a row by which `field` sorts; an unknown cost is below all others."""
+        columns: dict[str, array[int] | array[float]] = {
+            "attempts": self._attempts, "tokens": self._tokens, "cost_usd": self._cost, "seconds": self._seconds,
+        }  # fmt: skip
+        column = columns[field]
+
+        def key(index: int) -> float:
+            value = column[index] if index < len(column) else 0
+            return -1.0 if value != value else value
+
+        return key
+
+
+class MapColumns:
+    """The maps of a run by task; fed with its records in order. `tasks` are all that the run has."""
+
+    def __init__(self) -> None:
+        """Without maps."""
+        self.tasks: set[str] = set()
+        self._maps: dict[str, RowColumns] = {}
+
+    def of(self, task: str) -> RowColumns:
+        """The rows of a map; none for a task that has none."""
+        return self._maps.get(task) or RowColumns()
+
+    def apply_event(self, event: EventDraft) -> None:
+        """Take in what an event says about tasks and their rows."""
+        kind, data = event["type"], event["data"]
+        if kind in ("run.created", "tasks.added"):
+            self.tasks.update(task["name"] for task in data["tasks"])
+        elif kind == "map.started":
+            columns = self._maps.setdefault(event["task"], RowColumns())
+            columns.total, columns.rows_of = int(data["total"]), data.get("of")
+        elif kind == "run.resumed":
+            for task in data.get("clear") or ():
+                self._maps.pop(task, None)
+            for task in data.get("reset") or ():
+                if task in self._maps:
+                    self._maps[task].table.drop_failed()
+
+    def apply(self, items: Iterable[ItemRecord], calls: Iterable[CallRecord], n: int) -> None:
+        """Take in the items and calls of record `n`."""
+        for call in calls:
+            key = CallKey.parse(call["key"])
+            if key.item is not None:
+                self._maps.setdefault(key.task, RowColumns()).apply_call(key, call)
+        for item in items:
+            self._maps.setdefault(item["task"], RowColumns()).apply_item(item, n)

@@ -1,0 +1,108 @@
+"""Inputs of a map's rows: the rows of the seed, or of an earlier task, that it went over."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from po_jupyter.engine.replay.history import expand_output, map_of_marker
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.run.row_index import keys_of
+from po_jupyter.model.values.lazy_list import LazyList
+from po_jupyter.orchestrator.views.inspection.row_columns import MapColumns
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.protocol import Head, Ref, Store
+
+_KEPT = 4  # definitions, which may have large seeds
+_CHAIN = re.compile(r"\s*\{\{\s*(seed|tasks)((?:\.\w+)+)\s*\}\}\s*")
+
+
+class RowInputs:
+    """Reads inputs. Blocks on the store and the disk: call it in a thread. Safe for several threads."""
+
+    def __init__(self, data_dir: Path, store: Store, projections: RunProjections) -> None:
+        """Nothing is read yet."""
+        self._files = RowFiles(data_dir)
+        self._store = store
+        self._projections = projections
+        self._lock = Lock()
+        self._definitions: OrderedDict[str, RunDefinition] = OrderedDict()
+
+    def definition(self, run: str) -> RunDefinition:
+        """The definition of a run, kept for the runs read last. NotFound."""
+        with self._lock:
+            kept = self._definitions.get(run)
+            if kept is not None:
+                self._definitions.move_to_end(run)
+                return kept
+        definition = RunDefinition.from_json(self._store.definition(run))
+        with self._lock:
+            self._definitions[run] = definition
+            while len(self._definitions) > _KEPT:
+                self._definitions.popitem(last=False)
+        return definition
+
+    def seed_data(self, head: Head) -> Mapping[str, Any]:
+        """The data of the seed, with rows for references to files of rows, each read when it is used."""
+        data = self.definition(head["run"]).seed.get("data") or {}
+        return self._files.with_rows(head["owner"], data)
+
+    def task(self, head: Head, name: str) -> Mapping[str, Any]:
+        """The definition of a task, one that another task added too; empty for one that there is not."""
+        for task in self.definition(head["run"]).pipeline.get("tasks") or ():
+            if task.get("name") == name:
+                return dict(task)
+        added = self._projections.state(head).added.get(name)
+        return {} if added is None else added.definition
+
+    def of(self, head: Head, task: str, maps: MapColumns) -> MapInputs:
+        """The inputs of the rows of a map."""
+        columns = maps.of(task)
+        chain = _CHAIN.fullmatch(str(self.task(head, task).get("for_each") or ""))
+        keys = chain[2].split(".")[1:] if chain is not None else []
+        rows: Any = None
+        if chain is not None and chain[1] == "tasks":
+            rows = _value_at(self._output(self._projections.state(head), keys[0], maps), keys[1:])
+        elif chain is not None:
+            rows = _value_at(self.seed_data(head), keys)
+        elif columns.rows_of is not None:
+            rows = _value_at(self.seed_data(head), keys_of(columns.rows_of))
+        return MapInputs(rows if isinstance(rows, list | LazyList) else None, chain is not None)
+
+    def _output(self, state: RunState, task: str, maps: MapColumns) -> Any:
+        now = state.tasks.get(task)
+        if now is None or now.output is None:
+            return None
+        value = self._store.payload(state.run, Ref(*now.output))
+        mapped = map_of_marker(value) if now.items is not None else None
+        return value if mapped is None else expand_output(self._store, state.run, value, maps.of(mapped).table)
+
+
+class MapInputs:
+    """The inputs of one map. `exact`: they are what its rows were made of, and not only the seed's rows behind them."""
+
+    def __init__(self, rows: Sequence[Any] | None, exact: bool) -> None:
+        """`rows` None: they cannot be told."""
+        self._rows = rows
+        self.exact = exact
+
+    def input(self, index: int, place: int | None, *, has_outcome: bool) -> Any:
+        """The input of a row, None where it cannot be told; `place` is that in the seed which its outcome names."""
+        if self._rows is None or not (self.exact or has_outcome):
+            return None
+        at = index if place is None or self.exact else place
+        return self._rows[at] if 0 <= at < len(self._rows) else None
+
+
+def _value_at(value: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value

@@ -1,0 +1,211 @@
+"""Pages of a map's rows as a table has them: inputs and outputs, errors and numbers; sorted, filtered, searched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from po_jupyter.engine.replay.row_table import FAILED
+from po_jupyter.errors import CorruptRow, NotFound, PoError
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.views.inspection.row_columns import RowColumns
+from po_jupyter.orchestrator.views.inspection.row_inputs import MapInputs
+from po_jupyter.orchestrator.views.inspection.row_query import (
+    FoundRows,
+    RowQuery,
+    RowState,
+    as_text,
+    output_order,
+    search,
+)
+from po_jupyter.orchestrator.views.inspection.tables import RunTables
+from po_jupyter.orchestrator.views.row_labels import LabelledRow
+from po_jupyter.store.protocol import Head, ItemRecord, Ref, Store
+
+SHOWN = 2000  # characters of a value in a page
+WHOLE = 4 * 2**20  # characters of a value of one row
+_FOUND = 8  # answers that are kept
+_ORDER: dict[RowState, int] = {"failed": 0, "running": 1, "pending": 2, "done": 3}
+
+
+class TableRow(LabelledRow):
+    """A row of a map. A value that is cut is the beginning of its text, and `clipped` is true then. `flags`: `reused`,
+    `cached`, `unknown` (a call whose outcome was lost), `artifacts`, `unreadable` (the log is damaged there)."""
+
+    state: RowState
+    input: Any
+    output: Any
+    error: JsonObject | None
+    attempts: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    model: str | None
+    flags: list[str]
+    clipped: bool
+
+
+class MapTable:
+    """The rows of one map of a run, as its tables have them. Blocks on the store."""
+
+    def __init__(
+        self, store: Store, head: Head, tables: RunTables, task: str, inputs: Callable[[], MapInputs]
+    ) -> None:
+        """Raises NotFound for a task that the run does not have."""
+        _check_task(head, tables, task)
+        self._store, self._head, self._tables = store, head, tables
+        self._task, self._open_inputs = task, inputs
+        self.columns: RowColumns = tables.maps.of(task)
+        fence = head["fence"] if head["state"] == "running" else None
+        self._running = tables.calls.open_rows(task, fence) if fence is not None else set[int]()
+
+    def find(self, query: RowQuery) -> FoundRows:
+        """The rows that a query is about, in its order."""
+        kept = self._tables.found.get(query)
+        if kept is not None:
+            return kept
+        indexes: Iterable[int] = range(self.columns.total)
+        if query.state is not None:
+            indexes = [index for index in indexes if self._state(index) == query.state]
+        found = search(indexes, query.q, self._texts) if query.q else FoundRows(list(indexes), True)
+        if query.sort != "index" or query.desc:
+            found.indexes.sort(key=self._sort_key(query, found.indexes), reverse=query.desc)
+        self._tables.found[query] = found
+        while len(self._tables.found) > _FOUND:
+            self._tables.found.popitem(last=False)
+        return found
+
+    @cached_property
+    def _inputs(self) -> MapInputs:
+        return self._open_inputs()
+
+    def rows(self, indexes: Sequence[int], limit: int = SHOWN) -> list[TableRow]:
+        """These rows, in that order, with at most `limit` characters of each value."""
+        items = self._items(indexes)
+        return [self._row(index, items.get(index), limit) for index in indexes]
+
+    def _state(self, index: int) -> RowState:
+        outcome = self.columns.table.get(index)
+        if outcome is not None:
+            return "done" if outcome.ok else "failed"
+        return "running" if index in self._running else "pending"
+
+    def _sort_key(self, query: RowQuery, indexes: Sequence[int]) -> Callable[[int], Any]:
+        if query.sort == "index":
+            return lambda index: index
+        if query.sort == "state":
+            return lambda index: _ORDER[self._state(index)]
+        if query.sort != "output":
+            return self.columns.sort_key(query.sort)
+        orders = {index: output_order(value) for index, value in self._outputs(indexes)}
+        nothing = output_order(None)
+        return lambda index: orders.get(index, nothing)
+
+    def _row(self, index: int, item: ItemRecord | CorruptRow | None, limit: int) -> TableRow:
+        numbers = self.columns.numbers(index)
+        flags = numbers.flags
+        record = item if isinstance(item, dict) else None
+        place = record.get("row") if record is not None else None
+        try:
+            given = self._inputs.input(index, place, has_outcome=record is not None)
+        except PoError:  # the file of the rows is gone, or the definition is damaged
+            given, flags = None, [*flags, "unreadable"]
+        output, error = None, None if record is None else record.get("error")
+        try:
+            if record is not None and (ref := record.get("output")) is not None:
+                output = self._store.payload(self._head["run"], Ref(*ref))
+            if isinstance(item, CorruptRow):
+                raise item
+        except (CorruptRow, NotFound) as damage:
+            error, flags = damage.to_json(), [*flags, "unreadable"]
+        clips = [clip(value, limit) for value in (given, output)]
+        shown, cut = (error, False) if error is None else clip_error(error, limit)
+        row: TableRow = {
+            "index": index, "state": self._state(index), "input": clips[0][0], "output": clips[1][0],
+            "error": shown, "attempts": numbers.attempts, "tokens": numbers.tokens,
+            "cost_usd": numbers.cost_usd, "seconds": numbers.seconds, "model": numbers.model, "flags": flags,
+            "clipped": clips[0][1] or clips[1][1] or cut,
+        }  # fmt: skip
+        if place is not None:
+            row["row"] = place
+        return row
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def _items(self, indexes: Iterable[int]) -> dict[int, ItemRecord | CorruptRow]:
+        """The records of rows that have an outcome; in the place of one that cannot be read why."""
+        table, run = self.columns.table, self._head["run"]
+        record_of = {index: table.record_number(index) for index in indexes if index in table}
+        items: dict[int, ItemRecord | CorruptRow] = {}
+        for n in sorted(set(record_of.values())):
+            try:
+                for record in self._store.records(run, after=n - 1, limit=1):
+                    for item in record["items"]:
+                        if item["task"] == self._task and record_of.get(item["index"]) == n:
+                            items[item["index"]] = item
+            except CorruptRow as error:
+                items |= {index: error for index, number in record_of.items() if number == n}
+        return items
+
+    def _outputs(self, indexes: Iterable[int]) -> Iterable[tuple[int, Any]]:
+        """Outputs by row, those of one record together: each is unpacked once."""
+        table, run = self.columns.table, self._head["run"]
+        places = [
+            (*row.output, i) for i in indexes if (row := table.get(i)) is not None and row.output is not None
+        ]
+        n, values = 0, list[Any]()
+        for number, at, index in sorted(places):
+            if number != n:
+                n, values = number, []
+                try:
+                    values = self._store.payloads(run, n)
+                except (CorruptRow, NotFound):
+                    continue
+            if at < len(values):
+                yield index, values[at]
+
+    def _texts(self, indexes: list[int]) -> Iterable[tuple[int, str]]:
+        outputs = dict(self._outputs(indexes))
+        failed = [index for index in indexes if index in set(self.columns.table.indexes(FAILED, indexes[0]))]
+        items = self._items(indexes if self.columns.placed and not self._inputs.exact else failed)
+        for index in indexes:
+            item = items.get(index)
+            record = item if isinstance(item, dict) else None
+            place = record.get("row") if record is not None else None
+            has_outcome = index in self.columns.table
+            try:
+                given = self._inputs.input(index, place, has_outcome=has_outcome)
+            except PoError:
+                given = None
+            parts = [given, outputs.get(index), None if record is None else record.get("error")]
+            yield index, "\n".join(as_text(part) for part in parts if part is not None)
+
+
+def _check_task(head: Head, tables: RunTables, task: str) -> None:
+    """Raises NotFound for a task that the run does not have."""
+    names = tables.maps.tasks
+    if task not in names and not tables.notes:
+        guess = did_you_mean(task, sorted(names))
+        raise NotFound(f"run {short_id(head['run'])} has no task {task!r:.80}{guess}")
+
+
+def clip(value: Any, limit: int) -> tuple[Any, bool]:
+    """The value, or the beginning of its text where that has more than `limit` characters; and whether it was cut."""
+    if isinstance(value, str):
+        return (value, False) if len(value) <= limit else (value[:limit], True)
+    if value is None or isinstance(value, bool | int | float):
+        return value, False
+    text = json.dumps(value, ensure_ascii=False)
+    return (value, False) if len(text) <= limit else (text[:limit], True)
+
+
+def clip_error(error: JsonObject, limit: int) -> tuple[JsonObject, bool]:
+    """An error whose message and details are no longer than that; and whether it was cut."""
+    whole, cut = clip(error, limit)
+    if not cut:
+        return dict(whole), False
+    return {"code": error.get("code"), "message": str(error.get("message") or "")[:limit]}, True

@@ -1,0 +1,189 @@
+"""Inspection: what a page about one run asks for. Rows, calls, timeline, spending; each bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.examination.operations import Examine
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.inspection.call_table import CallState
+from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
+from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
+from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
+from po_jupyter.orchestrator.views.inspection.row_query import RowQuery, RowSort, RowState
+from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, clip
+from po_jupyter.orchestrator.views.inspection.tables import RunTables, TableCache
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.views.queries import RunQueries
+from po_jupyter.orchestrator.views.row_labels import RowLabels
+from po_jupyter.store.protocol import Head, Store
+
+T = TypeVar("T")
+
+
+class RunInspection:
+    """Looks into runs. Every method raises NotFound for an unknown run, and for somebody else's."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projections: RunProjections,
+        runs: RunQueries,
+        *,
+        examine: Examine,
+        to_thread: ToThread,
+        rendering: ToThread,
+    ) -> None:
+        """Reads the store in threads of `to_thread`; has messages rendered by `examine` in those of `rendering`."""
+        self._store = store
+        self._projections = projections
+        self._runs = runs
+        self._examine = examine
+        self._to_thread = to_thread
+        self._rendering = rendering
+        self._tables = TableCache(store)
+        self._inputs = RowInputs(settings.data_dir, store, projections)
+        self._labels = RowLabels(settings.data_dir, projections.seed)
+
+    async def rows(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str,
+        *,
+        start: int = 0,
+        limit: int = 100,
+        state: RowState | None = None,
+        sort: RowSort = "index",
+        desc: bool = False,
+        q: str = "",
+    ) -> JsonObject:
+        """`{rows, total, matching, next, complete, notes}` of a map: rows from place `start` of those that match, as
+        `rows.TableRow`. `complete` is false when a search took too long to read all rows."""
+        query = RowQuery(task, state, sort, desc, q)
+
+        def read(head: Head, tables: RunTables) -> JsonObject:
+            table = self._table(head, tables, task)
+            found = table.find(query)
+            page = found.indexes[start : start + limit]
+            rows = table.rows(page)
+            self._labels.add(head, table.columns.rows_of, rows)
+            matching = len(found.indexes)
+            return {
+                "rows": rows, "total": table.columns.total, "matching": matching,
+                "next": start + limit if start + limit < matching else None,
+                "complete": found.complete, "notes": tables.notes,
+            }  # fmt: skip
+
+        return await self._read(run_id, owner, read)
+
+    async def row(self, run_id: str, owner: str | None, task: str, index: int) -> JsonObject:
+        """One row of a map, whole: only a value of more than 4 million characters is cut. NotFound."""
+
+        def read(head: Head, tables: RunTables) -> JsonObject:
+            table = self._table(head, tables, task)
+            if not 0 <= index < table.columns.total:
+                raise NotFound(
+                    f"task {task!r} of run {short_id(head['run'])} has {table.columns.total} rows, and none is {index}"
+                )
+            rows = table.rows([index], WHOLE)
+            self._labels.add(head, table.columns.rows_of, rows)
+            return {**rows[0]}
+
+        return await self._read(run_id, owner, read)
+
+    def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
+        return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
+
+    async def calls(
+        self,
+        run_id: str,
+        owner: str | None,
+        *,
+        task: str | None = None,
+        row: int | None = None,
+        state: CallState | None = None,
+        start: int = 0,
+        limit: int = 100,
+    ) -> JsonObject:
+        """`{calls, total, next, notes}`: calls from place `start` of those that match, as `calls.CallView`."""
+
+        def read(head: Head, tables: RunTables) -> JsonObject:
+            reader = CallReader(self._store, head, tables)
+            numbers = reader.find(CallQuery(task, row, state))
+            calls: list[CallView] = []
+            notes = list(tables.notes)
+            for number in numbers[start : start + limit]:
+                try:
+                    calls.append(reader.view(number))
+                except CorruptRow as error:
+                    notes.append(error.message)
+            following = start + limit if start + limit < len(numbers) else None
+            return {"calls": calls, "total": len(numbers), "next": following, "notes": notes}
+
+        return await self._read(run_id, owner, read)
+
+    async def call(self, run_id: str, owner: str | None, number: int) -> JsonObject:
+        """One call as a whole: as in `calls`, with `{messages, why, rendered, exact, answer, schema, error}` as
+        `messages.SentMessages`. NotFound."""
+
+        def read(head: Head, tables: RunTables) -> tuple[JsonObject, MessageRequest]:
+            reader = CallReader(self._store, head, tables)
+            view = reader.view(number)
+            answer = reader.answer(number)
+            text, cut = clip(None if answer is None else answer["text"], WHOLE)
+            request = message_request(self._store, self._projections, self._inputs, head, tables, reader, view)
+            call: JsonObject = {
+                **view, "answer": text, "clipped": cut, "error": error_of(reader.end(number)),
+                "tool_calls": (answer or {}).get("tool_calls") or [],
+                "schema": self._inputs.task(head, view["task"]).get("output"),
+            }  # fmt: skip
+            return call, request
+
+        call, request = await self._read(run_id, owner, read)
+        sent = await self._rendering(render_messages, request, self._examine)
+        return {**call, **sent._asdict()}
+
+    async def timeline(self, run_id: str, owner: str | None) -> JsonObject:
+        """`{spans, cut, notes}`: as `timeline.Span`, in the order in which they began."""
+        return await self._read(
+            run_id, owner,
+            lambda head, tables: {
+                "spans": [{**span} for span in tables.timeline.spans], "cut": tables.timeline.cut,
+                "notes": tables.notes,
+            },
+        )  # fmt: skip
+
+    async def spending(self, run_id: str, owner: str | None) -> JsonObject:
+        """`{points, total, by_task, by_model, budget, notes}`; a point is `[time, dollars so far, tokens so far]`, at
+        most 500."""
+
+        def read(head: Head, tables: RunTables) -> JsonObject:
+            spending, notes = tables.spending, list(tables.notes)
+            try:
+                budget = self._projections.state(head).budget
+            except CorruptRow as error:
+                budget, notes = {}, [*notes, error.message]
+            return {
+                "points": [list(point) for point in spending.points], "total": dict(spending.total),
+                "by_task": {name: dict(sums) for name, sums in spending.by_task.items()},
+                "by_model": {name: dict(sums) for name, sums in spending.by_model.items()},
+                "budget": budget, "notes": notes,
+            }  # fmt: skip
+
+        return await self._read(run_id, owner, read)
+
+    async def _read(self, run_id: str, owner: str | None, read: Callable[[Head, RunTables], T]) -> T:
+        head = await self._runs.find(run_id, owner)
+
+        def work() -> T:
+            with self._tables.of(head) as tables:
+                return read(head, tables)
+
+        return await self._to_thread(work)

@@ -1,0 +1,91 @@
+"""The tables of a run: rows, calls, course and cost, made in one pass over its log and kept for the runs read last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from po_jupyter.errors import CorruptRow
+from po_jupyter.orchestrator.views.inspection.call_table import CallTable
+from po_jupyter.orchestrator.views.inspection.row_columns import MapColumns
+from po_jupyter.orchestrator.views.inspection.row_query import FoundRows, RowQuery
+from po_jupyter.orchestrator.views.inspection.spending import Spending
+from po_jupyter.orchestrator.views.inspection.timeline import Timeline
+from po_jupyter.store.protocol import Head, LogStore, Record
+
+_NOTES = 20
+_KEPT = 8  # runs; one of 100,000 rows and calls takes some 10 MB
+
+
+class RunTables:
+    """The tables of one run, up to record `n`.
+
+    `found` are the rows that were found up to there, by what was looked for; `notes` say which records of the log
+    cannot be read.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is read."""
+        self.lock = Lock()
+        self.n = 0
+        self.maps = MapColumns()
+        self.calls = CallTable()
+        self.timeline = Timeline()
+        self.spending = Spending()
+        self.notes: list[str] = []
+        self.found: OrderedDict[RowQuery, FoundRows] = OrderedDict()
+
+    def catch_up(self, store: LogStore, head: Head) -> None:
+        """Take in what was written since."""
+        if head["n"] > self.n:
+            self.found.clear()
+            try:
+                for record in store.records(head["run"], after=self.n):
+                    self._apply(record)
+            except CorruptRow:
+                self._pass_over(store, head)
+
+    def _pass_over(self, store: LogStore, head: Head) -> None:
+        """Take in the records that can be read, one by one; `notes` says which cannot."""
+        for n in range(self.n + 1, head["n"] + 1):
+            try:
+                for record in store.records(head["run"], after=n - 1, limit=1):
+                    self._apply(record)
+            except CorruptRow as error:
+                if len(self.notes) < _NOTES:
+                    self.notes.append(error.message)
+            self.n = n
+
+    def _apply(self, record: Record) -> None:
+        for event in record["events"]:
+            self.maps.apply_event(event)
+        self.maps.apply(record["items"], record["calls"], record["n"])
+        self.calls.apply(record)
+        self.timeline.apply(record)
+        self.spending.apply(record)
+        self.n = record["n"]
+
+
+class TableCache:
+    """The tables of the runs read last. Blocks on the store: call it in a thread. Safe for several threads."""
+
+    def __init__(self, store: LogStore) -> None:
+        """Nothing is read yet."""
+        self._store = store
+        self._lock = Lock()
+        self._runs: OrderedDict[str, RunTables] = OrderedDict()
+
+    @contextmanager
+    def of(self, head: Head) -> Iterator[RunTables]:
+        """The tables of a run up to (at least) `head`, nobody else's meanwhile."""
+        run = head["run"]
+        with self._lock:
+            tables = self._runs.setdefault(run, RunTables())
+            self._runs.move_to_end(run)
+            while len(self._runs) > _KEPT:
+                self._runs.popitem(last=False)
+        with tables.lock:
+            tables.catch_up(self._store, head)
+            yield tables

@@ -1,0 +1,65 @@
+"""A look into one run: rows of a map as a table, calls, course and cost over time."""
+
+from __future__ import annotations
+
+from po_jupyter.errors import NotFound
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse
+from po_jupyter.server.routing.shapes import ModelCallsQuery, Query, RowsQuery
+
+_MOST_DIGITS = 9
+
+
+async def rows(request: ApiRequest[RowsQuery, None]) -> JsonResponse:
+    """Rows of a map as a table, sorted, filtered, searched: `{index, state, input, output, error, attempts, tokens,
+    cost_usd, seconds, model, flags, clipped}` each. Values are cut at 2,000 characters."""
+    query = request.query
+    page = await request.orchestrator.inspection.rows(
+        request.path["id"], request.owner, request.path["task"],
+        start=query.start, limit=query.limit, state=query.state, sort=query.sort, desc=query.desc, q=query.q,
+    )  # fmt: skip
+    return JsonResponse(page)
+
+
+async def row(request: ApiRequest[Query, None]) -> JsonResponse:
+    """One row of a map, whole."""
+    found = await request.orchestrator.inspection.row(
+        request.path["id"], request.owner, request.path["task"], _number(request.path["index"], "row")
+    )
+    return JsonResponse({"row": found})
+
+
+async def model_calls(request: ApiRequest[ModelCallsQuery, None]) -> JsonResponse:
+    """Calls to models, one entry each: `{n, key, task, row, attempt, round, kind, state, model, started_at, seconds,
+    input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_usd, cached, batch, finish, error}`."""
+    query = request.query
+    page = await request.orchestrator.inspection.calls(
+        request.path["id"], request.owner, task=query.task, row=query.row,
+        state=query.state, start=query.start, limit=query.limit,
+    )  # fmt: skip
+    return JsonResponse(page)
+
+
+async def model_call(request: ApiRequest[Query, None]) -> JsonResponse:
+    """One call: messages as they were sent, answer, schema, error. `messages` are `rendered` again, and `exact` when
+    their hash is that of what was sent; null when they cannot be known, and `why`."""
+    found = await request.orchestrator.inspection.call(
+        request.path["id"], request.owner, _number(request.path["n"], "call")
+    )
+    return JsonResponse({"call": found})
+
+
+async def timeline(request: ApiRequest[Query, None]) -> JsonResponse:
+    """Spans of tasks, attempts and stages: `{task, stage, attempt, state, started_at, ended_at, wait, reason, rows?}`
+    each, at most 5,000."""
+    return JsonResponse(await request.orchestrator.inspection.timeline(request.path["id"], request.owner))
+
+
+async def spending(request: ApiRequest[Query, None]) -> JsonResponse:
+    """Dollars and tokens over time, by task and by model, and the budget."""
+    return JsonResponse(await request.orchestrator.inspection.spending(request.path["id"], request.owner))
+
+
+def _number(text: str, kind: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > _MOST_DIGITS:
+        raise NotFound(f"there is no {kind} {text!r:.40}: they are numbered from 0")
+    return int(text)

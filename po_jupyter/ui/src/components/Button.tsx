@@ -1,0 +1,28 @@
+import * as React from "react";
+
+interface ButtonProps {
+  label: string;
+  /** What a screen reader says instead, when the label alone does not tell of what it is. */
+  description?: string;
+  title?: string;
+  /** The word while its request is under way, else null. */
+  doing?: string | null;
+  disabled?: boolean;
+  accent?: boolean;
+  onClick: () => void;
+}
+
+export function Button({ label, description, title, doing, disabled, accent, onClick }: ButtonProps): JSX.Element {
+  return (
+    <button
+      type="button"
+      className={accent ? "po-Button po-is-accent" : "po-Button"}
+      title={title}
+      aria-label={description && `${doing ?? label} ${description}`}
+      disabled={disabled}
+      onClick={onClick}
+    >
+      {doing ?? label}
+    </button>
+  );
+}

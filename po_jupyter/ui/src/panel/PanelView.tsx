@@ -1,0 +1,114 @@
+/** The whole of the panel's face: how the connection stands, the tabs, and what the current one shows. */
+
+import * as React from "react";
+import type { Link } from "../api/events.js";
+import type { Run } from "../api/types.js";
+import { Button } from "../components/Button.js";
+import { Tabs } from "../components/Tabs.js";
+import { useTrans } from "../components/translation.js";
+import { useNow } from "../components/useNow.js";
+import type { State } from "../state/reducer.js";
+import type { Store } from "../state/store.js";
+import type { Verbs } from "../views/runs/actions.js";
+import { RunsView } from "../views/runs/RunsView.js";
+import type { RunLoader } from "./RunLoader.js";
+
+interface PanelViewProps {
+  store: Store;
+  verbs: Verbs;
+  loader: RunLoader;
+  retryNow: () => void;
+}
+
+export function PanelView({ store, verbs, loader, retryNow }: PanelViewProps): JSX.Element {
+  const trans = useTrans();
+  const state = React.useSyncExternalStore(store.subscribe, store.get);
+  const scroller = React.useRef<HTMLDivElement>(null);
+  const panelId = React.useId();
+  const tabs = [{ id: "runs", label: trans.__("Runs") }];
+  const tab = tabs.some(each => each.id === state.tab) ? state.tab : "runs";
+  return (
+    <>
+      <div className="po-Panel-head">
+        <h2 className="po-Panel-title">{trans.__("Prompt runs")}</h2>
+        <span className="po-Panel-link" data-link={state.link.state}>
+          {linkWords(state)}
+        </span>
+      </div>
+      {tabs.length > 1 && (
+        <Tabs
+          tabs={tabs}
+          current={tab}
+          panelId={panelId}
+          label={trans.__("Parts of the panel")}
+          onChange={id => store.dispatch({ type: "tab", tab: id })}
+        />
+      )}
+      <News runs={state.runs} />
+      {state.link.state === "lost" && <Lost link={state.link} retryNow={retryNow} />}
+      <div className="po-Scroll" ref={scroller} id={panelId} role={tabs.length > 1 ? "tabpanel" : undefined}>
+        <RunsView state={state} verbs={verbs} scroller={scroller} older={loader.older} filter={loader.filter} />
+      </div>
+    </>
+  );
+}
+
+function linkWords(state: State): string {
+  switch (state.link.state) {
+    case "live": {
+      const count = (word: Run["state"]): number =>
+        [...state.runs.values()].filter(run => run.state === word).length;
+      const [running, queued, waiting] = [count("running"), count("pending"), count("waiting")];
+      const words = [
+        running && `${running}${state.limit === null ? "" : ` of ${state.limit}`} running`,
+        queued && `${queued} queued`,
+        waiting && `${waiting} waiting`
+      ];
+      return ["live", ...words.filter(Boolean)].join(" · ");
+    }
+    case "lost":
+      return "not connected";
+    default:
+      return "connecting…";
+  }
+}
+
+function Lost({ link, retryNow }: { link: Link & { state: "lost" }; retryNow: () => void }): JSX.Element {
+  const trans = useTrans();
+  const now = useNow(true);
+  const seconds = Math.max(0, Math.ceil(link.retryAt / 1000 - now));
+  return (
+    <div className="po-Lost">
+      <div role="alert">
+        <div>{link.problem.message}</div>
+        {link.problem.hint && <div className="po-Problem-hint">{link.problem.hint}</div>}
+      </div>
+      <div className="po-Lost-next">
+        <span>{trans.__("Trying again in %1 s", seconds)}</span>
+        <Button label={trans.__("Try now")} onClick={retryNow} />
+      </div>
+    </div>
+  );
+}
+
+/** Says to a screen reader what changed, and only that: the list itself changes many times a second. */
+function News({ runs }: { runs: State["runs"] }): JSX.Element {
+  const seen = React.useRef<State["runs"]>(runs);
+  const [news, setNews] = React.useState("");
+  React.useEffect(() => {
+    // Runs that came with an older page are no news.
+    const changed = [...runs.values()].filter(run => {
+      const before = seen.current.get(run.id);
+      return before && before.state !== run.state;
+    });
+    seen.current = runs;
+    if (changed.length) {
+      setNews(changed.map(run => `${run.name} is ${run.state}`).join(", "));
+    }
+  }, [runs]);
+  return (
+    <div className="po-Hidden" role="status" aria-live="polite">
+      {news}
+    </div>
+  );
+}

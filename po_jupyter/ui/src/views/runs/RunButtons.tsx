@@ -1,0 +1,135 @@
+import * as React from "react";
+import type { Run } from "../../api/types.js";
+import { hasEnded } from "../../api/types.js";
+import { Button } from "../../components/Button.js";
+import { useTrans } from "../../components/translation.js";
+import { failedRows, shortId } from "../../format/run.js";
+import type { Verbs } from "./actions.js";
+
+interface RunButtonsProps {
+  run: Run;
+  /** What is wanted seldom is there only while the card is open. */
+  open: boolean;
+  busy: string | undefined;
+  verbs: Verbs;
+  canDismiss: boolean;
+}
+
+interface Choice {
+  label: string;
+  title?: string;
+  verb: string;
+  doing: string;
+  onClick: (run: Run) => void;
+}
+
+export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsProps): JSX.Element | null {
+  const trans = useTrans();
+  const choices = [...seldom(run, open, verbs, trans.__), ...often(run, open || canDismiss, verbs, trans)];
+  return (
+    <div className="po-Buttons">
+      {canDismiss && (
+        <Button
+          label={trans.__("Put aside")}
+          description={trans.__("run %1 %2", run.name, shortId(run.id))}
+          title={trans.__("Out of what needs you; it stays in the history.")}
+          onClick={() => verbs.dismiss(run)}
+        />
+      )}
+      {choices.map(choice => (
+        <Button
+          key={choice.verb}
+          label={choice.label}
+          description={trans.__("run %1 %2", run.name, shortId(run.id))}
+          title={choice.title}
+          doing={busy === choice.verb ? choice.doing : null}
+          disabled={!!busy}
+          onClick={() => choice.onClick(run)}
+        />
+      ))}
+      <Button
+        label={trans.__("Open")}
+        description={trans.__("run %1 %2", run.name, shortId(run.id))}
+        title={trans.__("Tasks, rows, calls, data, logs, files and money of this run")}
+        onClick={() => verbs.open(run)}
+      />
+    </div>
+  );
+}
+
+type Translate = (text: string) => string;
+
+function seldom(run: Run, open: boolean, verbs: Verbs, __: Translate): Choice[] {
+  if (!open || !hasEnded(run)) {
+    return [];
+  }
+  const fork: Choice = {
+    label: __("Fork…"),
+    title: __("A new run that takes over what is finished before a task. This one stays as it is."),
+    verb: "fork",
+    doing: __("Forking…"),
+    onClick: verbs.fork
+  };
+  const restart: Choice = {
+    label: __("Restart…"),
+    title: __("Do all of it again. What is finished is paid again."),
+    verb: "restart",
+    doing: __("Restarting…"),
+    onClick: verbs.restart
+  };
+  const discard: Choice = {
+    label: __("Discard…"),
+    title: __("Remove this run and all that it made, for good."),
+    verb: "discard",
+    doing: __("Discarding…"),
+    onClick: verbs.discard
+  };
+  return run.state === "dead" ? [discard, fork, restart] : [fork, restart];
+}
+
+function often(
+  run: Run,
+  open: boolean,
+  verbs: Verbs,
+  trans: { __: Translate; _n: (one: string, many: string, count: number) => string }
+): Choice[] {
+  const { __ } = trans;
+  const choices: Choice[] = [];
+  const failed = run.state === "done" || run.state === "failed" ? failedRows(run) : 0;
+  if (failed > 0) {
+    choices.push({
+      label: trans._n("Retry %1 failed row", "Retry %1 failed rows", failed),
+      verb: "retry",
+      doing: __("Retrying…"),
+      onClick: verbs.retryFailed
+    });
+  }
+  if (!hasEnded(run)) {
+    choices.push({
+      label: __("Cancel"),
+      title: __("Stop this run. What is finished is kept, and Resume goes on from there."),
+      verb: "cancel",
+      doing: __("Cancelling…"),
+      onClick: verbs.cancel
+    });
+  }
+  if (run.state === "failed" || (run.state === "cancelled" && open)) {
+    choices.push({
+      label: __("Resume"),
+      title: __("Go on from where this run ended. What is finished is not paid again."),
+      verb: "resume",
+      doing: __("Resuming…"),
+      onClick: verbs.resume
+    });
+  }
+  if (run.state === "dead") {
+    choices.push({
+      label: __("Requeue"),
+      title: __("Try this run again, from where it died. What is finished is not paid again."),
+      verb: "requeue",
+      doing: __("Requeueing…"),
+      onClick: verbs.requeue
+    });
+  }
+  return choices;
+}

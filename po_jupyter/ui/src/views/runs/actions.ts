@@ -1,0 +1,143 @@
+/** What a person can do to a run, with the questions before it and the news after it. */
+
+import { InputDialog } from "@jupyterlab/apputils";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import type { Row } from "../../api/answers.js";
+import type { Api } from "../../api/client.js";
+import { explain } from "../../api/client.js";
+import type { Run } from "../../api/types.js";
+import { confirm } from "../../components/dialogs.js";
+import { tightBudget } from "../../format/run.js";
+import type { Action } from "../../state/reducer.js";
+
+/** Rows of a map that stand in a gate. */
+const DRAFT_ROWS = 5;
+
+/** What lies at a gate to be decided on: the output of its task, or the first rows of it. */
+export type Draft = { rows: Row[]; more: boolean } | { output: unknown };
+
+export interface Verbs {
+  toggle(run: Run): void;
+  /** Open the run's page. */
+  open(run: Run): void;
+  dismiss(run: Run): void;
+  cancel(run: Run): void;
+  resume(run: Run): void;
+  retryFailed(run: Run): void;
+  restart(run: Run): void;
+  fork(run: Run): void;
+  requeue(run: Run): void;
+  discard(run: Run): void;
+  decide(run: Run, decision: "approve" | "reject", note: string): void;
+  draft(run: Run): Promise<Draft | null>;
+  artifactUrl(run: Run, path: string): string;
+}
+
+/** The verbs over HTTP; what comes of them goes to `dispatch`. `open` opens the page of a run. */
+export class RunActions implements Verbs {
+  constructor(
+    private readonly api: Api,
+    private readonly dispatch: (action: Action) => void,
+    private readonly trans: TranslationBundle,
+    private readonly openPage: (run: Run) => void
+  ) {}
+
+  readonly toggle = (run: Run): void => this.dispatch({ type: "toggle", id: run.id });
+  readonly open = (run: Run): void => this.openPage(run);
+  readonly dismiss = (run: Run): void => this.dispatch({ type: "dismiss", id: run.id });
+  readonly cancel = (run: Run): void => void this.act(run, "cancel", () => this.api.cancel(run.id));
+  readonly requeue = (run: Run): void => void this.act(run, "requeue", () => this.api.requeue(run.id));
+  readonly retryFailed = (run: Run): void =>
+    void this.act(run, "retry", () => this.api.resume(run.id, { only_failed: true }));
+  readonly decide = (run: Run, decision: "approve" | "reject", note: string): void =>
+    void this.act(run, decision, () => this.api.decide(run.id, decision, note));
+
+  /** A run that ended at its budget needs a larger one, or it would end again at once. */
+  readonly resume = async (run: Run): Promise<void> => {
+    if (run.error?.code !== "budget_exceeded") {
+      return this.act(run, "resume", () => this.api.resume(run.id, {}));
+    }
+    const { unit, suggested } = tightBudget(run);
+    const answer = await InputDialog.getNumber({
+      title: this.trans.__("Budget of %1", run.name),
+      label:
+        unit === "usd"
+          ? this.trans.__("US dollars for the whole run, what it spent so far included")
+          : this.trans.__("Tokens for the whole run, what it spent so far included"),
+      value: suggested,
+      okLabel: this.trans.__("Resume")
+    });
+    const limit = answer.value;
+    if (answer.button.accept && limit !== null) {
+      await this.act(run, "resume", () => this.api.resume(run.id, { budget: { [unit]: limit } }));
+    }
+  };
+
+  readonly restart = async (run: Run): Promise<void> => {
+    const sure = await confirm({
+      title: this.trans.__("Restart %1?", run.name),
+      body: this.trans.__("All of its tasks are done again, and their calls to models are paid again."),
+      word: this.trans.__("Restart")
+    });
+    if (sure) {
+      await this.act(run, "restart", () => this.api.restart(run.id));
+    }
+  };
+
+  readonly fork = async (run: Run): Promise<void> => {
+    const answer = await InputDialog.getItem({
+      title: this.trans.__("Fork %1", run.name),
+      label: this.trans.__("From which task on? What is finished before it is taken over, and not paid again."),
+      items: run.tasks.map(task => task.name),
+      okLabel: this.trans.__("Fork")
+    });
+    const task = answer.value;
+    if (answer.button.accept && task !== null) {
+      await this.act(run, "fork", () => this.api.fork(run.id, task));
+    }
+  };
+
+  readonly discard = async (run: Run): Promise<void> => {
+    const sure = await confirm({
+      title: this.trans.__("Discard %1?", run.name),
+      body: this.trans.__("The run, its outputs and its files are removed for good."),
+      word: this.trans.__("Discard")
+    });
+    if (!sure) {
+      return;
+    }
+    this.dispatch({ type: "busy", id: run.id, verb: "discard" });
+    try {
+      await this.api.discard(run.id);
+      this.dispatch({ type: "gone", id: run.id });
+    } catch (error) {
+      this.dispatch({ type: "answered", id: run.id, problem: explain(error) });
+    }
+  };
+
+  /** What the person at the gate decides on; null where there is nothing to show. */
+  readonly draft = async (run: Run): Promise<Draft | null> => {
+    const name = run.gate?.task;
+    if (!name) {
+      return null;
+    }
+    if (run.tasks.find(task => task.name === name)?.items) {
+      const { items, next } = await this.api.items(run.id, { task: name, limit: DRAFT_ROWS });
+      return { rows: items, more: next !== null };
+    }
+    const outputs = await this.api.outputs(run.id, name);
+    return name in outputs ? { output: outputs[name] } : null;
+  };
+
+  readonly artifactUrl = (run: Run, path: string): string => this.api.artifactUrl(run.id, path);
+
+  private async act(run: Run, verb: string, ask: () => Promise<Run>): Promise<void> {
+    this.dispatch({ type: "busy", id: run.id, verb });
+    try {
+      this.dispatch({ type: "run", run: await ask() });
+      this.dispatch({ type: "answered", id: run.id });
+    } catch (error) {
+      this.dispatch({ type: "answered", id: run.id, problem: explain(error) });
+    }
+  }
+}

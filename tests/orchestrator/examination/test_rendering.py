@@ -1,0 +1,41 @@
+"""Rendering a request again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import TemplateFailed
+from po_jupyter.orchestrator.examination.rendering import CallToRender, render
+
+
+def call_of(task: dict[str, Any], **more: Any) -> CallToRender:
+    base: Any = {
+        "task": task, "outputs": {}, "index": None, "item": None, "attempt": 1, "run": "0" * 22, "seed_name": "s",
+        "owner": "me", "options": {}, "hash": "", "answers": [],
+    }  # fmt: skip
+    return {**base, **more}
+
+
+def rendered(tmp_path: Path, task: dict[str, Any], data: Any = None, **more: Any) -> dict[str, Any]:
+    definition = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [{"name": "first", "prompt": "x"}, task]}
+    return render(definition, data or {}, call_of(task, **more), Settings(data_dir=tmp_path))
+
+
+def test_names_are_those_of_the_run(tmp_path: Path) -> None:
+    task = {
+        "name": "t",
+        "prompt": "{{ seed.a }} {{ tasks.first }} {{ run.attempt }} {{ seed_name }} {{ config.c }}",
+        "config": {"c": 5},
+    }
+    answer = rendered(tmp_path, task, {"a": 1}, outputs={"first": "f"}, attempt=3)
+    assert answer["messages"] == [{"role": "user", "content": "1 f 3 s 5"}]
+    assert not answer["exact"]
+
+
+def test_a_prompt_that_cannot_be_rendered_says_why(tmp_path: Path) -> None:
+    with pytest.raises(TemplateFailed):
+        rendered(tmp_path, {"name": "t", "prompt": "{{ seed.missing }}"})

@@ -1,0 +1,41 @@
+"""Rows in columns of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.views.inspection.row_columns import MapColumns
+
+
+def item(index: int, **more: Any) -> Any:
+    return {"task": "m", "index": index, "ok": True, "output": [1, 0], **more}
+
+
+def call(index: int, attempt: int, kind: str, **more: Any) -> Any:
+    return {"key": f"m/{index}/{attempt}/0/inference/{'0' * 32}/0", "kind": kind, "model": "fake:m", **more}
+
+
+def test_a_row_has_the_sums_of_its_calls_and_what_is_special_about_it() -> None:
+    maps = MapColumns()
+    answered = {"seconds": 1.5, "model": "m-2026"}
+    maps.apply([], [call(70, 100, "intent"), call(70, 100, "response", ok=False)], 1)
+    maps.apply([], [call(70, 101, "intent"), call(70, 101, "response", ok=True, response=answered)], 2)
+    usage = {"input_tokens": 3, "output_tokens": 2, "cost": None, "cached_calls": 1, "unknown": 1}
+    maps.apply([item(70, usage=usage, reused="r/m/1", artifacts=[{}])], [], 3)
+    numbers = maps.of("m").numbers(70)
+    assert numbers == (2, 5, None, 1.5, "m-2026", ["reused", "cached", "unknown", "artifacts"])
+    assert maps.of("m").numbers(9999) == (0, 0, 0.0, 0.0, None, [])
+    assert maps.of("m").sort_key("cost_usd")(70) == -1.0
+    assert maps.of("nowhere").total == 0
+
+
+def test_a_resume_opens_failed_rows_and_a_restart_makes_all_void() -> None:
+    maps = MapColumns()
+    maps.apply_event(draft("map.started", "m", total=5, of="rows"))
+    maps.apply([item(0), {"task": "m", "index": 1, "ok": False, "error": {}}], [], 1)
+    maps.apply_event(draft("run.resumed", by="me", reset=["m"]))
+    assert list(maps.of("m").table) == [0]
+    assert (maps.of("m").total, maps.of("m").rows_of) == (5, "rows")
+    maps.apply_event(draft("run.resumed", by="me", reset=["m"], clear=["m"]))
+    assert (list(maps.of("m").table), maps.of("m").total) == ([], 0)
