@@ -5,7 +5,6 @@ Screenshots are kept in test-artifacts/ to be looked at.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +35,17 @@ tasks:
     needs: label
     prompt: "What do these have in common? {{ tasks.label | length }}"
 """
+
+
+# When the last key went down, and when a mark came to be: what waits from outside asks every half second.
+TIMES = """() => {
+    document.addEventListener('keydown', () => { window.pressedAt = performance.now() }, true);
+    new MutationObserver(() => {
+        const marked = document.querySelector('.cm-lintRange-error') !== null;
+        if (marked && !window.marked) { window.markedAt = performance.now() }
+        window.marked = marked;
+    }).observe(document.body, {subtree: true, childList: true, attributes: true});
+}"""
 
 
 class Requests:
@@ -116,17 +126,17 @@ def test_a_wrong_field_is_underlined_within_half_a_second(lab: JupyterProcess, p
     book = Notebook(lab, page, "mistakes", ["%load_ext po_jupyter", PIPELINE])
     put_cursor_behind(book, 1, "needs")
     mark = page.locator(".jp-CodeCell").nth(1).locator(".cm-lintRange-error")
+    page.evaluate(TIMES)
     took = []
     for _ in range(5):  # the first waits for the orchestrator to start; the machine may have other work
         page.keyboard.press("Backspace")
-        started = time.monotonic()
         mark.wait_for(timeout=20 * SECOND)
-        took.append(time.monotonic() - started)
-        if took[-1] < 0.5:
+        took.append(page.evaluate("() => window.markedAt - window.pressedAt"))
+        if took[-1] < 500:
             break
         page.keyboard.type("s")
         mark.wait_for(state="detached", timeout=20 * SECOND)
-    assert min(took) < 0.5, took
+    assert min(took) < 500, took
     page.keyboard.press("Backspace")
     page.keyboard.type("s")
     page.locator(".cm-lintRange-error", has_text="nees").wait_for(timeout=5 * SECOND)
@@ -135,6 +145,7 @@ def test_a_wrong_field_is_underlined_within_half_a_second(lab: JupyterProcess, p
     page.locator(".cm-tooltip").get_by_text(message).wait_for(timeout=5 * SECOND)
     book.shot("editor-mistake")
     book.theme("JupyterLab Dark")
+    page.mouse.move(5, 5)
     mark.hover()
     page.locator(".cm-tooltip").get_by_text(message).wait_for(timeout=5 * SECOND)
     book.shot("editor-mistake-dark")

@@ -29,16 +29,8 @@ GATED = {
     "llm": {"model": "fake:echo"},
     "tasks": [{"name": "draft", "prompt": "Dear you", "gate": {"message": "Look before we send"}}],
 }
-FAILING = {
-    "name": "broken",
-    "tasks": [
-        {
-            "name": "a",
-            "source": "def ingestion(ctx):\n    raise ValueError('no such row')\n",
-            "retry": {"max_attempts": 1},
-        }
-    ],
-}
+RAISES = "def ingestion(ctx):\n    raise ValueError('no such row')\n"
+FAILING = {"name": "broken", "tasks": [{"name": "a", "source": RAISES, "retry": {"max_attempts": 1}}]}
 FILE = """name: hello
 llm: {model: "fake:echo"}
 tasks:
@@ -135,7 +127,7 @@ def test_a_new_pipeline_from_the_launcher_and_a_run_from_the_menu(
     page.locator(".jp-DirListing-item", has_text="notes.txt").click(button="right")
     menu = page.locator(".lm-Menu")
     menu.wait_for(timeout=5 * SECOND)
-    assert menu.get_by_text("Run Prompt Pipeline…").count() == 0
+    assert not menu.get_by_text("Run Prompt Pipeline…").is_visible()
     page.keyboard.press("Escape")
     page.locator(".jp-DirListing-item", has_text="hello.yaml").click()
     page.locator(".jp-DirListing-item", has_text="hello.yaml").click(button="right")

@@ -14,6 +14,8 @@ import type { LabActions } from "./actions.js";
 import { StatusItem } from "./StatusItem.js";
 
 const PANEL = "po-jupyter-runs";
+/** Lumino makes it the attribute `data-po-waiting` of the tab. */
+const BADGE = "po-waiting";
 const RUNNABLE = /\.ya?ml$|[-.]seed\.json$/i;
 const NO_ARGS = { args: { type: "object", properties: {} } } as const;
 
@@ -132,9 +134,12 @@ const status: JupyterFrontEndPlugin<void> = {
 /** The number of runs that wait for a person, on the icon of the side panel. */
 function setBadge(shell: ILabShell | null, waiting: number): void {
   for (const widget of shell?.widgets("left") ?? []) {
-    if (widget.id === PANEL && (widget.title.dataset["poWaiting"] ?? "") !== (waiting ? String(waiting) : "")) {
-      const { poWaiting: _, ...rest } = widget.title.dataset;
-      widget.title.dataset = waiting ? { ...rest, poWaiting: String(waiting) } : rest;
+    if (widget.id === PANEL) {
+      const { [BADGE]: shown, ...others } = widget.title.dataset;
+      const wanted = waiting ? String(waiting) : undefined;
+      if (shown !== wanted) {
+        widget.title.dataset = wanted ? { ...others, [BADGE]: wanted } : others;
+      }
     }
   }
 }
