@@ -32,20 +32,6 @@ DECISIONS = (
     ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.BoolOp,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
-# Those that have none, each with where it is tested instead.
-TESTED_ELSEWHERE = {
-    "engine/prompts/printed_values.py": "engine/prompts/test_templates.py: how `{{ }}` and filters print values",
-    "engine/prompts/render_meter.py": "engine/prompts/test_template_growth.py: what a template makes is counted",
-    "engine/prompts/sandbox.py": "engine/prompts/test_template_growth.py: what a template may call",
-    "engine/prompts/template_filters.py": "engine/prompts/test_template_growth.py: filters, each with what it may make",
-    "orchestrator/examination/child.py": "orchestrator/examination/test_examiner.py: the child of an examiner",
-    "orchestrator/examination/operations.py": "orchestrator/examination/test_examiner.py: what the child does",
-    "platform/server_address.py": "security/test_whose_store.py: which servers are of one store",
-    "server/routing/shapes.py": "server/test_routes.py, server/test_openapi.py: each route with its shapes",
-    "orchestrator/maintenance/archive.py": "orchestrator/maintenance/test_backup.py: what is written is read again",
-    "orchestrator/maintenance/restore.py": "orchestrator/maintenance/test_backup.py: restored is what was backed up",
-    "store/disk/snapshot.py": "orchestrator/maintenance/test_backup.py: a copy is right when a backup of it is",
-}
 
 # Names of the user's world that two rooms may share, each with its reason.
 SHARED_NAMES: dict[str, str] = {}
@@ -156,5 +142,4 @@ def test_each_module_with_logic_has_the_test_file_of_its_name() -> None:
     ]
     # What tests and users' own suites use is exercised by all of them.
     missing = {m for m in modules if not m.startswith("testing/") and not file_of_tests(m).is_file()}
-    assert missing - TESTED_ELSEWHERE.keys() == set()
-    assert TESTED_ELSEWHERE.keys() - missing == set(), "these have their own now: take them off the list"
+    assert missing == set()

@@ -1,12 +1,13 @@
 """Settings, read in one place: defaults, files, `PO_*` variables."""
 
 from po_jupyter.config.loading import OTHER_VARIABLES, PREFIX, PROJECT_DATA, load, project_data
-from po_jupyter.config.settings import McpServer, Price, Settings
+from po_jupyter.config.settings import SECRETS, McpServer, Price, Settings
 
 __all__ = [
     "OTHER_VARIABLES",
     "PREFIX",
     "PROJECT_DATA",
+    "SECRETS",
     "McpServer",
     "Price",
     "Settings",

@@ -54,6 +54,15 @@ def _hard_to_guess(value: SecretStr) -> SecretStr:
 _SHORTEST_TOKEN = 16
 _EXAMPLE_COMMAND = '`python -c "import secrets; print(secrets.token_urlsafe())"`'
 Token = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
+
+
+def _of_a_store(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("is postgresql://USER@HOST/DATABASE; without it runs are in the data directory")
+    return value
+
+
+StoreUrl = Annotated[SecretStr, AfterValidator(_of_a_store)]
 Directory = Annotated[Path, BeforeValidator(_expanded)]
 
 
@@ -88,6 +97,10 @@ class Price(BaseModel):
     cache_write: Usd | None = None
 
 
+SECRETS = frozenset({"auth_token", "log_remote_token", "store"})
+"""Settings that no other process is sent with the rest."""
+
+
 class Settings(BaseModel):
     """The settings of an orchestrator and its workers.
 
@@ -100,6 +113,10 @@ class Settings(BaseModel):
     data_dir: Directory = Field(
         default_factory=lambda: user_data_path("po_jupyter", appauthor=False),
         description="Where runs, pipelines and artifacts live. Not on a network file system.",
+    )
+    store: StoreUrl | None = Field(
+        default=None,
+        description="A PostgreSQL database for what is else in DATA_DIR/store: postgresql://USER@HOST/DATABASE.",
     )
     models_dir: Directory = Field(
         default_factory=lambda: user_cache_path("po_jupyter", appauthor=False) / "models",

@@ -164,12 +164,14 @@ def _file_system(path: Path) -> str:
 def _store(settings: Settings, store: Store | None) -> DoctorFinding:
     started, opened = time.monotonic(), None
     if store is None:
-        if not (settings.data_dir / "store").is_dir():
+        url = settings.store.get_secret_value() if settings.store else None
+        if url is None and not (settings.data_dir / "store").is_dir():
             return finding("store", "note", "none yet: the first start makes it")
-        from po_jupyter.store.disk.store import DiskStore
+        from po_jupyter.store.opening import open_store
 
-        store = opened = DiskStore(
+        store = opened = open_store(
             settings.data_dir / "store",
+            url,
             shards=settings.store_shards,
             allow_network=settings.allow_network_store,
         )

@@ -167,7 +167,7 @@ class Orchestrator:
         resources.callback(to_thread.close)
         store = self._store
         if store is None:
-            store = await to_thread(open_store, settings)
+            store = await to_thread(open_settings_store, settings)
             resources.push_async_callback(to_thread, store.close)
         projections = RunProjections(store)
         base = _Base(
@@ -337,15 +337,16 @@ def check_settings(settings: Settings) -> None:
     check_limit_names(settings)
 
 
-def open_store(settings: Settings) -> Store:
-    """The store in the data directory, which is made when it is not there. Blocks. Raises StoreUnusable, also when it
-    is somebody else's."""
-    from po_jupyter.store.disk.store import DiskStore
+def open_settings_store(settings: Settings) -> Store:
+    """The store of the settings, and the data directory, which are made when they are not there. Blocks. Raises
+    StoreUnusable, also when the directory is somebody else's."""
+    from po_jupyter.store.opening import open_store
 
     prepare_parent(settings.data_dir)
     known = owner.check(settings.data_dir)
-    store = DiskStore(
+    store = open_store(
         settings.data_dir / "store",
+        settings.store.get_secret_value() if settings.store else None,
         shards=settings.store_shards,
         allow_network=settings.allow_network_store,
     )

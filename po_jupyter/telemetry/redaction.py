@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from hashlib import blake2b
 from typing import Any, TypedDict
+from urllib.parse import unquote, urlsplit
 
 from po_jupyter.config import Settings
 
@@ -168,4 +169,7 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
         values.append(settings.auth_token.get_secret_value())
     if settings is not None and settings.log_remote_token is not None:
         values.append(settings.log_remote_token.get_secret_value())
+    if settings is not None and settings.store is not None:
+        password = urlsplit(settings.store.get_secret_value()).password
+        values += [password, unquote(password)] if password else []
     return values

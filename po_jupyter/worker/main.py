@@ -29,8 +29,8 @@ from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
-from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head, Lease, LogStore
+from po_jupyter.store.opening import open_store
+from po_jupyter.store.protocol import Head, Lease, LogStore, Store
 from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.redaction import Fingerprint, redactor, secrets_of
@@ -53,7 +53,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     deadline.notice_pauses(loop)
-    store = DiskStore(settings.data_dir / "store", shards=request.shards, checked=True)
+    store = open_store(settings.data_dir / "store", request.store, shards=request.shards, checked=True)
     try:
         return loop.run_until_complete(work_off(request, settings, store))
     except StaleFence as error:
@@ -66,7 +66,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
         logging.flush()
 
 
-async def work_off(request: WorkerRequest, settings: Settings, store: DiskStore) -> ExitStatus:
+async def work_off(request: WorkerRequest, settings: Settings, store: Store) -> ExitStatus:
     """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
     return await WorkerProcess(request, settings, store).work_off()
 
@@ -74,7 +74,7 @@ async def work_off(request: WorkerRequest, settings: Settings, store: DiskStore)
 class WorkerProcess:
     """The parts of a worker, wired: its link to the orchestrator, the limiter's client, the providers, the run."""
 
-    def __init__(self, request: WorkerRequest, settings: Settings, store: DiskStore) -> None:
+    def __init__(self, request: WorkerRequest, settings: Settings, store: Store) -> None:
         """Claims, reads and connects nothing yet. Needs a running loop."""
         self._request = request
         self._settings = settings

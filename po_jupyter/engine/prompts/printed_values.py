@@ -63,16 +63,26 @@ def text_of(context: RenderContext, value: Any) -> str:
 
 
 def inserted(context: RenderContext, value: Any) -> Any:
-    """The arguments of `%` and `format`: numbers and texts as they are, for their formats, the rest as printed."""
+    """An argument of a format with `%`: numbers and texts as they are, for their formats, the rest as printed."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
-    if isinstance(value, tuple | Mapping):
-        check_size(value)
-    if isinstance(value, tuple):
-        return tuple([inserted(context, inner) for inner in value])
-    if isinstance(value, Mapping):
-        return {key: inserted(context, inner) for key, inner in value.items()}
     return shown(context, value)
+
+
+def inserted_in(context: RenderContext, text: str, values: Any) -> Any:
+    """What stands right of `text %`: arguments in a tuple or, where `text` names them, in a mapping; else the one."""
+    if isinstance(values, tuple):
+        check_size(values)
+        return tuple([inserted(context, value) for value in values])
+    if isinstance(values, Mapping) and "%(" in text:
+        return named(context, values)
+    return inserted(context, values)
+
+
+def named(context: RenderContext, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments by name, each as a format with `%` takes it."""
+    check_size(values)
+    return {name: inserted(context, value) for name, value in values.items()}
 
 
 def flat(context: RenderContext, value: Any) -> Any:

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import EscapeFormatter, Markup
 
-from po_jupyter.engine.prompts.printed_values import flat, inserted, shown
+from po_jupyter.engine.prompts.printed_values import flat, inserted_in, shown
 from po_jupyter.engine.prompts.render_meter import MAX_RENDERED, RenderContext, TextBuffer, check_size
 from po_jupyter.engine.prompts.template_filters import (
     filters,
@@ -267,7 +267,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             _check_power(left, right)
         elif isinstance(left, str):
             context.need(percent_size(left))
-            return context.made(super().call_binop(context, operator, left, inserted(context, right)))
+            return context.made(super().call_binop(context, operator, left, inserted_in(context, left, right)))
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ from jinja2 import pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 
-from po_jupyter.engine.prompts.printed_values import flat, inserted, text_of, to_json
+from po_jupyter.engine.prompts.printed_values import flat, inserted, named, text_of, to_json
 from po_jupyter.engine.prompts.render_meter import RenderContext, check_size
 
 Filter: TypeAlias = Callable[..., Any]
@@ -156,7 +156,7 @@ def _format(context: RenderContext, value: Any, *args: Any, **keywords: Any) -> 
     context.need(percent_size(text))
     if not keywords:
         return context.made(text % tuple([inserted(context, value) for value in args]))
-    return context.made(FILTERS["format"](text, *args, **inserted(context, keywords)))
+    return context.made(FILTERS["format"](text, *args, **named(context, keywords)))
 
 
 @pass_context
@@ -205,7 +205,7 @@ def _wordcount(context: RenderContext, value: Any) -> int:
 @pass_context
 def _urlencode(context: RenderContext, value: Any) -> Any:
     return context.made(
-        FILTERS["urlencode"]((inserted if isinstance(value, Mapping) else flat)(context, value))
+        FILTERS["urlencode"](named(context, value) if isinstance(value, Mapping) else flat(context, value))
     )
 
 

@@ -29,7 +29,7 @@ _PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_")
 _SUFFIXES = ("_BASE_URL", "_OPENAI_ENDPOINT")  # where providers are asked
 _KEY_SUFFIX = "_API_KEY"
 # The door's own keys are not for user code, whatever a setting names.
-_NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN", "PO_LOG_REMOTE_TOKEN"})
+_NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN", "PO_LOG_REMOTE_TOKEN", "PO_STORE"})
 
 
 def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import cast
 
 import structlog
 
-from po_jupyter.config import Settings
+from po_jupyter.config import SECRETS, Settings
 from po_jupyter.engine.prompts.template_samples import sample_of
 from po_jupyter.errors import InvalidInput, PoError, Unavailable, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -151,9 +151,7 @@ class Examiner:
                 )  # fmt: skip
             finally:
                 os.close(errors)
-            text = json.dumps(
-                self._settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
-            ).encode()
+            text = json.dumps(self._settings.model_dump(mode="json", exclude=set(SECRETS))).encode()
             ours.sendall(len(text).to_bytes(4, "big") + text)
         except OSError as error:
             ours.close()

@@ -106,10 +106,13 @@ class ArchiveWriter:
     ) -> None:
         """End the file, durably, unless there was an error."""
         try:
+            # Also after an error, or the compressor would write to the closed file when it is collected.
+            self._tar.close()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+        except OSError:
             if error is None:
-                self._tar.close()
-                self._raw.flush()
-                os.fsync(self._raw.fileno())
+                raise
         finally:
             self._raw.close()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from po_jupyter import config
-from po_jupyter.errors import PoError
+from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.orchestrator.maintenance.backup import back_up
 from po_jupyter.orchestrator.maintenance.restore import restore
 
@@ -37,6 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         settings = config.load()
+        if settings.store is not None:
+            raise InvalidInput(
+                "the store is in PostgreSQL, and `po backup` copies only one in the data directory",
+                hint="Copy the database with pg_dump, and the data directory with it while no server is at work.",
+            )
         if options.action == "backup":
             report = back_up(settings.data_dir, options.archive)
         else:

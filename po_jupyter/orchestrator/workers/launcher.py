@@ -17,7 +17,7 @@ from tenacity import (
     wait_random,
 )
 
-from po_jupyter.config import Settings
+from po_jupyter.config import SECRETS, Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
@@ -74,9 +74,10 @@ class Launcher:
         self._zygotes = zygotes
         self._address = str(address)
         self._shards = shards
-        self._settings_json = settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
+        self._settings_json = settings.model_dump(mode="json", exclude=set(SECRETS))
         token = settings.log_remote_token
         self._log_token = token.get_secret_value() if token else None
+        self._store = settings.store.get_secret_value() if settings.store else None
 
     async def start(
         self, run: str, launch: LaunchSpec, on_exit: OnExit, *, watched: bool
@@ -115,6 +116,7 @@ class Launcher:
             log=str(self._settings.data_dir / "runs" / run / "worker.log"),
             env=worker_environment(self._settings.worker_env),
             log_token=self._log_token,
+            store=self._store,
             fingerprints=[{**fingerprint} for fingerprint in fingerprints],
         )
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))

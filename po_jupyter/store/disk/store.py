@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from po_jupyter.store import diagnosis
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
+from po_jupyter.store.keyed import run_log
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 
@@ -239,6 +240,8 @@ class _ShardThread:
 class _EmptyShard:
     """A shard that nobody has written to."""
 
+    keeps_lists = True
+
     def read(self, key: str) -> None:
         return None
 
@@ -251,7 +254,13 @@ class _EmptyShard:
     def erase(self, key: str) -> bool:
         raise AssertionError("a write opens its shard")
 
-    def measure(self, first: str, end: str) -> int:
+    def read_many(self, keys: Sequence[str]) -> list[None]:
+        return [None] * len(keys)
+
+    def erase_records(self, run: str, last: int | None) -> None:
+        raise AssertionError("a write opens its shard")
+
+    def measure(self, run: str) -> int:
         return 0
 
     def reclaim(self) -> None:
@@ -260,6 +269,7 @@ class _EmptyShard:
 
 class _OpenShard:
     __slots__ = ("_cache",)
+    keeps_lists = True
 
     def __init__(self, cache: ShardCache) -> None:
         self._cache = cache
@@ -283,7 +293,16 @@ class _OpenShard:
     def erase(self, key: str) -> bool:
         return bool(self._cache.delete(key))
 
-    def measure(self, first: str, end: str) -> int:
+    def read_many(self, keys: Sequence[str]) -> list[Any | None]:
+        return [self.read(key) for key in keys]
+
+    def erase_records(self, run: str, last: int | None) -> None:
+        run_log.erase_each_record(self, run, last)
+
+    def measure(self, run: str) -> int:
+        return sum(self._measure(first, end) for first, end in run_log.stored_at(run))
+
+    def _measure(self, first: str, end: str) -> int:
         # The length of a blob stands in its row's header: the pages of large values are not read.
         sql = "SELECT COALESCE(SUM(LENGTH(value)), 0) FROM Cache WHERE raw = 1 AND key >= ? AND key < ?"
         ((size,),) = self._cache._sql(sql, (first, end)).fetchall()

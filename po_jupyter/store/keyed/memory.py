@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any, TypeVar
 
 from po_jupyter.store.json_codec import decode, encode
+from po_jupyter.store.keyed import run_log
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
 
@@ -42,6 +43,8 @@ class MemoryStore(KeyedStore):
 class _Overlay:
     """Changes beside the rows until the work is done: an error leaves no trace."""
 
+    keeps_lists = True
+
     def __init__(self, shard: dict[str, bytes]) -> None:
         self._rows = shard
         self.changed: dict[str, bytes | None] = {}
@@ -61,8 +64,15 @@ class _Overlay:
         self.changed[key] = None
         return existed
 
-    def measure(self, first: str, end: str) -> int:
-        return sum(len(text) for key, text in self._rows.items() if first <= key < end)
+    def read_many(self, keys: Sequence[str]) -> list[Any | None]:
+        return [self.read(key) for key in keys]
+
+    def erase_records(self, run: str, last: int | None) -> None:
+        run_log.erase_each_record(self, run, last)
+
+    def measure(self, run: str) -> int:
+        parts = run_log.stored_at(run)
+        return sum(len(text) for key, text in self._rows.items() for first, end in parts if first <= key < end)
 
     def reclaim(self) -> None:
         """A dict has nothing to give back."""

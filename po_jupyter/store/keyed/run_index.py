@@ -36,6 +36,8 @@ def _page_of(shard: Shard, run: str, count: int) -> int:
 
 def add(shard: Shard, run: str) -> None:
     """List `run`; nothing changes when it is listed already."""
+    if not shard.keeps_lists:
+        return
     count: int = shard.read("idx") or 0
     k = _page_of(shard, run, count) if count else 0
     page = _page(shard, k)
@@ -54,6 +56,8 @@ def add(shard: Shard, run: str) -> None:
 
 def remove(shard: Shard, run: str) -> None:
     """Take `run` off the list."""
+    if not shard.keeps_lists:
+        return
     count: int = shard.read("idx") or 0
     if not count:
         return
@@ -86,6 +90,8 @@ def active(shard: Shard) -> list[str]:
 
 def set_active(shard: Shard, run: str, is_active: bool) -> None:
     """Remember whether `run` has not ended."""
+    if not shard.keeps_lists:
+        return
     runs = active(shard)
     if is_active == (run in runs):
         return

@@ -51,10 +51,11 @@ def _listed_head(shard: Shard, run: str) -> Head | None:
     try:
         return cast("Head | None", shard.read(f"head/{run}"))
     except CorruptRow as error:
-        return _damaged_head(shard, run, error.message)
+        return damaged_head(shard, run, error.message)
 
 
-def _damaged_head(shard: Shard, run: str, damage: str) -> Head:
+def damaged_head(shard: Shard, run: str, damage: str) -> Head:
+    """The head, for lists, of a run whose own cannot be read: `damage` says why."""
     head: Head = {
         "run": run, "owner": "", "pipeline": "", "version": "", "name": "", "state": "failed",
         "created_at": "", "updated_at": "", "priority": 0, "fence": 0, "n": 0, "offset": 0, "holder": None,
@@ -74,8 +75,8 @@ def _damaged_head(shard: Shard, run: str, damage: str) -> Head:
     return head
 
 
-def erase_records(shard: Shard, run: str, last: int | None) -> None:
-    """Erase the records of a run with their payloads, up to number `last`; None: as many as there are."""
+def erase_each_record(shard: Shard, run: str, last: int | None) -> None:
+    """`Shard.erase_records` for a backend that can only erase key by key."""
     n = 0
     while last is None or n < last:
         n += 1
@@ -135,8 +136,18 @@ def append(shard: Shard, head: Head, commit: Commit, joined: bytes | None = None
     return after
 
 
+def stored_at(run: str) -> list[tuple[str, str]]:
+    """The ranges of keys that are a run's: from the first of each, and below the second."""
+    # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
+    parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
+    return parts + [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
+
+
 def _record(shard: Shard, run: str, n: int) -> Record:
-    row = shard.read(key_of("c", run, n))
+    return _as_record(shard, run, n, shard.read(key_of("c", run, n)))
+
+
+def _as_record(shard: Shard, run: str, n: int, row: JsonObject | None) -> Record:
     if row is None:
         head_of(shard, run)  # deleted while we were reading: NotFound
         raise CorruptRow(
@@ -156,7 +167,9 @@ def _record(shard: Shard, run: str, n: int) -> Record:
 
 def read(shard: Shard, run: str, first: int, last: int) -> list[Record]:
     """Records `first` to `last`. Raises CorruptRow when one is missing."""
-    return [_record(shard, run, n) for n in range(first, last + 1)]
+    numbers = range(first, last + 1)
+    rows = shard.read_many([key_of("c", run, n) for n in numbers])
+    return [_as_record(shard, run, n, row) for n, row in zip(numbers, rows, strict=True)]
 
 
 def find(shard: Shard, run: str, offset: int, last: int, hint: tuple[int, int] | None) -> int:

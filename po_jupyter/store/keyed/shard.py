@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
 class Shard(Protocol):
-    """The keys and values of one shard. `write` and `erase` are legal only inside a transaction."""
+    """The keys and values of one shard. What changes them is legal only inside a transaction.
+
+    `keeps_lists`: runs are found by lists that are values too (`run_index`), not by the backend itself.
+    """
+
+    keeps_lists: bool
 
     def read(self, key: str) -> Any | None:
         """The value, or None."""
@@ -20,8 +26,14 @@ class Shard(Protocol):
     def erase(self, key: str) -> bool:
         """False when there was none."""
 
-    def measure(self, first: str, end: str) -> int:
-        """Bytes of the values whose keys are `first` or above, and below `end`."""
+    def read_many(self, keys: Sequence[str]) -> list[Any | None]:
+        """The values of some keys, None where there is none."""
+
+    def erase_records(self, run: str, last: int | None) -> None:
+        """Erase the records of a run with their payloads, up to number `last`; None: as many as there are."""
+
+    def measure(self, run: str) -> int:
+        """Bytes of all values of a run, as they are stored."""
 
     def reclaim(self) -> None:
         """Give the room of what was erased back to the file system."""

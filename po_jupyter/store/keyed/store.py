@@ -23,6 +23,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 from po_jupyter.errors import Conflict, CorruptRow, InvalidInput, Moved, NotFound, StaleFence
@@ -159,18 +160,22 @@ class KeyedStore(ABC):
                     f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
                 )
             before = match[1]
-        state_filter = frozenset(states)
-        heads: list[Head] = []
-        for head in self._newest_first(before, state_filter, limit):
+        # One more than the page has: only then is there a next one.
+        heads = list(islice(self._listed(owner, frozenset(states), pipeline, before, limit), limit + 1))
+        return HeadPage(heads[:limit], f"before:{heads[limit - 1]['run']}" if len(heads) > limit else None)
+
+    def _listed(
+        self, owner: str | None, states: frozenset[str], pipeline: str | None, before: str | None, limit: int
+    ) -> Iterator[Head]:
+        """Heads from the newest to the oldest, filtered as `runs` says; of more than `limit` nothing is wanted but that
+        there are more."""
+        for head in self._newest_first(before, states, limit):
             if (
                 (owner is None or head["owner"] == owner or ("damage" in head and not head["owner"]))
-                and (not state_filter or head["state"] in state_filter)
+                and (not states or head["state"] in states)
                 and (pipeline is None or head["pipeline"] == pipeline)
             ):
-                if len(heads) == limit:  # one more exists: only then is there a next page
-                    return HeadPage(heads, f"before:{heads[-1]['run']}")
-                heads.append(head)
-        return HeadPage(heads, None)
+                yield head
 
     def _newest_first(self, before: str | None, states: frozenset[str], limit: int) -> Iterator[Head]:
         if states and not states & ENDED:
@@ -211,7 +216,7 @@ class KeyedStore(ABC):
                 last = head["n"]
             with suppress(CorruptRow):
                 row = shard.read(f"def/{run}") or {}
-            run_log.erase_records(shard, run, last)
+            shard.erase_records(run, last)
             for kind in ("def", "head"):
                 shard.erase(f"{kind}/{run}")
             run_index.remove(shard, run)
@@ -229,10 +234,7 @@ class KeyedStore(ABC):
 
         def work(shard: Shard) -> int:
             run_log.head_of(shard, run)
-            # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
-            parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
-            parts += [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
-            return sum(shard.measure(first, end) for first, end in parts)
+            return shard.measure(run)
 
         return self._run(run, work)
 

@@ -2,9 +2,16 @@ import * as React from "react";
 import type { Failure } from "../api/types.js";
 import { userTraceback } from "../format/run.js";
 
+interface ErrorBoxProps {
+  failure: Failure;
+  /** Without the traceback. */
+  brief?: boolean;
+  children?: React.ReactNode;
+}
+
 /** What went wrong, what to do next, and the person's own lines that raised it. */
-export function ErrorBox({ failure, children }: { failure: Failure; children?: React.ReactNode }): JSX.Element {
-  const traceback = userTraceback(failure);
+export function ErrorBox({ failure, brief, children }: ErrorBoxProps): JSX.Element {
+  const traceback = brief ? "" : userTraceback(failure);
   return (
     <div className="po-Problem">
       <div className="po-Problem-message">{failure.message}</div>

@@ -3,6 +3,7 @@
 import * as React from "react";
 import type { Link } from "../api/events.js";
 import type { Run } from "../api/types.js";
+import type { Api } from "../api/client.js";
 import { Button } from "../components/Button.js";
 import { Tabs } from "../components/Tabs.js";
 import { useTrans } from "../components/translation.js";
@@ -13,19 +14,35 @@ import type { Verbs } from "../views/runs/actions.js";
 import { RunsView } from "../views/runs/RunsView.js";
 import type { RunLoader } from "./RunLoader.js";
 
+// Loaded when they are first looked at.
+const PipelinesView = React.lazy(() => import("../views/pipelines/PipelinesView.js"));
+const UsageView = React.lazy(() => import("../views/usage/UsageView.js"));
+const HouseView = React.lazy(() => import("../views/house/HouseView.js"));
+
 interface PanelViewProps {
+  api: Api;
   store: Store;
   verbs: Verbs;
   loader: RunLoader;
   retryNow: () => void;
 }
 
-export function PanelView({ store, verbs, loader, retryNow }: PanelViewProps): JSX.Element {
+export function PanelView({ api, store, verbs, loader, retryNow }: PanelViewProps): JSX.Element {
   const trans = useTrans();
   const state = React.useSyncExternalStore(store.subscribe, store.get);
   const scroller = React.useRef<HTMLDivElement>(null);
   const panelId = React.useId();
-  const tabs = [{ id: "runs", label: trans.__("Runs") }];
+  const tabs = [
+    { id: "runs", label: trans.__("Runs") },
+    { id: "pipelines", label: trans.__("Pipelines") },
+    { id: "usage", label: trans.__("Usage") },
+    { id: "house", label: trans.__("System") }
+  ];
+  const show = (id: string): void => store.dispatch({ type: "tab", tab: id });
+  const started = (run: Run): void => {
+    store.dispatch({ type: "run", run });
+    show("runs");
+  };
   const tab = tabs.some(each => each.id === state.tab) ? state.tab : "runs";
   return (
     <>
@@ -35,19 +52,24 @@ export function PanelView({ store, verbs, loader, retryNow }: PanelViewProps): J
           {linkWords(state)}
         </span>
       </div>
-      {tabs.length > 1 && (
-        <Tabs
-          tabs={tabs}
-          current={tab}
-          panelId={panelId}
-          label={trans.__("Parts of the panel")}
-          onChange={id => store.dispatch({ type: "tab", tab: id })}
-        />
-      )}
+      <Tabs tabs={tabs} current={tab} panelId={panelId} label={trans.__("Parts of the panel")} onChange={show} />
       <News runs={state.runs} />
       {state.link.state === "lost" && <Lost link={state.link} retryNow={retryNow} />}
-      <div className="po-Scroll" ref={scroller} id={panelId} role={tabs.length > 1 ? "tabpanel" : undefined}>
-        <RunsView state={state} verbs={verbs} scroller={scroller} older={loader.older} filter={loader.filter} />
+      <div
+        className="po-Scroll"
+        ref={scroller}
+        id={panelId}
+        role="tabpanel"
+        aria-label={tabs.find(each => each.id === tab)?.label}
+      >
+        {tab === "runs" && (
+          <RunsView state={state} verbs={verbs} scroller={scroller} older={loader.older} filter={loader.filter} />
+        )}
+        <React.Suspense fallback={null}>
+          {tab === "pipelines" && <PipelinesView api={api} started={started} />}
+          {tab === "usage" && <UsageView api={api} />}
+          {tab === "house" && <HouseView api={api} />}
+        </React.Suspense>
       </div>
     </>
   );

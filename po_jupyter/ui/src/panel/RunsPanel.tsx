@@ -49,6 +49,7 @@ export class RunsPanel extends ReactWidget {
     return (
       <Translation.Provider value={this.services.trans}>
         <PanelView
+          api={this.services.api}
           store={this.store}
           verbs={this.verbs}
           loader={this.loader}

@@ -2,7 +2,6 @@
 
 import type { Link, LiveEvent } from "../api/events.js";
 import type { Failure, Run, Text } from "../api/types.js";
-import { hasEnded } from "../api/types.js";
 import type { Filters } from "./filters.js";
 import { NO_FILTERS } from "./filters.js";
 
@@ -152,7 +151,7 @@ function snapshot(state: State, runs: Run[]): State {
   const oldest = runs.map(sortKey).sort()[0] ?? "";
   const deleted = state.order.filter(id => !ids.has(id) && sortKey(state.runs.get(id)!) > oldest);
   const next = merged(forget(state, new Set(deleted)), runs);
-  const live = next.order.map(id => next.runs.get(id)!).find(run => ids.has(run.id) && !hasEnded(run));
+  const live = next.order.map(id => next.runs.get(id)!).find(run => ids.has(run.id) && goesOn(run));
   return {
     ...next,
     known: true,
@@ -169,9 +168,14 @@ function page(state: State, runs: readonly Run[], next: string | null): State {
 }
 
 function arrival(state: State, run: Run): State {
-  const arrived = !state.runs.has(run.id) && !hasEnded(run) && !(run.id in state.expanded);
+  const arrived = !state.runs.has(run.id) && goesOn(run) && !(run.id in state.expanded);
   const next = merged(state, [run]);
   return arrived ? { ...next, expanded: { ...next.expanded, [run.id]: true } } : next;
+}
+
+/** Whether there is something to watch: such a run opens by itself. */
+function goesOn(run: Run): boolean {
+  return run.state === "running" || run.state === "pending";
 }
 
 /** Take runs in. One that is older than what is known of it was overtaken by the stream, and changes nothing. */

@@ -1,4 +1,5 @@
 import * as React from "react";
+import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Run } from "../../api/types.js";
 import { hasEnded } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
@@ -25,7 +26,7 @@ interface Choice {
 
 export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsProps): JSX.Element | null {
   const trans = useTrans();
-  const choices = [...seldom(run, open, verbs, trans.__), ...often(run, open || canDismiss, verbs, trans)];
+  const choices = [...seldom(run, open, verbs, trans), ...often(run, open || canDismiss, verbs, trans)];
   return (
     <div className="po-Buttons">
       {canDismiss && (
@@ -57,77 +58,69 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
   );
 }
 
-type Translate = (text: string) => string;
-
-function seldom(run: Run, open: boolean, verbs: Verbs, __: Translate): Choice[] {
+function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {
   if (!open || !hasEnded(run)) {
     return [];
   }
   const fork: Choice = {
-    label: __("Fork…"),
-    title: __("A new run that takes over what is finished before a task. This one stays as it is."),
+    label: trans.__("Fork…"),
+    title: trans.__("A new run that takes over what is finished before a task. This one stays as it is."),
     verb: "fork",
-    doing: __("Forking…"),
+    doing: trans.__("Forking…"),
     onClick: verbs.fork
   };
   const restart: Choice = {
-    label: __("Restart…"),
-    title: __("Do all of it again. What is finished is paid again."),
+    label: trans.__("Restart…"),
+    title: trans.__("Do all of it again. What is finished is paid again."),
     verb: "restart",
-    doing: __("Restarting…"),
+    doing: trans.__("Restarting…"),
     onClick: verbs.restart
   };
   const discard: Choice = {
-    label: __("Discard…"),
-    title: __("Remove this run and all that it made, for good."),
+    label: trans.__("Discard…"),
+    title: trans.__("Remove this run and all that it made, for good."),
     verb: "discard",
-    doing: __("Discarding…"),
+    doing: trans.__("Discarding…"),
     onClick: verbs.discard
   };
   return run.state === "dead" ? [discard, fork, restart] : [fork, restart];
 }
 
-function often(
-  run: Run,
-  open: boolean,
-  verbs: Verbs,
-  trans: { __: Translate; _n: (one: string, many: string, count: number) => string }
-): Choice[] {
-  const { __ } = trans;
+function often(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {
   const choices: Choice[] = [];
   const failed = run.state === "done" || run.state === "failed" ? failedRows(run) : 0;
   if (failed > 0) {
     choices.push({
       label: trans._n("Retry %1 failed row", "Retry %1 failed rows", failed),
       verb: "retry",
-      doing: __("Retrying…"),
+      doing: trans.__("Retrying…"),
       onClick: verbs.retryFailed
     });
   }
   if (!hasEnded(run)) {
     choices.push({
-      label: __("Cancel"),
-      title: __("Stop this run. What is finished is kept, and Resume goes on from there."),
+      label: trans.__("Cancel"),
+      title: trans.__("Stop this run. What is finished is kept, and Resume goes on from there."),
       verb: "cancel",
-      doing: __("Cancelling…"),
+      doing: trans.__("Cancelling…"),
       onClick: verbs.cancel
     });
   }
   if (run.state === "failed" || (run.state === "cancelled" && open)) {
     choices.push({
-      label: __("Resume"),
-      title: __("Go on from where this run ended. What is finished is not paid again."),
+      label: trans.__("Resume"),
+      title: trans.__("Go on from where this run ended. What is finished is not paid again."),
       verb: "resume",
-      doing: __("Resuming…"),
+      doing: trans.__("Resuming…"),
       onClick: verbs.resume
     });
   }
   if (run.state === "dead") {
     choices.push({
-      label: __("Requeue"),
-      title: __("Try this run again, from where it died. What is finished is not paid again."),
+      label: trans.__("Requeue"),
+      title: trans.__("Try this run again, from where it died. What is finished is not paid again."),
       verb: "requeue",
-      doing: __("Requeueing…"),
+      doing: trans.__("Requeueing…"),
       onClick: verbs.requeue
     });
   }

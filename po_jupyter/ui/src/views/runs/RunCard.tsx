@@ -61,15 +61,17 @@ export const RunCard = React.memo(
         <div className="po-Run-line" title={`run ${run.id} · ${run.pipeline} ${run.version}`}>
           {summary(run, now)}
         </div>
-        {!ended && run.state !== "pending" && (
+        {run.state === "running" && (
           <ProgressBar share={format.runProgress(run)} label={trans.__("Progress of %1", run.name)} />
         )}
-        {spent.length > 0 && <div className="po-Run-line">{spent.join(" · ")}</div>}
         {run.waiting && !ended && <ErrorBox failure={{ code: "held", message: run.waiting }} />}
-        {run.error && !(open && isOfTask(run)) && <ErrorBox failure={run.error} />}
+        {run.error && !(open && isOfTask(run)) && <ErrorBox failure={run.error} brief={!open} />}
         {problem && <ErrorBox failure={problem} />}
         {needOf(run) === "gate" && <GateBox run={run} busy={busy} verbs={verbs} />}
-        <RunButtons run={run} open={open} busy={busy} verbs={verbs} canDismiss={!!canDismiss && ended} />
+        <div className="po-Run-foot">
+          <span className="po-Run-spent">{spent.join(" · ")}</span>
+          <RunButtons run={run} open={open} busy={busy} verbs={verbs} canDismiss={!!canDismiss && ended} />
+        </div>
         {open && (
           <ol className="po-Tasks" id={bodyId} aria-label={trans.__("Tasks of %1", run.name)}>
             {run.tasks.map(task => (
@@ -104,13 +106,14 @@ function isOfTask(run: Run): boolean {
 /** "tickets 1.0.0 · run 7f3a9c · task 2 of 3 · 00:41": what the head above it does not say. */
 function summary(run: Run, now: number): string {
   const version = run.name === run.pipeline ? run.version : `${run.pipeline} ${run.version}`;
-  const words = format.stateWords(run);
+  // A gate says itself what it waits for.
+  const words = needOf(run) === "gate" ? run.state : format.stateWords(run);
   const seconds = format.runSeconds(run, now);
   return [
     version,
     `run ${format.shortId(run.id)}`,
     ...(words === run.state ? [] : [words]),
-    ...format.place(run),
+    ...(run.state === "done" ? [`${run.tasks.length} ${run.tasks.length === 1 ? "task" : "tasks"}`] : format.place(run)),
     ...(run.state === "pending" || seconds === null ? [] : [duration(seconds)])
   ].join(" · ");
 }

@@ -1,6 +1,7 @@
 /** The runs: what needs a person on top, then what goes on, then the history by day. */
 
 import * as React from "react";
+import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Run } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
 import { EmptyState } from "../../components/EmptyState.js";
@@ -21,7 +22,7 @@ import { RunCard } from "./RunCard.js";
 /** Runs that need a person and are shown without being asked for. */
 const FEW = 5;
 /** What a closed card of an ended run is high (px), about. */
-const CARD = 84;
+const CARD = 78;
 
 interface RunsViewProps {
   state: State;
@@ -77,7 +78,7 @@ export function RunsView({ state, verbs, scroller, older, filter }: RunsViewProp
           onEnd={older}
           render={({ run, day }) => (
             <>
-              {day && <h3 className="po-Section-title">{dayName(day, trans.__)}</h3>}
+              {day && <h3 className="po-Section-title">{dayName(day, trans)}</h3>}
               {card(run)}
             </>
           )}
@@ -91,14 +92,14 @@ export function RunsView({ state, verbs, scroller, older, filter }: RunsViewProp
 const entryKey = (entry: Entry): string => entry.run.id;
 
 /** "Today", "Yesterday", else the day as the reader's language writes it. */
-function dayName(day: string, __: (text: string) => string): string {
+function dayName(day: string, trans: TranslationBundle): string {
   const today = new Date();
   if (day === localDay(today.toISOString())) {
-    return __("Today");
+    return trans.__("Today");
   }
   today.setDate(today.getDate() - 1);
   if (day === localDay(today.toISOString())) {
-    return __("Yesterday");
+    return trans.__("Yesterday");
   }
   const [year, month, date] = day.split("-").map(Number);
   const options: Intl.DateTimeFormatOptions = { weekday: "long", day: "numeric", month: "long" };

@@ -1,0 +1,185 @@
+"""A store in PostgreSQL (14 or newer), shared by every process on every machine that has its URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, LiteralString, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import psycopg
+from psycopg import Connection
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store.keyed import run_log
+from po_jupyter.store.keyed.shard import Shard
+from po_jupyter.store.keyed.store import KeyedStore
+from po_jupyter.store.postgres import schema
+from po_jupyter.store.postgres.shard import PostgresShard, digest
+from po_jupyter.store.protocol import Head
+
+T = TypeVar("T")
+_LOCKS = 4096  # runs that share one wait for each other's commits
+_DEFAULT_SCHEMA = "po_jupyter"
+_inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
+
+
+class PostgresStore(KeyedStore):
+    """A `Store` in the database of `url` (`postgresql://HOST/DATABASE?schema=NAME`, by default the schema po_jupyter).
+
+    Writers of one run, and those of documents, wait for each other in the database; what a transaction wrote is durable
+    when it returns (`synchronous_commit`). At most `connections` are open at once, each given back after each use.
+    `patience` is how long, in seconds, one is waited for. As with `DiskStore` the object can be used again after
+    `close()`, also in a forked child. With `checked` the tables are known to be there.
+
+    Raises InvalidInput for a URL that is none, StoreUnusable.
+    """
+
+    def __init__(
+        self, url: str, *, connections: int = 8, patience: float = 20.0, checked: bool = False
+    ) -> None:
+        """See the class. Makes or migrates the tables, unless `checked`."""
+        super().__init__(_LOCKS)
+        self._conninfo, self._schema, self.where = _parts(url)
+        self._connections = connections
+        self._patience = patience
+        self._lock = Lock()
+        self._pid = os.getpid()
+        self._open: ConnectionPool[Connection[Any]] | None = None
+        if not checked:
+            with self._connection() as connection:
+                schema.migrate(connection, self._schema, self.where)
+
+    def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
+        with self._connection() as connection:
+            shard = PostgresShard(connection, self._schema, self.where)
+            if not write:
+                return work(shard)
+            # A pipeline: what needs no answer at once (begin, lock, inserts) travels with what does.
+            with connection.pipeline(), connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", (self._schema, number))
+                result = work(shard)
+                shard.flush()
+                crashpoint("store.commit.before")
+            crashpoint("store.commit.after")
+            return result
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[Any]]:
+        try:
+            with self._pool().connection(timeout=self._patience) as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise self._unusable(str(self._last_error() or error)) from error
+        except psycopg.Error as error:
+            raise self._unusable(str(error)) from error
+
+    def _unusable(self, reason: str) -> StoreUnusable:
+        first = (reason.strip().splitlines() or ["no reason"])[0]
+        return StoreUnusable(
+            f"the store {self.where} cannot be used: {first}",
+            hint="Is the server there, and may this user use that database? Nothing was changed.",
+        )
+
+    def _last_error(self) -> Exception | None:
+        """Why no connection can be made: a pool only says that there was none."""
+        try:
+            psycopg.connect(self._conninfo, connect_timeout=2).close()
+        except psycopg.Error as error:
+            return error
+        return None
+
+    def _pool(self) -> ConnectionPool[Connection[Any]]:
+        with self._lock:
+            if self._pid != os.getpid():
+                _inherited.append(self._open)
+                self._open, self._pid = None, os.getpid()
+            if self._open is None:
+                self._open = ConnectionPool(
+                    self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
+                    kwargs={"autocommit": True, "application_name": "po_jupyter", "connect_timeout": 5},
+                    name="po-store", num_workers=1, check=None,
+                )  # fmt: skip
+            return self._open
+
+    def close(self) -> None:
+        """See `Store`."""
+        with self._lock:
+            pool, self._open = self._open, None
+            if self._pid != os.getpid():
+                _inherited.append(pool)
+                return
+        if pool is not None:
+            pool.close()
+
+    # -- lists ----------------------------------------------------------------------------------
+    def active(self) -> list[Head]:
+        """See `RunStore`."""
+
+        def work(shard: Shard) -> list[Head]:
+            heads = self._heads(shard, "WHERE state IN ('pending', 'running', 'waiting') ORDER BY run", ())
+            return [head for head in heads if "damage" not in head]
+
+        return self._at(0, work)
+
+    def _listed(
+        self, owner: str | None, states: frozenset[str], pipeline: str | None, before: str | None, limit: int
+    ) -> Iterator[Head]:
+        conditions: list[LiteralString] = []
+        values: list[object] = []
+        if owner is not None:
+            conditions.append("owner = %s")
+            values.append(digest(owner))
+        if pipeline is not None:
+            conditions.append("pipeline = %s")
+            values.append(digest(pipeline))
+        if before is not None:
+            conditions.append("run < %s")
+            values.append(before)
+        if states:
+            conditions.append("state = ANY(%s)")
+            values.append(sorted(states))
+            if not states & ENDED:
+                conditions.append("state IN ('pending', 'running', 'waiting')")  # the words of an index
+        where: LiteralString = "WHERE " + " AND ".join(conditions) if conditions else ""
+        end: LiteralString = where + " ORDER BY run DESC LIMIT %s"
+        yield from self._at(0, lambda shard: self._heads(shard, end, (*values, limit + 1)))
+
+    def _heads(self, shard: Shard, where: LiteralString, values: tuple[object, ...]) -> list[Head]:
+        assert isinstance(shard, PostgresShard)
+        heads: list[Head] = []
+        for run, body in shard.heads(where, values):
+            try:
+                heads.append(shard._value(f"head/{run}", body))
+            except CorruptRow as error:
+                heads.append(run_log.damaged_head(shard, run, error.message))
+        return heads
+
+    def reclaim(self) -> None:
+        """See `Store`: autovacuum does it."""
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """The URL for libpq, the schema, and the URL without a password, for people. Raises InvalidInput."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise InvalidInput(
+            f"{parts.scheme or 'this'!r:.40} is no kind of store",
+            hint="A shared store is postgresql://USER@HOST/DATABASE, a local one needs no URL.",
+        )
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    name = next((value for key, value in query if key == "schema"), _DEFAULT_SCHEMA)
+    rest = [(key, value) for key, value in query if key != "schema"]
+    user, _, host = parts.netloc.rpartition("@")
+    public = parts._replace(netloc=f"{user.partition(':')[0]}@{host}" if user else host, query="")
+    conninfo = parts._replace(query=urlencode(rest)).geturl()
+    try:
+        psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.Error as error:
+        raise InvalidInput(f"the URL of the store cannot be read: {str(error).strip()}") from None
+    return conninfo, name, public.geturl()

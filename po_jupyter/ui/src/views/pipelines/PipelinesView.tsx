@@ -1,0 +1,77 @@
+/** The registered pipelines: what each does, what a run of it would cost, and a form that starts one. */
+
+import * as React from "react";
+import type { PipelineSummary } from "../../api/answers.js";
+import type { Api } from "../../api/client.js";
+import type { Run } from "../../api/types.js";
+import { Button } from "../../components/Button.js";
+import { EmptyState } from "../../components/EmptyState.js";
+import { ErrorBox } from "../../components/ErrorBox.js";
+import { useTrans } from "../../components/translation.js";
+import { useAnswer } from "../../components/useAnswer.js";
+import { localDay } from "../../format/time.js";
+import { StartForm } from "./StartForm.js";
+
+interface PipelinesViewProps {
+  api: Api;
+  started: (run: Run) => void;
+}
+
+export default function PipelinesView({ api, started }: PipelinesViewProps): JSX.Element {
+  const trans = useTrans();
+  const { data, problem, reload } = useAnswer(() => api.pipelines());
+  const [open, setOpen] = React.useState("");
+  if (problem) {
+    return (
+      <ErrorBox failure={problem}>
+        <Button label={trans.__("Try again")} onClick={reload} />
+      </ErrorBox>
+    );
+  }
+  if (data && !data.length) {
+    return (
+      <EmptyState>
+        <p>{trans.__("No pipeline is registered yet. `%po register NAME` in a notebook keeps one for later.")}</p>
+      </EmptyState>
+    );
+  }
+  return (
+    <ul className="po-List" aria-label={trans.__("Pipelines")}>
+      {(data ?? []).map(summary => (
+        <li key={summary.name} className="po-Pipeline">
+          <button
+            type="button"
+            className="po-Run-head"
+            aria-expanded={open === summary.name}
+            onClick={() => setOpen(open === summary.name ? "" : summary.name)}
+          >
+            <span className="po-Run-name">{summary.name}</span>
+            <span className="po-Run-line">{summary.version}</span>
+          </button>
+          <div className="po-Run-line">{about(summary, trans._n("%1 task", "%1 tasks", summary.tasks.length))}</div>
+          {open === summary.name && <Detail api={api} name={summary.name} started={started} />}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function about(summary: PipelineSummary, tasks: string): string {
+  return [`${tasks}: ${summary.tasks.join(", ")}`, localDay(summary.updated_at)].join(" · ");
+}
+
+function Detail({ api, name, started }: PipelinesViewProps & { name: string }): JSX.Element | null {
+  const { data, problem } = useAnswer(() => api.pipeline(name), name);
+  if (problem) {
+    return <ErrorBox failure={problem} />;
+  }
+  if (!data) {
+    return null;
+  }
+  return (
+    <div className="po-Pipeline-detail">
+      {typeof data.description === "string" && <p>{data.description}</p>}
+      <StartForm api={api} name={name} definition={data} started={started} />
+    </div>
+  );
+}

@@ -1,0 +1,175 @@
+import * as React from "react";
+import type { Estimate } from "../../api/answers.js";
+import type { Api } from "../../api/client.js";
+import { explain } from "../../api/errors.js";
+import type { Failure, Run } from "../../api/types.js";
+import { Button } from "../../components/Button.js";
+import { ErrorBox } from "../../components/ErrorBox.js";
+import { useTrans } from "../../components/translation.js";
+import { useAnswer } from "../../components/useAnswer.js";
+import { EstimateView } from "./EstimateView.js";
+import { fileTexts, seedData, seedFields } from "./seed.js";
+
+interface StartFormProps {
+  api: Api;
+  name: string;
+  definition: Record<string, unknown>;
+  started: (run: Run) => void;
+}
+
+interface Settings {
+  title: string;
+  limit: string;
+  budget: string;
+  model: string;
+}
+
+/** What POST runs and POST runs/estimate take. An empty field is not sent. */
+function bodyOf(pipeline: string, texts: Record<string, string>, settings: Settings): Record<string, unknown> {
+  const { title, limit, budget, model } = settings;
+  return {
+    pipeline,
+    seed: { name: title.trim() || pipeline, data: seedData(texts) },
+    ...(budget && { budget: { usd: Number(budget) } }),
+    ...((limit || model) && { options: { ...(limit && { limit: Number(limit) }), ...(model && { model: model.trim() }) } })
+  };
+}
+
+export function StartForm({ api, name, definition, started }: StartFormProps): JSX.Element {
+  const trans = useTrans();
+  const fields = React.useMemo(() => seedFields(definition), [definition]);
+  const [texts, setTexts] = React.useState<Record<string, string>>({});
+  const [settings, setSettings] = React.useState<Settings>({ title: "", limit: "", budget: "", model: "" });
+  const [estimate, setEstimate] = React.useState<Estimate | null>(null);
+  const [problem, setProblem] = React.useState<Failure | null>(null);
+  const [busy, setBusy] = React.useState<"estimate" | "start" | null>(null);
+  const models = useAnswer(() => api.models());
+  const listId = React.useId();
+
+  const change = (more: Record<string, string>): void => {
+    setTexts({ ...texts, ...more });
+    setEstimate(null); // it was of another seed
+  };
+  const set = (more: Partial<Settings>): void => {
+    setSettings({ ...settings, ...more });
+    setEstimate(null);
+  };
+  const ask = async <T,>(what: "estimate" | "start", request: () => Promise<T>, then: (found: T) => void): Promise<void> => {
+    setBusy(what);
+    setProblem(null);
+    try {
+      then(await request());
+    } catch (error) {
+      setProblem(explain(error));
+    }
+    setBusy(null);
+  };
+  const read = async (file: File | undefined): Promise<void> => {
+    if (!file) {
+      return;
+    }
+    try {
+      change(fileTexts(file.name, await file.text(), fields));
+      setProblem(null);
+    } catch (error) {
+      setProblem({ code: "file", message: (error as Error).message });
+    }
+  };
+
+  return (
+    <form
+      className="po-Form"
+      aria-label={trans.__("Start %1", name)}
+      onSubmit={event => {
+        event.preventDefault();
+        void ask("start", () => api.submit(bodyOf(name, texts, settings)), started);
+      }}
+      onDragOver={event => event.preventDefault()}
+      onDrop={event => {
+        event.preventDefault();
+        void read(event.dataTransfer.files[0]);
+      }}
+    >
+      {fields.map(field => (
+        <label key={field.name}>
+          <span>{field.isList ? trans.__("%1 (a list, as JSON)", field.name) : field.name}</span>
+          <textarea
+            className="po-Input"
+            rows={field.isList ? 3 : 1}
+            value={texts[field.name] ?? ""}
+            onChange={event => change({ [field.name]: event.target.value })}
+          />
+        </label>
+      ))}
+      <label>
+        <span>{trans.__("Fill from a JSON or CSV file (or drop one here)")}</span>
+        <input
+          type="file"
+          accept=".json,.csv,.tsv"
+          onChange={event => void read(event.target.files?.[0])}
+        />
+      </label>
+      <div className="po-Filters-more">
+        <label>
+          <span>{trans.__("Name")}</span>
+          <input
+            className="po-Input"
+            value={settings.title}
+            placeholder={name}
+            onChange={event => set({ title: event.target.value })}
+          />
+        </label>
+        <label>
+          <span>{trans.__("Rows at most")}</span>
+          <input
+            className="po-Input"
+            type="number"
+            min={1}
+            value={settings.limit}
+            onChange={event => set({ limit: event.target.value })}
+          />
+        </label>
+        <label>
+          <span>{trans.__("Budget (USD)")}</span>
+          <input
+            className="po-Input"
+            type="number"
+            min={0}
+            step="any"
+            value={settings.budget}
+            onChange={event => set({ budget: event.target.value })}
+          />
+        </label>
+        <label>
+          <span>{trans.__("Model")}</span>
+          <input
+            className="po-Input"
+            list={listId}
+            value={settings.model}
+            placeholder={trans.__("as in the pipeline")}
+            onChange={event => set({ model: event.target.value })}
+          />
+          <datalist id={listId}>
+            {(models.data ?? []).filter(model => model.usable).slice(0, 300).map(model => (
+              <option key={model.ref} value={model.ref} />
+            ))}
+          </datalist>
+        </label>
+      </div>
+      {problem && <ErrorBox failure={problem} />}
+      {estimate && <EstimateView estimate={estimate} />}
+      <div className="po-Buttons">
+        <Button
+          label={trans.__("Estimate")}
+          title={trans.__("Calls, tokens and money of this run, before it is started")}
+          doing={busy === "estimate" ? trans.__("Estimating…") : null}
+          disabled={!!busy}
+          onClick={() => void ask("estimate", () => api.estimate(bodyOf(name, texts, settings)), setEstimate)}
+        />
+        <button type="submit" className="po-Button po-is-accent" disabled={!!busy}>
+          {busy === "start" ? trans.__("Starting…") : trans.__("Start")}
+        </button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,119 @@
+"""What is of PostgreSQL alone: who may write at once, lists by columns, a server that is not there."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
+from po_jupyter.platform import processes
+from po_jupyter.store.postgres.store import PostgresStore
+from po_jupyter.store.protocol import Commit
+from po_jupyter.testing.conformance.store import event, new_run
+from tests.support.postgres import PostgresServer, postgres_server
+
+pytestmark = pytest.mark.integration
+
+
+def name_of(place: str) -> str:
+    return place.rpartition("schema=")[2]
+
+
+def test_stores_of_different_schemas_know_nothing_of_each_other(server: PostgresServer) -> None:
+    first, second = PostgresStore(server.url()), PostgresStore(server.url())
+    first.create_run(new_run("00a1"))
+    assert second.runs().heads == []
+    first.close()
+    second.close()
+
+
+def test_writers_of_one_run_wait_for_each_other(place: str) -> None:
+    """Each sees what the one before it wrote: the numbers of records have no gaps and no doubles."""
+    stores = [PostgresStore(place) for _ in range(4)]
+    stores[0].create_run(new_run("00a1"))
+
+    def write(store: PostgresStore) -> None:
+        for _ in range(25):
+            store.request("00a1", [event("x")])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, stores))
+    assert [record["n"] for record in stores[0].records("00a1")] == list(range(1, 102))
+    for store in stores:
+        store.close()
+
+
+def test_text_that_postgresql_cannot_hold_is_kept_all_the_same(place: str) -> None:
+    """NUL, halves of a surrogate pair, and names that are longer than an index takes."""
+    store = PostgresStore(place)
+    strange = {"owner": "a\0b", "pipeline": "p" * 20_000, "name": "\ud800"}
+    store.create_run(new_run("00a1", **strange))
+    assert [head["run"] for head in store.runs(owner="a\0b", pipeline="p" * 20_000).heads] == ["00a1"]
+    assert store.runs(owner="a").heads == []
+    store.close()
+
+
+def test_a_head_that_cannot_be_read_is_a_row_of_the_list(place: str, server: PostgresServer) -> None:
+    store = PostgresStore(place)
+    for run in ("00a1", "00a2"):
+        store.create_run(new_run(run))
+    server.execute(f"UPDATE \"{name_of(place)}\".heads SET body = 'x' WHERE run = '00a1'")
+    assert [(h["run"], "damage" in h) for h in store.runs().heads] == [("00a2", False), ("00a1", True)]
+    assert [h["run"] for h in store.active()] == ["00a2"]
+    with pytest.raises(CorruptRow):
+        store.head("00a1")
+    store.delete_run("00a1")
+    assert [h["run"] for h in store.runs().heads] == ["00a2"]
+    store.close()
+
+
+def test_nothing_is_left_of_a_run_that_was_deleted(place: str, server: PostgresServer) -> None:
+    store = PostgresStore(place)
+    store.create_run(new_run("00a1", idempotency_key="k"))
+    lease = store.claim("00a1", processes.myself())
+    for _ in range(5):
+        store.commit(lease, Commit(events=[event("x")], payloads=["p" * 1000]))
+    store.commit(lease, Commit(events=[event("run.done")], state="done", release=True))
+    assert store.run_bytes("00a1") > 200
+    store.delete_run("00a1")
+    for table in ("heads", "definitions", "records", "payloads", "rows"):
+        assert server.execute(f'SELECT count(*) FROM "{name_of(place)}".{table}') == [(0,)], table
+    store.close()
+
+
+def test_more_threads_than_connections_wait_for_one(place: str) -> None:
+    store = PostgresStore(place, connections=2)
+    store.create_run(new_run("00a1"))
+    with ThreadPoolExecutor(20) as threads:
+        assert len(set(threads.map(lambda _: store.head("00a1")["run"], range(200)))) == 1
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://me:hunter2@127.0.0.1:1/po", "refused"),
+        ("postgresql://me:hunter2@/po?host=/nowhere", "No such file"),
+    ],
+)
+def test_a_server_that_is_not_there_is_said_so_without_the_password(url: str, message: str) -> None:
+    with pytest.raises(StoreUnusable, match=message) as caught:
+        PostgresStore(url, patience=0.5)
+    assert "hunter2" not in str(caught.value.to_json())
+    with pytest.raises(InvalidInput):
+        PostgresStore("postgresql://h/d?no_such_option=1")
+
+
+def test_after_the_server_was_killed_it_is_used_again(place: str) -> None:
+    """What was written is there, and a store that was open finds the new server by itself."""
+    with postgres_server() as server:
+        store = PostgresStore(server.url("s"), patience=2.0)
+        store.create_run(new_run("00a1"))
+        server.kill()
+        with pytest.raises(StoreUnusable):
+            store.request("00a1", [event("x")])
+        server.start()
+        store.request("00a1", [event("y")])
+        assert [e["type"] for e in store.events("00a1")][-1] == "y"
+        store.close()
