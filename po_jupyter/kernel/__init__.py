@@ -37,13 +37,12 @@ def load(
         if ipython.display_formatter is not None:
             ipython.display_formatter.mimebundle_formatter.for_type_by_name(*_RUN, session.run_bundle)
     ipython.register_magics(PoMagics(session, verbs))
-    completer = ipython.Completer
-    if completer is not None and not hasattr(ipython, _MATCHER):
+    if not hasattr(ipython, _MATCHER):
         from po_jupyter.kernel.completion import CellCompletion
 
         completion = CellCompletion(session, verbs)
         setattr(ipython, _MATCHER, completion)
-        completer.custom_matchers.append(completion.matches)
+        ipython.Completer.custom_matchers.append(completion.matches)
     return session
 
 

@@ -53,7 +53,7 @@ class CellCompletion:
             self._aside = self._session.connect_aside()
         return self._aside
 
-    @context_matcher(identifier="po_jupyter")
+    @context_matcher(identifier="po_jupyter")  # type: ignore[untyped-decorator]  # IPython's has no types
     def matches(self, context: CompletionContext) -> SimpleMatcherResult:
         """What may stand at the cursor; nothing outside of our cells and lines."""
         text = context.full_text
