@@ -89,7 +89,7 @@ class _Level:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class _OpenScalar:
     """An open text: what `quote` closes, or a literal one, which ends with its indentation."""
 
     path: Path
@@ -118,7 +118,7 @@ class _Scanner:
         self._text = text
         self._cursor = cursor
         self._levels: list[_Level] = []
-        self._open_text: _Text | None = None
+        self._open_text: _OpenScalar | None = None
         self._frames: list[_Frame] = []
         self._flow_indent = 0
         self._flow_quote = ""
@@ -138,7 +138,7 @@ class _Scanner:
                 return
         self._read_block(line, at, indent)
 
-    def _continues(self, open_text: _Text, line: str, at: int, indent: int) -> bool:
+    def _continues(self, open_text: _OpenScalar, line: str, at: int, indent: int) -> bool:
         """Whether the line belongs to the open text."""
         blank = not line.strip()
         if not blank and indent <= open_text.indent:
@@ -195,12 +195,12 @@ class _Scanner:
         spaces = len(line[column:]) - len(line[column:].lstrip(" "))
         start, rest = column + spaces, line[column + spaces :]
         if rest[:1] in ("|", ">"):
-            self._open_text = _Text(path, indent, at + len(line) + 1)
+            self._open_text = _OpenScalar(path, indent, at + len(line) + 1)
         elif rest[:1] in ("{", "["):
             self._flow_indent = indent
             self._read_flow(line, at, start, path)
         elif rest[:1] and rest[0] in _QUOTES:
-            self._read_quoted(_Text(path, indent, at + start + 1, rest[0]), line, at, start + 1)
+            self._read_quoted(_OpenScalar(path, indent, at + start + 1, rest[0]), line, at, start + 1)
         else:
             plain = re.split(r"(?:^|\s)#", rest, maxsplit=1)[0]
             self._keep(path, plain)
@@ -211,7 +211,7 @@ class _Scanner:
             elif spaces and not rest and at + column < self._cursor <= at + len(line):
                 self._stand(role, path, self._cursor)
 
-    def _read_quoted(self, open_text: _Text, line: str, at: int, column: int) -> None:
+    def _read_quoted(self, open_text: _OpenScalar, line: str, at: int, column: int) -> None:
         end = _closing_quote(line, column, open_text.quote)
         stop = len(line) if end is None else end
         if at + column <= self._cursor <= at + stop:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from po_jupyter.model.editing.completion import CursorContext, help_at
 
 MODELS = ["openai:gpt-5-mini", "openai:gpt-5", "local:smollm2-135m"]
@@ -63,36 +61,6 @@ def test_values_models_and_tasks() -> None:
     assert labels("tasks:\n  - one\n  - name: two\n    needs: ¦\n  - name: three\n") == ["one", "three"]
     assert labels("tasks:\n  - one\n  - name: two\n    needs: [o¦]\n") == ["one"]
     assert labels("tasks:\n  - one\n  - name: two\n    needs:\n      - ¦\n") == ["one"]
-
-
-@pytest.mark.parametrize(
-    ("field", "typed", "found"),
-    [
-        ("ITEM", "{{ ¦ }}", ["seed", "tasks", "item"]),
-        ("ITEM", "{{ it¦ }}", ["item"]),
-        ("ITEM", "{{ item.¦ }}", ["text", "id"]),
-        ("ITEM", "{{ seed.¦ }}", ["rows", "language"]),
-        ("ITEM", "{{ seed.rows[0].t¦ }}", ["text"]),
-        ("ITEM", "{{ tasks.¦ }}", ["extract"]),
-        ("ITEM", "{{ seed.language }} ¦", []),
-        ("ITEM", "{{ 'it¦' }}", []),
-        ("ITEM", "{% if seed.l¦ %}", ["language"]),
-        ("PICK", "{{ ¦ }}", ["seed", "tasks"]),
-        ("REPORT", "{{ tasks.¦ }}", ["label", "pick", "extract"]),
-        ("REPORT", "{{ tasks.pick.¦ }}", ["best"]),
-        ("REPORT", "{{ tasks.label[0].¦ }}", ["index", "ok", "output", "error"]),
-        ("REPORT", "{{ tasks.label[0].output.l¦ }}", ["label"]),
-        ("REPORT", "{{ tasks.label.¦ }}", []),
-    ],
-)
-def test_names_in_templates(field: str, typed: str, found: list[str]) -> None:
-    assert labels(PIPELINE.replace(field, typed)) == found
-
-
-def test_rows_of_another_map_have_its_fields() -> None:
-    text = 'tasks:\n  - {name: a, for_each: "{{ seed.rows }}", prompt: x}\n'
-    text += '  - name: b\n    for_each: "{{ tasks.a }}"\n'
-    assert labels(text + '    prompt: "{{ item.o¦ }}"\n')[0] == "ok"
 
 
 def test_help_of_a_key() -> None:
