@@ -8,7 +8,8 @@ from po_jupyter.cli import base
 
 
 @click.command()
-def schema() -> int:
+@base.JSON
+def schema(as_json: bool) -> int:  # JSON in any case
     """Print the JSON Schema of a pipeline's YAML, for editors.
 
     `po schema > pipeline.schema.json`, and as the first line of a pipeline:
