@@ -6,15 +6,17 @@ For other rooms: `load` and `unload`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import click
     from IPython.core.interactiveshell import InteractiveShell
 
+    from po_jupyter.kernel.completion import CellCompletion
     from po_jupyter.kernel.session import Connect, Session
 
-_ATTRIBUTE = "_po_jupyter"
+_ATTRIBUTE, _MATCHER = "_po_jupyter", "_po_jupyter_matcher"
 _RUN = ("po_jupyter.client.run", "Run")  # by name: importing the client is left to the first use
 
 
@@ -35,6 +37,12 @@ def load(
         if ipython.display_formatter is not None:
             ipython.display_formatter.mimebundle_formatter.for_type_by_name(*_RUN, session.run_bundle)
     ipython.register_magics(PoMagics(session, verbs))
+    if not hasattr(ipython, _MATCHER):
+        from po_jupyter.kernel.completion import CellCompletion
+
+        completion = CellCompletion(session, verbs)
+        setattr(ipython, _MATCHER, completion)
+        ipython.Completer.custom_matchers.append(completion.matches)
     return session
 
 
@@ -43,6 +51,12 @@ def unload(ipython: InteractiveShell) -> None:
     session: Session | None = getattr(ipython, _ATTRIBUTE, None)
     if session is None:
         return
+    completion: CellCompletion | None = getattr(ipython, _MATCHER, None)
+    if completion is not None:
+        completion.close()
+        with suppress(ValueError):
+            ipython.Completer.custom_matchers.remove(completion.matches)
+        delattr(ipython, _MATCHER)
     session.close()
     delattr(ipython, _ATTRIBUTE)
     for kind, name in (("cell", "po_pipeline"), ("cell", "po_task"), ("line", "po")):

@@ -30,6 +30,7 @@ STARTING = {
     "skip-validation": Option("flag"),
 }
 DRY = {"dry-run": Option("flag")}
+PIPELINE = {"run": Option("flag"), "seed": SEED, **STARTING, **DRY}  # of `%%po_pipeline`
 
 FindLine = Callable[[Violation], int | None]  # of a violation, in the cell's body
 

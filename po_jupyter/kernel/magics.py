@@ -20,7 +20,6 @@ from po_jupyter.presentation.terminal_text import plain
 if TYPE_CHECKING:
     import click
 
-_PIPELINE = {"run": Option("flag"), "seed": launch.SEED, **launch.STARTING, **launch.DRY}
 _NEEDS_RUN = ("out", "limit", "fresh", "cache", "skip-validation")
 _TASK = {"try": Option("expression", "EXPR")}
 
@@ -47,7 +46,7 @@ class PoMagics(Magics):
         """
         from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline
 
-        arguments = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
+        arguments = parse(line, "%%po_pipeline", ["NAME"], launch.PIPELINE)
         dry = bool(arguments.get("dry-run"))
         runs = bool(arguments.get("run") or arguments.get("wait")) and not dry
         idle = [name for name in _NEEDS_RUN if arguments.get(name) is not None]

@@ -75,6 +75,16 @@ class Session:
                 return None
         return self._client
 
+    @property
+    def current_client(self) -> Client | None:
+        """The client, once there is one."""
+        return self._client
+
+    def connect_aside(self) -> Client:
+        """The client, or a new one that the session does not take for its own: a look-up in another thread prints no
+        notes. Raises Unavailable when no orchestrator runs."""
+        return self._client or self._connect(start=False)
+
     def _use(self, client: Client) -> None:
         self._client = client
         for note in client.notes:

@@ -10,6 +10,7 @@ from functools import cache
 
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.actions import (
+    editing,
     inspection,
     keys,
     maintenance,
@@ -26,6 +27,7 @@ from po_jupyter.server.routing.shapes import (
     AuditQuery,
     CallsQuery,
     CleanBody,
+    CursorBody,
     DeadQuery,
     DefinitionBody,
     DoctorQuery,
@@ -81,6 +83,11 @@ TABLE = Table(
         Route("models", "GET", "models", READ, server.models, query=ModelsQuery),
         Route("list_pipelines", "GET", "pipelines", READ, pipelines.list_pipelines),
         Route("validate", "POST", "pipelines/validate", READ, pipelines.validate, body=ValidateBody, changes=False),
+        Route("pipeline_schema", "GET", "pipeline.schema.json", READ, editing.pipeline_schema,
+              needs_orchestrator=False),
+        Route("complete", "POST", "pipelines/complete", READ, editing.complete, body=CursorBody, changes=False),
+        Route("describe", "POST", "pipelines/describe", READ, editing.describe, body=CursorBody, changes=False,
+              needs_orchestrator=False),
         Route("get_pipeline", "GET", "pipelines/{name}", READ, pipelines.get_pipeline),
         Route("put_pipeline", "PUT", "pipelines/{name}", WRITE, pipelines.put_pipeline,
               body=DefinitionBody, success=201, asks_code=True),

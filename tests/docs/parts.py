@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from po_jupyter.ipc import messages
+from po_jupyter.model.editing.schema import pipeline_schema
 from tests.docs.schema_text import first_paragraph, markdown_table
 from tests.support.paths import ROOT
 
 ARCHITECTURE = ROOT / "po_jupyter" / "docs" / "design" / "architecture.md"
 PROTOCOL = ARCHITECTURE.with_name("worker-protocol.md")
 PROVIDER = ARCHITECTURE.with_name("writing-a-provider.md")
+SCHEMA = ROOT / "po_jupyter" / "docs" / "reference" / "pipeline.schema.json"
 _ROOMS = re.compile(r"(<!-- rooms: .*? -->\n).*?(<!-- end of rooms -->)", re.S)
 _OTHER_ROOMS = ("errors", "providers")  # rooms of one module
 
@@ -70,9 +72,15 @@ def provider_page() -> str:
     return re.sub(r"(?s)(^```python\n).*?(\n```$)", lambda m: f"{m[1]}{code}{m[2]}", text, count=1, flags=re.M)
 
 
-# Pages that people write, with a part that is made.
+def schema_file() -> str:
+    """The JSON Schema of pipelines, for editors."""
+    return json.dumps(pipeline_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+# Pages that people write, with a part that is made; and the schema, all of which is.
 PARTS: dict[Path, Callable[[], str]] = {
     ARCHITECTURE: architecture_page,
     PROTOCOL: protocol_page,
     PROVIDER: provider_page,
+    SCHEMA: schema_file,
 }

@@ -196,6 +196,7 @@ def _load(text: str) -> tuple[Any, dict[Location, Mark]]:
     if len(text) > _MAX_TEXT:
         raise InvalidPipeline(f"the text has {len(text):,} characters; a pipeline may have {_MAX_TEXT:,}")
     yaml = YAML(typ="safe", pure=True)  # YAML 1.2: `no` and `on` stay words
+    yaml.composer.warn_double_anchors = False  # one is an error below
     marks: dict[Location, Mark] = {}
     try:
         root = yaml.compose(text)

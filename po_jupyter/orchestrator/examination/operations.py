@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from po_jupyter.config import Settings
-from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
+from po_jupyter.errors import InvalidPipeline
+from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
@@ -68,8 +69,20 @@ def examine_here(examination: Examination, settings: Settings | None = None) -> 
     else:
         pipeline = validate_pipeline(definition, name=name, recorded=examination.get("recorded", False))
     if examination["what"] == "check":
-        _check(pipeline, examination, settings)
+        try:
+            _check(pipeline, examination, settings)
+        except InvalidPipeline as error:
+            if not isinstance(definition, str):
+                raise
+            raise _located(error, definition) from None
     return pipeline
+
+
+def _located(error: InvalidPipeline, text: str) -> InvalidPipeline:
+    """The error with lines of the text, which are otherwise those of a template in it."""
+    find_line = line_finder(text)
+    violations = [violation._replace(line=find_line(violation)) for violation in error.violations]
+    return InvalidPipeline(error.message, hint=error.hint, violations=violations)
 
 
 def as_json(result: Pipeline | JsonObject) -> JsonObject:

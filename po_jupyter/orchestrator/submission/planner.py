@@ -84,14 +84,16 @@ class RunPlanner:
         })  # fmt: skip
         return {**as_json(estimate), "warnings": self._preflight.warnings(pipeline, options.model)}
 
-    def validate(self, definition: object, seed: object, owner: str) -> Mapping[str, Any]:
-        """Check a pipeline, and a seed unless it is None: `{ok, pipeline, warnings}`."""
-        if seed is not None:
-            submission = Submission(pipeline=definition, seed=seed)
+    def validate(self, submission: Submission, owner: str, *, name: str | None = None) -> Mapping[str, Any]:
+        """Check a pipeline, and a seed unless it is None: `{ok, pipeline, warnings}`. `name` is the pipeline's where
+        its text has none."""
+        model = submission.options.model
+        if submission.seed is not None:
             pipeline, _ = self.check(submission, owner, code_allowed=True, modules=False)
         else:
             pipeline = checked_definition(
-                definition, lambda name: self._registry.pipeline(name, owner), self._examine
-            )
+                submission.pipeline, lambda known: self._registry.pipeline(known, owner), self._examine,
+                name=name, model=model, budget=submission.budget,
+            )  # fmt: skip
         shown = {**pipeline.to_json(), "revision": pipeline.revision}
-        return {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline)}
+        return {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline, model)}

@@ -202,12 +202,13 @@ def checked_definition(
     registered: Callable[[str], Pipeline],
     examine: Examine,
     *,
+    name: str | None = None,
     data: Mapping[str, JsonValue] | None = None,
     model: str | None = None,
     budget: RunBudget | None = None,
 ) -> Pipeline:
     """The pipeline that a definition is, which can run: a name (looked up with `registered`), YAML text of several
-    lines, or decoded JSON. `data` is the seed's.
+    lines, or decoded JSON. `name` is the one that it must have, `data` is the seed's.
 
     Raises InvalidPipeline, and what `registered` raises.
     """
@@ -217,7 +218,8 @@ def checked_definition(
     if isinstance(definition, Pipeline):
         definition = definition.to_json()
     answer = examine({
-        "what": "check", "definition": definition, "recorded": by_name, "data": data, "model": model,
+        "what": "check", "definition": definition, "recorded": by_name, "name": name, "data": data,
+        "model": model,
         "budget": budget.model_dump(exclude_none=True) if budget is not None else {},
     })  # fmt: skip
     return validate_pipeline(answer, recorded=True)

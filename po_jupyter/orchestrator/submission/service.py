@@ -13,7 +13,12 @@ from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.submission.planner import RunPlanner
-from po_jupyter.orchestrator.submission.request import Submission, read_submission, redeemed_run
+from po_jupyter.orchestrator.submission.request import (
+    Submission,
+    parse_submission,
+    read_submission,
+    redeemed_run,
+)
 from po_jupyter.orchestrator.submission.row_uploads import RowUpload
 from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections, brief
@@ -85,12 +90,17 @@ class Submissions:
         return new, head, created
 
     async def validate(self, body: Mapping[str, object], *, owner: str = "local") -> Mapping[str, Any]:
-        """Check a pipeline (and a seed) as `submit` would: `{ok, pipeline, warnings}`. Raises
-        InvalidPipeline, InvalidSeed."""
-        if set(body) - {"pipeline", "seed"}:
-            raise InvalidInput("the body is {pipeline, seed?}")
+        """Check `{pipeline, seed?, name?, model?, budget?}` as `submit` would: `{ok, pipeline, warnings}`; `name` is
+        the pipeline's where its text has none. Raises InvalidPipeline, InvalidSeed."""
+        if set(body) - {"pipeline", "seed", "name", "model", "budget"}:
+            raise InvalidInput("the body is {pipeline, seed?, name?, model?, budget?}")
+        name, model = body.get("name"), body.get("model")
+        submission = parse_submission({
+            "pipeline": body.get("pipeline"), "seed": body.get("seed"), "budget": body.get("budget"),
+            "options": {} if model is None else {"model": model},
+        })  # fmt: skip
         return await self._reading.of(owner)(
-            self._planner.validate, body.get("pipeline"), body.get("seed"), owner
+            self._planner.validate, submission, owner, name=None if name is None else str(name)
         )
 
     async def estimate(

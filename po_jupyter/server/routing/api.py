@@ -29,7 +29,8 @@ class SubmissionsApi(Protocol):
         ...
 
     async def validate(self, body: JsonMapping, *, owner: str) -> JsonMapping:
-        """Check `{pipeline, seed?}`: `{ok, pipeline, warnings}`. InvalidPipeline, InvalidSeed."""
+        """Check `{pipeline, seed?, name?, model?, budget?}`: `{ok, pipeline, warnings}`. InvalidPipeline,
+        InvalidSeed."""
         ...
 
     async def estimate(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> JsonMapping:

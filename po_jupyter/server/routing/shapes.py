@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from po_jupyter.model.editing.completion import MAX_TEXT
 from po_jupyter.model.pipeline.violations import did_you_mean, without_most_unknown
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
@@ -216,10 +217,22 @@ class EstimateBody(_Body):
 
 
 class ValidateBody(_Body):
-    """What POST runs takes, of which nothing is started."""
+    """What POST runs takes, of which nothing is started. `name` is the pipeline's where its text has none, `model` the
+    one in the place of all that it names, `budget` the run's."""
 
     pipeline: Any
     seed: Any = None
+    name: Annotated[str, Field(max_length=100)] | None = None
+    model: Annotated[str, Field(max_length=300)] | None = None
+    budget: Any = None
+
+
+class CursorBody(_Body):
+    """A pipeline's YAML, before and behind the cursor; `name` is the pipeline's where its text has none."""
+
+    before: Annotated[str, Field(max_length=MAX_TEXT)]
+    after: Annotated[str, Field(max_length=MAX_TEXT)] = ""
+    name: Annotated[str, Field(max_length=100)] | None = None
 
 
 class DefinitionBody(BaseModel):

@@ -13,6 +13,8 @@ export interface IPoLive {
    * Views watch while they can be seen, and only then: the stream is open as long as anybody watches.
    */
   watch(run: string | null, watcher: (event: LiveEvent) => void): () => void;
+  /** Kept when somebody first watches: before that nobody wants to know of runs. */
+  readonly firstWatch: Promise<void>;
   /** Ends the wait for the next try of a lost connection. */
   retryNow(): void;
 }
@@ -25,7 +27,11 @@ export const IPoLive = new Token<IPoLive>(
 /** The commands that open something; everybody goes through them. */
 export const commandIds = {
   showRuns: "po-jupyter:show-runs",
-  openRun: "po-jupyter:open-run"
+  openRun: "po-jupyter:open-run",
+  findRun: "po-jupyter:find-run",
+  newPipeline: "po-jupyter:new-pipeline",
+  runFile: "po-jupyter:run-file",
+  cancelAll: "po-jupyter:cancel-all"
 } as const;
 
 /** The domain of the translations. */

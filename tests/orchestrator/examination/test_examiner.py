@@ -179,3 +179,21 @@ def deep(levels: int) -> dict[str, Any]:
     for _ in range(levels):
         value = {"a": value}
     return value
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["[", "{", "{a,", "[[],", "- ", "? ", ": ", "{a: ", "a:\n ", "- a\n", "a: &b c\n", "'", '"\\x', "x\n"],
+)
+def test_a_short_text_is_read_here_only_if_it_cannot_take_long(tmp_path: Path, piece: str) -> None:
+    """What is typed into a cell is checked without a fork; brackets, which take quadratic time, are few then."""
+    examiner = Examiner(Settings(data_dir=tmp_path))
+    few = piece * min(4000 // len(piece), 300 // max(1, sum(map(piece.count, "[{,"))))
+    examination: Examination = {"what": "check", "definition": few, "name": "p", "data": None}
+    assert examiner._is_quick(examination)
+    assert not examiner._is_quick({**examination, "definition": piece * 4001})
+    started = time.process_time()
+    with pytest.raises(InvalidInput):
+        examiner.examine(examination)
+    assert time.process_time() - started < 1
+    assert examiner._child is None

@@ -75,10 +75,10 @@ def test_a_missing_key_is_told_where_it_would_be_missing(desk: Desk) -> None:
     with pytest.raises(InvalidEnvironment, match="OPENAI_API_KEY"):
         desk.plan(pipeline=OPENAI, seed=SEED)
     desk.plan(pipeline=OPENAI, seed=SEED, options={"skip_validation": True})
-    assert desk.planner.validate(OPENAI, None, "a")["warnings"]
+    assert desk.planner.validate(Submission(pipeline=OPENAI), "a")["warnings"]
     desk.counts = False
     desk.plan(pipeline=OPENAI, seed=SEED)
-    assert desk.planner.validate(OPENAI, None, "a")["warnings"] == []
+    assert desk.planner.validate(Submission(pipeline=OPENAI), "a")["warnings"] == []
 
 
 def test_options_that_differ_from_the_defaults_are_kept(desk: Desk) -> None:

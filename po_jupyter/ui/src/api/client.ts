@@ -156,8 +156,8 @@ export class Api {
     return (await (await this.send(search ? `${path}?${search}` : path, signal ? { signal } : {})).json()) as T;
   }
 
-  async post<T>(path: string, body: object): Promise<T> {
-    return (await (await this.send(path, { method: "POST", body: JSON.stringify(body) })).json()) as T;
+  async post<T>(path: string, body: object, signal?: AbortSignal): Promise<T> {
+    return (await (await this.send(path, { method: "POST", body: JSON.stringify(body), signal })).json()) as T;
   }
 
   private async act(id: string, verb: string, body: object): Promise<Run> {

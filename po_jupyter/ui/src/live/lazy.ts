@@ -13,7 +13,11 @@ export class LazyLive implements IPoLive {
     return (await this.load()).api;
   }
 
+  private begun: () => void = () => undefined;
+  readonly firstWatch = new Promise<void>(resolve => (this.begun = resolve));
+
   watch(run: string | null, watcher: (event: LiveEvent) => void): () => void {
+    this.begun();
     let stop: (() => void) | null = null;
     let ended = false;
     void this.load().then(({ feed }) => {

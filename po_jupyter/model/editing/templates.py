@@ -1,0 +1,172 @@
+"""Names that a template may use: the tasks before, their outputs, the fields of the seed and of the row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from po_jupyter.model.editing.outline import Outline, Path
+
+_OPEN = re.compile(r"(?:\{\{|\{%)((?:(?!\}\}|%\}).)*)\Z", re.DOTALL)
+_NAME = re.compile(r"((?:[A-Za-z_]\w*(?:\[\s*(?:\d+|\"[^\"]*\"|'[^']*')\s*\])*\.)*)([A-Za-z_]\w*)?\Z")
+_PART = re.compile(r"[A-Za-z_]\w*|\[\s*(?:(\d+)|[\"']([^\"']*)[\"'])\s*\]")
+_PLAIN_NAME = re.compile(r"[A-Za-z_]\w*")
+_WHOLE = re.compile(r"\{\{(.*)\}\}", re.DOTALL)
+_ROW_FIELDS = {
+    "index": "the row's number",
+    "ok": "true or false",
+    "output": "its answer",
+    "error": "or why not",
+}
+_TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images"})
+_MOST_NAMES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateName:
+    """A name that is being written in a template: the parts before the last dot, and the beginning of the next."""
+
+    before: tuple[str, ...]
+    typed: str
+
+
+def is_template(path: Path) -> bool:
+    """Whether the text at `path` is a template."""
+    names = [part for part in path if isinstance(part, str)]
+    return bool(names) and names[0] == "tasks" and names[-1] in _TEMPLATE_FIELDS and "output" not in names
+
+
+def name_in(text: str) -> TemplateName | None:
+    """The name at the end of a template's text; None outside of its braces."""
+    inside = _OPEN.search(text)
+    if inside is None or inside[1].count('"') % 2 or inside[1].count("'") % 2:
+        return None
+    match = _NAME.search(inside[1])
+    if match is None or (match.start() and inside[1][match.start() - 1] in ".|)]"):
+        return None
+    return TemplateName(parts_of(match[1]), match[2] or "")
+
+
+def parts_of(expression: str) -> tuple[str, ...]:
+    """`tasks["a-b"].x[0].` as its parts; a number stands for any element."""
+    return tuple(m[1] or m[2] or m[0] for m in _PART.finditer(expression))
+
+
+def names_after(
+    before: tuple[str, ...], outline: Outline, path: Path, seed: Mapping[str, object] | None
+) -> dict[str, str]:
+    """What may follow `before` (nothing: the first name) in the template at `path`, and a word about each."""
+    task = path[1] if len(path) > 1 and isinstance(path[1], int) else -1
+    if not before:
+        return dict(_first_names(outline, path, task))
+    root, rest = before[0], before[1:]
+    if root == "seed":
+        return _fields_of(seed, rest)
+    if root == "tasks":
+        return _task_names(outline, task, rest)
+    if root == "item":
+        match = _WHOLE.fullmatch(outline.values.get(("tasks", task, "for_each"), "").strip())
+        source = parts_of(match[1].strip()) if match else ()
+        if source[:1] == ("tasks",):
+            rows = dict(_ROW_FIELDS) if _is_map(outline, source[1:2]) else {}
+            return rows if not rest else {}
+        return _fields_of(seed, (*source[1:], "0", *rest)) if source[:1] == ("seed",) else {}
+    return {}
+
+
+def _first_names(outline: Outline, path: Path, task: int) -> Iterator[tuple[str, str]]:
+    yield "seed", "the input of the run"
+    if upstream(outline, task):
+        yield "tasks", "outputs of the tasks before"
+    if path[-1] != "for_each" and "for_each" in outline.names(("tasks", task)):
+        yield "item", "the row"
+    if path[-1] == "critique":
+        yield "output", "the answer that is judged"
+
+
+def task_names(outline: Outline) -> dict[int, str]:
+    """The names of the tasks by their place."""
+    names: dict[int, str] = {}
+    for path, value in outline.values.items():
+        if path[:1] != ("tasks",) or not isinstance(path[1:2], tuple) or len(path) < 2:
+            continue
+        if isinstance(path[1], int) and (len(path) == 2 or path[2:] == ("name",)):
+            names.setdefault(path[1], value)
+    return dict(sorted(names.items()))
+
+
+def upstream(outline: Outline, task: int) -> list[str]:
+    """The names of the tasks that are finished for sure when the one at this place starts."""
+    names = task_names(outline)
+    places = {name: place for place, name in names.items()}
+    found: list[str] = []
+    todo = _needs(outline, names, task)
+    while todo:
+        name = todo.pop(0)
+        if name not in found and name in places and places[name] != task:
+            found.append(name)
+            todo += _needs(outline, names, places[name])
+    return found
+
+
+def _needs(outline: Outline, names: Mapping[int, str], task: int) -> list[str]:
+    path = ("tasks", task, "needs")
+    if "needs" not in outline.names(("tasks", task)):
+        before = [place for place in names if place < task]
+        return [names[before[-1]]] if before else []
+    single = outline.values.get(path)
+    if single is not None:
+        return [single]
+    return [value for at, value in outline.values.items() if at[:3] == path and len(at) == 4]
+
+
+def _is_map(outline: Outline, name: tuple[str, ...]) -> bool:
+    return any(
+        (task,) == name and "for_each" in outline.names(("tasks", place))
+        for place, task in task_names(outline).items()
+    )
+
+
+def _task_names(outline: Outline, task: int, rest: tuple[str, ...]) -> dict[str, str]:
+    before = upstream(outline, task)
+    if not rest:
+        # A name with a hyphen is no name in a template: tasks["deep-dive"].
+        return {name: "output of the task" for name in before if _PLAIN_NAME.fullmatch(name)}
+    place = next((p for p, name in task_names(outline).items() if name == rest[0]), None)
+    if place is None or rest[0] not in before:
+        return {}
+    inner = rest[1:]
+    if _is_map(outline, rest[:1]):
+        if not inner or not inner[0].isdecimal():
+            return {}
+        if inner[1:2] != ("output",):
+            return dict(_ROW_FIELDS) if len(inner) == 1 else {}
+        inner = inner[2:]
+    path: Path = ("tasks", place, "output")
+    for part in inner:
+        path = (*path, "items") if part.isdecimal() else (*path, "properties", part)
+    return dict.fromkeys(outline.names((*path, "properties")), "field of the answer")
+
+
+def _fields_of(value: object, path: tuple[str, ...]) -> dict[str, str]:
+    """The fields of what stands at `path` in a sample of the seed."""
+    for part in path:
+        if isinstance(value, list):
+            value = value[0] if value and part.isdecimal() else None
+        elif isinstance(value, Mapping):
+            value = value.get(part)
+        else:
+            return {}
+    if not isinstance(value, Mapping):
+        return {}
+    named = [(name, below) for name, below in value.items() if _PLAIN_NAME.fullmatch(str(name))]
+    return {str(name): _kind(below) for name, below in named[:_MOST_NAMES]}
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return f"list of {len(value):,}"
+    if isinstance(value, Mapping):
+        return "object"
+    return " ".join(str(value).split())[:40]

@@ -1,0 +1,106 @@
+/** What a pipeline cell has beyond other cells: its language, the checks of a run, and help on its keys. */
+
+import { indentUnit } from "@codemirror/language";
+import type { Diagnostic } from "@codemirror/lint";
+import { linter, setDiagnostics } from "@codemirror/lint";
+import type { Extension } from "@codemirror/state";
+import { Prec } from "@codemirror/state";
+import type { EditorView, Tooltip, ViewUpdate } from "@codemirror/view";
+import { hoverTooltip, tooltips, ViewPlugin } from "@codemirror/view";
+import type { IPoLive } from "../tokens.js";
+import { Checks, LONGEST } from "./checks.js";
+import { pipelineLanguage } from "./language.js";
+import { pipelineCell } from "./pipelineCell.js";
+import type { Underline } from "./positions.js";
+import type { KeyHelp } from "./requests.js";
+import { keyHelp, mistakes } from "./requests.js";
+
+/** The extensions of a pipeline cell. Nothing is asked before the cell has the focus or is changed. */
+export function pipelineHelp(live: IPoLive): Extension {
+  return [
+    // The cell's own language stays below, for the moment when it is no pipeline any more.
+    Prec.highest([pipelineLanguage.extension, indentUnit.of("  ")]),
+    // Cells cut off what is larger than they are.
+    tooltips({ parent: document.body, position: "fixed" }),
+    linter(null),
+    ViewPlugin.define(view => new CheckedCell(view, live)),
+    hoverTooltip((view, position) => help(view, position, live))
+  ];
+}
+
+class CheckedCell {
+  constructor(
+    private readonly view: EditorView,
+    live: IPoLive
+  ) {
+    this.checks = new Checks(
+      async (text, signal) => mistakes(await live.api(), text, signal),
+      found => this.show(found)
+    );
+    if (view.hasFocus) {
+      this.begin();
+    }
+  }
+
+  update(update: ViewUpdate): void {
+    if (update.docChanged || (update.focusChanged && update.view.hasFocus && !this.begun)) {
+      this.begin();
+    }
+  }
+
+  destroy(): void {
+    this.ended = true;
+    this.checks.stop();
+  }
+
+  private begin(): void {
+    this.begun = true;
+    this.checks.changed(this.view.state.doc);
+  }
+
+  private show(found: Underline[]): void {
+    if (!this.ended) {
+      const diagnostics = found.map((mistake): Diagnostic => ({ ...mistake, severity: "error" }));
+      diagnostics.sort((a, b) => a.from - b.from);
+      this.view.dispatch(setDiagnostics(this.view.state, diagnostics));
+    }
+  }
+
+  private readonly checks: Checks;
+  private begun = false;
+  private ended = false;
+}
+
+async function help(view: EditorView, position: number, live: IPoLive): Promise<Tooltip | null> {
+  const cell = pipelineCell(view.state.doc);
+  if (!cell || position < cell.body || view.state.doc.length > LONGEST) {
+    return null;
+  }
+  const before = view.state.sliceDoc(cell.body, position);
+  const found = await live
+    .api()
+    .then(api => keyHelp(api, { before, after: view.state.sliceDoc(position) }))
+    .catch(() => null);
+  return found && tooltip(found, position);
+}
+
+function tooltip(found: KeyHelp, position: number): Tooltip {
+  return {
+    pos: position - found.before,
+    end: position + found.after,
+    above: true,
+    create: () => {
+      const dom = document.createElement("div");
+      dom.className = "po-KeyHelp";
+      const title = dom.appendChild(document.createElement("div"));
+      title.className = "po-KeyHelp-title";
+      title.textContent = found.title;
+      const text = dom.appendChild(document.createElement("div"));
+      // `names` stand in backticks, so every second part is one.
+      found.documentation.split("`").forEach((part, index) => {
+        text.appendChild(document.createElement(index % 2 ? "code" : "span")).textContent = part;
+      });
+      return { dom };
+    }
+  };
+}

@@ -1,0 +1,126 @@
+/** Watches the runs for the status bar, the badge of the panel's icon and notifications. */
+
+import { Notification } from "@jupyterlab/apputils";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import type { LiveEvent } from "../api/events.js";
+import type { Run } from "../api/types.js";
+import { shortId } from "../format/run.js";
+import type { IPoLive } from "../tokens.js";
+import type { Notice, NoticeKind } from "./notices.js";
+import { RunChanges } from "./notices.js";
+import type { Counts } from "./summary.js";
+import { counts, summary } from "./summary.js";
+
+/** Milliseconds between two looks at what today cost. */
+const USAGE_EVERY = 30_000;
+/** More notices at once become one. */
+const MOST_NOTICES = 3;
+/** Milliseconds that the news of a good end stay. */
+const END_STAYS = 6_000;
+
+export interface Shown {
+  /** The text of the status bar, and how many runs wait for a person. */
+  show(text: string, counts: Counts): void;
+  open(run: Run | null): void;
+  wants(kind: NoticeKind): boolean;
+}
+
+export class Observer {
+  constructor(
+    private readonly live: IPoLive,
+    private readonly trans: TranslationBundle,
+    private readonly shown: Shown
+  ) {
+    this.stop = live.watch(null, event => this.see(event));
+  }
+
+  /** Ends the watch. */
+  readonly stop: () => void;
+
+  private see(event: LiveEvent): void {
+    this.tell(this.changes.see(event));
+    switch (event.type) {
+      case "snapshot":
+        this.runs = new Map(event.runs.map(run => [run.id, run]));
+        void this.askUsage();
+        break;
+      case "run":
+        this.runs.set(event.run.id, event.run);
+        void this.askUsage();
+        break;
+      case "gone":
+        this.runs.delete(event.id);
+        break;
+      default:
+        return;
+    }
+    this.show();
+  }
+
+  private show(): void {
+    const now = counts(this.runs.values());
+    this.shown.show(summary(now, this.today, this.trans), now);
+  }
+
+  private async askUsage(): Promise<void> {
+    if (Date.now() - this.asked < USAGE_EVERY) {
+      return;
+    }
+    this.asked = Date.now();
+    try {
+      this.today = (await (await this.live.api()).usage(1)).total.cost;
+      this.show();
+    } catch {
+      // The sum of before stays: the stream says when the server is gone.
+    }
+  }
+
+  private tell(notices: Notice[]): void {
+    const wanted = notices.filter(notice => this.shown.wants(notice.kind));
+    if (wanted.length > MOST_NOTICES) {
+      const message = this.trans._n("%1 run has news", "%1 runs have news", wanted.length);
+      Notification.info(message, { actions: [this.openAction(null)], autoClose: END_STAYS });
+    } else {
+      wanted.forEach(notice => this.notify(notice));
+    }
+  }
+
+  private notify({ kind, run }: Notice): void {
+    const name = `${run.pipeline} (${shortId(run.id)})`;
+    const actions = [this.openAction(run)];
+    switch (kind) {
+      case "end":
+        Notification.success(this.trans.__("%1 is done", name), { actions, autoClose: END_STAYS });
+        break;
+      case "failure":
+        Notification.error(withReason(this.trans.__("%1 failed", name), run.error?.message), { actions, autoClose: false });
+        break;
+      case "gate":
+        Notification.warning(withReason(this.trans.__("%1 waits for you", name), run.gate?.message), {
+          actions,
+          autoClose: false
+        });
+        break;
+      case "disk":
+        Notification.warning(withReason(this.trans.__("%1 waits", name), run.waiting), { actions, autoClose: false });
+    }
+  }
+
+  private openAction(run: Run | null): Notification.IAction {
+    return {
+      label: this.trans.__("Open"),
+      caption: this.trans.__("Show the run"),
+      callback: () => this.shown.open(run)
+    };
+  }
+
+  private readonly changes = new RunChanges();
+  private runs = new Map<string, Run>();
+  private today: number | null = null;
+  private asked = 0;
+}
+
+/** Lab shows no more of a message than 140 characters. */
+function withReason(message: string, reason: string | null | undefined): string {
+  return reason ? `${message}: ${reason}` : message;
+}

@@ -1,0 +1,76 @@
+"""Names that may stand in a template."""
+
+from __future__ import annotations
+
+import pytest
+
+from po_jupyter.model.editing.completion import CursorContext
+from po_jupyter.model.editing.outline import outline_of
+from po_jupyter.model.editing.templates import TemplateName, is_template, name_in, upstream
+
+SEED = {"rows": [{"text": "It crashes", "id": 3}], "language": "en", "a-b": 1}
+PIPELINE = """tasks:
+  - extract
+  - name: label
+    for_each: "{{ seed.rows }}"
+    prompt: "Label: ITEM"
+    output: {type: object, properties: {label: {enum: [bug]}, why: {type: string}}}
+  - name: pick
+    needs: extract
+    prompt: "PICK"
+    output: {type: object, properties: {best: {type: string}}}
+  - name: report
+    needs: [label, pick]
+    prompt: "REPORT"
+"""
+
+
+def labels(marked: str) -> list[str]:
+    cursor = marked.index("¦")
+    context = CursorContext.of(marked.replace("¦", ""), cursor)
+    return [one.label for one in context.suggestions((), SEED if context.needs_seed else None)]
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "found"),
+    [
+        ("ITEM", "{{ ¦ }}", ["seed", "tasks", "item"]),
+        ("ITEM", "{{ it¦ }}", ["item"]),
+        ("ITEM", "{{ item.¦ }}", ["text", "id"]),
+        ("ITEM", "{{ seed.¦ }}", ["rows", "language"]),
+        ("ITEM", "{{ seed.rows[0].t¦ }}", ["text"]),
+        ("ITEM", "{{ tasks.¦ }}", ["extract"]),
+        ("ITEM", "{{ seed.language }} ¦", []),
+        ("ITEM", "{{ 'it¦' }}", []),
+        ("ITEM", "{% if seed.l¦ %}", ["language"]),
+        ("PICK", "{{ ¦ }}", ["seed", "tasks"]),
+        ("REPORT", "{{ tasks.¦ }}", ["label", "pick", "extract"]),
+        ("REPORT", "{{ tasks.pick.¦ }}", ["best"]),
+        ("REPORT", "{{ tasks.label[0].¦ }}", ["index", "ok", "output", "error"]),
+        ("REPORT", "{{ tasks.label[0].output.l¦ }}", ["label"]),
+        ("REPORT", "{{ tasks.label.¦ }}", []),
+    ],
+)
+def test_names_in_templates(field: str, typed: str, found: list[str]) -> None:
+    assert labels(PIPELINE.replace(field, typed)) == found
+
+
+def test_rows_of_another_map_have_its_fields() -> None:
+    text = 'tasks:\n  - {name: a, for_each: "{{ seed.rows }}", prompt: x}\n'
+    text += '  - name: b\n    for_each: "{{ tasks.a }}"\n'
+    assert labels(text + '    prompt: "{{ item.o¦ }}"\n')[0] == "ok"
+
+
+def test_the_name_at_the_end_of_a_template() -> None:
+    assert name_in("Hi {{ tasks['a-b'][0].ou") == TemplateName(("tasks", "a-b", "0"), "ou")
+    assert name_in("Hi {{ x }} there") is None
+    assert name_in("{{ f(x).y") is None
+    assert is_template(("tasks", 0, "prompt", 1, "content"))
+    assert not is_template(("tasks", 0, "output", "properties", "prompt"))
+
+
+def test_tasks_upstream_follow_needs() -> None:
+    outline = outline_of(PIPELINE)
+    assert upstream(outline, 0) == []
+    assert upstream(outline, 2) == ["extract"]
+    assert upstream(outline, 3) == ["label", "pick", "extract"]
