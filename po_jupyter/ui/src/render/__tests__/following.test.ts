@@ -39,6 +39,7 @@ class Output implements OutputModel {
 
 /** A server that has `now`, and a stream that the test speaks in. */
 class Server implements IPoLive {
+  firstWatch = Promise.resolve();
   watchers = new Set<(event: LiveEvent) => void>();
   asked = 0;
   now: Record<string, unknown> | { failure: unknown } = bundle("running", 1);
