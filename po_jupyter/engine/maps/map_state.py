@@ -188,7 +188,7 @@ class MapState:
 
     def _add_dependencies(self, item: ItemDraft, addresses: Mapping[str, str]) -> None:
         dependencies = self.code.dependencies
-        recorded = {MODELS + ref: address for ref, address in addresses.items()}
+        recorded = {MODELS + ref: address for ref, address in addresses.items()} if addresses else {}
         if dependencies is not None:
             recorded = {**dependencies.recorded(item["index"]), **recorded}
         if recorded:
