@@ -9,11 +9,9 @@ from pathlib import Path
 
 from po_jupyter.server import openapi
 from po_jupyter.server.routes import TABLE
-from tests.support.paths import ROOT
+from tests.support.panel_tools import UI, panel_tool
 
-UI = ROOT / "po_jupyter" / "ui"
 TYPES = UI / "src/api/schema.d.ts"
-GENERATOR = UI / "node_modules/.bin/openapi-typescript"
 
 
 def generate() -> str:
@@ -21,7 +19,12 @@ def generate() -> str:
     with tempfile.TemporaryDirectory() as folder:
         document, types = Path(folder, "openapi.json"), Path(folder, "schema.d.ts")
         document.write_text(json.dumps(openapi.document(TABLE)))
-        subprocess.run([GENERATOR, document, "--output", types], cwd=UI, check=True, capture_output=True)
+        subprocess.run(
+            [*panel_tool("openapi-typescript"), document, "--output", types],
+            cwd=UI,
+            check=True,
+            capture_output=True,
+        )
         return types.read_text()
 
 

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.panel_tools import UI, panel_tool
 
 pytestmark = pytest.mark.integration
 
-UI = ROOT / "po_jupyter" / "ui"
 
-
-def test_vitest_passes() -> None:
+@pytest.mark.parametrize("command", [("tsc", "-p", "tsconfig.tests.json"), ("vitest", "run", "--no-color")])
+def test_the_panels_own_tests_pass(command: tuple[str, ...]) -> None:
     """C5: what the panel counts, says and remembers is tested where it is written."""
-    if not (UI / "node_modules/.bin/vitest").exists():
-        pytest.skip(
-            "the panel's packages are not installed: pip install -e . (or jlpm install in po_jupyter/ui)"
-        )
-    if shutil.which("node") is None:
-        pytest.skip("no Node here: install one, 20 or newer")
-    for command in (("tsc", "-p", "tsconfig.tests.json"), ("vitest", "run", "--no-color")):
-        done = subprocess.run(
-            [UI / "node_modules/.bin" / command[0], *command[1:]],
-            cwd=UI,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    done = subprocess.run(
+        [*panel_tool(command[0]), *command[1:]],
+        cwd=UI, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

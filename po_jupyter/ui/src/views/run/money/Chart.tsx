@@ -51,7 +51,7 @@ function optionsOf(element: HTMLElement, unit: Unit, limit: number | null, limit
     cursor: { y: false },
     scales: { x: { time: true }, y: { range: (_, __, high) => [0, (high || 1) * 1.06] } },
     axes: [
-      { ...axis, values: (_, splits) => splits.map(at => timeLabel(at, (splits[1] ?? 0) - (splits[0] ?? 0))) },
+      { ...axis, space: 90, values: (_, splits) => splits.map(at => timeLabel(at, (splits[1] ?? 0) - (splits[0] ?? 0))) },
       { ...axis, size: 72, values: (_, splits) => splits.map(at => amountLabel(at, unit, (splits[1] ?? 1) - (splits[0] ?? 0))) }
     ],
     series: [
@@ -69,10 +69,11 @@ function timeLabel(at: number, step: number): string {
     return `${two(time.getMonth() + 1)}-${two(time.getDate())}`;
   }
   const minutes = `${two(time.getHours())}:${two(time.getMinutes())}`;
-  if (step < 1) {
-    return (time.getSeconds() + time.getMilliseconds() / 1000).toFixed(2) + " s";
+  if (step >= 60) {
+    return minutes;
   }
-  return step < 60 ? `${minutes}:${two(time.getSeconds())}` : minutes;
+  const seconds = `${minutes}:${two(time.getSeconds())}`;
+  return step < 1 ? `${seconds}.${Math.floor(time.getMilliseconds() / 100)}` : seconds;
 }
 
 /** All of an axis with as many digits as tell them apart. */
