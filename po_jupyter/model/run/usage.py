@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from po_jupyter.model.values.json import JsonObject
 
@@ -38,34 +38,27 @@ class Usage(BaseModel):
 
     def __add__(self, other: Usage) -> Usage:
         """The sum of each field."""
-        cost = None if self.cost is None or other.cost is None else self.cost + other.cost
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            cost=cost,
-            calls=self.calls + other.calls,
-            unknown=self.unknown + other.unknown,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            cached_calls=self.cached_calls + other.cached_calls,
-        )
+        return self.plus(other.__dict__)
 
     def plus(self, other: Mapping[str, Any]) -> Usage:
         """The sum with a usage as JSON, in which a field may be missing. A log has thousands of them to add up."""
         get = other.get
         cost = get("cost", 0.0)
-        return Usage(
-            input_tokens=self.input_tokens + get("input_tokens", 0),
-            output_tokens=self.output_tokens + get("output_tokens", 0),
-            cached_tokens=self.cached_tokens + get("cached_tokens", 0),
-            cost=None if self.cost is None or cost is None else self.cost + cost,
-            calls=self.calls + get("calls", 0),
-            unknown=self.unknown + get("unknown", 0),
-            reasoning_tokens=self.reasoning_tokens + get("reasoning_tokens", 0),
-            cache_write_tokens=self.cache_write_tokens + get("cache_write_tokens", 0),
-            cached_calls=self.cached_calls + get("cached_calls", 0),
-        )
+        fields = {
+            "input_tokens": self.input_tokens + get("input_tokens", 0),
+            "output_tokens": self.output_tokens + get("output_tokens", 0),
+            "cached_tokens": self.cached_tokens + get("cached_tokens", 0),
+            "cost": None if self.cost is None or cost is None else self.cost + cost,
+            "calls": self.calls + get("calls", 0),
+            "unknown": self.unknown + get("unknown", 0),
+            "reasoning_tokens": self.reasoning_tokens + get("reasoning_tokens", 0),
+            "cache_write_tokens": self.cache_write_tokens + get("cache_write_tokens", 0),
+            "cached_calls": self.cached_calls + get("cached_calls", 0),
+        }
+        try:
+            return Usage(**fields)
+        except ValidationError:  # half a token, as logs of before may have: a run is read all the same
+            return Usage.model_construct(**fields)
 
     def to_json(self) -> JsonObject:
         """A plain dict, the shape that the store, HTTP and `run.frame()` show."""

@@ -30,3 +30,7 @@ def test_a_total_adds_every_field_and_an_unknown_cost_stays_unknown(usages: list
     else:
         assert result.cost == sum(u.cost or 0 for u in usages)
     assert Usage.model_validate(result.to_json()) == result
+
+
+def test_a_log_with_half_a_token_is_read_all_the_same() -> None:
+    assert Usage(input_tokens=1).plus({"input_tokens": 0.5, "calls": 1}).to_json()["input_tokens"] == 1.5
