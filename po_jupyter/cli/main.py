@@ -55,7 +55,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "audit": ("maintenance", "Say who changed what, the newest first."),
     "pipelines": ("show", "List the registered pipelines."),
     "validate": ("check", "Check a pipeline file without starting anything."),
-    "schema": ("schema", "Print the JSON Schema of a pipeline's YAML, for editors."),
+    "schema": ("check", "Print the JSON Schema of a pipeline's YAML, for editors."),
     "models": ("models", "List the models that can be used now, their prices, and why not the others."),
     "keys": ("keys", "Keep, list or remove keys of model providers."),
     "config": ("check", "Show every setting and where it came from."),

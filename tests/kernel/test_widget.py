@@ -142,6 +142,7 @@ def test_a_second_display_shares_the_follower() -> None:
     assert all("cancelled" in p["text/plain"] and VIEW not in p for p in pictures)
 
 
+@pytest.mark.integration
 def test_a_lost_orchestrator_is_said_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """P1: the view is only a view."""
     aio = FakeAio(classifying())
@@ -195,6 +196,7 @@ def test_a_refused_click_says_why_and_can_be_clicked_again() -> None:
     assert not widget._controls._row.children[0].disabled
 
 
+@pytest.mark.integration
 def test_waiting_can_be_interrupted_and_the_run_goes_on() -> None:
     """P12: an interrupt detaches."""
     aio = FakeAio(classifying())
@@ -230,6 +232,7 @@ def test_without_a_widget_manager_there_is_a_first_and_a_last_picture() -> None:
     assert page.updates == 1
 
 
+@pytest.mark.integration
 def test_the_file_is_never_much_older_than_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook that is saved in the middle said `running, 0 of 400 rows` for ever: the display was published first
     and last."""

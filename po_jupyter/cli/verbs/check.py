@@ -1,4 +1,4 @@
-"""`po validate`, `config` and `doctor`: checks of pipelines, settings and the machine."""
+"""`po validate`, `schema`, `config` and `doctor`: checks of pipelines, settings and the machine."""
 
 from __future__ import annotations
 
@@ -119,11 +119,25 @@ def _as_text(value: Any) -> str:
 
 
 @config.command("schema")
-def schema() -> int:
+def settings_schema() -> int:
     """Print the JSON Schema of the settings file."""
     from po_jupyter.config import Settings
 
     base.print_json(Settings.model_json_schema())
+    return 0
+
+
+@click.command()
+@base.JSON
+def schema(as_json: bool) -> int:  # JSON in any case
+    """Print the JSON Schema of a pipeline's YAML, for editors.
+
+    `po schema > pipeline.schema.json`, and as the first line of a pipeline:
+    `# yaml-language-server: $schema=pipeline.schema.json`.
+    """
+    from po_jupyter.model.editing.schema import pipeline_schema
+
+    base.print_json(pipeline_schema())
     return 0
 
 

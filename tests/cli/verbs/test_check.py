@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from po_jupyter.model.editing.schema import pipeline_schema
+
 
 def test_validate_says_what_it_could_not_check(po: Any, client: Any, tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
@@ -63,3 +65,9 @@ def test_config_says_each_value_and_its_source(po: Any, monkeypatch: pytest.Monk
     code, _, err = po("config")
     assert code == 2
     assert "PO_MAX_RUNNING" in err
+
+
+def test_the_schema_of_pipelines_is_printed(po: Any) -> None:
+    code, out, _ = po("schema")
+    assert code == 0
+    assert json.loads(out) == pipeline_schema()

@@ -50,6 +50,7 @@ async def test_outside_of_a_stage_nothing_waits_differently(tmp_path: Path) -> N
         await asyncio.sleep(0)
 
 
+@pytest.mark.integration
 async def test_a_stage_that_works_for_too_long_after_the_wait_is_over_time() -> None:
     """The time that was left before the wait is left after it, and no more."""
     loop = asyncio.get_running_loop()

@@ -39,6 +39,7 @@ async def test_an_answer_that_was_paid_for_needs_no_room_in_the_budget(
     assert len(bench.fake.requests) == 1
 
 
+@pytest.mark.integration
 async def test_waiting_for_the_budget_is_not_the_stages_time(tmp_path: Path) -> None:
     """DESIGN, Budgets: reservations shrink concurrency before they stop a run; no row fails of that."""
     rows = {

@@ -183,6 +183,7 @@ def row_violations(for_each: str | None, prompt: str) -> list[str]:
     return [v.message for v in found]
 
 
+@pytest.mark.integration
 def test_a_thousand_tasks_are_checked_in_a_second() -> None:
     tasks = [
         {"name": f"t{i}", "prompt": f"{{{{ tasks.t{max(0, i - 1)} }}}} {{{{ seed.x }}}}"}

@@ -12,6 +12,8 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.structured import judging
 from po_jupyter.llm.structured.parsing import AnswerValidator
 
+pytestmark = pytest.mark.integration  # it takes seconds
+
 
 def nested(keyword: str = "anyOf", levels: int = 12, ways: int = 4) -> dict[str, Any]:
     """A schema of a few lines with `ways` to the power of `levels` ways through it."""

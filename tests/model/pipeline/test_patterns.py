@@ -14,6 +14,7 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 ENDLESS, TEXT = "^(a|aa)+$", "a" * 80 + "!"
 
 
+@pytest.mark.integration
 def test_a_pattern_that_backtracks_without_end_is_given_up() -> None:
     with pytest.raises(patterns.PatternOverrun) as caught:
         patterns.matches(ENDLESS, TEXT)
@@ -21,6 +22,7 @@ def test_a_pattern_that_backtracks_without_end_is_given_up() -> None:
     assert patterns.matches(ENDLESS, "aaa")
 
 
+@pytest.mark.integration
 def test_the_matches_of_one_answer_share_one_limit() -> None:
     began = time.process_time()
     with patterns.one_answer():

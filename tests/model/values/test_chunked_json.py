@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks, read_json
 
+pytestmark = pytest.mark.integration  # it takes seconds
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

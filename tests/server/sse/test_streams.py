@@ -137,6 +137,7 @@ async def test_my_runs_are_told_and_nobody_elses(orchestrator: FakeOrchestrator)
     assert messages[-1] == SseMessage("gone", {"id": mine.id})
 
 
+@pytest.mark.integration
 async def test_a_busy_run_is_told_at_most_five_times_a_second(orchestrator: FakeOrchestrator) -> None:
     """HTTP.md: changes of one run are put together, and the last one is always told."""
     run = await started(orchestrator)
