@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 from tests.ui.test_lab_notebook import SECOND, SHOTS, panels
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Locator, Page, Route
 
 AXE = ROOT / "po_jupyter/ui/node_modules/axe-core/axe.min.js"
 RUNS = 130  # more than a page of the history
@@ -273,8 +273,8 @@ def test_a_run_is_started_from_the_form_of_its_pipeline(lab: JupyterProcess, pag
         assert serious(page) == []
 
 
-def test_ten_thousand_runs_are_scrolled_without_lag(lab: JupyterProcess, page: Page) -> None:
-    """C3: the list keeps to what can be seen, and its frames to their time."""
+def list_ten_thousand(lab: JupyterProcess, page: Page) -> Locator:
+    """The history with 10,000 runs, which are made up here, read to its end; what scrolls it."""
     with lab.http() as http:
         sample = http.get("runs?state=done&limit=1").json()["runs"][0]
     count, size = 10_000, 100
@@ -300,7 +300,22 @@ def test_ten_thousand_runs_are_scrolled_without_lag(lab: JupyterProcess, page: P
             break
         page.wait_for_timeout(30)
     assert listed >= count
+    return scroller
+
+
+def test_of_ten_thousand_runs_only_what_can_be_seen_is_drawn(lab: JupyterProcess, page: Page) -> None:
+    """C3: at the end of the list and at its beginning."""
+    scroller = list_ten_thousand(lab, page)
     assert page.locator(".po-Virtual-item").count() < 60
+    scroller.evaluate("e => { e.scrollTop = 0 }")
+    page.locator(".po-Virtual-item[aria-posinset='1']").wait_for(timeout=20 * SECOND)
+    assert page.locator(".po-Virtual-item").count() < 60
+
+
+@pytest.mark.benchmark
+def test_ten_thousand_runs_are_scrolled_at_fifty_frames_a_second(lab: JupyterProcess, page: Page) -> None:
+    """C3: for a quiet machine."""
+    scroller = list_ten_thousand(lab, page)
     frames = """async (e, step) => {
         const times = []; let last = performance.now();
         for (let n = 0; n < 120; n++) {
@@ -310,7 +325,5 @@ def test_ten_thousand_runs_are_scrolled_without_lag(lab: JupyterProcess, page: P
         }
         return times.sort((a, b) => a - b)[60]; }"""
     still, moving = scroller.evaluate(frames, 0), scroller.evaluate(frames, 300)
-    # Over 50 frames a second, or what this machine draws of a page that stands still.
-    assert moving < max(20, 1.25 * still), (
-        f"{1000 / moving:.0f} frames a second, {1000 / still:.0f} when it stands"
-    )
+    print(f"{1000 / moving:.0f} frames a second, {1000 / still:.0f} when it stands")
+    assert moving < 20

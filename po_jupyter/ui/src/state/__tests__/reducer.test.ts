@@ -61,17 +61,14 @@ describe("what the panel knows", () => {
     expect(reduce(asked, { ...late, filters }).order).toEqual(["a"]);
   });
 
-  it("takes 10,000 runs and a change of one in a moment", () => {
+  it("changes one of 10,000 runs and copies none of the others", () => {
     const runs = Array.from({ length: 10_000 }, (_, n) =>
       aRun(`r${n}`, { created_at: new Date(Date.UTC(2026, 0, 1) + n * 1000).toISOString() })
     );
     const full = after({ type: "page", filters: NO_FILTERS, runs, next: null });
-    const began = performance.now();
-    let state = full;
-    for (let n = 0; n < 20; n++) {
-      state = reduce(state, { type: "run", run: aRun("r5000", { last_event: n + 2 }) });
-    }
+    const state = reduce(full, { type: "run", run: aRun("r5000", { last_event: 2, created_at: full.runs.get("r5000")!.created_at }) });
     expect(state.order).toHaveLength(10_000);
-    expect((performance.now() - began) / 20).toBeLessThan(16);
+    expect(state.runs.get("r5000")!.last_event).toBe(2);
+    expect(state.runs.get("r4999")).toBe(full.runs.get("r4999"));
   });
 });
