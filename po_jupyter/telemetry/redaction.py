@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from hashlib import blake2b
 from typing import Any, TypedDict
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from po_jupyter.config import Settings
 
@@ -172,6 +172,12 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
     if settings is not None:
         values += [secret for channel in settings.notifications.values() for secret in channel.secrets()]
     if settings is not None and settings.store is not None:
-        password = urlsplit(settings.store.get_secret_value()).password
-        values += [password, unquote(password)] if password else []
+        values += _passwords_in(settings.store.get_secret_value())
     return values
+
+
+def _passwords_in(url: str) -> list[str]:
+    """What may be a password in the URL of a database, as it is written and as it is meant: whatever else is wrong."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    written = [user.partition(":")[2], *re.findall(r"[?&]password=([^&]*)", url)]
+    return [text for password in written if password for text in dict.fromkeys((password, unquote(password)))]

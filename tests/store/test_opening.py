@@ -11,6 +11,7 @@ from po_jupyter.config import Settings, load
 from po_jupyter.errors import InvalidInput, InvalidSettings, StoreUnusable
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.opening import open_store
+from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.telemetry.redaction import secrets_of
 
 URL = "postgresql://me:hun%40ter2@db.example:5433/po?schema=team&sslmode=require"
@@ -45,3 +46,17 @@ def test_the_password_is_seen_nowhere() -> None:
     settings = Settings(store=URL)
     assert "ter2" not in repr(settings) + settings.model_dump_json()
     assert secrets_of({}, settings) == ["hun%40ter2", "hun@ter2"]
+
+
+@pytest.mark.parametrize("password", ["gehe#im", "gehe?im", "gehe[im", "gehe%zzim", "gehe/im", "gehe@im"])
+def test_a_password_that_is_not_encoded_is_seen_nowhere_either(tmp_path: Path, password: str) -> None:
+    url = f"postgresql://po:{password}@127.0.0.1:1/x"
+    assert password in secrets_of({}, Settings(store=url))
+    with pytest.raises((InvalidInput, StoreUnusable)) as caught:
+        store = PostgresStore(url, patience=0.2)
+        store.close()
+    assert "gehe" not in str(caught.value.to_json())
+
+
+def test_a_password_among_the_options_is_known() -> None:
+    assert secrets_of({}, Settings(store="postgresql://h/d?password=a%20b&x=1")) == ["a%20b", "a b"]

@@ -52,7 +52,7 @@ class RowDependencies:
     @property
     def unknown(self) -> bool:
         """Whether a name was read whose value has no hash yet: `fill` has to be called before `recorded`."""
-        return len(self._hashes) < len(self._read)
+        return not self._read <= self._hashes.keys()  # `match` hashes names that nobody read
 
     def fill(self) -> None:
         """Hash the dependencies. Blocks on the store: call it in a thread."""

@@ -17,7 +17,6 @@ copied whatever it was.)
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
@@ -128,7 +127,7 @@ def find(
     conditions: RowConditions,
 ) -> Iterator[list[ReusableOutcome]]:
     """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. Blocks."""
-    remaining = {key: deque(rows) for key, rows in indexes.items()}
+    remaining = {key: dict.fromkeys(rows) for key, rows in indexes.items()}
     copied: set[str] = set()  # origins: a copy of a copy is no second outcome
     seen = 0
     for run in runs:
@@ -183,15 +182,17 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
 
 
 def _next_row(
-    remaining: dict[str, deque[int]], outcome: _EarlierOutcome, conditions: RowConditions
+    remaining: dict[str, dict[int, None]], outcome: _EarlierOutcome, conditions: RowConditions
 ) -> int | None:
     """The row that gets the outcome, taken off `remaining`."""
     indexes = remaining.get(outcome.key)
     if indexes is None:
         return None
-    index = next((i for i in indexes if conditions.hold_for(outcome, i)), None)
-    if index is not None:
-        indexes.remove(index)
-        if not indexes:
-            del remaining[outcome.key]
+    # Of what an outcome may depend on only the index differs from row to row: one look is enough.
+    index = int(outcome.dependencies.get("index", next(iter(indexes))))
+    if index not in indexes or not conditions.hold_for(outcome, index):
+        return None
+    del indexes[index]
+    if not indexes:
+        del remaining[outcome.key]
     return index

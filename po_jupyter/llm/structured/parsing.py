@@ -268,11 +268,9 @@ def _format_checker() -> FormatChecker:
 
 
 def _multiplies(schema: object) -> bool:
-    """Whether a few lines may be millions of ways (references in alternatives), or elements are compared in pairs."""
+    """Whether a few lines may be millions of ways (by references), or elements are compared in pairs."""
     text = json.dumps(schema)
-    return '"uniqueItems"' in text or (
-        '"$ref"' in text and any(f'"{keyword}"' in text for keyword in ("anyOf", "oneOf", "allOf", "not", "if"))
-    )
+    return any(word in text for word in ('"$ref"', '"$dynamicRef"', '"$recursiveRef"', '"uniqueItems"'))
 
 
 def _kinds(schema: object, root: Mapping[str, Any]) -> set[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any, LiteralString, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import Connection
@@ -76,15 +77,16 @@ class PostgresStore(KeyedStore):
             with self._pool().connection(timeout=self._patience) as connection:
                 yield connection
         except PoolTimeout as error:
-            raise self._unusable(str(self._last_error() or error)) from error
+            raise self._unusable(str(self._last_error() or error), "Nothing was changed.") from error
         except psycopg.Error as error:
-            raise self._unusable(str(error)) from error
+            # The answer to a commit may be what was lost.
+            raise self._unusable(str(error), "Look at the run before you start it again.") from error
 
-    def _unusable(self, reason: str) -> StoreUnusable:
+    def _unusable(self, reason: str, hint: str) -> StoreUnusable:
         first = (reason.strip().splitlines() or ["no reason"])[0]
         return StoreUnusable(
             f"the store {self.where} cannot be used: {first}",
-            hint="Is the server there, and may this user use that database? Nothing was changed.",
+            hint=f"Is the server there, and may this user use that database? {hint}",
         )
 
     def _last_error(self) -> Exception | None:
@@ -170,21 +172,25 @@ class PostgresStore(KeyedStore):
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """The URL for libpq, the schema, and the URL without a password, for people. Raises InvalidInput."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres"):
+    """The URL for libpq, the schema, and a URL without a secret, for people. Raises InvalidInput, which quotes nothing:
+    a password with a character that is not percent-encoded may be anywhere in it."""
+    if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInput(
-            f"{parts.scheme or 'this'!r:.40} is no kind of store",
+            "this is no kind of store",
             hint="A shared store is postgresql://USER@HOST/DATABASE, a local one needs no URL.",
         )
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    name = next((value for key, value in query if key == "schema"), _DEFAULT_SCHEMA)
-    rest = [(key, value) for key, value in query if key != "schema"]
-    user, _, host = parts.netloc.rpartition("@")
-    public = parts._replace(netloc=f"{user.partition(':')[0]}@{host}" if user else host, query="")
-    conninfo = parts._replace(query=urlencode(rest)).geturl()
+    found = re.search(r"[?&]schema=([^&]*)", url)
+    name = unquote(found[1]) if found else _DEFAULT_SCHEMA
+    conninfo = url.replace(found[0], "?" if found[0][0] == "?" else "", 1).replace("?&", "?") if found else url
     try:
-        psycopg.conninfo.conninfo_to_dict(conninfo)
-    except psycopg.Error as error:
-        raise InvalidInput(f"the URL of the store cannot be read: {str(error).strip()}") from None
-    return conninfo, name, public.geturl()
+        parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        parts = {}
+    host, ports = str(parts.get("host") or ""), str(parts.get("port") or "")
+    if not parts or "@" in host or (ports and not ports.replace(",", "").isdecimal()):
+        raise InvalidInput(
+            "the URL of the store cannot be read",
+            hint="It is postgresql://USER:PASSWORD@HOST/DATABASE?OPTION=VALUE of libpq; other characters of a password "
+            "are percent-encoded.",
+        )
+    return conninfo, name, f"postgresql://{host}{':' if ports else ''}{ports}/{parts.get('dbname') or ''}"

@@ -62,3 +62,13 @@ def test_a_row_that_read_its_index_matches_that_row_alone(tmp_path: Path) -> Non
 
 def test_what_is_not_there_is_no_match(tmp_path: Path) -> None:
     assert not dependencies(tmp_path).match({"tasks.gone": "x"}, 0)
+
+
+def test_a_name_that_only_an_earlier_outcome_read_does_not_stand_for_one_that_was_read(tmp_path: Path) -> None:
+    """Row y's answer was kept without what it read, and reused when that was another."""
+    found = dependencies(tmp_path, {"a": [1]})
+    found.match({"seed": found.hash_of("seed") or ""}, 0)
+    found.record("tasks.a")
+    assert found.unknown
+    found.fill()
+    assert "tasks.a" in found.recorded(1)

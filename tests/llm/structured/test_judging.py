@@ -76,3 +76,19 @@ def test_kinds_of_a_schema_that_multiplies_are_found_at_once() -> None:
     validator = AnswerValidator(nested(levels=30, ways=20))
     assert validator._kinds == {"object"}
     assert time.thread_time() - began < 2
+
+
+def test_whatever_refers_is_judged_with_a_bound() -> None:
+    """Brackets of the model's answer doubled the ways through one recursive reference."""
+    ref = {"$ref": "#/$defs/l"}
+    schema = {
+        "$ref": "#/$defs/l",
+        "$defs": {"l": {"type": ["array", "integer"], "items": ref, "contains": ref}},
+    }
+    validator = AnswerValidator(schema)
+    assert validator.may_be_slow
+    value: Any = 1
+    for _ in range(40):
+        value = [value]
+    with pytest.raises(InvalidInput, match="takes too long"):
+        validator.violations(value)
