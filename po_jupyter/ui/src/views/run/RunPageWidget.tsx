@@ -12,6 +12,7 @@ import { patched } from "./pageState.js";
 import type { PageState, Patch } from "./pageState.js";
 import { RunPage } from "./RunPage.js";
 import type { RunSource } from "./source.js";
+import "../../../style/run.css"; // with the page, not with the start of Lab
 
 export interface RunPageOptions {
   source: RunSource;
