@@ -28,6 +28,7 @@ export interface Verbs {
   fork(run: Run): void;
   requeue(run: Run): void;
   discard(run: Run): void;
+  /** `run` as it was shown: its gate is the one that is decided. */
   decide(run: Run, decision: "approve" | "reject", note: string): void;
   draft(run: Run): Promise<Draft | null>;
   artifactUrl(run: Run, path: string): string;
@@ -50,7 +51,7 @@ export class RunActions implements Verbs {
   readonly retryFailed = (run: Run): void =>
     void this.act(run, "retry", () => this.api.resume(run.id, { only_failed: true }));
   readonly decide = (run: Run, decision: "approve" | "reject", note: string): void =>
-    void this.act(run, decision, () => this.api.decide(run.id, decision, note));
+    void this.act(run, decision, () => this.api.decide(run.id, decision, note, run.gate?.task));
 
   /** A run that ended at its budget needs a larger one, or it would end again at once. */
   readonly resume = async (run: Run): Promise<void> => {

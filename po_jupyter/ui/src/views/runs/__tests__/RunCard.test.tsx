@@ -126,6 +126,29 @@ describe("a run's card", () => {
     expect(verbs.draft).toHaveBeenCalledOnce();
   });
 
+  it("approves nothing that is not shown yet, and takes nothing of one gate to the next", async () => {
+    let came: (draft: never) => void = () => undefined;
+    const late = (): Promise<never> => new Promise(resolve => (came = resolve));
+    const approve = (): HTMLButtonElement =>
+      [...host.querySelectorAll<HTMLButtonElement>(".po-Gate button")].find(each => each.textContent === "Approve")!;
+    verbs.draft.mockRejectedValueOnce({ failure: { code: "x", message: "no draft" } } as never);
+    await draw(aRun("a", { state: "waiting", gate: { task: "one" } }));
+    expect(approve().disabled, "a failure is shown: who approves knows").toBe(false);
+    const note = host.querySelector("textarea")!;
+    act(() => {
+      Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")!.set!.call(note, "fine");
+      note.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+    verbs.draft.mockImplementationOnce(late as never);
+    await draw(aRun("a", { state: "waiting", gate: { task: "two" }, last_event: 5 }));
+    expect(host.querySelector("textarea")!.value).toBe("");
+    expect(host.querySelector(".po-Gate [data-code], .po-Gate .po-Problem")).toBeNull();
+    expect(approve().disabled).toBe(true);
+    await act(async () => came({ output: "second" } as never));
+    expect(approve().disabled).toBe(false);
+    expect(host.querySelector(".po-Draft")!.textContent).toBe("second");
+  });
+
   it("shows the first rows of a map at its gate", async () => {
     const rows = [{ index: 0, ok: true, output: { label: "bug" }, error: null }, { index: 1, ok: false, output: null, error: { code: "x", message: "no label" } }];
     verbs.draft.mockResolvedValueOnce({ rows, more: true } as never);
