@@ -94,7 +94,7 @@ export class RunActions implements Verbs {
     });
     const task = answer.value;
     if (answer.button.accept && task !== null) {
-      await this.act(run, "fork", () => this.api.fork(run.id, task));
+      await this.act(run, "fork", () => this.api.fork(run.id, task), this.openPage);
     }
   };
 
@@ -132,11 +132,14 @@ export class RunActions implements Verbs {
 
   readonly artifactUrl = (run: Run, path: string): string => this.api.artifactUrl(run.id, path);
 
-  private async act(run: Run, verb: string, ask: () => Promise<Run>): Promise<void> {
+  /** `then` gets the run of the answer. */
+  private async act(run: Run, verb: string, ask: () => Promise<Run>, then?: (found: Run) => void): Promise<void> {
     this.dispatch({ type: "busy", id: run.id, verb });
     try {
-      this.dispatch({ type: "run", run: await ask() });
+      const found = await ask();
+      this.dispatch({ type: "run", run: found });
       this.dispatch({ type: "answered", id: run.id });
+      then?.(found);
     } catch (error) {
       this.dispatch({ type: "answered", id: run.id, problem: explain(error) });
     }
