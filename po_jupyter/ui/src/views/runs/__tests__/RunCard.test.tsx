@@ -78,6 +78,26 @@ describe("a run's card", () => {
     expect(buttons()).toEqual(labels);
   });
 
+  it("does not take the second click of a double one on Cancel for one on Resume", async () => {
+    vi.useFakeTimers();
+    try {
+      await draw(aRun("a", { state: "pending" }), { open: true });
+      await draw(aRun("a", { state: "running" }), { open: true });
+      press("Cancel");
+      expect(verbs.cancel, "the same button as before").toHaveBeenCalledOnce();
+      await draw(aRun("a", { state: "cancelled", last_event: 2 }), { open: true });
+      press("Resume");
+      press("Open");
+      expect(verbs.resume).not.toHaveBeenCalled();
+      expect(verbs.open).toHaveBeenCalledOnce();
+      await act(async () => vi.advanceTimersByTime(600));
+      press("Resume");
+      expect(verbs.resume).toHaveBeenCalledOnce();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("can be put aside only where it stands on top", async () => {
     await draw(aRun("a", { state: "failed" }), { canDismiss: true });
     press("Put aside");
