@@ -98,8 +98,11 @@ class RunControl:
             await self._to_thread(self._store.request, run, [cancel])
         return await self._changed(run)
 
-    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
-        """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
+    async def gate(
+        self, run_id: str, owner: str | None, decision: str, note: str = "", *, task: str | None = None
+    ) -> RunView:
+        """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more), and with `task` when
+        the open gate is another task's: who decided on one gate has not seen the next."""
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
@@ -107,10 +110,15 @@ class RunControl:
         by = actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
-            task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
-            if task is None or now["state"] in ENDED:
+            opened = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
+            if opened is None or now["state"] in ENDED:
                 raise Conflict(f"run {short_id(now['run'])} has no open gate")
-            events = [draft("gate.decided", task, decision=verdict, note=note, by=by)]
+            if task is not None and task != opened:
+                raise Conflict(
+                    f"run {short_id(now['run'])} waits at the gate of {opened}, not of {task:.80}",
+                    hint=f"Look at what {opened} asks, and decide that.",
+                )
+            events = [draft("gate.decided", opened, decision=verdict, note=note, by=by)]
             goes_on = now["state"] == "waiting" and verdict == "approve"
             if goes_on:
                 events.append(draft("run.resumed", by=by))

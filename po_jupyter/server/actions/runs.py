@@ -118,9 +118,10 @@ async def fork(request: ApiRequest[Query, ForkBody]) -> JsonResponse:
 async def gate(request: ApiRequest[Query, GateBody]) -> JsonResponse:
     """Decide the open gate of a run."""
     body = request.body
-    return _run(
-        await request.orchestrator.control.gate(request.path["id"], request.owner, body.decision, body.note)
+    view = await request.orchestrator.control.gate(
+        request.path["id"], request.owner, body.decision, body.note, task=body.task
     )
+    return _run(view)
 
 
 async def dead_letters(request: ApiRequest[DeadQuery, None]) -> JsonResponse:

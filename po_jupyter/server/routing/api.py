@@ -197,8 +197,10 @@ class ControlApi(Protocol):
         """A new run with the checkpoints of the tasks before `from_task`. Raises as `SubmissionsApi.submit`."""
         ...
 
-    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
-        """Decide the open gate: `approve` or `reject`."""
+    async def gate(
+        self, run_id: str, owner: str | None, decision: str, note: str = "", *, task: str | None = None
+    ) -> RunView:
+        """Decide the open gate, or only the gate of `task`: `approve` or `reject`."""
         ...
 
     async def delete(self, run_id: str, owner: str | None) -> None:

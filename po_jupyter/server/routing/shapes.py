@@ -284,10 +284,12 @@ class DeadQuery(Query):
 
 
 class GateBody(_Body):
-    """A decision, which is final."""
+    """A decision, which is final. `task` names the task whose gate is meant: it is refused when the open gate is
+    another one's."""
 
     decision: Literal["approve", "reject"]
     note: Annotated[str, Field(max_length=10_000)] = ""
+    task: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class CleanBody(_Body):

@@ -300,3 +300,22 @@ async def test_a_rejected_gate_ends_cancelled_and_can_be_resumed(tmp_path: Path)
         view = await wait_for_state(service, run)
         assert view.state == "done"
         assert [t.attempt for t in view.tasks] == [1, 1], "what was paid for is not done again"
+
+
+async def test_a_decision_on_one_gate_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    """B12: a decision that names its task is refused at the gate of another, which nobody looked at."""
+    pause = {"control": {"pause": {"message": "ok?"}}}
+    async with orchestrator(tmp_path) as service:
+        run = await made(service, count("a", config=pause), count("b", config=pause))
+        await wait_for_state(service, run, ("waiting",))
+        with pytest.raises(Conflict, match="gate of a, not of b"):
+            await service.control.gate(run, "me", "approve", task="b")
+        await service.control.gate(run, "me", "approve", task="a")
+        view = await wait_for_state(service, run, ("waiting",))
+        assert view.gate is not None
+        assert view.gate["task"] == "b"
+        for decision in ("approve", "reject"):
+            with pytest.raises(Conflict, match="gate of b, not of a"):
+                await service.control.gate(run, "me", decision, task="a")
+        await service.control.gate(run, "me", "approve", task="b")
+        assert (await wait_for_state(service, run)).state == "done"

@@ -76,8 +76,10 @@ export class Api {
     return this.act(id, "resume", body);
   }
 
-  decide(id: string, decision: "approve" | "reject", note: string): Promise<Run> {
-    return this.act(id, "gate", note ? { decision, note } : { decision });
+  /** Decide the gate of `task`; it is refused when the run waits at another one by now. */
+  decide(id: string, decision: "approve" | "reject", note: string, task?: string): Promise<Run> {
+    const body: Body<"GateBody"> = { decision, ...(note && { note }), ...(task && { task }) };
+    return this.act(id, "gate", body);
   }
 
   /** All of it anew, or from a task on, or that task only. */

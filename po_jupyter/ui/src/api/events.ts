@@ -10,7 +10,11 @@ export type Link =
 
 export type LiveEvent =
   | { type: "link"; link: Link }
-  | { type: "snapshot"; runs: Run[]; limit?: number | null }
+  /**
+   * The server's newest runs, all of them. Later than the server's, `runs` has also older ones that changed since, and
+   * `complete` says from which sort key on no run is missing.
+   */
+  | { type: "snapshot"; runs: Run[]; limit?: number | null; complete?: string }
   | { type: "run"; run: Run }
   | { type: "gone"; id: string }
   | { type: "text"; text: Text };

@@ -1379,7 +1379,8 @@ export interface components {
         };
         /**
          * GateBody
-         * @description A decision, which is final.
+         * @description A decision, which is final. `task` names the task whose gate is meant: it is refused when the open gate is
+         *     another one's.
          */
         GateBody: {
             /**
@@ -1392,6 +1393,11 @@ export interface components {
              * @default
              */
             note: string;
+            /**
+             * Task
+             * @default null
+             */
+            task: string | null;
         };
         /**
          * CleanBody

@@ -7,6 +7,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import { Widget } from "@lumino/widgets";
 import type { Run } from "../api/types.js";
 import { explain } from "../api/errors.js";
+import { StartKey } from "../api/startKey.js";
 import { confirm } from "../components/dialogs.js";
 import { shortId } from "../format/run.js";
 import type { IPoLive } from "../tokens.js";
@@ -59,7 +60,9 @@ export class LabActions {
     const text = String(content);
     const body = path.endsWith(".json") ? { seed: parsed(text) } : await this.withSeed(path, text);
     if (body) {
-      await this.open(await (await this.live.api()).submit(body));
+      const run = await (await this.live.api()).submit(this.startKey.of(body));
+      this.startKey.done();
+      await this.open(run);
     }
   }
 
@@ -107,6 +110,8 @@ export class LabActions {
     // Text of one line would be taken for the name of a registered pipeline.
     return answer.button.accept ? { pipeline: `${pipeline}\n`, seed: { name, data: parsed(data) } } : null;
   }
+
+  private readonly startKey = new StartKey();
 
   private async open(run: Run): Promise<void> {
     const { commands } = this.app;

@@ -42,6 +42,8 @@ export class Observer {
     switch (event.type) {
       case "snapshot":
         this.runs = new Map(event.runs.map(run => [run.id, run]));
+        this.gone.clear();
+        void this.askAttention();
         void this.askUsage();
         break;
       case "run":
@@ -50,6 +52,7 @@ export class Observer {
         break;
       case "gone":
         this.runs.delete(event.id);
+        this.gone.add(event.id);
         break;
       default:
         return;
@@ -60,6 +63,25 @@ export class Observer {
   private show(): void {
     const now = counts(this.runs.values());
     this.shown.show(summary(now, this.today, this.trans), now);
+  }
+
+  /** Runs that wait for a person, however many are newer than they: a snapshot has only the newest. */
+  private async askAttention(): Promise<void> {
+    const asked = this.runs;
+    try {
+      const { runs } = await (await this.live.api()).attention();
+      if (asked === this.runs) {
+        runs.filter(run => !this.heard(run)).forEach(run => this.runs.set(run.id, run));
+        this.show();
+      }
+    } catch {
+      // The next snapshot asks again.
+    }
+  }
+
+  /** Whether the stream has told as much of the run, or more. */
+  private heard(run: Run): boolean {
+    return this.gone.has(run.id) || (this.runs.get(run.id)?.last_event ?? -1) >= run.last_event;
   }
 
   private async askUsage(): Promise<void> {
@@ -116,6 +138,7 @@ export class Observer {
 
   private readonly changes = new RunChanges();
   private runs = new Map<string, Run>();
+  private readonly gone = new Set<string>();
   private today: number | null = null;
   private asked = 0;
 }

@@ -9,6 +9,7 @@ import { ISettingRegistry } from "@jupyterlab/settingregistry";
 import { IStatusBar } from "@jupyterlab/statusbar";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { runsIcon } from "../icon.js";
+import { retriable } from "../live/retriable.js";
 import { commandIds, IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
 import type { LabActions } from "./actions.js";
 import { StatusItem } from "./StatusItem.js";
@@ -35,10 +36,9 @@ const commands: JupyterFrontEndPlugin<void> = {
   ) => {
     const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
     const category = trans.__("Prompt runs");
-    let loaded: Promise<LabActions> | null = null;
+    const load = retriable(async () => new (await import("./actions.js")).LabActions(app, live, trans));
     const act = async (action: (actions: LabActions) => Promise<void>): Promise<void> => {
-      loaded ??= import("./actions.js").then(({ LabActions }) => new LabActions(app, live, trans));
-      const actions = await loaded;
+      const actions = await load();
       await actions.attempt(() => action(actions));
     };
     const selected = (): string | null => {

@@ -2,6 +2,7 @@
 
 import type { Link, LiveEvent } from "../api/events.js";
 import type { Failure, Run } from "../api/types.js";
+import { bound } from "../state/reducer.js";
 import { EventStream } from "./stream.js";
 
 export type Watcher = (event: LiveEvent) => void;
@@ -65,7 +66,7 @@ export class Feed {
       return;
     }
     if (entry.run === null) {
-      deliver(entry, { type: "snapshot", runs: [...this.known.values()], limit: this.limit });
+      deliver(entry, { type: "snapshot", runs: [...this.known.values()], limit: this.limit, complete: this.complete });
     } else {
       const run = this.known.get(entry.run);
       if (run) {
@@ -89,6 +90,7 @@ export class Feed {
       case "snapshot":
         this.known = new Map(event.runs.map(run => [run.id, run]));
         this.limit = event.limit ?? null;
+        this.complete = bound(event.runs);
         break;
       case "run":
         this.known?.set(event.run.id, event.run);
@@ -103,6 +105,8 @@ export class Feed {
   private readonly entries = new Set<Entry>();
   private known: Map<string, Run> | null = null;
   private limit: number | null = null;
+  /** The oldest of the server's snapshot: of what is older, `known` has only what changed since. */
+  private complete = "";
   private link: Link = { state: "idle" };
   private open = false;
 }

@@ -3,8 +3,13 @@
 import type { ServerConnection } from "@jupyterlab/services";
 import type { Api } from "../api/client.js";
 import type { LiveEvent } from "../api/events.js";
+import type { Failure } from "../api/types.js";
 import type { IPoLive } from "../tokens.js";
 import type { Feed } from "./feed.js";
+import { retriable } from "./retriable.js";
+
+/** Milliseconds until the feed's code is asked for again. */
+const RETRY = 10_000;
 
 export class LazyLive implements IPoLive {
   constructor(private readonly settings: ServerConnection.ISettings) {}
@@ -19,29 +24,55 @@ export class LazyLive implements IPoLive {
   watch(run: string | null, watcher: (event: LiveEvent) => void): () => void {
     this.begun();
     let stop: (() => void) | null = null;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     let ended = false;
-    void this.load().then(({ feed }) => {
-      if (!ended) {
-        stop = feed.watch(run, watcher);
-      }
-    });
+    const begin = (): void => {
+      clearTimeout(timer);
+      this.failed.delete(begin);
+      this.load().then(
+        ({ feed }) => {
+          if (!ended) {
+            stop = feed.watch(run, watcher);
+          }
+        },
+        () => {
+          if (!ended) {
+            this.failed.add(begin);
+            timer = setTimeout(begin, RETRY);
+            watcher({ type: "link", link: { state: "lost", problem: UNLOADED, retryAt: Date.now() + RETRY } });
+          }
+        }
+      );
+    };
+    begin();
     return () => {
       ended = true;
+      clearTimeout(timer);
+      this.failed.delete(begin);
       stop?.();
     };
   }
 
   retryNow(): void {
-    void this.loaded?.then(({ feed }) => feed.retryNow());
+    if (this.failed.size) {
+      [...this.failed].forEach(begin => begin());
+    } else {
+      void this.load().then(({ feed }) => feed.retryNow(), () => undefined);
+    }
   }
 
-  private load(): Promise<{ api: Api; feed: Feed }> {
-    this.loaded ??= Promise.all([import("../api/client.js"), import("./feed.js")]).then(([client, live]) => {
-      const api = new client.Api(this.settings);
-      return { api, feed: new live.Feed(signal => api.events(signal), client.explain) };
-    });
-    return this.loaded;
-  }
+  private readonly load = retriable(async (): Promise<{ api: Api; feed: Feed }> => {
+    const [client, live] = await Promise.all([import("../api/client.js"), import("./feed.js")]);
+    const api = new client.Api(this.settings);
+    return { api, feed: new live.Feed(signal => api.events(signal), client.explain) };
+  });
 
-  private loaded: Promise<{ api: Api; feed: Feed }> | null = null;
+  /** Watches whose feed could not be loaded. */
+  private readonly failed = new Set<() => void>();
 }
+
+const UNLOADED: Failure = {
+  code: "unreachable",
+  message: "The Jupyter server does not answer.",
+  hint: "Runs are kept by the server: they are here again when it is."
+};

@@ -28,7 +28,7 @@ export const runsPanel: JupyterFrontEndPlugin<void> = {
     const panel = new LazyPanel(async () => {
       const [{ RunsPanel }, api] = await Promise.all([import("./RunsPanel.js"), live.api()]);
       return new RunsPanel({ api, live, saved, commands: app.commands, trans });
-    });
+    }, trans);
     panel.id = "po-jupyter-runs";
     panel.title.icon = runsIcon;
     panel.title.caption = trans.__("Prompt runs");

@@ -2,6 +2,7 @@
 
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Panel } from "@lumino/widgets";
+import { retriable } from "../live/retriable.js";
 import type { OutputModel } from "./following.js";
 import type { OutputServices, OutputView } from "./OutputView.js";
 
@@ -13,13 +14,13 @@ export class RunOutput extends Panel implements IRenderMime.IRenderer {
 
   /** Lab calls it again for the same widget when the output changes, which keeps what is selected in it. */
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
-    const view = await (this.view ??= this.load());
+    const view = await this.view();
     if (!this.isDisposed) {
       view.draw(model as OutputModel);
     }
   }
 
-  private async load(): Promise<OutputView> {
+  private readonly view = retriable(async (): Promise<OutputView> => {
     const [{ OutputView }, api] = await Promise.all([import("./OutputView.js"), this.services.live.api()]);
     const view = new OutputView(api, this.services);
     if (this.isDisposed) {
@@ -28,7 +29,5 @@ export class RunOutput extends Panel implements IRenderMime.IRenderer {
       this.addWidget(view);
     }
     return view;
-  }
-
-  private view: Promise<OutputView> | null = null;
+  });
 }

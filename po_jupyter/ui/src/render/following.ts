@@ -103,31 +103,42 @@ export class Following {
     if (!this.visible || !this.content || !this.model?.trusted) {
       this.leave();
     } else if (!this.stop) {
-      this.standing = "connecting";
-      this.slow = setTimeout(() => {
-        this.isSlow = true;
-        this.tell();
-      }, SLOW);
+      this.connect();
       this.stop = this.live.watch(this.content.run, event => this.hear(event));
     }
+  }
+
+  private connect(): void {
+    this.standing = "connecting";
+    clearTimeout(this.slow);
+    this.slow = setTimeout(() => {
+      this.isSlow = true;
+      this.tell();
+    }, SLOW);
   }
 
   private leave(): void {
     this.stop?.();
     this.stop = null;
     clearTimeout(this.timer);
+    this.linked = false;
+    this.unlink("unseen");
+  }
+
+  /** Live no more: what is shown is of now, and stays so. */
+  private unlink(standing: "unseen" | "lost"): void {
     clearTimeout(this.slow);
     this.isSlow = false;
     if (this.standing === "live") {
       this.at = Date.now();
     }
-    this.standing = "unseen";
+    this.standing = standing;
   }
 
   private hear(event: LiveEvent): void {
     switch (event.type) {
       case "link":
-        this.linked(event.link);
+        this.link(event.link);
         this.tell();
         break;
       case "run":
@@ -143,17 +154,28 @@ export class Following {
     }
   }
 
-  private linked(link: Link): void {
-    if (link.state === "live") {
-      this.whenConnected();
-      // Older runs are not in the stream's snapshot, and what was missed is in no event.
-      void this.ask();
-    } else if (link.state === "lost") {
-      if (this.standing === "live") {
-        this.at = Date.now();
-      }
-      this.standing = "lost";
-      this.problem = link.problem;
+  private link(link: Link): void {
+    this.linked = link.state === "live";
+    switch (link.state) {
+      case "live":
+        this.whenConnected();
+        // Older runs are not in the stream's snapshot, and what was missed is in no event.
+        void this.ask();
+        break;
+      case "lost":
+        this.unlink("lost");
+        this.problem = link.problem;
+        break;
+      case "idle":
+        // The browser's tab is hidden: nobody is told anything until it is seen again.
+        if (this.standing === "live") {
+          this.unlink("unseen");
+        }
+        break;
+      case "connecting":
+        if (this.standing === "unseen") {
+          this.connect();
+        }
     }
   }
 
@@ -194,8 +216,10 @@ export class Following {
       if (reading.kind === "run" && reading.content.view) {
         this.take(reading.content);
         this.asked = Math.max(this.asked, reading.content.view.last_event);
-        this.standing = "live";
-        this.problem = null;
+        if (this.linked) {
+          this.standing = "live";
+          this.problem = null;
+        }
         this.keepLater(data, reading.content.view);
       }
     } catch (error) {
@@ -278,6 +302,8 @@ export class Following {
   private visible = false;
   private stop: (() => void) | null = null;
   private standing: Standing = "unseen";
+  /** Whether the stream is open: only then is what is shown of now. */
+  private linked = false;
   private problem: Failure | null = null;
   private hidden: Shown["hidden"] = {};
   private results: Shown["results"] = [];

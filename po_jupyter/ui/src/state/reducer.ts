@@ -93,7 +93,7 @@ export function reduce(state: State, action: Action): State {
     case "link":
       return { ...state, link: action.link };
     case "snapshot":
-      return { ...snapshot(state, action.runs), limit: action.limit ?? null };
+      return { ...snapshot(state, action.runs, action.complete ?? bound(action.runs)), limit: action.limit ?? null };
     case "run":
       return arrival(state, action.run);
     case "found":
@@ -145,20 +145,32 @@ export function sortKey(run: Run): string {
   return `${run.created_at}|${run.id}`;
 }
 
-/** A snapshot has the newest runs, all of them: one that should be among them and is not was deleted. */
-function snapshot(state: State, runs: Run[]): State {
+/** The sort key from which on a snapshot of the server has all runs: its oldest one's. */
+export function bound(runs: readonly Run[]): string {
+  return runs.map(sortKey).sort()[0] ?? "";
+}
+
+/** A snapshot has all runs from `complete` on: one that should be among them and is not was deleted. */
+function snapshot(state: State, runs: Run[], complete: string): State {
   const ids = new Set(runs.map(run => run.id));
-  const oldest = runs.map(sortKey).sort()[0] ?? "";
-  const deleted = state.order.filter(id => !ids.has(id) && sortKey(state.runs.get(id)!) > oldest);
+  const deleted = state.order.filter(id => !ids.has(id) && sortKey(state.runs.get(id)!) >= complete);
   const next = merged(forget(state, new Set(deleted)), runs);
+  // Runs that came while away, more than a snapshot has: what lies between is read from the top again.
+  const meets = !runs.length || runs.some(run => state.runs.has(run.id));
   const live = next.order.map(id => next.runs.get(id)!).find(run => ids.has(run.id) && goesOn(run));
   return {
     ...next,
     known: true,
+    ...(state.known && !meets && unread(state)),
     // Words that were missed while away would leave a hole in the text.
     speech: {},
     expanded: live && !(live.id in next.expanded) ? { ...next.expanded, [live.id]: true } : next.expanded
   };
+}
+
+/** The list as if none of it was read. The filters are other ones, so that a page that is on its way is dropped. */
+function unread(state: State): Pick<State, "history" | "filters"> {
+  return { history: UNREAD, filters: { ...state.filters } };
 }
 
 function page(state: State, runs: readonly Run[], next: string | null): State {

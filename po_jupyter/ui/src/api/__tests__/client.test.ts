@@ -38,13 +38,13 @@ describe("the server's HTTP", () => {
     );
   });
 
-  it("gets a decision with its note, and none without", async () => {
+  it("gets a decision with its note and of its gate, and none without", async () => {
     const { api, sent } = served({ run: {} });
     await api.decide("r", "approve", "fine");
-    await api.decide("r", "reject", "");
+    await api.decide("r", "reject", "", "mail");
     expect(sent.map(each => [each.method, JSON.parse(each.body)])).toEqual([
       ["POST", { decision: "approve", note: "fine" }],
-      ["POST", { decision: "reject" }]
+      ["POST", { decision: "reject", task: "mail" }]
     ]);
   });
 

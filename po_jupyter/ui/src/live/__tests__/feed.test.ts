@@ -1,6 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import type { LiveEvent } from "../../api/events.js";
 import type { Run } from "../../api/types.js";
+import { aRun } from "../../state/__tests__/samples.js";
+import { Store } from "../../state/store.js";
 import { Feed } from "../feed.js";
 
 class Page extends EventTarget {
@@ -80,10 +82,30 @@ describe("the one feed of a tab", () => {
     await settled();
     expect(late).toEqual([
       { type: "link", link: { state: "live" } },
-      { type: "snapshot", runs: [run("b")], limit: 4 }
+      { type: "snapshot", runs: [run("b")], limit: 4, complete: expect.any(String) }
     ]);
     [stop, stopOne, stopLate].forEach(end => end());
     expect(server.open.size).toBe(0);
+  });
+
+  it("lets a panel that is opened again keep its history when an old run had changed", async () => {
+    const aged = (id: string, day: string): Run => aRun(id, { state: "done", created_at: `2026-11-${day}T12:00:00Z` });
+    const [server, store] = [new Server(), new Store()];
+    const feed = new Feed(server.answer, explain, new Page() as unknown as Document);
+    const other = feed.watch(null, () => undefined);
+    const first = feed.watch(null, store.dispatch);
+    await settled();
+    await server.send("snapshot", { runs: [aged("new", "22"), aged("newer", "23")], limit: 4 });
+    store.dispatch({ type: "found", runs: [aged("history", "10"), aged("old", "01")] });
+    store.dispatch({ type: "toggle", id: "history" });
+    first();
+    await server.send("run", { run: aged("old", "01") });
+    await server.send("gone", { id: "new" });
+    const second = feed.watch(null, store.dispatch);
+    await settled();
+    expect(store.get().order, "only what was removed is gone").toEqual(["newer", "history", "old"]);
+    expect(store.get().expanded).toEqual({ history: true });
+    [other, second].forEach(stop => stop());
   });
 
   it("lets the others hear when one view fails", async () => {

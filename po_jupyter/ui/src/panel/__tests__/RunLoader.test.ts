@@ -30,7 +30,15 @@ class Server {
     }
   } as unknown as Api;
 
-  private readonly all: Run[] = Array.from({ length: 250 }, (_, n) =>
+  /** `count` new runs. */
+  come(count: number): void {
+    const later = Array.from({ length: count }, (_, n) =>
+      aRun(`s${999 - n}`, { state: "done", created_at: new Date(Date.UTC(2026, 0, 3) - n * 1000).toISOString() })
+    );
+    this.all.unshift(...later);
+  }
+
+  readonly all: Run[] = Array.from({ length: 250 }, (_, n) =>
     aRun(`r${999 - n}`, { state: "done", created_at: new Date(Date.UTC(2026, 0, 2) - n * 1000).toISOString() })
   );
 }
@@ -58,6 +66,24 @@ describe("the history is read page by page", () => {
     await loader.refresh();
     expect(server.asked.map(query => query.cursor).filter(Boolean)).toEqual(["100"]);
     expect(store.get().order).toHaveLength(201);
+  });
+
+  it("is read from the top again when more runs came than a snapshot has", async () => {
+    const [server, store] = [new Server(), new Store()];
+    const loader = new RunLoader(server.api, store);
+    const snapshot = (): void =>
+      store.dispatch({ type: "snapshot", runs: server.all.slice(0, 50) });
+    snapshot();
+    await loader.refresh();
+    await loader.older();
+    snapshot();
+    expect(store.get().history.next, "it meets what is known").toBe("200");
+    server.come(120);
+    snapshot();
+    await loader.refresh();
+    expect(store.get().history).toMatchObject({ next: "100", loading: false });
+    await loader.older();
+    expect(store.get().order).toHaveLength(321);
   });
 
   it("asks anew under other filters, and says what went wrong", async () => {

@@ -208,4 +208,33 @@ describe("an output that follows its run", () => {
     expect(following.get().run).toMatchObject({ id: "r2", state: "running" });
     expect(server.watchers.size).toBe(1);
   });
+
+  it("says of when it is after the browser's tab was hidden, until the server has answered again", async () => {
+    const server = new Server();
+    const following = shown(server, new Output(bundle("running", 1)));
+    following.see(true);
+    await server.connect();
+    const hidden = Date.now();
+    await server.tell({ type: "link", link: { state: "idle" } });
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(following.get()).toMatchObject({ standing: "unseen", at: hidden });
+    await server.tell({ type: "link", link: { state: "connecting" } });
+    expect(following.get()).toMatchObject({ standing: "connecting", at: hidden, slow: false });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(following.get().slow).toBe(true);
+    await server.connect();
+    expect(following.get().standing).toBe("live");
+  });
+
+  it("is not of now when an answer comes after the link was lost", async () => {
+    const server = new Server();
+    const following = shown(server, new Output(bundle("running", 1)));
+    following.see(true);
+    server.watchers.forEach(watcher => {
+      watcher({ type: "link", link: { state: "live" } });
+      watcher({ type: "link", link: { state: "lost", problem: { code: "x", message: "away" }, retryAt: 0 } });
+    });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(following.get()).toMatchObject({ standing: "lost", problem: { message: "away" } });
+  });
 });

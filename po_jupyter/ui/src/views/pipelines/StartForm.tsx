@@ -2,6 +2,7 @@ import * as React from "react";
 import type { Estimate } from "../../api/answers.js";
 import type { Api } from "../../api/client.js";
 import { explain } from "../../api/errors.js";
+import { StartKey } from "../../api/startKey.js";
 import type { Failure, Run } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
@@ -45,24 +46,43 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
   const [busy, setBusy] = React.useState<"estimate" | "start" | null>(null);
   const models = useAnswer(() => api.models());
   const listId = React.useId();
+  const [startKey] = React.useState(() => new StartKey());
+  /** Of the form as it is filled now: an estimate of an earlier one is dropped. */
+  const edition = React.useRef(0);
 
-  const change = (more: Record<string, string>): void => {
-    setTexts({ ...texts, ...more });
+  const edited = (): void => {
+    edition.current += 1;
     setEstimate(null); // it was of another seed
   };
-  const set = (more: Partial<Settings>): void => {
-    setSettings({ ...settings, ...more });
-    setEstimate(null);
+  const change = (more: Record<string, string>): void => {
+    setTexts(before => ({ ...before, ...more }));
+    edited();
   };
-  const ask = async <T,>(what: "estimate" | "start", request: () => Promise<T>, then: (found: T) => void): Promise<void> => {
+  const set = (more: Partial<Settings>): void => {
+    setSettings(before => ({ ...before, ...more }));
+    edited();
+  };
+  const ask = async (what: "estimate" | "start", request: () => Promise<void>): Promise<void> => {
     setBusy(what);
     setProblem(null);
     try {
-      then(await request());
+      await request();
     } catch (error) {
       setProblem(explain(error));
     }
     setBusy(null);
+  };
+  const start = async (): Promise<void> => {
+    const run = await api.submit(startKey.of(bodyOf(name, texts, settings)));
+    startKey.done();
+    started(run);
+  };
+  const reckon = async (): Promise<void> => {
+    const asked = edition.current;
+    const found = await api.estimate(bodyOf(name, texts, settings));
+    if (asked === edition.current) {
+      setEstimate(found);
+    }
   };
   const read = async (file: File | undefined): Promise<void> => {
     if (!file) {
@@ -82,7 +102,7 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
       aria-label={trans.__("Start %1", name)}
       onSubmit={event => {
         event.preventDefault();
-        void ask("start", () => api.submit(bodyOf(name, texts, settings)), started);
+        void ask("start", start);
       }}
       onDragOver={event => event.preventDefault()}
       onDrop={event => {
@@ -164,7 +184,7 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
           title={trans.__("Calls, tokens and money of this run, before it is started")}
           doing={busy === "estimate" ? trans.__("Estimating…") : null}
           disabled={!!busy}
-          onClick={() => void ask("estimate", () => api.estimate(bodyOf(name, texts, settings)), setEstimate)}
+          onClick={() => void ask("estimate", reckon)}
         />
         <button type="submit" className="po-Button po-is-accent" disabled={!!busy}>
           {busy === "start" ? trans.__("Starting…") : trans.__("Start")}

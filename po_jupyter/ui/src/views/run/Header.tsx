@@ -1,6 +1,7 @@
 /** How a run stands, why it waits, and what can be done to it. */
 
 import * as React from "react";
+import { InputDialog } from "@jupyterlab/apputils";
 import { ErrorBox } from "../../components/ErrorBox.js";
 import { StateBadge } from "../../components/StateBadge.js";
 import { budgetWarnings, place, runProgress, runSeconds, shortId, shownRunState, usageParts } from "../../format/run.js";
@@ -129,7 +130,14 @@ function CopyLink(): JSX.Element {
   const { host, state, trans } = usePage();
   const [copied, setCopied] = React.useState(false);
   const copy = async (): Promise<void> => {
-    await navigator.clipboard.writeText(host.link(state));
+    const link = host.link(state);
+    try {
+      // Undefined where the page came over plain http from another machine.
+      await navigator.clipboard.writeText(link);
+    } catch {
+      await InputDialog.getText({ title: trans.__("A link to this page"), text: link, okLabel: trans.__("Close") });
+      return;
+    }
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);
   };

@@ -77,7 +77,7 @@ export function useVerbSet(page: Page): VerbSet {
     refused: setProblem,
     retryFailed,
     gate: {
-      decide: (_, decision, note) => void attempt(() => source.api.decide(run.id, decision, note)),
+      decide: (seen, decision, note) => void attempt(() => source.api.decide(seen.id, decision, note, seen.gate?.task)),
       draft: actions.draft,
       artifactUrl: actions.artifactUrl
     },

@@ -14,9 +14,17 @@ interface GateBoxProps {
 }
 
 /** A run that waits for a word: what it asks, what lies there to be decided on, a note, and the two buttons. */
-export function GateBox({ run, busy, verbs }: GateBoxProps): JSX.Element {
+export function GateBox(props: GateBoxProps): JSX.Element {
+  // Anew for each gate: a note, a draft or an error of one must not stand over the next.
+  return <Decision key={`${props.run.id} ${props.run.gate?.task}`} {...props} />;
+}
+
+function Decision({ run, busy, verbs }: GateBoxProps): JSX.Element {
   const trans = useTrans();
   const [note, setNote] = React.useState("");
+  const { draft, problem } = useDraft(run, verbs.draft);
+  // Nobody approves what is not there to be seen yet.
+  const loading = draft === undefined && !problem;
   const gate = run.gate!;
   const asks = gate.task ? trans.__("%1 waits for you", gate.task) : trans.__("This run waits for you");
   const of = trans.__("run %1 %2", run.name, shortId(run.id));
@@ -24,7 +32,7 @@ export function GateBox({ run, busy, verbs }: GateBoxProps): JSX.Element {
   return (
     <div className="po-Gate" role="group" aria-label={trans.__("Gate of %1", run.name)}>
       <div className="po-Gate-message">{gate.message ? `${asks}: ${gate.message}` : `${asks}.`}</div>
-      <DraftView run={run} load={verbs.draft} />
+      {problem ? <ErrorBox failure={problem} /> : draft && <DraftView run={run} draft={draft} />}
       {!!gate.artifacts?.length && (
         <div className="po-Gate-files">
           {gate.artifacts.map(path => (
@@ -55,7 +63,8 @@ export function GateBox({ run, busy, verbs }: GateBoxProps): JSX.Element {
           label={trans.__("Approve")}
           description={of}
           doing={busy === "approve" ? trans.__("Approving…") : null}
-          disabled={!!busy}
+          title={loading ? trans.__("What there is to decide on is being loaded.") : undefined}
+          disabled={!!busy || loading}
           accent
           onClick={() => decide("approve")}
         />
@@ -67,12 +76,10 @@ export function GateBox({ run, busy, verbs }: GateBoxProps): JSX.Element {
 /** Longer texts are clipped here; the run's page has all of them. */
 const LONGEST = 4000;
 
-function DraftView({ run, load }: { run: Run; load: Verbs["draft"] }): JSX.Element | null {
-  const trans = useTrans();
-  const [draft, setDraft] = React.useState<Draft | null>(null);
+/** What lies at the gate: undefined until it came, null where there is nothing to show. */
+function useDraft(run: Run, load: Verbs["draft"]): { draft: Draft | null | undefined; problem: Failure | null } {
+  const [draft, setDraft] = React.useState<Draft | null>();
   const [problem, setProblem] = React.useState<Failure | null>(null);
-  // Asked for once for each gate, not at every change of the run's numbers.
-  const gate = `${run.id} ${run.gate?.task}`;
   React.useEffect(() => {
     let current = true;
     load(run).then(
@@ -82,13 +89,13 @@ function DraftView({ run, load }: { run: Run; load: Verbs["draft"] }): JSX.Eleme
     return () => {
       current = false;
     };
-  }, [gate]);
-  if (problem) {
-    return <ErrorBox failure={problem} />;
-  }
-  if (!draft) {
-    return null;
-  }
+    // Once, not at every change of the run's numbers.
+  }, []);
+  return { draft, problem };
+}
+
+function DraftView({ run, draft }: { run: Run; draft: Draft }): JSX.Element {
+  const trans = useTrans();
   if ("output" in draft) {
     return (
       <div className="po-Draft" tabIndex={0} role="region" aria-label={trans.__("Draft of %1", run.name)}>

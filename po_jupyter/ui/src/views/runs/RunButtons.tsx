@@ -27,6 +27,9 @@ interface Choice {
 export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsProps): JSX.Element | null {
   const trans = useTrans();
   const choices = [...seldom(run, open, verbs, trans), ...often(run, open || canDismiss, verbs, trans)];
+  // Those of an open card: the person who opens it sees what comes.
+  const verbsOfState = [...seldom(run, true, verbs, trans), ...often(run, true, verbs, trans)].map(choice => choice.verb);
+  const settled = useSettled(verbsOfState.join());
   return (
     <div className="po-Buttons">
       {canDismiss && (
@@ -34,6 +37,7 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
           label={trans.__("Put aside")}
           description={trans.__("run %1 %2", run.name, shortId(run.id))}
           title={trans.__("Out of what needs you; it stays in the history.")}
+          disabled={!settled}
           onClick={() => verbs.dismiss(run)}
         />
       )}
@@ -44,7 +48,7 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
           description={trans.__("run %1 %2", run.name, shortId(run.id))}
           title={choice.title}
           doing={busy === choice.verb ? choice.doing : null}
-          disabled={!!busy}
+          disabled={!!busy || !settled}
           onClick={() => choice.onClick(run)}
         />
       ))}
@@ -56,6 +60,22 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
       />
     </div>
   );
+}
+
+/** Milliseconds after a change of the buttons in which a click was meant for what stood there before. */
+const SETTLES = 500;
+
+/** False for a moment after `value` changed: the second click of a double one must not hit what has come there. */
+function useSettled(value: string): boolean {
+  const [settled, setSettled] = React.useState(value);
+  React.useEffect(() => {
+    if (settled !== value) {
+      const timer = setTimeout(() => setSettled(value), SETTLES);
+      return () => clearTimeout(timer);
+    }
+    return undefined;
+  }, [value, settled]);
+  return settled === value;
 }
 
 function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {

@@ -28,6 +28,7 @@ export interface Verbs {
   fork(run: Run): void;
   requeue(run: Run): void;
   discard(run: Run): void;
+  /** `run` as it was shown: its gate is the one that is decided. */
   decide(run: Run, decision: "approve" | "reject", note: string): void;
   draft(run: Run): Promise<Draft | null>;
   artifactUrl(run: Run, path: string): string;
@@ -50,7 +51,7 @@ export class RunActions implements Verbs {
   readonly retryFailed = (run: Run): void =>
     void this.act(run, "retry", () => this.api.resume(run.id, { only_failed: true }));
   readonly decide = (run: Run, decision: "approve" | "reject", note: string): void =>
-    void this.act(run, decision, () => this.api.decide(run.id, decision, note));
+    void this.act(run, decision, () => this.api.decide(run.id, decision, note, run.gate?.task));
 
   /** A run that ended at its budget needs a larger one, or it would end again at once. */
   readonly resume = async (run: Run): Promise<void> => {
@@ -93,7 +94,7 @@ export class RunActions implements Verbs {
     });
     const task = answer.value;
     if (answer.button.accept && task !== null) {
-      await this.act(run, "fork", () => this.api.fork(run.id, task));
+      await this.act(run, "fork", () => this.api.fork(run.id, task), this.openPage);
     }
   };
 
@@ -131,11 +132,14 @@ export class RunActions implements Verbs {
 
   readonly artifactUrl = (run: Run, path: string): string => this.api.artifactUrl(run.id, path);
 
-  private async act(run: Run, verb: string, ask: () => Promise<Run>): Promise<void> {
+  /** `then` gets the run of the answer. */
+  private async act(run: Run, verb: string, ask: () => Promise<Run>, then?: (found: Run) => void): Promise<void> {
     this.dispatch({ type: "busy", id: run.id, verb });
     try {
-      this.dispatch({ type: "run", run: await ask() });
+      const found = await ask();
+      this.dispatch({ type: "run", run: found });
       this.dispatch({ type: "answered", id: run.id });
+      then?.(found);
     } catch (error) {
       this.dispatch({ type: "answered", id: run.id, problem: explain(error) });
     }

@@ -78,6 +78,26 @@ describe("a run's card", () => {
     expect(buttons()).toEqual(labels);
   });
 
+  it("does not take the second click of a double one on Cancel for one on Resume", async () => {
+    vi.useFakeTimers();
+    try {
+      await draw(aRun("a", { state: "pending" }), { open: true });
+      await draw(aRun("a", { state: "running" }), { open: true });
+      press("Cancel");
+      expect(verbs.cancel, "the same button as before").toHaveBeenCalledOnce();
+      await draw(aRun("a", { state: "cancelled", last_event: 2 }), { open: true });
+      press("Resume");
+      press("Open");
+      expect(verbs.resume).not.toHaveBeenCalled();
+      expect(verbs.open).toHaveBeenCalledOnce();
+      await act(async () => vi.advanceTimersByTime(600));
+      press("Resume");
+      expect(verbs.resume).toHaveBeenCalledOnce();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("can be put aside only where it stands on top", async () => {
     await draw(aRun("a", { state: "failed" }), { canDismiss: true });
     press("Put aside");
@@ -124,6 +144,29 @@ describe("a run's card", () => {
     expect(verbs.decide).toHaveBeenCalledWith(expect.anything(), "approve", "fine");
     await draw(aRun("a", { state: "waiting", gate, last_event: 5 }));
     expect(verbs.draft).toHaveBeenCalledOnce();
+  });
+
+  it("approves nothing that is not shown yet, and takes nothing of one gate to the next", async () => {
+    let came: (draft: never) => void = () => undefined;
+    const late = (): Promise<never> => new Promise(resolve => (came = resolve));
+    const approve = (): HTMLButtonElement =>
+      [...host.querySelectorAll<HTMLButtonElement>(".po-Gate button")].find(each => each.textContent === "Approve")!;
+    verbs.draft.mockRejectedValueOnce({ failure: { code: "x", message: "no draft" } } as never);
+    await draw(aRun("a", { state: "waiting", gate: { task: "one" } }));
+    expect(approve().disabled, "a failure is shown: who approves knows").toBe(false);
+    const note = host.querySelector("textarea")!;
+    act(() => {
+      Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")!.set!.call(note, "fine");
+      note.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+    verbs.draft.mockImplementationOnce(late as never);
+    await draw(aRun("a", { state: "waiting", gate: { task: "two" }, last_event: 5 }));
+    expect(host.querySelector("textarea")!.value).toBe("");
+    expect(host.querySelector(".po-Gate [data-code], .po-Gate .po-Problem")).toBeNull();
+    expect(approve().disabled).toBe(true);
+    await act(async () => came({ output: "second" } as never));
+    expect(approve().disabled).toBe(false);
+    expect(host.querySelector(".po-Draft")!.textContent).toBe("second");
   });
 
   it("shows the first rows of a map at its gate", async () => {

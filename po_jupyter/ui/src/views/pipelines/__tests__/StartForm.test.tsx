@@ -1,0 +1,74 @@
+// @vitest-environment jsdom
+import * as React from "react";
+import { act } from "react";
+import { createRoot } from "react-dom/client";
+import type { Root } from "react-dom/client";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Api } from "../../../api/client.js";
+import { ApiError } from "../../../api/errors.js";
+import { aRun } from "../../../state/__tests__/samples.js";
+import { StartForm } from "../StartForm.js";
+
+(globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
+
+let host: HTMLElement;
+let root: Root;
+const submit = vi.fn(async (_: { idempotency_key?: string; seed?: unknown }) => aRun("a"));
+const estimate = vi.fn();
+const api = { submit, estimate, models: async () => [] } as unknown as Api;
+const definition = { tasks: [{ name: "greet", prompt: "{{ seed.first }} {{ seed.second }}" }] };
+
+beforeEach(async () => {
+  host = document.body.appendChild(document.createElement("div"));
+  root = createRoot(host);
+  await act(async () => root.render(<StartForm api={api} name="p" definition={definition} started={() => undefined} />));
+});
+afterEach(() => {
+  act(() => root.unmount());
+  host.remove();
+  vi.resetAllMocks();
+});
+
+const press = (label: string): Promise<void> =>
+  act(async () => [...host.querySelectorAll<HTMLElement>("button")].find(each => each.textContent === label)!.click());
+const write = (field: Element, value: string): void => {
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field) as object, "value")!.set!.call(field, value);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+};
+const title = (): Element => host.querySelector("input[placeholder=p]")!;
+
+describe("the form that starts a run", () => {
+  it("sends the same key when the answer was lost, so that one run is paid, and another for the next run", async () => {
+    submit.mockRejectedValueOnce(new ApiError({ code: "unreachable", message: "away" })).mockResolvedValue(aRun("a"));
+    await press("Start");
+    await press("Start");
+    await press("Start");
+    act(() => write(title(), "other"));
+    await press("Start");
+    const keys = submit.mock.calls.map(([body]) => body.idempotency_key);
+    expect(keys.every(Boolean)).toBe(true);
+    expect(keys[1]).toBe(keys[0]);
+    expect(new Set(keys).size).toBe(3);
+  });
+
+  it("shows no estimate of what was filled in before", async () => {
+    let answer: (found: unknown) => void = () => undefined;
+    estimate.mockImplementationOnce(() => new Promise(resolve => (answer = resolve)));
+    await press("Estimate");
+    act(() => write(title(), "other"));
+    const before = host.textContent!.replace("Estimating…", "Estimate");
+    await act(async () => answer({ calls: 1, input_tokens: 1, output_tokens: 1, cost: 99, usd: 99, tasks: [], unpriced: [], warnings: [] }));
+    expect(host.textContent).toBe(before);
+  });
+
+  it("keeps both of two fields that are changed in one moment", async () => {
+    submit.mockResolvedValue(aRun("a"));
+    const [first, second] = [...host.querySelectorAll("textarea")];
+    act(() => {
+      write(first!, "1");
+      write(second!, "2");
+    });
+    await press("Start");
+    expect(submit.mock.calls[0]![0].seed).toMatchObject({ data: { first: 1, second: 2 } });
+  });
+});
