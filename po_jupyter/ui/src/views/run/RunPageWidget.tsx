@@ -40,6 +40,11 @@ export class RunPageWidget extends ReactWidget {
     return this.options.source.id;
   }
 
+  /** Whether this is the page of the run with this id. */
+  shows(run: string): boolean {
+    return run === this.run || run === this.whole;
+  }
+
   /** Sets what the page shows, and remembers it. */
   readonly patch = (patch: Patch): void => {
     this.state = patched(this.state, patch);
@@ -59,6 +64,7 @@ export class RunPageWidget extends ReactWidget {
         host={host}
         trans={trans}
         onRun={run => {
+          this.whole = run.id;
           this.title.label = run.name;
           this.focusTab();
         }}
@@ -92,4 +98,6 @@ export class RunPageWidget extends ReactWidget {
   }
 
   private state: PageState;
+  /** The run's id, when the page was asked for by the end of it. */
+  private whole: string | null = null;
 }
