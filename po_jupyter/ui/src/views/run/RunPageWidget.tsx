@@ -41,6 +41,11 @@ export class RunPageWidget extends ReactWidget {
     return this.options.source.id;
   }
 
+  /** Whether this is the page of the run with this id. */
+  shows(run: string): boolean {
+    return run === this.run || run === this.whole;
+  }
+
   /** Sets what the page shows, and remembers it. */
   readonly patch = (patch: Patch): void => {
     this.state = patched(this.state, patch);
@@ -60,6 +65,7 @@ export class RunPageWidget extends ReactWidget {
         host={host}
         trans={trans}
         onRun={run => {
+          this.whole = run.id;
           this.title.label = run.name;
           this.focusTab();
         }}
@@ -93,4 +99,6 @@ export class RunPageWidget extends ReactWidget {
   }
 
   private state: PageState;
+  /** The run's id, when the page was asked for by the end of it. */
+  private whole: string | null = null;
 }

@@ -27,14 +27,44 @@ export interface Lab {
 let memory: Memory | null = null;
 let drive: RunFiles | null = null;
 
-export async function openRunPage(lab: Lab, address: Address): Promise<RunPageWidget> {
-  const { app, live, tracker, trans } = lab;
-  const open = tracker.find(widget => widget.run === address.run);
-  if (open) {
+/** Pages that are being opened, by the id of their run: a double click must not open two. */
+const opening = new Map<string, Promise<RunPageWidget>>();
+
+export async function openRunPage(lab: Lab, asked: Address): Promise<RunPageWidget> {
+  const address = { ...asked, run: await wholeId(lab, asked.run) };
+  const known = lab.tracker.find(widget => widget.shows(address.run)) ?? opening.get(address.run);
+  if (known) {
+    const open = await known;
     open.patch(patchOf(address));
-    app.shell.activateById(open.id);
+    lab.app.shell.activateById(open.id);
     return open;
   }
+  const page = newPage(lab, address);
+  opening.set(address.run, page);
+  try {
+    return await page;
+  } finally {
+    opening.delete(address.run);
+  }
+}
+
+/** Digits of a run's id. */
+const WHOLE = 22;
+
+/** The id of a run that is named by the end of it: the same run has one page. What the server does not know stays. */
+async function wholeId({ live }: Lab, run: string): Promise<string> {
+  if (run.length >= WHOLE) {
+    return run;
+  }
+  try {
+    return (await new RunSource(await live.api(), run).brief()).id;
+  } catch {
+    return run; // the page says why
+  }
+}
+
+async function newPage(lab: Lab, address: Address): Promise<RunPageWidget> {
+  const { app, live, tracker, trans } = lab;
   memory ??= new Memory(lab.saved);
   const [api, remembered] = await Promise.all([live.api(), memory.recall(address.run)]);
   const widget = new RunPageWidget({

@@ -14,9 +14,47 @@ export interface Resource<T> {
   again: () => void;
 }
 
+/** Asks again when something changed: one request at a time, and after the last change once more. */
+class Renewal {
+  constructor(private readonly load: (signal: AbortSignal) => Promise<void>) {}
+
+  /** `pause`: milliseconds between the last beginning and the next. */
+  ask(pause = PAUSE): void {
+    if (this.running) {
+      this.changed = true;
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.begin(), Math.max(0, this.begun + pause - Date.now()));
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+    this.ended.abort();
+  }
+
+  private async begin(): Promise<void> {
+    this.running = true;
+    this.changed = false;
+    this.begun = Date.now();
+    await this.load(this.ended.signal);
+    this.running = false;
+    if (this.changed && !this.ended.signal.aborted) {
+      this.ask();
+    }
+  }
+
+  private readonly ended = new AbortController();
+  private begun = 0;
+  private running = false;
+  private changed = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+}
+
 /**
  * Loads when `key` changes (what was there before is forgotten) and when `version` changes (what is shown stays until
  * the newer answer is here), the latter at most every 1.5 s.
+ * A request under way is never given up for a newer version: on a slow link no answer would ever come.
  */
 export function useResource<T>(
   load: (signal: AbortSignal) => Promise<T>,
@@ -24,37 +62,27 @@ export function useResource<T>(
   version: number | string
 ): Resource<T> {
   const [shown, setShown] = React.useState<{ key: string; value?: T; problem: Failure | null }>({ key, problem: null });
-  const [tries, setTries] = React.useState(0);
   const latest = React.useRef(load);
   latest.current = load;
-  const loaded = React.useRef({ key: "", at: 0 });
+  const renewal = React.useRef<Renewal>();
   React.useEffect(() => {
-    const request = new AbortController();
-    const begin = async (): Promise<void> => {
-      loaded.current = { key, at: Date.now() };
+    const mine = new Renewal(async signal => {
       try {
-        const value = await latest.current(request.signal);
-        if (!request.signal.aborted) {
+        const value = await latest.current(signal);
+        if (!signal.aborted) {
           setShown({ key, value, problem: null });
         }
       } catch (error) {
-        if (!request.signal.aborted) {
+        if (!signal.aborted) {
           setShown(before => ({ ...(before.key === key ? before : { key }), problem: explain(error) }));
         }
       }
-    };
-    const since = Date.now() - loaded.current.at;
-    const wait = loaded.current.key === key ? Math.max(0, PAUSE - since) : 0;
-    const timer = setTimeout(() => void begin(), wait);
-    return () => {
-      clearTimeout(timer);
-      request.abort();
-    };
-  }, [key, version, tries]);
-  const again = React.useCallback(() => {
-    loaded.current.at = 0;
-    setTries(count => count + 1);
-  }, []);
+    });
+    renewal.current = mine;
+    return () => mine.end();
+  }, [key]);
+  React.useEffect(() => renewal.current?.ask(), [key, version]);
+  const again = React.useCallback(() => renewal.current?.ask(0), []);
   const current = shown.key === key ? shown : { value: undefined, problem: null };
   return { value: current.value, problem: current.problem, again };
 }

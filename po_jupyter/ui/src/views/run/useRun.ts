@@ -96,28 +96,46 @@ export function useRun(source: RunSource, live: IPoLive, visible: boolean): Live
     },
     [source]
   );
+  const reload = React.useRef<() => void>(() => void load());
   React.useEffect(() => {
     if (!visible) {
       return;
     }
     const ended = new AbortController();
+    let watched: string | null = null;
     let stop: (() => void) | undefined;
-    let lost = false;
-    void load(ended.signal).then(run => {
-      if (ended.signal.aborted) {
-        return;
-      }
-      // Short ids are good for requests; the stream knows the whole ones.
-      stop = live.watch(run?.id ?? source.id, event => {
+    const watch = (id: string): void => {
+      let heard = false;
+      let missed = false;
+      const before = stop;
+      watched = id;
+      stop = live.watch(id, event => {
         step(event);
-        if (event.type === "link") {
-          if (event.link.state === "live" && lost) {
-            void load(ended.signal); // the stream's snapshot has only the newest runs
+        if (event.type !== "link") {
+          return;
+        }
+        if (event.link.state === "live") {
+          if (heard || missed) {
+            void read(); // the stream's snapshot has only the newest runs
           }
-          lost = event.link.state === "lost";
+          heard = true;
+          missed = false;
+        } else if (event.link.state === "lost") {
+          missed = true;
         }
       });
-    });
+      before?.(); // last, so that the stream stays open
+    };
+    const read = async (): Promise<void> => {
+      const run = await load(ended.signal);
+      // Short ids are good for requests; the stream knows the whole ones.
+      const id = run?.id ?? watched ?? source.id;
+      if (!ended.signal.aborted && id !== watched) {
+        watch(id);
+      }
+    };
+    reload.current = () => void read();
+    void read();
     return () => {
       ended.abort();
       stop?.();
@@ -125,5 +143,5 @@ export function useRun(source: RunSource, live: IPoLive, visible: boolean): Live
   }, [source, live, visible]);
   React.useEffect(() => () => clearTimeout(timer.current), []);
   const answered = React.useCallback((run: Run) => step({ type: "run", run }), []);
-  return { ...shown, again: () => void load(), answered };
+  return { ...shown, again: () => reload.current(), answered };
 }

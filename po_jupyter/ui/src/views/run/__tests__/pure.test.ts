@@ -5,7 +5,9 @@ import { eta, etaText } from "../eta.js";
 import { forkBody } from "../forkBody.js";
 import { linesOf, seriesOf } from "../money/series.js";
 import { FRESH, patched, readPageState } from "../pageState.js";
-import { csvHeader, csvLine } from "../rows/csv.js";
+import { csvHead, csvHeader, csvLine } from "../rows/csv.js";
+import { exportRows } from "../rows/exportRows.js";
+import type { RunSource } from "../source.js";
 import type { Row, Span } from "../shapes.js";
 import { timeline } from "../tasks/bars.js";
 import { layout, NODE } from "../tasks/layout.js";
@@ -184,6 +186,21 @@ describe("rows as CSV", () => {
     expect(csvLine(row({ output: "-5" }), header)).toContain(",-5,");
     expect(csvLine(row({ output: "-5+cmd" }), header)).toContain(",'-5+cmd,");
     expect(csvLine(row({ input: ["a", 1], output: "a\nb" }), header)).toContain('"[""a"",1]","a\nb"');
+    expect(csvLine(row({ output: "\n=1+cmd" }), header)).toContain(`"'\n=1+cmd"`);
+  });
+
+  it("writes names of fields as the texts of a model that they are", () => {
+    const header = csvHeader([row({ output: { 'a,"b"\n=1+cmd': 1 } })]);
+    expect(csvHead(header)).toContain('input,"output.a,""b""\n=1+cmd",error');
+    expect(csvHead(["=1+cmd", "x"])).toBe("'=1+cmd,x\r\n");
+  });
+
+  it("is one file in which a field's name begins no column of its own", async () => {
+    const page = { rows: [row({ output: { "x\n=1+cmd": 1 } })], next: null };
+    const source = { rows: async () => page } as unknown as RunSource;
+    const query = { task: "t", state: "", q: "", sort: "index", desc: false } as const;
+    const text = await (await exportRows(source, query, () => undefined)).text();
+    expect(text).toContain('input,"output.x\n=1+cmd",error');
   });
 });
 

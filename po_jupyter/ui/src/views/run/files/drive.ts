@@ -33,7 +33,7 @@ export class RunFiles implements Contents.IDrive {
       return model;
     }
     const api = await this.live.api();
-    const blob = await new RunSource(api, run).artifact(name);
+    const blob = await distrusted(await new RunSource(api, run).artifact(name));
     if (options?.format === "base64") {
       return { ...model, format: "base64", content: await inBase64(blob), size: blob.size };
     }
@@ -95,6 +95,34 @@ function modelOf(path: string, type: "file" | "directory"): Contents.IModel {
   // Nothing knows when it was written: a day that never changes, so that no viewer believes it changed.
   const at = new Date(0).toISOString();
   return { name, path, type, writable: false, created: at, last_modified: at, mimetype: "", content: null, format: null };
+}
+
+/**
+ * The file, or when it is a notebook (whatever its name is) that notebook without its marks of trust: Lab believes them
+ * and would run its HTML and JavaScript, and a model or a package may have written them.
+ */
+async function distrusted(blob: Blob): Promise<Blob> {
+  let content: unknown;
+  try {
+    content = JSON.parse(new TextDecoder().decode(await blob.arrayBuffer()), withoutTrust);
+  } catch (error) {
+    if (error instanceof SyntaxError) {
+      return blob; // not JSON, so not a notebook
+    }
+    throw error; // nested too deep to be looked through
+  }
+  const isNotebook = typeof content === "object" && content !== null && ("cells" in content || "worksheets" in content);
+  return isNotebook ? new Blob([JSON.stringify(content, null, 1)], { type: blob.type }) : blob;
+}
+
+function withoutTrust(key: string, value: unknown): unknown {
+  if (key === "__proto__") {
+    return undefined; // a copy of the object would inherit what stands here
+  }
+  if (key === "metadata" && typeof value === "object" && value !== null && "trusted" in value) {
+    delete value.trusted;
+  }
+  return value;
 }
 
 async function inBase64(blob: Blob): Promise<string> {

@@ -17,6 +17,11 @@ export function csvHeader(rows: readonly Row[]): string[] {
   return ["index", "state", "input", ...answers, "error", "attempts", "tokens", "cost_usd", "seconds", "model"];
 }
 
+/** The first line: names of fields are a model's text as well. */
+export function csvHead(header: readonly string[]): string {
+  return header.map(cell).join(",") + "\r\n";
+}
+
 export function csvLine(row: Row, header: readonly string[]): string {
   return header.map(column => cell(valueOf(row, column))).join(",") + "\r\n";
 }
@@ -40,7 +45,7 @@ function cell(value: unknown): string {
   }
   const text = typeof value === "string" ? value : JSON.stringify(value);
   // A spreadsheet would run a model's text that begins like a formula.
-  const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+  const safe = /^[=+\-@\t\r\n]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 

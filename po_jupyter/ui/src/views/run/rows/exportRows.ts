@@ -2,7 +2,7 @@
 
 import type { Row, RowQuery } from "../shapes.js";
 import type { RunSource } from "../source.js";
-import { csvHeader, csvLine } from "./csv.js";
+import { csvHead, csvHeader, csvLine } from "./csv.js";
 
 const PAGE = 500;
 /** Whole rows that are asked for at the same time. */
@@ -22,7 +22,7 @@ export async function exportRows(source: RunSource, query: RowQuery, progress: (
   }
   const header = csvHeader(rows);
   // A byte order mark: without it some spreadsheets read UTF-8 as something else.
-  return new Blob(["\ufeff", header.join(",") + "\r\n", ...rows.map(row => csvLine(row, header))], { type: "text/csv" });
+  return new Blob(["\ufeff", csvHead(header), ...rows.map(row => csvLine(row, header))], { type: "text/csv" });
 }
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<T>): Promise<T[]> {
