@@ -26,6 +26,7 @@ _COLLECT = 0.25  # s between two looks at the logs of runs that change all the t
 FIRST_PAUSE = 5.0  # s before the second try; each pause after it is three times as long
 LONGEST_PAUSE = 4 * 3600.0  # s
 _STORE_PAUSE = 5.0  # s before the store is tried again
+_DAMAGED = "notifications of a run cannot be made: what is stored is damaged"
 MOST_WAITING = 1000  # messages of one channel; beyond them the oldest is given up
 
 
@@ -84,8 +85,12 @@ class Notifier:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def watch(self, run: str) -> None:
-        """Have the run's events told; called before a worker of it starts. Raises StoreError."""
-        await self._to_thread(self._outbox.watch, run)
+        """Have the run's events told; called before a worker of it starts. Raises StoreError, but not for what is
+        damaged: then the run goes on and nobody is told."""
+        try:
+            await self._to_thread(self._outbox.watch, run)
+        except CorruptRow as error:
+            log.error(_DAMAGED, run=run, error=error.message)
 
     async def start(self) -> None:
         """Begin in the background, with what an earlier server left."""
@@ -157,7 +162,7 @@ class Notifier:
                 return True
             except CorruptRow as error:
                 log.error(
-                    "notifications of a run cannot be made: what is stored is damaged",
+                    _DAMAGED,
                     run=run,
                     error=error.message,
                 )

@@ -95,6 +95,36 @@ async def test_a_wrong_secret_is_shown_and_tried_again_until_it_is_right(
         assert {f["what"]: f["verdict"] for f in await running.doctor.examine()}["notifications ops"] == "ok"
 
 
+async def test_a_run_that_is_cancelled_in_the_queue_is_told_of(
+    tmp_path: Path, receiver: WebhookReceiver
+) -> None:
+    channel = receiver.channel(events=["cancelled"])
+    async with orchestrator(tmp_path / "data", notifications={"ops": channel}, max_running=1) as running:
+        busy, _ = await running.submissions.submit(body(task("a", seconds=60)), owner="me")
+        await wait_for_state(running, busy.id, ("running",))
+        queued, _ = await running.submissions.submit(body(task("a")), owner="me")
+        await running.control.cancel(queued.id, "me")
+        await wait_for_state(running, queued.id)
+        (post,) = await asyncio.to_thread(receiver.wait_for, 1)
+        assert (post.message["type"], post.message["data"]["run"]) == ("run.cancelled", queued.id)
+        await running.control.cancel(busy.id, "me")
+        await wait_for_state(running, busy.id)
+
+
+async def test_a_damaged_document_of_notifications_stops_no_run() -> None:
+    class Damaged(MemoryStore):
+        def get(self, kind: str, name: str) -> Any:
+            if kind == outbox.KIND:
+                raise CorruptRow("a row is not JSON")
+            return super().get(kind, name)
+
+    store = Damaged()
+    store_run(store)
+    with capture_logs() as lines:
+        await notifier(store, ScriptedSender(SendResult())).watch(RUN)
+    assert [line["run"] for line in lines] == [RUN]
+
+
 async def test_without_channels_nothing_is_written(tmp_path: Path) -> None:
     async with orchestrator(tmp_path / "data") as running:
         run, _ = await running.submissions.submit(body(task("a")), owner="me")
