@@ -72,7 +72,8 @@ async def make_report(client: AsyncClient, view: RunView, rows: int) -> Report:
     """The report of a run, with at most `rows` rows of each map."""
     if rows < 0:
         raise InvalidInput(f"`rows` is how many rows are shown, not {rows}")
-    definition = (await client.inspection.run_pipeline(view.id))["pipeline"]
+    submitted = await client.inspection.run_pipeline(view.id)
+    options = submitted.get("options", {})  # an older server does not say them
     tables: dict[str, ReportRows] = {}
     failures: dict[str, list[RowJson]] = {}
     outputs: dict[str, object] = {}
@@ -85,7 +86,8 @@ async def make_report(client: AsyncClient, view: RunView, rows: int) -> Report:
         elif task.state == "done":
             outputs[task.name] = (await client.outputs(view.id, task.name)).get(task.name)
     shown = {name: value for name, value in outputs.items() if value is not None}
-    return Report(ReportContent(view, definition, time.time(), tables, failures, shown))
+    content = ReportContent(view, submitted["pipeline"], time.time(), tables, failures, shown, options)
+    return Report(content)
 
 
 async def _rows(client: AsyncClient, run: str, task: str, most: int, state: str | None = None) -> list[RowJson]:

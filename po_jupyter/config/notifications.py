@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_val
 NotificationEvent = Literal["done", "failed", "budget", "dead", "gate", "cancelled"]
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what Standard Webhooks put before a secret
 _SECRET_BYTES = range(24, 65)  # what Standard Webhooks allow
+_SERVICE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://\S")  # what is before the colon is shown
 _HOW_TO_SIGN = "`po help notifications` shows how to make one"
 
 
@@ -25,6 +27,12 @@ def _receiver_url(value: SecretStr) -> SecretStr:
         raise ValueError("needs an address that begins with https:// or http://")
     if "@" in parts.netloc:
         raise ValueError("has a name or a password in its address; a receiver knows us by `secret`")
+    return value
+
+
+def _service_url(value: SecretStr) -> SecretStr:
+    if not _SERVICE.match(value.get_secret_value()):
+        raise ValueError("needs the URL of a service as apprise writes it, for example `mailtos://`...")
     return value
 
 
@@ -50,7 +58,7 @@ class NotificationChannel(BaseModel):
 
     webhook: Annotated[SecretStr, AfterValidator(_receiver_url)] | None = None
     secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
-    apprise: SecretStr | None = None
+    apprise: Annotated[SecretStr, AfterValidator(_service_url)] | None = None
     events: tuple[NotificationEvent, ...] = ("done", "failed", "budget", "dead", "gate")
 
     @model_validator(mode="after")

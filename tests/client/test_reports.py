@@ -53,6 +53,17 @@ def test_each_kind_is_written_and_the_notebook_does_the_run_again(
         newest = next(iter(client.runs(limit=1)))
         assert newest.id != run.id
         assert newest.outputs["count"] == run.outputs["count"] == {"n": 7}
+        elsewhere = {**PIPELINE, "llm": {"model": "openai:not-here"}}
+        first = client.submit(elsewhere, seed=SEED, limit=2, model="fake:echo", budget={"tokens": 9000}).wait()
+        first.report(tmp_path / "y.ipynb")
+        document = nbformat.read(tmp_path / "y.ipynb", as_version=4)
+        nbclient.NotebookClient(document, timeout=60, kernel_name="python3").execute()
+        again = next(iter(client.runs(limit=1)))
+        assert again.id != first.id
+        assert again.outputs["count"] == first.outputs["count"] == {"n": 2}
+        assert again.view.budget == first.view.budget
+        table = again.report().markdown.partition("## Pipeline")[0]
+        assert "fake:echo" in table and "not\\-here" not in table
     finally:
         client.close()
         server.stop()

@@ -222,8 +222,14 @@ def test_a_run_shows_its_pipeline_as_submitted_and_what_waits_for_what(http: htt
             {"name": "d", "prompt": "four", "needs": ["b", "c"]},
         ],
     }
-    run = http.post("runs", json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}}).json()["run"]["id"]
+    body = {
+        "pipeline": pipeline,
+        "seed": {"name": "s", "data": {}},
+        "options": {"limit": 10, "model": "fake:echo"},
+    }
+    run = http.post("runs", json=body).json()["run"]["id"]
     shown = http.get(f"runs/{run}/pipeline").json()
+    assert shown["options"] == {"limit": 10, "model": "fake:echo"}
     assert shown["pipeline"]["tasks"] == pipeline["tasks"]
     assert shown["needs"] == {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
     finished(http, run)

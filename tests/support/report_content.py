@@ -17,7 +17,9 @@ def row(index: int, output: object = None, error: str | None = None) -> dict[str
     }  # fmt: skip
 
 
-def content(rows: int = 3, total: int = 1000, **changes: Any) -> ReportContent:
+def content(
+    rows: int = 3, total: int = 1000, options: dict[str, Any] | None = None, **changes: Any
+) -> ReportContent:
     """The run of `make_view`, with `rows` of `total` rows."""
     view = make_view(
         "done", **{"seed": {"name": "s", "data": {"text": "x"}}, "budget": {"usd": 2.0}, **changes}
@@ -33,5 +35,5 @@ def content(rows: int = 3, total: int = 1000, **changes: Any) -> ReportContent:
     return ReportContent(
         view, definition, 1_800_000_000.0,
         {"label": ReportRows(shown, total, 1)}, {"label": [row(2, error="no label <b>")]},
-        {"extract": {"title": EVIL}},
+        {"extract": {"title": EVIL}}, options or {},
     )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,12 +120,35 @@ def _add_line(files: ShellFiles) -> Path | None:
         return None
     line = f"{files.line}  {_MARK}"
     try:
-        before = files.startup.read_text("utf-8", "surrogateescape") if files.startup.exists() else ""
-        kept = [known for known in before.splitlines() if not known.endswith(_MARK)]
-        if line in before.splitlines():
+        before = _content(files.startup)
+        known = before.removesuffix("\n").split("\n") if before else []  # other signs end no line in a shell
+        if line in known:
             return None
         files.startup.parent.mkdir(parents=True, exist_ok=True)
-        files.startup.write_text("\n".join([*kept, line]) + "\n", "utf-8", "surrogateescape")
+        kept = [one for one in known if not one.endswith(_MARK)]
+        _replace(files.startup, "\n".join([*kept, line]) + "\n")
     except OSError as error:
         raise PoError(f"{files.startup} cannot be changed: {error.strerror}") from None
     return files.startup
+
+
+def _content(path: Path) -> str:
+    """The text of a file as it is, its line ends and stray bytes too; empty when there is none."""
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` in the place of the file, whole or not at all: it is somebody's own. A link stays one, and the mode
+    stays. Raises OSError."""
+    target = Path(os.path.realpath(path))
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -95,10 +95,12 @@ class RowJson(TypedDict):
 
 
 class RunPipelineJson(TypedDict):
-    """The pipeline of a run: its definition as it was submitted, and by task those that it waits for."""
+    """The pipeline of a run: its definition as it was submitted, by task those that it waits for, and the options by
+    which the run differs from it."""
 
     pipeline: JsonObject
     needs: dict[str, list[str]]
+    options: NotRequired[JsonObject]
 
 
 class ProvenanceJson(TypedDict):

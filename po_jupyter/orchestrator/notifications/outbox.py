@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple, TypedDict
 
 from po_jupyter.config.notifications import NotificationEvent
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.notifications.messages import (
     EVENT_TYPES,
@@ -109,7 +110,7 @@ class Outbox:
         return self._store.names(KIND)
 
     def pending(self) -> Iterator[PendingDelivery]:
-        """The messages that are not delivered yet."""
+        """The messages that are not delivered yet, of the runs whose document can be read."""
         return pending_deliveries(self._store)
 
     def collect(self, run: str) -> list[PendingDelivery]:
@@ -127,11 +128,20 @@ class Outbox:
             over = head is None or head["state"] in ENDED
 
             def change(now: RunOutbox | None) -> RunOutbox | None:
-                pending = [*(now["pending"] if now is not None else []), *new]
+                nonlocal new
+                if now is None or now["offset"] != document["offset"]:
+                    new = []
+                    return now  # another server took over and read on: what is new here, it has told perhaps
+                pending = [*now["pending"], *new]
                 return None if over and not pending else {"offset": offset, "pending": pending}
 
             documents.update(self._store, KIND, run, change, subject="the outbox")
             return [PendingDelivery(run, delivery) for delivery in new]
+
+    def pending_of(self, run: str) -> list[PendingDelivery]:
+        """The messages of one run that are not delivered yet."""
+        document: RunOutbox | None = self._store.get(KIND, run)
+        return [PendingDelivery(run, one) for one in document["pending"]] if document is not None else []
 
     def _read(self, head: Head, since: int) -> tuple[list[Delivery], int]:
         """The messages of the events behind `since`, and the offset of the last one that was read."""
@@ -177,6 +187,8 @@ class Outbox:
                 over = self._store.head(pending.run)["state"] in ENDED
             except NotFound:
                 over = True
+            except CorruptRow:
+                over = False  # its message was delivered all the same; the document goes with the run
 
             def change(now: RunOutbox | None) -> RunOutbox | None:
                 nonlocal found
@@ -208,8 +220,11 @@ def new_delivery(id: str, channel: str, message: NotificationMessage) -> Deliver
 
 
 def pending_deliveries(store: Store) -> Iterator[PendingDelivery]:
-    """The messages of all runs that are not delivered yet. Blocks on the store."""
+    """The messages of all runs that are not delivered yet; without those of a damaged document, which only `collect`
+    complains of. Blocks on the store."""
     for run in store.names(KIND):
-        document: RunOutbox | None = store.get(KIND, run)
+        document: RunOutbox | None = None
+        with suppress(CorruptRow):
+            document = store.get(KIND, run)
         for delivery in document["pending"] if document is not None else ():
             yield PendingDelivery(run, delivery)

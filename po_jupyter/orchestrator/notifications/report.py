@@ -68,4 +68,5 @@ def receiver(channel: NotificationChannel) -> str:
     if channel.webhook is not None:
         return urlsplit(channel.webhook.get_secret_value()).hostname or ""
     assert channel.apprise is not None  # the settings see to it
-    return channel.apprise.get_secret_value().partition(":")[0]
+    service, sign, _ = channel.apprise.get_secret_value().partition("://")
+    return service if sign else ""

@@ -13,6 +13,7 @@ import hmac
 import json
 import logging
 import time
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 _TIMEOUT = 10.0  # s of one try
 _LONGEST_RETRY_AFTER = 6 * 3600.0  # s
 _NO_APPRISE = "apprise is not installed"
+
+# httpx writes the whole address of each request at INFO, httpcore the headers of answers at DEBUG: their lines about a
+# webhook are dropped, those about other requests of this process are not.
+_LOGGERS = "httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))
+_SENDS: ContextVar[bool] = ContextVar("sends a notification", default=False)
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    return not _SENDS.get()
 
 
 class SendResult(NamedTuple):
@@ -83,6 +93,8 @@ class WebhookSender:
         import httpx
 
         if self._client is None:
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_is_not_ours)
             self._client = httpx.AsyncClient(follow_redirects=False, timeout=_TIMEOUT)
         body = json.dumps(delivery["message"], separators=(",", ":"), sort_keys=True).encode()
         timestamp = int(time.time())
@@ -93,6 +105,7 @@ class WebhookSender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(self._secret, delivery["id"], timestamp, body),
         }
+        silent = _SENDS.set(True)
         try:
             async with (
                 asyncio.timeout(2 * _TIMEOUT),
@@ -105,6 +118,8 @@ class WebhookSender:
             return SendResult("no answer in time")
         except httpx.HTTPError as error:
             return SendResult(f"cannot be reached ({type(error).__name__})")
+        finally:
+            _SENDS.reset(silent)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import PoError
+from po_jupyter.errors import Conflict, CorruptRow, StoreError, Unavailable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.notifications import channel_log
@@ -26,6 +26,7 @@ _COLLECT = 0.25  # s between two looks at the logs of runs that change all the t
 FIRST_PAUSE = 5.0  # s before the second try; each pause after it is three times as long
 LONGEST_PAUSE = 4 * 3600.0  # s
 _STORE_PAUSE = 5.0  # s before the store is tried again
+_DAMAGED = "notifications of a run cannot be made: what is stored is damaged"
 MOST_WAITING = 1000  # messages of one channel; beyond them the oldest is given up
 
 
@@ -78,12 +79,18 @@ class Notifier:
         self._first_pause = first_pause
         self._queues = {name: ChannelQueue() for name in senders}
         self._changed: dict[str, None] = {}
+        # What the outbox has and what the queues have is compared and changed by one at a time.
+        self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def watch(self, run: str) -> None:
-        """Have the run's events told; called before a worker of it starts. Raises StoreError."""
-        await self._to_thread(self._outbox.watch, run)
+        """Have the run's events told; called before a worker of it starts. Raises StoreError, but not for what is
+        damaged: then the run goes on and nobody is told."""
+        try:
+            await self._to_thread(self._outbox.watch, run)
+        except CorruptRow as error:
+            log.error(_DAMAGED, run=run, error=error.message)
 
     async def start(self) -> None:
         """Begin in the background, with what an earlier server left."""
@@ -108,50 +115,64 @@ class Notifier:
     # -- collecting -----------------------------------------------------------------------------
 
     async def _collect(self) -> None:
-        await self._stubborn(self._load)
+        await self._stubborn("", self._load)
         while True:
             await self._wake.wait()
             self._wake.clear()
             changed, self._changed = self._changed, {}
             for run in changed:
-                await self._stubborn(self._collect_run, run)
+                await self._stubborn(run, self._collect_run, run)
             await asyncio.sleep(_COLLECT)
 
     async def _load(self) -> None:
         await self._to_thread(self._outbox.watch_active)
-        # Before they are delivered: a message of a log that is read anew has its id, and is here once.
-        left = await self._to_thread(lambda: list(self._outbox.pending()))
-        for pending in left:
-            if pending.delivery["channel"] in self._queues:
+        # Before the logs: what is left of a run whose log cannot be read is delivered all the same.
+        async with self._lock:
+            for pending in await self._to_thread(lambda: list(self._outbox.pending())):
                 await self._enqueue(pending)
-            else:
-                await self._to_thread(self._outbox.settle, pending)  # its channel is no more
         for run in await self._to_thread(self._outbox.runs):
             self._on_change(run)
 
     async def _collect_run(self, run: str) -> None:
-        for pending in await self._to_thread(self._outbox.collect, run):
-            await self._enqueue(pending)
+        async with self._lock:
+            await self._to_thread(self._outbox.collect, run)
+            # All, not the new ones alone: a write whose acknowledgement got lost was done, and nothing is new then.
+            for pending in await self._to_thread(self._outbox.pending_of, run):
+                await self._enqueue(pending)
 
     async def _enqueue(self, pending: PendingDelivery) -> None:
+        """Have it delivered, if it does not wait for that already."""
         name = pending.delivery["channel"]
-        queue = self._queues[name]
-        queue.put(pending)
+        queue = self._queues.get(name)
+        if queue is None:
+            await self._to_thread(self._outbox.settle, pending)  # its channel is no more
+            return
+        queue.add(pending)
         while len(queue) > MOST_WAITING:
-            await self._give_up(name, queue.pop_oldest(), f"more than {MOST_WAITING} wait for this receiver")
+            oldest = queue.oldest()
+            await self._give_up(name, oldest, f"more than {MOST_WAITING} wait for this receiver")
+            queue.remove(oldest)  # last: a store that fails is asked again for the same one
 
-    async def _stubborn(self, work: Callable[..., object], *args: object) -> None:
-        """Await `work(*args)`, again and again while the store fails."""
+    async def _stubborn(self, run: str, work: Callable[..., object], *args: object) -> bool:
+        """Await `work(*args)`, again and again while the store fails. False when it cannot be done: what is damaged
+        stays so, and the other runs are not kept waiting."""
         while True:
             try:
                 await work(*args)  # type: ignore[misc]  # a coroutine function
-                return
-            except PoError as error:
+                return True
+            except CorruptRow as error:
+                log.error(
+                    _DAMAGED,
+                    run=run,
+                    error=error.message,
+                )
+                return False
+            except (StoreError, Conflict, Unavailable) as error:
                 log.error("notifications wait for the store", error=error.message)
                 await asyncio.sleep(_STORE_PAUSE)
             except Exception:
-                log.exception("notifications of a run cannot be made")
-                return
+                log.exception("notifications of a run cannot be made", run=run)
+                return False
 
     # -- delivering -----------------------------------------------------------------------------
 
@@ -164,13 +185,18 @@ class Notifier:
             except Exception as error:
                 log.exception("a notification could not be sent", channel=name)
                 result = SendResult(f"{type(error).__name__} while it was sent")
-            await self._stubborn(self._record, name, pending, result)
+            if not await self._stubborn(pending.run, self._record, name, pending, result):
+                queue.drop(pending)  # what cannot be written down is not sent again and again by this server
 
     async def _record(self, name: str, pending: PendingDelivery, result: SendResult) -> None:
+        async with self._lock:
+            await self._write_down(name, pending, result)
+
+    async def _write_down(self, name: str, pending: PendingDelivery, result: SendResult) -> None:
         queue, delivery = self._queues[name], pending.delivery
-        queue.remove(pending)  # first: what cannot be written down is not sent again and again by this server
         if not result.error:
             await self._to_thread(self._outbox.settle, pending)
+            queue.remove(pending)
             await self._to_thread(channel_log.delivered, self._store, name)
             log.info("notified", channel=name, id=delivery["id"], type=delivery["message"]["type"])
             return
@@ -178,11 +204,13 @@ class Notifier:
         pause = max(self._pause(delivery["tries"]), result.retry_after)
         if result.is_final or now + pause > delivery["since"] + self._patience:
             await self._give_up(name, pending, result.error)
+            queue.remove(pending)
             return
         later = await self._to_thread(self._outbox.postpone, pending, result.error, now + pause)
+        queue.remove(pending)
         if later is None:
             return  # given up meanwhile
-        await self._enqueue(later)
+        queue.add(later)
         await self._to_thread(lambda: channel_log.failed(self._store, name, result.error, given_up=False))
         log.warning(
             "a notification was not delivered", channel=name, id=delivery["id"], error=result.error,
@@ -204,26 +232,32 @@ class ChannelQueue:
     def __init__(self) -> None:
         """Empty."""
         self._pending: dict[tuple[str, str], PendingDelivery] = {}
+        self._dropped: set[tuple[str, str]] = set()
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._pending)
 
-    def put(self, pending: PendingDelivery) -> None:
-        """Add it, or put it in the place of the same message."""
-        self._pending[pending.run, pending.delivery["id"]] = pending
-        self._changed.set()
+    def add(self, pending: PendingDelivery) -> None:
+        """Add it; one that is here stays as it is, and one that was dropped does not come back."""
+        key = _key(pending)
+        if key not in self._pending and key not in self._dropped:
+            self._pending[key] = pending
+            self._changed.set()
 
     def remove(self, pending: PendingDelivery) -> None:
         """Take it out."""
-        self._pending.pop((pending.run, pending.delivery["id"]), None)
+        self._pending.pop(_key(pending), None)
 
-    def pop_oldest(self) -> PendingDelivery:
-        """Take out the one that has waited longest."""
-        oldest = min(self._pending.values(), key=lambda pending: pending.delivery["since"])
-        self.remove(oldest)
-        return oldest
+    def drop(self, pending: PendingDelivery) -> None:
+        """Take it out for as long as this server runs."""
+        self.remove(pending)
+        self._dropped.add(_key(pending))
+
+    def oldest(self) -> PendingDelivery:
+        """The one that has waited longest; it stays in the queue."""
+        return min(self._pending.values(), key=lambda pending: pending.delivery["since"])
 
     async def due(self) -> PendingDelivery:
         """The next one, once its time has come; it stays in the queue."""
@@ -238,3 +272,7 @@ class ChannelQueue:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+
+def _key(pending: PendingDelivery) -> tuple[str, str]:
+    return pending.run, pending.delivery["id"]

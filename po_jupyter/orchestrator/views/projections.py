@@ -102,9 +102,9 @@ class RunProjections:
         """The whole seed, as the run was submitted with it."""
         return RunDefinition.from_json(self._store.definition(run)).seed
 
-    def definition(self, run: str) -> Mapping[str, Any]:
-        """The pipeline as the run was submitted with it, as JSON."""
-        return RunDefinition.from_json(self._store.definition(run)).pipeline
+    def definition(self, run: str) -> RunDefinition:
+        """The run as it was submitted."""
+        return RunDefinition.from_json(self._store.definition(run))
 
     def remember(self, state: RunState, seed: Mapping[str, Any]) -> None:
         """Cache a state that was folded elsewhere; `seed` as `brief` makes it."""

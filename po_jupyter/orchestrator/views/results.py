@@ -37,13 +37,17 @@ class RunResults:
 
     async def pipeline(self, run_id: str, owner: str | None) -> JsonObject:
         """`pipeline`: the definition as it was submitted; `needs`: the tasks that each task waits for, tasks that
-        were added meanwhile among them."""
+        were added meanwhile among them; `options`: those of the run that differ from the defaults."""
         head = await self._runs.find(run_id, owner)
 
         def read() -> JsonObject:
             needs = self._projections.pipeline(head["run"]).needs
-            definition = dict(self._projections.definition(head["run"]))
-            return {"pipeline": definition, "needs": {name: list(before) for name, before in needs.items()}}
+            definition = self._projections.definition(head["run"])
+            return {
+                "pipeline": dict(definition.pipeline),
+                "needs": {name: list(before) for name, before in needs.items()},
+                "options": definition.options.to_json(),
+            }
 
         return await self._to_thread(read)
 

@@ -65,7 +65,8 @@ class Supervisor:
         keys: KeyStore | None = None,
         before_start: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`address` is where the orchestrator listens; `before_start` is awaited before a worker of a run is started.
+        """`address` is where the orchestrator listens; `before_start` is awaited before a worker of a run is started,
+        or its end recorded without one.
         Nothing runs yet."""
         self._settings = settings
         self._store = store
@@ -135,6 +136,8 @@ class Supervisor:
             return
         if worker is not None:
             await self.processes.wait_finished(worker)
+        if self._before_start is not None:  # a run that is cancelled in the queue ends here
+            await self._before_start(run)
         outcome, head = await self._to_thread(worker_exits.settle, self._store, self._views, run)
         if outcome == "pending":
             self.queue.add(head)
@@ -236,6 +239,8 @@ class Supervisor:
             return
         log.error("no worker for the run", run=run, error=error.message)
         try:
+            if self._before_start is not None:
+                await self._before_start(run)
             await self._to_thread(worker_exits.end_as_dead, self._store, run, error)
         except StoreError as failed:
             self._retry_store(run, failed.message, failed.hint)

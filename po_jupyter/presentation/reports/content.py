@@ -32,7 +32,8 @@ class ReportRows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """A run and what a report shows of it. `definition` is the pipeline as it was submitted; `rows` are of its maps,
+    """A run and what a report shows of it. `definition` is the pipeline as it was submitted, `options` are those of the
+    run, by which it differs from it (see `RunOptions`); `rows` are of its maps,
     `failures` the first rows that failed, `outputs` those of its other tasks; `at` is seconds since 1970."""
 
     view: RunView
@@ -41,6 +42,7 @@ class ReportContent:
     rows: Mapping[str, ReportRows] = field(default_factory=dict)
     failures: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
     outputs: Mapping[str, object] = field(default_factory=dict)
+    options: JsonObject = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -59,6 +61,7 @@ class ReportContent:
             ),
             ("Seed", view.name),
             ("Owner", view.owner),
+            ("Options", ", ".join(f"{name} {value}" for name, value in self.options.items())),
             ("Started", view.created_at),
             ("Took", fmt.elapsed(took) if took is not None else ""),
             ("Used", " · ".join(fmt.usage_parts(view.usage, view.budget.get("usd")))),
@@ -74,8 +77,7 @@ class ReportContent:
     def _model(self, task: JsonObject) -> str:
         if task.get("prompt") is None:
             return "python"
-        own, common = task.get("llm"), self.definition.get("llm")
-        for llm in (own, common):
+        for llm in (self.options, task.get("llm"), self.definition.get("llm")):  # as a run takes them
             if isinstance(llm, Mapping) and llm.get("model"):
                 return str(llm["model"])
         return "default model"

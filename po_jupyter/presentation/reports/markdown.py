@@ -14,6 +14,11 @@ from po_jupyter.presentation.reports.content import (
 )
 from po_jupyter.presentation.terminal_text import plain
 
+# What GitHub and others make links of without mark-up: an address, a mention or a mail, an issue. A backslash does not
+# stop them, as they look at the text that it leaves; a sign without width does.
+_LINKED_BARE = re.compile(r":(?=//)|\bwww(?=\.)|@(?=\w)|#(?=\d)|\bGH-(?=\d)", re.I)
+_BREAK = "\N{ZERO WIDTH SPACE}"
+
 
 def text(content: ReportContent) -> str:
     """The whole file."""
@@ -58,8 +63,8 @@ def fenced(code: str, language: str = "") -> str:
 
 
 def inline(value: object) -> str:
-    """A piece of text in a line, as what it is: no mark-up in it counts."""
-    one_line = " ".join(plain(value).split())
+    """A piece of text in a line, as what it is: no mark-up in it counts, and no address or name becomes a link."""
+    one_line = _LINKED_BARE.sub(lambda found: found[0] + _BREAK, " ".join(plain(value).split()))
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~&$-])", r"\\\1", one_line)
 
 

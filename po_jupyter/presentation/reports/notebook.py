@@ -10,6 +10,7 @@ from po_jupyter.presentation.reports import markdown
 from po_jupyter.presentation.reports.content import ReportContent
 
 _LARGEST_SEED = 100_000  # bytes of JSON that stand in the notebook itself
+_OPTIONS = "fresh", "cache", "skip_validation"  # of a run, that are no parameters
 _TAG = "parameters"  # as papermill and Jupyter's own tools look for it
 
 
@@ -19,7 +20,7 @@ def notebook(content: ReportContent) -> str:
         _markdown("about", _about(content)),
         _code("parameters", _parameters(content), tags=[_TAG]),
         _code("pipeline", f"pipeline = {_literal(content.definition)}"),
-        _code("run", _run_code()),
+        _code("run", _run_code(content)),
         _code("wait", "run.wait()\nrun.raise_for_error()"),
         *(_code(f"rows-{n}", f"run.frame({task!r})") for n, task in enumerate(content.rows)),
         *(_code(f"output-{n}", f"run.outputs[{task!r}]") for n, task in enumerate(content.outputs)),
@@ -53,22 +54,25 @@ def _about(content: ReportContent) -> str:
 def _parameters(content: ReportContent) -> str:
     data = content.view.seed.get("data")
     small = data is not None and len(json.dumps(data, ensure_ascii=False, default=str)) <= _LARGEST_SEED
-    budget = content.view.budget.get("usd")
+    options, budget = content.options, {name: limit for name, limit in content.view.budget.items() if limit}
+    dollars = budget.get("usd") if set(budget) <= {"usd"} else None
     lines = [
         f"run_id = {content.view.id!r}",
         f"seed = {_literal(data)}" if small else "seed = None  # None: the seed of that run",
-        "model = None  # None: the models of the pipeline",
-        "limit = None  # None: all rows",
-        f"budget = {budget!r}  # US dollars; None: no limit",
+        f"model = {options.get('model')!r}  # None: the models of the pipeline",
+        f"limit = {options.get('limit')!r}  # None: all rows",
+        f"budget = {budget if budget and dollars is None else dollars!r}  # US dollars, or a budget; None: no limit",
     ]
     return "\n".join(lines)
 
 
-def _run_code() -> str:
+def _run_code(content: ReportContent) -> str:
+    others = {name: content.options[name] for name in _OPTIONS if name in content.options}
+    arguments = "".join(f", {name}={value!r}" for name, value in others.items())
     return (
         "import po_jupyter as po\n\nclient = po.connect()\n"
         "data = seed if seed is not None else client.run(run_id).view.seed['data']\n"
-        "run = client.submit(pipeline, seed=data, model=model, limit=limit, budget=budget)\nrun"
+        f"run = client.submit(pipeline, seed=data, model=model, limit=limit, budget=budget{arguments})\nrun"
     )
 
 

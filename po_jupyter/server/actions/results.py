@@ -11,7 +11,7 @@ from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery, 
 
 
 async def pipeline(request: ApiRequest[Query, None]) -> JsonResponse:
-    """The pipeline that a run was submitted with, and for each of its tasks those that it waits for."""
+    """The pipeline that a run was submitted with, its options, and for each of its tasks those that it waits for."""
     return JsonResponse(await request.orchestrator.results.pipeline(request.path["id"], request.owner))
 
 

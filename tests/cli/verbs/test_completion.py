@@ -65,6 +65,45 @@ def test_an_older_line_of_ours_is_replaced(po: Any, home: Path) -> None:
     assert len(rc.read_text().splitlines()) == 1
 
 
+def test_the_start_up_file_keeps_every_other_byte(po: Any, home: Path) -> None:
+    """Form feeds, carriage returns and U+2028 are content in a shell; only a newline ends a line."""
+    rc = home / ".bashrc"
+    mine = "a=1\x0cb\x1cc\u2028d\x85e\r\nf=\r2\n\n".encode() + b"g=\xff\n\n"
+    rc.write_bytes(mine)
+    po("completion", "install", "--shell", "bash")
+    assert rc.read_bytes().startswith(mine)
+    assert rc.read_bytes().count(b"\n") == mine.count(b"\n") + 1
+
+
+def test_the_start_up_file_stays_a_link_with_its_mode(po: Any, home: Path) -> None:
+    dotfiles = home / "dotfiles"
+    dotfiles.mkdir()
+    (dotfiles / "bashrc").write_text("export MINE=1\n")
+    (dotfiles / "bashrc").chmod(0o640)
+    (home / ".bashrc").symlink_to("dotfiles/bashrc")
+    po("completion", "install", "--shell", "bash")
+    assert (home / ".bashrc").is_symlink()
+    assert (dotfiles / "bashrc").stat().st_mode & 0o777 == 0o640
+    assert "_" in (dotfiles / "bashrc").read_text().removeprefix("export MINE=1\n")
+    assert [path.name for path in dotfiles.iterdir()] == ["bashrc"]
+
+
+def test_a_write_that_fails_leaves_the_start_up_file_as_it_was(
+    po: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rc = home / ".bashrc"
+    rc.write_text("export MINE=1\n")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = po("completion", "install", "--shell", "bash")
+    assert code != 0 and "No space left" in err
+    assert rc.read_text() == "export MINE=1\n"
+    assert [path.name for path in home.iterdir() if path.is_file()] == [".bashrc"]
+
+
 def test_the_shell_is_that_of_the_user(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/bin/zsh")
     assert "#compdef po" in po("completion", "show")[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from po_jupyter.config.notifications import NotificationEvent
@@ -150,3 +152,36 @@ def module_new_run(store: MemoryStore, events: list) -> str:  # type: ignore[typ
     definition = store.definition(RUN)
     store.create_run(NewRun(run, "", "p", "1.0.0", "s", 0, definition, events))
     return run
+
+
+@pytest.mark.parametrize("state", ["done", ""])
+def test_a_holder_that_stalled_over_a_takeover_adds_no_settled_message_again(
+    store: MemoryStore, state: str
+) -> None:
+    """The run has ended, and its document is gone; or it goes on, and the document has moved on."""
+    old, new = outbox(store), outbox(store)
+    old.watch(RUN)
+    if state:
+        store.request(RUN, [draft("run.done")], "done")
+    else:
+        store.request(RUN, [draft("gate.opened", "one", message="", artifacts=[])])
+
+    told: list[str] = []
+
+    def take_over() -> None:
+        for found in new.collect(RUN):
+            told.append(found.delivery["id"])
+            new.settle(found)
+
+    read = old._read
+
+    def stalls(*args: Any) -> Any:
+        result = read(*args)
+        take_over()
+        return result
+
+    old._read = stalls  # type: ignore[method-assign]
+    assert old.collect(RUN) == []
+    assert told == [f"msg_{RUN}_2"]
+    assert list(old.pending()) == []
+    assert old.runs() == ([] if state else [RUN])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -65,6 +67,18 @@ def test_id_and_time_are_signed_too() -> None:
     others = {signature(SECRET, "msg_2", 1000, b"{}"), signature(SECRET, "msg_1", 1001, b"{}")}
     assert signed not in others
     assert len(others) == 2
+
+
+async def test_the_address_is_in_no_log(receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture) -> None:
+    """P10: httpx and httpcore write of every request; other requests of this process keep their lines."""
+    with caplog.at_level(logging.DEBUG):
+        receiver.status, receiver.headers = 302, {"location": receiver.url + "/SECRET-ANSWER"}
+        await send(receiver.url + "/SECRET-PATH?key=SECRET-KEY")
+        await send("http://127.0.0.1:9/SECRET-PATH")
+        assert "SECRET" not in caplog.text
+        async with httpx.AsyncClient() as other:
+            await other.post(receiver.url + "/somebody-elses")
+    assert "somebody-elses" in caplog.text
 
 
 async def test_a_redirect_is_not_followed(receiver: WebhookReceiver) -> None:

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
+from structlog.testing import capture_logs
 
 from po_jupyter.config import Settings
+from po_jupyter.errors import CorruptRow, StoreError
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
-from po_jupyter.orchestrator.notifications import channel_log, service
+from po_jupyter.orchestrator.notifications import channel_log, outbox, service
 from po_jupyter.orchestrator.notifications.outbox import Delivery, Outbox
 from po_jupyter.orchestrator.notifications.senders import SendResult
 from po_jupyter.orchestrator.notifications.service import Notifier, url_maker
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Head
 from tests.support.orchestrator import body, orchestrator, task, wait_for_state
 from tests.support.stored_runs import RUN, store_run
 from tests.support.webhook_receiver import SECRET, WebhookReceiver
@@ -90,6 +93,36 @@ async def test_a_wrong_secret_is_shown_and_tried_again_until_it_is_right(
             while (await running.maintenance.notifications())[0]["waiting"]:
                 await asyncio.sleep(0.05)
         assert {f["what"]: f["verdict"] for f in await running.doctor.examine()}["notifications ops"] == "ok"
+
+
+async def test_a_run_that_is_cancelled_in_the_queue_is_told_of(
+    tmp_path: Path, receiver: WebhookReceiver
+) -> None:
+    channel = receiver.channel(events=["cancelled"])
+    async with orchestrator(tmp_path / "data", notifications={"ops": channel}, max_running=1) as running:
+        busy, _ = await running.submissions.submit(body(task("a", seconds=60)), owner="me")
+        await wait_for_state(running, busy.id, ("running",))
+        queued, _ = await running.submissions.submit(body(task("a")), owner="me")
+        await running.control.cancel(queued.id, "me")
+        await wait_for_state(running, queued.id)
+        (post,) = await asyncio.to_thread(receiver.wait_for, 1)
+        assert (post.message["type"], post.message["data"]["run"]) == ("run.cancelled", queued.id)
+        await running.control.cancel(busy.id, "me")
+        await wait_for_state(running, busy.id)
+
+
+async def test_a_damaged_document_of_notifications_stops_no_run() -> None:
+    class Damaged(MemoryStore):
+        def get(self, kind: str, name: str) -> Any:
+            if kind == outbox.KIND:
+                raise CorruptRow("a row is not JSON")
+            return super().get(kind, name)
+
+    store = Damaged()
+    store_run(store)
+    with capture_logs() as lines:
+        await notifier(store, ScriptedSender(SendResult())).watch(RUN)
+    assert [line["run"] for line in lines] == [RUN]
 
 
 async def test_without_channels_nothing_is_written(tmp_path: Path) -> None:
@@ -209,3 +242,107 @@ def test_links_lead_to_where_people_open_the_lab(tmp_path: Path) -> None:
     assert url_maker(settings, None)("1") is None
     public = Settings(data_dir=tmp_path, public_url="https://hub/user/ada")
     assert url_maker(public, None)("1") == "https://hub/user/ada/lab?po-run=1"
+
+
+OTHER = "f" * 22
+
+
+class FaultyStore(MemoryStore):
+    """A store of which one run is damaged, and that loses the acknowledgement of writes when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.damaged = ""
+        self.lost = 0
+        self.refused = 0
+
+    def head(self, run: str) -> Head:
+        if run == self.damaged:
+            raise CorruptRow("a row is not JSON")
+        return super().head(run)
+
+    def swap(self, kind: str, name: str, old: Any, new: Any) -> bool:
+        if kind == outbox.KIND and old and old["pending"] and self.refused:  # a message is taken out
+            self.refused -= 1
+            raise StoreError("the disk is full")
+        done = super().swap(kind, name, old, new)
+        if kind == outbox.KIND and new is not None and new["pending"] and self.lost:
+            self.lost -= 1
+            raise StoreError("the connection was lost")
+        return done
+
+
+async def test_one_damaged_run_does_not_silence_the_others() -> None:
+    store, sender = FaultyStore(), ScriptedSender(SendResult())
+    ended_run(store)
+    store_run(store, run=OTHER)
+    Outbox(store, RunProjections(store), {}, lambda run: None).watch(OTHER)
+    store.request(OTHER, [draft("run.done")], "done")
+    store.damaged = RUN
+    one = notifier(store, sender)
+    with capture_logs() as lines:
+        await one.start()
+        await until(lambda: sender.sent)
+        await one.close()
+    assert sender.sent == [f"msg_{OTHER}_2"]
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert "is damaged" in line["event"] and line["run"] == RUN
+
+
+async def test_what_is_left_of_a_damaged_run_is_delivered_and_settled() -> None:
+    store, sender = FaultyStore(), ScriptedSender(SendResult())
+    ended_run(store)
+    Outbox(store, RunProjections(store), {"ops": frozenset({"done"})}, lambda run: None).collect(RUN)
+    store.damaged = RUN
+    one = notifier(store, sender)
+    await one.start()
+    await until(lambda: channel_log.read(store, "ops")["delivered"])
+    await one.close()
+    assert sender.sent == [f"msg_{RUN}_2"]
+    assert list(Outbox(store, RunProjections(store), {}, lambda run: None).pending()) == []
+
+
+async def test_a_message_whose_write_lost_its_acknowledgement_is_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "_STORE_PAUSE", 0.01)
+    store, sender = FaultyStore(), ScriptedSender(SendResult())
+    ended_run(store)
+    store.lost = 1
+    one = notifier(store, sender)
+    await one.start()
+    await until(lambda: store.names("notifications") == [])
+    await one.close()
+    assert sender.sent == [f"msg_{RUN}_2"]
+
+
+async def test_a_failure_while_another_message_is_given_up_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is full, and the store fails just when the oldest is given up."""
+    monkeypatch.setattr(service, "_STORE_PAUSE", 0.01)
+    monkeypatch.setattr(service, "MOST_WAITING", 0)
+    store, sender = FaultyStore(), ScriptedSender(SendResult("away", retry_after=600.0))
+    ended_run(store)
+    store.refused = 1
+    one = notifier(store, sender)
+    await one.start()
+    await until(lambda: store.names("notifications") == [])
+    await one.close()
+
+
+async def test_a_message_is_sent_once_though_its_run_changes_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "_COLLECT", 0.0)
+    store = MemoryStore()
+    ended_run(store)
+    changes = ChangeFeed()
+    sender = ScriptedSender(SendResult("busy", retry_after=0.05), SendResult("busy"), SendResult())
+    box = Outbox(store, RunProjections(store), {"ops": frozenset({"done"})}, lambda run: None)
+    one = Notifier(box, store, changes, asyncio.to_thread, {"ops": sender}, patience=3600.0, first_pause=0.05)
+    await one.start()
+    async with asyncio.timeout(10):
+        while not channel_log.read(store, "ops")["delivered"]:
+            one._on_change(RUN)
+            await asyncio.sleep(0)
+    await one.close()
+    assert len(sender.sent) == 3

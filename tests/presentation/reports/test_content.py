@@ -22,6 +22,14 @@ def test_facts_tasks_and_prompts() -> None:
     assert any("1 of 4 rows" in problem for problem in report.problems())
 
 
+def test_a_run_with_options_is_reported_with_them() -> None:
+    """`--model` is in the place of every model that the pipeline names."""
+    report = content(options={"limit": 10, "model": "openai:cheap"})
+    assert [task.model for task in report.tasks()] == ["python", "openai:cheap"]
+    assert dict(report.facts())["Options"] == "limit 10, model openai:cheap"
+    assert "Options" not in dict(content().facts())
+
+
 def test_how_many_rows_are_left_out_is_said() -> None:
     assert (
         left_out_text(ReportRows([{}] * 3, 1000, 0))

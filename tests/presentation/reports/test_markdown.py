@@ -22,6 +22,16 @@ def test_nothing_of_the_run_is_a_link_an_image_or_html() -> None:
             assert len(re.findall(r"(?<!\\)\|", line)) in (3, 5, 9), line
 
 
+def test_no_bare_address_or_name_becomes_a_link_or_a_mention() -> None:
+    """GitHub links them without any mark-up, and a mention sends mail to people."""
+    for bare in ("https://evil.example/x", "HTTP://evil.example", "ftp://evil.example", "www.evil.example",
+                 "@org/team", "me@evil.example", "mailto:me@evil.example", "org/repo#12", "GH-12"):  # fmt: skip
+        shown = markdown.inline(f"see {bare}, please")
+        assert not re.search(r"://|www\.|@\w|#\d|GH\\?-\d", shown, re.I), shown
+        assert shown.replace("\\", "").replace("\u200b", "") == f"see {bare}, please"
+    assert markdown.inline("a: b, 5 @ 3") == "a: b, 5 @ 3"
+
+
 def test_a_fence_is_longer_than_any_in_it() -> None:
     assert markdown.fenced("a\n```\nb").startswith("````\n")
     assert markdown.fenced("a", "json") == "```json\na\n```"

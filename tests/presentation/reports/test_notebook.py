@@ -26,6 +26,27 @@ def test_it_is_a_valid_notebook_with_one_cell_of_parameters() -> None:
     assert (values["seed"], values["budget"]) == ({"text": "x"}, 2.0)
 
 
+def test_it_does_the_same_run_with_its_options_and_its_whole_budget() -> None:
+    budget = {"usd": 2.0, "tokens": 5000, "tasks": {"label": {"usd": 1.0}}}
+    options = {"model": "openai:cheap", "limit": 10, "cache": False, "skip_validation": True}
+    document = nbformat.reads(notebook(content(options=options, budget=budget)), as_version=4)
+    cells = {cell.id: cell.source for cell in document.cells}
+    values: dict[str, object] = {}
+    exec(cells["parameters"], values)
+    assert (values["model"], values["limit"], values["budget"]) == ("openai:cheap", 10, budget)
+    assert "cache=False, skip_validation=True" in cells["run"]
+    ast.parse(cells["run"])
+    for budget, expected in (
+        ({"usd": 2.0, "tasks": {}}, 2.0),
+        ({"tokens": 10}, {"tokens": 10}),
+        ({"usd": None}, None),
+        ({}, None),
+    ):
+        document = nbformat.reads(notebook(content(budget=budget)), as_version=4)
+        exec(document.cells[1].source, values)
+        assert values["budget"] == expected
+
+
 def test_a_large_seed_stays_in_its_run() -> None:
     text = notebook(content(seed={"name": "s", "data": {"rows": ["x" * 1000] * 200}}))
     assert len(text) < 20_000

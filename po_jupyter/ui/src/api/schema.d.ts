@@ -390,7 +390,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The pipeline that a run was submitted with, and for each of its tasks those that it waits for. */
+        /** The pipeline that a run was submitted with, its options, and for each of its tasks those that it waits for. */
         get: operations["run_pipeline"];
         put?: never;
         post?: never;
@@ -4002,7 +4002,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The pipeline that a run was submitted with, and for each of its tasks those that it waits for. */
+            /** @description The pipeline that a run was submitted with, its options, and for each of its tasks those that it waits for. */
             200: {
                 headers: {
                     [name: string]: unknown;
