@@ -11,7 +11,6 @@ columns that `alter table` gave. What cannot be taken back is refused: virtual t
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -22,10 +21,13 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.files.schema_changes import (
+    DroppedTable,
     alteration,
+    dropped_table,
     refuse_virtual,
     schema_parts,
     undo_of_parts,
+    unquoted,
     without_comment,
 )
 
@@ -35,10 +37,6 @@ piece: ContextVar[str] = ContextVar("po_batch_piece", default="")  # of a batch,
 _opening = Lock()  # all attempts of a run are in one process
 _TABLE = (
     "create table if not exists po_undo (id integer primary key, attempt text, piece text, kind text, sql text)"
-)
-_DROP = re.compile(
-    r"""\s*drop\s+table\s+(?:if\s+exists\s+)?(?:main\s*\.\s*)?("(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|\w+)\s*;?\s*\Z""",
-    re.IGNORECASE,
 )
 _DDL = ("create", "alter", "drop")
 _MADE, _ROW, _SCHEMA = "made", "row", "schema"
@@ -133,9 +131,9 @@ class RunDatabase(sqlite3.Connection):
         """Make a change of the schema, and record how to take it back."""
         alter = alteration(sql)
         before = schema_parts(self._plain)
-        if dropped := _DROP.match(sql):
-            self.empty(dropped[1])
-        if alter is not None and (table := self._name_of(_unquoted(alter.table))):
+        if dropped := dropped_table(sql):
+            self.empty(dropped)
+        if alter is not None and (table := self._name_of(unquoted(alter.table))):
             self.unwatch(table)
         change()
         if alter is not None:
@@ -150,9 +148,13 @@ class RunDatabase(sqlite3.Connection):
         values = (self.attempt, piece.get(), kind, undo)
         self._plain("insert into po_undo (attempt, piece, kind, sql) values (?, ?, ?, ?)", values)
 
-    def empty(self, name: str) -> None:
+    def empty(self, dropped: DroppedTable) -> None:
         """Empty a table that is about to be dropped, and record how to make it again."""
-        name = _unquoted(name)
+        if dropped.database not in ("", "main") or (
+            dropped.database == "" and self._is_temporary(dropped.name)
+        ):
+            return  # it goes with the connection, or is no part of the run's database
+        name = dropped.name
         made = self._plain(
             "select sql from main.sqlite_master where tbl_name = ? collate nocase and sql is not null"
             " order by type = 'table'",
@@ -162,8 +164,12 @@ class RunDatabase(sqlite3.Connection):
             return
         for (sql,) in made[:-1]:  # its indexes and triggers: made again last
             self._record(_ROW, sql)
-        self._plain(f"delete from {_name(name)}")
+        self._plain(f"delete from main.{_name(name)}")
         self._record(_ROW, made[-1][0])
+
+    def _is_temporary(self, name: str) -> bool:
+        found = "select 1 from temp.sqlite_master where type = 'table' and name = ? collate nocase"
+        return self._plain(found, (name,)).fetchone() is not None
 
     def _name_of(self, name: str) -> str:
         """The name of an ordinary table as it was made; "" when there is none."""
@@ -355,10 +361,6 @@ def _text(head: str, tail: str) -> str:
 
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name[0] in '"`[' else name
 
 
 def _literal(text: str) -> str:

@@ -96,6 +96,43 @@ def test_of_an_attempt_that_succeeded_everything_stays(run_dir: Path, sql: str) 
     assert content(run_dir) == after
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "drop table t -- old",
+        "drop table t /* x */",
+        "drop table 't'",
+        "drop /* x */ table t",
+        'drop table "main".t',
+        "drop table [main].[t]",
+        'drop table "main"."t"',
+        "drop table if exists main . `T` ; -- both",
+        ";drop table t",
+        "\ufeffdrop table t",
+    ],
+)
+def test_a_dropped_table_comes_back_however_its_drop_is_written(run_dir: Path, sql: str) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute(sql)
+        db.commit()
+    assert "t" not in content(run_dir)
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+@pytest.mark.parametrize("sql", ["drop table t", "drop table temp.t"])
+def test_dropping_a_temporary_table_leaves_the_table_of_that_name(run_dir: Path, sql: str) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("create temp table t (n)")
+        db.execute(sql)
+        db.commit()
+    assert content(run_dir) == before
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
 def test_all_writes_of_one_attempt_are_taken_back_in_their_order(run_dir: Path) -> None:
     before = content(run_dir)
     for _ in range(2):  # two stages
@@ -249,6 +286,8 @@ async def test_what_a_recorded_piece_wrote_stays_with_its_outcome(bench: Bench, 
         ("create virtual table f using fts5(x)", "has no virtual tables"),
         ("-- mine\ncreate virtual table f using fts5(x)", "has no virtual tables"),
         ("alter table t drop column x", "create table NEW as select"),
+        (";alter table t drop column x", "create table NEW as select"),
+        ("drop table t t", "drop table NAME"),
     ],
 )
 def test_what_could_not_be_taken_back_is_refused(run_dir: Path, sql: str, said: str) -> None:
