@@ -12,14 +12,22 @@ columns that `alter table` gave. What cannot be taken back is refused: virtual t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
+from po_jupyter.engine.files.row_changes import (
+    ROW,
+    ordinary_tables,
+    quoted_name,
+    recording_triggers,
+    row_condition,
+    text_before,
+)
 from po_jupyter.engine.files.schema_changes import (
     DroppedTable,
     alteration,
@@ -39,14 +47,7 @@ _TABLE = (
     "create table if not exists po_undo (id integer primary key, attempt text, piece text, kind text, sql text)"
 )
 _DDL = ("create", "alter", "drop")
-_MADE, _ROW, _SCHEMA = "made", "row", "schema"
-
-
-class _Table(NamedTuple):
-    name: str
-    columns: list[str]
-    keys: list[str]  # of a table without rowid
-    sql: str
+_MADE, _SCHEMA = "made", "schema"
 
 
 class RunDatabase(sqlite3.Connection):
@@ -106,7 +107,7 @@ class RunDatabase(sqlite3.Connection):
         if version == self._schema or not self.attempt:
             return
         known = {name for (name,) in self._plain("select name from temp.sqlite_master where type = 'trigger'")}
-        tables = list(_tables(self._plain))
+        tables = list(ordinary_tables(self._plain))
         present = {table.name: table.sql for table in tables}
         for name in [name for name, sql in self._watched.items() if present.get(name) != sql]:
             self.unwatch(name)  # altered, here or by another attempt: its triggers know the old columns
@@ -116,7 +117,7 @@ class RunDatabase(sqlite3.Connection):
                 continue
             if made and self._schema != -1:
                 self._record_made(name, keys)
-            for trigger in _triggers(self.attempt, name, columns, keys):
+            for trigger in recording_triggers(self.attempt, name, columns, keys):
                 self._plain(trigger)
             self._watched[name] = sql
         self._schema = version
@@ -124,7 +125,7 @@ class RunDatabase(sqlite3.Connection):
     def unwatch(self, name: str) -> None:
         """Record no more writes to a table."""
         for verb in ("insert", "update", "delete"):
-            self._plain(f"drop trigger if exists temp.{_name(f'po_{verb}_{name}')}")
+            self._plain(f"drop trigger if exists temp.{quoted_name(f'po_{verb}_{name}')}")
         self._watched.pop(name, None)
 
     def change_schema(self, sql: str, change: Callable[[], object]) -> None:
@@ -163,9 +164,9 @@ class RunDatabase(sqlite3.Connection):
         if not made or (name := self._name_of(name)) == "":
             return
         for (sql,) in made[:-1]:  # its indexes and triggers: made again last
-            self._record(_ROW, sql)
-        self._plain(f"delete from main.{_name(name)}")
-        self._record(_ROW, made[-1][0])
+            self._record(ROW, sql)
+        self._plain(f"delete from main.{quoted_name(name)}")
+        self._record(ROW, made[-1][0])
 
     def _is_temporary(self, name: str) -> bool:
         found = "select 1 from temp.sqlite_master where type = 'table' and name = ? collate nocase"
@@ -173,14 +174,18 @@ class RunDatabase(sqlite3.Connection):
 
     def _name_of(self, name: str) -> str:
         """The name of an ordinary table as it was made; "" when there is none."""
-        return next((table.name for table in _tables(self._plain) if table.name.lower() == name.lower()), "")
+        return next(
+            (table.name for table in ordinary_tables(self._plain) if table.name.lower() == name.lower()), ""
+        )
 
     def _record_made(self, name: str, keys: Sequence[str]) -> None:
         self._record(_MADE, name)
         # `create table ... as select`: its rows came before any trigger
-        delete = _text(f"delete from {_name(name)} where ", _where(keys, ""))
-        record = f"insert into po_undo (attempt, piece, kind, sql) select ?, ?, ?, {delete} from {_name(name)}"
-        self._plain(record, (self.attempt, piece.get(), _ROW))
+        delete = text_before(f"delete from {quoted_name(name)} where ", row_condition(keys, ""))
+        record = (
+            f"insert into po_undo (attempt, piece, kind, sql) select ?, ?, ?, {delete} from {quoted_name(name)}"
+        )
+        self._plain(record, (self.attempt, piece.get(), ROW))
 
     def _plain(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         cursor = super().cursor(sqlite3.Cursor)
@@ -295,76 +300,15 @@ def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_ta
             with suppress(
                 sqlite3.OperationalError, sqlite3.IntegrityError
             ):  # the table is gone, or another's row
-                if kind == _ROW or (kind == _SCHEMA and drop_tables):
+                if kind == ROW or (kind == _SCHEMA and drop_tables):
                     database.execute(sql)
                 elif kind == _SCHEMA:
                     continue  # another row may count on it
-                elif drop_tables and not database.execute(f"select 1 from {_name(sql)} limit 1").fetchone():
-                    database.execute(f"drop table {_name(sql)}")
+                elif (
+                    drop_tables and not database.execute(f"select 1 from {quoted_name(sql)} limit 1").fetchone()
+                ):
+                    database.execute(f"drop table {quoted_name(sql)}")
         database.execute("delete from po_undo where attempt = ?", (attempt,))
-
-
-def _tables(
-    execute: Callable[..., sqlite3.Cursor],
-) -> Iterator[_Table]:
-    """Each ordinary table. What a virtual table keeps its rows in is none: SQLite ends the process when a trigger is on
-    it."""
-    made = execute("select name, sql from main.sqlite_master where type = 'table'").fetchall()
-    virtual = tuple(name + "_" for name, sql in made if _is_virtual(sql))
-    for name, sql in made:
-        if name.startswith(("sqlite_", "po_", *virtual)) or _is_virtual(sql):
-            continue
-        info = execute(f"pragma main.table_xinfo({_name(name)})").fetchall()
-        columns = [column[1] for column in info if not column[6]]  # without generated ones
-        keys = [column[1] for column in sorted(info, key=lambda column: column[5]) if column[5]]
-        without_rowid = "".join((sql or "").lower().rpartition(")")[2].split()).find("withoutrowid") >= 0
-        yield _Table(name, columns, keys if without_rowid else [], sql or "")
-
-
-def _is_virtual(sql: str | None) -> bool:
-    return (sql or "").lstrip()[:14].lower() == "create virtual"
-
-
-def _triggers(attempt: str, table: str, columns: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
-    """The triggers that record how to take back an insert, an update and a delete."""
-    name = _name(table)
-    into = [*columns] if keys else ["rowid", *columns]
-    old = [
-        "old.rowid" if c == "rowid" and not keys and i == 0 else f"old.{_name(c)}" for i, c in enumerate(into)
-    ]
-    values = " || ', ' || ".join(f"quote({value})" for value in old)
-    listed = ", ".join("rowid" if i == 0 and not keys else _name(c) for i, c in enumerate(into))
-    restored = " || ', ' || ".join(f"{_literal(_name(c) + ' = ')} || quote(old.{_name(c)})" for c in columns)
-    undo: Mapping[str, str] = {
-        "insert": _text(f"delete from {name} where ", _where(keys, "new.")),
-        "update": f"{_literal(f'update {name} set ')} || {restored} || ' where ' || {_where(keys, 'new.')}",
-        "delete": f"{_literal(f'insert into {name} ({listed}) values (')} || {values} || ')'",
-    }
-    for verb, sql in undo.items():
-        yield (
-            f"create temp trigger if not exists {_name(f'po_{verb}_{table}')} after {verb} on main.{name} begin "
-            f"insert into po_undo (attempt, piece, kind, sql) "
-            f"values ({_literal(attempt)}, po_piece(), '{_ROW}', {sql}); end"
-        )
-
-
-def _where(keys: Sequence[str], row: str) -> str:
-    """An SQL expression: the condition, as text, that finds a row."""
-    if not keys:
-        return f"'rowid = ' || {row}rowid"
-    return " || ' and ' || ".join(f"{_literal(_name(key) + ' = ')} || quote({row}{_name(key)})" for key in keys)
-
-
-def _text(head: str, tail: str) -> str:
-    return f"{_literal(head)} || {tail}"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -97,8 +97,8 @@ def dropped_table(sql: str) -> DroppedTable | None:
         return None
     if (parts := _DROP_TABLE.match(sql)) is None:
         raise sqlite3.NotSupportedError(
-            "this `drop table` is not understood, so it could not be taken back after a crash, and ctx.io.db() does not "
-            'make it. Write one statement: drop table NAME, drop table if exists NAME, or drop table main."NAME".'
+            "this `drop table` is not understood, so it could not be taken back after a crash, and ctx.io.db() does "
+            'not make it. Write one statement: drop table NAME, drop table if exists NAME, or drop table main."NAME".'
         )
     return DroppedTable(unquoted(parts[1] or "").lower(), unquoted(parts[2]))
 
