@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 ROW = "row"  # the kind of record
+_NOT_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 
 
 class WatchedTable(NamedTuple):
@@ -39,30 +40,34 @@ def _is_virtual(sql: str | None) -> bool:
     return (sql or "").lstrip()[:14].lower() == "create virtual"
 
 
-def recording_triggers(attempt: str, table: str, columns: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
+def recording_triggers(attempt: str, table: WatchedTable) -> Iterator[str]:
     """The triggers that record how to take back an insert, an update and a delete."""
-    name = quoted_name(table)
-    into = [*columns] if keys else ["rowid", *columns]
-    old = [
-        "old.rowid" if c == "rowid" and not keys and i == 0 else f"old.{quoted_name(c)}"
-        for i, c in enumerate(into)
-    ]
-    values = " || ', ' || ".join(f"quote({value})" for value in old)
-    listed = ", ".join("rowid" if i == 0 and not keys else quoted_name(c) for i, c in enumerate(into))
+    name = quoted_name(table.name)
     restored = " || ', ' || ".join(
-        f"{literal(quoted_name(c) + ' = ')} || quote(old.{quoted_name(c)})" for c in columns
+        text_before(f"{quoted_name(column)} = ", value_literal(f"old.{quoted_name(column)}"))
+        for column in table.columns
     )
+    found = row_condition(table.keys, "new.")
     undo: Mapping[str, str] = {
-        "insert": text_before(f"delete from {name} where ", row_condition(keys, "new.")),
-        "update": f"{literal(f'update {name} set ')} || {restored} || ' where ' || {row_condition(keys, 'new.')}",
-        "delete": f"{literal(f'insert into {name} ({listed}) values (')} || {values} || ')'",
+        "insert": text_before(f"delete from {name} where ", found),
+        "update": f"{literal(f'update {name} set ')} || {restored} || ' where ' || {found}",
+        "delete": row_insertion(table, "old."),
     }
     for verb, sql in undo.items():
         yield (
-            f"create temp trigger if not exists {quoted_name(f'po_{verb}_{table}')} after {verb} on main.{name} begin "
-            f"insert into po_undo (attempt, piece, kind, sql) "
+            f"create temp trigger if not exists {quoted_name(f'po_{verb}_{table.name}')} after {verb} on main.{name} "
+            f"begin insert into po_undo (attempt, piece, kind, sql) "
             f"values ({literal(attempt)}, po_piece(), '{ROW}', {sql}); end"
         )
+
+
+def row_insertion(table: WatchedTable, row: str) -> str:
+    """An SQL expression: the statement, as text, that inserts a row again."""
+    columns = [*([] if table.keys else ["rowid"]), *map(quoted_name, table.columns)]
+    values = " || ', ' || ".join(value_literal(row + column) for column in columns)
+    return text_before(
+        f"insert into {quoted_name(table.name)} ({', '.join(columns)}) values (", f"{values} || ')'"
+    )
 
 
 def row_condition(keys: Sequence[str], row: str) -> str:
@@ -70,7 +75,18 @@ def row_condition(keys: Sequence[str], row: str) -> str:
     if not keys:
         return f"'rowid = ' || {row}rowid"
     return " || ' and ' || ".join(
-        f"{literal(quoted_name(key) + ' = ')} || quote({row}{quoted_name(key)})" for key in keys
+        text_before(f"{quoted_name(key)} = ", value_literal(f"{row}{quoted_name(key)}")) for key in keys
+    )
+
+
+def value_literal(value: str) -> str:
+    """An SQL expression: a value as SQL has it. `quote` writes an infinity as a name, and cuts a text at a NUL; a text
+    with bytes that are no UTF-8 could be written down, but not be read."""
+    return (
+        f"case when typeof({value}) = 'real' and abs({value}) = 9e999 "
+        f"then case when {value} > 0 then '9e999' else '-9e999' end "
+        f"when typeof({value}) = 'text' and (instr({value}, char(0)) or {value} glob {_NOT_ASCII}) "
+        f"then 'cast(x''' || hex({value}) || ''' as text)' else quote({value}) end"
     )
 
 

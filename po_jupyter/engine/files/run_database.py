@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -112,14 +112,14 @@ class RunDatabase(sqlite3.Connection):
         for name in [name for name, sql in self._watched.items() if present.get(name) != sql]:
             self.unwatch(name)  # altered, here or by another attempt: its triggers know the old columns
             known.discard(f"po_insert_{name}")
-        for name, columns, keys, sql in tables:
-            if f"po_insert_{name}" in known:
+        for table in tables:
+            if f"po_insert_{table.name}" in known:
                 continue
             if made and self._schema != -1:
-                self._record_made(name, keys)
-            for trigger in recording_triggers(self.attempt, name, columns, keys):
+                self._record_made(table.name, table.keys)
+            for trigger in recording_triggers(self.attempt, table):
                 self._plain(trigger)
-            self._watched[name] = sql
+            self._watched[table.name] = table.sql
         self._schema = version
 
     def unwatch(self, name: str) -> None:
@@ -293,22 +293,35 @@ def take_back(run_dir: Path, attempt: str, *, alone: bool) -> None:
 
 def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_tables: bool = True) -> None:
     for attempt in attempts:
-        rows = database.execute(
+        records = database.execute(
             "select kind, sql from po_undo where attempt = ? order by id desc", (attempt,)
         ).fetchall()
-        for kind, sql in rows:
-            with suppress(
-                sqlite3.OperationalError, sqlite3.IntegrityError
-            ):  # the table is gone, or another's row
-                if kind == ROW or (kind == _SCHEMA and drop_tables):
-                    database.execute(sql)
-                elif kind == _SCHEMA:
-                    continue  # another row may count on it
-                elif (
-                    drop_tables and not database.execute(f"select 1 from {quoted_name(sql)} limit 1").fetchone()
-                ):
-                    database.execute(f"drop table {quoted_name(sql)}")
+        for kind, sql in records:
+            try:
+                _take_back_one(database, kind, sql, drop_tables)
+            except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+                if not _is_of_others(error, kind):
+                    raise  # with all of the transaction; the record stays
         database.execute("delete from po_undo where attempt = ?", (attempt,))
+
+
+def _take_back_one(database: sqlite3.Connection, kind: str, sql: str, drop_tables: bool) -> None:
+    if kind == ROW or (kind == _SCHEMA and drop_tables):
+        database.execute(sql)
+    elif kind == _SCHEMA:
+        return  # another row may count on it
+    elif drop_tables and not database.execute(f"select 1 from {quoted_name(sql)} limit 1").fetchone():
+        database.execute(f"drop table {quoted_name(sql)}")
+
+
+def _is_of_others(error: sqlite3.Error, kind: str) -> bool:
+    """Whether there is nothing to take back any more: another attempt's row or table is there, or it dropped the table,
+    or counts on the change of the schema. A full disk, or a statement that is wrong, is no such thing."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return True
+    if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+        return False
+    return kind != ROW or str(error).startswith("no such table") or str(error).endswith("already exists")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -41,6 +41,12 @@ WRITES = [
     "-- first\n drop table w",
     "with more as (select 7 as n) insert into t (n) select n from more",
     'insert into "odd ""name" ("a b", "select") values (1, 2)',
+    "update odd set v = null",
+    "delete from odd",
+    "drop table odd",
+    "delete from odd_keys",
+    "update odd_keys set v = 2",
+    "insert into odd_keys values (-9e999, 'z' || char(0) || 'z', 1), (1, 'z' || char(0) || 'y', 1)",
 ]
 SETUP = """
 create table t (n integer primary key, x, y real default 0.1, z generated always as (n * 2));
@@ -49,6 +55,11 @@ create table "odd ""name" ("a b", "select");
 insert into t (n, x, y) values (1, 'one', 0.30000000000000004), (2, 'two ''quoted''', -1e300);
 insert into w values ('a', 'a', 1);
 create index by_x on t (x);
+create table odd (v);
+insert into odd values (9e999), (-9e999), ('a' || char(0) || 'b'), (char(0)), (''), (x''), (x'00'), ('1' || char(0));
+insert into odd values ('\N{SNOWMAN} \N{GRINNING FACE}'), (-9223372036854775808), (1e308), (5e-324);
+create table odd_keys (a real, b text, v, primary key (a, b)) without rowid;
+insert into odd_keys values (9e999, 'a' || char(0) || 'b', 1), (-9e999, 'a' || char(0) || 'c', 1);
 """
 
 
@@ -131,6 +142,73 @@ def test_dropping_a_temporary_table_leaves_the_table_of_that_name(run_dir: Path,
     assert content(run_dir) == before
     settle(run_dir, lambda attempt: False)
     assert content(run_dir) == before
+
+
+def test_a_text_that_is_no_text_comes_back(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("insert into odd values (cast(x'61ff62' as text))")
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    look = "select hex(v), typeof(v) from odd order by rowid"
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        before = db.execute(look).fetchall()
+    with closing(open_database(run_dir, "b/1-1")) as db:
+        db.execute("delete from odd")
+        db.commit()
+    settle(run_dir, lambda attempt: False)
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        assert db.execute(look).fetchall() == before
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_full_disk_does_not_lose_the_record(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executemany("insert into t (x) values (?)", [("x" * 1000,)] * 200)
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    before = content(run_dir)
+    with closing(open_database(run_dir, "b/1-1")) as db:
+        db.execute("delete from t")
+        db.commit()
+    connect = sqlite3.connect
+
+    def full(*where: Any, **options: Any) -> sqlite3.Connection:
+        database = connect(*where, **options)
+        database.execute("pragma max_page_count = 1")  # as large as it is, and no larger
+        return database
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            take_back(run_dir, "b/1-1", alone=alone)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            settle(run_dir, lambda attempt: False)
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+def test_what_cannot_be_taken_back_is_an_error_and_its_record_stays(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("delete from t where n = 1")
+        db.execute("update po_undo set sql = 'insert into t (n) values (nonsense)'")
+        db.commit()
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="nonsense"):
+            settle(run_dir, lambda attempt: False)
+
+
+def test_a_table_that_another_attempt_dropped_has_nothing_to_take_back(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as one, closing(open_database(run_dir, "b/1-1")) as two:
+        one.execute("update t set x = 'one'")
+        one.execute("delete from w")
+        one.commit()
+        two.execute("drop table t")
+        two.commit()
+    settle(run_dir, lambda attempt: attempt == "b/1-1")
+    after = content(run_dir)
+    assert "t" not in after and after["w"] == [("a", "a", 1)]
 
 
 def test_all_writes_of_one_attempt_are_taken_back_in_their_order(run_dir: Path) -> None:
