@@ -16,21 +16,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.files.row_changes import (
     ROW,
+    WatchedTable,
     ordinary_tables,
     quoted_name,
     recording_triggers,
     row_condition,
+    row_insertion,
     text_before,
 )
 from po_jupyter.engine.files.schema_changes import (
     DroppedTable,
     alteration,
+    drop_triggers,
     dropped_table,
     refuse_virtual,
     schema_parts,
@@ -116,7 +120,7 @@ class RunDatabase(sqlite3.Connection):
             if f"po_insert_{table.name}" in known:
                 continue
             if made and self._schema != -1:
-                self._record_made(table.name, table.keys)
+                self._record_made(table)
             for trigger in recording_triggers(self.attempt, table):
                 self._plain(trigger)
             self._watched[table.name] = table.sql
@@ -133,13 +137,15 @@ class RunDatabase(sqlite3.Connection):
         alter = alteration(sql)
         before = schema_parts(self._plain)
         if dropped := dropped_table(sql):
-            self.empty(dropped)
-        if alter is not None and (table := self._name_of(unquoted(alter.table))):
-            self.unwatch(table)
+            self.record_dropped(dropped)
+        if alter is not None and (table := self._table(unquoted(alter.table))):
+            self.unwatch(table.name)
         change()
         if alter is not None:
             self._record(_SCHEMA, alter.undo)
-        tables = {name for (name,) in self._plain("select name from main.sqlite_master where type = 'table'")}
+        tables = {
+            name.lower() for (name,) in self._plain("select name from main.sqlite_master where type = 'table'")
+        }
         if alter is None:  # it changes the text of what belongs to the table, and so does what takes it back
             for undo in undo_of_parts(before, schema_parts(self._plain), tables):
                 self._record(_SCHEMA, undo)
@@ -149,8 +155,8 @@ class RunDatabase(sqlite3.Connection):
         values = (self.attempt, piece.get(), kind, undo)
         self._plain("insert into po_undo (attempt, piece, kind, sql) values (?, ?, ?, ?)", values)
 
-    def empty(self, dropped: DroppedTable) -> None:
-        """Empty a table that is about to be dropped, and record how to make it again."""
+    def record_dropped(self, dropped: DroppedTable) -> None:
+        """Record how to make a table again that is about to be dropped."""
         if dropped.database not in ("", "main") or (
             dropped.database == "" and self._is_temporary(dropped.name)
         ):
@@ -158,34 +164,38 @@ class RunDatabase(sqlite3.Connection):
         name = dropped.name
         made = self._plain(
             "select sql from main.sqlite_master where tbl_name = ? collate nocase and sql is not null"
-            " order by type = 'table'",
+            " order by type = 'table', rowid desc",
             (name,),
         ).fetchall()
-        if not made or (name := self._name_of(name)) == "":
+        table = self._table(name)
+        if not made or table is None:
             return
         for (sql,) in made[:-1]:  # its indexes and triggers: made again last
             self._record(ROW, sql)
-        self._plain(f"delete from main.{quoted_name(name)}")
+        # Not by deleting them: a table that is dropped fires no trigger.
+        self._record_rows(table, row_insertion(table, ""))
         self._record(ROW, made[-1][0])
 
     def _is_temporary(self, name: str) -> bool:
         found = "select 1 from temp.sqlite_master where type = 'table' and name = ? collate nocase"
         return self._plain(found, (name,)).fetchone() is not None
 
-    def _name_of(self, name: str) -> str:
-        """The name of an ordinary table as it was made; "" when there is none."""
+    def _table(self, name: str) -> WatchedTable | None:
+        """The ordinary table of that name, if there is one."""
         return next(
-            (table.name for table in ordinary_tables(self._plain) if table.name.lower() == name.lower()), ""
+            (table for table in ordinary_tables(self._plain) if table.name.lower() == name.lower()), None
         )
 
-    def _record_made(self, name: str, keys: Sequence[str]) -> None:
-        self._record(_MADE, name)
+    def _record_made(self, table: WatchedTable) -> None:
+        self._record(_MADE, table.name)
         # `create table ... as select`: its rows came before any trigger
-        delete = text_before(f"delete from {quoted_name(name)} where ", row_condition(keys, ""))
-        record = (
-            f"insert into po_undo (attempt, piece, kind, sql) select ?, ?, ?, {delete} from {quoted_name(name)}"
-        )
-        self._plain(record, (self.attempt, piece.get(), ROW))
+        delete = text_before(f"delete from {quoted_name(table.name)} where ", row_condition(table.keys, ""))
+        self._record_rows(table, delete)
+
+    def _record_rows(self, table: WatchedTable, undo: str) -> None:
+        """Record for each row what the SQL expression `undo` makes of it."""
+        rows = f"select ?, ?, ?, {undo} from main.{quoted_name(table.name)}"
+        self._plain(f"insert into po_undo (attempt, piece, kind, sql) {rows}", (self.attempt, piece.get(), ROW))
 
     def _plain(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         cursor = super().cursor(sqlite3.Cursor)
@@ -296,13 +306,23 @@ def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_ta
         records = database.execute(
             "select kind, sql from po_undo where attempt = ? order by id desc", (attempt,)
         ).fetchall()
-        for kind, sql in records:
-            try:
-                _take_back_one(database, kind, sql, drop_tables)
-            except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
-                if not _is_of_others(error, kind):
-                    raise  # with all of the transaction; the record stays
+        for changes_rows, group in groupby(records, _changes_rows):
+            # What the user's triggers did is recorded too, and taken back itself.
+            triggers = drop_triggers(database.execute) if changes_rows else []
+            for kind, sql in group:
+                try:
+                    _take_back_one(database, kind, sql, drop_tables)
+                except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+                    if not _is_of_others(error, kind):
+                        raise  # with all of the transaction; the record stays
+            for trigger in triggers:
+                database.execute(trigger)
         database.execute("delete from po_undo where attempt = ?", (attempt,))
+
+
+def _changes_rows(record: tuple[str, str]) -> bool:
+    kind, sql = record
+    return kind == ROW and not sql.startswith("CREATE")  # a table that was dropped, and what belonged to it
 
 
 def _take_back_one(database: sqlite3.Connection, kind: str, sql: str, drop_tables: bool) -> None:

@@ -23,6 +23,11 @@ _ADD = re.compile(rf"add\s+(?:column\s+)?({_NAME})", re.IGNORECASE)
 _VIRTUAL = re.compile(r"create\s+virtual\s", re.IGNORECASE)
 _PARTS = "select type, name, tbl_name, sql from main.sqlite_master where type <> 'table' and sql is not null"
 
+_TRIGGERS = (
+    "select name, sql from main.sqlite_master where type = 'trigger' and exists (select 1 from main.sqlite_master made"
+    " where made.type = 'table' and made.name = sqlite_master.tbl_name collate nocase) order by rowid"
+)
+
 
 class Alteration(NamedTuple):
     """An `alter table`: the name of the table as it is written, and the statement that takes it back."""
@@ -110,6 +115,15 @@ def unquoted(name: str) -> str:
     return name[1:-1].replace(name[0] * 2, name[0]) if name[:1] in ('"', "'", "`") else name
 
 
+def drop_triggers(execute: Callable[[str], sqlite3.Cursor]) -> list[str]:
+    """Drop the triggers of tables; the statements that make them again, in their order."""
+    triggers = execute(_TRIGGERS).fetchall()
+    for name, _ in triggers:
+        quoted = name.replace('"', '""')
+        execute(f'drop trigger main."{quoted}"')
+    return [sql for _, sql in triggers]
+
+
 def schema_parts(execute: Callable[[str], sqlite3.Cursor]) -> set[SchemaPart]:
     """The indexes, triggers and views of the database."""
     return {SchemaPart(*row) for row in execute(_PARTS)}
@@ -117,6 +131,6 @@ def schema_parts(execute: Callable[[str], sqlite3.Cursor]) -> set[SchemaPart]:
 
 def undo_of_parts(before: set[SchemaPart], after: set[SchemaPart], tables: set[str]) -> Iterator[str]:
     """The statements that take back what came and went; what went with its table is made with that (`tables` are
-    those that are there)."""
-    yield from (part.sql for part in before - after if part.type == "view" or part.table in tables)
+    those that are there, in lower case; a trigger has the name of its table as it was written)."""
+    yield from (part.sql for part in before - after if part.type == "view" or part.table.lower() in tables)
     yield from (part.drop for part in after - before)

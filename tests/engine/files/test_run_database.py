@@ -72,7 +72,9 @@ def content(run_dir: Path) -> dict[str, Any]:
         columns = {
             f"columns of {n}": db.execute(f"pragma table_xinfo({q})").fetchall() for n, q in quoted.items()
         }
-        parts = db.execute("select type, name, tbl_name from sqlite_master where type <> 'table'").fetchall()
+        parts = db.execute(
+            "select type, name, lower(tbl_name) from sqlite_master where type <> 'table'"
+        ).fetchall()
         return {**rows, **columns, "parts": sorted(parts)}
 
 
@@ -209,6 +211,80 @@ def test_a_table_that_another_attempt_dropped_has_nothing_to_take_back(run_dir: 
     settle(run_dir, lambda attempt: attempt == "b/1-1")
     after = content(run_dir)
     assert "t" not in after and after["w"] == [("a", "a", 1)]
+
+
+TRIGGERS = """
+create table log (n integer primary key, what);
+create trigger inserted after insert on t begin insert into log (what) values ('inserted ' || new.n); end;
+create trigger updated after update on T begin insert into log (what) values ('updated ' || new.n); end;
+create trigger deleted after delete on t begin insert into log (what) values ('deleted ' || old.n); end;
+create trigger replaced after delete on w begin update t set x = old.a; end;
+create view seen as select n from t;
+create trigger instead instead of insert on seen begin insert into t (n) values (new.n); end;
+"""
+FIRING = [
+    "insert into seen values (20)",
+    "drop trigger deleted; delete from t; insert into t (n) values (9)",
+    "drop table log; drop trigger inserted; drop trigger updated; drop trigger deleted; delete from t",
+    "create trigger more before delete on t begin insert into log (what) values ('more'); end;"
+    "delete from t where n = 2",
+    "create trigger if not exists main.own after insert on log begin update log set what = 'own'; end;"
+    "insert into t (n) values (30)",
+]
+
+
+@pytest.mark.parametrize("sql", [*WRITES, *FIRING])
+def test_taking_back_fires_no_trigger_of_the_users(run_dir: Path, sql: str) -> None:
+    with closing(open_database(run_dir, "setup/2-1")) as db:
+        db.executescript(TRIGGERS)
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executescript(sql)
+        db.commit()
+    assert content(run_dir) != before
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+    with closing(open_database(run_dir, "b/1-1")) as db:  # they are there again, and fire
+        db.execute("insert into t (n) values (100)")
+        db.execute("update t set x = 'u' where n = 100")
+        db.execute("delete from t where n = 100")
+        last = db.execute("select what from log order by n desc limit 3").fetchall()
+    assert last == [("deleted 100",), ("updated 100",), ("inserted 100",)]
+
+
+@pytest.mark.parametrize("does", ["select raise(abort, 'rows of w stay')", "select stamp()"])
+def test_a_trigger_that_refuses_does_not_keep_a_row(run_dir: Path, does: str) -> None:
+    before = content(run_dir)["w"]
+    with closing(open_database(run_dir, "setup/2-1")) as db:
+        db.execute(f"create trigger keep before delete on w begin {does}; end")
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.create_function("stamp", 0, lambda: 1)  # only this connection has it
+        db.execute("insert into w values ('x', 'y', 1)")
+        db.commit()
+    take_back(run_dir, "a/1-1", alone=False)
+    assert content(run_dir)["w"] == before
+
+
+def test_dropping_a_table_fires_no_trigger_of_the_users(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "setup/2-1")) as db:
+        db.executescript(TRIGGERS)
+        db.executescript(
+            "create trigger keep before delete on w begin select raise(abort, 'rows of w stay'); end"
+        )
+        db.commit()
+        log = db.execute("select * from log").fetchall()
+    settle(run_dir, lambda attempt: True)
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executescript("drop table t; drop table w")
+        db.commit()
+        assert db.execute("select * from log").fetchall() == log
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
 
 
 def test_all_writes_of_one_attempt_are_taken_back_in_their_order(run_dir: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from po_jupyter.engine.files.schema_changes import (
     alteration,
+    drop_triggers,
     dropped_table,
     refuse_virtual,
     schema_parts,
@@ -103,3 +105,12 @@ def test_other_drops_are_of_no_table() -> None:
 
 def test_empty_statements_and_a_byte_order_mark_are_no_part_of_a_statement() -> None:
     assert without_comment("\ufeff ; -- a\n ;drop table t") == "drop table t"
+
+
+def test_a_trigger_belongs_to_its_table_however_that_is_written() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript("create table t (a); create trigger tr after insert on T begin select 1; end")
+        before = schema_parts(database.execute)
+        (made,) = drop_triggers(database.execute)
+        after = schema_parts(database.execute)
+    assert [*undo_of_parts(before, after, {"t"})] == [made]
