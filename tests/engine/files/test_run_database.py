@@ -176,7 +176,7 @@ def test_a_full_disk_does_not_lose_the_record(
         db.commit()
     connect = sqlite3.connect
 
-    def full(*where: Any, **options: Any) -> sqlite3.Connection:
+    def full(*where: Any, **options: Any) -> Any:
         database = connect(*where, **options)
         database.execute("pragma max_page_count = 1")  # as large as it is, and no larger
         return database
