@@ -11,21 +11,35 @@ columns that `alter table` gave. What cannot be taken back is refused: virtual t
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
+from po_jupyter.engine.files.row_changes import (
+    ROW,
+    WatchedTable,
+    ordinary_tables,
+    quoted_name,
+    recording_triggers,
+    row_condition,
+    row_insertion,
+    text_before,
+)
 from po_jupyter.engine.files.schema_changes import (
+    DroppedTable,
     alteration,
+    drop_triggers,
+    dropped_table,
     refuse_virtual,
     schema_parts,
     undo_of_parts,
+    unquoted,
     without_comment,
 )
 
@@ -36,19 +50,8 @@ _opening = Lock()  # all attempts of a run are in one process
 _TABLE = (
     "create table if not exists po_undo (id integer primary key, attempt text, piece text, kind text, sql text)"
 )
-_DROP = re.compile(
-    r"""\s*drop\s+table\s+(?:if\s+exists\s+)?(?:main\s*\.\s*)?("(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|\w+)\s*;?\s*\Z""",
-    re.IGNORECASE,
-)
 _DDL = ("create", "alter", "drop")
-_MADE, _ROW, _SCHEMA = "made", "row", "schema"
-
-
-class _Table(NamedTuple):
-    name: str
-    columns: list[str]
-    keys: list[str]  # of a table without rowid
-    sql: str
+_MADE, _SCHEMA = "made", "schema"
 
 
 class RunDatabase(sqlite3.Connection):
@@ -108,39 +111,41 @@ class RunDatabase(sqlite3.Connection):
         if version == self._schema or not self.attempt:
             return
         known = {name for (name,) in self._plain("select name from temp.sqlite_master where type = 'trigger'")}
-        tables = list(_tables(self._plain))
+        tables = list(ordinary_tables(self._plain))
         present = {table.name: table.sql for table in tables}
         for name in [name for name, sql in self._watched.items() if present.get(name) != sql]:
             self.unwatch(name)  # altered, here or by another attempt: its triggers know the old columns
             known.discard(f"po_insert_{name}")
-        for name, columns, keys, sql in tables:
-            if f"po_insert_{name}" in known:
+        for table in tables:
+            if f"po_insert_{table.name}" in known:
                 continue
             if made and self._schema != -1:
-                self._record_made(name, keys)
-            for trigger in _triggers(self.attempt, name, columns, keys):
+                self._record_made(table)
+            for trigger in recording_triggers(self.attempt, table):
                 self._plain(trigger)
-            self._watched[name] = sql
+            self._watched[table.name] = table.sql
         self._schema = version
 
     def unwatch(self, name: str) -> None:
         """Record no more writes to a table."""
         for verb in ("insert", "update", "delete"):
-            self._plain(f"drop trigger if exists temp.{_name(f'po_{verb}_{name}')}")
+            self._plain(f"drop trigger if exists temp.{quoted_name(f'po_{verb}_{name}')}")
         self._watched.pop(name, None)
 
     def change_schema(self, sql: str, change: Callable[[], object]) -> None:
         """Make a change of the schema, and record how to take it back."""
         alter = alteration(sql)
         before = schema_parts(self._plain)
-        if dropped := _DROP.match(sql):
-            self.empty(dropped[1])
-        if alter is not None and (table := self._name_of(_unquoted(alter.table))):
-            self.unwatch(table)
+        if dropped := dropped_table(sql):
+            self.record_dropped(dropped)
+        if alter is not None and (table := self._table(unquoted(alter.table))):
+            self.unwatch(table.name)
         change()
         if alter is not None:
             self._record(_SCHEMA, alter.undo)
-        tables = {name for (name,) in self._plain("select name from main.sqlite_master where type = 'table'")}
+        tables = {
+            name.lower() for (name,) in self._plain("select name from main.sqlite_master where type = 'table'")
+        }
         if alter is None:  # it changes the text of what belongs to the table, and so does what takes it back
             for undo in undo_of_parts(before, schema_parts(self._plain), tables):
                 self._record(_SCHEMA, undo)
@@ -150,31 +155,47 @@ class RunDatabase(sqlite3.Connection):
         values = (self.attempt, piece.get(), kind, undo)
         self._plain("insert into po_undo (attempt, piece, kind, sql) values (?, ?, ?, ?)", values)
 
-    def empty(self, name: str) -> None:
-        """Empty a table that is about to be dropped, and record how to make it again."""
-        name = _unquoted(name)
+    def record_dropped(self, dropped: DroppedTable) -> None:
+        """Record how to make a table again that is about to be dropped."""
+        if dropped.database not in ("", "main") or (
+            dropped.database == "" and self._is_temporary(dropped.name)
+        ):
+            return  # it goes with the connection, or is no part of the run's database
+        name = dropped.name
         made = self._plain(
             "select sql from main.sqlite_master where tbl_name = ? collate nocase and sql is not null"
-            " order by type = 'table'",
+            " order by type = 'table', rowid desc",
             (name,),
         ).fetchall()
-        if not made or (name := self._name_of(name)) == "":
+        table = self._table(name)
+        if not made or table is None:
             return
         for (sql,) in made[:-1]:  # its indexes and triggers: made again last
-            self._record(_ROW, sql)
-        self._plain(f"delete from {_name(name)}")
-        self._record(_ROW, made[-1][0])
+            self._record(ROW, sql)
+        # Not by deleting them: a table that is dropped fires no trigger.
+        self._record_rows(table, row_insertion(table, ""))
+        self._record(ROW, made[-1][0])
 
-    def _name_of(self, name: str) -> str:
-        """The name of an ordinary table as it was made; "" when there is none."""
-        return next((table.name for table in _tables(self._plain) if table.name.lower() == name.lower()), "")
+    def _is_temporary(self, name: str) -> bool:
+        found = "select 1 from temp.sqlite_master where type = 'table' and name = ? collate nocase"
+        return self._plain(found, (name,)).fetchone() is not None
 
-    def _record_made(self, name: str, keys: Sequence[str]) -> None:
-        self._record(_MADE, name)
+    def _table(self, name: str) -> WatchedTable | None:
+        """The ordinary table of that name, if there is one."""
+        return next(
+            (table for table in ordinary_tables(self._plain) if table.name.lower() == name.lower()), None
+        )
+
+    def _record_made(self, table: WatchedTable) -> None:
+        self._record(_MADE, table.name)
         # `create table ... as select`: its rows came before any trigger
-        delete = _text(f"delete from {_name(name)} where ", _where(keys, ""))
-        record = f"insert into po_undo (attempt, piece, kind, sql) select ?, ?, ?, {delete} from {_name(name)}"
-        self._plain(record, (self.attempt, piece.get(), _ROW))
+        delete = text_before(f"delete from {quoted_name(table.name)} where ", row_condition(table.keys, ""))
+        self._record_rows(table, delete)
+
+    def _record_rows(self, table: WatchedTable, undo: str) -> None:
+        """Record for each row what the SQL expression `undo` makes of it."""
+        rows = f"select ?, ?, ?, {undo} from main.{quoted_name(table.name)}"
+        self._plain(f"insert into po_undo (attempt, piece, kind, sql) {rows}", (self.attempt, piece.get(), ROW))
 
     def _plain(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         cursor = super().cursor(sqlite3.Cursor)
@@ -282,87 +303,45 @@ def take_back(run_dir: Path, attempt: str, *, alone: bool) -> None:
 
 def _take_back(database: sqlite3.Connection, attempts: Iterable[str], *, drop_tables: bool = True) -> None:
     for attempt in attempts:
-        rows = database.execute(
+        records = database.execute(
             "select kind, sql from po_undo where attempt = ? order by id desc", (attempt,)
         ).fetchall()
-        for kind, sql in rows:
-            with suppress(
-                sqlite3.OperationalError, sqlite3.IntegrityError
-            ):  # the table is gone, or another's row
-                if kind == _ROW or (kind == _SCHEMA and drop_tables):
-                    database.execute(sql)
-                elif kind == _SCHEMA:
-                    continue  # another row may count on it
-                elif drop_tables and not database.execute(f"select 1 from {_name(sql)} limit 1").fetchone():
-                    database.execute(f"drop table {_name(sql)}")
+        for changes_rows, group in groupby(records, _changes_rows):
+            # What the user's triggers did is recorded too, and taken back itself.
+            triggers = drop_triggers(database.execute) if changes_rows else []
+            for kind, sql in group:
+                try:
+                    _take_back_one(database, kind, sql, drop_tables)
+                except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+                    if not _is_of_others(error, kind):
+                        raise  # with all of the transaction; the record stays
+            for trigger in triggers:
+                database.execute(trigger)
         database.execute("delete from po_undo where attempt = ?", (attempt,))
 
 
-def _tables(
-    execute: Callable[..., sqlite3.Cursor],
-) -> Iterator[_Table]:
-    """Each ordinary table. What a virtual table keeps its rows in is none: SQLite ends the process when a trigger is on
-    it."""
-    made = execute("select name, sql from main.sqlite_master where type = 'table'").fetchall()
-    virtual = tuple(name + "_" for name, sql in made if _is_virtual(sql))
-    for name, sql in made:
-        if name.startswith(("sqlite_", "po_", *virtual)) or _is_virtual(sql):
-            continue
-        info = execute(f"pragma main.table_xinfo({_name(name)})").fetchall()
-        columns = [column[1] for column in info if not column[6]]  # without generated ones
-        keys = [column[1] for column in sorted(info, key=lambda column: column[5]) if column[5]]
-        without_rowid = "".join((sql or "").lower().rpartition(")")[2].split()).find("withoutrowid") >= 0
-        yield _Table(name, columns, keys if without_rowid else [], sql or "")
+def _changes_rows(record: tuple[str, str]) -> bool:
+    kind, sql = record
+    return kind == ROW and not sql.startswith("CREATE")  # a table that was dropped, and what belonged to it
 
 
-def _is_virtual(sql: str | None) -> bool:
-    return (sql or "").lstrip()[:14].lower() == "create virtual"
+def _take_back_one(database: sqlite3.Connection, kind: str, sql: str, drop_tables: bool) -> None:
+    if kind == ROW or (kind == _SCHEMA and drop_tables):
+        database.execute(sql)
+    elif kind == _SCHEMA:
+        return  # another row may count on it
+    elif drop_tables and not database.execute(f"select 1 from {quoted_name(sql)} limit 1").fetchone():
+        database.execute(f"drop table {quoted_name(sql)}")
 
 
-def _triggers(attempt: str, table: str, columns: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
-    """The triggers that record how to take back an insert, an update and a delete."""
-    name = _name(table)
-    into = [*columns] if keys else ["rowid", *columns]
-    old = [
-        "old.rowid" if c == "rowid" and not keys and i == 0 else f"old.{_name(c)}" for i, c in enumerate(into)
-    ]
-    values = " || ', ' || ".join(f"quote({value})" for value in old)
-    listed = ", ".join("rowid" if i == 0 and not keys else _name(c) for i, c in enumerate(into))
-    restored = " || ', ' || ".join(f"{_literal(_name(c) + ' = ')} || quote(old.{_name(c)})" for c in columns)
-    undo: Mapping[str, str] = {
-        "insert": _text(f"delete from {name} where ", _where(keys, "new.")),
-        "update": f"{_literal(f'update {name} set ')} || {restored} || ' where ' || {_where(keys, 'new.')}",
-        "delete": f"{_literal(f'insert into {name} ({listed}) values (')} || {values} || ')'",
-    }
-    for verb, sql in undo.items():
-        yield (
-            f"create temp trigger if not exists {_name(f'po_{verb}_{table}')} after {verb} on main.{name} begin "
-            f"insert into po_undo (attempt, piece, kind, sql) "
-            f"values ({_literal(attempt)}, po_piece(), '{_ROW}', {sql}); end"
-        )
-
-
-def _where(keys: Sequence[str], row: str) -> str:
-    """An SQL expression: the condition, as text, that finds a row."""
-    if not keys:
-        return f"'rowid = ' || {row}rowid"
-    return " || ' and ' || ".join(f"{_literal(_name(key) + ' = ')} || quote({row}{_name(key)})" for key in keys)
-
-
-def _text(head: str, tail: str) -> str:
-    return f"{_literal(head)} || {tail}"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name[0] in '"`[' else name
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _is_of_others(error: sqlite3.Error, kind: str) -> bool:
+    """Whether there is nothing to take back any more: another attempt's row or table is there, or it dropped the table,
+    or counts on the change of the schema. A full disk, or a statement that is wrong, is no such thing."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return True
+    if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+        return False
+    return kind != ROW or str(error).startswith("no such table") or str(error).endswith("already exists")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -41,6 +41,12 @@ WRITES = [
     "-- first\n drop table w",
     "with more as (select 7 as n) insert into t (n) select n from more",
     'insert into "odd ""name" ("a b", "select") values (1, 2)',
+    "update odd set v = null",
+    "delete from odd",
+    "drop table odd",
+    "delete from odd_keys",
+    "update odd_keys set v = 2",
+    "insert into odd_keys values (-9e999, 'z' || char(0) || 'z', 1), (1, 'z' || char(0) || 'y', 1)",
 ]
 SETUP = """
 create table t (n integer primary key, x, y real default 0.1, z generated always as (n * 2));
@@ -49,6 +55,11 @@ create table "odd ""name" ("a b", "select");
 insert into t (n, x, y) values (1, 'one', 0.30000000000000004), (2, 'two ''quoted''', -1e300);
 insert into w values ('a', 'a', 1);
 create index by_x on t (x);
+create table odd (v);
+insert into odd values (9e999), (-9e999), ('a' || char(0) || 'b'), (char(0)), (''), (x''), (x'00'), ('1' || char(0));
+insert into odd values ('\N{SNOWMAN} \N{GRINNING FACE}'), (-9223372036854775808), (1e308), (5e-324);
+create table odd_keys (a real, b text, v, primary key (a, b)) without rowid;
+insert into odd_keys values (9e999, 'a' || char(0) || 'b', 1), (-9e999, 'a' || char(0) || 'c', 1);
 """
 
 
@@ -61,7 +72,9 @@ def content(run_dir: Path) -> dict[str, Any]:
         columns = {
             f"columns of {n}": db.execute(f"pragma table_xinfo({q})").fetchall() for n, q in quoted.items()
         }
-        parts = db.execute("select type, name, tbl_name from sqlite_master where type <> 'table'").fetchall()
+        parts = db.execute(
+            "select type, name, lower(tbl_name) from sqlite_master where type <> 'table'"
+        ).fetchall()
         return {**rows, **columns, "parts": sorted(parts)}
 
 
@@ -94,6 +107,184 @@ def test_of_an_attempt_that_succeeded_everything_stays(run_dir: Path, sql: str) 
     settle(run_dir, lambda attempt: attempt == "a/1-1")
     take_back(run_dir, "a/1-1", alone=True)
     assert content(run_dir) == after
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "drop table t -- old",
+        "drop table t /* x */",
+        "drop table 't'",
+        "drop /* x */ table t",
+        'drop table "main".t',
+        "drop table [main].[t]",
+        'drop table "main"."t"',
+        "drop table if exists main . `T` ; -- both",
+        ";drop table t",
+        "\ufeffdrop table t",
+    ],
+)
+def test_a_dropped_table_comes_back_however_its_drop_is_written(run_dir: Path, sql: str) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute(sql)
+        db.commit()
+    assert "t" not in content(run_dir)
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+@pytest.mark.parametrize("sql", ["drop table t", "drop table temp.t"])
+def test_dropping_a_temporary_table_leaves_the_table_of_that_name(run_dir: Path, sql: str) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("create temp table t (n)")
+        db.execute(sql)
+        db.commit()
+    assert content(run_dir) == before
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+def test_a_text_that_is_no_text_comes_back(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("insert into odd values (cast(x'61ff62' as text))")
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    look = "select hex(v), typeof(v) from odd order by rowid"
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        before = db.execute(look).fetchall()
+    with closing(open_database(run_dir, "b/1-1")) as db:
+        db.execute("delete from odd")
+        db.commit()
+    settle(run_dir, lambda attempt: False)
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        assert db.execute(look).fetchall() == before
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_full_disk_does_not_lose_the_record(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executemany("insert into t (x) values (?)", [("x" * 1000,)] * 200)
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    before = content(run_dir)
+    with closing(open_database(run_dir, "b/1-1")) as db:
+        db.execute("delete from t")
+        db.commit()
+    connect = sqlite3.connect
+
+    def full(*where: Any, **options: Any) -> Any:
+        database = connect(*where, **options)
+        database.execute("pragma max_page_count = 1")  # as large as it is, and no larger
+        return database
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            take_back(run_dir, "b/1-1", alone=alone)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            settle(run_dir, lambda attempt: False)
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+def test_what_cannot_be_taken_back_is_an_error_and_its_record_stays(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("delete from t where n = 1")
+        db.execute("update po_undo set sql = 'insert into t (n) values (nonsense)'")
+        db.commit()
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="nonsense"):
+            settle(run_dir, lambda attempt: False)
+
+
+def test_a_table_that_another_attempt_dropped_has_nothing_to_take_back(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as one, closing(open_database(run_dir, "b/1-1")) as two:
+        one.execute("update t set x = 'one'")
+        one.execute("delete from w")
+        one.commit()
+        two.execute("drop table t")
+        two.commit()
+    settle(run_dir, lambda attempt: attempt == "b/1-1")
+    after = content(run_dir)
+    assert "t" not in after and after["w"] == [("a", "a", 1)]
+
+
+TRIGGERS = """
+create table log (n integer primary key, what);
+create trigger inserted after insert on t begin insert into log (what) values ('inserted ' || new.n); end;
+create trigger updated after update on T begin insert into log (what) values ('updated ' || new.n); end;
+create trigger deleted after delete on t begin insert into log (what) values ('deleted ' || old.n); end;
+create trigger replaced after delete on w begin update t set x = old.a; end;
+create view seen as select n from t;
+create trigger instead instead of insert on seen begin insert into t (n) values (new.n); end;
+"""
+FIRING = [
+    "insert into seen values (20)",
+    "drop trigger deleted; delete from t; insert into t (n) values (9)",
+    "drop table log; drop trigger inserted; drop trigger updated; drop trigger deleted; delete from t",
+    "create trigger more before delete on t begin insert into log (what) values ('more'); end;"
+    "delete from t where n = 2",
+    "create trigger if not exists main.own after insert on log begin update log set what = 'own'; end;"
+    "insert into t (n) values (30)",
+]
+
+
+@pytest.mark.parametrize("sql", [*WRITES, *FIRING])
+def test_taking_back_fires_no_trigger_of_the_users(run_dir: Path, sql: str) -> None:
+    with closing(open_database(run_dir, "setup/2-1")) as db:
+        db.executescript(TRIGGERS)
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executescript(sql)
+        db.commit()
+    assert content(run_dir) != before
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+    with closing(open_database(run_dir, "b/1-1")) as db:  # they are there again, and fire
+        db.execute("insert into t (n) values (100)")
+        db.execute("update t set x = 'u' where n = 100")
+        db.execute("delete from t where n = 100")
+        last = db.execute("select what from log order by n desc limit 3").fetchall()
+    assert last == [("deleted 100",), ("updated 100",), ("inserted 100",)]
+
+
+@pytest.mark.parametrize("does", ["select raise(abort, 'rows of w stay')", "select stamp()"])
+def test_a_trigger_that_refuses_does_not_keep_a_row(run_dir: Path, does: str) -> None:
+    before = content(run_dir)["w"]
+    with closing(open_database(run_dir, "setup/2-1")) as db:
+        db.execute(f"create trigger keep before delete on w begin {does}; end")
+        db.commit()
+    settle(run_dir, lambda attempt: True)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.create_function("stamp", 0, lambda: 1)  # only this connection has it
+        db.execute("insert into w values ('x', 'y', 1)")
+        db.commit()
+    take_back(run_dir, "a/1-1", alone=False)
+    assert content(run_dir)["w"] == before
+
+
+def test_dropping_a_table_fires_no_trigger_of_the_users(run_dir: Path) -> None:
+    with closing(open_database(run_dir, "setup/2-1")) as db:
+        db.executescript(TRIGGERS)
+        db.executescript(
+            "create trigger keep before delete on w begin select raise(abort, 'rows of w stay'); end"
+        )
+        db.commit()
+        log = db.execute("select * from log").fetchall()
+    settle(run_dir, lambda attempt: True)
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executescript("drop table t; drop table w")
+        db.commit()
+        assert db.execute("select * from log").fetchall() == log
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
 
 
 def test_all_writes_of_one_attempt_are_taken_back_in_their_order(run_dir: Path) -> None:
@@ -249,6 +440,8 @@ async def test_what_a_recorded_piece_wrote_stays_with_its_outcome(bench: Bench, 
         ("create virtual table f using fts5(x)", "has no virtual tables"),
         ("-- mine\ncreate virtual table f using fts5(x)", "has no virtual tables"),
         ("alter table t drop column x", "create table NEW as select"),
+        (";alter table t drop column x", "create table NEW as select"),
+        ("drop table t t", "drop table NAME"),
     ],
 )
 def test_what_could_not_be_taken_back_is_refused(run_dir: Path, sql: str, said: str) -> None:
