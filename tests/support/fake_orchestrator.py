@@ -410,7 +410,9 @@ class FakeControl:
     ) -> RunView:
         return self._log.view(run_id, owner)
 
-    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
+    async def gate(
+        self, run_id: str, owner: str | None, decision: str, note: str = "", *, task: str | None = None
+    ) -> RunView:
         raise Conflict(f"run {self._log.find(run_id, owner)} waits at no gate")
 
     async def delete(self, run_id: str, owner: str | None) -> None:
