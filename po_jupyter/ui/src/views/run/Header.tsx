@@ -45,6 +45,11 @@ export function Header(): JSX.Element {
         </p>
       ))}
       {run.error && <ErrorBox failure={run.error} />}
+      {[...verbs.saving.keys()].some(key => key.startsWith("export ")) && (
+        <p className="po-Quiet" role="status">
+          {trans.__("Preparing the export…")}
+        </p>
+      )}
       {verbs.problem && (
         <div role="alert">
           <ErrorBox failure={verbs.problem} />

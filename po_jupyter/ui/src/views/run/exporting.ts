@@ -3,40 +3,41 @@
 import { InputDialog } from "@jupyterlab/apputils";
 import { hasEnded } from "../../api/types.js";
 import type { Page } from "./context.js";
-import { download } from "./parts.js";
 import { exportRows } from "./rows/exportRows.js";
+import type { Fetching, SavedFile, Saving } from "./saving.js";
 
-/** Asks which, and saves it. */
-export async function exportDialog(page: Page): Promise<null> {
+/** Asks which, and begins to save it: nothing else waits until it is here. */
+export async function exportDialog(page: Page, save: Saving["save"]): Promise<null> {
   const { run, trans } = page;
-  const choices = new Map<string, () => Promise<void>>([
-    [trans.__("Outputs (JSON)"), async () => download(await page.source.outputs(), `${fileName(page)}-outputs.json`)]
+  const choices = new Map<string, Fetching>([
+    [trans.__("Outputs (JSON)"), async signal => ({ content: await page.source.outputs(signal), name: `${fileName(page)}-outputs.json` })]
   ]);
   for (const task of run.tasks.filter(one => one.items)) {
-    choices.set(trans.__("Rows of %1 (CSV)", task.name), () => rowsOf(page, task.name));
+    choices.set(trans.__("Rows of %1 (CSV)", task.name), signal => rowsOf(page, task.name, signal));
   }
-  choices.set(hasEnded(run) ? trans.__("History (JSON lines)") : trans.__("History so far (JSON lines)"), () => history(page));
+  choices.set(hasEnded(run) ? trans.__("History (JSON lines)") : trans.__("History so far (JSON lines)"), signal => history(page, signal));
   const answer = await InputDialog.getItem({
     title: trans.__("Export %1", run.name),
     label: trans.__("What?"),
     items: [...choices.keys()],
     okLabel: trans.__("Save")
   });
-  if (answer.button.accept && answer.value !== null) {
-    await choices.get(answer.value)?.();
+  const fetching = answer.button.accept && answer.value !== null ? choices.get(answer.value) : undefined;
+  if (fetching) {
+    save(`export ${answer.value}`, fetching);
   }
   return null;
 }
 
-async function rowsOf(page: Page, task: string): Promise<void> {
+async function rowsOf(page: Page, task: string, signal: AbortSignal): Promise<SavedFile> {
   const query = { task, state: "", q: "", sort: "index", desc: false } as const;
-  download(await exportRows(page.source, query, () => undefined), `${fileName(page)}-${task}.csv`);
+  return { content: await exportRows(page.source, query, () => undefined, signal), name: `${fileName(page)}-${task}.csv` };
 }
 
-async function history({ source, run }: Page): Promise<void> {
+async function history({ source, run }: Page, signal: AbortSignal): Promise<SavedFile> {
   const lines: string[] = [];
   for (let since = 0; ; ) {
-    const events = (await source.events(since)) as { offset: number }[];
+    const events = (await source.events(since, signal)) as { offset: number }[];
     lines.push(...events.map(event => JSON.stringify(event) + "\n"));
     const last = events[events.length - 1];
     if (!last || last.offset >= run.last_event) {
@@ -44,7 +45,8 @@ async function history({ source, run }: Page): Promise<void> {
     }
     since = last.offset;
   }
-  download(new Blob(lines, { type: "application/x-ndjson" }), `${run.pipeline}-${run.id.slice(-6)}-events.jsonl`);
+  const name = `${run.pipeline}-${run.id.slice(-6)}-events.jsonl`;
+  return { content: new Blob(lines, { type: "application/x-ndjson" }), name };
 }
 
 function fileName({ run }: Page): string {

@@ -75,18 +75,18 @@ export class RunSource {
     return (await this.get<{ artifacts: Artifact[] }>("/artifacts", {}, signal)).artifacts;
   }
 
-  async artifact(name: string): Promise<Blob> {
+  async artifact(name: string, signal?: AbortSignal): Promise<Blob> {
     const path = name.split("/").map(encodeURIComponent).join("/");
-    return (await this.api.send(this.path(`/artifacts/${path}`), {})).blob();
+    return (await this.api.send(this.path(`/artifacts/${path}`), { signal })).blob();
   }
 
   /** The outputs of all finished tasks, as the server wrote them. */
-  async outputs(): Promise<Blob> {
-    return (await this.api.send(this.path("/outputs"), {})).blob();
+  async outputs(signal?: AbortSignal): Promise<Blob> {
+    return (await this.api.send(this.path("/outputs"), { signal })).blob();
   }
 
-  async events(since: number): Promise<unknown[]> {
-    const init = { headers: { Accept: "application/json" } };
+  async events(since: number, signal?: AbortSignal): Promise<unknown[]> {
+    const init = { headers: { Accept: "application/json" }, signal };
     const response = await this.api.send(this.path(`/events?since=${since}&limit=5000`), init);
     return ((await response.json()) as { events: unknown[] }).events;
   }

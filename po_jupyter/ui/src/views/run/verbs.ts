@@ -11,6 +11,8 @@ import type { Failure, Run } from "../../api/types.js";
 import type { Page } from "./context.js";
 import { forkDialog } from "./ForkForm.js";
 import { exportDialog } from "./exporting.js";
+import { useSaving } from "./saving.js";
+import type { Saving } from "./saving.js";
 import { explain } from "../../api/client.js";
 
 export interface Deed {
@@ -19,10 +21,9 @@ export interface Deed {
   act: () => void;
 }
 
-export interface VerbSet {
+export interface VerbSet extends Saving {
   busy: boolean;
   problem: Failure | null;
-  refused: (failure: Failure) => void;
   retryFailed: Deed | null;
   gate: Pick<Verbs, "decide" | "draft" | "artifactUrl">;
   /** The first ones are those that one needs most. */
@@ -44,6 +45,7 @@ export function useVerbs(): VerbSet {
 export function useVerbSet(page: Page): VerbSet {
   const [busy, setBusy] = React.useState(false);
   const [problem, setProblem] = React.useState<Failure | null>(null);
+  const { saving, save } = useSaving(setProblem);
   const { source, run } = page;
   const attempt = async (work: () => Promise<Run | null>): Promise<void> => {
     setBusy(true);
@@ -74,20 +76,21 @@ export function useVerbSet(page: Page): VerbSet {
   return {
     busy,
     problem,
-    refused: setProblem,
+    saving,
+    save,
     retryFailed,
     gate: {
       decide: (seen, decision, note) => void attempt(() => source.api.decide(seen.id, decision, note, seen.gate?.task)),
       draft: actions.draft,
       artifactUrl: actions.artifactUrl
     },
-    deeds: deedsOf(page, does, retryFailed)
+    deeds: deedsOf(page, does, retryFailed, save)
   };
 }
 
 type Does = (work: () => Promise<Run | null>) => () => void;
 
-function deedsOf(page: Page, does: Does, retryFailed: Deed | null): Deed[] {
+function deedsOf(page: Page, does: Does, retryFailed: Deed | null, save: Saving["save"]): Deed[] {
   const { run, source, trans } = page;
   const deeds: (Deed | null)[] = [retryFailed];
   if (!hasEnded(run)) {
@@ -120,7 +123,7 @@ function deedsOf(page: Page, does: Does, retryFailed: Deed | null): Deed[] {
       title: trans.__("A new run with another prompt or model, that takes over what is finished before a task."),
       act: does(() => fork(page))
     },
-    { label: trans.__("Export…"), act: does(() => exportDialog(page)) }
+    { label: trans.__("Export…"), act: does(() => exportDialog(page, save)) }
   );
   if (hasEnded(run)) {
     deeds.push({ label: trans.__("Delete…"), act: does(() => remove(page)) });

@@ -1,10 +1,9 @@
 /** The files of a run: saved by the browser, or opened in Lab's own viewers. Nothing of them is drawn here. */
 
 import * as React from "react";
-import { explain } from "../../../api/client.js";
 import { bytes } from "../../../format/money.js";
 import { usePage } from "../context.js";
-import { Empty, Unloaded, Verb, download } from "../parts.js";
+import { Empty, Unloaded, Verb } from "../parts.js";
 import { useResource } from "../resource.js";
 import { useVerbs } from "../verbs.js";
 
@@ -13,13 +12,11 @@ export function FilesTab(): JSX.Element {
   const verbs = useVerbs();
   const done = run.tasks.filter(task => task.ended_at).length;
   const { value: files, problem, again } = useResource(signal => source.artifacts(signal), run.id, `${done} ${run.state}`);
-  const save = async (name: string): Promise<void> => {
-    try {
-      download(await source.artifact(name), name.slice(name.lastIndexOf("/") + 1));
-    } catch (error) {
-      verbs.refused(explain(error));
-    }
-  };
+  const save = (name: string): void =>
+    verbs.save(`file ${name}`, async signal => ({
+      content: await source.artifact(name, signal),
+      name: name.slice(name.lastIndexOf("/") + 1)
+    }));
   if (problem && !files) {
     return <Unloaded failure={problem} again={again} word={trans.__("Try again")} />;
   }
@@ -51,7 +48,7 @@ export function FilesTab(): JSX.Element {
             <td>{file.task ?? trans.__("seed")}</td>
             <td className="po-is-number">{bytes(file.bytes)}</td>
             <td>
-              <Verb label={trans.__("Download")} onClick={() => void save(file.name)} />
+              <Verb label={trans.__("Download")} busy={verbs.saving.has(`file ${file.name}`)} onClick={() => save(file.name)} />
             </td>
           </tr>
         ))}

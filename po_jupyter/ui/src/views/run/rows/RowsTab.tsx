@@ -3,7 +3,7 @@
 import * as React from "react";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, Unloaded, Verb, count, dollars, download, line, seconds } from "../parts.js";
+import { Choice, Empty, Unloaded, Verb, count, dollars, line, seconds } from "../parts.js";
 import { explain } from "../../../api/client.js";
 import type { Row, RowQuery, Sort } from "../shapes.js";
 import { Table } from "../Table.js";
@@ -111,21 +111,17 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
   const { run, source, patch, trans } = usePage();
   const verbs = useVerbs();
   const [text, setText] = React.useState(query.q);
-  const [saving, setSaving] = React.useState<number | null>(null);
+  const saving = verbs.saving.get(`rows ${task}`) ?? null;
   // A pause in typing is a question, each letter is not.
   React.useEffect(() => {
     const timer = setTimeout(() => text !== query.q && patch({ rows: { q: text, top: 0 } }), 300);
     return () => clearTimeout(timer);
   }, [text, query.q, patch]);
-  const save = async (): Promise<void> => {
-    setSaving(0);
-    try {
-      download(await exportRows(source, query, setSaving), `${run.pipeline}-${task}.csv`);
-    } catch (error) {
-      verbs.refused(explain(error));
-    }
-    setSaving(null);
-  };
+  const save = (): void =>
+    verbs.save(`rows ${task}`, async (signal, progress) => ({
+      content: await exportRows(source, query, progress, signal),
+      name: `${run.pipeline}-${task}.csv`
+    }));
   const filtered = matching !== null && total !== null && matching !== total;
   return (
     <div className="po-Toolbar" role="group" aria-label={trans.__("Which rows")}>
@@ -165,7 +161,7 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
           label={saving === null ? trans.__("CSV") : trans.__("%1 rows…", count(saving))}
           title={trans.__("Save the rows that match as CSV")}
           busy={saving !== null}
-          onClick={() => void save()}
+          onClick={save}
         />
       </span>
     </div>

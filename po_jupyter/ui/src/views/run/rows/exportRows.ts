@@ -9,13 +9,19 @@ const PAGE = 500;
 const PARALLEL = 4;
 
 /** Pages one after the other; rows of which a page has only the beginning are asked for in whole. */
-export async function exportRows(source: RunSource, query: RowQuery, progress: (rows: number) => void): Promise<Blob> {
+export async function exportRows(
+  source: RunSource,
+  query: RowQuery,
+  progress: (rows: number) => void,
+  signal?: AbortSignal
+): Promise<Blob> {
   const rows: Row[] = [];
   for (let start: number | null = 0; start !== null; ) {
-    const page = await source.rows(query, start, PAGE);
+    const page = await source.rows(query, start, PAGE, signal);
     const whole: Row[] = await inParallel(page.rows, row =>
-      row.clipped ? source.row(query.task, row.index) : Promise.resolve(row)
+      row.clipped ? source.row(query.task, row.index, signal) : Promise.resolve(row)
     );
+    signal?.throwIfAborted();
     rows.push(...whole);
     progress(rows.length);
     start = page.rows.length ? page.next : null;
