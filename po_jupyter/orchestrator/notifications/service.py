@@ -161,11 +161,7 @@ class Notifier:
                 await work(*args)  # type: ignore[misc]  # a coroutine function
                 return True
             except CorruptRow as error:
-                log.error(
-                    _DAMAGED,
-                    run=run,
-                    error=error.message,
-                )
+                log.error(_DAMAGED, run=run, error=error.message)
                 return False
             except (StoreError, Conflict, Unavailable) as error:
                 log.error("notifications wait for the store", error=error.message)
