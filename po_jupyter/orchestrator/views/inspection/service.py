@@ -190,7 +190,7 @@ class RunInspection:
         return await self._read(run_id, owner, read)
 
     async def _read(self, run_id: str, owner: str | None, read: Callable[[Head, RunTables], T]) -> T:
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
 
         def work() -> T:
             with self._tables.of(head) as tables:
