@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +34,8 @@ _ORDER: dict[RowState, int] = {"failed": 0, "running": 1, "pending": 2, "done": 
 
 class TableRow(LabelledRow):
     """A row of a map. A value that is cut is the beginning of its text, and `clipped` is true then. `flags`: `reused`,
-    `cached`, `unknown` (a call whose outcome was lost), `artifacts`, `unreadable` (the log is damaged there)."""
+    `cached`, `unknown` (a call whose outcome was lost), `artifacts`, `unreadable` (the log is damaged there),
+    `input_changed` (the task that it was made from has a newer output: its input is not known any more)."""
 
     state: RowState
     input: Any
@@ -87,6 +89,10 @@ class MapTable:
         items = self._items(indexes)
         return [self._row(index, items.get(index), limit) for index in indexes]
 
+    def _recorded(self, index: int) -> int | None:
+        """The number of the record with the outcome of a row."""
+        return self.columns.table.record_number(index) if index in self.columns.table else None
+
     def _state(self, index: int) -> RowState:
         outcome = self.columns.table.get(index)
         if outcome is not None:
@@ -107,12 +113,16 @@ class MapTable:
     def _row(self, index: int, item: ItemRecord | CorruptRow | None, limit: int) -> TableRow:
         numbers = self.columns.numbers(index)
         flags = numbers.flags
+        given: Any = None
         record = item if isinstance(item, dict) else None
         place = record.get("row") if record is not None else None
         try:
-            given = self._inputs.input(index, place, has_outcome=record is not None)
+            if self._inputs.has_changed(index, self._recorded(index)):
+                flags = [*flags, "input_changed"]
+            else:
+                given = self._inputs.input(index, place, has_outcome=record is not None)
         except PoError:  # the file of the rows is gone, or the definition is damaged
-            given, flags = None, [*flags, "unreadable"]
+            flags = [*flags, "unreadable"]
         output, error = None, None if record is None else record.get("error")
         try:
             if record is not None and (ref := record.get("output")) is not None:
@@ -176,11 +186,10 @@ class MapTable:
             item = items.get(index)
             record = item if isinstance(item, dict) else None
             place = record.get("row") if record is not None else None
-            has_outcome = index in self.columns.table
-            try:
-                given = self._inputs.input(index, place, has_outcome=has_outcome)
-            except PoError:
-                given = None
+            given = None
+            with suppress(PoError):
+                if not self._inputs.has_changed(index, self._recorded(index)):
+                    given = self._inputs.input(index, place, has_outcome=index in table)
             parts = [given, outputs.get(index), None if record is None else record.get("error")]
             yield index, "\n".join(as_text(part) for part in parts if part is not None)
 
