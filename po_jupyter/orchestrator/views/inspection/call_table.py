@@ -23,6 +23,12 @@ class CallPlace(NamedTuple):
     begin: tuple[int, int] | None
     end: tuple[int, int] | None
 
+    @property
+    def newest(self) -> int | None:
+        """The number of the newest record of the call."""
+        last = self.end or self.begin
+        return None if last is None else last[0]
+
 
 class CallTable:
     """Calls by number, in the order in which they were about to be sent; fed with the records of a run in order."""
