@@ -61,8 +61,10 @@ class CallTable:
             self._names.append(key.task)
         row = -1 if key.item is None else key.item
         values = (*begin, 0, 0, self._names.index(key.task), row, record["fence"])
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
+        # Made before any is added: a value that does not fit leaves all columns as long as they were.
+        cells = [array(column.typecode, [value]) for column, value in zip(self._columns, values, strict=True)]
+        for column, cell in zip(self._columns, cells, strict=True):
+            column.extend(cell)
         self._states.append(_OPEN)
         return len(self._states) - 1
 

@@ -54,18 +54,34 @@ class RunTables:
                 for record in store.records(head["run"], after=n - 1, limit=1):
                     self._apply(record)
             except CorruptRow as error:
-                if len(self.notes) < _NOTES:
-                    self.notes.append(error.message)
+                self._note(error.message)
             self.n = n
 
     def _apply(self, record: Record) -> None:
+        """Take in one record; what makes no sense in it is a note, for the other records do."""
+        for part in (
+            self._apply_events, self._apply_calls, self._apply_items, self.calls.apply, self.timeline.apply,
+            self.spending.apply,
+        ):  # fmt: skip
+            try:
+                part(record)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                self._note(f"record {record['n']} is not understood ({type(error).__name__}: {error!s:.200})")
+        self.n = record["n"]
+
+    def _apply_events(self, record: Record) -> None:
         for event in record["events"]:
             self.maps.apply_event(event)
-        self.maps.apply(record["items"], record["calls"], record["n"])
-        self.calls.apply(record)
-        self.timeline.apply(record)
-        self.spending.apply(record)
-        self.n = record["n"]
+
+    def _apply_calls(self, record: Record) -> None:
+        self.maps.apply((), record["calls"], record["n"])
+
+    def _apply_items(self, record: Record) -> None:
+        self.maps.apply(record["items"], (), record["n"])
+
+    def _note(self, text: str) -> None:
+        if len(self.notes) < _NOTES and text not in self.notes:
+            self.notes.append(text)
 
 
 class TableCache:
