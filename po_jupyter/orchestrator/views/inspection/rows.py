@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -19,6 +20,7 @@ from po_jupyter.orchestrator.views.inspection.row_query import (
     RowQuery,
     RowState,
     as_text,
+    deadline,
     output_order,
     search,
 )
@@ -69,16 +71,39 @@ class MapTable:
         kept = self._tables.found.get(query)
         if kept is not None:
             return kept
-        indexes: Iterable[int] = range(self.columns.total)
+        indexes: Sequence[int] = range(self.columns.total)
         if query.state is not None:
             indexes = [index for index in indexes if self._state(index) == query.state]
-        found = search(indexes, query.q, self._texts) if query.q else FoundRows(list(indexes), True)
-        if query.sort != "index" or query.desc:
-            found.indexes.sort(key=self._sort_key(query, found.indexes), reverse=query.desc)
-        self._tables.found[query] = found
-        while len(self._tables.found) > _FOUND:
-            self._tables.found.popitem(last=False)
+        found = self._search(indexes, query) if query.q else FoundRows(list(indexes), True)
+        if query.sort == "output":
+            found = self._by_output(found, desc=query.desc)
+        elif query.sort != "index" or query.desc:
+            found.indexes.sort(key=self._sort_key(query), reverse=query.desc)
+        if found.complete:  # what is not is gone on with when it is asked again
+            _keep(self._tables.found, query, found)
         return found
+
+    def _search(self, indexes: Sequence[int], query: RowQuery) -> FoundRows:
+        searches, plain = self._tables.searches, query._replace(sort="index", desc=False)
+        found = search(indexes, query.q, self._texts, searches.pop(plain, None))
+        _keep(searches, plain, found)  # another order may ask for the same
+        return found._replace(indexes=sorted(found.indexes))
+
+    def _by_output(self, found: FoundRows, *, desc: bool) -> FoundRows:
+        """In the order of the outputs, as far as there is time to read them."""
+        orders = self._tables.orders.setdefault(self._task, {})
+        is_over, complete = deadline(), found.complete
+        unread = [index for index in found.indexes if index not in orders]
+        for at, (index, value) in enumerate(self._outputs(unread)):
+            if at and is_over():
+                complete = False
+                break
+            orders[index] = output_order(value)
+        nothing = output_order(None)
+        found.indexes.sort(key=lambda index: orders.get(index, nothing), reverse=desc)
+        if complete:
+            del self._tables.orders[self._task]
+        return found._replace(complete=complete)
 
     @cached_property
     def _inputs(self) -> MapInputs:
@@ -99,16 +124,12 @@ class MapTable:
             return "done" if outcome.ok else "failed"
         return "running" if index in self._running else "pending"
 
-    def _sort_key(self, query: RowQuery, indexes: Sequence[int]) -> Callable[[int], Any]:
+    def _sort_key(self, query: RowQuery) -> Callable[[int], Any]:
         if query.sort == "index":
             return lambda index: index
         if query.sort == "state":
             return lambda index: _ORDER[self._state(index)]
-        if query.sort != "output":
-            return self.columns.sort_key(query.sort)
-        orders = {index: output_order(value) for index, value in self._outputs(indexes)}
-        nothing = output_order(None)
-        return lambda index: orders.get(index, nothing)
+        return self.columns.sort_key(query.sort)
 
     def _row(self, index: int, item: ItemRecord | CorruptRow | None, limit: int) -> TableRow:
         numbers = self.columns.numbers(index)
@@ -192,6 +213,12 @@ class MapTable:
                     given = self._inputs.input(index, place, has_outcome=index in table)
             parts = [given, outputs.get(index), None if record is None else record.get("error")]
             yield index, "\n".join(as_text(part) for part in parts if part is not None)
+
+
+def _keep(kept: OrderedDict[RowQuery, FoundRows], query: RowQuery, found: FoundRows) -> None:
+    kept[query] = found
+    while len(kept) > _FOUND:
+        kept.popitem(last=False)
 
 
 def _check_task(head: Head, tables: RunTables, task: str) -> None:

@@ -22,8 +22,9 @@ _KEPT = 8  # runs; one of 100,000 rows and calls takes some 10 MB
 class RunTables:
     """The tables of one run, up to record `n`.
 
-    `found` are the rows that were found up to there, by what was looked for; `notes` say which records of the log
-    cannot be read.
+    `found` are the rows that were found up to there, by what was looked for; `searches` those of searches that have not
+    read all rows yet, and `orders` the outputs by row that sorting has read so far, by map. `notes` say which records
+    of the log cannot be read.
     """
 
     def __init__(self) -> None:
@@ -36,11 +37,14 @@ class RunTables:
         self.spending = Spending()
         self.notes: list[str] = []
         self.found: OrderedDict[RowQuery, FoundRows] = OrderedDict()
+        self.searches: OrderedDict[RowQuery, FoundRows] = OrderedDict()
+        self.orders: dict[str, dict[int, tuple[int, float, str]]] = {}
 
     def catch_up(self, store: LogStore, head: Head) -> None:
         """Take in what was written since."""
         if head["n"] > self.n:
-            self.found.clear()
+            for kept in (self.found, self.searches, self.orders):
+                kept.clear()
             try:
                 for record in store.records(head["run"], after=self.n):
                     self._apply(record)
