@@ -48,7 +48,7 @@ class Cold:
         self.runs = RunQueries(self.store, self.projections, Nobody(), asyncio.to_thread)
         self.inspection = RunInspection(
             settings, self.store, self.projections, self.runs,
-            examine=partial(examine_here, settings=settings), to_thread=asyncio.to_thread, rendering=Anyone(),
+            examine=partial(examine_here, settings=settings), inspecting=Anyone(), rendering=Anyone(),
         )  # fmt: skip
 
 

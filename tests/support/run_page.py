@@ -10,6 +10,7 @@ from typing import Any
 from po_jupyter.config import Settings
 from po_jupyter.errors import CorruptRow
 from po_jupyter.orchestrator.examination.operations import examine_here
+from po_jupyter.orchestrator.threads import OwnerThreads
 from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
@@ -46,12 +47,12 @@ class RunPage:
         return [row["index"] for row in (await self.rows(**query))["rows"]]
 
 
-def inspection(store: Any, settings: Settings) -> RunInspection:
+def inspection(store: Any, settings: Settings, inspecting: OwnerThreads | None = None) -> RunInspection:
     projections = RunProjections(store)
     runs = RunQueries(store, projections, NobodyWaits(), asyncio.to_thread)
     return RunInspection(
         settings, store, projections, runs,
-        examine=partial(examine_here, settings=settings), to_thread=asyncio.to_thread, rendering=Anyone(),
+        examine=partial(examine_here, settings=settings), inspecting=inspecting or Anyone(), rendering=Anyone(),
     )  # fmt: skip
 
 

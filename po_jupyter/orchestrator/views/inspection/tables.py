@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from po_jupyter.errors import CorruptRow
+from po_jupyter.errors import CorruptRow, RateLimited
+from po_jupyter.model.run.names import short_id
+from po_jupyter.orchestrator.threads import RETRY_AFTER
 from po_jupyter.orchestrator.views.inspection.call_table import CallTable
 from po_jupyter.orchestrator.views.inspection.row_columns import MapColumns
 from po_jupyter.orchestrator.views.inspection.row_query import FoundRows, RowQuery
@@ -16,6 +18,7 @@ from po_jupyter.orchestrator.views.inspection.timeline import Timeline
 from po_jupyter.store.protocol import Head, LogStore, Record
 
 _NOTES = 20
+_PATIENCE = 10.0  # s that a thread waits for the tables of a run
 _KEPT = 8  # runs; one of 100,000 rows and calls takes some 10 MB
 
 
@@ -99,13 +102,22 @@ class TableCache:
 
     @contextmanager
     def of(self, head: Head) -> Iterator[RunTables]:
-        """The tables of a run up to (at least) `head`, nobody else's meanwhile."""
+        """The tables of a run up to (at least) `head`, nobody else's meanwhile. Raises RateLimited when others have
+        them for too long: a thread that waits is one less for all."""
         run = head["run"]
         with self._lock:
             tables = self._runs.setdefault(run, RunTables())
             self._runs.move_to_end(run)
             while len(self._runs) > _KEPT:
                 self._runs.popitem(last=False)
-        with tables.lock:
+        if not tables.lock.acquire(timeout=_PATIENCE):
+            raise RateLimited(
+                f"run {short_id(run)} is being read for others since more than {_PATIENCE:g} s",
+                hint="Try again in a moment.",
+                details={"retry_after": RETRY_AFTER},
+            )
+        try:
             tables.catch_up(self._store, head)
             yield tables
+        finally:
+            tables.lock.release()
