@@ -53,6 +53,7 @@ from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
 
 _EXAMINED = 2  # definitions at once, of those that start something and of the others
+_INSPECTED = 2  # looks into runs at once of one owner; a page asks for several together
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
@@ -189,10 +190,11 @@ class Orchestrator:
             examiner=Examiner(settings),
             submitting=BoundedThreads(_EXAMINED, 8 * _EXAMINED, "po-submitting"),
             reading=BoundedThreads(_EXAMINED, 2 * _EXAMINED, "po-reading"),
+            inspecting=BoundedThreads(_INSPECTED, 16 * _INSPECTED, "po-inspecting"),
         )
         resources.push_async_callback(base.local_models.close)
         resources.push_async_callback(base.zygotes.close)
-        for threads in (base.submitting, base.reading):
+        for threads in (base.submitting, base.reading, base.inspecting):
             resources.callback(threads.close)
         resources.callback(base.examiner.close)
         await to_thread(base.row_files.sweep)
@@ -219,6 +221,7 @@ class _Base:
     examiner: Examiner
     submitting: BoundedThreads
     reading: BoundedThreads
+    inspecting: BoundedThreads
 
 
 def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
@@ -308,7 +311,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         results=RunResults(settings, projections, runs, to_thread),
         inspection=RunInspection(
             settings, store, projections, runs,
-            examine=base.examiner.examine, to_thread=to_thread, rendering=base.reading,
+            examine=base.examiner.examine, inspecting=base.inspecting, rendering=base.reading,
         ),
         submissions=Submissions(
             store, projections, runs, planner, dispatcher, base.row_files,

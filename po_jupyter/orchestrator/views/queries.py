@@ -56,8 +56,18 @@ class RunQueries:
         """
         return await self._to_thread(self._find, run_id, owner)
 
+    async def find_readable(self, run_id: str, owner: str | None) -> Head:
+        """As `find`, for whoever shows what is in the run: CorruptRow for a head that cannot be read. One that names
+        no owner any more is NotFound for all but those who see everybody's."""
+        head = await self.find(run_id, owner)
+        if "damage" in head:
+            if owner is not None and not head["owner"]:
+                raise _no_run(run_id)
+            raise CorruptRow(head["damage"], hint=_DAMAGED)
+        return head
+
     def _find(self, run_id: str, owner: str | None) -> Head:
-        missing = NotFound(f"there is no run {run_id!r:.60}", hint="`po runs` lists yours.")
+        missing = _no_run(run_id)
         if _ID.fullmatch(run_id):
             with contextlib.suppress(CorruptRow):  # found as lists find it
                 head = self._store.head(run_id)
@@ -162,7 +172,7 @@ class RunQueries:
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
     ) -> list[EventRecord]:
         """Events after offset `since`."""
-        head = await self.find(run_id, owner)
+        head = await self.find_readable(run_id, owner)
         return await self._to_thread(self._store.events, head["run"], since=since, limit=limit)
 
     async def dead_letters(
@@ -184,3 +194,7 @@ class RunQueries:
             return letters, page.next
 
         return await self._to_thread(read)
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id!r:.60}", hint="`po runs` lists yours.")

@@ -38,7 +38,7 @@ class RunResults:
     async def pipeline(self, run_id: str, owner: str | None) -> JsonObject:
         """`pipeline`: the definition as it was submitted; `needs`: the tasks that each task waits for, tasks that
         were added meanwhile among them; `options`: those of the run that differ from the defaults."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
 
         def read() -> JsonObject:
             needs = self._projections.pipeline(head["run"]).needs
@@ -53,19 +53,19 @@ class RunResults:
 
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonObject:
         """Outputs of the finished tasks (or of one), by name."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
         return await self._to_thread(self._projections.outputs, head, task)
 
     async def artifacts(self, run_id: str, owner: str | None) -> list[ArtifactInfo]:
         """The run's artifacts by name."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
         return await self._to_thread(
             lambda: artifacts.listed(self._directory(head), self._projections.state(head))
         )
 
     async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
         """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
         limit = self._settings.max_request_bytes
         return await self._to_thread(
             lambda: artifacts.content(self._directory(head), self._projections.state(head), name, limit=limit)
@@ -81,7 +81,7 @@ class RunResults:
         limit: int = 1000,
     ) -> tuple[list[RowOutcome], str | None]:
         """Rows of a map in order, with their labels where the seed has an index, and the cursor of the next page."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
         start = _offset(cursor)
 
         def read() -> tuple[list[RowOutcome], int | None]:
@@ -96,7 +96,7 @@ class RunResults:
         self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
     ) -> list[StageLogView]:
         """The stages' logs: what they printed and logged."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
         return await self._to_thread(
             lambda: stage_logs.logs(self._directory(head), self._projections.state(head), task, stage)
         )
@@ -112,7 +112,7 @@ class RunResults:
     ) -> tuple[list[JsonObject], str | None]:
         """The journal of calls in order, without the answers, as `RunProjections.calls` shows them; of those in one
         `state` when given."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
         start = _offset(cursor)
 
         def read() -> list[JsonObject]:

@@ -69,8 +69,8 @@ class SnapshotKeeper:
                 self._ready.clear()
             try:
                 await self._to_thread(self._keep, runs)
-            except PoError as error:  # the next change, or whoever looks, does it
-                log.warning("runs could not be folded for their snapshots", error=error.message)
+            except Exception as error:  # the next change, or whoever looks, does it
+                _warn(error, runs)
 
     def _keep(self, runs: list[str]) -> None:
         heads: list[Head] = []
@@ -83,4 +83,22 @@ class SnapshotKeeper:
                     self._seen[run] = head["offset"]
                 if ended:
                     self._seen.pop(run, None)
-        self._projections.fold_all(heads)
+        try:
+            self._projections.fold_all(heads)
+        except PoError:
+            raise  # the store's: it would be the same for each
+        except Exception:  # of one of them, whose log makes no sense: the others have theirs all the same
+            for head in heads:
+                self._keep_one(head)
+
+    def _keep_one(self, head: Head) -> None:
+        try:
+            self._projections.fold_all([head])
+        except Exception as error:
+            _warn(error, [head["run"]])
+
+
+def _warn(error: Exception, runs: list[str]) -> None:
+    message = error.message if isinstance(error, PoError) else repr(error)
+    for run in runs:
+        log.warning("the run could not be folded for its snapshot", run=run, error=message)

@@ -17,9 +17,11 @@ from po_jupyter.orchestrator.submission.request import check_submission, new_run
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
+from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.store.disk.store import DiskStore
 from tests.orchestrator.views.test_queries import Waiting
 from tests.support.orchestrator import body, task
+from tests.support.run_page import inspection
 
 pytestmark = pytest.mark.integration  # a store on disk has threads of its own
 
@@ -105,6 +107,26 @@ async def test_it_can_be_deleted_as_the_message_says(desk: Desk, keys: tuple[str
     assert desk.store.verify() == []
     with pytest.raises(NotFound):
         await desk.runs.find(BAD, "a")
+
+
+@pytest.mark.parametrize("keys", [("head",), ("head", "c")])
+async def test_nobody_else_sees_what_is_in_it(desk: Desk, keys: tuple[str, ...], tmp_path: Path) -> None:
+    """P5: without its first record it names no owner, and whoever had its id was shown its rows."""
+    for kind in keys:
+        desk.damage(f"{kind}/{BAD}" + ("/00000001" if kind == "c" else ""))
+    settings = Settings(data_dir=tmp_path)
+    look = inspection(desk.store, settings)
+    results = RunResults(settings, desk.projections, desk.runs, asyncio.to_thread)
+    for owner, expected in (("b", NotFound), (None, CorruptRow)):
+        for asked in (
+            look.rows(BAD, owner, "one"), look.spending(BAD, owner), look.timeline(BAD, owner),
+            look.provenance(BAD, owner, "one"), look.calls(BAD, owner), results.outputs(BAD, owner),
+            results.artifacts(BAD, owner), results.artifact(BAD, owner, "a"), results.items(BAD, owner, "one"),
+            results.logs(BAD, owner), results.calls(BAD, owner), results.pipeline(BAD, owner),
+            desk.runs.events(BAD, owner),
+        ):  # fmt: skip
+            with pytest.raises(expected):
+                await asked
 
 
 def test_a_registered_pipeline_that_cannot_be_read_is_listed_and_can_be_forgotten(desk: Desk) -> None:

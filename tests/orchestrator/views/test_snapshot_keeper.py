@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.views import snapshot_keeper, snapshots
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
+from po_jupyter.orchestrator.views.snapshots import FoldedRun
 from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Head
+from tests.support.engine import wait_until
 from tests.support.stored_runs import RUN, store_run
 
 
@@ -64,4 +68,30 @@ async def test_a_long_run_gets_one_on_its_way(store: Watched, monkeypatch: pytes
     async with asyncio.timeout(10):
         await store.kept.wait()
     assert store.snapshots([RUN])[RUN]["state"]["offset"] == 7
+    await keeper.close()
+
+
+async def test_a_run_that_cannot_be_folded_ends_neither_the_keeper_nor_the_others(
+    store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = "e" * 22
+    fold = RunProjections._fold
+
+    def broken(self: RunProjections, head: Head, known: FoldedRun | None) -> FoldedRun:
+        if head["run"] == odd:
+            raise KeyError("total")
+        return fold(self, head, known)
+
+    monkeypatch.setattr(RunProjections, "_fold", broken)
+    keeper, changes = await keeping(store)
+    for run in (odd, RUN):
+        store_run(store, run=run)
+        store.request(run, [draft("run.done")], state="done")
+        changes.changed(run)
+    with capture_logs() as logs:
+        async with asyncio.timeout(10):
+            await store.kept.wait()
+        await wait_until(lambda: logs)  # whichever of the two came first
+    assert RUN in store.snapshots([RUN])
+    assert [line["run"] for line in logs] == [odd]
     await keeper.close()

@@ -23,6 +23,12 @@ class CallPlace(NamedTuple):
     begin: tuple[int, int] | None
     end: tuple[int, int] | None
 
+    @property
+    def newest(self) -> int | None:
+        """The number of the newest record of the call."""
+        last = self.end or self.begin
+        return None if last is None else last[0]
+
 
 class CallTable:
     """Calls by number, in the order in which they were about to be sent; fed with the records of a run in order."""
@@ -55,8 +61,10 @@ class CallTable:
             self._names.append(key.task)
         row = -1 if key.item is None else key.item
         values = (*begin, 0, 0, self._names.index(key.task), row, record["fence"])
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
+        # Made before any is added: a value that does not fit leaves all columns as long as they were.
+        cells = [array(column.typecode, [value]) for column, value in zip(self._columns, values, strict=True)]
+        for column, cell in zip(self._columns, cells, strict=True):
+            column.extend(cell)
         self._states.append(_OPEN)
         return len(self._states) - 1
 

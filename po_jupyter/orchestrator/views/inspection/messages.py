@@ -10,6 +10,7 @@ from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
 from po_jupyter.llm.calls.journal import CallKey
+from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examination
 from po_jupyter.orchestrator.examination.rendering import CallToRender
@@ -20,6 +21,8 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, Ref, Store
 
 _LARGEST = 8 * 2**20  # characters of what is rendered with
+_TOO_LARGE = "What they are made of is too large to be rendered again."
+_CHANGED = "The task that this row was made from has a newer output since; the one that was used is not known any more."
 _CODE = "The code of the task made these messages, and the journal keeps only their hash."
 
 
@@ -58,14 +61,22 @@ def message_request(
         )
     if call["round"] and (task.get("refine") or {}).get("critique") is not None:
         return MessageRequest(None, "What a critique said about an answer is not kept with the question.")
+    seed = {"data": definition.seed.get("data") or {}}
+    outputs = None
+    if not is_larger_than([seed, definition.pipeline], _LARGEST):  # before anything is read
+        outputs = _outputs(store, projections, head, tables, task)
+    if outputs is None:
+        return MessageRequest(None, _TOO_LARGE)
     key = CallKey.parse(call["key"])
     item = None
     if key.item is not None:
         rows = inputs.of(head, key.task, tables.maps)
+        if rows.has_changed(key.item, tables.calls.place(call["n"]).newest):
+            return MessageRequest(None, _CHANGED)
         item = rows.input(key.item, None, has_outcome=False) if rows.exact else None
     to_render: CallToRender = {
         "task": task,
-        "outputs": _outputs(store, projections, head, tables, task),
+        "outputs": outputs,
         "index": key.item,
         "item": item,
         "attempt": key.attempt // ROW_ATTEMPTS if key.item is not None else key.attempt,
@@ -76,9 +87,8 @@ def message_request(
         "hash": key.request_hash,
         "answers": _answers_before(reader, key, call["n"]),
     }
-    seed = {"data": definition.seed.get("data") or {}}
-    if len(json.dumps([to_render, seed, definition.pipeline])) > _LARGEST:
-        return MessageRequest(None, "What they are made of is too large to be rendered again.")
+    if is_larger_than([to_render, seed, definition.pipeline], _LARGEST):
+        return MessageRequest(None, _TOO_LARGE)
     return MessageRequest(
         {"what": "render", "definition": definition.pipeline, "seed": seed, "call": to_render}
     )
@@ -98,8 +108,9 @@ def render_messages(request: MessageRequest, examine: Callable[[Examination], ob
 
 def _outputs(
     store: Store, projections: RunProjections, head: Head, tables: RunTables, task: Mapping[str, Any]
-) -> JsonObject:
-    """Outputs of earlier tasks that the templates of a task may name."""
+) -> JsonObject | None:
+    """Outputs of earlier tasks that the templates of a task may name; None when they are too large, which is seen
+    before all of them are read."""
     texts = json.dumps([task.get("system"), task.get("prompt"), task.get("for_each")])
     outputs: JsonObject = {}
     size = 0
@@ -108,13 +119,16 @@ def _outputs(
             continue
         value = store.payload(head["run"], Ref(*now.output))
         mapped = map_of_marker(value) if now.items is not None else None
+        parts = [value]
         if mapped is not None:
-            rows = tables.maps.of(mapped).table
-            value = list(expand_output(store, head["run"], value, rows))
-        size += len(json.dumps(value))
-        if size > _LARGEST:
-            break  # the whole is refused as too large
-        outputs[name] = value
+            parts = expand_output(store, head["run"], value, tables.maps.of(mapped).table)
+        read: list[Any] = []
+        for part in parts:
+            if is_larger_than(part, _LARGEST - size):
+                return None
+            size += len(json.dumps(part))
+            read.append(part)
+        outputs[name] = value if mapped is None else read
     return outputs
 
 

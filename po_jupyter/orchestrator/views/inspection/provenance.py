@@ -35,24 +35,43 @@ class _Asked(NamedTuple):
     attempt: int
 
 
+class _Outcome(NamedTuple):
+    """`asked`: the last call before it; `origin`: that it was reused from; `at`: when it was recorded."""
+
+    at: str
+    asked: _Asked | None
+    origin: str | None
+
+
 class _MapRows:
-    """The calls and origins of one map's rows, as its log has them."""
+    """The calls and outcomes of one map's rows, as its log has them."""
 
     def __init__(self) -> None:
-        self.asked: dict[int, _Asked] = {}
-        self.origins: dict[int, str | None] = {}  # of every row with an outcome
+        self.asked: dict[int, _Asked] = {}  # last, so far
+        self.outcomes: dict[int, _Outcome] = {}  # that count
+        self.every: dict[int, list[_Outcome]] = {}  # also those that a restart made void
+
+    def add(self, index: int, outcome: _Outcome) -> None:
+        """Take in an outcome, after the calls that led to it."""
+        self.outcomes[index] = outcome
+        self.every.setdefault(index, []).append(outcome)
+
+    def asked_for(self, index: int, reused_at: str) -> _Asked | None:
+        """The call of the outcome that another run took over at that time."""
+        before = [outcome for outcome in self.every.get(index, ()) if outcome.at <= reused_at]
+        return before[-1].asked if before else None
 
     def forget(self) -> None:
         """A restart made the outcomes so far void."""
         self.asked.clear()
-        self.origins.clear()
+        self.outcomes.clear()
 
 
 def row_provenance(store: LogStore, head: Head, task: str) -> list[RowProvenance]:
     """The provenance of every row of the map that has an outcome, in their order. Blocks on the store."""
     rows = _read(store, head["run"], task)
     earlier: dict[tuple[str, str], _MapRows | None] = {}
-    return [_provenance(store, head, rows, index, earlier) for index in sorted(rows.origins)]
+    return [_provenance(store, head, rows, index, earlier) for index in sorted(rows.outcomes)]
 
 
 def _provenance(
@@ -62,14 +81,13 @@ def _provenance(
     index: int,
     earlier: dict[tuple[str, str], _MapRows | None],
 ) -> RowProvenance:
-    origin = rows.origins[index]
-    asked = rows.asked.get(index)
+    at, asked, origin = rows.outcomes[index]
     if origin is not None:
         run, task, place = origin.split("/")
         if (run, task) not in earlier:
             earlier[run, task] = _read_earlier(store, head["owner"], run, task)
         there = earlier[run, task]
-        asked = there.asked.get(int(place)) if there is not None else None
+        asked = there.asked_for(int(place), at) if there is not None else None
     return {
         "index": index,
         "model": asked.model if asked is not None else None,
@@ -97,7 +115,8 @@ def _read(store: LogStore, run: str, task: str) -> _MapRows:
             _apply(rows, sent, call, record, task)
         for item in record["items"]:
             if item["task"] == task:
-                rows.origins[item["index"]] = item.get("reused")
+                index = item["index"]
+                rows.add(index, _Outcome(record["at"], rows.asked.get(index), item.get("reused")))
     return rows
 
 

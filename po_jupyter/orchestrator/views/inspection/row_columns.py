@@ -18,6 +18,9 @@ from po_jupyter.store.protocol import CallRecord, ItemRecord
 _REUSED, _CACHED, _UNKNOWN, _ARTIFACTS = 1, 2, 4, 8
 _FLAGS = {_REUSED: "reused", _CACHED: "cached", _UNKNOWN: "unknown", _ARTIFACTS: "artifacts"}
 
+_MOST_ROWS = 2**24
+_LARGEST = 2**64 - 1  # that a column takes
+
 
 class RowNumbers(NamedTuple):
     """The numbers of one row. `cost_usd` is None when a price is unknown; `attempts` 0 without a call of its own."""
@@ -39,7 +42,7 @@ class RowColumns:
         self.total = 0
         self.rows_of: str | None = None  # the list of the seed whose rows they are
         self.placed = False  # rows say where in their list they are, which is not their index
-        self._tokens, self._attempts, self._last = array("I"), array("I"), array("I")
+        self._tokens, self._attempts, self._last = array("Q"), array("I"), array("Q")
         self._cost, self._seconds = array("d"), array("d")
         self._flags, self._models = array("B"), array("B")
         self._names: list[str] = [""]  # of models
@@ -47,6 +50,8 @@ class RowColumns:
     def _grow(self, index: int) -> None:
         if index < len(self._tokens):
             return
+        if index >= _MOST_ROWS:
+            raise ValueError(f"no map has a row {index}")
         more = max(index + 1, 2 * len(self._tokens), 64) - len(self._tokens)
         for column in (self._tokens, self._attempts, self._last, self._flags, self._models):
             column.extend(array(column.typecode, [0]) * more)
@@ -60,7 +65,8 @@ class RowColumns:
         self.total = max(self.total, index + 1)
         self.table.set(index, bool(item["ok"]), item.get("output"), None, n=n)
         usage = item.get("usage") or {}
-        self._tokens[index] += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+        tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
+        self._tokens[index] = _clamp(self._tokens[index] + int(tokens))
         cost = usage.get("cost", 0.0)
         self._cost[index] += math.nan if cost is None else cost
         flags = _REUSED if "reused" in item else 0
@@ -75,8 +81,9 @@ class RowColumns:
         if index is None:
             return
         self._grow(index)
-        if self._last[index] != key.attempt + 1:
-            self._last[index] = key.attempt + 1
+        attempt = _clamp(key.attempt + 1)
+        if self._last[index] != attempt:
+            self._last[index] = attempt
             self._attempts[index] += 1
         if call["kind"] == "response" and call["ok"]:
             response = call.get("response") or {}
@@ -116,6 +123,10 @@ class RowColumns:
             return -1.0 if value != value else value
 
         return key
+
+
+def _clamp(number: int) -> int:
+    return min(max(number, 0), _LARGEST)
 
 
 class MapColumns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -67,13 +67,16 @@ class RowInputs:
         chain = _CHAIN.fullmatch(str(self.task(head, task).get("for_each") or ""))
         keys = chain[2].split(".")[1:] if chain is not None else []
         rows: Any = None
+        made_at: Callable[[int], int] | None = None
         if chain is not None and chain[1] == "tasks":
-            rows = _value_at(self._output(self._projections.state(head), keys[0], maps), keys[1:])
+            state = self._projections.state(head)
+            rows = _value_at(self._output(state, keys[0], maps), keys[1:])
+            made_at = _made_at(state, keys, maps)
         elif chain is not None:
             rows = _value_at(self.seed_data(head), keys)
         elif columns.rows_of is not None:
             rows = _value_at(self.seed_data(head), keys_of(columns.rows_of))
-        return MapInputs(rows if isinstance(rows, list | LazyList) else None, chain is not None)
+        return MapInputs(rows if isinstance(rows, list | LazyList) else None, chain is not None, made_at)
 
     def _output(self, state: RunState, task: str, maps: MapColumns) -> Any:
         now = state.tasks.get(task)
@@ -85,12 +88,20 @@ class RowInputs:
 
 
 class MapInputs:
-    """The inputs of one map. `exact`: they are what its rows were made of, and not only the seed's rows behind them."""
+    """The inputs of one map. `exact`: they are what its rows were made of, and not only the seed's rows behind them;
+    but for rows whose input `has_changed`."""
 
-    def __init__(self, rows: Sequence[Any] | None, exact: bool) -> None:
-        """`rows` None: they cannot be told."""
+    def __init__(
+        self, rows: Sequence[Any] | None, exact: bool, made_at: Callable[[int], int] | None = None
+    ) -> None:
+        """`rows` None: they cannot be told. `made_at`: the number of the record that one is from; None for the seed."""
         self._rows = rows
+        self._made_at = made_at
         self.exact = exact
+
+    def has_changed(self, index: int, recorded: int | None) -> bool:
+        """Whether the input is newer than what is in record `recorded` of a row: that was made of another one."""
+        return recorded is not None and self._made_at is not None and recorded < self._made_at(index)
 
     def input(self, index: int, place: int | None, *, has_outcome: bool) -> Any:
         """The input of a row, None where it cannot be told; `place` is that in the seed which its outcome names."""
@@ -98,6 +109,18 @@ class MapInputs:
             return None
         at = index if place is None or self.exact else place
         return self._rows[at] if 0 <= at < len(self._rows) else None
+
+
+def _made_at(state: RunState, keys: Sequence[str], maps: MapColumns) -> Callable[[int], int] | None:
+    """The numbers of the records with the rows that task `keys[0]` gave."""
+    task = state.tasks.get(keys[0])
+    if task is None or task.output is None:
+        return None
+    whole = task.output[0]
+    if task.items is None or keys[1:]:
+        return lambda index: whole
+    rows = maps.of(keys[0]).table  # of a map that did some of its rows again the others are as they were
+    return lambda index: rows.record_number(index) if index in rows else whole
 
 
 def _value_at(value: Any, keys: Sequence[str]) -> Any:

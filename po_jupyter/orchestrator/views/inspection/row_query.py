@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 RowState = Literal["done", "failed", "running", "pending"]
 RowSort = Literal["index", "state", "attempts", "tokens", "cost_usd", "seconds", "output"]
 _PATIENCE = 5.0  # s that a search reads
+_PORTION = 1000  # rows that a search reads at once
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _SORTED = 64  # characters of an output by which rows are sorted
 
 
@@ -28,17 +30,32 @@ class FoundRows(NamedTuple):
 
     indexes: list[int]
     complete: bool
+    read: int = 0  # rows that the search has read
 
 
-def search(indexes: Iterable[int], q: str, read: Callable[[list[int]], Iterable[tuple[int, str]]]) -> FoundRows:
-    """The rows whose text has `q`, whatever the case; `read` gives the texts of some."""
-    wanted, deadline = q.casefold(), time.monotonic() + _PATIENCE
-    found: list[int] = []
-    for some in _portions(indexes):
+def search(
+    indexes: Sequence[int],
+    q: str,
+    read: Callable[[list[int]], Iterable[tuple[int, str]]],
+    before: FoundRows | None = None,
+) -> FoundRows:
+    """The rows whose text has `q`, whatever the case; `read` gives the texts of some. It goes on after `before`, which
+    the same search found until it stopped."""
+    wanted, is_over = q.casefold(), deadline()
+    found, at = (list(before.indexes), before.read) if before is not None else ([], 0)
+    while at < len(indexes):
+        some = list(indexes[at : at + _PORTION])
         found += [index for index, text in read(some) if wanted in text.casefold()]
-        if time.monotonic() > deadline:
-            return FoundRows(sorted(found), False)
-    return FoundRows(found, True)
+        at += len(some)
+        if is_over():
+            break
+    return FoundRows(found, at >= len(indexes), at)
+
+
+def deadline() -> Callable[[], bool]:
+    """Whether it has taken too long since now."""
+    end = time.monotonic() + _PATIENCE
+    return lambda: time.monotonic() > end
 
 
 def output_order(value: Any) -> tuple[int, float, str]:
@@ -47,7 +64,7 @@ def output_order(value: Any) -> tuple[int, float, str]:
         return 2, 0.0, ""
     if isinstance(value, int | float):
         return 0, float(value) if abs(value) < 1e300 else 1e300, ""
-    return 1, 0.0, as_text(value)[:_SORTED].casefold()
+    return 1, 0.0, _beginning(value, _SORTED).casefold()
 
 
 def as_text(value: Any) -> str:
@@ -55,12 +72,13 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _portions(indexes: Iterable[int], size: int = 1000) -> Iterable[list[int]]:
-    portion: list[int] = []
-    for index in indexes:
-        portion.append(index)
-        if len(portion) == size:
-            yield portion
-            portion = []
-    if portion:
-        yield portion
+def _beginning(value: Any, size: int) -> str:
+    """The beginning of `as_text`; of a large value no more is made than that."""
+    if isinstance(value, str):
+        return value[:size]
+    text = ""
+    for piece in _ENCODER.iterencode(value):
+        text += piece[:size]
+        if len(text) >= size:
+            break
+    return text[:size]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +20,7 @@ from po_jupyter.orchestrator.views.inspection.row_query import (
     RowQuery,
     RowState,
     as_text,
+    deadline,
     output_order,
     search,
 )
@@ -33,7 +36,8 @@ _ORDER: dict[RowState, int] = {"failed": 0, "running": 1, "pending": 2, "done": 
 
 class TableRow(LabelledRow):
     """A row of a map. A value that is cut is the beginning of its text, and `clipped` is true then. `flags`: `reused`,
-    `cached`, `unknown` (a call whose outcome was lost), `artifacts`, `unreadable` (the log is damaged there)."""
+    `cached`, `unknown` (a call whose outcome was lost), `artifacts`, `unreadable` (the log is damaged there),
+    `input_changed` (the task that it was made from has a newer output: its input is not known any more)."""
 
     state: RowState
     input: Any
@@ -67,16 +71,39 @@ class MapTable:
         kept = self._tables.found.get(query)
         if kept is not None:
             return kept
-        indexes: Iterable[int] = range(self.columns.total)
+        indexes: Sequence[int] = range(self.columns.total)
         if query.state is not None:
             indexes = [index for index in indexes if self._state(index) == query.state]
-        found = search(indexes, query.q, self._texts) if query.q else FoundRows(list(indexes), True)
-        if query.sort != "index" or query.desc:
-            found.indexes.sort(key=self._sort_key(query, found.indexes), reverse=query.desc)
-        self._tables.found[query] = found
-        while len(self._tables.found) > _FOUND:
-            self._tables.found.popitem(last=False)
+        found = self._search(indexes, query) if query.q else FoundRows(list(indexes), True)
+        if query.sort == "output":
+            found = self._by_output(found, desc=query.desc)
+        elif query.sort != "index" or query.desc:
+            found.indexes.sort(key=self._sort_key(query), reverse=query.desc)
+        if found.complete:  # what is not is gone on with when it is asked again
+            _keep(self._tables.found, query, found)
         return found
+
+    def _search(self, indexes: Sequence[int], query: RowQuery) -> FoundRows:
+        searches, plain = self._tables.searches, query._replace(sort="index", desc=False)
+        found = search(indexes, query.q, self._texts, searches.pop(plain, None))
+        _keep(searches, plain, found)  # another order may ask for the same
+        return found._replace(indexes=sorted(found.indexes))
+
+    def _by_output(self, found: FoundRows, *, desc: bool) -> FoundRows:
+        """In the order of the outputs, as far as there is time to read them."""
+        orders = self._tables.orders.setdefault(self._task, {})
+        is_over, complete = deadline(), found.complete
+        unread = [index for index in found.indexes if index not in orders]
+        for at, (index, value) in enumerate(self._outputs(unread)):
+            if at and is_over():
+                complete = False
+                break
+            orders[index] = output_order(value)
+        nothing = output_order(None)
+        found.indexes.sort(key=lambda index: orders.get(index, nothing), reverse=desc)
+        if complete:
+            del self._tables.orders[self._task]
+        return found._replace(complete=complete)
 
     @cached_property
     def _inputs(self) -> MapInputs:
@@ -87,32 +114,36 @@ class MapTable:
         items = self._items(indexes)
         return [self._row(index, items.get(index), limit) for index in indexes]
 
+    def _recorded(self, index: int) -> int | None:
+        """The number of the record with the outcome of a row."""
+        return self.columns.table.record_number(index) if index in self.columns.table else None
+
     def _state(self, index: int) -> RowState:
         outcome = self.columns.table.get(index)
         if outcome is not None:
             return "done" if outcome.ok else "failed"
         return "running" if index in self._running else "pending"
 
-    def _sort_key(self, query: RowQuery, indexes: Sequence[int]) -> Callable[[int], Any]:
+    def _sort_key(self, query: RowQuery) -> Callable[[int], Any]:
         if query.sort == "index":
             return lambda index: index
         if query.sort == "state":
             return lambda index: _ORDER[self._state(index)]
-        if query.sort != "output":
-            return self.columns.sort_key(query.sort)
-        orders = {index: output_order(value) for index, value in self._outputs(indexes)}
-        nothing = output_order(None)
-        return lambda index: orders.get(index, nothing)
+        return self.columns.sort_key(query.sort)
 
     def _row(self, index: int, item: ItemRecord | CorruptRow | None, limit: int) -> TableRow:
         numbers = self.columns.numbers(index)
         flags = numbers.flags
+        given: Any = None
         record = item if isinstance(item, dict) else None
         place = record.get("row") if record is not None else None
         try:
-            given = self._inputs.input(index, place, has_outcome=record is not None)
+            if self._inputs.has_changed(index, self._recorded(index)):
+                flags = [*flags, "input_changed"]
+            else:
+                given = self._inputs.input(index, place, has_outcome=record is not None)
         except PoError:  # the file of the rows is gone, or the definition is damaged
-            given, flags = None, [*flags, "unreadable"]
+            flags = [*flags, "unreadable"]
         output, error = None, None if record is None else record.get("error")
         try:
             if record is not None and (ref := record.get("output")) is not None:
@@ -176,13 +207,18 @@ class MapTable:
             item = items.get(index)
             record = item if isinstance(item, dict) else None
             place = record.get("row") if record is not None else None
-            has_outcome = index in self.columns.table
-            try:
-                given = self._inputs.input(index, place, has_outcome=has_outcome)
-            except PoError:
-                given = None
+            given = None
+            with suppress(PoError):
+                if not self._inputs.has_changed(index, self._recorded(index)):
+                    given = self._inputs.input(index, place, has_outcome=index in table)
             parts = [given, outputs.get(index), None if record is None else record.get("error")]
             yield index, "\n".join(as_text(part) for part in parts if part is not None)
+
+
+def _keep(kept: OrderedDict[RowQuery, FoundRows], query: RowQuery, found: FoundRows) -> None:
+    kept[query] = found
+    while len(kept) > _FOUND:
+        kept.popitem(last=False)
 
 
 def _check_task(head: Head, tables: RunTables, task: str) -> None:

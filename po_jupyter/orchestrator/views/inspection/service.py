@@ -10,7 +10,7 @@ from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
-from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
+from po_jupyter.orchestrator.threads import OwnerThreads
 from po_jupyter.orchestrator.views.inspection.call_table import CallState
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
 from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 
 class RunInspection:
-    """Looks into runs. Every method raises NotFound for an unknown run, and for somebody else's."""
+    """Looks into runs. Every method raises NotFound for an unknown run, and for somebody else's; RateLimited when too
+    much is read of one owner, or of one run."""
 
     def __init__(
         self,
@@ -38,15 +39,16 @@ class RunInspection:
         runs: RunQueries,
         *,
         examine: Examine,
-        to_thread: ToThread,
+        inspecting: OwnerThreads,
         rendering: OwnerThreads,
     ) -> None:
-        """Reads the store in threads of `to_thread`; has messages rendered by `examine` in those of `rendering`."""
+        """Reads the store in threads of `inspecting`, for a search may take seconds; `examine` renders messages, in
+        those of `rendering`."""
         self._store = store
         self._projections = projections
         self._runs = runs
         self._examine = examine
-        self._to_thread = to_thread
+        self._inspecting = inspecting
         self._rendering = rendering
         self._tables = TableCache(store)
         self._inputs = RowInputs(settings.data_dir, store, projections)
@@ -190,10 +192,10 @@ class RunInspection:
         return await self._read(run_id, owner, read)
 
     async def _read(self, run_id: str, owner: str | None, read: Callable[[Head, RunTables], T]) -> T:
-        head = await self._runs.find(run_id, owner)
+        head = await self._runs.find_readable(run_id, owner)
 
         def work() -> T:
             with self._tables.of(head) as tables:
                 return read(head, tables)
 
-        return await self._to_thread(work)
+        return await self._inspecting.of(head["owner"])(work)

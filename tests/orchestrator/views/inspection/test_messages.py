@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from po_jupyter.orchestrator.views.inspection import messages
+from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, ROWS, RunPage
 
@@ -59,3 +65,45 @@ async def test_messages_that_code_made_are_not_guessed(tmp_path: Path) -> None:
     assert call["messages"] is None
     assert "hash" in call["why"]
     assert call["answer"] == "hello"
+
+
+async def test_what_is_too_large_to_render_is_said_and_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = RunPage(tmp_path, [*(letter * 1000 for letter in "abcdefgh"), "short"])
+    both = {"name": "both", "prompt": "{{ tasks.label | length }}"}
+    page.bench.create([MAP, both], {"rows": [{"text": str(i)} for i in range(8)]})
+    assert await page.bench.go() == "done"
+    monkeypatch.setattr(messages, "_LARGEST", 2500)
+    read: list[object] = []
+    payload = MemoryStore.payload
+
+    def counted(self: MemoryStore, run: str, ref: Any) -> Any:
+        read.append(ref)
+        return payload(self, run, ref)
+
+    monkeypatch.setattr(MemoryStore, "payload", counted)
+    call = await page.inspection.call(RUN, "me", 8)
+    assert (call["task"], call["messages"]) == ("both", None)
+    assert "too large" in call["why"]
+    assert len(read) < 6
+
+
+async def test_a_large_seed_is_not_written_out_to_learn_that_it_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = RunPage(tmp_path, ["green", "red", "blue"])
+    page.bench.create([{**MAP, "max_concurrency": 1}], {"rows": ROWS, "more": "x" * 5000})
+    assert await page.bench.go() == "done"
+    monkeypatch.setattr(messages, "_LARGEST", 4000)
+    dumps, sizes = json.dumps, [0]
+
+    def measured(*args: Any, **options: Any) -> str:
+        text = dumps(*args, **options)
+        sizes.append(len(text))
+        return text
+
+    monkeypatch.setattr(json, "dumps", measured)
+    call = await page.inspection.call(RUN, "me", 0)
+    assert "too large" in call["why"]
+    assert max(sizes) < 5000

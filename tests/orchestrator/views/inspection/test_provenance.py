@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
+
+import pytest
 
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
+from po_jupyter.store.keyed import run_log
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
 from tests.support.stored_runs import RUN, store_run
 
 EARLIER = "e" * 22
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every record has a time of its own."""
+    ticks = count()
+    monkeypatch.setattr(run_log, "now", lambda: f"2026-01-01T00:00:{next(ticks):09.6f}Z")
 
 
 class Log:
@@ -92,3 +103,26 @@ def test_what_a_restart_made_void_is_forgotten() -> None:
     log.call(0, attempt=201)
     log.row(0)
     assert [row["prompt_hash"] for row in log.provenance()] == ["hash-0-201"]
+
+
+def test_a_reused_row_is_from_the_call_before_the_outcome_that_was_reused() -> None:
+    store = MemoryStore()
+    earlier, log = Log(store, EARLIER), Log(store, RUN)
+    earlier.call(7)
+    earlier.row(7)
+    earlier.row(8)  # of Python
+    log.row(0, reused=f"{EARLIER}/m/7")
+    log.row(1, reused=f"{EARLIER}/m/8")
+    earlier.write(events=[draft("run.resumed", by="me", clear=["m"], reset=["m"])])
+    for index in (7, 8):
+        earlier.call(index, attempt=201)
+        earlier.row(index)
+    assert [row["prompt_hash"] for row in log.provenance()] == ["hash-7-101", None]
+
+
+def test_a_call_after_the_outcome_is_not_the_one_it_is_from() -> None:
+    log = Log(MemoryStore(), RUN)
+    log.call(0)
+    log.row(0)
+    log.call(0, attempt=102)
+    assert [row["prompt_hash"] for row in log.provenance()] == ["hash-0-101"]

@@ -39,3 +39,11 @@ def test_a_resume_opens_failed_rows_and_a_restart_makes_all_void() -> None:
     assert (maps.of("m").total, maps.of("m").rows_of) == (5, "rows")
     maps.apply_event(draft("run.resumed", by="me", reset=["m"], clear=["m"]))
     assert (list(maps.of("m").table), maps.of("m").total) == ([], 0)
+
+
+def test_a_count_is_kept_whatever_its_size() -> None:
+    maps = MapColumns()
+    for tokens, kept in ((5 * 10**9, 5 * 10**9), (10**30, 2**64 - 1), (-3, 0)):
+        maps.apply([item(0, usage={"input_tokens": tokens})], [], 1)
+        assert maps.of("m").numbers(0).tokens == kept
+        maps = MapColumns()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from po_jupyter.errors import ModelRefused
 from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.views.inspection import row_query
 from po_jupyter.store.protocol import Commit
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, ROWS, RunPage, fruit_page
@@ -84,3 +87,25 @@ async def test_rows_without_an_outcome_are_listed_as_pending_or_running(tmp_path
     page.bench.store.claim(RUN, {"pid": 2})  # another worker: what became of it nobody knows
     (call,) = (await page.inspection.calls(RUN, "me"))["calls"]
     assert call["state"] == "unknown"
+
+
+async def test_a_search_that_took_too_long_is_not_its_answer_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await fruit_page(tmp_path)
+    monkeypatch.setattr(row_query, "_PORTION", 1)
+    monkeypatch.setattr(row_query, "_PATIENCE", -1.0)
+    answers = [await page.rows(q="e", sort="output") for _ in range(6)]
+    assert [row["index"] for row in answers[-1]["rows"]] == [2, 0, 1]
+    assert [answer["complete"] for answer in (answers[0], answers[-1])] == [False, True]
+
+
+async def test_sorting_by_output_stops_in_time_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await fruit_page(tmp_path)
+    monkeypatch.setattr(row_query, "_PATIENCE", -1.0)
+    answers = [await page.rows(sort="output") for _ in range(4)]
+    assert not answers[0]["complete"]
+    assert answers[-1]["complete"]
+    assert [row["index"] for row in answers[-1]["rows"]] == [2, 0, 1]

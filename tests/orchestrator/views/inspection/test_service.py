@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import NotFound, RateLimited
+from po_jupyter.orchestrator.threads import BoundedThreads
 from tests.support.engine import RUN
-from tests.support.run_page import fruit_page
+from tests.support.run_page import fruit_page, inspection
 
 
 async def test_of_somebody_elses_run_and_of_what_is_not_there_nothing_is_shown(tmp_path: Path) -> None:
@@ -22,3 +23,15 @@ async def test_of_somebody_elses_run_and_of_what_is_not_there_nothing_is_shown(t
     ):  # fmt: skip
         with pytest.raises(NotFound):
             await asked
+
+
+async def test_a_read_is_counted_against_the_owner_of_the_run(tmp_path: Path) -> None:
+    """Searches of one person keep nobody else, and not the orchestrator, waiting."""
+    page = await fruit_page(tmp_path)
+    threads = BoundedThreads(1, -1, "none")  # takes nothing
+    look = inspection(page.bench.store, page.settings, inspecting=threads)
+    try:
+        with pytest.raises(RateLimited):
+            await look.rows(RUN, "me", "label", q="x")
+    finally:
+        threads.close()
