@@ -166,8 +166,7 @@ class CellCompletion:
 
 def _typed(line: str) -> str:
     """The word that ends at the cursor."""
-    match = re.search(r"\S*\Z", line)
-    return match[0] if match else ""
+    return "" if not line or line[-1].isspace() else line.rsplit(None, 1)[-1]
 
 
 def _nothing() -> SimpleMatcherResult:
