@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from po_jupyter.model.editing.outline import Outline, Path
 
@@ -180,22 +181,29 @@ def _task_names(outline: Outline, task: int, rest: tuple[str, ...]) -> dict[str,
 
 def _fields_of(value: object, path: tuple[str, ...]) -> dict[str, str]:
     """The fields of what stands at `path` in a sample of the seed."""
+    # Exact types throughout: a sample may be a notebook's own objects, whose code does not run for a suggestion.
     for part in path:
-        if isinstance(value, list):
+        if type(value) is list or type(value) is tuple:
             value = value[0] if value and part.isdecimal() else None
-        elif isinstance(value, Mapping):
+        elif type(value) is dict:
             value = value.get(part)
         else:
             return {}
-    if not isinstance(value, Mapping):
+    if type(value) is not dict:
         return {}
-    named = [(name, below) for name, below in value.items() if _PLAIN_NAME.fullmatch(str(name))]
-    return {str(name): _kind(below) for name, below in named[:_MOST_NAMES]}
+    named = (
+        (name, below) for name, below in value.items() if type(name) is str and _PLAIN_NAME.fullmatch(name)
+    )
+    return {name: _kind(below) for name, below in islice(named, _MOST_NAMES)}
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, list):
+    if type(value) is list or type(value) is tuple:
         return f"list of {len(value):,}"
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return "object"
-    return " ".join(str(value).split())[:40]
+    if type(value) is str:
+        return " ".join(value[:200].split())[:40]
+    if type(value) is int:
+        return str(value) if value.bit_length() < 128 else "number"
+    return str(value) if value is None or type(value) in (bool, float) else ""
