@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,6 +18,7 @@ from po_jupyter.kernel.lookup import Lookup
 from po_jupyter.kernel.session import Session
 from po_jupyter.kernel.verbs import NATIVE
 from po_jupyter.model.editing.completion import CursorContext
+from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import RunStatus
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _MAGIC = re.compile(r"\A\s*%%po_pipeline(?![\w-])([^\n]*)(?:\n|\Z)")
 _LINE = re.compile(r"\s*%po\s+(.*)\Z", re.DOTALL)
 _MOST_RUNS = 20
+_MOST_FIELDS = 1000  # of a seed
 _LONGEST_EXPRESSION = 10_000  # characters of a seed that is written in the line
 
 
@@ -166,8 +169,7 @@ class CellCompletion:
 
 def _typed(line: str) -> str:
     """The word that ends at the cursor."""
-    match = re.search(r"\S*\Z", line)
-    return match[0] if match else ""
+    return "" if not line or line[-1].isspace() else line.rsplit(None, 1)[-1]
 
 
 def _nothing() -> SimpleMatcherResult:
@@ -185,13 +187,15 @@ def _result(found: list[SimpleCompletion], typed: str) -> SimpleMatcherResult:
 
 
 def _sample(value: Any) -> Mapping[str, object] | None:
-    """The data that a value of the notebook is as a seed, as far as names are concerned."""
-    columns = getattr(value, "columns", None)
-    if columns is not None and not isinstance(value, Mapping):
-        return {"rows": [{str(name): "" for name in islice(columns, 1000)}]}
-    if isinstance(value, list | tuple):
+    """The data that a value of the notebook is as a seed, as far as names are concerned. Looks only into what runs no
+    code of the notebook for it: exact types, names that are text."""
+    if type(value) is list or type(value) is tuple:
         return {"rows": list(value[:1])}
-    if isinstance(value, Mapping):
-        return {str(k): v for k, v in value.items()}
-    data = getattr(value, "data", None)
-    return data if isinstance(data, Mapping) else None
+    if type(value) is Seed:
+        value = value.data
+    if type(value) is dict:
+        return {name: below for name, below in islice(value.items(), _MOST_FIELDS) if type(name) is str}
+    for library in ("pandas", "polars"):
+        if type(value) is getattr(sys.modules.get(library), "DataFrame", None):
+            return {"rows": [{name: "" for name in islice(value.columns, _MOST_FIELDS) if type(name) is str}]}
+    return None

@@ -98,6 +98,9 @@ class BoundedThreads:
         return next(iter(self._waiting), None) if total < self._size else None
 
     def _work(self, owner: str, future: Future[object], call: Callable[[], object]) -> None:
+        with self._lock:  # after `_start`, which may not be done with it yet
+            if future.done():
+                return  # its caller was told that it failed: the pool keeps work whose thread cannot be started
         try:
             future.set_result(call())
         except BaseException as error:

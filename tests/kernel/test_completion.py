@@ -67,6 +67,46 @@ def test_names_of_the_seed_are_those_of_the_variable(book: Notebook) -> None:
     assert book.shell.user_ns["ran"] == []
 
 
+def test_tab_runs_nothing_of_what_the_seed_names(book: Notebook) -> None:
+    """A property of the notebook's object ran, also one below a list or a mapping."""
+    ran: list[str] = []
+
+    class Trap:
+        @property
+        def columns(self) -> list[str]:
+            ran.append("columns")
+            return ["c"]
+
+        @property
+        def data(self) -> dict[str, int]:
+            ran.append("data")
+            return {"d": 1}
+
+        @property
+        def __class__(self) -> type:  # type: ignore[override]
+            ran.append("class")
+            return dict
+
+        def __str__(self) -> str:
+            ran.append("str")
+            return "s"
+
+    class Rows(dict[str, object]):
+        def items(self) -> Any:
+            ran.append("items")
+            return super().items()
+
+    inner = [{"text": Trap(), "id": 1}]
+    for seed, names in (
+        (Trap(), []), (Rows(a=1), []), (inner, ["text", "id"]), ({"rows": inner}, ["text", "id"]),
+        ({Trap(): 1, "rows": [Trap()]}, []), ([Rows(a=1)], []),
+    ):  # fmt: skip
+        book.shell.user_ns["rows"] = seed
+        ran.clear()
+        assert offered(book, CELL.replace("item. ", "item.¦ ")) == names
+        assert ran == []
+
+
 def test_options_of_the_cells_line(book: Notebook) -> None:
     assert offered(book, "%%po_pipeline a --dr¦\n") == ["--dry-run"]
     assert "--limit" in offered(book, "%%po_pipeline a --run --¦\n")

@@ -108,3 +108,31 @@ async def test_work_that_waits_when_they_are_closed_is_dropped() -> None:
     assert await first
     with pytest.raises(asyncio.CancelledError):
         await second
+
+
+async def test_work_whose_thread_cannot_be_started_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool keeps it, and did it with the next work, after its caller had been told that it failed."""
+    done: list[str] = []
+    pool = BoundedThreads(1, 0, "po-test")
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            await pool.of("me")(done.append, "refused")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        begun.set()
+        return go_on.wait(10)
+
+    running = asyncio.create_task(pool.of("me")(work))
+    assert await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(RateLimited):  # what runs is counted as before
+        await pool.of("me")(done.append, "too much")
+    go_on.set()
+    assert await running
+    assert done == []
+    pool.close()

@@ -215,6 +215,10 @@ class FakeRuns:
     async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
         return self._log.view(run_id, owner)
 
+    async def recent(self, pipeline: str, owner: str | None) -> RunView | None:
+        views, _ = await self.page(owner, pipeline=pipeline, limit=1)
+        return views[0] if views else None
+
     async def page(
         self,
         owner: str | None,

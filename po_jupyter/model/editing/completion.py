@@ -164,6 +164,11 @@ def _names_model(place: Place) -> bool:
 def _beginning(found: list[Suggestion], typed: str) -> list[Suggestion]:
     """Those that begin as what is typed, or else hold it."""
     word = typed.lower()
-    first = [one for one in found if one.label.lower().startswith(word)]
-    others = [one for one in found if word in one.label.lower() and one not in first]
+    first, others = [], []
+    for one in found:
+        label = one.label.lower()
+        if label.startswith(word):
+            first.append(one)
+        elif word in label:
+            others.append(one)
     return [*first, *others][:_MOST]

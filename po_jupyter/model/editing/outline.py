@@ -13,9 +13,19 @@ from typing import Literal, TypeAlias
 Path: TypeAlias = tuple[str | int, ...]
 Role: TypeAlias = Literal["key", "value", "entry"]
 
-_KEY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#\-{}\[\],"'&*!|>%@`][^#{}\[\],]*?)[ ]*:(?=\s|$)""")
+# Possessive, so that a long line without a key is read once and not once for each of its spaces.
+_KEY = re.compile(
+    r"""
+    ("(?:[^"\\]++|\\.)*+"
+    |'(?:[^']++|'')*+'
+    |[^\s#\-{}\[\],"'&*!|>%@`](?:[^#{}\[\],:\ ]++|\ ++(?!\ *:(?:\s|$))|:(?!\s|$))*+)
+    \ *+:(?=\s|$)
+    """,
+    re.VERBOSE,
+)
 _ITEM = re.compile(r"-(?=\s|$)")
 _LONGEST_VALUE = 1000  # characters of a value that is kept
+_DEEPEST = 50  # collections in one another in a line; a path is as long, and there may be one for each
 _QUOTES = "\"'"
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -154,7 +164,7 @@ class _Scanner:
 
     def _read_block(self, line: str, at: int, column: int) -> None:
         entry = False
-        while _ITEM.match(line, column):
+        while len(self._levels) < 2 * _DEEPEST and _ITEM.match(line, column):
             self._enter_item(column)
             entry = True
             column += 1
@@ -239,8 +249,10 @@ class _Scanner:
         if self._flow_quote:
             if char == self._flow_quote and not (char == '"' and line[column - 1] == "\\"):
                 self._flow_quote = ""
-        elif char in _QUOTES and not self._text[frame.token : at + column].strip():
+        elif char in _QUOTES and self._begins_token(frame, at + column):
             self._flow_quote = char
+        elif char in "{[" and len(self._frames) >= _DEEPEST:
+            self._frames.clear()
         elif char in "{[":
             self._frames.append(_Frame(char, frame.value_path(), at + column + 1))
         elif char in "}]":
@@ -257,6 +269,12 @@ class _Scanner:
         elif char == "#" and line[column - 1 : column] in ("", " "):
             return True
         return False
+
+    def _begins_token(self, frame: _Frame, end: int) -> bool:
+        """Whether nothing but space stands before `end`; looks at each character of the space once."""
+        while frame.token < end and self._text[frame.token].isspace():
+            frame.token += 1
+        return frame.token == end
 
     def _end_key(self, frame: _Frame, end: int) -> None:
         raw = self._text[frame.token : end]
@@ -277,7 +295,7 @@ class _Scanner:
             start += 1
         if frame.bracket == "{" and frame.key is None:
             self._stand("key", frame.path, start)
-        elif frame.bracket == "[" or typed[:1] in (" ", '"', "'"):
+        elif frame.bracket == "[" or typed[:1] in (" ", '"', "'") or self._text[frame.token - 1].isspace():
             self._stand("value", frame.value_path(), start)
 
     # -- the outline ----------------------------------------------------------------------------

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from po_jupyter.model.editing.outline import Outline, Path
 
-_OPEN = re.compile(r"(?:\{\{|\{%)((?:(?!\}\}|%\}).)*)\Z", re.DOTALL)
-_NAME = re.compile(r"((?:[A-Za-z_]\w*(?:\[\s*(?:\d+|\"[^\"]*\"|'[^']*')\s*\])*\.)*)([A-Za-z_]\w*)?\Z")
+_OPEN = re.compile(r"\{\{|\{%")
+_CLOSE = re.compile(r"\}\}|%\}")
+# Nothing is tried twice: the quantifiers are possessive, and no name begins within another one.
+_NAME = re.compile(
+    r"(?<![\w.])((?:[A-Za-z_]\w*+(?:\[\s*+(?:\d++|\"[^\"]*+\"|'[^']*+')\s*+\])*+\.)*+)([A-Za-z_]\w*+)?+\Z"
+)
 _PART = re.compile(r"[A-Za-z_]\w*|\[\s*(?:(\d+)|[\"']([^\"']*)[\"'])\s*\]")
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*")
 _WHOLE = re.compile(r"\{\{(.*)\}\}", re.DOTALL)
@@ -21,6 +27,7 @@ _ROW_FIELDS = {
 }
 _TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images"})
 _MOST_NAMES = 200
+_LOOKED_AT = 500  # characters before the cursor, among them the braces that open
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,19 @@ def is_template(path: Path) -> bool:
 
 
 def name_in(text: str) -> TemplateName | None:
-    """The name at the end of a template's text; None outside of its braces."""
-    inside = _OPEN.search(text)
-    if inside is None or inside[1].count('"') % 2 or inside[1].count("'") % 2:
+    """The name at the end of a template's text; None outside of its braces, or far behind where they open."""
+    end = _CLOSE.split(text[-_LOOKED_AT:])[-1]
+    opening = _OPEN.search(end)
+    if opening is None:
         return None
-    match = _NAME.search(inside[1])
-    if match is None or (match.start() and inside[1][match.start() - 1] in ".|)]"):
+    inside = end[opening.end() :]
+    if inside.count('"') % 2 or inside.count("'") % 2:
+        return None
+    match = _NAME.search(inside)
+    if match is None:
+        return None
+    before = inside[: match.start()][-1:]
+    if before and (before in ".|)]" or before.isalnum() or before == "_"):
         return None
     return TemplateName(parts_of(match[1]), match[2] or "")
 
@@ -100,25 +114,41 @@ def upstream(outline: Outline, task: int) -> list[str]:
     """The names of the tasks that are finished for sure when the one at this place starts."""
     names = task_names(outline)
     places = {name: place for place, name in names.items()}
-    found: list[str] = []
-    todo = _needs(outline, names, task)
+    needs = _needs(outline, names, task)
+    found: dict[str, None] = {}
+    todo = deque(needs[task])
     while todo:
-        name = todo.pop(0)
+        name = todo.popleft()
         if name not in found and name in places and places[name] != task:
-            found.append(name)
-            todo += _needs(outline, names, places[name])
-    return found
+            found[name] = None
+            todo += needs[places[name]]
+    return list(found)
 
 
-def _needs(outline: Outline, names: Mapping[int, str], task: int) -> list[str]:
-    path = ("tasks", task, "needs")
-    if "needs" not in outline.names(("tasks", task)):
-        before = [place for place in names if place < task]
-        return [names[before[-1]]] if before else []
-    single = outline.values.get(path)
-    if single is not None:
-        return [single]
-    return [value for at, value in outline.values.items() if at[:3] == path and len(at) == 4]
+def _needs(outline: Outline, names: Mapping[int, str], task: int) -> dict[int, list[str]]:
+    """What each task needs, in one pass: `task`, which may have no name yet, and those of `names`."""
+    needs: dict[int, list[str]] = {}
+    listed: set[int] = set()
+    previous: list[str] = []
+    for place in sorted({*names, task}):
+        if "needs" in outline.names(("tasks", place)):
+            single = outline.values.get(("tasks", place, "needs"))
+            needs[place] = [] if single is None else [single]
+            if single is None:
+                listed.add(place)
+        else:
+            needs[place] = previous
+        previous = [names[place]] if place in names else previous
+    for at, value in outline.values.items():
+        if (
+            len(at) == 4
+            and at[0] == "tasks"
+            and at[2] == "needs"
+            and isinstance(at[1], int)
+            and at[1] in listed
+        ):
+            needs[at[1]].append(value)
+    return needs
 
 
 def _is_map(outline: Outline, name: tuple[str, ...]) -> bool:
@@ -151,22 +181,29 @@ def _task_names(outline: Outline, task: int, rest: tuple[str, ...]) -> dict[str,
 
 def _fields_of(value: object, path: tuple[str, ...]) -> dict[str, str]:
     """The fields of what stands at `path` in a sample of the seed."""
+    # Exact types throughout: a sample may be a notebook's own objects, whose code does not run for a suggestion.
     for part in path:
-        if isinstance(value, list):
+        if type(value) is list or type(value) is tuple:
             value = value[0] if value and part.isdecimal() else None
-        elif isinstance(value, Mapping):
+        elif type(value) is dict:
             value = value.get(part)
         else:
             return {}
-    if not isinstance(value, Mapping):
+    if type(value) is not dict:
         return {}
-    named = [(name, below) for name, below in value.items() if _PLAIN_NAME.fullmatch(str(name))]
-    return {str(name): _kind(below) for name, below in named[:_MOST_NAMES]}
+    named = (
+        (name, below) for name, below in value.items() if type(name) is str and _PLAIN_NAME.fullmatch(name)
+    )
+    return {name: _kind(below) for name, below in islice(named, _MOST_NAMES)}
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, list):
+    if type(value) is list or type(value) is tuple:
         return f"list of {len(value):,}"
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return "object"
-    return " ".join(str(value).split())[:40]
+    if type(value) is str:
+        return " ".join(value[:200].split())[:40]
+    if type(value) is int:
+        return str(value) if value.bit_length() < 128 else "number"
+    return str(value) if value is None or type(value) in (bool, float) else ""

@@ -47,12 +47,19 @@ class RunPlanner:
         self._examine = examine or (lambda examination: examine_here(examination, settings))
 
     def check(
-        self, submission: Submission, owner: str, *, code_allowed: bool, modules: bool = True
+        self,
+        submission: Submission,
+        owner: str,
+        *,
+        code_allowed: bool,
+        name: str | None = None,
+        modules: bool = True,
     ) -> tuple[Pipeline, Seed]:
-        """Pipeline and seed of a submission that can run; the environment is not looked at."""
+        """Pipeline and seed of a submission that can run; the environment is not looked at. `name` is as in
+        `validate`."""
         pipeline, seed = check_submission(
             submission, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
-            modules=modules, settings=self._settings, examine=self._examine,
+            name=name, modules=modules, settings=self._settings, examine=self._examine,
         )  # fmt: skip
         self._row_files.check(owner, seed.data, seed.index)
         return pipeline, seed
@@ -89,7 +96,7 @@ class RunPlanner:
         its text has none."""
         model = submission.options.model
         if submission.seed is not None:
-            pipeline, _ = self.check(submission, owner, code_allowed=True, modules=False)
+            pipeline, _ = self.check(submission, owner, code_allowed=True, name=name, modules=False)
         else:
             pipeline = checked_definition(
                 submission.pipeline, lambda known: self._registry.pipeline(known, owner), self._examine,

@@ -137,19 +137,20 @@ def check_submission(
     registered: Callable[[str], Pipeline],
     *,
     code_allowed: bool,
+    name: str | None = None,
     modules: bool = True,
     settings: Settings | None = None,
     examine: Examine | None = None,
 ) -> tuple[Pipeline, Seed]:
-    """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
-    that the run's interpreter finds the modules of its Python tasks. `examine` reads and checks the definition; without
-    it that is done here.
+    """Pipeline and seed, checked with everything that can be known before the run starts. `name` is the one that the
+    pipeline must have, if any. With `modules` also that the run's interpreter finds the modules of its Python tasks.
+    `examine` reads and checks the definition; without it that is done here.
 
     Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both
     pipeline and seed are wrong, one InvalidInput has the violations of both.
     """
     examine = examine or (lambda examination: examine_here(examination, settings))
-    pipeline, seed = _pipeline_and_seed(submission, registered, examine)
+    pipeline, seed = _pipeline_and_seed(submission, registered, examine, name)
     check_may_run(
         pipeline, settings or Settings(), code_allowed=code_allowed, model=submission.options.model,
         interpreter=submission.interpreter, cwd=submission.cwd,
@@ -161,7 +162,7 @@ def check_submission(
 
 
 def _pipeline_and_seed(
-    submission: Submission, registered: Callable[[str], Pipeline], examine: Examine
+    submission: Submission, registered: Callable[[str], Pipeline], examine: Examine, name: str | None
 ) -> tuple[Pipeline, Seed]:
     """Both, read and checked; their violations are raised together."""
     errors: list[InvalidInput] = []
@@ -178,7 +179,7 @@ def _pipeline_and_seed(
         if definition is not None:
             pipeline = checked_definition(
                 definition, registered, examine,
-                data=None if seed is None else seed.data, model=submission.options.model,
+                name=name, data=None if seed is None else seed.data, model=submission.options.model,
                 budget=submission.budget,
             )  # fmt: skip
         elif seed is not None:

@@ -21,6 +21,7 @@ from po_jupyter.store.protocol import Head, Store
 _ID = re.compile(r"[0-9a-f]{22}")
 _NEWEST = 1000  # runs among which a suffix of an id is looked for
 _MOST_RUNS = 1000  # of one page
+_RECENT = 500  # runs that are looked through while somebody types
 _MOST_LETTERS = 200  # of one page
 _MOST_ATTENTION = 100
 _NEEDS_PERSON = ("waiting", "failed", "dead")
@@ -108,6 +109,19 @@ class RunQueries:
     async def newest_view(self, run: str) -> RunView:
         """The run by its whole id, as it is now. NotFound."""
         return await self.view(await self._to_thread(self._store.head, run))
+
+    async def recent(self, pipeline: str, owner: str | None) -> RunView | None:
+        """The newest run of a pipeline, without a large seed, if it is among the newest 500 of the store: where there
+        is none, not every head is read for it."""
+
+        def read() -> RunView | None:
+            heads = self._store.runs(limit=_RECENT).heads
+            of_theirs = (head for head in heads if owner is None or head["owner"] == owner)
+            head = next((head for head in of_theirs if head["pipeline"] == pipeline), None)
+            views = [] if head is None else self._views([head])
+            return views[0] if views else None
+
+        return await self._to_thread(read)
 
     async def page(
         self,

@@ -20,7 +20,7 @@ async def pipeline_schema(request: ApiRequest[Query, None]) -> JsonResponse:
 
 async def complete(request: ApiRequest[Query, CursorBody]) -> JsonResponse:
     """What may stand at the cursor: `typed` is the text before it that a suggestion replaces. Names of fields come from
-    the seed of the newest run of the pipeline."""
+    the seed of the newest run of the pipeline, if it is among the newest runs."""
     body = request.body
     context = await asyncio.to_thread(CursorContext.of, body.before + body.after, len(body.before))
     models: list[str] = []
@@ -42,12 +42,12 @@ async def _newest_seed(
     name = request.body.name or context.outline.values.get(("name",))
     if name is None:
         return None
-    views, _ = await request.orchestrator.runs.page(request.owner, pipeline=name, limit=1)
-    if not views:
+    view = await request.orchestrator.runs.recent(name, request.owner)
+    if view is None:
         return None
-    seed = views[0].seed
+    seed = view.seed
     if "data" not in seed and seed.get("data_bytes", 0) <= _LARGEST_SEED:
-        seed = (await request.orchestrator.runs.get(views[0].id, request.owner)).seed
+        seed = (await request.orchestrator.runs.get(view.id, request.owner)).seed
     data = seed.get("data")
     return data if isinstance(data, Mapping) else None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
+from po_jupyter.errors import PoError
 from po_jupyter.model.run.view import RunView
 from po_jupyter.presentation.run_output import RESULT_ROWS, output_result, result_task, row_results, run_output
 from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResponse
@@ -24,7 +26,10 @@ async def outputs(request: ApiRequest[OutputsQuery, None]) -> JsonResponse:
 async def display(request: ApiRequest[Query, None]) -> JsonResponse:
     """A run as it stands, as a notebook's cell shows it: content by MIME type (JSON for Lab's renderer, HTML, text)."""
     run = await request.orchestrator.runs.get(request.path["id"], request.owner, whole_seed=False)
-    return JsonResponse({"data": run_output(run, time.time(), await _results(request, run))})
+    results: list[tuple[str, str]] = []
+    with suppress(PoError):  # an output that cannot be read; how the run stands is shown all the same
+        results = await _results(request, run)
+    return JsonResponse({"data": run_output(run, time.time(), results)})
 
 
 async def _results(request: ApiRequest[Query, None], run: RunView) -> list[tuple[str, str]]:

@@ -84,6 +84,10 @@ class RunsApi(Protocol):
         `since` to before `until` (ISO 8601, UTC). InvalidInput for a wrong cursor."""
         ...
 
+    async def recent(self, pipeline: str, owner: str | None) -> RunView | None:
+        """The newest run of a pipeline, without a large seed, if it is among the newest of the store."""
+        ...
+
     async def attention(self, owner: str | None) -> tuple[Sequence[RunView], int]:
         """The newest runs that need a person, and how many there are."""
         ...

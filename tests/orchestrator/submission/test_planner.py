@@ -87,3 +87,13 @@ def test_options_that_differ_from_the_defaults_are_kept(desk: Desk) -> None:
     for wrong in ({"limit": 0}, {"limt": 3}, {"model": "nobody:x"}):
         with pytest.raises(ValueError):
             desk.plan(pipeline=GREET, seed=SEED, options=wrong)
+
+
+def test_a_text_is_checked_with_its_name_whether_or_not_there_is_a_seed(desk: Desk) -> None:
+    """With a seed the name was forgotten: a text without one was wrong, and one with another was right."""
+    nameless = "tasks:\n- {name: say, prompt: Hello, llm: 'fake:echo'}\n"
+    for seed in (None, SEED):
+        checked = desk.planner.validate(Submission(pipeline=nameless, seed=seed), "a", name="greet")
+        assert checked["pipeline"]["name"] == "greet"
+        with pytest.raises(InvalidInput, match="'other' outside"):
+            desk.planner.validate(Submission(pipeline=f"name: greet\n{nameless}", seed=seed), "a", name="other")

@@ -8,6 +8,7 @@ import pytest
 
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.orchestrator.submission.request import check_submission, new_run, parse_submission
+from po_jupyter.orchestrator.views import queries
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -87,3 +88,20 @@ async def test_pages_hold_what_they_are_asked_for_and_lead_on(desk: Desk) -> Non
     assert cursor is None
     assert (await desk.runs.page("a", states=("done",)))[0] == []
     assert (await desk.runs.dead_letters("a"))[0] == []
+
+
+async def test_the_recent_run_of_a_pipeline_is_looked_for_among_the_newest(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for at each key that is typed: without a run, every head of the store was read."""
+    monkeypatch.setattr(queries, "_RECENT", 2)
+    desk.create("b")
+    run = desk.create("a")
+    pipeline = desk.store.head(run)["pipeline"]
+    found = await desk.runs.recent(pipeline, "a")
+    assert found is not None and found.id == run
+    assert await desk.runs.recent("another", "a") is None
+    assert await desk.runs.recent(pipeline, "c") is None
+    desk.create("b")
+    desk.create("b")
+    assert await desk.runs.recent(pipeline, "a") is None
