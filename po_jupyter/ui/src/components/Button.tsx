@@ -7,6 +7,7 @@ interface ButtonProps {
   title?: string;
   /** The word while its request is under way, else null. */
   doing?: string | null;
+  /** Nothing happens on a click. The button keeps the focus that it has, which `disabled` of HTML would take from it. */
   disabled?: boolean;
   accent?: boolean;
   onClick: () => void;
@@ -19,8 +20,8 @@ export function Button({ label, description, title, doing, disabled, accent, onC
       className={accent ? "po-Button po-is-accent" : "po-Button"}
       title={title}
       aria-label={description && `${doing ?? label} ${description}`}
-      disabled={disabled}
-      onClick={onClick}
+      aria-disabled={disabled || undefined}
+      onClick={() => !disabled && onClick()}
     >
       {doing ?? label}
     </button>
