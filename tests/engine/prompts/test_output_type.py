@@ -16,6 +16,8 @@ from po_jupyter.model.pipeline import patterns
 from po_jupyter.model.pipeline.pipeline import Task
 from tests.support.engine import Bench
 
+pytestmark = pytest.mark.integration  # classes are built in it: it takes seconds
+
 
 class Ticket(BaseModel):
     due: dt.date

@@ -16,6 +16,8 @@ from po_jupyter.engine.prompts.templates import PromptTemplate, RowsExpression, 
 from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 
+pytestmark = pytest.mark.integration  # templates that make very much: it takes seconds
+
 NAMES = template_names(
     seed={
         "text": "a" * 1_000_000,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,6 +34,8 @@ from po_jupyter.errors import Conflict, ControlInvalid
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
+
+pytestmark = pytest.mark.integration  # thousands of steps: it takes seconds
 
 Event = dict[str, Any]
 
