@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import _thread
 
+import pytest
+
 from po_jupyter.client.client import Run
 from po_jupyter.model.run.view import TaskView
 from tests.support.kernel import Notebook, classifying, run_later
+
+pytestmark = pytest.mark.integration  # waits: it takes seconds
 
 GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
 

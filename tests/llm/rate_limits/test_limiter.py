@@ -17,6 +17,8 @@ from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.run.rate_limit import RateLimit
 from tests.support.limit_servers import FixedWindowServer, SlidingWindowServer, TokenBucketServer
 
+pytestmark = pytest.mark.integration  # waits for places: it takes seconds
+
 MODEL = "openai:gpt-5-mini"
 MINUTE = 60.0
 

@@ -12,6 +12,8 @@ import pytest
 from po_jupyter.llm.structured.parsing import AnswerValidator
 from po_jupyter.model.pipeline import patterns
 
+pytestmark = pytest.mark.integration  # patterns are given up after their time: it takes seconds
+
 ENDLESS, TEXT = "^(a|aa)+$", "a" * 80 + "!"
 DRAFTS = [
     "https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2019-09/schema",

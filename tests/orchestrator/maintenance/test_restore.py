@@ -17,6 +17,8 @@ from po_jupyter.orchestrator.maintenance import restore
 from po_jupyter.orchestrator.maintenance.archive import MANIFEST, VERSION
 from tests.support.backups import restored, rewritten, write
 
+pytestmark = pytest.mark.integration  # archives are made and read: it takes seconds
+
 
 def test_nothing_is_restored_over_what_is_there(tmp_path: Path, archive: Path) -> None:
     there = tmp_path / "there"

@@ -25,6 +25,8 @@ from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
 from tests.support.stored_runs import RUN, store_run
 
+pytestmark = pytest.mark.integration  # waits: it takes seconds
+
 
 class FakeZygotes:
     """Forks workers that are no processes; `exit` ends one."""

@@ -20,6 +20,8 @@ from po_jupyter.server.sse import streams as stream
 from tests.support.fake_orchestrator import FakeOrchestrator
 from tests.support.jupyter_process import JupyterProcess, body
 
+pytestmark = pytest.mark.integration  # waits: it takes seconds
+
 
 @pytest.fixture
 async def orchestrator() -> AsyncGenerator[FakeOrchestrator, None]:
