@@ -18,6 +18,8 @@ from po_jupyter.model.run.view import ItemCounts, TaskView
 from po_jupyter.presentation.run_output import RUN_MIME
 from tests.support.kernel import FakeAio, classifying
 
+pytestmark = pytest.mark.integration  # waits: it takes seconds
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 

@@ -18,6 +18,8 @@ from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit, Lease
 from tests.support.engine import RUN, Bench, wait_until
 
+pytestmark = pytest.mark.integration  # a kill at every commit: it takes seconds
+
 THREE_CALLS = """
 async def ingestion(ctx):
     return (await ctx.llm.chat("one")).text

@@ -10,6 +10,8 @@ import pytest
 from po_jupyter.engine.control.directives import MAX_ADDED
 from tests.support.engine import RUN, Bench
 
+pytestmark = pytest.mark.integration  # waits: it takes seconds
+
 ONE = "def integration(ctx):\n    return ctx.meta['task']\n"
 
 

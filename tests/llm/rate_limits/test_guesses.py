@@ -28,6 +28,8 @@ from tests.support.limit_simulation import (
     finish_with_limiter,
 )
 
+pytestmark = pytest.mark.integration  # simulates: it takes seconds
+
 NEVER = 10**9  # tokens
 RATIO = 1.2
 SEEDS = range(4)

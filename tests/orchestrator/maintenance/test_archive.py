@@ -16,6 +16,8 @@ from po_jupyter.orchestrator.maintenance.archive import ArchiveWriter, is_databa
 from po_jupyter.orchestrator.maintenance.backup import back_up
 from tests.support.backups import RUNS, members, restored, write
 
+pytestmark = pytest.mark.integration  # archives are made and read: it takes seconds
+
 
 def archived(path: Path, tree: Path, copies: dict[Path, Path] | None = None) -> ArchiveWriter:
     with ArchiveWriter(path, copies or {}) as archive:

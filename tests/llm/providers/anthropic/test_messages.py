@@ -13,6 +13,8 @@ from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, MessagesRead
 from po_jupyter.llm.wire.bodies import HttpResponse
 from tests.support import sdk_types as sdk
 
+pytestmark = pytest.mark.integration  # imports the vendor's library: it takes seconds
+
 PIXEL = Image("iVBORw0KGgo=", "image/png")
 TOOL = Tool("get_time", "The time.")
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
