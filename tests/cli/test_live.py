@@ -103,7 +103,7 @@ def test_the_newest_failures_are_asked_for_when_there_are_more(monkeypatch: pyte
     view = make_view("running")  # with one failed row
     run = fake_run(view)
     run.history = [event(n, n) for n in range(1, 8)]
-    news = FailureNews(run)  # type: ignore[arg-type]
+    news = FailureNews(run)
     news.look(view)
     assert news.newest == [
         ("label row 7", "no label 7"),

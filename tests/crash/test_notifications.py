@@ -69,7 +69,7 @@ def server(tmp_path: Path, receiver: WebhookReceiver) -> Iterator[Server]:
 
 def wait_until(condition: object, patience: float = 40.0) -> None:
     until = time.monotonic() + patience
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
 

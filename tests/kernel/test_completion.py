@@ -34,7 +34,7 @@ def book(notebook: Notebook) -> Notebook:
             {"ref": "local:smollm2-135m", "usable": True},
         ]  # fmt: skip
 
-    notebook.aio.models = models  # type: ignore[attr-defined]
+    notebook.aio.models = models
     return notebook
 
 
@@ -83,7 +83,7 @@ def test_tab_runs_nothing_of_what_the_seed_names(book: Notebook) -> None:
             return {"d": 1}
 
         @property
-        def __class__(self) -> type:  # type: ignore[override]
+        def __class__(self) -> type:
             ran.append("class")
             return dict
 

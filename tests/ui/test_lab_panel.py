@@ -5,13 +5,13 @@ Screenshots are kept in test-artifacts/ to be looked at.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.jupyter_process import JupyterProcess
+from tests.support.lab_process import lab_process
 from tests.ui.test_lab_notebook import SECOND, SHOTS, panels
 
 if TYPE_CHECKING:
@@ -25,23 +25,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]:
     panel = panels()
     if panel is None:
         pytest.skip("the panel is not built: pip install .")
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "labextensions").mkdir()
-    (folder / "labextensions/po-jupyter").symlink_to(panel)
-    settings = folder / "config/lab/user-settings/@jupyterlab/apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
-    server = JupyterProcess(
-        folder,
-        orchestrator=None,
-        extensions=("po_jupyter", "jupyterlab"),
-        args=(
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.expose_app_in_browser=True",
-            f"--LabApp.extra_labextensions_path={folder / 'labextensions'}",
-        ),
-        env={"PO_MAX_CRASHES": "1"},
-    )
+    server = lab_process(tmp_path_factory.mktemp("lab"), panel, {"PO_MAX_CRASHES": "1"})
     yield server
     server.stop()
 

@@ -72,8 +72,8 @@ def _keep_limited(limited: Any, patterns: bool) -> None:
 def _unique_items(validator: Any, unique: object, items: object, schema: object) -> Iterator[ValidationError]:
     """As jsonschema's, which compares each element with each when they are objects."""
     if unique and validator.is_type(items, "array"):
-        seen = {json.dumps(_comparable(item), sort_keys=True) for item in items}  # type: ignore[attr-defined]
-        if len(seen) < len(items):  # type: ignore[arg-type]
+        seen = {json.dumps(_comparable(item), sort_keys=True) for item in items}  # type: ignore[attr-defined]  # an array, as was asked
+        if len(seen) < len(items):  # type: ignore[arg-type]  # likewise
             from jsonschema import ValidationError
 
             yield ValidationError(f"{items!r:.200} has non-unique elements")

@@ -147,7 +147,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     def read_rows(self, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
         """The values that there are, in one query; in the place of one that cannot be read the Unreadable."""
         marks = ",".join("?" * len(keys))
-        sql = f"SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND key IN ({marks})"  # noqa: S608
+        sql = f"SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND key IN ({marks})"  # noqa: S608 - marks are question marks
         for key, mode, filename, value in self._sql(sql, tuple(keys)).fetchall():
             try:
                 yield key, self._disk.fetch(mode, filename, value, False)

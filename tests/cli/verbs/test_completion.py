@@ -148,6 +148,6 @@ def test_runs_are_offered_by_the_end_of_their_id(client: Any, monkeypatch: pytes
     client.close = lambda: None
     client.runs_there = [fake_run(make_view("running"))]
     monkeypatch.setattr("po_jupyter.client.discovery.connect", lambda **_: client)
-    found: list[CompletionItem] = base._runs_for_shell(None, None, "be")  # type: ignore[arg-type]
+    found: list[CompletionItem] = base._runs_for_shell(None, None, "be")
     assert [(item.value, item.help) for item in found] == [("be7f3a", "tickets running")]
-    assert base._runs_for_shell(None, None, "zz") == []  # type: ignore[arg-type]
+    assert base._runs_for_shell(None, None, "zz") == []

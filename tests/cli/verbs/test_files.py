@@ -111,7 +111,7 @@ def asked(client: Any) -> list[Any]:
             made.save(path)
         return made
 
-    run.report = report  # type: ignore[attr-defined]
+    run.report = report
     client.runs_there = [run]
     return asked
 

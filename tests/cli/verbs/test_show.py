@@ -111,7 +111,7 @@ def test_a_run_that_cannot_be_read_says_so_below_the_list(po: Any, client: Any) 
 @pytest.fixture
 def opened_pages(client: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     run = fake_run(make_view("running"))
-    run.client = SimpleNamespace(url="http://127.0.0.1:8888/user/ada/")  # type: ignore[attr-defined]
+    run.client = SimpleNamespace(url="http://127.0.0.1:8888/user/ada/")
     client.runs_there = [run]
     opened: list[str] = []
     monkeypatch.setattr(click, "launch", lambda url: opened.append(url) or 0)

@@ -31,7 +31,7 @@ def view(*tasks: TaskView, **more: Any) -> RunView:
 
 def event(type: str, **more: Any) -> EventRecord:
     record: EventRecord = {"offset": 7, "at": "2026-11-26T12:00:00.000Z", "type": type, "run": RUN, "data": {}}
-    return {**record, **more}  # type: ignore[typeddict-item]
+    return {**record, **more}
 
 
 def error(code: str) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_a_fork_tells_nothing_of_what_it_took_over(store: MemoryStore) -> None:
     assert box.collect(new) == []
 
 
-def module_new_run(store: MemoryStore, events: list) -> str:  # type: ignore[type-arg]
+def module_new_run(store: MemoryStore, events: list) -> str:
     from po_jupyter.store.protocol import NewRun
 
     run = "f" * 22
@@ -180,7 +180,7 @@ def test_a_holder_that_stalled_over_a_takeover_adds_no_settled_message_again(
         take_over()
         return result
 
-    old._read = stalls  # type: ignore[method-assign]
+    old._read = stalls
     assert old.collect(RUN) == []
     assert told == [f"msg_{RUN}_2"]
     assert list(old.pending()) == []

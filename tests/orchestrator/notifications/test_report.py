@@ -43,4 +43,4 @@ def test_a_report_says_what_waits_and_why(tmp_path: Path) -> None:
 
 
 def test_without_channels_nothing_is_read(tmp_path: Path) -> None:
-    assert channel_reports(Settings(data_dir=tmp_path), None) == []  # type: ignore[arg-type]
+    assert channel_reports(Settings(data_dir=tmp_path), None) == []

@@ -28,7 +28,7 @@ class Watched(MemoryStore):
         self.loop = asyncio.get_running_loop()
 
     def keep_snapshots(self, values: object) -> None:
-        super().keep_snapshots(values)  # type: ignore[arg-type]
+        super().keep_snapshots(values)
         self.loop.call_soon_threadsafe(self.kept.set)
 
 

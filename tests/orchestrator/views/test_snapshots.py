@@ -148,5 +148,5 @@ def test_a_store_without_snapshots_is_a_store_still() -> None:
     class Plain:
         head, events, definition = store.head, store.events, store.definition
 
-    view = RunProjections(Plain()).view(store.head(RUN))  # type: ignore[arg-type]  # that is what is tested
+    view = RunProjections(Plain()).view(store.head(RUN))  # that is what is tested
     assert view.state == "done"

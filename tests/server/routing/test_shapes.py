@@ -74,4 +74,4 @@ def test_a_key_is_not_in_what_is_printed() -> None:
 
 def test_a_body_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        shapes.GateBody(decision="approve").note = "x"  # type: ignore[misc]
+        shapes.GateBody(decision="approve").note = "x"
