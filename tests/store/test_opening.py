@@ -58,5 +58,12 @@ def test_a_password_that_is_not_encoded_is_seen_nowhere_either(tmp_path: Path, p
     assert "gehe" not in str(caught.value.to_json())
 
 
+@pytest.mark.parametrize("url", ["mysql://a:geheim@h/d", "a:geheim", "geheim"])
+def test_a_setting_that_is_no_url_of_a_store_is_not_repeated(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_STORE": url, "PO_DATA_DIR": str(tmp_path)})
+    assert "geheim" not in str(caught.value.to_json())
+
+
 def test_a_password_among_the_options_is_known() -> None:
     assert secrets_of({}, Settings(store="postgresql://h/d?password=a%20b&x=1")) == ["a%20b", "a b"]

@@ -91,7 +91,7 @@ def violations_of(
             text = _sentence(item["type"], item["msg"], item.get("ctx") or {})
             value = item["input"]
             plain = isinstance(value, str | int | float | bool) and "\n" not in str(value)[:60]
-            shown = f" (given: {value!r:.60})" if plain and not _SECRET.search(where) else ""
+            shown = f" (given: {value!r:.60})" if plain and not _may_hold_secret(where, value) else ""
             message = f"{where}: {text[:1].lower()}{text[1:]}{shown}" if where else text
         violations.append(Violation(where, message, *position(loc)))
     if error.error_count() >= MAX_VIOLATIONS:
@@ -150,3 +150,8 @@ def dotted(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
+
+
+def _may_hold_secret(where: str, value: object) -> bool:
+    """Whether the value of a field is not repeated in an error: by its name, or as an address with a password."""
+    return where == "store" or _SECRET.search(where) is not None or ("://" in str(value) and "@" in str(value))
