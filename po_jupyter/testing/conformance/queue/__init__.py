@@ -20,19 +20,19 @@ from __future__ import annotations
 
 from po_jupyter.testing.conformance.queue.cases import Foreign, Server, Taken
 from po_jupyter.testing.conformance.queue.deliveries import DeliveryCases
-from po_jupyter.testing.conformance.queue.failures import FailureCases
+from po_jupyter.testing.conformance.queue.failures import QueueFailureCases
 from po_jupyter.testing.conformance.queue.messages import MessageCases
 
 __all__ = [
     "DeliveryCases",
-    "FailureCases",
     "Foreign",
     "MessageCases",
     "QueueConformance",
+    "QueueFailureCases",
     "Server",
     "Taken",
 ]
 
 
-class QueueConformance(MessageCases, DeliveryCases, FailureCases):
+class QueueConformance(MessageCases, DeliveryCases, QueueFailureCases):
     """All of it. Override the fixture `open`; `opener`, `server` and `inject` where there are such things."""

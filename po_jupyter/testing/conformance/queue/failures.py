@@ -13,7 +13,7 @@ from po_jupyter.testing.conformance.queue.cases import Open, QueueCases, Server,
 SECONDS = 15.0  # that anybody waits for a broker that is not there
 
 
-class FailureCases(QueueCases):
+class QueueFailureCases(QueueCases):
     """One restart for all of it: some brokers take long."""
 
     def test_a_broker_that_was_away(self, queue: MessageQueue, another: Open, server: Server) -> None:

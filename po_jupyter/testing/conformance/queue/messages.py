@@ -56,7 +56,7 @@ def foreign_messages(trap: Path) -> dict[str, Foreign]:
         "a frame without properties": Foreign(b'{"body": "x"}', framed=False),
         "a frame with odd properties": Foreign(b'{"properties": 3}', framed=False),
         "a frame with a body that is no base64": Foreign(
-            b'{"body": "@", "properties": {"body_encoding": "base64", "delivery_tag": "1",'
+            b'{"body": "a", "properties": {"body_encoding": "base64", "delivery_tag": "1",'
             b' "delivery_info": {"exchange": "", "routing_key": "x"}}}',
             framed=False,
         ),

@@ -19,7 +19,11 @@ MESSAGE = RunMessage("01jd", 7, ("gpu", "highmem"))
 
 def test_celery_reads_our_messages() -> None:
     app = Celery("theirs", set_as_current=False)
-    app.task(name=TASK)(lambda run, priority, labels: None)
+
+    @app.task(name=TASK)
+    def work(run: str, priority: int, labels: list[str]) -> None:
+        """What somebody might have there."""
+
     task = encode(MESSAGE)
     message = Message(
         task.body, headers=task.headers, properties=task.properties, content_type="application/json",
