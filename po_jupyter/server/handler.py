@@ -30,6 +30,7 @@ from po_jupyter.server.routing.request import (
     FileResponse,
     JsonResponse,
     StreamResponse,
+    TextResponse,
 )
 from po_jupyter.server.routing.table import AnyRoute, Table
 from po_jupyter.server.sse.pump import pump
@@ -246,6 +247,9 @@ class ApiHandler(JupyterHandler):
         match result:
             case StreamResponse():
                 await self._send_stream(result)
+            case TextResponse(content, media):
+                self.set_header("Content-Type", media)
+                self.finish(content)
             case FileResponse(content, name):
                 self._send_file(content, name)
             case JsonResponse(value, status):

@@ -480,6 +480,11 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeMonitoring:
+    async def metrics(self) -> bytes:
+        return b"# no metrics\n"
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -498,6 +503,7 @@ class FakeOrchestrator:
         self.pipelines = FakePipelines(self.log)
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
+        self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
 
     async def start(self) -> OrchestratorApi:

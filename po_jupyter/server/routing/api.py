@@ -293,6 +293,14 @@ class DoctorApi(Protocol):
         ...
 
 
+class MonitoringApi(Protocol):
+    """Metrics of the whole store."""
+
+    async def metrics(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        ...
+
+
 class ReadinessReport(TypedDict):
     """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
 
@@ -342,6 +350,11 @@ class OrchestratorApi(Protocol):
     @property
     def maintenance(self) -> MaintenanceApi:
         """Cleaning and usage."""
+        ...
+
+    @property
+    def monitoring(self) -> MonitoringApi:
+        """Metrics."""
         ...
 
     @property
