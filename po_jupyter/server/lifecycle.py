@@ -150,7 +150,7 @@ class OrchestratorLifecycle:
 async def _probe(orchestrator: OrchestratorApi) -> str | None:
     """The problem of the threads and the store that requests are served from; None when they answer."""
     try:
-        await orchestrator.runs.page(None, limit=1)
+        await orchestrator.monitoring.probe()
     except PoError as error:
         return error.message
     except Exception as error:  # they are closed, or no thread can be started

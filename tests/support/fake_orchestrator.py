@@ -484,6 +484,9 @@ class FakeMonitoring:
     async def metrics(self) -> bytes:
         return b"# no metrics\n"
 
+    async def probe(self) -> None:
+        pass
+
 
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
@@ -61,6 +63,12 @@ class Monitoring:
             for run in left:
                 self._changed.setdefault(run)
             return await self._to_thread(self._metrics.text)
+
+    async def probe(self) -> None:
+        """Read and write the store, by the threads that serve everybody: a full disk is read from all the same.
+        Raises StoreError."""
+        await self._to_thread(self._store.runs, limit=1)
+        await self._to_thread(self._store.put, "probe", socket.gethostname(), now())
 
     async def close(self) -> None:
         """Count no more."""

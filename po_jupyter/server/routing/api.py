@@ -300,6 +300,10 @@ class MonitoringApi(Protocol):
         """All metrics in Prometheus's text format."""
         ...
 
+    async def probe(self) -> None:
+        """Read and write the store, by the threads that serve everybody. Raises StoreError."""
+        ...
+
 
 class ReadinessReport(TypedDict):
     """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""

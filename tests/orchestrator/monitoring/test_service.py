@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from po_jupyter.errors import StoreError
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.telemetry.metrics import MAX_MODELS, OTHER, Metrics
 from tests.support.orchestrator import body, orchestrator, task, wait_for_state
@@ -79,3 +80,17 @@ def test_a_model_too_many_is_another() -> None:
     assert names[MAX_MODELS:] == [OTHER] * 5
     assert metrics.model("model-0") == "model-0"
     assert metrics.model("") == OTHER
+
+
+async def test_a_store_that_cannot_be_written_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with orchestrator(tmp_path / "data") as service:
+        await service.monitoring.probe()
+
+        def full(kind: str, name: str, value: object) -> None:
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(service.store, "put", full)
+        with pytest.raises(StoreError, match="full"):
+            await service.monitoring.probe()
