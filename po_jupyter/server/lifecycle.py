@@ -16,9 +16,9 @@ from po_jupyter.server.routing.api import (
     OrchestratorApi,
     OrchestratorFactory,
     OrchestratorService,
-    ReadinessReport,
 )
 from po_jupyter.server.routing.context import AuditTrail
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
 PROBE_PATIENCE = 2.0  # seconds in which what is ready answers

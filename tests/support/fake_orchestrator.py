@@ -24,8 +24,8 @@ from po_jupyter.server.routing.api import (
     JsonMapping,
     OrchestratorApi,
     OrchestratorFactory,
-    ReadinessReport,
 )
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 
 class FakeNotification(NamedTuple):

@@ -8,7 +8,7 @@ Answers that are handed on as JSON are `JsonMapping`s; their fields are document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
+    from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
 
 JsonMapping = Mapping[str, object]
 
@@ -291,26 +292,6 @@ class DoctorApi(Protocol):
     async def examine(self, *, online: bool = False) -> Sequence[JsonMapping]:
         """Findings: `{what, verdict, found, todo}`."""
         ...
-
-
-class MonitoringApi(Protocol):
-    """Metrics of the whole store."""
-
-    async def metrics(self) -> bytes:
-        """All metrics in Prometheus's text format."""
-        ...
-
-    async def probe(self) -> None:
-        """Read and write the store, by the threads that serve everybody. Raises StoreError."""
-        ...
-
-
-class ReadinessReport(TypedDict):
-    """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
-
-    ready: bool
-    orchestrator: bool
-    store: str
 
 
 class OrchestratorApi(Protocol):
