@@ -194,7 +194,7 @@ class SqsServer(BrokerServer):
         self.url = f"sqs://key:{PASSWORD}@127.0.0.1:{self.port}?region=eu-central-1&secure=false"
 
     def command(self) -> list[str]:
-        pytest.importorskip("moto.server", reason="moto[server] is not installed")
+        pytest.importorskip("moto.server", reason="moto is not installed")
         return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+import psutil
 import pytest
 
 from po_jupyter.distributed.brokers.opening import open_queue
@@ -60,6 +61,8 @@ def test_each_run_is_taken_though_the_broker_dies(kind: type[BrokerServer], deat
 
         for queue in queues[:2]:
             queue.consume(taken)
+        queues[2].ping()
+        files = psutil.Process().num_fds()
         publisher = threading.Thread(target=publish_all)
         publisher.start()
         try:
@@ -76,5 +79,6 @@ def test_each_run_is_taken_though_the_broker_dies(kind: type[BrokerServer], deat
         assert set(taken.runs) == set(runs)
         with suppress(BrokerUnavailable):
             print(queues[0].depths())
+        assert psutil.Process().num_fds() <= files + 10  # whoever connects again leaves nothing open
         for queue in queues:
             queue.close()

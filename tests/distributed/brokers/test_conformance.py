@@ -57,7 +57,13 @@ class OnBroker(QueueConformance):
     @pytest.fixture
     def open(self, name: str, running_server: BrokerServer) -> Callable[[], MessageQueue]:
         self.url = running_server.url
-        return partial(open_queue, running_server.url, name=name, redelivery=2)
+        return partial(open_queue, running_server.url, name=name)
+
+    @pytest.fixture
+    def impatient(self, open: Callable[[], MessageQueue], name: str) -> Iterator[Callable[[], MessageQueue]]:
+        queue = open_queue(self.url, name=name, redelivery=2)
+        yield lambda: queue
+        queue.close()
 
     def test_a_wrong_password_is_refused_and_not_repeated(
         self, running_server: BrokerServer, capsys: pytest.CaptureFixture[str]
@@ -162,6 +168,17 @@ class TestSqs(OnBroker):
     kind = SqsServer
     steps = (0, 5, 9)
     many = 20
+
+    # moto takes its time; that consumers keep to their threads is seen on the others.
+    test_many_messages_for_three_consumers_come_once_each = pytest.mark.slow(
+        OnBroker.test_many_messages_for_three_consumers_come_once_each
+    )
+    test_as_many_are_taken_at_once_as_there_are_threads = pytest.mark.slow(
+        OnBroker.test_as_many_are_taken_at_once_as_there_are_threads
+    )
+    test_a_node_that_is_full_does_not_turn_in_circles = pytest.mark.slow(
+        OnBroker.test_a_node_that_is_full_does_not_turn_in_circles
+    )
 
     @pytest.fixture
     def inject(self, name: str, running_server: BrokerServer) -> Callable[[Foreign], None]:

@@ -104,6 +104,8 @@ class PullReceiver:
 class SqsChannel(kombu_sqs.Channel):  # type: ignore[misc]  # kombu's own are untyped
     """kombu's channel, which makes queues with a redrive policy and does not break on what is no message."""
 
+    do_restore = False  # what is not answered is visible again by itself; kombu would else write it to a file
+
     def new_sqs_client(self, *args: Any, **options: Any) -> Any:
         """The client of the broker."""
         clients: SqsClients = self.transport_options["clients"]

@@ -9,11 +9,11 @@
         def open(self, name):
             return lambda: MyQueue(name)
 
-`open` gives another handle on the same queue each time, with the `redelivery` of a second or two where a broker has
-such a time. `opener`, Python that does the same in another process, is for the tests that kill one; the fixture
-`server`, with `stop` and `start`, for those that restart the broker; `inject`, which puts a message of somebody else's
-on the broker, for what is no message of ours. Without them those tests are skipped as inapplicable. A test's
-docstring says what it keeps.
+`open` gives another handle on the same queue each time. `opener`, Python that does the same in another process, is for
+the test that kills one, and with it the fixture `impatient`: as `another`, but what a dead consumer had comes again
+after two seconds. The fixture `server`, with `stop` and `start`, is for those that restart the broker; `inject`, which
+puts a message of somebody else's on it, for what is no message of ours. Without them those tests are skipped as
+inapplicable. A test's docstring says what it keeps.
 """
 
 from __future__ import annotations
