@@ -60,6 +60,13 @@ class RedisBroker(Broker):
         """For kombu's Redis 0 is the most urgent."""
         return self.base(message.labels), TOP - message.priority
 
+    def close_transport(self, transport: Any) -> None:
+        """Sockets of channels that could not say goodbye, and the poller."""
+        for channel in [*transport.channels, *transport._avail_channels]:
+            channel._disconnect_pools()
+            channel._close_clients()
+        transport.cycle.poller.close()
+
     def receiver(self, connection: Connection, names: Sequence[str]) -> Receiver:
         """Messages are sent to us, as the answer to a pop that waits."""
         return PushReceiver(connection, [self.queue(name) for name in names])
