@@ -17,11 +17,12 @@ from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
+from po_jupyter.orchestrator.dispatch.distribution import Distribution
 from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import HolderService, ServiceGroup
+from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
 from po_jupyter.orchestrator.doctor import Doctor
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -33,7 +34,7 @@ from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
-from po_jupyter.orchestrator.notifications.service import notifier_of
+from po_jupyter.orchestrator.notifications.service import Notifier, notifier_of
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -45,9 +46,11 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
+from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
@@ -135,10 +138,16 @@ class Orchestrator:
     """
 
     def __init__(
-        self, settings: Settings, store: Store | None = None, *, address: JsonObject | None = None
+        self,
+        settings: Settings,
+        store: Store | None = None,
+        *,
+        address: JsonObject | None = None,
+        distribution: Distribution | None = None,
     ) -> None:
         """`store` instead of the one in the data directory; it stays open at the end. `address`, `{kind, url, socket,
-        token}`, is where clients find this server while it holds the store."""
+        token}`, is where clients find this server while it holds the store. `distribution`: as one of several nodes."""
+        self._distribution = distribution
         self._settings = settings
         self._store = store
         self._address = address
@@ -158,7 +167,7 @@ class Orchestrator:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:
         base = await self._open(resources)
-        dispatcher = _dispatcher(base, self._address)
+        dispatcher = _dispatcher(base, self._address, self._distribution)
         running = _parts(base, dispatcher)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
@@ -224,7 +233,7 @@ class _Base:
     inspecting: BoundedThreads
 
 
-def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
+def _dispatcher(base: _Base, server: JsonObject | None, distribution: Distribution | None) -> LeasedDispatcher:
     settings = base.settings
     address = link.address_of(settings.data_dir)
 
@@ -241,17 +250,33 @@ def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
         await base.to_thread(base.examiner.warm_up)
         await base.to_thread(call_cache.tend, settings)
 
-    def hold() -> LocalDispatcher:
-        services: HolderService = _jobs(base, created)
-        if server is not None:
-            services = HolderFile(settings.data_dir, server, services, base.to_thread)
-        notifier = notifier_of(settings, base.store, base.projections, base.changes, base.to_thread, server)
-        if notifier is not None:
-            services = ServiceGroup(services, notifier)
+    def notifier() -> Notifier | None:
+        return notifier_of(settings, base.store, base.projections, base.changes, base.to_thread, server)
+
+    def with_address(services: HolderService) -> HolderService:
+        return services if server is None else HolderFile(settings.data_dir, server, services, base.to_thread)
+
+    def local(
+        services: HolderService, share: RunShare | None = None, *, telling: Notifier | None = None
+    ) -> LocalDispatcher:
+        telling = telling or notifier()
         return LocalDispatcher(
             settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
             address=address, to_thread=base.to_thread, warm_up=warm_up, services=services,
-            before_start=notifier.watch if notifier is not None else None,
+            before_start=telling.watch if telling is not None else None, share=share,
+        )  # fmt: skip
+
+    def duties(jobs: HolderService, telling: Notifier | None) -> HolderService:
+        return jobs if telling is None else ServiceGroup(jobs, telling)
+
+    def hold() -> ActiveDispatcher:
+        if distribution is None:
+            telling = notifier()
+            return local(duties(with_address(_jobs(base, created)), telling), telling=telling)
+        return distribution.join(
+            base.store, base.changes, base.to_thread,
+            local=local, own=with_address(_jobs(base, created, leads=False)),
+            lead=lambda: duties(_leader_jobs(base), notifier()),
         )  # fmt: skip
 
     def follow() -> Follower:
@@ -260,18 +285,33 @@ def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
     dispatcher = LeasedDispatcher(
         base.store, base.changes,
         lease_ttl=settings.lease_ttl, to_thread=base.to_thread, hold=hold, follow=follow,
+        document=ORCHESTRATOR_LEASE if distribution is None else distribution.document,
+        describe=dict if distribution is None else distribution.describe,
     )  # fmt: skip
     return dispatcher
 
 
-def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]]) -> MaintenanceJobs:
-    """The jobs of a holder; `created` has the runs of the watch folder worked off."""
+def _leader_jobs(base: _Base) -> MaintenanceJobs:
+    """The jobs that one of several nodes does for all."""
+    keeper = SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)
+    return MaintenanceJobs(
+        base.settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=None, jobs=[keeper]
+    )
+
+
+def _jobs(
+    base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]], *, leads: bool = True
+) -> MaintenanceJobs:
+    """The jobs of a holder, without those of the leader unless it `leads`; `created` has the runs of the watch folder
+    worked off."""
     settings = base.settings
     person = owner.owner_of(settings.data_dir).owner
     pipelines = None
     if settings.pipelines_dir is not None:
         pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
-    jobs: list[BackgroundJob] = [SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)]
+    jobs: list[BackgroundJob] = []
+    if leads:
+        jobs.append(SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread))
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
@@ -290,8 +330,9 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
             changes=base.changes, audit=base.audit, to_thread=base.to_thread, created=created,
         ))  # fmt: skip
     return MaintenanceJobs(
-        settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=pipelines, jobs=jobs
-    )
+        settings, base.cleaner, base.changes, base.audit, base.to_thread,
+        pipelines=pipelines, jobs=jobs, cleans=leads,
+    )  # fmt: skip
 
 
 def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:

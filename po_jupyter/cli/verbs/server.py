@@ -1,13 +1,17 @@
-"""`po start` and `po stop`: the process of the background orchestrator."""
+"""`po start`, `po stop` and `po worker`: the processes of orchestrators."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
+
+if TYPE_CHECKING:
+    from po_jupyter.config import Settings
 
 
 @click.command()
@@ -96,4 +100,49 @@ def stop(timeout: float, as_json: bool) -> int:
             f"stopped the orchestrator (process {running.pid}); its workers finish the calls in flight, runs go on "
             "at the next start"
         )
+    return 0
+
+
+@click.command()
+@click.option("--store", metavar="URL", help="The database that the nodes share; else the setting `store`.")
+@click.option("--broker", metavar="URL", help="The message broker; else the setting `broker`, or none.")
+@click.option("--name", metavar="NAME", help="The node's name; else the setting `node`, or the machine's.")
+@click.option("--slots", type=click.IntRange(1, 1000), metavar="N", help="Runs at work at the same time.")
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="What this node has; may be repeated.")
+@base.JSON
+def worker(
+    store: str | None,
+    broker: str | None,
+    name: str | None,
+    slots: int | None,
+    labels: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Work off runs of a shared store, until it is stopped.
+
+    A node of its own, without Jupyter: start one on each machine. When it is stopped, calls in flight are finished,
+    and other nodes go on with its runs.
+    """
+    from po_jupyter import config
+    from po_jupyter.distributed import program
+
+    given = {
+        "store": store,
+        "broker": broker,
+        "node": name,
+        "max_running": slots,
+        "node_labels": list(labels) or None,
+    }
+    settings = config.load(jupyter={key: value for key, value in given.items() if value is not None})
+
+    def ready(settings: Settings) -> None:
+        if as_json:
+            base.print_json(
+                {"node": settings.node, "slots": settings.max_running, "data_dir": str(settings.data_dir)}
+            )
+        else:
+            base.print_line(f"node   {settings.node}   (slots {settings.max_running}; to end it: Ctrl-C)")
+            base.print_line(f"data   {settings.data_dir}")
+
+    program.serve(settings, ready)
     return 0

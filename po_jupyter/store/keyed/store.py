@@ -244,11 +244,15 @@ class KeyedStore(ABC):
             self._at(number, lambda shard: shard.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
-    def claim(self, run: str, holder: Identity) -> Lease:
+    def claim(self, run: str, holder: Identity, *, expect: int | None = None) -> Lease:
         """See `LogStore`."""
 
         def work(shard: Shard) -> Lease:
             head = run_log.head_of(shard, run)
+            if expect is not None and head["fence"] != expect:
+                raise StaleFence(
+                    f"run {run} was taken by somebody else: its fence is {head['fence']}, not {expect}"
+                )
             head["fence"] += 1
             head["holder"] = holder.copy()
             shard.write(f"head/{run}", head)

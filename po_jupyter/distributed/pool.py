@@ -1,0 +1,90 @@
+"""The pool: the runs of a store that wait for a worker, and how a node with room finds its next ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from po_jupyter.distributed.share import NodeShare, fair_order
+from po_jupyter.errors import PoError
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.store.protocol import Head, Store
+
+log = structlog.get_logger(__name__)
+
+_PAUSE = 0.02  # s between two looks at least: hints come in bursts
+_SHARE = (
+    5  # a look that took t is followed by a pause of this times t: thousands of runs wait, they are no hurry
+)
+_MOST_PAUSE = 1.0  # s
+_POSITIONS = 1000  # runs whose places are known
+
+
+class RunPool:
+    """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough."""
+
+    def __init__(self, store: Store, share: NodeShare, to_thread: ToThread, ttl: float) -> None:
+        """Looks at nothing before `take_often`."""
+        self._store = store
+        self._share = share
+        self._to_thread = to_thread
+        self._every = ttl / 5
+        self._woken = asyncio.Event()
+        self._places: Mapping[str, int] = {}
+        self._free = -1
+        self.running: int | None = None
+        self.queued: int | None = None
+
+    def wake(self) -> None:
+        """There may be runs, or room."""
+        self._woken.set()
+
+    def position(self, run: str) -> int | None:
+        """The place of a run among those that wait."""
+        return self._places.get(run)
+
+    async def take_often(self) -> None:
+        """Look for runs, again and again. Runs until cancelled."""
+        while True:
+            began = time.monotonic()
+            try:
+                await self._take()
+            except PoError as error:
+                log.warning("cannot look for runs", error=error.message)
+            took = time.monotonic() - began
+            await asyncio.sleep(min(_MOST_PAUSE, max(_PAUSE, _SHARE * took)))
+            try:
+                async with asyncio.timeout(self._every):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+
+    async def _take(self) -> None:
+        heads = await self._to_thread(self._store.active)
+        free = self._share.free()
+        self._note(heads)
+        if free <= 0:
+            return
+        for head in self._share.candidates(heads, free):
+            if self._share.free() <= 0:
+                return
+            await self._take_one(head)
+
+    async def _take_one(self, head: Head) -> None:
+        supervisor = self._share.supervisor
+        if head["n"] > 1:
+            await supervisor.attend(head["run"])  # somebody asked for something since: a cancel, a decision
+            return
+        taken = await self._share.claim(head)
+        if taken is not None:
+            supervisor.submitted(*taken)
+
+    def _note(self, heads: list[Head]) -> None:
+        waiting = fair_order(heads)
+        self.queued = len(waiting)
+        self.running = sum(head["holder"] is not None for head in heads)
+        self._places = {head["run"]: place for place, head in enumerate(waiting[:_POSITIONS], 1)}
