@@ -30,6 +30,7 @@ from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.environment.service import EnvironmentService
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.events.store_listener import StoreListener
 from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
@@ -207,6 +208,9 @@ class Orchestrator:
             resources.callback(threads.close)
         resources.callback(base.examiner.close)
         await to_thread(base.row_files.sweep)
+        listener = StoreListener(store, base.changes, to_thread)
+        resources.push_async_callback(listener.close)
+        listener.start()
         return base
 
 

@@ -14,7 +14,7 @@ Values are JSON (P4): dict, list, str, int, float, bool, None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
@@ -315,6 +315,17 @@ class SnapshotStore(Protocol):
 
     def keep_snapshots(self, values: Mapping[str, Any]) -> None:
         """Replace the snapshots of these runs; those that are gone get none. InvalidInput for what is not JSON."""
+
+
+@runtime_checkable
+class ListeningStore(Protocol):
+    """A store that hears of commits of other processes."""
+
+    def listen(self, on_change: Callable[[str], None]) -> Callable[[], None]:
+        """Have `on_change(run)` called, in a thread of the store's, for each run whose log or head changed in any
+        process: a hint, at least once while connected, several together as one; "" once it is connected, and after a
+        reconnect: anything may have changed. Returns what ends it."""
+        ...
 
 
 class Store(RunStore, LogStore, DocumentStore, Protocol):
