@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, ListeningStore, Store
 
 log = structlog.get_logger(__name__)
 
@@ -97,9 +97,8 @@ class NodeDispatcher:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._heard, run)
 
-        listen = getattr(self._store, "listen", None)
-        if listen is not None:
-            self._end_listening = await self._to_thread(listen, heard)
+        if isinstance(self._store, ListeningStore):
+            self._end_listening = await self._to_thread(self._store.listen, heard)
         await self._local.start()
         self._tasks.append(asyncio.create_task(self._look_often(), name="nodes"))
         self._tasks.append(asyncio.create_task(self._pool.take_often(), name="take runs"))

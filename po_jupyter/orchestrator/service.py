@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
 from po_jupyter.config import Settings, owner
-from po_jupyter.ipc import channel as link
-from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.composition import Base, make_dispatcher
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.distribution import Distribution
-from po_jupyter.orchestrator.dispatch.follower import Follower
-from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
-from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
 from po_jupyter.orchestrator.doctor import Doctor
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -32,11 +26,8 @@ from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.events.store_listener import StoreListener
 from po_jupyter.orchestrator.examination.examiner import Examiner
-from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
-from po_jupyter.orchestrator.notifications.service import Notifier, notifier_of
-from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
+from po_jupyter.orchestrator.maintenance.service import Maintenance
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
@@ -46,14 +37,11 @@ from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
-from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
-from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
-from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.files.row_files import RowFiles
-from po_jupyter.store.protocol import Head, NewRun, Store
+from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
 
 _EXAMINED = 2  # definitions at once, of those that start something and of the others
@@ -168,13 +156,13 @@ class Orchestrator:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:
         base = await self._open(resources)
-        dispatcher = _dispatcher(base, self._address, self._distribution)
+        dispatcher = make_dispatcher(base, self._address, self._distribution)
         running = _parts(base, dispatcher)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
         return running
 
-    async def _open(self, resources: contextlib.AsyncExitStack) -> _Base:
+    async def _open(self, resources: contextlib.AsyncExitStack) -> Base:
         settings = self._settings
         to_thread = ThreadRunner(_THREADS)
         resources.callback(to_thread.close)
@@ -183,7 +171,7 @@ class Orchestrator:
             store = await to_thread(open_settings_store, settings)
             resources.push_async_callback(to_thread, store.close)
         projections = RunProjections(store)
-        base = _Base(
+        base = Base(
             settings=settings,
             store=store,
             to_thread=to_thread,
@@ -214,132 +202,7 @@ class Orchestrator:
         return base
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The parts that stand on nothing but the settings and the store."""
-
-    settings: Settings
-    store: Store
-    to_thread: ThreadRunner
-    changes: ChangeFeed
-    audit: AuditLog
-    keys: KeyStore
-    projections: RunProjections
-    registry: PipelineRegistry
-    row_files: RowFiles
-    daily_usage: DailyUsage
-    cleaner: RunCleaner
-    local_models: LocalModels
-    zygotes: ZygotePool
-    examiner: Examiner
-    submitting: BoundedThreads
-    reading: BoundedThreads
-    inspecting: BoundedThreads
-
-
-def _dispatcher(base: _Base, server: JsonObject | None, distribution: Distribution | None) -> LeasedDispatcher:
-    settings = base.settings
-    address = link.address_of(settings.data_dir)
-
-    async def created(new: NewRun, head: Head, fresh: bool) -> None:
-        """A file became a run, now (`fresh`) or before something failed on the way."""
-        if fresh:
-            await dispatcher.submitted(head, RunDefinition.from_json(new.definition))
-        else:
-            await dispatcher.changed(head["run"])
-
-    async def warm_up() -> None:
-        with contextlib.suppress(Exception):  # the first run says what is wrong with it
-            await base.zygotes.get(None)
-        await base.to_thread(base.examiner.warm_up)
-        await base.to_thread(call_cache.tend, settings)
-
-    def notifier() -> Notifier | None:
-        return notifier_of(settings, base.store, base.projections, base.changes, base.to_thread, server)
-
-    def with_address(services: HolderService) -> HolderService:
-        return services if server is None else HolderFile(settings.data_dir, server, services, base.to_thread)
-
-    def local(
-        services: HolderService, share: RunShare | None = None, *, telling: Notifier | None = None
-    ) -> LocalDispatcher:
-        telling = telling or notifier()
-        return LocalDispatcher(
-            settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
-            address=address, to_thread=base.to_thread, warm_up=warm_up, services=services,
-            before_start=telling.watch if telling is not None else None, share=share,
-        )  # fmt: skip
-
-    def duties(jobs: HolderService, telling: Notifier | None) -> HolderService:
-        return jobs if telling is None else ServiceGroup(jobs, telling)
-
-    def hold() -> ActiveDispatcher:
-        if distribution is None:
-            telling = notifier()
-            return local(duties(with_address(_jobs(base, created)), telling), telling=telling)
-        return distribution.join(
-            base.store, base.changes, base.to_thread,
-            local=local, own=with_address(_jobs(base, created, leads=False)),
-            lead=lambda: duties(_leader_jobs(base), notifier()),
-        )  # fmt: skip
-
-    def follow() -> Follower:
-        return Follower(base.store, base.changes, base.to_thread, address)
-
-    dispatcher = LeasedDispatcher(
-        base.store, base.changes,
-        lease_ttl=settings.lease_ttl, to_thread=base.to_thread, hold=hold, follow=follow,
-        document=ORCHESTRATOR_LEASE if distribution is None else distribution.document,
-        describe=dict if distribution is None else distribution.describe,
-    )  # fmt: skip
-    return dispatcher
-
-
-def _leader_jobs(base: _Base) -> MaintenanceJobs:
-    """The jobs that one of several nodes does for all."""
-    keeper = SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)
-    return MaintenanceJobs(
-        base.settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=None, jobs=[keeper]
-    )
-
-
-def _jobs(
-    base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]], *, leads: bool = True
-) -> MaintenanceJobs:
-    """The jobs of a holder, without those of the leader unless it `leads`; `created` has the runs of the watch folder
-    worked off."""
-    settings = base.settings
-    person = owner.owner_of(settings.data_dir).owner
-    pipelines = None
-    if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
-    jobs: list[BackgroundJob] = []
-    if leads:
-        jobs.append(SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread))
-    if settings.inbox_dir is not None:
-        from po_jupyter.orchestrator.inbox.folder import InboxFolder
-        from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
-
-        folder = InboxFolder(
-            settings,
-            base.store,
-            base.registry,
-            owner=person,
-            pipelines=pipelines,
-            keys=base.keys,
-            examine=base.examiner.examine,
-        )
-        jobs.append(InboxWatcher(
-            folder, settings,
-            changes=base.changes, audit=base.audit, to_thread=base.to_thread, created=created,
-        ))  # fmt: skip
-    return MaintenanceJobs(
-        settings, base.cleaner, base.changes, base.audit, base.to_thread,
-        pipelines=pipelines, jobs=jobs, cleans=leads,
-    )  # fmt: skip
-
-
-def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
+def _parts(base: Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
     settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
     planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)

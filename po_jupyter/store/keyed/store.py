@@ -249,10 +249,7 @@ class KeyedStore(ABC):
 
         def work(shard: Shard) -> Lease:
             head = run_log.head_of(shard, run)
-            if expect is not None and head["fence"] != expect:
-                raise StaleFence(
-                    f"run {run} was taken by somebody else: its fence is {head['fence']}, not {expect}"
-                )
+            run_log.check_fence(head, expect)
             head["fence"] += 1
             head["holder"] = holder.copy()
             shard.write(f"head/{run}", head)

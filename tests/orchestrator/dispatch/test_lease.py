@@ -184,7 +184,9 @@ async def test_a_disk_that_fails_for_a_moment_loses_no_lease() -> None:
         store.written, store.failures = written, 1
         async with asyncio.timeout(10):
             while (
-                store.failures or (store.get(*ORCHESTRATOR_LEASE) or {}).get("count", 0) < 3 or not server.lease.is_held
+                store.failures
+                or (store.get(*ORCHESTRATOR_LEASE) or {}).get("count", 0) < 3
+                or not server.lease.is_held
             ):
                 await asyncio.sleep(0.01)
         await server.lease.stop()
