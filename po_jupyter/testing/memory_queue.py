@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from po_jupyter.distributed.brokers.messages import from_json, to_json
 from po_jupyter.distributed.brokers.protocol import PRIORITIES, Closer, RunMessage, Take, Verdict
 
 
@@ -23,8 +24,7 @@ class MemoryQueue:
 
     def publish(self, message: RunMessage) -> None:
         """Queue it."""
-        if message.priority not in PRIORITIES:
-            raise ValueError(f"a priority is 0 to 9, not {message.priority}")
+        message = from_json(to_json(message))
         with self._changed:
             self._waiting[message.priority].append(message)
             self._changed.notify_all()
@@ -89,7 +89,7 @@ class _Consumer:
                 verdict = Verdict.BACK
             if verdict is Verdict.BACK:
                 self._queue.publish(message)
-                self._ended.wait(0.05)  # so that another consumer sees it first
+                self._ended.wait(0.2)  # so that another consumer sees it first
             elif verdict is Verdict.POISON:
                 self._queue.bury(message)
 

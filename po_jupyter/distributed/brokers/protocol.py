@@ -58,16 +58,17 @@ class MessageQueue(Protocol):
     def consume(self, take: Take, *, labels: Sequence[str] = (), threads: int = 1) -> Closer:
         """Have `take` called for each message that needs no label but these, in `threads` threads of the queue's own.
 
-        At least once: a message whose consumer died before its verdict comes again. `take` may block for seconds,
-        its thread has no other message meanwhile. If it raises, the message goes back. What is no RunMessage is
-        dead-lettered and never comes to `take`. Returns at once, broker or not: while there is none it is looked for again and again.
-        Closing it takes no further message, waits for the calls of `take` and answers their messages.
+        At least once: a message whose consumer died before its verdict comes again. `take` may block for seconds; its
+        thread has no other message meanwhile. If it raises, the message goes back. What is no RunMessage is
+        dead-lettered and never comes to `take`. Returns at once, broker or not: while there is none, it is looked for
+        again and again. Closing it takes no further message, waits for the calls of `take`, and answers their messages.
         """
 
     def depths(self) -> Mapping[str, int] | None:
         """How many messages wait, by the name of the queue; None if the broker cannot say.
 
-        Without those that a consumer has. The dead letters are the name that ends with ".dead". Raises BrokerUnavailable.
+        Without those that a consumer has, of the labels that this process has published or consumes. The dead letters
+        are the name that ends with ".dead". Raises BrokerUnavailable.
         """
 
     def ping(self) -> None:
