@@ -8,14 +8,14 @@ lost costs time alone: everything is looked at again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Protocol
 
 import structlog
 
 from po_jupyter.distributed.directory import DRAIN, LOOKS, NodeDirectory
 from po_jupyter.distributed.pool import RunPool
+from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.errors import NotFound, PoError
 from po_jupyter.model.run.definition import RunDefinition
@@ -33,13 +33,6 @@ _SETTLE = (
 )
 
 
-class Hints(Protocol):
-    """A queue that tells other nodes of runs, beside the store."""
-
-    async def publish(self, head: Head, definition: RunDefinition) -> None:
-        """Tell them of a run that waits. Raises nothing."""
-
-
 class NodeDispatcher:
     """See the module. `is_holder`, `load` and the places of runs are of the whole store as this node knows it."""
 
@@ -54,7 +47,7 @@ class NodeDispatcher:
         *,
         node: str,
         ttl: float,
-        hints: Hints | None = None,
+        hints: QueueHints | None = None,
     ) -> None:
         """`local` has the workers, and `share` as its share."""
         self._local = local
@@ -67,8 +60,8 @@ class NodeDispatcher:
         self._node = node
         self._ttl = ttl
         self._hints = hints
-        self._pool = RunPool(store, share, to_thread, ttl)
-        share.on_room = self._pool.wake
+        self._pool = RunPool(store, share, to_thread, ttl, hints)
+        share.on_room, share.on_left = self._has_room, self._left
         self._checks: set[str] = set()  # runs at work here that changed
         self._check_timer: asyncio.TimerHandle | None = None
         self._end_listening: Callable[[], None] | None = None
@@ -100,6 +93,8 @@ class NodeDispatcher:
         if isinstance(self._store, ListeningStore):
             self._end_listening = await self._to_thread(self._store.listen, heard)
         await self._local.start()
+        if self._hints is not None:
+            self._hints.start(consumes=self._share.takes)
         self._tasks.append(asyncio.create_task(self._look_often(), name="nodes"))
         self._tasks.append(asyncio.create_task(self._pool.take_often(), name="take runs"))
 
@@ -114,6 +109,8 @@ class NodeDispatcher:
         for task in [*self._tasks, *self._background]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
+        if self._hints is not None:
+            await self._hints.close()
         if drain:
             with suppress(PoError):  # the reaper does it
                 await self._share.give_back()
@@ -157,6 +154,21 @@ class NodeDispatcher:
         """The limits that are handed out here."""
         return self._local.rate_limits()
 
+    def _has_room(self) -> None:
+        self._pool.wake()
+        if self._hints is not None:
+            self._hints.has_room()
+
+    def _left(self, head: Head) -> None:
+        """A run that we looked at waits for another node: tell the others."""
+        if self._hints is not None:
+            self._run_in_background(self._hints.publish(head), "publish")
+
+    def _run_in_background(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     # -- what the store says --------------------------------------------------------------------
 
     def _heard(self, run: str) -> None:
@@ -181,9 +193,7 @@ class NodeDispatcher:
     def _start_check(self) -> None:
         self._check_timer = None
         runs, self._checks = self._checks, set()
-        task = asyncio.create_task(self._check(runs), name="check runs")
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._run_in_background(self._check(runs), "check runs")
 
     async def _check(self, runs: set[str]) -> None:
         """Look at runs at work here that changed: what their workers wrote themselves needs nobody."""
@@ -214,6 +224,8 @@ class NodeDispatcher:
                 await self._to_thread(self._directory.look)
                 if await self._to_thread(self._store.get, DRAIN, self._node) is not None:
                     await self._drain()
+                if self._hints is not None:
+                    await self._hints.look()
                 if self._end_listening is None:
                     self._heard("")  # a store that says nothing: everything may have changed
             except PoError as error:

@@ -6,10 +6,13 @@ import socket
 from collections.abc import Callable
 
 from po_jupyter.config import Settings
+from po_jupyter.distributed.brokers.opening import open_queue
 from po_jupyter.distributed.directory import KIND, NodeDirectory
 from po_jupyter.distributed.dispatcher import NodeDispatcher
 from po_jupyter.distributed.leadership import Leadership
+from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.reaper import Reaper
+from po_jupyter.distributed.report import NodesView
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
@@ -17,6 +20,7 @@ from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
@@ -45,7 +49,7 @@ class NodeDistribution:
         self._name = settings.node
         self._slots = settings.max_running if settings.node_works else 0
         self._share: NodeShare | None = None
-        self.directory: NodeDirectory | None = None
+        self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
 
     def describe(self) -> JsonObject:
@@ -71,12 +75,14 @@ class NodeDistribution:
     ) -> ActiveDispatcher:
         """See `Distribution`."""
         ttl = self._settings.node_ttl
-        directory = self.directory = NodeDirectory(store, ttl)
+        directory = NodeDirectory(store, ttl)
         labels = self._settings.node_labels
         share = NodeShare(store, self._name, self._slots, labels, directory, to_thread)
 
+        hints = self._hints(store, share, to_thread)
+
         def duties() -> HolderService:
-            return ServiceGroup(Reaper(store, share, directory, to_thread, ttl), lead())
+            return ServiceGroup(Reaper(store, share, directory, to_thread, ttl, hints), lead())
 
         def changed(leads: bool) -> None:
             share.leads = leads
@@ -84,7 +90,18 @@ class NodeDistribution:
         leadership = Leadership(store, ttl, to_thread, duties, changed)
         dispatcher = NodeDispatcher(
             local(ServiceGroup(own, leadership), share), share, store, changes, directory, to_thread,
-            node=self._name, ttl=ttl,
+            node=self._name, ttl=ttl, hints=hints,
         )  # fmt: skip
         self._share = share
+        self.workers = NodesView(store, directory, to_thread, hints)
         return dispatcher
+
+    def _hints(self, store: Store, share: NodeShare, to_thread: ToThread) -> QueueHints | None:
+        settings = self._settings
+        if settings.broker is None:
+            return None
+        assert settings.store is not None
+        # Several stores may share a broker: none takes another's runs.
+        name = f"po-{short_digest(settings.store.get_secret_value().rpartition('@')[2], 8)}"
+        queue = open_queue(settings.broker.get_secret_value(), name=name)
+        return QueueHints(queue, store, share, to_thread, labels=settings.node_labels, ttl=settings.node_ttl)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.share import NodeShare, fair_order
 from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.threads import ToThread
@@ -26,15 +27,17 @@ _POSITIONS = 1000  # runs whose places are known
 class RunPool:
     """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough."""
 
-    def __init__(self, store: Store, share: NodeShare, to_thread: ToThread, ttl: float) -> None:
-        """Looks at nothing before `take_often`."""
+    def __init__(
+        self, store: Store, share: NodeShare, to_thread: ToThread, ttl: float, hints: QueueHints | None
+    ) -> None:
+        """Looks at nothing before `take_often`. With `hints` runs are taken here while the broker does not answer."""
+        self._hints = hints
         self._store = store
         self._share = share
         self._to_thread = to_thread
         self._every = ttl / 5
         self._woken = asyncio.Event()
         self._places: Mapping[str, int] = {}
-        self._free = -1
         self.running: int | None = None
         self.queued: int | None = None
 
@@ -67,21 +70,12 @@ class RunPool:
         heads = await self._to_thread(self._store.active)
         free = self._share.free()
         self._note(heads)
-        if free <= 0:
+        if free <= 0 or (self._hints is not None and self._hints.works):
             return
         for head in self._share.candidates(heads, free):
             if self._share.free() <= 0:
                 return
-            await self._take_one(head)
-
-    async def _take_one(self, head: Head) -> None:
-        supervisor = self._share.supervisor
-        if head["n"] > 1:
-            await supervisor.attend(head["run"])  # somebody asked for something since: a cancel, a decision
-            return
-        taken = await self._share.claim(head)
-        if taken is not None:
-            supervisor.submitted(*taken)
+            await self._share.take_up(head)
 
     def _note(self, heads: list[Head]) -> None:
         waiting = fair_order(heads)

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from po_jupyter.distributed.directory import LOOKS, NodeDirectory
+from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
@@ -26,9 +27,16 @@ class Reaper:
     """
 
     def __init__(
-        self, store: Store, share: NodeShare, directory: NodeDirectory, to_thread: ToThread, ttl: float
+        self,
+        store: Store,
+        share: NodeShare,
+        directory: NodeDirectory,
+        to_thread: ToThread,
+        ttl: float,
+        hints: QueueHints | None = None,
     ) -> None:
-        """Nothing happens before `start`."""
+        """Nothing happens before `start`. `hints` publish again what waits for long."""
+        self._hints = hints
         self._store = store
         self._share = share
         self._directory = directory
@@ -55,21 +63,26 @@ class Reaper:
             if gone or quiet >= self._ttl / 2:
                 quiet = 0.0
                 try:
-                    await self._to_thread(self.reap, gone)
+                    heads = await self._to_thread(self.reap, gone)
+                    if self._hints is not None:
+                        await self._hints.publish_again(heads)
                 except PoError as error:
                     log.warning("cannot look for runs whose node is gone", error=error.message)
             await asyncio.sleep(self._ttl / LOOKS)
             quiet += self._ttl / LOOKS
 
-    def reap(self, gone: list[str]) -> None:
-        """Free the runs of nodes that are gone, then forget those nodes. Blocks. Raises StoreError."""
+    def reap(self, gone: list[str]) -> list[Head]:
+        """Free the runs of nodes that are gone, then forget those nodes; the runs that have not ended. Blocks. Raises
+        StoreError."""
         freed = 0
-        for head in self._store.active():
+        heads = self._store.active()
+        for head in heads:
             if head["holder"] is not None and self._is_abandoned(head):
                 freed += self.free(head)
         for name in gone:
             self._directory.forget(name)
             log.warning("a node is gone", node=name, runs=freed)
+        return heads
 
     def _is_abandoned(self, head: Head) -> bool:
         holder = head["holder"]

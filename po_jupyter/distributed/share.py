@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -18,6 +18,7 @@ from po_jupyter.distributed.directory import NodeDirectory
 from po_jupyter.errors import CorruptRow, NotFound, StaleFence
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
@@ -26,11 +27,6 @@ from po_jupyter.store.protocol import Head, Store
 log = structlog.get_logger(__name__)
 
 _UNFIT = 60.0  # s until a run that this node cannot work off is looked at again
-
-
-def waits(head: Head) -> bool:
-    """Whether the run waits for a worker and nobody has it."""
-    return head["holder"] is None and head["state"] in ("pending", "running")
 
 
 def fair_order(heads: Iterable[Head]) -> list[Head]:
@@ -75,7 +71,8 @@ class NodeShare:
         self._unfit: dict[str, float] = {}
         self.takes = slots > 0  # until it drains
         self.leads = False
-        self.on_room = _nothing
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_left: Callable[[Head], None] = lambda head: None
 
     @property
     def me(self) -> Identity:
@@ -104,7 +101,10 @@ class NodeShare:
         """See `RunShare`."""
         if self.is_own(head):
             return True
-        return await self.claim(head) is not None
+        if await self.claim(head) is not None:
+            return True
+        self.on_left(head)
+        return False
 
     def has_room(self) -> None:
         """See `RunShare`."""
@@ -129,6 +129,18 @@ class NodeShare:
         finally:
             self._taking -= 1
 
+    async def take_up(self, head: Head) -> None:
+        """Take a run that waits and have it worked off, when there is room and no other node is quicker. Raises
+        StoreError."""
+        if head["n"] > 1:
+            await self.supervisor.attend(
+                head["run"]
+            )  # somebody asked for something since: a cancel, a decision
+            return
+        taken = await self.claim(head)
+        if taken is not None:
+            self.supervisor.submitted(*taken)
+
     def may_fit(self, run: str) -> bool:
         """False for a run of which is known that this node cannot work it off."""
         return self._unfit.get(run, 0.0) < time.monotonic()
@@ -148,6 +160,8 @@ class NodeShare:
 
     def misfit(self, definition: RunDefinition) -> str | None:
         """Why this node cannot work a run off; None when it can."""
+        if missing := set(definition.options.labels) - self._labels:
+            return f"it needs {', '.join(sorted(missing))}"
         interpreter = definition.interpreter
         if interpreter is not None and not os.access(interpreter, os.X_OK):
             return f"it needs the interpreter {interpreter}"
@@ -178,7 +192,3 @@ class NodeShare:
                 self._store.commit(lease, Commit(release=True))
         except (StaleFence, NotFound, CorruptRow):
             return
-
-
-def _nothing() -> None:
-    """Nobody waits for room yet."""

@@ -37,6 +37,7 @@ from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
+from po_jupyter.orchestrator.views.workers import LocalWorkers, WorkersView
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
@@ -80,6 +81,14 @@ class RunningOrchestrator:
     environment: EnvironmentService
     maintenance: Maintenance
     doctor: Doctor
+    local_workers: LocalWorkers
+    distribution: Distribution | None
+
+    @property
+    def workers(self) -> WorkersView:
+        """The servers that work runs off."""
+        nodes = self.distribution.workers if self.distribution is not None else None
+        return nodes or self.local_workers
 
     @property
     def max_running(self) -> int:
@@ -157,7 +166,7 @@ class Orchestrator:
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:
         base = await self._open(resources)
         dispatcher = make_dispatcher(base, self._address, self._distribution)
-        running = _parts(base, dispatcher)
+        running = _parts(base, dispatcher, self._distribution)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
         return running
@@ -202,7 +211,7 @@ class Orchestrator:
         return base
 
 
-def _parts(base: Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
+def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution | None) -> RunningOrchestrator:
     settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
     planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
@@ -246,6 +255,13 @@ def _parts(base: Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
+        local_workers=LocalWorkers(
+            store,
+            to_thread,
+            lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
+            lambda: dispatcher.lease_document,
+        ),
+        distribution=distribution,
     )  # fmt: skip
 
 

@@ -31,7 +31,6 @@ def body(tasks: int = 1, **more: Any) -> dict[str, Any]:
     return {"pipeline": {"name": "p", "llm": llm, "tasks": chain}, "seed": {"name": "s", "data": {}}, **more}
 
 
-
 @contextmanager
 def workers(tmp_path: Path, place: str, *names: str, **more: Any) -> Iterator[list[WorkerNode]]:
     """Nodes that are ready, ended at the end."""

@@ -480,6 +480,17 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWorkers:
+    """One server, which has nothing to do."""
+
+    async def report(self) -> JsonMapping:
+        queue = {"running": 0, "queued": 0, "priorities": {}, "oldest": None}
+        return {"nodes": [], "queue": queue, "broker": None}
+
+    async def drain(self, node: str) -> None:
+        raise Conflict("one server has this store alone")
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -499,6 +510,7 @@ class FakeOrchestrator:
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
         self.doctor = FakeDoctor()
+        self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:
         return self

@@ -146,3 +146,46 @@ def worker(
 
     program.serve(settings, ready)
     return 0
+
+
+@click.group(invoke_without_command=True)
+@base.JSON
+@click.pass_context
+def workers(context: click.Context, as_json: bool) -> int | None:
+    """List the servers that share the store, or have one give its runs to others."""
+    return _print_workers(as_json) if context.invoked_subcommand is None else None
+
+
+def _print_workers(as_json: bool) -> int:
+    found = base.connect(start=False).workers()
+    if as_json:
+        base.print_json(found)
+        return 0
+    rows = [
+        (node["name"], node["state"], f"{node['running']}/{node['slots']}", node["version"], ",".join(node["labels"]),
+         f"{node['silent']:g} s")
+        for node in found["nodes"]
+    ]  # fmt: skip
+    base.print_table(("node", "state", "runs", "version", "labels", "silent"), rows)
+    queue, broker = found["queue"], found["broker"]
+    oldest = "" if queue["oldest"] is None else f", the first for {queue['oldest']:g} s"
+    base.print_line(f"queue   {queue['queued']} wait{oldest}, {queue['running']} at work")
+    for priority, count in queue["priorities"].items():
+        base.print_line(f"        {count} of priority {priority}")
+    if broker is not None:
+        depths = ", ".join(f"{name} {count}" for name, count in (broker["depths"] or {}).items())
+        base.print_line(f"broker  {'answers' if broker['works'] else 'does not answer'}   {depths}")
+    return 0
+
+
+@workers.command("drain")
+@click.argument("node")
+@base.JSON
+def workers_drain(node: str, as_json: bool) -> int:
+    """Have NODE give its runs to others and take none, until it is started again. Its calls in flight are finished."""
+    base.connect(start=False).drain_node(node)
+    if as_json:
+        base.print_json({"drains": node})
+    else:
+        base.print_line(f"{node} gives its runs to others; `po workers` shows when it has none")
+    return 0

@@ -10,6 +10,7 @@ from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.store.protocol import Store
 
@@ -21,6 +22,11 @@ class Distribution(Protocol):
 
     def describe(self) -> JsonObject:
         """What the lease says besides: slots, labels, load."""
+        ...
+
+    @property
+    def workers(self) -> WorkersView | None:
+        """What can be said of all nodes, once this one has joined."""
         ...
 
     def join(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
+    from po_jupyter.server.routing.workers import WorkersApi
 
 JsonMapping = Mapping[str, object]
 
@@ -347,6 +348,11 @@ class OrchestratorApi(Protocol):
     @property
     def doctor(self) -> DoctorApi:
         """Checks."""
+        ...
+
+    @property
+    def workers(self) -> WorkersApi:
+        """The nodes of the store."""
         ...
 
     @property

@@ -11,8 +11,8 @@ import pytest
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.orchestrator.dispatch import lease
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.platform import processes
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.keyed.memory import MemoryStore
 
 ELSEWHERE = {"holder": "other", **processes.myself(), "host": "another machine", "count": 1}

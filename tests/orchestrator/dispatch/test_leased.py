@@ -9,9 +9,9 @@ import pytest
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.keyed.memory import MemoryStore
 
 RUN = "0123456789abcdef012345"
