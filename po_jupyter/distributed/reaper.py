@@ -12,6 +12,7 @@ from po_jupyter.distributed.share import NodeShare
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
 from po_jupyter.errors import CorruptRow, NotFound, PoError, StaleFence
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Commit, Head, Store
@@ -68,6 +69,8 @@ class Reaper:
                         await self._hints.publish_again(heads)
                 except PoError as error:
                     log.warning("cannot look for runs whose node is gone", error=error.message)
+                except Exception:  # without this task no run would ever be taken from a dead node again
+                    log.exception("unexpected while looking for runs whose node is gone")
             await asyncio.sleep(self._ttl / LOOKS)
             quiet += self._ttl / LOOKS
 
@@ -104,12 +107,24 @@ class Reaper:
         run = head["run"]
         try:
             lease = self._store.claim(run, self._share.me, expect=head["fence"])
-            history = read_history(self._store, run)
-            events = [*report_lost_progress(history), *report_lost_calls(history)]
-            self._store.commit(lease, Commit(events=events, release=True))
+            self._store.commit(lease, Commit(events=self._losses(run), release=True))
         except (StaleFence, NotFound, CorruptRow) as error:
             log.info("a run was not taken from its node", run=run, reason=error.message)
             return False
         former = head["holder"]
         log.warning("a run goes to another node", run=run, node=former.get("node") if former else None)
         return True
+
+    def _losses(self, run: str) -> list[EventDraft]:
+        """What the worker that is gone used and did not live to say."""
+        try:
+            history = read_history(self._store, run)
+            return [*report_lost_progress(history), *report_lost_calls(history)]
+        except (
+            CorruptRow,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # whoever works on it next says what is wrong
+            log.error("the log of a run cannot be read", run=run, error=repr(error)[:200])
+            return []
