@@ -8,7 +8,7 @@ lost costs time alone: everything is looked at again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 
 import structlog
@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
-from po_jupyter.store.protocol import Head, ListeningStore, Store
+from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,6 @@ class NodeDispatcher:
         share.on_room, share.on_left = self._has_room, self._left
         self._checks: set[str] = set()  # runs at work here that changed
         self._check_timer: asyncio.TimerHandle | None = None
-        self._end_listening: Callable[[], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[None]] = set()
 
@@ -82,16 +81,9 @@ class NodeDispatcher:
 
     async def start(self) -> None:
         """Listen, look after the own runs, take others. Raises StoreError."""
-        loop = asyncio.get_running_loop()
         await self._to_thread(self._directory.look)
         await self._to_thread(self._store.drop, DRAIN, self._node)
-
-        def heard(run: str) -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._heard, run)
-
-        if isinstance(self._store, ListeningStore):
-            self._end_listening = await self._to_thread(self._store.listen, heard)
+        self._changes.add_listener(self._heard)
         await self._local.start()
         if self._hints is not None:
             self._hints.start(consumes=self._share.takes)
@@ -101,9 +93,7 @@ class NodeDispatcher:
     async def close(self, *, drain: bool) -> None:
         """End; with `drain` the workers finish what is in flight, and other nodes go on with their runs."""
         self._share.takes = False
-        if self._end_listening is not None:
-            ending, self._end_listening = self._end_listening, None
-            await self._to_thread(ending)
+        self._changes.remove_listener(self._heard)
         if self._check_timer is not None:
             self._check_timer.cancel()
         for task in [*self._tasks, *self._background]:
@@ -172,23 +162,13 @@ class NodeDispatcher:
     # -- what the store says --------------------------------------------------------------------
 
     def _heard(self, run: str) -> None:
-        """A run changed somewhere; "": anything may have."""
-        if not run:
-            for interest in self._changes.interests():
-                if interest is not None:
-                    self._changes.changed(interest)
-            self._checks.update(self._supervisor.processes.by_run)
-            self._check_soon()
-        elif self._supervisor.processes.get(run) is not None:
+        """A run changed, here or somewhere."""
+        if self._supervisor.processes.get(run) is not None:
             self._checks.add(run)
-            self._check_soon()
+            if self._check_timer is None:
+                self._check_timer = asyncio.get_running_loop().call_later(_SETTLE, self._start_check)
         else:
-            self._changes.changed(run)
-        self._pool.wake()
-
-    def _check_soon(self) -> None:
-        if self._check_timer is None and self._checks:
-            self._check_timer = asyncio.get_running_loop().call_later(_SETTLE, self._start_check)
+            self._pool.wake()
 
     def _start_check(self) -> None:
         self._check_timer = None
@@ -226,8 +206,6 @@ class NodeDispatcher:
                     await self._drain()
                 if self._hints is not None:
                     await self._hints.look()
-                if self._end_listening is None:
-                    self._heard("")  # a store that says nothing: everything may have changed
             except PoError as error:
                 log.warning("cannot look at the nodes", error=error.message)
             await asyncio.sleep(self._ttl / LOOKS)

@@ -28,6 +28,7 @@ from po_jupyter.orchestrator.events.store_listener import StoreListener
 from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance
+from po_jupyter.orchestrator.monitoring.service import Monitoring
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
@@ -80,6 +81,7 @@ class RunningOrchestrator:
     pipelines: PipelineLibrary
     environment: EnvironmentService
     maintenance: Maintenance
+    monitoring: Monitoring
     doctor: Doctor
     local_workers: LocalWorkers
     distribution: Distribution | None
@@ -167,6 +169,7 @@ class Orchestrator:
         base = await self._open(resources)
         dispatcher = make_dispatcher(base, self._address, self._distribution)
         running = _parts(base, dispatcher, self._distribution)
+        resources.push_async_callback(running.monitoring.close)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
         return running
@@ -252,6 +255,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
         ),
+        monitoring=Monitoring(store, base.changes, dispatcher, to_thread, settings.data_dir),
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),

@@ -24,8 +24,8 @@ from po_jupyter.server.routing.api import (
     JsonMapping,
     OrchestratorApi,
     OrchestratorFactory,
-    ReadinessReport,
 )
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 
 class FakeNotification(NamedTuple):
@@ -491,6 +491,14 @@ class FakeWorkers:
         raise Conflict("one server has this store alone")
 
 
+class FakeMonitoring:
+    async def metrics(self) -> bytes:
+        return b"# no metrics\n"
+
+    async def probe(self) -> None:
+        pass
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -509,6 +517,7 @@ class FakeOrchestrator:
         self.pipelines = FakePipelines(self.log)
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
+        self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
         self.workers = FakeWorkers()
 

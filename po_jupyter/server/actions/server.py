@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from po_jupyter.server.routing.request import ApiRequest, JsonResponse
+from po_jupyter.server.routing.request import METRICS, ApiRequest, JsonResponse, TextResponse
 from po_jupyter.server.routing.shapes import DoctorQuery, EmptyBody, ModelsQuery, Query
 
 
@@ -43,3 +43,8 @@ async def drain_node(request: ApiRequest[Query, EmptyBody]) -> JsonResponse:
     """Have a node give its runs to others and take none, until it is started again."""
     await request.orchestrator.workers.drain(request.path["node"])
     return JsonResponse(dict(await request.orchestrator.workers.report()))
+
+
+async def metrics(request: ApiRequest[Query, None]) -> TextResponse:
+    """The metrics of this server and of the runs of its store, for Prometheus; of everybody's runs together."""
+    return TextResponse(await request.orchestrator.monitoring.metrics(), METRICS)
