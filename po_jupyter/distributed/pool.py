@@ -16,7 +16,7 @@ from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger(__name__)
 
-_PAUSE = 0.02  # s between two looks at least: hints come in bursts
+_PAUSE = 0.05  # s between two looks at least: hints come in bursts
 _SHARE = (
     5  # a look that took t is followed by a pause of this times t: thousands of runs wait, they are no hurry
 )
@@ -59,20 +59,29 @@ class RunPool:
                 log.warning("cannot look for runs", error=error.message)
             took = time.monotonic() - began
             await asyncio.sleep(min(_MOST_PAUSE, max(_PAUSE, _SHARE * took)))
-            try:
-                async with asyncio.timeout(self._every):
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Until there is reason to look: a hint while there is room here, or time has passed."""
+        try:
+            async with asyncio.timeout(self._every):
+                while True:
                     await self._woken.wait()
-            except TimeoutError:
-                pass
-            self._woken.clear()
+                    self._woken.clear()
+                    if self._takes():
+                        return
+        except TimeoutError:
+            pass
+
+    def _takes(self) -> bool:
+        return self._share.free() > 0 and (self._hints is None or not self._hints.works)
 
     async def _take(self) -> None:
         heads = await self._to_thread(self._store.active)
-        free = self._share.free()
         self._note(heads)
-        if free <= 0 or (self._hints is not None and self._hints.works):
+        if not self._takes():
             return
-        for head in self._share.candidates(heads, free):
+        for head in self._share.candidates(heads, self._share.free()):
             if self._share.free() <= 0:
                 return
             await self._share.take_up(head)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from po_jupyter.errors import NotFound
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.nodes import TTL, WorkerNode, api_node
@@ -67,6 +68,7 @@ def of(nodes: Sequence[WorkerNode], name: str) -> tuple[WorkerNode, WorkerNode]:
     return (one, other) if one.name == name else (other, one)
 
 
+@pytest.mark.slow
 async def test_a_run_is_worked_off_on_another_node(tmp_path: Path, place: str, model: ModelServer) -> None:
     with workers(tmp_path, place, "worker") as (worker,):
         async with api_node(tmp_path / "api", place) as api:
@@ -124,6 +126,7 @@ async def test_another_node_goes_on_when_one_is_killed(tmp_path: Path, place: st
             assert view.usage is not None
 
 
+@pytest.mark.slow
 async def test_a_node_that_stood_still_is_fenced(tmp_path: Path, place: str, model: ModelServer) -> None:
     with workers(tmp_path, place, "a", "b") as nodes:
         async with api_node(tmp_path / "api", place) as api:
@@ -145,6 +148,7 @@ async def test_a_node_that_stood_still_is_fenced(tmp_path: Path, place: str, mod
             assert (await wait_for_state(api, run, patience=30)).state == "done", frozen.log()
 
 
+@pytest.mark.slow
 async def test_a_drained_node_gives_its_runs_to_others(tmp_path: Path, place: str, model: ModelServer) -> None:
     with workers(tmp_path, place, "a", "b") as nodes:
         async with api_node(tmp_path / "api", place) as api:
@@ -157,3 +161,49 @@ async def test_a_drained_node_gives_its_runs_to_others(tmp_path: Path, place: st
             assert view.state == "done", (view.error, heir.log())
             assert await asyncio.to_thread(lambda: model.duplicates()) == {}
             assert len(model.requests) == 8
+
+
+@pytest.mark.slow
+async def test_a_node_is_drained_by_name(tmp_path: Path, place: str, model: ModelServer) -> None:
+    with workers(tmp_path, place, "a", "b") as nodes:
+        async with api_node(tmp_path / "api", place) as api:
+            model.latency = 0.3
+            run = await submitted(api, 8)
+            leaving, heir = of(nodes, await holder_of(api, run))
+            model.wait_for(2)
+            await api.workers.drain(leaving.name)
+            while await holder_of(api, run) != heir.name:
+                await asyncio.sleep(0.05)
+            assert (await wait_for_state(api, run, patience=30)).state == "done"
+            assert len(model.requests) == 8
+            async with asyncio.timeout(10):
+                while (states := await node_states(api))[leaving.name] != "drains":
+                    await asyncio.sleep(0.1)
+            assert states == {"api": "serves", leaving.name: "drains", heir.name: "works"}
+            with pytest.raises(NotFound, match="no node 'nobody'"):
+                await api.workers.drain("nobody")
+
+
+async def node_states(api: RunningOrchestrator) -> dict[str, str]:
+    return {node["name"]: node["state"] for node in (await api.workers.report())["nodes"]}
+
+
+@pytest.mark.slow
+async def test_runs_go_to_nodes_that_have_what_they_need(
+    tmp_path: Path, place: str, model: ModelServer
+) -> None:
+    with (
+        workers(tmp_path, place, "plain"),
+        workers(tmp_path, place, "strong", PO_NODE_LABELS="gpu") as (strong,),
+    ):
+        async with api_node(tmp_path / "api", place) as api:
+            wanted = [await submitted(api, options={"labels": ["gpu"]}) for _ in range(3)]
+            for run in wanted:
+                assert (await wait_for_state(api, run, patience=30)).state == "done"
+                assert (strong.data_dir / "runs" / run).exists()
+            report = await api.workers.report()
+            assert report["queue"]["queued"] == 0
+            assert {node["name"]: node["labels"] for node in report["nodes"]}["strong"] == ["gpu"]
+            unmet = await submitted(api, options={"labels": ["fpga"]})
+            await asyncio.sleep(1)
+            assert (await api.runs.get(unmet, None)).state == "pending"
