@@ -49,5 +49,5 @@ async def test_a_node_is_asked_to_drain_by_its_name(store: DiskStore) -> None:
     nodes = view(store)
     await nodes.drain("a")
     assert store.get(DRAIN, "a") is not None
-    with pytest.raises(NotFound, match="no node 'aa'; did you mean 'a'"):
+    with pytest.raises(NotFound, match="no node 'aa'; did you mean `a`"):
         await nodes.drain("aa")

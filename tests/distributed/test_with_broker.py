@@ -22,9 +22,9 @@ def broker() -> Iterator[BrokerServer]:
         yield broker
 
 
-def body() -> dict[str, object]:
+def body(number: int) -> dict[str, object]:
     llm = {"model": "openai:gpt-4o-mini", "max_tokens": 50}
-    tasks = [{"name": "t", "prompt": "question"}]
+    tasks = [{"name": "t", "prompt": f"question {number}"}]
     return {"pipeline": {"name": "p", "llm": llm, "tasks": tasks}, "seed": {"name": "s", "data": {}}}
 
 
@@ -35,7 +35,7 @@ async def test_a_message_brings_a_run_to_a_node_and_the_store_does_without_it(
     try:
         async with api_node(tmp_path / "api", place, broker=broker.url) as api:
             worker.ready()
-            runs = [(await api.submissions.submit(body(), owner="local"))[0].id for _ in range(6)]
+            runs = [(await api.submissions.submit(body(i), owner="local"))[0].id for i in range(6)]
             for run in runs:
                 assert (await wait_for_state(api, run, patience=30)).state == "done", worker.log()
             report = await api.workers.report()
@@ -44,7 +44,7 @@ async def test_a_message_brings_a_run_to_a_node_and_the_store_does_without_it(
             assert sum((report["broker"]["depths"] or {}).values()) == 0
 
             broker.kill()  # what was published is lost, what is published now goes nowhere
-            run = (await api.submissions.submit(body(), owner="local"))[0].id
+            run = (await api.submissions.submit(body(6), owner="local"))[0].id
             assert (await wait_for_state(api, run, patience=40)).state == "done", worker.log()
             report = await api.workers.report()
             assert report["broker"] == {"works": False, "depths": None}
@@ -53,7 +53,7 @@ async def test_a_message_brings_a_run_to_a_node_and_the_store_does_without_it(
             async with asyncio.timeout(30):
                 while not (await api.workers.report())["broker"]["works"]:  # type: ignore[index]
                     await asyncio.sleep(0.2)
-            run = (await api.submissions.submit(body(), owner="local"))[0].id
+            run = (await api.submissions.submit(body(7), owner="local"))[0].id
             assert (await wait_for_state(api, run, patience=40)).state == "done", worker.log()
             assert len(model.requests) == 8
             assert worker.stop() == 0

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -40,8 +41,8 @@ class OrchestratorLease:
         *,
         holder: str,
         to_thread: ToThread,
-        on_taken: Callable[[], Awaitable[None]],
-        on_lost: Callable[[], Awaitable[None]],
+        on_taken: Callable[[], Coroutine[object, object, None]],
+        on_lost: Callable[[], Coroutine[object, object, None]],
         document: tuple[str, str] = ORCHESTRATOR_LEASE,
         describe: Callable[[], JsonObject] = dict,
         shared: bool = False,
@@ -116,6 +117,11 @@ class OrchestratorLease:
         if await self._to_thread(self._store.swap, self._kind, self._name, mine, fresh):
             self._mine = self.document = fresh
             self._renewed = time.monotonic()
+            return
+        current = await self._to_thread(self._store.get, self._kind, self._name)
+        if current is not None and current.get("holder") == self._me["holder"]:
+            self._mine = self.document = current  # a renewal that was written although it was said to have failed
+            self._renewed = time.monotonic()
         else:
             log.warning("another orchestrator took over", lease=f"{self._kind} {self._name}")
             self._mine = None
@@ -132,13 +138,26 @@ class OrchestratorLease:
             self._renewed = time.monotonic()
             log.info(self._name, pid=fresh["pid"], after=(current or {}).get("pid"))
             try:
-                await self._on_taken()
+                await self._renew_during(self._on_taken())
             except Exception:
                 # Held by somebody who does nothing, it would keep everybody from working: the next step tries
                 # again, here or in another server.
                 await self._on_lost()
                 await self._give_back()
                 raise
+
+    async def _renew_during(self, taking: Coroutine[object, object, None]) -> None:
+        """Await it, and keep the lease meanwhile: what there is to do may take longer than a term."""
+        task = asyncio.ensure_future(taking)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._ttl / 3))[0]:
+                if self._mine is not None:
+                    with suppress(StoreError):  # a later one may succeed
+                        await self._renew(self._mine)
+            task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _is_free(self, document: JsonObject) -> bool:
         if self._is_dead_here(document):

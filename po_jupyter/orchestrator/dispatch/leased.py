@@ -41,6 +41,7 @@ class LeasedDispatcher:
         self._follow = follow
         self._active: ActiveDispatcher = follow()
         self._closed = False
+        self._holds = False
         self._lease = OrchestratorLease(
             store, lease_ttl, holder=secrets.token_hex(8), to_thread=to_thread,
             on_taken=self._lease_taken, on_lost=self._lease_lost,
@@ -52,7 +53,7 @@ class LeasedDispatcher:
     async def start(self) -> None:
         """Take the lease when it is free and recover, or follow. Raises StoreError."""
         await self._lease.start()
-        if not self._lease.is_held:
+        if not self._holds:
             await self._active.start()
 
     async def close(self) -> None:
@@ -65,10 +66,12 @@ class LeasedDispatcher:
     async def _lease_taken(self) -> None:
         if self._closed:
             return  # it was lost while we drained, and is given back at once
+        self._holds = True
         await self._replace(self._hold(), drain=False)
         await self._active.start()
 
     async def _lease_lost(self) -> None:
+        self._holds = False
         # The workers live on: they look for whoever holds the lease now.
         await self._replace(self._follow(), drain=False)
         await self._active.start()
