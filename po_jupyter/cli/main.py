@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a folder a project: pipelines, a watch folder, data of its own."),
     "start": ("server", "Start the background orchestrator, or say where it is."),
     "stop": ("server", "Stop the background orchestrator; its runs go on at the next start."),
+    "worker": ("server", "Work off runs of a shared store, until it is stopped."),
+    "workers": ("server", "List the servers that share the store, or have one give its runs to others."),
     "run": ("run", "Run a pipeline from a file, or a registered one."),
     "chat": ("chat", "Ask a model one question, without a pipeline."),
     "estimate": ("estimate", "Say what a run would cost, before anything is spent."),

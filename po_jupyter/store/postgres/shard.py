@@ -61,7 +61,8 @@ def digest(text: str) -> bytes:
 
 
 class PostgresShard:
-    """Reads at once; writes when `flush` is called, in the order they came in."""
+    """Reads at once; writes when `flush` is called, in the order they came in. `is_committing`: whether what
+    was written is durable is known to the server alone."""
 
     keeps_lists = False
 
@@ -71,6 +72,7 @@ class PostgresShard:
         self._schema = schema
         self._where = where
         self._changed: dict[str, bytes | None] = {}  # JSON texts, None: erased
+        self.is_committing = False
 
     # -- reading --------------------------------------------------------------------------------
     def read(self, key: str) -> Any | None:
@@ -154,6 +156,10 @@ class PostgresShard:
         """Send what was written. In a pipeline its errors come at the end of the transaction."""
         for key, text in self._changed.items():
             self._send(key, _place(key), text)
+
+    def changed_runs(self) -> list[str]:
+        """The runs whose heads were written or erased."""
+        return [run for kind, _, run in (key.partition("/") for key in self._changed) if kind == "head"]
 
     def _send(self, key: str, place: _Place, text: bytes | None) -> None:
         if text is None:
