@@ -18,6 +18,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 _BACKUP = "po_jupyter.orchestrator.maintenance.backup_program"
+_STORE = "po_jupyter.orchestrator.maintenance.store_program"
 _OFFLINE = "po_jupyter.orchestrator.environment.offline"
 _TIMEOUT = 60.0  # seconds; half a second is usual
 _CLEANUP = 10.0  # s for a program that is ended to remove what it began
@@ -35,8 +36,23 @@ class BackupJson(TypedDict):
     passed_over: NotRequired[list[str]]
 
 
-def run_module(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired.
+class SchemaJson(TypedDict):
+    """The format of a store, what this program needs, and the SQL that is missing; see `store_program`."""
+
+    store: str
+    format: int | None
+    needs: int
+    ready: bool
+    may: bool
+    sql: list[str]
+    before: int | None
+
+
+def run_module(
+    module: str, *arguments: str, timeout: float | None = None, request: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE` of this package with this process's environment, and `request` on its standard input. Raises
+    subprocess.TimeoutExpired.
 
     Whatever ends the wait for it ends it too, and lets it clean up.
     """
@@ -45,11 +61,11 @@ def run_module(module: str, *arguments: str, timeout: float | None = None) -> su
     command = [sys.executable, "-P", "-m", module, *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True,
         env={**os.environ, "PYTHONPATH": path},
     ) as process:  # fmt: skip
         try:
-            stdout, stderr = process.communicate(timeout=timeout)
+            stdout, stderr = process.communicate(request, timeout=timeout)
         except BaseException:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -110,3 +126,24 @@ def _run_backup(*arguments: str) -> BackupJson:
     if "error" in answer:
         raise from_json(answer["error"])
     return cast("BackupJson", answer["report"])
+
+
+def check_store() -> SchemaJson:
+    """Say what the store of the settings is and what it lacks. Raises PoError."""
+    return cast("SchemaJson", _run_store({"action": "check"}))
+
+
+def migrate_store() -> SchemaJson:
+    """Make the store of the settings what this program needs. Raises PoError."""
+    return cast("SchemaJson", _run_store({"action": "migrate"}))
+
+
+def _run_store(request: JsonObject) -> JsonObject:
+    done = run_module(_STORE, request=json.dumps(request))
+    try:
+        answer: JsonObject = json.loads(done.stdout)
+    except ValueError:
+        raise PoError(f"the {request['action']} failed: {last_line(done)[:300]}") from None
+    if "error" in answer:
+        raise from_json(answer["error"])
+    return cast("JsonObject", answer["report"])

@@ -1,4 +1,4 @@
-"""`po backup` and `po restore`: the whole data directory in one file, while runs go on, and back."""
+"""`po backup`, `po restore` and `po store`: the whole data directory in one file and back; the store's format."""
 
 from __future__ import annotations
 
@@ -50,6 +50,49 @@ def restore(archive: str, directory: str | None, as_json: bool) -> int:
     made_at = report["made_at"][:19].replace("T", " ")
     base.print_line(f"{report['data_dir']} is as it was at {made_at} (UTC): {_contents(report)}")
     return 0
+
+
+@click.group(invoke_without_command=True)
+@base.JSON
+@click.pass_context
+def store(context: click.Context, as_json: bool) -> int | None:
+    """Say where the store is, bring it up to date, copy it.
+
+    Without more it says what the store of the settings is, and changes nothing.
+    """
+    return _print_schema(programs.check_store(), as_json) if context.invoked_subcommand is None else None
+
+
+@store.command()
+@click.option(
+    "--check", is_flag=True, help="Change nothing: print what is missing, and exit with 1 if anything is."
+)
+@base.JSON
+def migrate(check: bool, as_json: bool) -> int:
+    """Make the store what this program needs.
+
+    A server does it at its start, where it may. In PostgreSQL a role that may not make tables only uses those that
+    are there: run this as one that may, or hand what --check prints to somebody who may.
+    """
+    return _print_schema(programs.check_store() if check else programs.migrate_store(), as_json)
+
+
+def _print_schema(report: programs.SchemaJson, as_json: bool) -> int:
+    """Print it; the exit code, 1 while something is missing."""
+    if as_json:
+        base.print_json(report)
+        return 0 if report["ready"] else 1
+    for statement in report["sql"]:
+        base.print_line(" ".join(statement.split()) + ";")
+    has = "is not there yet" if report["format"] is None else f"has format {report['format']}"
+    if report["ready"]:
+        was = report["before"]
+        done = "" if was == report["format"] else f", before it had {'none' if was is None else was}"
+        base.print_line(f"{report['store']} {has}, as this program needs it{done}", err=True)
+        return 0
+    todo = "`po store migrate` does this" if report["may"] else "a role that may has to run this"
+    base.print_line(f"{report['store']} {has}, this program needs {report['needs']}: {todo}", err=True)
+    return 1
 
 
 def _contents(report: programs.BackupJson) -> str:

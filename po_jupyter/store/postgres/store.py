@@ -62,6 +62,17 @@ class PostgresStore(KeyedStore):
             with self._connection() as connection:
                 schema.migrate(connection, self._schema, self.where)
 
+    @classmethod
+    def look(cls, url: str) -> tuple[str, schema.SchemaState]:
+        """Where `url` is, for people, and what there is of the tables for its role and what is missing. Nothing is
+        changed. Raises as the class does."""
+        store = cls(url, checked=True)
+        try:
+            with store._connection() as connection:
+                return store.where, schema.state_of(connection, store._schema, store.where)
+        finally:
+            store.close()
+
     def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
         for is_first in (True, False):
             with self._connection() as connection:
