@@ -9,6 +9,8 @@ import click
 from po_jupyter.cli import base, programs
 from po_jupyter.cli.verbs.maintenance import size
 
+_EVERY = 1.0  # s between two lines about progress
+
 
 @click.command()
 @click.argument("archive", required=False, type=click.Path(dir_okay=False))
@@ -93,6 +95,39 @@ def _print_schema(report: programs.SchemaJson, as_json: bool) -> int:
     todo = "`po store migrate` does this" if report["may"] else "a role that may has to run this"
     base.print_line(f"{report['store']} {has}, this program needs {report['needs']}: {todo}", err=True)
     return 1
+
+
+@store.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@base.JSON
+def copy(source: str, target: str, as_json: bool) -> int:
+    """Copy a store into another one: runs, pipelines, usage and files.
+
+    FROM and TO are data directories or postgresql:// URLs. Nobody may work on either; TO is empty, or was filled by
+    the same copy, which goes on where it was interrupted. At the end each run is read in both.
+    """
+    last = 0.0
+
+    def show(part: str, done: int, total: int) -> None:
+        nonlocal last
+        if not as_json and time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            base.print_line(f"{part}: {done:,}{f' of {total:,}' if total else ''}", err=True)
+
+    report = programs.copy_store(source, target, show)
+    if as_json:
+        base.print_json(report)
+        return 0
+    runs, now, records = report["runs"], report["copied"], report["records"]
+    base.print_line(
+        f"{report['target']} has what {report['source']} has; each run was read in both and is the same:"
+    )
+    base.print_line(
+        f"{runs:,} runs ({now:,} copied now) with {records:,} records, {report['documents']:,} documents, "
+        f"{report['files']:,} files ({size(report['bytes'])})"
+    )
+    return 0
 
 
 def _contents(report: programs.BackupJson) -> str:

@@ -1,21 +1,27 @@
 """What `po store` does, as a program: `{"progress": ...}` lines, then `{"report": ...}` or `{"error": ...}`, in JSON.
 
-    python -m po_jupyter.orchestrator.maintenance.store_program  < {"action": "check" | "migrate"}
+    python -m po_jupyter.orchestrator.maintenance.store_program
+    < {"action": "check" | "migrate"} or {"action": "copy", "source", "target"}
 
 The request is one object on standard input: the URL of a store may hold a password, and arguments are seen by others.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import sys
-from typing import Any, NoReturn, TypedDict
+from collections.abc import Mapping
+from typing import NoReturn, TypedDict
+
+import structlog
 
 from po_jupyter import config
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError
+from po_jupyter.orchestrator.maintenance.store_copy import copy
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.opening import open_store, postgres_store
@@ -73,6 +79,21 @@ def migrate(settings: Settings) -> SchemaReport:
     return {**check(settings), "before": before["format"]}
 
 
+def _report(request: Mapping[str, str], settings: Settings) -> object:
+    match request["action"]:
+        case "check":
+            return check(settings)
+        case "migrate":
+            return migrate(settings)
+        case "copy":
+            return asyncio.run(copy(settings, request["source"], request["target"], _print_progress))
+    raise InvalidInput(f"{request['action']!r:.80} is nothing that can be done to a store")
+
+
+def _print_progress(part: str, done: int, total: int) -> None:
+    print(json.dumps({"progress": [part, done, total]}), flush=True)
+
+
 def _terminated(*_: object) -> NoReturn:
     sys.exit(143)
 
@@ -81,13 +102,11 @@ def main() -> int:
     """Do what standard input asks for, with the settings."""
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _terminated)
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )  # the other one is for the report
     try:
-        request: Any = json.load(sys.stdin)
-        settings = config.load()
-        action = request["action"]
-        if action not in ("check", "migrate"):
-            raise InvalidInput(f"{action!r:.80} is nothing that can be done to a store")
-        answer: dict[str, object] = {"report": {"check": check, "migrate": migrate}[action](settings)}
+        answer: dict[str, object] = {"report": _report(json.load(sys.stdin), config.load())}
     except PoError as error:
         answer = {"error": error.to_json()}
     print(json.dumps(answer))

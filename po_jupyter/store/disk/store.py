@@ -252,6 +252,12 @@ class _EmptyShard:
     def text(self, key: str) -> None:
         return None
 
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [None] * len(keys)
+
+    def keys(self, prefix: str) -> list[str]:
+        return []
+
     def write(self, key: str, value: Any) -> None:
         raise AssertionError("a write opens its shard")
 
@@ -297,6 +303,13 @@ class _OpenShard:
             return text
         except Unreadable as error:
             raise self._corrupt(key, error) from None
+
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [self.text(key) for key in keys]
+
+    def keys(self, prefix: str) -> list[str]:
+        sql = "SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ? ORDER BY key"
+        return [key for (key,) in self._cache._sql(sql, (prefix, prefix + "\U0010ffff")).fetchall()]
 
     def write(self, key: str, value: Any) -> None:
         self._cache.put(key, value)

@@ -94,6 +94,11 @@ class PostgresShard:
 
     def read_many(self, keys: Sequence[str]) -> list[Any | None]:
         """See `Shard`. The keys are of records of one run."""
+        texts = zip(keys, self.texts(keys), strict=True)
+        return [None if text is None else self._decoded(key, text) for key, text in texts]
+
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See `Shard`."""
         if not keys:
             return []
         places = [_place(key) for key in keys]
@@ -105,10 +110,15 @@ class PostgresShard:
                 (run, [p.n for p in places]),
             ).fetchall()
         )
-        bodies = (found.get(place.n) for place in places)
-        return [
-            None if body is None else self._value(key, body) for key, body in zip(keys, bodies, strict=True)
-        ]
+        bodies = ((key, found.get(place.n)) for key, place in zip(keys, places, strict=True))
+        return [None if body is None else self._unpacked(key, body) for key, body in bodies]
+
+    def keys(self, prefix: str) -> list[str]:
+        """See `Shard`."""
+        found = self._execute(
+            "SELECT key FROM {table} WHERE starts_with(key, %s) ORDER BY key", "rows", (prefix,)
+        )
+        return [key for (key,) in found.fetchall()]
 
     def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
         """See `Shard`. The keys are of heads, or of rows that have no table of their own."""

@@ -135,6 +135,11 @@ class PostgresStore(KeyedStore):
                 if left <= _RETRY:
                     raise
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people: with its schema, and without a password."""
+        return f"{self.where}?schema={self._schema}"
+
     def _unusable(self, reason: str, hint: str) -> StoreUnusable:
         first = (reason.strip().splitlines() or ["no reason"])[0]
         return StoreUnusable(

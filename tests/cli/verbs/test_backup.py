@@ -88,3 +88,16 @@ def test_a_database_is_looked_at_before_it_is_changed(tmp_path: Path) -> None:
         printed += low("store", "migrate", "--check", code=1)
         assert "its format is 7, this one knows 1" in printed
         assert "hunter2" not in printed
+
+
+def test_a_store_is_copied_and_says_how_much(tmp_path: Path, terminal: Terminal) -> None:
+    (tmp_path / "data" / "blobs").mkdir()
+    (tmp_path / "data" / "blobs" / "x").write_text("1")
+    output = terminal("store", "copy", "data", "there")
+    assert "1 runs (1 copied now) with 1 records, 0 documents, 1 files" in output
+    assert terminal.json("store", "copy", "data", "there")["copied"] == 0
+    assert "there is no store" in terminal("store", "copy", "nowhere", "x", code=1)
+    secret = "postgresql://me:hunter2@h:x/po"
+    refused = terminal("store", "copy", secret, "x", code=2)
+    assert "cannot be read" in refused
+    assert "hunter2" not in refused
