@@ -15,8 +15,9 @@ from po_jupyter.errors import Conflict
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.json_codec import JsonText, encode
 from po_jupyter.store.keyed import run_index, run_log
+from po_jupyter.store.keyed.listing import CHUNK
 from po_jupyter.store.keyed.shard import Shard
-from po_jupyter.store.keyed.store import CHUNK, DOCUMENTS, KeyedStore
+from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Head
 
 _NOT_COPIED = frozenset({"lease", "node"})  # of the processes that run now

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import Connection, sql
 
 from po_jupyter.errors import CorruptRow
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
+from po_jupyter.store.keyed.run_index import digest
 
 _RUN_TABLES = {"head": "heads", "def": "definitions"}
 _RECORD_TABLES = {"c": "records", "p": "payloads"}
@@ -53,11 +53,6 @@ def _place(key: str) -> _Place:
         run, _, n = rest.rpartition("/")
         return _Place(table, run, int(n))
     return _Place("rows")
-
-
-def digest(text: str) -> bytes:
-    """The value by which lists filter: any text, of any length, as PostgreSQL and its indexes take it."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class PostgresShard:

@@ -20,11 +20,12 @@ from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.keyed import run_log, snapshots
+from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.postgres import schema
 from po_jupyter.store.postgres.listener import ChangeListener, channel_of
-from po_jupyter.store.postgres.shard import PostgresShard, digest
+from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.protocol import Head
 
 T = TypeVar("T")
