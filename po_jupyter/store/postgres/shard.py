@@ -39,7 +39,6 @@ _DELETE: Mapping[str, LiteralString] = {
     "run": "DELETE FROM {table} WHERE run = %s",
     "row": "DELETE FROM {table} WHERE key = %s",
 }
-_HEADS: LiteralString = "SELECT run, body FROM {table} "
 _RUNS: LiteralString = "SELECT run, body FROM {table} WHERE run = ANY(%s)"
 _ROWS: LiteralString = "SELECT key, body FROM {table} WHERE key = ANY(%s)"
 _SIZE: LiteralString = "SELECT coalesce(sum(octet_length(body)), 0) FROM {table} WHERE run = %s"
@@ -185,9 +184,9 @@ class PostgresShard:
             self._execute(_UPSERT_ROW, place.table, (key, body))
 
     # -- both -----------------------------------------------------------------------------------
-    def heads(self, where: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
-        """(run, body) of heads; `where` is the end of a SELECT, with its placeholders."""
-        return iter(self._execute(_HEADS + where, "heads", values).fetchall())
+    def heads(self, query: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
+        """(run, body) of heads; `query` selects them from `{table}`, with its placeholders."""
+        return iter(self._execute(query, "heads", values).fetchall())
 
     def _execute(self, statement: LiteralString, table: str, values: Sequence[object]) -> Any:
         return self._connection.execute(_statement(statement, self._schema, table), values)

@@ -86,7 +86,7 @@ def test_a_database_is_looked_at_before_it_is_changed(tmp_path: Path) -> None:
         assert low.json("store", "migrate")["ready"]
         server.execute("UPDATE s.format SET version = 7")
         printed += low("store", "migrate", "--check", code=1)
-        assert "its format is 7, this one knows 1" in printed
+        assert "its format is 7, this one knows 2" in printed
         assert "hunter2" not in printed
 
 

@@ -101,18 +101,33 @@ def test_an_older_schema_is_brought_up_to_date_by_who_may_and_waits_for_it_other
     _, low = role_of(server, place)
     for statement in PostgresStore.look(low)[1].grants:
         server.execute(statement)
-    step = ("CREATE TABLE {schema}.more (x integer)", "UPDATE {schema}.format SET version = 2")
+    step = ("CREATE TABLE {schema}.more (x integer)", "UPDATE {schema}.format SET version = 3")
     monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, step))
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", 3)
     state = PostgresStore.look(low)[1]
-    assert (state.version, state.may_migrate) == (1, False)
+    assert (state.version, state.may_migrate) == (2, False)
     assert state.statements[0] == f'CREATE TABLE "{name_of(place)}".more (x integer)'
-    with pytest.raises(StoreUnusable, match="has format 1, this program needs 2"):
+    with pytest.raises(StoreUnusable, match="has format 2, this program needs 3"):
         PostgresStore(low)
     assert PostgresStore.look(place)[1].may_migrate
     PostgresStore(place).close()
     PostgresStore(low).close()
     monkeypatch.undo()
-    with pytest.raises(StoreUnusable, match="format is 2, this one knows 1") as caught:
+    with pytest.raises(StoreUnusable, match="format is 3, this one knows 2") as caught:
         PostgresStore.look(place)
-    assert caught.value.details == {"format": 2, "known": 1}
+    assert caught.value.details == {"format": 3, "known": 2}
+
+
+def test_a_store_of_the_first_format_becomes_today_s_with_what_is_in_it(
+    place: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(schema, "_STEPS", schema._STEPS[:1])
+        before.setattr(schema, "VERSION", 1)
+        store = PostgresStore(place)
+        store.create_run(new_run("00a1"))
+        store.close()
+    store = PostgresStore(place)
+    assert [head["run"] for head in store.runs(owner="ada").heads] == ["00a1"]
+    assert server.execute(f'SELECT version FROM "{name_of(place)}".format') == [(schema.VERSION,)]
+    store.close()
