@@ -54,6 +54,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "clean": ("maintenance", "Delete old runs and give their room back."),
     "backup": ("backup", "Copy everything into one file, while runs go on."),
     "restore": ("backup", "Make an empty data directory what it was when the archive was made."),
+    "store": ("backup", "Say where the store is, bring it up to date, copy it."),
     "audit": ("maintenance", "Say who changed what, the newest first."),
     "pipelines": ("show", "List the registered pipelines."),
     "validate": ("check", "Check a pipeline file without starting anything."),
