@@ -82,6 +82,8 @@ async def resume(request: ApiRequest[Query, ResumeBody]) -> JsonResponse:
         from_task=body.from_task,
         only_failed=body.only_failed,
         budget=body.budget,
+        rows=body.rows,
+        include_done=body.include_done,
         code_allowed=request.code_allowed,
     )
     return _run(view)

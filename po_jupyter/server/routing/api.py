@@ -170,9 +170,11 @@ class ControlApi(Protocol):
         only_failed: bool = False,
         budget: JsonMapping | None = None,
         *,
+        rows: Mapping[str, Sequence[int]] | None = None,
+        include_done: bool = False,
         code_allowed: bool = True,
     ) -> RunView:
-        """Go on with an ended run. InvalidInput, NotFound (the task), Forbidden."""
+        """Go on with an ended run, with `rows` by map only those. InvalidInput, NotFound (the task), Forbidden."""
         ...
 
     async def restart(
