@@ -228,9 +228,13 @@ class AsyncClient:
         seed: JsonObject | None = None,
         pipeline: JsonObject | str | None = None,
     ) -> RunView:
-        """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope."""
-        body = _params(from_task=from_task, seed=seed, pipeline=pipeline)
-        return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/fork", body=body))
+        """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope. A lost answer can be
+        asked for again without a second fork: it has an idempotency key."""
+        key = f"auto-{secrets.token_hex(12)}"
+        body = _params(from_task=from_task, seed=seed, pipeline=pipeline, idempotency_key=key)
+        return parse_run(
+            await self._transport.json("POST", f"runs/{path_segment(run_id)}/fork", body=body, safe=True)
+        )
 
     async def dead_letters(
         self, *, cursor: str | None = None, limit: int = 50

@@ -415,6 +415,7 @@ class FakeControl:
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         return self._log.view(run_id, owner)

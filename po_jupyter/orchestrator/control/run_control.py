@@ -221,11 +221,12 @@ class RunControl:
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there (G5),
         with another seed or pipeline if given. The old run stays as it is. Calls are not taken over: what runs
-        asks anew.
+        asks anew. The same `idempotency_key` with the same content gives the same new run.
 
         Raises what `submit` does, and NotFound for an unknown task.
         """
@@ -233,10 +234,13 @@ class RunControl:
         whose = owner or head["owner"]
         new = await self._submitting.of(whose)(
             self._forks.plan, head, whose, from_task,
-            seed=seed, pipeline=pipeline, code_allowed=code_allowed,
+            seed=seed, pipeline=pipeline, idempotency_key=idempotency_key, code_allowed=code_allowed,
         )  # fmt: skip
-        created, _ = await self._to_thread(self._store.create_run, new)
-        await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
+        created, is_new = await self._to_thread(self._store.create_run, new)
+        if is_new:
+            await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
+        else:
+            await self._to_thread(remove_run_directory, self._settings.data_dir, new.run)
         return await self._runs.view(created)
 
     async def delete(self, run_id: str, owner: str | None) -> None:

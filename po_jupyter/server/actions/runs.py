@@ -112,6 +112,7 @@ async def fork(request: ApiRequest[Query, ForkBody]) -> JsonResponse:
         body.from_task,
         seed=body.seed,
         pipeline=body.pipeline,
+        idempotency_key=body.idempotency_key,
         code_allowed=request.code_allowed,
     )
     return _run(view, 201)

@@ -198,6 +198,7 @@ class ControlApi(Protocol):
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         """A new run with the checkpoints of the tasks before `from_task`. Raises as `SubmissionsApi.submit`."""

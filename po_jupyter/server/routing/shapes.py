@@ -279,11 +279,12 @@ class RestartBody(_Body):
 
 class ForkBody(_Body):
     """`from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
-    given."""
+    given. The same `idempotency_key` gives the same fork."""
 
     from_task: Name
     seed: Any = None
     pipeline: Any = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class RequeueBody(_Body):

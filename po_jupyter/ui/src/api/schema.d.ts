@@ -1391,7 +1391,7 @@ export interface components {
         /**
          * ForkBody
          * @description `from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
-         *     given.
+         *     given. The same `idempotency_key` gives the same fork.
          */
         ForkBody: {
             /** From Task */
@@ -1406,6 +1406,11 @@ export interface components {
              * @default null
              */
             pipeline: unknown;
+            /**
+             * Idempotency Key
+             * @default null
+             */
+            idempotency_key: string | null;
         };
         /**
          * GateBody
