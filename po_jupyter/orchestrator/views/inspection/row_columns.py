@@ -118,8 +118,8 @@ class RowColumns:
 
     @property
     def models(self) -> list[str]:
-        """The models that were asked, in the order in which they came."""
-        return [name for name in self._names if name]
+        """The models that answered rows, in the order in which they came."""
+        return [self._names[n] for n in sorted(set(self._models)) if self._names[n]]
 
     def sort_key(self, field: str) -> Callable[[int], float]:
         """The value of a row by which `field` sorts; an unknown cost is below all others."""
