@@ -51,6 +51,7 @@ FLOORS = {
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),
     "genai-prices": ("0.2", "no advisory; the format of its list"),
     "platformdirs": ("4", "no advisory; the oldest that is tested"),
+    "polars": ("1.30", "no advisory; the oldest that is tested"),
     "psycopg": ("3.2", "no advisory; the oldest that is tested"),
     "psutil": ("5.9", "no advisory (CVE-2019-18874 ended with 5.6.6); the oldest that is tested"),
     "structlog": ("24.1", "no advisory; the oldest that is tested"),

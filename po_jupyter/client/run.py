@@ -20,6 +20,7 @@ from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reports import Report, make_report
+from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_outputs import RunOutputs
 from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
@@ -352,6 +353,15 @@ class Run:
         """
         b = other.id if isinstance(other, Run) else other
         return self.client.call(compare_runs(self._aio, self.view, b, task, everything=everything))
+
+    def save_rows(
+        self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",
+        desc: bool = False, q: str = "",
+    ) -> int:  # fmt: skip
+        """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
+        `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
+        `output.NAME`. How many were written."""
+        return self.client.call(export_rows(self._aio, self.id, RowsWanted(task, state, sort, desc, q), path))
 
     def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:
         """The run as one file for others: pipeline, prompts, models, cost, failures, and the first `rows` rows of each

@@ -8,6 +8,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.client.comparison import compare_runs, map_of, summary_lines
+from po_jupyter.client.row_export import check_target
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ _START = click.option(
 @click.option("--desc", is_flag=True, help="The largest first.")
 @_START
 @_LIMIT
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write all rows that match, whole: .csv, .jsonl or .parquet.",
+)
 @base.JSON
 def rows(
     run_id: str,
@@ -48,6 +56,7 @@ def rows(
     desc: bool,
     start: int,
     limit: int,
+    out: str | None,
     as_json: bool,
 ) -> int:
     """List the rows of a map, sorted and filtered.
@@ -55,9 +64,20 @@ def rows(
     \b
     po rows 7f3a9c --failed
     po rows 7f3a9c --sort cost --desc --limit 10
+    po rows 7f3a9c -o labels.parquet
     """
+    if out is not None:
+        check_target(out)
     run = base.find_run(run_id)
     name = map_of(run.view, task)
+    if out is not None:
+        state, by = "failed" if failed else None, {"cost": "cost_usd"}.get(sort, sort)
+        count = run.save_rows(name, out, state=state, sort=by, desc=desc, q=search or "")
+        if as_json:
+            base.print_json({"task": name, "rows": count, "path": out})
+        else:
+            base.print_line(f"{count:,} {'row' if count == 1 else 'rows'} of {name} written to {out}")
+        return 0
     page = run.client.call(
         run.client.aio.inspection.rows(
             run.id, name, start=start, limit=limit, state="failed" if failed else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +125,14 @@ def test_two_runs_are_compared_and_chosen_rows_asked_again(po: Any, run: Run) ->
     )
     other.resume(rows={"label": [0]}, include_done=True).wait()
     assert [row["attempts"] for row in other.rows("label")] == [1, 1, 1, 1, 0, 0]
+
+
+def test_rows_are_written_to_a_file(po: Any, run: Run, tmp_path: Path) -> None:
+    """Issue 10: CSV and Parquet out."""
+    code, out, _ = po("rows", run.short, "--task", "check", "--failed", "-o", str(tmp_path / "rows.csv"))
+    assert code == 0 and "1 row of check written" in out
+    assert "no" in (tmp_path / "rows.csv").read_text("utf-8-sig")
+    assert run.save_rows("label", tmp_path / "rows.jsonl", sort="index", desc=True) == 6
+    assert json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])["index"] == 5
+    code, _, err = po("rows", run.short, "--task", "label", "-o", str(tmp_path / "rows.doc"))
+    assert code == 2 and ".parquet" in err
