@@ -128,7 +128,7 @@ def _cells(row: ComparedRowJson) -> dict[str, Any]:
 
 
 def _side_cells(name: str, row: TableRowJson | None) -> dict[str, Any]:
-    error = (row or {}).get("error")
+    error = row["error"] if row is not None else None
     return {
         f"{name}_row": row and row["index"],
         f"{name}_state": row and row["state"],

@@ -240,8 +240,7 @@ def compare(run_id: str, other: str, task: str | None, everything: bool, limit: 
     po compare 7f3a9c 81bd02 --task label
     """
     run = base.find_run(run_id)
-    there = run.client.run(other)
-    comparison = run.client.call(compare_runs(run.client.aio, run.view, there.id, task, everything=everything))
+    comparison = run.client.call(compare_runs(run.client.aio, run.view, other, task, everything=everything))
     if as_json:
         base.print_json({"task": comparison.task, "summary": comparison.summary, "rows": comparison.rows})
         return 0

@@ -106,17 +106,18 @@ class MapState:
 
     def judge(self) -> None:
         """Decide whether the map is done, once no further row starts; the verdict is `error`."""
-        if self.error is None and self.remaining == 0:
-            self._check_threshold()
-            left = self.total - self.done - self.failed
-            if self.error is None and left:
-                count = len(self._asked or ())
-                self.error = RowsLeft(
-                    f"{count} {'row was' if count == 1 else 'rows were'} asked for again, as told; "
-                    f"{left} of {self.total} rows have no outcome yet",
-                    hint="Resume the run to go on with them: po resume RUN",
-                    details={"left": left, "total": self.total},
-                )
+        if self.remaining:
+            return
+        self._check_threshold()
+        left = self.total - self.done - self.failed
+        if self.error is None and left:
+            count = len(self._asked or ())
+            self.error = RowsLeft(
+                f"{count} {'row was' if count == 1 else 'rows were'} asked for again, as told; "
+                f"{left} of {self.total} rows have no outcome yet",
+                hint="Resume the run to go on with them: po resume RUN",
+                details={"left": left, "total": self.total},
+            )
 
     def finish(self) -> JsonObject:
         """The marker that stands for the output. Raises the error of the map; Drained when rows are left for later."""
