@@ -305,6 +305,12 @@ def test_chosen_rows_are_asked_for_again_and_no_others(
     assert [row["index"] for row in page_of if row["attempts"] > 1] == [3, 7]
 
     # By keyboard; the end of the list is not loaded when the key is pressed, and the detail stays open.
+    polars = pytest.importorskip("polars")
+    with page.expect_download() as saved:
+        rows.get_by_role("button", name="Parquet").click()
+    frame = polars.read_parquet(saved.value.path())
+    assert frame["index"].to_list() == list(range(300))
+    assert set(frame["output.label"].to_list()) == {"bug", "question", "praise", None}
     grid = rows.get_by_role("grid")
     grid.focus()
     page.keyboard.press("Home")
