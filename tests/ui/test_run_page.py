@@ -283,7 +283,7 @@ def test_chosen_rows_are_asked_for_again_and_no_others(
 ) -> None:
     """Issue 10: retry selected, by mouse and by keyboard; what is done is paid again only after a question."""
     tickets.mended = False
-    rows_of = [{"text": f"ticket {n} is {'broken' if n in (3, 7, 250) else 'fine'}"} for n in range(300)]
+    rows_of = [{"text": f"letter {n} is {'broken' if n in (3, 7, 250) else 'fine'}"} for n in range(300)]
     chosen = started(lab, pipeline=PIPELINE, seed={"name": "chosen tickets", "data": {"rows": rows_of}})
     tickets.mended = True
     shown = open_page(page, chosen, tab="rows", task="label")
