@@ -18,6 +18,7 @@ NAMES = {
     "GET ready": "ready",
     "GET openapi.json": "openapi",
     "GET meta": "meta",
+    "GET waits": "waits",
     "GET models": "models",
     "GET pipelines": "list_pipelines",
     "POST pipelines/validate": "validate",

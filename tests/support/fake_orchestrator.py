@@ -480,6 +480,13 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWaits:
+    """Nobody waits."""
+
+    async def report(self, owner: str | None) -> JsonMapping:
+        return {"calls": [], "store": [], "queue": [], "others": 0, "rates": {}}
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -499,6 +506,7 @@ class FakeOrchestrator:
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
         self.doctor = FakeDoctor()
+        self.waits = FakeWaits()
 
     async def start(self) -> OrchestratorApi:
         return self
