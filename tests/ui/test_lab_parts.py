@@ -132,7 +132,7 @@ def test_usage_stands_beside_the_limit_and_the_house_says_what_happened(
     letters = page.get_by_role("region", name="Dead letters")
     letter = letters.get_by_role("article")
     letter.wait_for(timeout=30 * SECOND)
-    assert "dies · ingestion · attempt 1" in letter.inner_text()
+    assert "dies · attempt 1 · 0 of 1 tasks done · 1 crash" in letter.inner_text()
     page.get_by_role("table", name="Rate limits").get_by_text("fake · requests").wait_for(timeout=20 * SECOND)
     shots(page, "parts-system")
     assert serious(page) == []
