@@ -57,7 +57,7 @@ def seed_from(namespace: Mapping[str, Any], name: str, field: str) -> LiveValues
     `{error}`, as routes answer it."""
     try:
         frame = namespace.get(name)
-        if _library_of(frame) is None:
+        if frame is None or _library_of(frame) is None:
             raise InvalidSeed(
                 f"the notebook has no DataFrame {name!r:.60} any more", hint="Look into the kernel again."
             )

@@ -271,9 +271,9 @@ def test_a_pipeline_file_is_helped_as_a_cell_is_and_other_yaml_is_not(
     content.get_by_text("neds").first.dblclick()
     page.keyboard.type("nee")
     page.keyboard.press("Tab")
-    items = page.locator(".jp-Completer-item:visible")
+    items = page.locator(".jp-Completer:not(.lm-mod-hidden) .jp-Completer-match")
     items.first.wait_for(timeout=10 * SECOND)
-    assert items.first.inner_text().strip().startswith("needs")
+    assert items.first.inner_text() == "needs"
     page.screenshot(path="test-artifacts/editor-file.png")
     page.keyboard.press("Enter")
     mark.first.wait_for(state="detached", timeout=10 * SECOND)
@@ -281,4 +281,7 @@ def test_a_pipeline_file_is_helped_as_a_cell_is_and_other_yaml_is_not(
     page.keyboard.press("End")
     page.keyboard.type("{{ 'a' | low")
     page.keyboard.press("Tab")
+    items.first.wait_for(timeout=10 * SECOND)
+    assert items.all_inner_texts() == ["lower"]
+    page.keyboard.press("Enter")
     page.locator(".cm-line", has_text="'a' | lower").wait_for(timeout=10 * SECOND)

@@ -74,19 +74,26 @@ class WaitReports:
             dict.fromkeys([*(call["run"] for call in waits["calls"]), *waits["store"], *waits["queue"]])
         )
         names, others = await self._to_thread(self._names, runs, owner)
+        calls: list[WaitingCall] = [
+            {**call, "name": names[call["run"]]} for call in waits["calls"] if call["run"] in names
+        ]
+        store: list[WaitingRun] = [
+            {"run": run, "name": names[run], "reason": reason}
+            for run, reason in waits["store"].items()
+            if run in names
+        ]
+        queue: list[QueuedRun] = [
+            {"run": run, "name": names[run], "position": position}
+            for run, position in waits["queue"].items()
+            if run in names
+        ]
         return {
-            "calls": [{**call, "name": names[call["run"]]} for call in waits["calls"] if call["run"] in names][:_MOST],
-            "store": [
-                {"run": run, "name": names[run], "reason": reason}
-                for run, reason in waits["store"].items() if run in names
-            ][:_MOST],
-            "queue": [
-                {"run": run, "name": names[run], "position": position}
-                for run, position in waits["queue"].items() if run in names
-            ][:_MOST],
+            "calls": calls[:_MOST],
+            "store": store[:_MOST],
+            "queue": queue[:_MOST],
             "others": others,
             "rates": self._dispatcher.rate_limits(),
-        }  # fmt: skip
+        }
 
     def _names(self, runs: Iterable[str], owner: str | None) -> tuple[dict[str, str], int]:
         """The names of the owner's runs, and the number of the others."""
