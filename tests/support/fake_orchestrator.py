@@ -24,8 +24,8 @@ from po_jupyter.server.routing.api import (
     JsonMapping,
     OrchestratorApi,
     OrchestratorFactory,
-    ReadinessReport,
 )
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 
 class FakeNotification(NamedTuple):
@@ -487,6 +487,14 @@ class FakeWaits:
         return {"calls": [], "store": [], "queue": [], "others": 0, "rates": {}}
 
 
+class FakeMonitoring:
+    async def metrics(self) -> bytes:
+        return b"# no metrics\n"
+
+    async def probe(self) -> None:
+        pass
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -505,6 +513,7 @@ class FakeOrchestrator:
         self.pipelines = FakePipelines(self.log)
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
+        self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
         self.waits = FakeWaits()
 
