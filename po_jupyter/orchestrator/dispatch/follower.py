@@ -13,9 +13,10 @@ from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.ipc import channel
 from po_jupyter.ipc.messages import CallWait
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, DispatchWaits
+from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.queue import RunQueue
 from po_jupyter.store.protocol import Head, Store
 
@@ -121,7 +122,7 @@ class Follower:
         """The load of the holder, as it reported it a moment ago."""
         return {"running": self._load["running"], "queued": self._load["queued"]}
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         """The runs that wait, as the holder reported them a moment ago."""
         load = self._load
         return {"calls": load["waits"], "store": load["held"], "queue": load["positions"]}

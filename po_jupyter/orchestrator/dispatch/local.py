@@ -9,7 +9,7 @@ from pathlib import Path
 from po_jupyter.config import Settings
 from po_jupyter.ipc import channel
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, DispatchWaits, HolderService
+from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, HolderService
 from po_jupyter.orchestrator.dispatch.recovery import recover, sweep
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -18,6 +18,7 @@ from po_jupyter.orchestrator.environment.worker_resources import WorkerResources
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
@@ -116,7 +117,7 @@ class LocalDispatcher:
         """The load of the workers here."""
         return {"running": self.supervisor.busy(), "queued": len(self.supervisor.queue)}
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         """The runs that wait here, and what each waits for."""
         load = self.supervisor.load()
         return {"calls": self._rates.waits(), "store": load["held"], "queue": load["positions"]}

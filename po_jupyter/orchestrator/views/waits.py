@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypedDict
 
 from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.ipc.messages import CallWait
-from po_jupyter.orchestrator.dispatch.protocol import DispatchWaits
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Store
 
 _MOST = 100  # of each kind
+
+
+class RunWaits(TypedDict):
+    """The runs that wait, of all owners: calls that wait for a rate limit, why runs wait for the store, and places in
+    the queue for a worker, of the first 1,000."""
+
+    calls: Sequence[CallWait]
+    store: Mapping[str, str]
+    queue: Mapping[str, int]
 
 
 class WaitingCall(CallWait):
@@ -50,7 +58,7 @@ class WaitReport(TypedDict):
 class WaitSource(Protocol):
     """The part of a dispatcher that knows what runs wait for."""
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         """The runs that wait, of all owners."""
         ...
 
