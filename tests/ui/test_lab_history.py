@@ -224,9 +224,10 @@ def test_a_reload_shows_the_same_part_of_the_list(lab: JupyterProcess, page: Pag
     assert after[0] == before[0]
     assert abs(after[1] - before[1]) <= 2
     page.get_by_role("tab", name="Usage").click()
-    page.get_by_role("tab", name="Runs", exact=True).click()
-    page.wait_for_timeout(500)
-    assert scroller.evaluate(top)[0] == before[0], "each part has its own place"
+    page.get_by_role("tab", name="Runs", exact=True).click()  # each part has its own place
+    page.wait_for_function(
+        f"run => ({top})(document.querySelector('.po-Scroll'))[0] === run", arg=before[0], timeout=20 * SECOND
+    )
 
 
 def test_a_selection_outlives_the_seconds_of_a_run(lab: JupyterProcess, page: Page) -> None:
