@@ -28,7 +28,7 @@ class WaitingCall(CallWait):
     name: str
 
 
-class WaitingRun(TypedDict):
+class StoreWaitEntry(TypedDict):
     """A run that waits for the store, and why."""
 
     run: str
@@ -36,7 +36,7 @@ class WaitingRun(TypedDict):
     reason: str
 
 
-class QueuedRun(TypedDict):
+class QueuedRunWait(TypedDict):
     """A run that waits for a worker; position 1 is next."""
 
     run: str
@@ -49,8 +49,8 @@ class WaitReport(TypedDict):
     by provider or model and by kind; None where they are not known."""
 
     calls: list[WaitingCall]
-    store: list[WaitingRun]
-    queue: list[QueuedRun]
+    store: list[StoreWaitEntry]
+    queue: list[QueuedRunWait]
     others: int
     rates: Mapping[str, object] | None
 
@@ -85,12 +85,12 @@ class WaitReports:
         calls: list[WaitingCall] = [
             {**call, "name": names[call["run"]]} for call in waits["calls"] if call["run"] in names
         ]
-        store: list[WaitingRun] = [
+        store: list[StoreWaitEntry] = [
             {"run": run, "name": names[run], "reason": reason}
             for run, reason in waits["store"].items()
             if run in names
         ]
-        queue: list[QueuedRun] = [
+        queue: list[QueuedRunWait] = [
             {"run": run, "name": names[run], "position": position}
             for run, position in waits["queue"].items()
             if run in names
