@@ -239,8 +239,12 @@ class LogStore(Protocol):
     def head(self, run: str) -> Head:
         """The summary of a run. Raises NotFound."""
 
-    def claim(self, run: str, holder: Identity) -> Lease:
-        """Take the run: a new, higher fence; every earlier lease is stale from now on."""
+    def claim(self, run: str, holder: Identity, *, expect: int | None = None) -> Lease:
+        """Take the run: a new, higher fence; every earlier lease is stale from now on.
+
+        With `expect` only while that is its fence: of several that saw the same head one gets it, StaleFence for the
+        others.
+        """
 
     def commit(self, lease: Lease, commit: Commit) -> Head:
         """One transaction (P2). StaleFence when the lease is not the newest; then nothing was written."""

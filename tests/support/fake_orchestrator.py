@@ -342,6 +342,9 @@ class FakeInspection:
         self._log.find(run_id, owner)
         return {"calls": [], "total": 0, "next": None, "notes": []}
 
+    async def compare(self, run_id: str, owner: str | None, other: str, task: str, **query: object) -> NoReturn:
+        raise NotFound(f"run {self._log.find(run_id, owner)} has no task {task}")
+
     async def call(self, run_id: str, owner: str | None, number: int) -> NoReturn:
         raise NotFound(f"run {self._log.find(run_id, owner)} has no call {number}")
 
@@ -382,6 +385,8 @@ class FakeControl:
         only_failed: bool = False,
         budget: Mapping[str, object] | None = None,
         *,
+        rows: Mapping[str, Sequence[int]] | None = None,
+        include_done: bool = False,
         code_allowed: bool = True,
     ) -> RunView:
         run_id = self._log.find(run_id, owner)
@@ -410,6 +415,7 @@ class FakeControl:
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         return self._log.view(run_id, owner)
@@ -480,6 +486,17 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWorkers:
+    """One server, which has nothing to do."""
+
+    async def report(self) -> JsonMapping:
+        queue = {"running": 0, "queued": 0, "priorities": {}, "oldest": None}
+        return {"nodes": [], "queue": queue, "broker": None}
+
+    async def drain(self, node: str) -> None:
+        raise Conflict("one server has this store alone")
+
+
 class FakeMonitoring:
     async def metrics(self) -> bytes:
         return b"# no metrics\n"
@@ -508,6 +525,7 @@ class FakeOrchestrator:
         self.maintenance = FakeMaintenance()
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
+        self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:
         return self

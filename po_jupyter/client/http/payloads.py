@@ -171,6 +171,45 @@ class FindingJson(TypedDict):
     todo: str
 
 
+class NodeJson(TypedDict):
+    """A server of the store; see `GET workers`."""
+
+    name: str
+    host: str
+    pid: int
+    since: str
+    version: str
+    slots: int
+    running: int
+    labels: list[str]
+    state: Literal["works", "serves", "drains"]
+    silent: float
+
+
+class QueueJson(TypedDict):
+    """Runs that have a worker and that wait for one; `oldest` in seconds."""
+
+    running: int
+    queued: int
+    priorities: dict[str, int]
+    oldest: float | None
+
+
+class BrokerJson(TypedDict):
+    """The message broker of several nodes."""
+
+    works: bool
+    depths: dict[str, int] | None
+
+
+class WorkersJson(TypedDict):
+    """The nodes of the store, and what waits for them."""
+
+    nodes: list[NodeJson]
+    queue: QueueJson
+    broker: BrokerJson | None
+
+
 class ChannelJson(TypedDict):
     """A channel of notifications; `error` is why the last try failed, or ""."""
 
@@ -303,6 +342,56 @@ class TableJson(TypedDict):
 
     rows: list[TableRowJson]
     total: int
+    matching: int
+    next: int | None
+    complete: bool
+    notes: list[str]
+
+
+class ComparedRowJson(TypedDict):
+    """A row of a map in two runs, see `Run.compare`. `change`: `changed`, `only_a`, `only_b`, `failed` (in both),
+    `open` or `same`; `by_input`: joined by an equal input, else by its place. A side is None where there is no row."""
+
+    change: str
+    by_input: bool
+    a: TableRowJson | None
+    b: TableRowJson | None
+
+
+class ComparedSideJson(TypedDict):
+    """A map in one of two runs."""
+
+    run: str
+    rows: int
+    done: int
+    failed: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    models: list[str]
+
+
+class ComparisonSummaryJson(TypedDict):
+    """Pairs by their change; `agreement` is the share of equal answers, None without any to judge."""
+
+    changed: int
+    only_a: int
+    only_b: int
+    failed: int
+    open: int
+    same: int
+    agreement: float | None
+    by_index: int
+    a: ComparedSideJson
+    b: ComparedSideJson
+
+
+class ComparisonJson(TypedDict):
+    """A page of a comparison; with `complete` false not all rows were read yet, and asked again it goes on."""
+
+    task: str
+    rows: list[ComparedRowJson]
+    summary: ComparisonSummaryJson
     matching: int
     next: int | None
     complete: bool

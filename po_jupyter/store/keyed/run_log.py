@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound, StaleFence
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
@@ -31,6 +31,15 @@ def head_of(shard: Shard, run: str) -> Head:
     if head is None:
         raise no_run(run)
     return cast(Head, head)
+
+
+def check_fence(head: Head, expect: int | None) -> None:
+    """Raises StaleFence when the run has another fence than who claims it has seen (None: that does not matter)."""
+    if expect is not None and head["fence"] != expect:
+        raise StaleFence(
+            f"run {head['run']} was taken by somebody else: its fence is {head['fence']}, not {expect}",
+            hint="Whoever holds the run now goes on.",
+        )
 
 
 def active_heads(shard: Shard) -> list[Head]:

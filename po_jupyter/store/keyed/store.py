@@ -231,11 +231,12 @@ class KeyedStore(ABC):
             self._at(number, lambda shard: shard.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
-    def claim(self, run: str, holder: Identity) -> Lease:
+    def claim(self, run: str, holder: Identity, *, expect: int | None = None) -> Lease:
         """See `LogStore`."""
 
         def work(shard: Shard) -> Lease:
             head = run_log.head_of(shard, run)
+            run_log.check_fence(head, expect)
             head["fence"] += 1
             head["holder"] = holder.copy()
             shard.write(f"head/{run}", head)
