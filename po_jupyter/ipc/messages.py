@@ -304,7 +304,8 @@ class NotifyReply(IpcMessage):
 class WorkerRequest(WireValue):
     """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
     log goes, its directory and its environment, the `fingerprints` of secrets (`telemetry.redaction`), and the URL of
-    the `store` where it is not in the data directory. A zygote reads it, so no key is in it."""
+    the `store` where it is not in the data directory. A zygote reads it, so no key is in it; `credential` is for the
+    link of a worker that was started by spawn (`ipc.credentials`)."""
 
     run: str
     expect: int | None
@@ -318,6 +319,7 @@ class WorkerRequest(WireValue):
     log_token: str | None = field(repr=False)
     fingerprints: list[JsonObject] | None = None
     store: str | None = field(default=None, repr=False)
+    credential: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

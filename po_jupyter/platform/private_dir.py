@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.platform import users
 
 # SQLite's locks and its shared memory do not work, or work sometimes, across machines (sqlite.org/wal.html,
 # sqlite.org/faq.html#q5). 9p is what WSL and some containers show of the host's directories.
@@ -74,6 +76,16 @@ def make(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in missing:
         sync(made.parent)
+
+
+def make_own(directory: Path) -> None:
+    """Make `directory` for this user only. Raises OSError, and StoreUnusable when it is another user's."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = directory.lstat()
+    if not stat.S_ISDIR(info.st_mode) or not users.is_mine(info):
+        raise StoreUnusable(f"{directory} belongs to somebody else; nothing private can be there")
+    if users.is_open_to_others(info):
+        directory.chmod(0o700)
 
 
 def sync(directory: Path) -> None:

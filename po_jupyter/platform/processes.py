@@ -11,14 +11,22 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
 _LINUX = sys.platform == "linux"
+ROOT = os.path.abspath(
+    os.sep
+)  # a directory that is always there: a process that works nowhere keeps no other one
+_KILL: int = (
+    signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+)  # there it ends a process at once, too
 
 
 class Identity(TypedDict):
@@ -104,7 +112,7 @@ def started_at(pid: int, epoch: float | None) -> bool:
         return True
 
 
-def end_group(identity: Identity, sig: int = signal.SIGKILL) -> bool:
+def end_group(identity: Identity, sig: int = _KILL) -> bool:
     """Signal the group that this process leads (or the process alone, when it leads none); False when it is
     gone."""
     pid = identity["pid"]
@@ -130,6 +138,35 @@ def send_signal(identity: Identity, sig: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def start_detached(command: Sequence[str], *, env: Mapping[str, str], errors: int) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one and its terminal, and leads a group; its standard input and output are
+    pipes, `errors` is the descriptor of what it writes on standard error. Raises OSError."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
+            creationflags=flags,
+        )  # fmt: skip
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_with_leftovers(process: subprocess.Popen[bytes]) -> int:
+    """Block until the process of `start_detached` is gone, end what it left running in its group; its exit status."""
+    if sys.platform != "win32" and hasattr(os, "waitid"):
+        # Before it is reaped: as long as it is a zombie its number is nobody else's.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, _KILL)
+        return process.wait()
+    status = process.wait()
+    end_leftovers(process.pid)
+    return status
 
 
 def end_leftovers(pid: int) -> int:

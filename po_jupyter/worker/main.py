@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,7 @@ from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError, Unavailable
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, ResourceResponse, WorkerRequest
 from po_jupyter.llm.providers.registry import Providers
@@ -80,7 +82,10 @@ class WorkerProcess:
         self._settings = settings
         self._store = store
         self._run_dir = settings.data_dir / "runs" / request.run
-        self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
+        self._link = OrchestratorLink(
+            Path(request.address), settings, run=request.run, eager=request.watched,
+            credential=Credential.from_text(request.credential) if request.credential else None,
+        )  # fmt: skip
         self._rates = RateLimitClient(self._link, settings, on_wait=self._emit_rate_wait)
         self._calls = OpenCalls(self._rates, on_wait=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model, get_key=self._provider_key)
@@ -89,7 +94,8 @@ class WorkerProcess:
     async def work_off(self) -> ExitStatus:
         """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
+        with suppress(NotImplementedError):  # Windows: a drain comes over the link alone
+            loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
         run, expect = self._request.run, self._request.expect
         try:
             lease = await loop.run_in_executor(self._store.thread(run), claim_run, self._store, run, expect)

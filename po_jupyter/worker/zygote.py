@@ -176,7 +176,8 @@ class Zygote:
         status = 1
         try:
             self._release()
-            status = become_worker(request, settings)
+            os.setsid()
+            status = become_worker(request, settings, parent=os.getppid())
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
         except BaseException:
@@ -215,11 +216,9 @@ class Zygote:
                 self._send(WorkerExited(pid, os.waitstatus_to_exitcode(status)))
 
 
-def become_worker(request: WorkerRequest, settings: Settings) -> int:
-    """Turn this fresh child into the worker of a run (own session, log, directory, environment) and work the run
-    off; the exit status."""
-    zygote = os.getppid()
-    os.setsid()
+def become_worker(request: WorkerRequest, settings: Settings, *, parent: int) -> int:
+    """Turn this fresh process, which leads a session, into the worker of a run (log, directory, environment) and work
+    the run off; the exit status. `parent` is the process that looks after it."""
     os.umask(0o077)
     log = request.log
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
@@ -252,7 +251,7 @@ def become_worker(request: WorkerRequest, settings: Settings) -> int:
     try:
         return worker.main(request, settings)
     finally:
-        if os.getppid() != zygote:  # it ended before us: nobody else ends what user code left running
+        if os.getppid() != parent:  # it ended before us: nobody else ends what user code left running
             from po_jupyter.platform.processes import end_own_leftovers
 
             end_own_leftovers()

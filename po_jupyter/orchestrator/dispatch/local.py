@@ -18,6 +18,7 @@ from po_jupyter.orchestrator.environment.worker_resources import WorkerResources
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.workers import spawned_workers
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
@@ -65,7 +66,9 @@ class LocalDispatcher:
             self.supervisor, store, changes,
             to_thread=to_thread, get_resource=resources.get, rates=self._rates,
         )  # fmt: skip
-        self._listener = channel.Listener(address, gateway.serve)
+        self._listener = channel.Listener(
+            address, gateway.serve, tcp=spawned_workers.is_spawn(settings.worker_start)
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
