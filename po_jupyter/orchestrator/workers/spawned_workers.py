@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
+from typing import TypeVar
 
 import structlog
 
@@ -28,6 +29,7 @@ from po_jupyter.orchestrator.workers.zygote_pool import OnExit
 from po_jupyter.platform import processes
 
 log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 MODULE = "po_jupyter.worker.spawned"
 _START_TIMEOUT = 60.0  # s; a cold import of everything from a slow disk
@@ -36,20 +38,22 @@ _AT_ONCE = max(2, os.cpu_count() or 1)  # processes of one interpreter that impo
 
 
 class SpawnedProcess:
-    """One process of an interpreter: it imports, waits for its request, works it off. A thread looks after it."""
+    """One process of an interpreter: it imports, waits for its request, works it off. A thread looks after it.
 
-    def __init__(self, interpreter: str, log_path: Path, ended: Callable[[SpawnedProcess], None]) -> None:
-        """Starts it. `ended` is called on the loop once it is gone. Needs a running loop."""
+    `ready` is its greeting, None when it ended without one; `gone` its exit status.
+    """
+
+    def __init__(self, interpreter: str, log_path: Path) -> None:
+        """Starts it. Needs a running loop."""
         self._interpreter = interpreter
         self._log_path = log_path
-        self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._process: Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._unwanted = False
         self.log_end = 0  # bytes of the log before it
-        self.status: int | None = None  # once it is gone
         self.ready: asyncio.Future[ZygoteHello | None] = self._loop.create_future()
+        self.gone: asyncio.Future[int] = self._loop.create_future()
         threading.Thread(target=self._look_after, name=f"worker of {interpreter}", daemon=True).start()
 
     @property
@@ -58,7 +62,7 @@ class SpawnedProcess:
         return self._process.pid if self._process is not None else None
 
     async def send(self, request: WorkerRequest) -> processes.Identity:
-        """Give it its run; it is that run's worker from now on. Raises SpawnFailed."""
+        """Give it its run: it is that run's worker from now on. Raises SpawnFailed."""
         assert self._process is not None
         identity = processes.identity_of(self._process.pid)
         await asyncio.to_thread(self._write, json.dumps(request.to_json()).encode() + b"\n")
@@ -68,7 +72,7 @@ class SpawnedProcess:
         """End it, also when it is just being started."""
         with self._lock:
             self._unwanted = True
-            if self._process is not None and self._process.returncode is None:
+            if self._process is not None and not self.gone.done():
                 self._process.kill()
 
     def _write(self, line: bytes) -> None:
@@ -76,8 +80,8 @@ class SpawnedProcess:
         try:
             with self._process.stdin as pipe:
                 pipe.write(line)
-        except OSError as error:
-            raise SpawnFailed(f"a worker could not be started: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: it ended, and the pipe is closed
+            raise SpawnFailed(f"a worker could not be started: {error}") from None
 
     # -- in its thread --------------------------------------------------------------------------
 
@@ -85,22 +89,23 @@ class SpawnedProcess:
         try:
             hello = self._start()
         except OSError as error:
-            failed = SpawnFailed(f"{self._interpreter} cannot be started: {error.strerror}")
-            self._report(self._fail, failed)
+            self._report(self._failed, error.strerror or str(error))
             return
-        self._report(self._greeted, hello)
         process = self._process
-        assert process is not None
-        self.status = processes.wait_with_leftovers(process)
-        self._report(self._ended, self)
+        assert process is not None and process.stdin is not None
+        self._report(self.ready.set_result, hello)
+        status = processes.wait_with_leftovers(process)
+        with suppress(OSError):
+            process.stdin.close()
+        self._report(self.gone.set_result, status)
 
     def _start(self) -> ZygoteHello | None:
-        """The greeting of a new process; None when it ended, or was ended, without one."""
+        """The greeting of a new process; None when it ended, or was ended, without one. Raises OSError."""
         errors, self.log_end = zygote_pool.open_log(self._log_path)
         try:
             with self._lock:
                 if self._unwanted:
-                    raise OSError(0, "the orchestrator is stopping")
+                    raise OSError("the orchestrator is stopping")
                 self._process = process = processes.start_detached(
                     [self._interpreter, "-P", "-m", MODULE],
                     env=zygote_pool.start_environment(self._interpreter), errors=errors,
@@ -116,24 +121,18 @@ class SpawnedProcess:
             hello = None
         return hello if isinstance(hello, ZygoteHello) else None
 
-    def _report(self, call: Callable[..., None], *arguments: object) -> None:
+    def _report(self, call: Callable[[_T], object], value: _T) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is interested any more
-            self._loop.call_soon_threadsafe(call, *arguments)
+            self._loop.call_soon_threadsafe(call, value)
 
-    # -- on the loop ----------------------------------------------------------------------------
-
-    def _fail(self, error: SpawnFailed) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(error)
-            self.ready.exception()  # seen, also when nobody waits
-
-    def _greeted(self, hello: ZygoteHello | None) -> None:
-        if not self.ready.done():
-            self.ready.set_result(hello)
+    def _failed(self, reason: str) -> None:
+        self.ready.set_exception(SpawnFailed(f"{self._interpreter} cannot be started: {reason}"))
+        self.ready.exception()  # seen, also when nobody waits
+        self.gone.set_result(1)
 
 
 class SpawnedWorkers:
-    """The workers of one interpreter. The same to its owner as a `ZygoteProcess`."""
+    """The workers of one interpreter, for a pool: what a `ZygoteProcess` is where there are forks."""
 
     def __init__(self, interpreter: str, logs: Path, address: Path) -> None:
         """Starts none yet. `address` is where the orchestrator listens, also on TCP."""
@@ -141,8 +140,8 @@ class SpawnedWorkers:
         self._log_path = zygote_pool.log_of(interpreter, logs)
         self._address = address
         self._hello: ZygoteHello | None = None
-        self._spare: SpawnedProcess | None = None
-        self._starting: set[SpawnedProcess] = set()
+        self._spare: asyncio.Task[SpawnedProcess] | None = None
+        self._idle: set[SpawnedProcess] = set()  # that have no run yet
         self._at_work: dict[SpawnedProcess, OnExit] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._replacing: asyncio.TimerHandle | None = None
@@ -156,35 +155,28 @@ class SpawnedWorkers:
 
     @property
     def pid(self) -> int | None:
-        """The id of the process that waits for a run; None while there is none."""
-        return self._spare.pid if self._spare is not None else None
+        """The id of a process that waits for a run; None while there is none."""
+        return next((process.pid for process in self._idle if process.pid is not None), None)
 
     @property
     def alive(self) -> bool:
         """Can it start workers? A process that died is replaced when it is needed."""
         return not self._closed
 
-    async def prepare(self, closed: asyncio.Event | None = None) -> None:
+    async def prepare(self, closed: asyncio.Event) -> None:
         """Have a process ready; given up when `closed` is set. Raises VersionMismatch, SpawnFailed."""
-        preparing = asyncio.create_task(self._ready_process())
-        stopping = asyncio.create_task(closed.wait() if closed is not None else asyncio.Event().wait())
-        try:
-            await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not preparing.done():
-                raise SpawnFailed("the orchestrator is stopping")
-            self._keep(preparing.result())
-        finally:
-            stopping.cancel()
-            preparing.cancel()
-            await asyncio.gather(stopping, preparing, return_exceptions=True)
+        self._prepare_spare()
+        assert self._spare is not None
+        stopping = asyncio.create_task(closed.wait())
+        await asyncio.wait({self._spare, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if closed.is_set():
+            raise SpawnFailed("the orchestrator is stopping")
+        self._spare.result()
 
     async def spawn(self, request: WorkerRequest, on_exit: OnExit) -> processes.Identity:
         """Start a worker. Raises SpawnFailed, VersionMismatch."""
-        if self._closed:
-            raise SpawnFailed("the orchestrator is stopping")
-        process, self._spare = self._spare, None
-        if process is None or process.status is not None:
-            process = await self._ready_process()
+        process = await self._take()
         try:
             credential = await asyncio.to_thread(worker_credential, self._address, request.run)
             identity = await process.send(replace(request, credential=credential.to_text()))
@@ -194,29 +186,54 @@ class SpawnedWorkers:
         except BaseException:
             process.kill()
             raise
-        if process.status is not None:
-            on_exit(identity["pid"], process.status)
-        else:
-            self._at_work[process] = on_exit
-        if self._replacing is None and not self._closed:
-            self._replacing = asyncio.get_running_loop().call_later(_REPLACE_AFTER, self._replace)
+        self._at_work[process] = on_exit
+        process.gone.add_done_callback(lambda gone: self._worker_ended(process, identity["pid"]))
+        if self._replacing is None and self._spare is None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._replacing = loop.call_later(_REPLACE_AFTER, self._prepare_spare)
         return identity
 
+    async def _take(self) -> SpawnedProcess:
+        """A process that waits for its request, for the caller alone. Raises SpawnFailed, VersionMismatch."""
+        spare, self._spare = self._spare, None
+        process = None
+        if spare is not None:
+            with suppress(PoError):  # it is tried again: what made it fail may be mended
+                process = await spare
+        if process is None or process.gone.done():
+            process = await self._ready_process()
+        self._idle.discard(process)
+        if self._closed:
+            process.kill()
+            raise SpawnFailed("the orchestrator is stopping")
+        return process
+
+    def _prepare_spare(self) -> None:
+        self._replacing = None
+        if self._spare is None and not self._closed:
+            self._spare = asyncio.create_task(self._ready_process(), name=f"spare of {self.interpreter}")
+            self._spare.add_done_callback(self._spare_prepared)
+
+    def _spare_prepared(self, spare: asyncio.Task[SpawnedProcess]) -> None:
+        if not spare.cancelled() and (error := spare.exception()) is not None and not self._closed:
+            # The next run tries again, and says so if it fails.
+            log.warning("no process is ready for a run", interpreter=self.interpreter, error=str(error))
+
     async def _ready_process(self) -> SpawnedProcess:
-        """A process that waits for its request. Raises SpawnFailed, VersionMismatch."""
+        """A new process that waits for its request. Raises SpawnFailed, VersionMismatch."""
         async with self._turns:
             if self._closed:
                 raise SpawnFailed("the orchestrator is stopping")
-            process = SpawnedProcess(self.interpreter, self._log_path, self._process_ended)
-            self._starting.add(process)
+            process = SpawnedProcess(self.interpreter, self._log_path)
+            self._idle.add(process)
+            process.gone.add_done_callback(lambda gone: self._idle.discard(process))
             try:
                 async with asyncio.timeout(_START_TIMEOUT):
                     hello = await asyncio.shield(process.ready)
                 if hello is None:
-                    await self._raise_start_error(process)
-                else:
-                    zygote_pool.check_version(self.interpreter, hello)
-                    self._hello = hello
+                    raise await self._start_error(process)
+                zygote_pool.check_version(self.interpreter, hello)
+                self._hello = hello
             except TimeoutError:
                 process.kill()
                 raise SpawnFailed(
@@ -225,44 +242,21 @@ class SpawnedWorkers:
             except BaseException:
                 process.kill()
                 raise
-            finally:
-                self._starting.discard(process)
         return process
 
-    async def _raise_start_error(self, process: SpawnedProcess) -> None:
+    async def _start_error(self, process: SpawnedProcess) -> PoError:
         if self._closed:
-            raise SpawnFailed("the orchestrator is stopping")
+            return SpawnFailed("the orchestrator is stopping")
         output = await asyncio.to_thread(zygote_pool.read_from, self._log_path, process.log_end)
         version = (
             await asyncio.to_thread(_version_of, self.interpreter) if zygote_pool.is_other(output) else None
         )
-        raise zygote_pool.start_error(self.interpreter, output, version)
+        return zygote_pool.start_error(self.interpreter, output, version)
 
-    def _replace(self) -> None:
-        self._replacing = None
-        if self._spare is None and not self._closed:
-            self._replacement = asyncio.create_task(self._get_spare(), name=f"spare of {self.interpreter}")
-
-    async def _get_spare(self) -> None:
-        try:
-            self._keep(await self._ready_process())
-        except PoError as error:  # the next run tries again, and says so if it fails
-            log.warning(
-                "no process is ready for the next run", interpreter=self.interpreter, error=error.message
-            )
-
-    def _keep(self, process: SpawnedProcess) -> None:
-        if self._spare is not None or self._closed:
-            process.kill()
-        elif process.status is None:
-            self._spare = process
-
-    def _process_ended(self, process: SpawnedProcess) -> None:
+    def _worker_ended(self, process: SpawnedProcess, pid: int) -> None:
         on_exit = self._at_work.pop(process, None)
-        if on_exit is not None and process.pid is not None:
-            on_exit(process.pid, process.status)
-        if process is self._spare:
-            self._spare = None
+        if on_exit is not None:
+            on_exit(pid, process.gone.result())
 
     async def close(self) -> None:
         """End what waits for a run; workers go on, and `on_exit` is called no more."""
@@ -270,9 +264,12 @@ class SpawnedWorkers:
         self._at_work = {}
         if self._replacing is not None:
             self._replacing.cancel()
-        waiting, self._spare = self._spare, None
-        for process in [*self._starting, *filter(None, [waiting])]:
+        idle = list(self._idle)
+        for process in idle:
             process.kill()
+        await asyncio.gather(*(process.gone for process in idle))
+        if self._spare is not None:
+            await asyncio.gather(self._spare, return_exceptions=True)
 
 
 def starter(address: Path) -> zygote_pool.Start:
