@@ -50,7 +50,7 @@ class Credential(NamedTuple):
         return f"Credential({self.name!r})"
 
 
-class Refused(ConnectionError):
+class LinkRefused(ConnectionError):
     """The other end did not prove that it has the secret."""
 
 
@@ -90,31 +90,31 @@ def run_of(name: str) -> str:
 
 
 async def prove_to_server(sock: socket.socket, credential: Credential) -> None:
-    """The client's part, on a connected socket. Raises Refused, and another OSError when the connection ends."""
+    """The client's part, on a connected socket. Raises LinkRefused, and another OSError when the connection ends."""
     loop = asyncio.get_running_loop()
     nonce = os.urandom(_SIZE)
     await loop.sock_sendall(sock, _TAG + credential.name.encode().ljust(_NAME, b"\0") + nonce)
     answer = await _receive(sock, 2 * _SIZE)
     theirs, proof = answer[:_SIZE], answer[_SIZE:]
     if not hmac.compare_digest(proof, _proof(b"server", credential, nonce, theirs)):
-        raise Refused("the other end is not the orchestrator")
+        raise LinkRefused("the other end is not the orchestrator")
     await loop.sock_sendall(sock, _proof(b"client", credential, nonce, theirs))
 
 
 async def prove_to_client(sock: socket.socket, key: bytes) -> str:
-    """The server's part, on a socket that was accepted; the name of the client, which is who it says. Raises Refused,
-    and another OSError when the connection ends."""
+    """The server's part, on a socket that was accepted; the name of the client, which is who it says. Raises
+    LinkRefused, and another OSError when the connection ends."""
     loop = asyncio.get_running_loop()
     first = await _receive(sock, _FIRST)
     name = first[len(_TAG) : len(_TAG) + _NAME].rstrip(b"\0")
     if not first.startswith(_TAG) or not name.isascii():
-        raise Refused("this is not the first message of a link")
+        raise LinkRefused("this is not the first message of a link")
     credential = credential_of(key, name.decode("ascii"))
     nonce, theirs = os.urandom(_SIZE), first[-_SIZE:]
     await loop.sock_sendall(sock, nonce + _proof(b"server", credential, theirs, nonce))
     proof = await _receive(sock, _SIZE)
     if not hmac.compare_digest(proof, _proof(b"client", credential, theirs, nonce)):
-        raise Refused("the other end does not have the secret")
+        raise LinkRefused("the other end does not have the secret")
     return credential.name
 
 
@@ -128,6 +128,6 @@ async def _receive(sock: socket.socket, size: int) -> bytes:
     while len(received) < size:
         piece = await asyncio.get_running_loop().sock_recv(sock, size - len(received))
         if not piece:
-            raise Refused("the other end hung up")
+            raise LinkRefused("the other end hung up")
         received += piece
     return received

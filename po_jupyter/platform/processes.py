@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import TypedDict
 
 _LINUX = sys.platform == "linux"
-ROOT = os.path.abspath(
-    os.sep
-)  # a directory that is always there: a process that works nowhere keeps no other one
-_KILL: int = (
-    signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
-)  # there it ends a process at once, too
+ROOT = os.path.abspath(os.sep)  # a directory that is always there
+if sys.platform == "win32":
+    _KILL: int = signal.SIGTERM  # ends a process at once there
+else:
+    _KILL = signal.SIGKILL
 
 
 class Identity(TypedDict):
@@ -114,30 +113,56 @@ def started_at(pid: int, epoch: float | None) -> bool:
 
 def end_group(identity: Identity, sig: int = _KILL) -> bool:
     """Signal the group that this process leads (or the process alone, when it leads none); False when it is
-    gone."""
+    gone. On Windows, which has neither groups nor signals: end the process with all that it started."""
     pid = identity["pid"]
     if not alive(identity) or pid in (0, 1, os.getpid()):
         return False
+    if sys.platform == "win32":
+        return _end_tree(pid)
+    else:
+        try:
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, sig)
+            else:
+                os.kill(pid, sig)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+
+def _end_tree(pid: int) -> bool:
+    import psutil
+
     try:
-        if os.getpgid(pid) == pid:
-            os.killpg(pid, sig)
-        else:
-            os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
+        process = psutil.Process(pid)
+        tree = [*process.children(recursive=True), process]
+    except psutil.Error:
         return False
+    for member in reversed(tree):  # the process first: it starts no others then
+        with suppress(psutil.Error):
+            member.kill()
     return True
 
 
-def send_signal(identity: Identity, sig: int) -> bool:
-    """Signal this very process, none of its group: children finish what they do. False when it is gone."""
+def ask_to_end(identity: Identity) -> bool:
+    """Ask this very process, none of its group, to end in order: children finish what they do. False when it is gone,
+    or cannot be asked: a signal would end it at once on Windows."""
     pid = identity["pid"]
-    if not alive(identity) or pid in (0, 1, os.getpid()):
-        return False
-    try:
-        os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    if sys.platform != "win32" and alive(identity) and pid not in (0, 1, os.getpid()):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+            return True
+    return False
+
+
+def signal_group(leader: int, *, force: bool) -> None:
+    """Ask the group that a child of this process leads to end, or (`force`) end it. On Windows either ends the child
+    and all that it started."""
+    if sys.platform == "win32":
+        _end_tree(leader)
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, signal.SIGKILL if force else signal.SIGTERM)
 
 
 def start_detached(command: Sequence[str], *, env: Mapping[str, str], errors: int) -> subprocess.Popen[bytes]:
@@ -149,10 +174,11 @@ def start_detached(command: Sequence[str], *, env: Mapping[str, str], errors: in
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
             creationflags=flags,
         )  # fmt: skip
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
-        start_new_session=True,
-    )  # fmt: skip
+    else:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 def wait_with_leftovers(process: subprocess.Popen[bytes]) -> int:
@@ -189,12 +215,22 @@ def _end_session(session: int) -> int:
     killed = 0
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and os.getsid(process.pid) == session:
+            if process.pid != os.getpid() and _is_of(process.pid, session):
                 process.kill()
                 killed += 1
         except (psutil.Error, OSError):
             continue
     return killed
+
+
+def _is_of(pid: int, session: int) -> bool:
+    """Whether a process is in that session; on Windows, which has none, whether its leader started it."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process(pid).ppid() == session
+    else:
+        return os.getsid(pid) == session
 
 
 def wait_gone(identity: Identity, timeout: float) -> bool:

@@ -12,7 +12,10 @@ ROOT = 0
 
 def current() -> int | None:
     """The number of the user of this process; None where users have none."""
-    return None if sys.platform == "win32" else os.geteuid()
+    if sys.platform == "win32":
+        return None
+    else:
+        return os.geteuid()
 
 
 def is_mine(info: os.stat_result, *, or_root: bool = False) -> bool:

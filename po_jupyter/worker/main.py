@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +29,7 @@ from po_jupyter.ipc.messages import DrainWorker, ResourceResponse, WorkerRequest
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
-from po_jupyter.platform import processes
+from po_jupyter.platform import processes, signals
 from po_jupyter.store.opening import open_store
 from po_jupyter.store.protocol import Head, Lease, LogStore, Store
 from po_jupyter.telemetry import logging
@@ -94,8 +93,7 @@ class WorkerProcess:
     async def work_off(self) -> ExitStatus:
         """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError):  # Windows: a drain comes over the link alone
-            loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
+        signals.on_signal(signal.SIGTERM, lambda: self._link.deliver(DrainWorker()))
         run, expect = self._request.run, self._request.expect
         try:
             lease = await loop.run_in_executor(self._store.thread(run), claim_run, self._store, run, expect)

@@ -16,7 +16,8 @@ import traceback
 from contextlib import suppress
 
 from po_jupyter.ipc.messages import WorkerRequest, ZygoteHello
-from po_jupyter.worker.zygote import PROTOCOL, allow_files, become_worker, preload, version
+from po_jupyter.platform import open_files
+from po_jupyter.worker.zygote import OPEN_FILES, PROTOCOL, become_worker, preload, version
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     status = 1
     greeting = os.dup(1)
     os.dup2(2, 1)  # what a library prints while it is imported must not get between
-    allow_files()
+    open_files.raise_limit(OPEN_FILES)
     gc.disable()
     preload()
     gc.enable()

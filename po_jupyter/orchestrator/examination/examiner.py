@@ -24,6 +24,8 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.examination.child import TOO_MUCH, WALL_SECONDS
 from po_jupyter.orchestrator.examination.operations import Examination, examine_here
+from po_jupyter.platform import forking, private_file, sockets
+from po_jupyter.platform.processes import ROOT
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 log = structlog.get_logger(__name__)
@@ -53,7 +55,7 @@ class Examiner:
 
         Raises InvalidInput, also for what takes too long or too much memory; Unavailable when no process starts.
         """
-        if self._is_quick(examination) or not hasattr(socket, "send_fds") or not hasattr(os, "fork"):
+        if self._is_quick(examination) or not forking.HAS_FORK:
             return examine_here(examination, self._settings)
         answer = self._ask(examination)
         if not answer:
@@ -117,7 +119,7 @@ class Examiner:
             for attempt in (1, 2):
                 control = self._started()
                 try:
-                    socket.send_fds(control, [b"+"], [connection.fileno()])
+                    sockets.send_descriptor(control, connection.fileno())
                     return
                 except OSError as error:
                     log.warning("the process that examines is gone", attempt=attempt, error=str(error))
@@ -147,7 +149,7 @@ class Examiner:
                 self._child = subprocess.Popen(
                     [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                    env=environment, cwd="/", start_new_session=True,
+                    env=environment, cwd=ROOT, start_new_session=True,
                 )  # fmt: skip
             finally:
                 os.close(errors)
@@ -176,8 +178,8 @@ def _send(connection: socket.socket, examination: Examination) -> None:
 
 
 def _open_log(folder: Path) -> int:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(folder / "examiner.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    folder.mkdir(mode=private_file.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    return private_file.open_log(folder / "examiner.log")
 
 
 def _is_quick_text(text: str, small: int) -> bool:

@@ -11,7 +11,6 @@ import asyncio
 import math
 import os
 import random
-import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
@@ -365,7 +364,7 @@ class Supervisor:
                 if worker.channel is not None:
                     worker.channel.send(DrainWorker())
                 else:
-                    processes.send_signal(worker.identity, signal.SIGTERM)
+                    processes.ask_to_end(worker.identity)
             patience = self._settings.shutdown_timeout
             await self.processes.wait_ended(workers, stop_patience() if patience is None else patience)
             if remaining := sum(not worker.ended.is_set() for worker in workers):

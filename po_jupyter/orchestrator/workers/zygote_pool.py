@@ -29,7 +29,7 @@ from po_jupyter.ipc.messages import (
 )
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.orchestrator.environment.variables import worker_environment
-from po_jupyter.platform import processes
+from po_jupyter.platform import private_file, processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
 from po_jupyter.worker.zygote import PROTOCOL, version
 
@@ -245,10 +245,10 @@ def log_of(interpreter: str, logs: Path) -> Path:
 
 def open_log(path: Path) -> tuple[int, int]:
     """The log, to append to, and where its end is now."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=private_file.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_MAX:
         path.replace(path.with_name(path.name + ".1"))
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fd = private_file.open_log(path)
     return fd, os.fstat(fd).st_size
 
 
