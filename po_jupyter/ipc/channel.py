@@ -68,7 +68,7 @@ def worker_credential(address: Path, run: str) -> Credential:
 class Channel:
     """One connection. `send` never blocks and never raises: to a peer that is gone nothing is sent.
 
-    `run` is the one whose worker is at the other end, when it proved that.
+    `run` is the one whose worker is at the other end, when it proved that; "" for a worker of no particular run.
     """
 
     def __init__(

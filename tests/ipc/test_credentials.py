@@ -111,7 +111,7 @@ async def test_a_proof_cannot_be_used_again() -> None:
         b"GET / HTTP/1.1\r\n" + b"x" * 100,
         b"x" * 1_000_000,
         b'{"op":"hello","run":"r"}\n' * 10,
-        b"PO-1" + b"\xff" * 96,
+        b"PO-1" + b"\xff" * 200,
     ],
     ids=["a browser", "a megabyte", "an older worker", "no name"],
 )

@@ -65,7 +65,11 @@ class SpawnedProcess:
         """Give it its run: it is that run's worker from now on. Raises SpawnFailed."""
         assert self._process is not None
         identity = processes.identity_of(self._process.pid)
-        await asyncio.to_thread(self._write, json.dumps(request.to_json()).encode() + b"\n")
+        try:
+            await asyncio.to_thread(self._write, json.dumps(request.to_json()).encode() + b"\n")
+        except BaseException:
+            self.kill()
+            raise
         return identity
 
     def kill(self) -> None:
@@ -176,16 +180,17 @@ class SpawnedWorkers:
 
     async def spawn(self, request: WorkerRequest, on_exit: OnExit) -> processes.Identity:
         """Start a worker. Raises SpawnFailed, VersionMismatch."""
-        process = await self._take()
         try:
             credential = await asyncio.to_thread(worker_credential, self._address, request.run)
-            identity = await process.send(replace(request, credential=credential.to_text()))
         except OSError as error:
-            process.kill()
             raise SpawnFailed(f"a worker could not be started: {error.strerror}") from None
-        except BaseException:
-            process.kill()
-            raise
+        request = replace(request, credential=credential.to_text())
+        process = await self._take()
+        try:
+            identity = await process.send(request)
+        except SpawnFailed:  # it died while it waited
+            process = await self._take()
+            identity = await process.send(request)
         self._at_work[process] = on_exit
         process.gone.add_done_callback(lambda gone: self._worker_ended(process, identity["pid"]))
         if self._replacing is None and self._spare is None and not self._closed:

@@ -48,7 +48,8 @@ def interpreter(folder: Path, modules: dict[str, str]) -> str:
 
 
 def greeting(version: str) -> str:
-    return f"import json\nprint(json.dumps({{'op': 'hello', 'version': {version!r}, 'protocol': 1}}), flush=True)\ninput()\n"
+    hello = {"op": "hello", "version": version, "protocol": 1}
+    return f"import json\nprint(json.dumps({hello!r}), flush=True)\ninput()\n"
 
 
 def request_of(data_dir: Path, run: str = RUN, fence: int = 0) -> WorkerRequest:
@@ -113,6 +114,9 @@ async def test_one_that_died_while_it_waited_is_replaced_when_it_is_needed(
     workers = await pool.get(None)
     (waiting,) = pool.pids()
     psutil.Process(waiting).kill()
+    async with asyncio.timeout(10):
+        while psutil.pid_exists(waiting):
+            await asyncio.sleep(0.01)
     pid, status = await worked_off(workers, request_of(tmp_path))
     assert pid != waiting and status is not None
 
