@@ -243,6 +243,16 @@ def wait_gone(identity: Identity, timeout: float) -> bool:
     return True
 
 
+def memory_of(pid: int) -> int:
+    """The bytes of memory that a process has, 0 when it is gone."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
 async def wait_for_exit(identity: Identity) -> None:
     """Return when the process is gone. Waits on a pidfd where there is one, else looks twice a second."""
     opener = getattr(os, "pidfd_open", None)

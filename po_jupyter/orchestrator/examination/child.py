@@ -3,6 +3,9 @@
 It imports what examinations need once, then forks for each. A fork has ten seconds of the processor and a
 gigabyte, and is killed by the system when it takes more: whatever it was given ends with it.
 
+With `once` in the place of FD it examines once, for systems without forks: the same on standard input, the request
+right after the settings, and the answer on standard output. Who started it ends it when it takes too much.
+
 On the socket `FD` come the settings (a length of four bytes, JSON), then one descriptor for each examination: a socket
 with the request as JSON up to its end, on which the answer goes back: `{"value": ...}` or `{"error": ...}`.
 """
@@ -18,8 +21,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from po_jupyter.platform import forking, signals, sockets
-from po_jupyter.platform.limits import limit_process
+from po_jupyter.platform import forking, limits, signals, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
 CPU_SECONDS = 10
 WALL_SECONDS = 20
 MEMORY_BYTES = 2**30  # beside what is loaded
-_LENGTH = 4  # bytes of the settings' length
+LENGTH = 4  # bytes of the settings' length
+ONCE = "once"
 TOO_MUCH = f"it takes more than {CPU_SECONDS} s or {MEMORY_BYTES // 2**20:,} MB to read"
 
 
 def main() -> None:
     """Import, then fork for each descriptor that comes; ends with the parent's end of the socket."""
+    if sys.argv[1] == ONCE:
+        examine_once()
     control = socket.socket(fileno=int(sys.argv[1]))
     signals.ignore_interrupts()
     forking.forget_children()
@@ -56,7 +61,7 @@ def main() -> None:
 def _read_settings(control: socket.socket) -> Settings:
     from po_jupyter.config import Settings
 
-    length = int.from_bytes(_receive(control, _LENGTH), "big")
+    length = int.from_bytes(_receive(control, LENGTH), "big")
     return Settings.model_validate(json.loads(_receive(control, length)))
 
 
@@ -102,7 +107,7 @@ def _examine(connection: socket.socket, settings: Settings) -> NoReturn:
     from po_jupyter.orchestrator.examination.operations import as_json, examine_here
 
     try:
-        limit_process(cpu=CPU_SECONDS, wall=WALL_SECONDS, memory=MEMORY_BYTES)
+        limits.limit_process(cpu=CPU_SECONDS, wall=WALL_SECONDS, memory=MEMORY_BYTES)
         with connection.makefile("rb") as file:
             request = json.loads(file.read())
         connection.sendall(_answer(lambda: as_json(examine_here(request, settings))))
@@ -110,6 +115,31 @@ def _examine(connection: socket.socket, settings: Settings) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def examine_once() -> NoReturn:
+    """Import, then examine what comes on standard input."""
+    from po_jupyter.config import Settings
+    from po_jupyter.orchestrator.examination.operations import as_json, examine_here
+
+    status = 1
+    try:
+        signals.ignore_interrupts()
+        with os.fdopen(os.dup(1), "wb") as output:
+            os.dup2(2, 1)  # what is printed must not get into the answer
+            _preload()
+            limits.be_nice(10)
+            data = sys.stdin.buffer.read()
+            if data:
+                end = LENGTH + int.from_bytes(data[:LENGTH], "big")
+                settings = Settings.model_validate(json.loads(data[LENGTH:end]))
+                request = json.loads(data[end:].decode("utf-8", "surrogatepass"))
+                output.write(_answer(lambda: as_json(examine_here(request, settings))))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _answer(work: Callable[[], JsonObject]) -> bytes:
