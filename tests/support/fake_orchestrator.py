@@ -480,6 +480,17 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWorkers:
+    """One server, which has nothing to do."""
+
+    async def report(self) -> JsonMapping:
+        queue = {"running": 0, "queued": 0, "priorities": {}, "oldest": None}
+        return {"nodes": [], "queue": queue, "broker": None}
+
+    async def drain(self, node: str) -> None:
+        raise Conflict("one server has this store alone")
+
+
 class FakeMonitoring:
     async def metrics(self) -> bytes:
         return b"# no metrics\n"
@@ -508,6 +519,7 @@ class FakeOrchestrator:
         self.maintenance = FakeMaintenance()
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
+        self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:
         return self

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.workers import WorkersApi
 
 JsonMapping = Mapping[str, object]
 
@@ -345,6 +346,11 @@ class OrchestratorApi(Protocol):
     @property
     def doctor(self) -> DoctorApi:
         """Checks."""
+        ...
+
+    @property
+    def workers(self) -> WorkersApi:
+        """The nodes of the store."""
         ...
 
     @property
