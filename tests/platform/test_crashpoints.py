@@ -84,7 +84,7 @@ def test_every_commit_and_rename_has_its_points() -> None:
             "store/files/row_files.py",
             "orchestrator/inbox/folder.py",
         ),
-        *("ipc/channel.py", "server/", "llm/local/weights.py", "orchestrator/events/audit_log.py"),
+        *("platform/sockets.py", "server/", "llm/local/weights.py", "orchestrator/events/audit_log.py"),
         *(
             "cli/verbs/completion.py",
             "client/client.py",

@@ -21,7 +21,7 @@ from po_jupyter.engine.state.state_json import state_to_json
 from po_jupyter.errors import Conflict, InvalidInput, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.platform import processes
+from po_jupyter.platform import private_file, processes
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.files.tree import TEMPORARY
@@ -240,7 +240,7 @@ def _copy_file(path: Path, target: Path) -> None:
     try:
         for folder in reversed(target.parents):
             if not folder.exists():
-                folder.mkdir(mode=0o700, exist_ok=True)
+                folder.mkdir(mode=private_file.PRIVATE_DIRECTORY, exist_ok=True)
         temporary = target.with_name(f"{TEMPORARY}{target.name}"[:200])
         shutil.copy2(path, temporary)
         with temporary.open("rb+") as file:
