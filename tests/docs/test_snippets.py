@@ -74,7 +74,8 @@ def test_every_snippet_says_its_language() -> None:
 def test_few_snippets_are_not_run_and_each_says_why() -> None:
     reasons = {str(s): s.notes("not run") for page in PAGES for s in snippets_of(page) if s.notes("not run")}
     assert all(reason and len(reason[0]) > 10 for reason in reasons.values())
-    assert len(reasons) <= 8, f"each one more is a promise that nothing keeps: {reasons}"
+    commands = {s.code for page in PAGES for s in snippets_of(page) if s.notes("not run")}
+    assert len(commands) <= 8, f"each one more is a promise that nothing keeps: {reasons}"
 
 
 def test_every_comment_of_a_snippet_is_understood() -> None:
