@@ -75,7 +75,7 @@ class ValueCases(Cases):
             {("a",): 1},
             [1, {"a": [math.nan]}],
         ],
-        ids=repr,
+        ids=lambda value: repr(value).partition(" at 0x")[0],  # the same in every process
     )
     def test_what_is_not_json_is_refused_and_nothing_is_written(
         self, store: Store, run: str, value: Any
