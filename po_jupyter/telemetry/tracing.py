@@ -13,6 +13,7 @@ import atexit
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,13 +31,14 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 # W3C Trace Context, "traceparent header field values": version 00, no id of zeros.
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_FLUSH = 2000  # ms that the end of a process may wait for its exporter
+_FLUSH = 2.0  # seconds that the end of a process may wait for its exporter
 
 _incoming: ContextVar[str] = ContextVar(
     "po_traceparent", default=""
 )  # as a client sent it, where we trace nothing
 _headers: dict[str, str] = {}  # of the exporter, where the environment must not have them
 _provider: TracerProvider | None = None
+_last_flush: LastFlush | None = None
 _suspended = False
 
 
@@ -93,9 +95,32 @@ def suspended() -> Iterator[None]:
 
 
 def shutdown() -> None:
-    """Send what is left, for at most two seconds."""
-    if _provider is not None:
-        _provider.force_flush(_FLUSH)
+    """Send what is left, for at most two seconds; once."""
+    if _last_flush is not None:
+        _last_flush.run(_FLUSH)
+
+
+class LastFlush:
+    """The sending of what is left at the end of a process, with a bound, which `force_flush` of the SDK has not: its
+    exporter tries for ten seconds. Its thread is there from the start, since none can be begun at an interpreter's end.
+    """
+
+    def __init__(self, provider: TracerProvider) -> None:
+        """Nothing is sent yet."""
+        self._provider = provider
+        self._begin, self._ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._flush, name="po-last-traces", daemon=True).start()
+
+    def run(self, seconds: float) -> None:
+        """Send, and wait for so long; nothing the second time."""
+        if not self._begin.is_set():
+            self._begin.set()
+            self._ended.wait(seconds)
+
+    def _flush(self) -> None:
+        self._begin.wait()
+        self._provider.force_flush()
+        self._ended.set()
 
 
 @cache
@@ -111,7 +136,7 @@ def _sdk() -> bool:
 
 
 def _tracer_provider() -> TracerProvider | None:
-    global _provider
+    global _provider, _last_flush
     if _provider is None and _sdk():
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -126,7 +151,7 @@ def _tracer_provider() -> TracerProvider | None:
         if make_exporter is not None:
             exporter = make_exporter(headers=_headers) if _headers else make_exporter()
             provider.add_span_processor(BatchSpanProcessor(exporter))
-        _provider = provider
+        _provider, _last_flush = provider, LastFlush(provider)
         atexit.register(shutdown)
     return _provider
 

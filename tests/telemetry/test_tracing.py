@@ -95,6 +95,25 @@ def test_a_collector_that_is_away_keeps_nobody(tmp_path: Path, traces: TraceColl
     assert traces.spans == []
 
 
+def test_the_end_of_a_process_waits_two_seconds_for_a_collector_and_no_longer() -> None:
+    """As it says; the exporter alone tries for ten."""
+    script = """
+import time
+from po_jupyter.telemetry import tracing
+with tracing.span("x", "CLIENT"):
+    pass
+began = time.monotonic()
+tracing.shutdown()
+tracing.shutdown()  # a worker, and then its interpreter
+print(time.monotonic() - began)
+"""
+    environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert 1.5 < float(done.stdout) < 3
+
+
 @pytest.mark.parametrize(
     ("environ", "wanted"),
     [
