@@ -56,9 +56,7 @@ def run_script(data_dir: Path, model: ModelServer, traces: TraceCollector, rows:
         assert state == "failed"
         return run
     finally:
-        subprocess.run(
-            [sys.executable, "-m", "po_jupyter.cli.main", "stop"], env=environ, check=False, timeout=60
-        )
+        subprocess.run([sys.executable, "-m", "po_jupyter", "stop"], env=environ, check=True, timeout=60)
 
 
 def test_one_trace_over_all_processes(tmp_path: Path, traces: TraceCollector) -> None:
