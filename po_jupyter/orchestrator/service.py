@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -86,14 +87,12 @@ class RunningOrchestrator:
     monitoring: Monitoring
     doctor: Doctor
     waits: WaitReports
-    local_workers: LocalWorkers
-    distribution: Distribution | None
+    find_workers: Callable[[], WorkersView]
 
     @property
     def workers(self) -> WorkersView:
         """The servers that work runs off."""
-        nodes = self.distribution.workers if self.distribution is not None else None
-        return nodes or self.local_workers
+        return self.find_workers()
 
     @property
     def max_running(self) -> int:
@@ -222,6 +221,17 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
     planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
     runs = RunQueries(store, projections, dispatcher, to_thread)
+    local_workers = LocalWorkers(
+        store,
+        to_thread,
+        lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
+        lambda: dispatcher.lease_document,
+    )
+
+    def workers() -> WorkersView:
+        nodes = distribution.workers if distribution is not None else None
+        return nodes or local_workers
+
     return RunningOrchestrator(
         settings=settings,
         store=store,
@@ -258,18 +268,12 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
         ),
-        monitoring=Monitoring(store, base.changes, dispatcher, to_thread, settings.data_dir),
+        monitoring=Monitoring(store, base.changes, dispatcher, workers, to_thread, settings.data_dir),
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
         waits=WaitReports(store, dispatcher, to_thread),
-        local_workers=LocalWorkers(
-            store,
-            to_thread,
-            lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
-            lambda: dispatcher.lease_document,
-        ),
-        distribution=distribution,
+        find_workers=workers,
     )  # fmt: skip
 
 

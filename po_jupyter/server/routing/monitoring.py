@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
+
+
+class Probed(Protocol):
+    """The findings of a probe."""
+
+    @property
+    def works(self) -> bool:
+        """Somebody works runs off."""
+        ...
+
+    @property
+    def broker(self) -> bool | None:
+        """The message broker answers; None where there is none."""
+        ...
 
 
 class MonitoringApi(Protocol):
@@ -12,14 +26,16 @@ class MonitoringApi(Protocol):
         """All metrics in Prometheus's text format."""
         ...
 
-    async def probe(self) -> None:
+    async def probe(self) -> Probed:
         """Read and write the store, by the threads that serve everybody. Raises StoreError."""
         ...
 
 
 class ReadinessReport(TypedDict):
-    """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
+    """`ready`: requests are answered. `orchestrator`: somebody works runs off. `store`: "ok", or what is wrong;
+    `broker` likewise, where there is one."""
 
     ready: bool
     orchestrator: bool
     store: str
+    broker: NotRequired[str]
