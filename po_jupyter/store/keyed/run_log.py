@@ -44,16 +44,16 @@ def check_fence(head: Head, expect: int | None) -> None:
 
 def active_heads(shard: Shard) -> list[Head]:
     """The heads of the runs that have not ended; without those that cannot be read, which nobody can work on."""
-    return [head for head in _listed_heads(shard, run_index.active(shard)) if "damage" not in head]
+    return [head for head in listed_heads(shard, run_index.active(shard)) if "damage" not in head]
 
 
 def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
     """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
     ids = run_index.older(shard, than, limit)
-    return _listed_heads(shard, ids), ids[-1] if len(ids) == limit else None
+    return listed_heads(shard, ids), ids[-1] if len(ids) == limit else None
 
 
-def _listed_heads(shard: Shard, runs: Sequence[str]) -> list[Head]:
+def listed_heads(shard: Shard, runs: Sequence[str]) -> list[Head]:
     """The heads of runs as lists have them: one that cannot be read is a row that says so, and the list stands."""
     found = shard.read_rows([f"head/{run}" for run in runs])
     heads: list[Head] = []

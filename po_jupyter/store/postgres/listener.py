@@ -20,8 +20,6 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE = 0.1  # s before the connection is made again; doubled up to
 _LAST_PAUSE = 5.0
-# A listener only reads: without these it would not find out that the other end of a cut line is gone.
-_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 
 def channel_of(schema: str) -> str:
@@ -115,8 +113,10 @@ class ChangeListener:
 
     def _connect(self) -> Connection[Any]:
         connection = psycopg.connect(
-            self._conninfo, autocommit=True, application_name="po_jupyter", connect_timeout=5, **_KEEPALIVE
-        )
+            self._conninfo, autocommit=True, application_name="po_jupyter", connect_timeout=5,
+            # It only reads: without these it would not find out that the other end of a cut line is gone.
+            keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
+        )  # fmt: skip
         try:
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
         except BaseException:

@@ -106,6 +106,7 @@ class Broker(ABC):
     def connected(self) -> Iterator[Connection]:
         """A connection, closed at the end. Raises what the broker's library raises."""
         connection = self.connection()
+        transport = connection.transport
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
             yield connection
@@ -114,6 +115,10 @@ class Broker(ABC):
                 connection.release()
             except Exception:  # the other end is gone
                 connection.collect()
+            self.close_transport(transport)
+
+    def close_transport(self, transport: Any) -> None:  # noqa: B027  # most leave nothing open
+        """Close what a connection has left open that broke: else it is open until the collector comes by."""
 
 
 class PushReceiver:

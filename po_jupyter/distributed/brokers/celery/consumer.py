@@ -15,7 +15,7 @@ from po_jupyter.distributed.brokers.protocol import RunMessage, Take, Verdict
 
 log = structlog.get_logger("po_jupyter.brokers")
 
-LOOK = 0.5  # seconds between looks whether it shall end
+LOOK = 0.2  # seconds between looks whether it shall end
 PAUSE = 0.2  # seconds after a message was given back, for another node to be first
 MAX_WAIT = 2.0  # seconds between tries to connect
 

@@ -104,7 +104,7 @@ class CeleryQueue:
     def _unavailable(self, text: str) -> BrokerUnavailable:
         return BrokerUnavailable(
             f"{self._broker.url.place} does not answer ({text})",
-            hint="runs wait in the store and are published again; see PO_BROKER",
+            hint="runs wait in the store and are told again when it is back",
         )
 
     def _connected(self) -> Connection:

@@ -26,6 +26,7 @@ from po_jupyter.distributed.brokers.celery.broker import (
 from po_jupyter.distributed.brokers.protocol import PRIORITIES, RunMessage
 
 TOP = max(PRIORITIES)
+POP_SECONDS = 0.5  # that one pop waits at the server, and closing with it
 
 
 class RedisBroker(Broker):
@@ -47,7 +48,8 @@ class RedisBroker(Broker):
                 "unacked_index_key": f"{self.name}.unacked_index",
                 "unacked_mutex_key": f"{self.name}.unacked_mutex",
                 "unacked_mutex_expire": 10,  # of a consumer that died while it looked
-                "unacked_restore_throttle": 2,  # a consumer that waits looks every second second
+                # A consumer that waits looks some times within that time whether another one has left something.
+                "unacked_restore_throttle": max(1, round(self.redelivery / (5 * POP_SECONDS))),
                 "socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": CONNECT_SECONDS,
                 "socket_keepalive": True, "health_check_interval": 10,
                 "dead_letters": self.dead,
@@ -57,6 +59,13 @@ class RedisBroker(Broker):
     def route(self, message: RunMessage) -> tuple[str, int]:
         """For kombu's Redis 0 is the most urgent."""
         return self.base(message.labels), TOP - message.priority
+
+    def close_transport(self, transport: Any) -> None:
+        """Sockets of channels that could not say goodbye, and the poller."""
+        for channel in [*transport.channels, *transport._avail_channels]:
+            channel._disconnect_pools()
+            channel._close_clients()
+        transport.cycle.poller.close()
 
     def receiver(self, connection: Connection, names: Sequence[str]) -> Receiver:
         """Messages are sent to us, as the answer to a pop that waits."""
@@ -116,4 +125,4 @@ class RedisTransport(kombu_redis.Transport):  # type: ignore[misc]
     """kombu's transport with that channel."""
 
     Channel = RedisChannel
-    brpop_timeout = 0.5  # seconds; how long closing may have to wait
+    brpop_timeout = POP_SECONDS

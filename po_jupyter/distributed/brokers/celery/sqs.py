@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kombu import Connection
@@ -27,6 +28,7 @@ class SqsBroker(Broker):
     def __init__(self, url: BrokerUrl, name: str, redelivery: float) -> None:
         """SQS counts whole seconds."""
         super().__init__(url, name, max(1, round(redelivery)))
+        self._clients = SqsClients()
 
     def connection(self) -> Connection:
         """A connection; without user and password in the URL, credentials are AWS's usual ones."""
@@ -40,6 +42,7 @@ class SqsBroker(Broker):
                 "retries": {"total_max_attempts": 2},
             },
             "dead_letters": self.dead,
+            "clients": self._clients,
         }  # fmt: skip
         if region := url.options.get("region"):
             options["region"] = region
@@ -60,6 +63,22 @@ class SqsBroker(Broker):
     def receiver(self, connection: Connection, names: Sequence[str]) -> Receiver:
         """We ask, the urgent queues first."""
         return PullReceiver(connection, [self.queue(name) for name in names])
+
+
+class SqsClients:
+    """The client of boto, made once: that takes long, and all threads may use it."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def get(self, make: Callable[[], Any]) -> Any:
+        """The client."""
+        with self._lock:
+            if self._client is None:
+                self._client = make()
+            return self._client
 
 
 class PullReceiver:
@@ -84,6 +103,13 @@ class PullReceiver:
 
 class SqsChannel(kombu_sqs.Channel):  # type: ignore[misc]  # kombu's own are untyped
     """kombu's channel, which makes queues with a redrive policy and does not break on what is no message."""
+
+    do_restore = False  # what is not answered is visible again by itself; kombu would else write it to a file
+
+    def new_sqs_client(self, *args: Any, **options: Any) -> Any:
+        """The client of the broker."""
+        clients: SqsClients = self.transport_options["clients"]
+        return clients.get(lambda: super(SqsChannel, self).new_sqs_client(*args, **options))
 
     def _create_queue(self, queue_name: str, attributes: dict[str, str]) -> Any:
         dead = self.canonical_queue_name(self.transport_options["dead_letters"])

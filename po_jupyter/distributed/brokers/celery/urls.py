@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from po_jupyter.errors import InvalidSettings
 
@@ -42,10 +42,10 @@ class BrokerUrl(NamedTuple):
         return f"{self.broker} at {self.host}:{self.port}" if self.host else self.broker
 
     def without_secrets(self, text: str) -> str:
-        """`text` with user and password crossed out."""
-        for secret in filter(None, (self.password, self.user)):
-            text = text.replace(secret, "***")
-        return text
+        """`text` with the password crossed out, as it is and as it stands in a URL."""
+        if not self.password:
+            return text
+        return text.replace(self.password, "***").replace(quote(self.password, safe=""), "***")
 
     def __repr__(self) -> str:
         """For logs and tracebacks."""

@@ -153,6 +153,11 @@ class QueueCases:
             queue.close()
 
     @pytest.fixture
+    def impatient(self, another: Open) -> Open:
+        """As `another`; where a broker waits before it brings again what a dead consumer had, for two seconds only."""
+        return another
+
+    @pytest.fixture
     def queue(self, another: Open) -> MessageQueue:
         """The queue under test."""
         return another()
@@ -168,7 +173,7 @@ class QueueCases:
         pytest.skip("inapplicable: nobody else can write to this queue")
 
     @pytest.fixture
-    def process(self, queue: MessageQueue, name: str) -> Iterator[Callable[[str], Process]]:
+    def process(self, name: str) -> Iterator[Callable[[str], Process]]:
         """Starts a consumer in another process."""
         opener = self.opener
         if opener is None:

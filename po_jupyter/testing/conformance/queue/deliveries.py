@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import ClassVar
 
 from po_jupyter.distributed.brokers.protocol import MessageQueue, RunMessage, Verdict
 from po_jupyter.testing.conformance.queue.cases import Open, Process, QueueCases, Taken, settled
@@ -12,7 +13,9 @@ REDELIVERED = 30.0  # seconds in which what a dead consumer had must have come a
 
 
 class DeliveryCases(QueueCases):
-    """One message, one answer."""
+    """One message, one answer. `many`: how many messages make a crowd."""
+
+    many: ClassVar[int] = 500
 
     def test_what_was_taken_does_not_come_again(self, queue: MessageQueue, another: Open) -> None:
         """Neither to this consumer nor, when that ends, to the next."""
@@ -149,9 +152,10 @@ class DeliveryCases(QueueCases):
         assert sorted(taken.runs + rest.runs) == list("012")
 
     def test_what_a_killed_process_had_comes_again_and_what_it_answered_does_not(
-        self, queue: MessageQueue, process: Callable[[str], Process]
+        self, impatient: Open, process: Callable[[str], Process]
     ) -> None:
         """At least once, though nobody said that it died."""
+        queue = impatient()
         for run in "123":
             queue.publish(RunMessage(run))
         killed = process("2")
@@ -164,7 +168,7 @@ class DeliveryCases(QueueCases):
         settled(queue, 0, 0)
         assert sorted(taken.runs) == ["2", "3"]
 
-    def test_500_messages_for_three_consumers_come_once_each(self, queue: MessageQueue, another: Open) -> None:
+    def test_many_messages_for_three_consumers_come_once_each(self, queue: MessageQueue, another: Open) -> None:
         """Nobody dies, so nothing comes twice."""
         taken = Taken()
         for _ in range(3):
@@ -174,5 +178,3 @@ class DeliveryCases(QueueCases):
         taken.wait(lambda seen: len(seen) >= self.many, seconds=60)
         settled(queue, 0, 0)
         assert len(taken.runs) == len(set(taken.runs)) == self.many
-
-    many = 500
