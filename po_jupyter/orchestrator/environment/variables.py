@@ -33,6 +33,7 @@ _KEY_SUFFIX = "_API_KEY"
 _NEVER = frozenset(
     {
         "PO_AUTH_TOKEN",
+        "PO_BROKER",
         "PO_JUPYTER_TOKEN",
         "PO_LOG_REMOTE_TOKEN",
         "PO_NOTIFICATIONS",
