@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from po_jupyter.client.http.payloads import ComparedRowJson, ComparisonSummaryJson, TableRowJson
+from po_jupyter.client.http.inspection_payloads import ComparedRowJson, ComparisonSummaryJson, TableRowJson
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id

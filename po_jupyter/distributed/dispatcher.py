@@ -24,6 +24,7 @@ from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.store.protocol import Head, Store
 
@@ -136,6 +137,10 @@ class NodeDispatcher:
     def waiting_reason(self, run: str) -> str | None:
         """The reason why a run of this node waits for the store."""
         return self._local.waiting_reason(run)
+
+    def waits(self) -> RunWaits:
+        """What the runs of this node wait for, and the queue of all nodes."""
+        return {**self._local.waits(), "queue": dict(self._pool.places)}
 
     def load(self) -> DispatchLoad:
         """The load of all nodes."""

@@ -38,6 +38,7 @@ from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
+from po_jupyter.orchestrator.views.waits import WaitReports
 from po_jupyter.orchestrator.views.workers import LocalWorkers, WorkersView
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
@@ -83,6 +84,7 @@ class RunningOrchestrator:
     maintenance: Maintenance
     monitoring: Monitoring
     doctor: Doctor
+    waits: WaitReports
     local_workers: LocalWorkers
     distribution: Distribution | None
 
@@ -259,6 +261,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
+        waits=WaitReports(store, dispatcher, to_thread),
         local_workers=LocalWorkers(
             store,
             to_thread,

@@ -177,7 +177,7 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
 
 
 def _passwords_in(url: str) -> list[str]:
-    """What may be a password in the URL of a database or broker, as it is written and as it is meant: whatever else is wrong."""
+    """What may be a password in the URL of a database or a broker, written and meant, whatever else is wrong."""
     user = url.partition("://")[2].rpartition("@")[0]
     written = [user.partition(":")[2], *re.findall(r"[?&]password=([^&]*)", url)]
     return [text for password in written if password for text in dict.fromkeys((password, unquote(password)))]

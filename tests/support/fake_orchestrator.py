@@ -486,6 +486,13 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWaits:
+    """Nobody waits."""
+
+    async def report(self, owner: str | None) -> JsonMapping:
+        return {"calls": [], "store": [], "queue": [], "others": 0, "rates": {}}
+
+
 class FakeWorkers:
     """One server, which has nothing to do."""
 
@@ -525,6 +532,8 @@ class FakeOrchestrator:
         self.maintenance = FakeMaintenance()
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
+        self.waits = FakeWaits()
+
         self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:
