@@ -9,7 +9,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings, owner
 from po_jupyter.model.values.json import JsonObject
@@ -55,11 +55,13 @@ _THREADS = 6  # that wait for the store; it has a thread for each of its shards 
 
 
 class Readiness(TypedDict):
-    """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
+    """`ready`: requests are answered. `orchestrator`: somebody works runs off. `store`: "ok", or what is wrong;
+    `broker` likewise, where there is one."""
 
     ready: bool
     orchestrator: bool
     store: str
+    broker: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

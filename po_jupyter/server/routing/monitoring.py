@@ -1,7 +1,8 @@
-"""How the server knows what watches an orchestrator: metrics, and whether it is ready."""
+"""How the server knows what watches an orchestrator: metrics, whether it is ready, and checks of its machine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, Protocol, TypedDict
 
 
@@ -39,3 +40,11 @@ class ReadinessReport(TypedDict):
     orchestrator: bool
     store: str
     broker: NotRequired[str]
+
+
+class DoctorApi(Protocol):
+    """Checks of the machine that the orchestrator runs on."""
+
+    async def examine(self, *, online: bool = False) -> Sequence[Mapping[str, object]]:
+        """Findings: `{what, verdict, found, todo}`."""
+        ...
