@@ -9,9 +9,11 @@ from pathlib import Path
 from tests.support.jupyter_process import JupyterProcess
 
 
-def lab_process(folder: Path, panel: Path, env: Mapping[str, str] | None = None) -> JupyterProcess:
+def lab_process(
+    folder: Path, panel: Path, env: Mapping[str, str] | None = None, *, args: tuple[str, ...] = ()
+) -> JupyterProcess:
     """JupyterLab with the built panel of the folder `panel`; its pages offer `window.jupyterapp`."""
-    (folder / "labextensions").mkdir()
+    (folder / "labextensions").mkdir(parents=True)
     (folder / "labextensions/po-jupyter").symlink_to(panel)
     settings = folder / "config/lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
@@ -24,6 +26,7 @@ def lab_process(folder: Path, panel: Path, env: Mapping[str, str] | None = None)
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.expose_app_in_browser=True",
             f"--LabApp.extra_labextensions_path={folder / 'labextensions'}",
+            *args,
         ),
         env=dict(env or {}),
     )

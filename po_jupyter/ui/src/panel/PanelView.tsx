@@ -32,6 +32,7 @@ export function PanelView({ api, store, verbs, loader, retryNow }: PanelViewProp
   const state = React.useSyncExternalStore(store.subscribe, store.get);
   const scroller = React.useRef<HTMLDivElement>(null);
   const panelId = React.useId();
+  const [newest, setNewest] = React.useState("");
   const tabs = [
     { id: "runs", label: trans.__("Runs") },
     { id: "pipelines", label: trans.__("Pipelines") },
@@ -42,7 +43,16 @@ export function PanelView({ api, store, verbs, loader, retryNow }: PanelViewProp
   const started = (run: Run): void => {
     store.dispatch({ type: "run", run });
     show("runs");
+    setNewest(run.id);
   };
+  React.useEffect(() => {
+    // The form that started it is gone: the keyboard goes to what came of it.
+    const head = newest && scroller.current?.querySelector<HTMLElement>(`[data-run="${newest}"] .po-Run-head`);
+    if (head) {
+      head.focus();
+      setNewest("");
+    }
+  });
   const tab = tabs.some(each => each.id === state.tab) ? state.tab : "runs";
   return (
     <>

@@ -8,6 +8,7 @@ import type { CommandRegistry } from "@lumino/commands";
 import type { Message } from "@lumino/messaging";
 import type { Api } from "../api/client.js";
 import type { LiveEvent } from "../api/events.js";
+import { keepFocus } from "../components/focus.js";
 import { Translation } from "../components/translation.js";
 import { fromSaved, toSaved } from "../state/persistence.js";
 import type { Remembered } from "../state/reducer.js";
@@ -42,6 +43,7 @@ export class RunsPanel extends ReactWidget {
 
   override dispose(): void {
     this.stopWatching?.();
+    this.stopKeeping();
     super.dispose();
   }
 
@@ -122,6 +124,7 @@ export class RunsPanel extends ReactWidget {
   private readonly verbs: RunActions;
   private readonly loader: RunLoader;
   private stopWatching: (() => void) | null = null;
+  private readonly stopKeeping = keepFocus(this.node);
   private restored: Promise<void> | null = null;
   private lastSaved: Remembered | null = null;
 }
