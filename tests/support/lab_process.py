@@ -10,7 +10,7 @@ from tests.support.jupyter_process import JupyterProcess
 
 
 def lab_process(
-    folder: Path, panel: Path, env: Mapping[str, str] | None = None, *, args: tuple[str, ...] = ()
+    folder: Path, panel: Path, env: Mapping[str, str] | None = None, *, port: int = 0
 ) -> JupyterProcess:
     """JupyterLab with the built panel of the folder `panel`; its pages offer `window.jupyterapp`."""
     (folder / "labextensions").mkdir(parents=True)
@@ -26,7 +26,7 @@ def lab_process(
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.expose_app_in_browser=True",
             f"--LabApp.extra_labextensions_path={folder / 'labextensions'}",
-            *args,
         ),
         env=dict(env or {}),
+        port=port,
     )
