@@ -2,8 +2,8 @@
 
     python -m pytest -m benchmark tests/ui/test_run_page_speed.py -s
 
-Rows and calls are made up in the browser: what is measured is the table, not the server. Beside the frames a second, which
-depend on what else the machine does, stands the time that the page's main thread takes for a frame. With
+Rows and calls are made up in the browser: what is measured is the table, not the server. Beside the frames a second,
+which depend on what else the machine does, stands the time that the page's main thread takes for a frame. With
 more to do than it has processors the machine is not judged by its frames.
 """
 
@@ -127,7 +127,7 @@ def run(lab: JupyterProcess) -> str:
 def scrolled(
     lab: JupyterProcess, browser: Browser, run: str, tab: str, words: str, steps: dict[str, int]
 ) -> None:
-    """Scroll the table of a tab in steps of so many pixels: over 50 frames a second, and no memory for what was seen."""
+    """Scroll a tab's table in steps of so many pixels: over 50 frames a second, no memory for what was seen."""
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     page.add_init_script(FAKE)
     page.goto(f"{lab.url}lab?token={lab.token}&reset")
