@@ -50,6 +50,9 @@ FLOORS = {
     # -- inside
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),
     "genai-prices": ("0.2", "no advisory; the format of its list"),
+    "prometheus-client": ("0.20", "no advisory; the oldest that is tested"),
+    "opentelemetry-sdk": ("1.27", "no advisory; the oldest that is tested"),
+    "opentelemetry-exporter-otlp-proto-http": ("1.27", "no advisory; the oldest that is tested"),
     "platformdirs": ("4", "no advisory; the oldest that is tested"),
     "psycopg": ("3.2", "no advisory; the oldest that is tested"),
     "psutil": ("5.9", "no advisory (CVE-2019-18874 ended with 5.6.6); the oldest that is tested"),

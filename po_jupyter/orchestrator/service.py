@@ -33,6 +33,7 @@ from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
+from po_jupyter.orchestrator.monitoring.service import Monitoring
 from po_jupyter.orchestrator.notifications.service import notifier_of
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
@@ -87,6 +88,7 @@ class RunningOrchestrator:
     pipelines: PipelineLibrary
     environment: EnvironmentService
     maintenance: Maintenance
+    monitoring: Monitoring
     doctor: Doctor
 
     @property
@@ -160,6 +162,7 @@ class Orchestrator:
         base = await self._open(resources)
         dispatcher = _dispatcher(base, self._address)
         running = _parts(base, dispatcher)
+        resources.push_async_callback(running.monitoring.close)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
         return running
@@ -335,6 +338,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
         ),
+        monitoring=Monitoring(store, base.changes, dispatcher, to_thread, settings.data_dir),
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),

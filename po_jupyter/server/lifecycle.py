@@ -16,9 +16,9 @@ from po_jupyter.server.routing.api import (
     OrchestratorApi,
     OrchestratorFactory,
     OrchestratorService,
-    ReadinessReport,
 )
 from po_jupyter.server.routing.context import AuditTrail
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
 PROBE_PATIENCE = 2.0  # seconds in which what is ready answers
@@ -150,7 +150,7 @@ class OrchestratorLifecycle:
 async def _probe(orchestrator: OrchestratorApi) -> str | None:
     """The problem of the threads and the store that requests are served from; None when they answer."""
     try:
-        await orchestrator.runs.page(None, limit=1)
+        await orchestrator.monitoring.probe()
     except PoError as error:
         return error.message
     except Exception as error:  # they are closed, or no thread can be started

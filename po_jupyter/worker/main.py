@@ -31,13 +31,14 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
 from po_jupyter.store.opening import open_store
 from po_jupyter.store.protocol import Head, Lease, LogStore, Store
-from po_jupyter.telemetry import logging
+from po_jupyter.telemetry import logging, tracing
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.redaction import Fingerprint, redactor, secrets_of
 from po_jupyter.worker.call_cache import open_call_cache
 from po_jupyter.worker.open_calls import OpenCalls
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
 from po_jupyter.worker.rate_limit_client import RateLimitClient
+from po_jupyter.worker.run_tracing import RunTracing
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ log = structlog.get_logger(__name__)
 def main(request: WorkerRequest, settings: Settings) -> int:
     """Work the run of `request` off; the exit status of the process."""
     logging.configure_worker(settings, run=request.run, token=request.log_token, file=Path(request.log))
+    tracing.use_headers(request.trace_headers)
     redactor.learn_fingerprints(cast(list[Fingerprint], request.fingerprints or []))
     # After the log took its own: what libraries print goes to the stage that runs.
     stdio_redirect.own(settings.data_dir / "runs" / request.run)
@@ -63,6 +65,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
         log.error("the store failed", error=error.message, hint=error.hint)
         return ExitStatus.STORE_FAILED
     finally:
+        tracing.shutdown()
         logging.flush()
 
 
@@ -85,6 +88,7 @@ class WorkerProcess:
         self._calls = OpenCalls(self._rates, on_wait=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model, get_key=self._provider_key)
         self._session: RunSession | None = None  # once the log is read
+        self._tracing = RunTracing(request.run, store)
 
     async def work_off(self) -> ExitStatus:
         """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
@@ -106,6 +110,7 @@ class WorkerProcess:
             )
             state = await RunExecutor(session).run()
             await session.aclose()
+            self._tracing.end(state)
             await self._link.finished(state)
         except StaleFence:
             raise
@@ -118,12 +123,14 @@ class WorkerProcess:
 
     async def _open_session(self, lease: Lease) -> RunSession:
         link, settings = self._link, self._settings
+        loop = asyncio.get_running_loop()
+        created = await loop.run_in_executor(self._store.thread(lease.run), self._tracing.read)
         session = await open_session(
             self._store, lease, settings=settings, providers=self._providers,
             answers=open_call_cache(settings), base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
             on_hold=self._drain, run_dir=self._run_dir, admission=self._calls,
-            mcp_variables=self._mcp_variables,
+            mcp_variables=self._mcp_variables, observer=self._tracing.observer(created),
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         self._providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)

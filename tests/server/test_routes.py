@@ -17,6 +17,7 @@ NAMES = {
     "GET health": "health",
     "GET ready": "ready",
     "GET openapi.json": "openapi",
+    "GET metrics": "metrics",
     "GET meta": "meta",
     "GET models": "models",
     "GET pipelines": "list_pipelines",

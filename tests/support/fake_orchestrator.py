@@ -24,8 +24,8 @@ from po_jupyter.server.routing.api import (
     JsonMapping,
     OrchestratorApi,
     OrchestratorFactory,
-    ReadinessReport,
 )
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 
 class FakeNotification(NamedTuple):
@@ -480,6 +480,14 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeMonitoring:
+    async def metrics(self) -> bytes:
+        return b"# no metrics\n"
+
+    async def probe(self) -> None:
+        pass
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -498,6 +506,7 @@ class FakeOrchestrator:
         self.pipelines = FakePipelines(self.log)
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
+        self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
 
     async def start(self) -> OrchestratorApi:

@@ -28,6 +28,7 @@ from po_jupyter.orchestrator.environment.interpreters import check_modules, prob
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
 from po_jupyter.store.protocol import Head, NewRun, RunStore
+from po_jupyter.telemetry import tracing
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -272,6 +273,8 @@ def new_run(
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
         request=request_id.get(),
     )  # fmt: skip
+    if (trace := tracing.traceparent()) is not None:
+        created["data"]["trace"] = trace
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
         priority=submission.priority, definition=definition.to_json(), events=[created],

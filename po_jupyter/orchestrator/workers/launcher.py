@@ -26,6 +26,7 @@ from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
+from po_jupyter.telemetry import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +118,7 @@ class Launcher:
             env=worker_environment(self._settings.worker_env),
             log_token=self._log_token,
             store=self._store,
+            trace_headers=tracing.exporter_headers(),
             fingerprints=[{**fingerprint} for fingerprint in fingerprints],
         )
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from po_jupyter.server.routing.request import ApiRequest, JsonResponse
+from po_jupyter.server.routing.request import METRICS, ApiRequest, JsonResponse, TextResponse
 from po_jupyter.server.routing.shapes import DoctorQuery, ModelsQuery, Query
 
 
@@ -32,3 +32,8 @@ async def models(request: ApiRequest[ModelsQuery, None]) -> JsonResponse:
 async def doctor(request: ApiRequest[DoctorQuery, None]) -> JsonResponse:
     """What could keep runs from working where the orchestrator runs, each finding with what to do."""
     return JsonResponse({"findings": await request.orchestrator.doctor.examine(online=request.query.online)})
+
+
+async def metrics(request: ApiRequest[Query, None]) -> TextResponse:
+    """The metrics of this server and of the runs of its store, for Prometheus; of everybody's runs together."""
+    return TextResponse(await request.orchestrator.monitoring.metrics(), METRICS)
