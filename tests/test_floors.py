@@ -33,6 +33,7 @@ FLOORS = {
     "jinja2": ("3.1.6", "CVE-2025-27516: a way out of the sandbox by `attr`; before it CVE-2024-56201, -56326 (3.1.5)"),
     "pydantic": ("2.12.5", "no advisory (CVE-2024-3772 ended with 2.4); the oldest that the extras take"),
     "jsonschema": ("4.21", "no advisory; the oldest that is tested"),
+    "genson": ("1.3", "no advisory; the oldest that is tested"),
     "regex": ("2024.4.16", "no advisory; the oldest that is tested, for patterns with a time limit"),
     "ruamel-yaml": ("0.18", "no advisory; the oldest that is tested"),
     "watchfiles": ("1", "no advisory; the oldest that is tested"),

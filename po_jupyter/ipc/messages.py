@@ -13,7 +13,7 @@ Versions mix: a worker may be adopted by an orchestrator of a newer or an older 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from po_jupyter.ipc.wire import IpcMessage, Vocabulary, WireValue
 from po_jupyter.model.values.json import JsonObject
@@ -271,14 +271,28 @@ RateMessage = LimitedModels | RatePermitGranted | RatePermitDenied | RatePermitW
 # -- another server to the one that holds the store ---------------------------------------------------
 
 
+class CallWait(TypedDict):
+    """Calls of one run to one model that wait for a rate limit: how many, seconds until the next may go (None: not
+    known), seconds that the oldest has waited, and for what."""
+
+    run: str
+    model: str
+    calls: int
+    seconds: float | None
+    waited: float
+    reason: str
+
+
 class OrchestratorLoad(TypedDict):
     """The load of the holder of the store: runs at work, runs that wait and their places, and why runs wait for
-    the store, for people."""
+    the store, for people; `waits` for rate limits, and those limits, as newer holders tell them."""
 
     running: int
     queued: int
     positions: dict[str, int]
     held: dict[str, str]
+    waits: NotRequired[list[CallWait]]
+    rates: NotRequired[dict[str, dict[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
+from po_jupyter.orchestrator.views.waits import WaitReports
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
@@ -90,6 +91,7 @@ class RunningOrchestrator:
     maintenance: Maintenance
     monitoring: Monitoring
     doctor: Doctor
+    waits: WaitReports
 
     @property
     def max_running(self) -> int:
@@ -342,6 +344,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
+        waits=WaitReports(store, dispatcher, to_thread),
     )  # fmt: skip
 
 

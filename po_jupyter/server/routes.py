@@ -80,6 +80,7 @@ TABLE = Table(
         Route("ready", "GET", "ready", READ, server.ready, needs_orchestrator=False),
         Route("openapi", "GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("meta", "GET", "meta", READ, server.meta),
+        Route("waits", "GET", "waits", READ, server.waits),
         Route("metrics", "GET", "metrics", ("metrics",), server.metrics, media=METRICS),
         Route("models", "GET", "models", READ, server.models, query=ModelsQuery),
         Route("list_pipelines", "GET", "pipelines", READ, pipelines.list_pipelines),

@@ -19,6 +19,7 @@ NAMES = {
     "GET openapi.json": "openapi",
     "GET metrics": "metrics",
     "GET meta": "meta",
+    "GET waits": "waits",
     "GET models": "models",
     "GET pipelines": "list_pipelines",
     "POST pipelines/validate": "validate",

@@ -480,6 +480,13 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWaits:
+    """Nobody waits."""
+
+    async def report(self, owner: str | None) -> JsonMapping:
+        return {"calls": [], "store": [], "queue": [], "others": 0, "rates": {}}
+
+
 class FakeMonitoring:
     async def metrics(self) -> bytes:
         return b"# no metrics\n"
@@ -508,6 +515,7 @@ class FakeOrchestrator:
         self.maintenance = FakeMaintenance()
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
+        self.waits = FakeWaits()
 
     async def start(self) -> OrchestratorApi:
         return self

@@ -158,3 +158,44 @@ def test_the_palette_finds_a_run_and_cancels_all(lab: JupyterProcess, page: Page
             return
         page.wait_for_timeout(100)
     raise AssertionError("the run goes on")
+
+
+# A browser in which nobody was asked yet; what it shows is kept. The page says that somebody looks elsewhere.
+SYSTEM = """() => {
+    window.told = []; window.asked = 0;
+    window.Notification = class {
+        static permission = 'default';
+        static async requestPermission() { window.asked += 1; return (this.permission = 'granted'); }
+        constructor(title, {body}) { window.told.push(body); }
+        close() {}
+    };
+    document.hasFocus = () => false;
+}"""
+
+
+def test_system_notifications_begin_when_they_are_turned_on(
+    lab: JupyterProcess, page: Page, http: httpx.Client
+) -> None:
+    """B16, G12: the browser is asked by the setting, and by nothing before."""
+    page.add_init_script(f"({SYSTEM})()")
+    open_lab(lab, page)
+    page.get_by_role("tab", name="Prompt runs").click()
+    page.locator(".po-Panel-link[data-link=live]").wait_for(timeout=60 * SECOND)
+    submit(http, FAILING)
+    page.locator(".Toastify__toast", has_text="no such row").first.wait_for(timeout=20 * SECOND)
+    assert page.evaluate("() => [window.asked, window.told]") == [0, []]
+    command(page, "settingeditor:open", query="Prompt runs")
+    box = page.get_by_label("Notify through the system too")
+    box.wait_for(timeout=30 * SECOND)
+    shot(page, "lab-settings")
+    box.check()
+    page.wait_for_function("() => window.asked === 1", timeout=20 * SECOND)
+    submit(http, GATED)
+    page.wait_for_function("() => window.told.length === 1", timeout=20 * SECOND)
+    (told,) = page.evaluate("() => window.told")
+    assert "waits for you: Look before we send" in told
+    box.uncheck()
+    page.wait_for_timeout(1500)
+    submit(http, FAILING)
+    page.locator(".Toastify__toast", has_text="no such row").nth(1).wait_for(timeout=20 * SECOND)
+    assert page.evaluate("() => [window.asked, window.told.length]") == [1, 1]

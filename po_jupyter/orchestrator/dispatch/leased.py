@@ -13,7 +13,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, DispatchLoad
+from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, DispatchLoad, DispatchWaits
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Head, Store
@@ -121,6 +121,10 @@ class LeasedDispatcher:
     def load(self) -> DispatchLoad:
         """The load of the workers."""
         return self._active.load()
+
+    def waits(self) -> DispatchWaits:
+        """The runs that wait, and what each waits for."""
+        return self._active.waits()
 
     def live_runs(self) -> int:
         """Runs at work or queued."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from po_jupyter.config import Settings
 from po_jupyter.ipc import channel
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, HolderService
+from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, DispatchWaits, HolderService
 from po_jupyter.orchestrator.dispatch.recovery import recover, sweep
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -115,6 +115,11 @@ class LocalDispatcher:
     def load(self) -> DispatchLoad:
         """The load of the workers here."""
         return {"running": self.supervisor.busy(), "queued": len(self.supervisor.queue)}
+
+    def waits(self) -> DispatchWaits:
+        """The runs that wait here, and what each waits for."""
+        load = self.supervisor.load()
+        return {"calls": self._rates.waits(), "store": load["held"], "queue": load["positions"]}
 
     def live_runs(self) -> int:
         """Runs at work or queued here."""

@@ -7,9 +7,10 @@ finds the run in the store (P1). `LocalDispatcher` has the workers, `Follower` l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypedDict
 
+from po_jupyter.ipc.messages import CallWait
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.store.protocol import Head
 
@@ -19,6 +20,15 @@ class DispatchLoad(TypedDict):
 
     running: int | None
     queued: int | None
+
+
+class DispatchWaits(TypedDict):
+    """The runs that wait, of all owners: calls that wait for a rate limit, why runs wait for the store, and places in
+    the queue for a worker, of the first 1,000."""
+
+    calls: Sequence[CallWait]
+    store: Mapping[str, str]
+    queue: Mapping[str, int]
 
 
 class Dispatcher(Protocol):
@@ -50,12 +60,16 @@ class Dispatcher(Protocol):
         """The load of the workers."""
         ...
 
+    def waits(self) -> DispatchWaits:
+        """The runs that wait, and what each waits for."""
+        ...
+
     def live_runs(self) -> int:
         """The number of runs at work or queued: above zero the server is not idle."""
         ...
 
     def rate_limits(self) -> Mapping[str, object] | None:
-        """The rate limits of models by key, as `GET meta` shows them; None where others hand them out."""
+        """The rate limits of models by key, as `GET meta` shows them; None where they are not known."""
 
 
 class ActiveDispatcher(Dispatcher, Protocol):

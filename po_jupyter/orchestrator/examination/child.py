@@ -79,6 +79,7 @@ def _preload() -> None:
     for name in (
         "po_jupyter.orchestrator.examination.operations",
         "po_jupyter.engine.planning.check",
+        "po_jupyter.engine.planning.analysis",
         "po_jupyter.engine.planning.estimate",
         "po_jupyter.store.files.row_files",
     ):

@@ -67,7 +67,10 @@ class Examiner:
 
     def _is_quick(self, examination: Examination) -> bool:
         """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
-        if examination["what"] in ("estimate", "render") or len(examination.get("data") or ()) > _MOST_KEYS:
+        if (
+            examination["what"] in ("analyse", "estimate", "render")
+            or len(examination.get("data") or ()) > _MOST_KEYS
+        ):
             return False
         if isinstance(examination["definition"], str):
             return _is_quick_text(examination["definition"], self._small // 2)

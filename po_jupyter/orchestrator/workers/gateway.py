@@ -86,7 +86,8 @@ class WorkerGateway:
         if isinstance(first, Notify):
             if first.run is not None:
                 await self._supervisor.attend(first.run)
-            channel.send(NotifyReply(self._supervisor.load()))
+            load = self._supervisor.load()
+            channel.send(NotifyReply({**load, "waits": self._rates.waits(), "rates": self._rates.limits()}))
             await channel.drain()
         elif isinstance(first, WorkerHello):
             await self._serve_worker(channel, first)

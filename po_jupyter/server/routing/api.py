@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.waits import WaitsApi
 
 JsonMapping = Mapping[str, object]
 
@@ -30,8 +31,8 @@ class SubmissionsApi(Protocol):
         ...
 
     async def validate(self, body: JsonMapping, *, owner: str) -> JsonMapping:
-        """Check `{pipeline, seed?, name?, model?, budget?}`: `{ok, pipeline, warnings}`. InvalidPipeline,
-        InvalidSeed."""
+        """Check `{pipeline, seed?, name?, model?, budget?, analysis?}`: `{ok, pipeline, warnings, analysis?}`.
+        InvalidPipeline, InvalidSeed."""
         ...
 
     async def estimate(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> JsonMapping:
@@ -278,7 +279,7 @@ class MaintenanceApi(Protocol):
         ...
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonMapping:
-        """Usage by day and room on the disk: `{days, total, owners?, disk}`."""
+        """Usage by day and room on the disk: `{days, total, by_pipeline, owners?, today?, disk}`."""
         ...
 
     async def notifications(self) -> Sequence[JsonMapping]:
@@ -350,6 +351,11 @@ class OrchestratorApi(Protocol):
     @property
     def changes(self) -> ChangesApi:
         """The change feed."""
+        ...
+
+    @property
+    def waits(self) -> WaitsApi:
+        """Who waits for what."""
         ...
 
     @property

@@ -218,13 +218,14 @@ class EstimateBody(_Body):
 
 class ValidateBody(_Body):
     """What POST runs takes, of which nothing is started. `name` is the pipeline's where its text has none, `model` the
-    one in the place of all that it names, `budget` the run's."""
+    one in the place of all that it names, `budget` the run's. `analysis`: say what each task does and leaves too."""
 
     pipeline: Any
     seed: Any = None
     name: Annotated[str, Field(max_length=100)] | None = None
     model: Annotated[str, Field(max_length=300)] | None = None
     budget: Any = None
+    analysis: bool = False
 
 
 class CursorBody(_Body):

@@ -2,7 +2,9 @@
 
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
-import type { AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row } from "./answers.js";
+import type {
+  Analysis, AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row, Waits
+} from "./answers.js";
 import { ApiError, refusal, unreachable } from "./errors.js";
 import type { components, operations } from "./schema.js";
 import type { Budget, Run } from "./types.js";
@@ -127,6 +129,11 @@ export class Api {
     return this.post("pipelines/validate", seed === undefined ? { pipeline } : { pipeline, seed });
   }
 
+  /** What a registered pipeline does and leaves. */
+  async analysis(pipeline: string): Promise<Analysis> {
+    return (await this.post<{ analysis: Analysis }>("pipelines/validate", { pipeline, analysis: true })).analysis;
+  }
+
   async models(query: Query = {}): Promise<Model[]> {
     return (await this.get<{ models: Model[] }>("models", query)).models;
   }
@@ -135,6 +142,10 @@ export class Api {
 
   meta(): Promise<Meta> {
     return this.get("meta");
+  }
+
+  waits(): Promise<Waits> {
+    return this.get("waits");
   }
 
   usage(days: number): Promise<DailyUsage> {

@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/po/api/v1/waits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What my runs wait for: `calls` for a rate limit, `store` for room on the disk, `queue` for a worker, at most 100 */
+        get: operations["waits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/po/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -1178,7 +1195,7 @@ export interface components {
         /**
          * ValidateBody
          * @description What POST runs takes, of which nothing is started. `name` is the pipeline's where its text has none, `model` the
-         *     one in the place of all that it names, `budget` the run's.
+         *     one in the place of all that it names, `budget` the run's. `analysis`: say what each task does and leaves too.
          */
         ValidateBody: {
             /** Pipeline */
@@ -1203,6 +1220,11 @@ export interface components {
              * @default null
              */
             budget: unknown;
+            /**
+             * Analysis
+             * @default false
+             */
+            analysis: boolean;
         };
         /**
          * CursorBody
@@ -1697,6 +1719,89 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Version, user, orchestrator, limits, providers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    waits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What my runs wait for: `calls` for a rate limit, `store` for room on the disk, `queue` for a worker, at most 100 */
             200: {
                 headers: {
                     [name: string]: unknown;
