@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from po_jupyter.client.http.payloads import (
+    ComparisonJson,
     ModelCallJson,
     ProvenanceJson,
     RunPipelineJson,
@@ -43,6 +44,20 @@ class AsyncInspection:
         """One row, whole."""
         data = await self._get(run_id, f"tasks/{path_segment(task)}/rows/{index}")
         return cast("TableRowJson", data["row"])
+
+    async def compare(
+        self,
+        run_id: str,
+        other: str,
+        task: str,
+        *,
+        everything: bool = False,
+        start: int = 0,
+        limit: int = 100,
+    ) -> ComparisonJson:
+        """A page of a map in two runs: rows that changed, or with `everything` all. InvalidInput."""
+        params = {"with": other, "task": task, "show": "all" if everything else "changed", "start": start}
+        return cast("ComparisonJson", await self._get(run_id, "compare", limit=limit, **params))
 
     async def calls(
         self,

@@ -331,6 +331,12 @@ class ThresholdExceeded(TaskError):
     code = "failure_threshold"
 
 
+class RowsLeft(TaskError):
+    """The rows of a map that a resume named were asked for again, and others have no outcome yet; all is kept."""
+
+    code = "rows_left"
+
+
 class ControlInvalid(TaskError):
     """A task cannot add, skip or pause that; `details["violations"]` has everything that is wrong."""
 

@@ -309,6 +309,56 @@ class TableJson(TypedDict):
     notes: list[str]
 
 
+class ComparedRowJson(TypedDict):
+    """A row of a map in two runs, see `Run.compare`. `change`: `changed`, `only_a`, `only_b`, `failed` (in both),
+    `open` or `same`; `by_input`: joined by an equal input, else by its place. A side is None where there is no row."""
+
+    change: str
+    by_input: bool
+    a: TableRowJson | None
+    b: TableRowJson | None
+
+
+class ComparedSideJson(TypedDict):
+    """A map in one of two runs."""
+
+    run: str
+    rows: int
+    done: int
+    failed: int
+    tokens: int
+    cost_usd: float | None
+    seconds: float
+    models: list[str]
+
+
+class ComparisonSummaryJson(TypedDict):
+    """Pairs by their change; `agreement` is the share of equal answers, None without any to judge."""
+
+    changed: int
+    only_a: int
+    only_b: int
+    failed: int
+    open: int
+    same: int
+    agreement: float | None
+    by_index: int
+    a: ComparedSideJson
+    b: ComparedSideJson
+
+
+class ComparisonJson(TypedDict):
+    """A page of a comparison; with `complete` false not all rows were read yet, and asked again it goes on."""
+
+    task: str
+    rows: list[ComparedRowJson]
+    summary: ComparisonSummaryJson
+    matching: int
+    next: int | None
+    complete: bool
+    notes: list[str]
+
+
 class ModelCallJson(TypedDict):
     """A call to a model. `kind` is its stage; `state`: `done`, `failed`, `in_flight`, `unknown` or `withdrawn`; `error`
     the code of one that failed.

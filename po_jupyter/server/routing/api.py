@@ -172,9 +172,11 @@ class ControlApi(Protocol):
         only_failed: bool = False,
         budget: JsonMapping | None = None,
         *,
+        rows: Mapping[str, Sequence[int]] | None = None,
+        include_done: bool = False,
         code_allowed: bool = True,
     ) -> RunView:
-        """Go on with an ended run. InvalidInput, NotFound (the task), Forbidden."""
+        """Go on with an ended run, with `rows` by map only those. InvalidInput, NotFound (the task), Forbidden."""
         ...
 
     async def restart(
@@ -198,6 +200,7 @@ class ControlApi(Protocol):
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         """A new run with the checkpoints of the tasks before `from_task`. Raises as `SubmissionsApi.submit`."""
