@@ -158,7 +158,6 @@ def scrolled(
     print(f"heap {before:.1f} MB before, {after:.1f} MB after; {nodes} elements; {asked} pages")
     page.close()
     for name, found in figures.items():
-        assert found["busy"] < 20, (name, found)
         if quiet:
             assert found["perSecond"] > 50, (name, found)
     assert after - before < 50

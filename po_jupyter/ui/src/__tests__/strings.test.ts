@@ -20,6 +20,8 @@ const FOR_PROGRAMS = new Set(["className", "style", "data-link", "key", "id", "t
 const TRANSLATES = new Set(["__", "_n", "_p", "_np"]);
 /** What looks like a text and is none: keys, names of files, samples of code. */
 const NO_TEXT = new Set(["gate  …", "export  …", "rows  …", "file  …", '{"text": "..."}']);
+/** Milliseconds: a compiler reads all files. */
+const PATIENCE = 60_000;
 const WORD = /\p{L}{2,}/u;
 
 /** The texts of a file that are shown and not translated, with their lines. */
@@ -64,7 +66,7 @@ export function bareStrings(name: string, content: string): string[] {
       }
     } else if (ts.isPropertyAssignment(node)) {
       const field = node.name.getText();
-      if (field === "describedBy") {
+      if (field === "describedBy" || field === "properties") {
         return; // a JSON Schema for programs
       }
       if (FOR_PROGRAMS.has(field) || isPlugin(node.parent)) {
@@ -86,6 +88,10 @@ export function bareStrings(name: string, content: string): string[] {
       }
       node.arguments.slice(1).forEach(visit);
       return;
+    } else if (ts.isReturnStatement(node) && node.expression && ts.isStringLiteral(node.expression)) {
+      if (/\p{L}{2,}\s\p{L}{2,}/u.test(node.expression.text)) {
+        tell(node, node.expression.text);
+      }
     } else if (ts.isTemplateExpression(node) && !isForPrograms(node)) {
       // Words around a value make a sentence, wherever it is made.
       const words = [node.head.text, ...node.templateSpans.map(span => span.literal.text)];
@@ -141,9 +147,9 @@ it("finds what is not translated, and leaves what is", () => {
 it("is true of all files", () => {
   expect(FILES.length).toBeGreaterThan(80);
   expect(FILES.flatMap(name => bareStrings(name, readFileSync(join(SRC, name), "utf8")))).toEqual([]);
-});
+}, PATIENCE);
 
 it("the template of the catalogue has them: `jlpm catalogue` writes it", () => {
   expect(written()).toBe(catalogue());
-  expect(catalogue()).toContain('msgid "Approve"');
-});
+  expect(written()).toContain('msgid "Approve"');
+}, PATIENCE);

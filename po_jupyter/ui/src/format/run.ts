@@ -146,6 +146,11 @@ export function runWord(run: { id: string }): string {
   return language.trans.__("run %1", shortId(run.id));
 }
 
+/** `row 12`. */
+export function rowWord(index: number): string {
+  return language.trans.__("row %1", index);
+}
+
 /** `["task 2 of 3"]` while one runs, else how many are done; nothing without tasks. */
 export function place(run: Run): string[] {
   const { trans } = language;
