@@ -100,7 +100,12 @@ def _a_clean_desk(page: Page) -> Iterator[None]:
     page.unroute_all(behavior="ignoreErrors")
     if page.locator(".jp-Dialog").count():
         page.keyboard.press("Escape")
-    execute(page, "application:close-all")
+    page.evaluate("() => { window.jupyterapp.commands.execute('application:close-all') }")
+    discard = page.locator(".jp-Dialog").get_by_role("button", name="Discard")
+    page.wait_for_timeout(200)  # the question whether to save comes after a request
+    if discard.count():
+        discard.click()
+    page.locator(".po-RunPage").wait_for(state="detached")
 
 
 def look(page: Page, where: str, name: str, *, dark: bool = True) -> None:
@@ -254,6 +259,7 @@ def test_nothing_overlaps_or_is_cut_whatever_the_direction(
             page.screenshot(path=str(SHOTS / f"direction-{direction}-{tab.lower()}.png"))
             assert page.evaluate(COLLISIONS, ".po-RunPage") == [], tab
         execute(page, "application:close-all")
+        page.locator(".po-RunPage").wait_for(state="detached")
         is_open(page, runs["waiting"], "waiting").get_by_text("echo: Dear Ada").wait_for(timeout=10 * SECOND)
         side = open_panel(page)
         side.get_by_text("echo: Dear Ada").wait_for(timeout=20 * SECOND)
