@@ -83,6 +83,12 @@ export class RunPageWidget extends ReactWidget {
     this.update();
   }
 
+  /** A page that is closed is gone: one that was only put away would be found, and shown nowhere, by the next open. */
+  protected override onCloseRequest(message: Message): void {
+    super.onCloseRequest(message);
+    this.dispose();
+  }
+
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
     if (!this.node.contains(document.activeElement)) {
