@@ -72,7 +72,6 @@ def test_widgets_while_the_kernel_lives_and_the_truth_after(lab: JupyterProcess,
         "() => window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.shutdown()"
     )
     page.goto(f"{lab.url}lab/tree/plain.ipynb?token={lab.token}&reset")
-    book.await_idle(60)
-    book.sees(1, "✓ done")
+    book.sees(1, "✓ done", 60)
     assert page.get_by_text("Error displaying widget").count() == 0
     page.screenshot(path=str(SHOTS / "plain-done.png"))
