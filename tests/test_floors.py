@@ -48,6 +48,8 @@ FLOORS = {
     "nest-asyncio": ("1.6", "no advisory; the oldest that is tested"),
     "apprise": ("1.9", "no advisory; the oldest that is tested"),
     "keyring": ("25", "no advisory since 0.10; the oldest that is tested"),
+    # -- messages of a broker
+    "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
     # -- inside
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),
     "genai-prices": ("0.2", "no advisory; the format of its list"),

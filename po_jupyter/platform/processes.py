@@ -16,18 +16,21 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 _LINUX = sys.platform == "linux"
 
 
 class Identity(TypedDict):
-    """A process of one boot of one host."""
+    """A process of one boot of one host. `node` names the server of a shared store that it belongs to; `reserves`: it
+    is that server itself, which took a run for a worker that it starts."""
 
     pid: int
     created: float | None
     boot: str
     host: str
+    node: NotRequired[str]
+    reserves: NotRequired[bool]
 
 
 @lru_cache(maxsize=1)

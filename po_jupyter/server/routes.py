@@ -139,6 +139,8 @@ TABLE = Table(
         Route("create_token", "POST", "tokens", ADMIN, tokens.create_token, body=TokenBody, success=201),
         Route("revoke_token", "DELETE", "tokens/{id}", ADMIN, tokens.revoke_token, success=204),
         Route("doctor", "GET", "doctor", ADMIN, server.doctor, query=DoctorQuery),
+        Route("workers", "GET", "workers", ADMIN, server.workers),
+        Route("drain_node", "POST", "workers/{node}/drain", ADMIN, server.drain_node, body=EmptyBody),
         Route("audit", "GET", "audit", ("admin",), maintenance.audit, query=AuditQuery, needs_orchestrator=False),
         Route("notifications", "GET", "notifications", ADMIN, maintenance.notifications),
         Route("dead_letters", "GET", "dead-letters", READ, runs.dead_letters, query=DeadQuery),

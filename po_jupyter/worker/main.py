@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -96,7 +97,8 @@ class WorkerProcess:
         loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
         run, expect = self._request.run, self._request.expect
         try:
-            lease = await loop.run_in_executor(self._store.thread(run), claim_run, self._store, run, expect)
+            claim = partial(claim_run, self._store, run, expect, self._settings.node)
+            lease = await loop.run_in_executor(self._store.thread(run), claim)
             recover_live_files(self._run_dir)
             self._link.start(lease.fence)
             session = self._session = await self._open_session(lease)
@@ -183,8 +185,8 @@ class WorkerProcess:
         self._session.log.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
 
 
-def claim_run(store: LogStore, run: str, expect: int | None = None) -> Lease:
-    """Claim the run for this process.
+def claim_run(store: LogStore, run: str, expect: int | None = None, node: str | None = None) -> Lease:
+    """Claim the run for this process, a worker of `node` where several share the store.
 
     `expect` is the fence that the orchestrator saw: a higher one means that another process took the run meanwhile.
     A holder of this host that still lives is ended first. Raises StaleFence, NotFound.
@@ -193,13 +195,18 @@ def claim_run(store: LogStore, run: str, expect: int | None = None) -> Lease:
     if expect is not None and head["fence"] != expect:
         raise StaleFence(f"run {run} was taken by somebody else before this worker started")
     end_holder(head)
-    return store.claim(run, processes.myself())
+    me = processes.myself()
+    if node is not None:
+        me["node"] = node
+    return store.claim(run, me, expect=head["fence"])
 
 
 def end_holder(head: Head) -> None:
     """Kill the process that holds the run, with its group, and wait until it is gone."""
     holder = head["holder"]
-    if holder is not None and holder.get("pid") != os.getpid() and processes.alive(holder):
+    if holder is None or holder.get("reserves"):
+        return  # a node took it for this worker
+    if holder.get("pid") != os.getpid() and processes.alive(holder):
         log.warning("ending the former worker", run=head["run"], pid=holder["pid"])
         processes.end_group(holder)
         processes.wait_gone(holder, 5.0)

@@ -68,6 +68,8 @@ NAMES = {
     "POST tokens": "create_token",
     "DELETE tokens/{id}": "revoke_token",
     "GET doctor": "doctor",
+    "GET workers": "workers",
+    "POST workers/{node}/drain": "drain_node",
     "GET audit": "audit",
     "GET runs/{id}/provenance": "provenance",
     "GET notifications": "notifications",

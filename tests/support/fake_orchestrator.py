@@ -493,6 +493,17 @@ class FakeWaits:
         return {"calls": [], "store": [], "queue": [], "others": 0, "rates": {}}
 
 
+class FakeWorkers:
+    """One server, which has nothing to do."""
+
+    async def report(self) -> JsonMapping:
+        queue = {"running": 0, "queued": 0, "priorities": {}, "oldest": None}
+        return {"nodes": [], "queue": queue, "broker": None}
+
+    async def drain(self, node: str) -> None:
+        raise Conflict("one server has this store alone")
+
+
 class FakeMonitoring:
     async def metrics(self) -> bytes:
         return b"# no metrics\n"
@@ -522,6 +533,8 @@ class FakeOrchestrator:
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
         self.waits = FakeWaits()
+
+        self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:
         return self

@@ -13,11 +13,12 @@ from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.ipc import channel
 from po_jupyter.ipc.messages import CallWait
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, DispatchWaits
+from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.queue import RunQueue
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, ListeningStore, Store
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,8 @@ _UNKNOWN: HolderLoad = {
 
 
 class Follower:
-    """Polls the heads of runs while somebody subscribes to them, and asks the holder for its load.
+    """Polls the heads of runs while somebody subscribes to them, unless the store says by itself what changes, and asks
+    the holder for its load.
 
     While the holder does not answer, the load is counted from the store. Before `start` it knows nothing.
     """
@@ -121,7 +123,7 @@ class Follower:
         """The load of the holder, as it reported it a moment ago."""
         return {"running": self._load["running"], "queued": self._load["queued"]}
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         """The runs that wait, as the holder reported them a moment ago."""
         load = self._load
         return {"calls": load["waits"], "store": load["held"], "queue": load["positions"]}
@@ -139,8 +141,9 @@ class Follower:
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
         last_count, last_load = -_COUNT, -_ASK
+        listens = isinstance(self._store, ListeningStore)
         while True:
-            interests = self._changes.interests()
+            interests = set() if listens else self._changes.interests()
             try:
                 if loop.time() - last_load >= _ASK:
                     await self._refresh_load()

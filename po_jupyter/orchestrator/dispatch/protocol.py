@@ -7,11 +7,11 @@ finds the run in the store (P1). `LocalDispatcher` has the workers, `Follower` l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol, TypedDict
 
-from po_jupyter.ipc.messages import CallWait
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.store.protocol import Head
 
 
@@ -20,15 +20,6 @@ class DispatchLoad(TypedDict):
 
     running: int | None
     queued: int | None
-
-
-class DispatchWaits(TypedDict):
-    """The runs that wait, of all owners: calls that wait for a rate limit, why runs wait for the store, and places in
-    the queue for a worker, of the first 1,000."""
-
-    calls: Sequence[CallWait]
-    store: Mapping[str, str]
-    queue: Mapping[str, int]
 
 
 class Dispatcher(Protocol):
@@ -60,7 +51,7 @@ class Dispatcher(Protocol):
         """The load of the workers."""
         ...
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         """The runs that wait, and what each waits for."""
         ...
 

@@ -31,6 +31,8 @@ from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry import tracing
 from po_jupyter.telemetry.correlation import request_id
 
+RunLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
+
 
 class SubmittedOptions(BaseModel):
     """The options of a submission, validated; see `RunOptions`, which has the same fields."""
@@ -42,6 +44,7 @@ class SubmittedOptions(BaseModel):
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
     model: Annotated[str, Field(max_length=300)] | None = None
+    labels: tuple[RunLabel, ...] = ()
 
     @field_validator("model")
     @classmethod
@@ -124,6 +127,8 @@ def request_hash(submission: Submission) -> str:
     """A digest of the whole request as it came: a repeat of the request has the same."""
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
+    if not submission.options.labels:  # as it was before there were any
+        del small["options"]["labels"]
     digest = hashlib.sha256()
     for piece in json_chunks({**small, **large}, sort_keys=True):
         digest.update(piece.encode("utf-8", "surrogatepass"))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypedDict
 
 from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.ipc.messages import CallWait
-from po_jupyter.orchestrator.dispatch.protocol import DispatchWaits
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Store
 
 _MOST = 100  # of each kind
+
+
+class RunWaits(TypedDict):
+    """The runs that wait, of all owners: calls that wait for a rate limit, why runs wait for the store, and places in
+    the queue for a worker, of the first 1,000."""
+
+    calls: Sequence[CallWait]
+    store: Mapping[str, str]
+    queue: Mapping[str, int]
 
 
 class WaitingCall(CallWait):
@@ -20,7 +28,7 @@ class WaitingCall(CallWait):
     name: str
 
 
-class WaitingRun(TypedDict):
+class StoreWaitEntry(TypedDict):
     """A run that waits for the store, and why."""
 
     run: str
@@ -28,7 +36,7 @@ class WaitingRun(TypedDict):
     reason: str
 
 
-class QueuedRun(TypedDict):
+class QueuedRunWait(TypedDict):
     """A run that waits for a worker; position 1 is next."""
 
     run: str
@@ -41,8 +49,8 @@ class WaitReport(TypedDict):
     by provider or model and by kind; None where they are not known."""
 
     calls: list[WaitingCall]
-    store: list[WaitingRun]
-    queue: list[QueuedRun]
+    store: list[StoreWaitEntry]
+    queue: list[QueuedRunWait]
     others: int
     rates: Mapping[str, object] | None
 
@@ -50,7 +58,7 @@ class WaitReport(TypedDict):
 class WaitSource(Protocol):
     """The part of a dispatcher that knows what runs wait for."""
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         """The runs that wait, of all owners."""
         ...
 
@@ -77,12 +85,12 @@ class WaitReports:
         calls: list[WaitingCall] = [
             {**call, "name": names[call["run"]]} for call in waits["calls"] if call["run"] in names
         ]
-        store: list[WaitingRun] = [
+        store: list[StoreWaitEntry] = [
             {"run": run, "name": names[run], "reason": reason}
             for run, reason in waits["store"].items()
             if run in names
         ]
-        queue: list[QueuedRun] = [
+        queue: list[QueuedRunWait] = [
             {"run": run, "name": names[run], "position": position}
             for run, position in waits["queue"].items()
             if run in names

@@ -11,7 +11,6 @@ import asyncio
 import math
 import os
 import random
-import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import CancelRequested, DrainWorker, LookAtLog, OrchestratorLoad
+from po_jupyter.ipc.messages import CancelRequested, LookAtLog, OrchestratorLoad
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment.key_store import KeyStore
@@ -30,7 +29,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec, silence_limit
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
-from po_jupyter.orchestrator.workers.queue import RunQueue
+from po_jupyter.orchestrator.workers.queue import RunQueue, RunShare
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import processes
@@ -64,16 +63,17 @@ class Supervisor:
         to_thread: ToThread,
         keys: KeyStore | None = None,
         before_start: Callable[[str], Awaitable[None]] | None = None,
+        share: RunShare | None = None,
     ) -> None:
         """`address` is where the orchestrator listens; `before_start` is awaited before a worker of a run is started,
-        or its end recorded without one.
-        Nothing runs yet."""
+        or its end recorded without one; `share` says which runs are none of ours. Nothing runs yet."""
         self._settings = settings
         self._store = store
         self._views = views
         self._feed = feed
         self._to_thread = to_thread
         self._before_start = before_start
+        self._share = share
         shards = getattr(store, "shards", settings.store_shards)
         self._launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
         self.queue = RunQueue()
@@ -120,7 +120,7 @@ class Supervisor:
 
     async def _attend(self, run: str) -> None:
         head = await self._to_thread(self._store.head, run)
-        if head["state"] in ENDED:
+        if head["state"] in ENDED or (self._share is not None and self._share.is_elsewhere(head)):
             self._forget(run)
             return
         worker = self.processes.get(run)
@@ -139,7 +139,7 @@ class Supervisor:
         if self._before_start is not None:  # a run that is cancelled in the queue ends here
             await self._before_start(run)
         outcome, head = await self._to_thread(worker_exits.settle, self._store, self._views, run)
-        if outcome == "pending":
+        if outcome == "pending" and (self._share is None or await self._share.take(head)):
             self.queue.add(head)
             self.pump()
         elif outcome == "ended":
@@ -193,6 +193,8 @@ class Supervisor:
         while not self._stopping and self.busy() < self._settings.max_running:
             run = self.queue.pop()
             if run is None:
+                if self._share is not None:
+                    self._share.has_room()
                 return
             worker = self.processes.get(run)
             if run in self._starting or (worker is not None and not worker.finished):
@@ -360,12 +362,7 @@ class Supervisor:
         self._stopping = True
         await self._starts.cancel()
         if drain:
-            workers = list(self.processes.by_run.values())
-            for worker in workers:
-                if worker.channel is not None:
-                    worker.channel.send(DrainWorker())
-                else:
-                    processes.send_signal(worker.identity, signal.SIGTERM)
+            workers = self.processes.drain()
             patience = self._settings.shutdown_timeout
             await self.processes.wait_ended(workers, stop_patience() if patience is None else patience)
             if remaining := sum(not worker.ended.is_set() for worker in workers):

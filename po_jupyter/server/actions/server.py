@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from po_jupyter.server.routing.request import METRICS, ApiRequest, JsonResponse, TextResponse
-from po_jupyter.server.routing.shapes import DoctorQuery, ModelsQuery, Query
+from po_jupyter.server.routing.shapes import DoctorQuery, EmptyBody, ModelsQuery, Query
 
 
 async def health(request: ApiRequest[Query, None]) -> JsonResponse:
@@ -38,6 +38,17 @@ async def models(request: ApiRequest[ModelsQuery, None]) -> JsonResponse:
 async def doctor(request: ApiRequest[DoctorQuery, None]) -> JsonResponse:
     """What could keep runs from working where the orchestrator runs, each finding with what to do."""
     return JsonResponse({"findings": await request.orchestrator.doctor.examine(online=request.query.online)})
+
+
+async def workers(request: ApiRequest[Query, None]) -> JsonResponse:
+    """Servers of the store with their slots, and the queue by priority."""
+    return JsonResponse(dict(await request.orchestrator.workers.report()))
+
+
+async def drain_node(request: ApiRequest[Query, EmptyBody]) -> JsonResponse:
+    """Have a node give its runs to others and take none, until it is started again."""
+    await request.orchestrator.workers.drain(request.path["node"])
+    return JsonResponse(dict(await request.orchestrator.workers.report()))
 
 
 async def metrics(request: ApiRequest[Query, None]) -> TextResponse:

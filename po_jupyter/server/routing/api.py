@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
     from po_jupyter.server.routing.waits import WaitsApi
+    from po_jupyter.server.routing.workers import WorkersApi
 
 JsonMapping = Mapping[str, object]
 
@@ -31,8 +32,7 @@ class SubmissionsApi(Protocol):
         ...
 
     async def validate(self, body: JsonMapping, *, owner: str) -> JsonMapping:
-        """Check `{pipeline, seed?, name?, model?, budget?, analysis?}`: `{ok, pipeline, warnings, analysis?}`.
-        InvalidPipeline, InvalidSeed."""
+        """Check a body of `pipelines/validate`: `{ok, pipeline, warnings, analysis?}`. InvalidPipeline, InvalidSeed."""
         ...
 
     async def estimate(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> JsonMapping:
@@ -349,6 +349,11 @@ class OrchestratorApi(Protocol):
     @property
     def doctor(self) -> DoctorApi:
         """Checks."""
+        ...
+
+    @property
+    def workers(self) -> WorkersApi:
+        """The nodes of the store."""
         ...
 
     @property

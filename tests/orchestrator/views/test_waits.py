@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from po_jupyter.ipc.messages import CallWait
-from po_jupyter.orchestrator.dispatch.protocol import DispatchWaits
 from po_jupyter.orchestrator.submission.request import check_submission, new_run, parse_submission
-from po_jupyter.orchestrator.views.waits import WaitReports
+from po_jupyter.orchestrator.views.waits import RunWaits, WaitReports
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.orchestrator import body, task
 
@@ -18,9 +17,9 @@ class Waits:
     """A dispatcher with runs that wait."""
 
     def __init__(self, calls: list[CallWait], store: dict[str, str], queue: dict[str, int]) -> None:
-        self.found: DispatchWaits = {"calls": calls, "store": store, "queue": queue}
+        self.found: RunWaits = {"calls": calls, "store": store, "queue": queue}
 
-    def waits(self) -> DispatchWaits:
+    def waits(self) -> RunWaits:
         return self.found
 
     def rate_limits(self) -> dict[str, object]:

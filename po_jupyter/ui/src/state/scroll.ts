@@ -13,8 +13,8 @@ export type Scroll = Readonly<Record<string, ScrollPlace>>;
 /** Milliseconds between two tries, and until the last one: pages of the list come meanwhile. */
 const STEP = 50;
 const PATIENCE = 10_000;
-/** Tries in a row that change nothing: what is above has been measured by then. */
-const STILL = 4;
+/** Tries in a row that change nothing: what is above, drafts of gates too, has come and been measured by then. */
+const STILL = 40;
 const HANDS = ["wheel", "pointerdown", "touchstart", "keydown"] as const;
 
 /** Where `scroller` is. */
