@@ -6,7 +6,7 @@
 
 At their bounds are the dependencies of the package and of what users install with it (`lab`, `mcp`, `keyring`,
 `local`, `notify`, `otel`, `parquet`, `postgres`); what the tests alone need is the newest. Made in a temporary folder,
-afterwards.
+and gone afterwards.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from po_jupyter.client.http.payloads import ComparedRowJson, ComparisonSummaryJson, TableRowJson
+from po_jupyter.client.http.inspection_payloads import ComparedRowJson, ComparisonSummaryJson, TableRowJson
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
@@ -22,12 +22,9 @@ _TRIES = 60  # each reads for seconds: a map of a million rows is read by then
 class Comparison:
     """A map in run `a` and in run `b`. `summary` has the numbers, `changed` the rows whose answers differ."""
 
-    def __init__(
-        self, task: str, summary: ComparisonSummaryJson, rows: list[ComparedRowJson], *, everything: bool
-    ) -> None:
+    def __init__(self, task: str, summary: ComparisonSummaryJson, rows: list[ComparedRowJson]) -> None:
         """`rows` are those that changed, or all, those that changed first."""
         self.task, self.summary, self.rows = task, summary, rows
-        self._everything = everything
 
     @property
     def changed(self) -> list[ComparedRowJson]:
@@ -77,7 +74,7 @@ async def compare_runs(
             continue
         rows += page["rows"]
         start = page["next"]
-    return Comparison(name, page["summary"], rows, everything=everything)
+    return Comparison(name, page["summary"], rows)
 
 
 def map_of(run: RunView, task: str | None) -> str:
@@ -98,8 +95,9 @@ def summary_lines(task: str, summary: ComparisonSummaryJson) -> list[str]:
     """How many answers agree, and what each run paid, for people."""
     judged = summary["same"] + summary["changed"]
     first = f"{task}: {summary['same']:,} of {judged:,} answers agree"
-    if summary["agreement"] is not None:
-        first += f" ({summary['agreement']:.0%}), {summary['changed']:,} changed"
+    if judged:
+        percent = summary["same"] * 100 // judged  # 9,999 of 10,000 are no 100 %
+        first += f" ({percent}%), {summary['changed']:,} changed"
     others = {
         "only_a": "only in A", "only_b": "only in B", "failed": "failed in both", "open": "without an answer yet",
     }  # fmt: skip

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from po_jupyter.client.http.payloads import (
-    ComparisonJson,
-    ModelCallJson,
-    ProvenanceJson,
-    RunPipelineJson,
-    TableJson,
-    TableRowJson,
-)
+from po_jupyter.client.http.inspection_payloads import ComparisonJson, ModelCallJson, TableJson, TableRowJson
+from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
 from po_jupyter.client.http.transport import Transport, path_segment
 from po_jupyter.model.values.json import JsonObject
 

@@ -20,7 +20,7 @@ from po_jupyter.errors import InvalidInput, PoError
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
-    from po_jupyter.client.http.payloads import TableRowJson
+    from po_jupyter.client.http.inspection_payloads import TableRowJson
 
 _PAGE = 500
 _SPOOLED = 2**24  # bytes of rows that stay in memory

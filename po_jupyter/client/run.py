@@ -13,7 +13,8 @@ from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.comparison import Comparison, compare_runs
 from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
-from po_jupyter.client.http.payloads import ArtifactJson, ModelCallJson, RowJson, StageLogJson, TableRowJson
+from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
+from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.control_bodies import BudgetInput, budget_body, rows_body
 from po_jupyter.client.inputs.pipelines import pipeline_body

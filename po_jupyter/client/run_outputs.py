@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from po_jupyter.client.blocking import Blocking
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.view import RunView
 
-if TYPE_CHECKING:
-    from po_jupyter.client.run import Run
+
+class RunHandle(Protocol):
+    """The run that the outputs are of, as `po_jupyter.client.run.Run` has it."""
+
+    @property
+    def id(self) -> str:
+        """Its whole id."""
+        ...
+
+    @property
+    def short(self) -> str:
+        """The id that people see."""
+        ...
+
+    @property
+    def view(self) -> RunView:
+        """How it stands."""
+        ...
+
+    @property
+    def client(self) -> Blocking:
+        """What asks for it."""
+        ...
 
 
 class RunOutputs(Mapping[str, Any]):
     """Outputs of finished tasks by name, each fetched when it is first read."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunHandle) -> None:
         """Fetches nothing yet."""
         self._run = run
         self._fetched: dict[str, tuple[str | None, Any]] = {}  # with the end of the task that wrote it

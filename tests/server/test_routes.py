@@ -52,6 +52,7 @@ NAMES = {
     "GET runs/{id}/calls": "calls",
     "GET runs/{id}/tasks/{task}/rows": "rows",
     "GET runs/{id}/tasks/{task}/rows/{index}": "row",
+    "GET runs/{id}/compare": "compare",
     "GET runs/{id}/model-calls": "model_calls",
     "GET runs/{id}/model-calls/{n}": "model_call",
     "GET runs/{id}/timeline": "timeline",

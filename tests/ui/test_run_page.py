@@ -290,7 +290,7 @@ def test_chosen_rows_are_asked_for_again_and_no_others(
 ) -> None:
     """Issue 10: retry selected, by mouse and by keyboard; what is done is paid again only after a question."""
     tickets.mended = False
-    rows_of = [{"text": f"ticket {n} is {'broken' if n in (3, 7, 250) else 'fine'}"} for n in range(300)]
+    rows_of = [{"text": f"letter {n} is {'broken' if n in (3, 7, 250) else 'fine'}"} for n in range(300)]
     chosen = started(lab, pipeline=PIPELINE, seed={"name": "chosen tickets", "data": {"rows": rows_of}})
     tickets.mended = True
     shown = open_page(page, chosen, tab="rows", task="label")
@@ -312,6 +312,12 @@ def test_chosen_rows_are_asked_for_again_and_no_others(
     assert [row["index"] for row in page_of if row["attempts"] > 1] == [3, 7]
 
     # By keyboard; the end of the list is not loaded when the key is pressed, and the detail stays open.
+    polars = pytest.importorskip("polars")
+    with page.expect_download() as saved:
+        rows.get_by_role("button", name="Parquet").click()
+    frame = polars.read_parquet(saved.value.path())
+    assert frame["index"].to_list() == list(range(300))
+    assert set(frame["output.label"].to_list()) == {"bug", "question", "praise", None}
     grid = rows.get_by_role("grid")
     grid.focus()
     page.keyboard.press("Home")

@@ -12,7 +12,7 @@ from po_jupyter.client.row_export import check_target
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
-    from po_jupyter.client.http.payloads import ComparedRowJson, ModelCallJson, TableRowJson
+    from po_jupyter.client.http.inspection_payloads import ComparedRowJson, ModelCallJson, TableRowJson
 
 _SORTS = ("index", "state", "attempts", "tokens", "cost", "seconds", "output")
 _LIMIT = click.option(

@@ -20,7 +20,7 @@ export function agreement(summary: ComparisonSummary, trans: Pick<TranslationBun
   const parts = [
     summary.agreement === null
       ? trans.__("No answers to compare yet")
-      : trans.__("%1 of %2 answers agree (%3 %)", grouped(summary.same), grouped(judged), Math.floor(summary.agreement * 100))
+      : trans.__("%1 of %2 answers agree (%3 %)", grouped(summary.same), grouped(judged), Math.floor((summary.same * 100) / judged))
   ];
   for (const change of ["changed", "only_a", "only_b", "failed", "open"] as const) {
     if (summary[change]) {

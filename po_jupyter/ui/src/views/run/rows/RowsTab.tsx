@@ -11,6 +11,7 @@ import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
 import { RowDetail } from "./RowDetail.js";
 import { exportRows } from "./exportRows.js";
+import type { RowFormat } from "./exportRows.js";
 import { usePages } from "./usePages.js";
 import { MOST, NOTHING, extended, toggled } from "./selection.js";
 import type { Selection } from "./selection.js";
@@ -154,20 +155,13 @@ interface ToolbarProps {
 }
 
 function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Element {
-  const { run, source, patch, trans } = usePage();
-  const verbs = useVerbs();
+  const { patch, trans } = usePage();
   const [text, setText] = React.useState(query.q);
-  const saving = verbs.saving.get(`rows ${task}`) ?? null;
   // A pause in typing is a question, each letter is not.
   React.useEffect(() => {
     const timer = setTimeout(() => text !== query.q && patch({ rows: { q: text, top: 0 } }), 300);
     return () => clearTimeout(timer);
   }, [text, query.q, patch]);
-  const save = (): void =>
-    verbs.save(`rows ${task}`, async (signal, progress) => ({
-      content: await exportRows(source, query, progress, signal),
-      name: `${run.pipeline}-${task}.csv`
-    }));
   const filtered = matching !== null && total !== null && matching !== total;
   return (
     <div className="po-Toolbar" role="group" aria-label={trans.__("Which rows")}>
@@ -203,13 +197,31 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
             : trans._n("%2 row", "%2 rows", matching, count(matching))}
       </span>
       <span className="po-Verbs">
-        <Button
-          label={saving === null ? trans.__("CSV") : trans.__("%1 rows…", count(saving))}
-          title={trans.__("Save the rows that match as CSV")}
-          disabled={saving !== null}
-          onClick={save}
-        />
+        <Save format="csv" label="CSV" query={query} />
+        <Save format="parquet" label="Parquet" query={query} />
       </span>
     </div>
+  );
+}
+
+/** Saves the rows that match; what is under way says how many rows are here. */
+function Save({ format, label, query }: { format: RowFormat; label: string; query: RowQuery }): JSX.Element {
+  const { run, source, trans } = usePage();
+  const verbs = useVerbs();
+  const key = `rows ${format} ${query.task}`;
+  const saving = verbs.saving.get(key) ?? null;
+  const save = (): void =>
+    verbs.save(key, async (signal, progress) => ({
+      content: await exportRows(source, query, progress, signal, format),
+      name: `${run.pipeline}-${query.task}.${format}`
+    }));
+  return (
+    <Button
+      label={label}
+      title={trans.__("Save the rows that match as %1", label)}
+      doing={saving === null ? null : trans.__("%1 rows…", count(saving))}
+      disabled={saving !== null}
+      onClick={save}
+    />
   );
 }
