@@ -18,8 +18,8 @@ const READ = new Set([
 /** Fields that describe something to programs, whatever is in them. */
 const FOR_PROGRAMS = new Set(["className", "style", "data-link", "key", "id", "type", "role"]);
 const TRANSLATES = new Set(["__", "_n", "_p", "_np"]);
-/** What looks like a text and is none: keys, names of files, samples of code. */
-const NO_TEXT = new Set(["gate  …", "export  …", "rows  …", "file  …", '{"text": "..."}']);
+/** What looks like a text and is none: keys, names of files and formats, samples of code. */
+const NO_TEXT = new Set(["CSV", "Parquet", "rows  …   …", "gate  …", "export  …", "rows  …", "file  …", '{"text": "..."}']);
 /** Milliseconds: a compiler reads all files. */
 const PATIENCE = 60_000;
 const WORD = /\p{L}{2,}/u;
