@@ -274,8 +274,9 @@ def test_nothing_overlaps_or_is_cut_whatever_the_direction(
 def test_the_panel_with_runs_that_need_a_person(page: Page, runs: dict[str, str]) -> None:
     side = open_panel(page)
     side.get_by_text("echo: Dear Ada").wait_for(timeout=20 * SECOND)
-    for head in side.locator(".po-Run-head[aria-expanded=false]").all():
-        head.click()
+    closed = side.locator(".po-Run-head[aria-expanded=false]")
+    while closed.count():
+        closed.first.click()
     look(page, ".po-Side", "panel-runs")
 
 

@@ -151,6 +151,7 @@ def test_a_run_moves_in_its_open_page(lab: Lab, page: Page) -> None:
     tasks.locator(".po-Node[data-task=draft].po-is-done").wait_for(timeout=10 * SECOND)
 
 
+@pytest.mark.slow
 def test_the_rows_the_progress_and_the_time_that_is_left_move(lab: Lab, page: Page) -> None:
     """And Cancel is seen at once."""
     rows = {
@@ -177,6 +178,7 @@ def test_the_rows_the_progress_and_the_time_that_is_left_move(lab: Lab, page: Pa
     shown.get_by_role("button", name="Resume").wait_for(timeout=5 * SECOND)
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_in_the_lines_of_the_person(lab: Lab, page: Page) -> None:
     task, flag = steps(lab, "fails")
     run = submit(
@@ -246,6 +248,7 @@ def test_one_stream_serves_all_views_and_none_is_open_when_nobody_sees_them(lab:
         page.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_and_comes_back_is_told_and_caught_up_with(lab: Lab, page: Page) -> None:
     """Last: the server is another one after it. What ended meanwhile is shown without a reload."""
     task, flag = steps(lab, "stopped")
