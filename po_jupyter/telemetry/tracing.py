@@ -212,8 +212,16 @@ def span(name: str, kind: str, **attributes: str | int) -> Iterator[None]:
     if made is None:
         yield
         return
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, StatusCode
 
     context = parent_context(_incoming.get()) if kind == "SERVER" else None
-    with made.start_as_current_span(name, context, SpanKind[kind], attributes):
-        yield
+    # Of an error the code alone: a message may quote what a person or a model wrote.
+    with made.start_as_current_span(
+        name, context, SpanKind[kind], attributes, record_exception=False, set_status_on_exception=False
+    ) as active:
+        try:
+            yield
+        except Exception as error:
+            active.set_attribute("error.type", getattr(error, "code", None) or type(error).__name__)
+            active.set_status(StatusCode.ERROR)
+            raise

@@ -64,7 +64,7 @@ class LocalDispatcher:
             settings, store, projections, changes, zygotes,
             address=address, to_thread=to_thread, keys=keys, before_start=before_start, share=share,
         )  # fmt: skip
-        self._rates = RateLimitServer(settings)
+        self._rates = self.rate_limit_server = RateLimitServer(settings)
         resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread)
         gateway = WorkerGateway(
             self.supervisor, store, changes,
