@@ -190,6 +190,6 @@ def test_a_thousand_tasks_are_checked_in_a_second() -> None:
         for i in range(1, 1000)
     ]
     pipeline = validate_pipeline({"name": "p", "tasks": [{"name": "t0", "prompt": "x"}, *tasks]})
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert check_templates(pipeline, {"x": 1}) == []
-    assert time.perf_counter() - begun < 4
+    assert time.process_time() - begun < 4
