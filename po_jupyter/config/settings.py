@@ -158,6 +158,15 @@ class Settings(BaseModel):
     max_running: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=16, description="Runs that have a worker at the same time; the others queue."
     )
+    shared_worker: bool = Field(
+        default=True,
+        description="Work runs of prompts alone off together in one process; without, each run has its own.",
+    )
+    max_shared_running: Annotated[int, Field(ge=1, le=2000)] = Field(
+        default=500,
+        description="Runs of prompts alone that are at work at the same time in processes that they share; "
+        "`max_running` counts the others.",
+    )
     store_shards: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Databases that a new store spreads its runs over."
     )

@@ -16,18 +16,20 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 _LINUX = sys.platform == "linux"
 
 
 class Identity(TypedDict):
-    """A process of one boot of one host."""
+    """A process of one boot of one host; `shared`: as the holder of a run it works on others too, so that it is never
+    ended for one of them."""
 
     pid: int
     created: float | None
     boot: str
     host: str
+    shared: NotRequired[bool]
 
 
 @lru_cache(maxsize=1)

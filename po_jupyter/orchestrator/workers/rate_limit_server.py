@@ -17,7 +17,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, Violation
-from po_jupyter.ipc.messages import (
+from po_jupyter.ipc.rate_messages import (
     LimitedModels,
     RateHistory,
     RatePermitDenied,

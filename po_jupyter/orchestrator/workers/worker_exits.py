@@ -34,12 +34,12 @@ _TAIL = 2000  # characters of a worker's log that its crash keeps
 
 class WorkerExit(NamedTuple):
     """The end of a worker. `status` is None when only another process could have known it; `end_reason` says why we
-    ended it ourselves."""
+    ended it ourselves; `log` is the log of its process."""
 
     identity: processes.Identity
     status: int | None
     end_reason: str | None
-    run_dir: Path
+    log: Path
 
 
 def settle(
@@ -119,9 +119,9 @@ def record_crash(
     ]
     error = WorkerCrashed(
         f"the worker of this run {describe_exit(end)}" + (f", {crashes} times in a row" if crashes > 1 else ""),
-        hint=f"Its log: {end.run_dir / 'worker.log'}",
+        hint=f"Its log: {end.log}",
         details={
-            "status": end.status, "crashes": crashes, "log": _tail(end.run_dir / "worker.log"), "tasks": tasks
+            "status": end.status, "crashes": crashes, "log": _tail(end.log), "tasks": tasks
         },
     ).to_json()  # fmt: skip
     about = {"run": run, "pid": end.identity["pid"], "how": describe_exit(end), "crashes": crashes}
@@ -159,6 +159,8 @@ def describe_exit(end: WorkerExit) -> str:
     """The end of the worker as text for people."""
     if end.end_reason == "silence":
         return "was ended because it said nothing for longer than any of its stages may take"
+    if end.end_reason == "stuck":
+        return "was ended because one step of it held up all others that shared its process"
     if end.status is None:
         return "ended"
     if end.status < 0:

@@ -16,8 +16,6 @@ from po_jupyter.ipc.channel import Channel, Listener, connect, notify
 from po_jupyter.ipc.messages import (
     Heartbeat,
     LogGrew,
-    RatePermitGranted,
-    RatePermitRequest,
     ResourceProgress,
     ResourceRequest,
     ResourceResponse,
@@ -30,6 +28,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.rate_messages import RatePermitGranted, RatePermitRequest
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
