@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, T
 from po_jupyter.model.run.events import EventDraft, EventRecord
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
+from po_jupyter.store.commit_lane import CommitLane
 
 
 class Ref(NamedTuple):
@@ -276,6 +277,9 @@ class LogStore(Protocol):
     def thread(self, run: str) -> Executor | None:
         """The thread in which this store does the run's work, if it has one: a call from inside it is served there and
         then, without a change of threads."""
+
+    def lane(self, run: str) -> CommitLane[Any] | None:
+        """The lane in which commits of this run and others share transactions, if the store has lanes."""
 
 
 class DocumentStore(Protocol):

@@ -15,7 +15,8 @@ from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
 from po_jupyter.model.run.events import draft
 from po_jupyter.store import group_commit
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.group_commit import LARGEST, GroupCommitter
+from po_jupyter.store.gathered_commits import LARGEST
+from po_jupyter.store.group_commit import GroupCommitter
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import CallResponseDraft, Commit, Head, Lease, NewRun, Record, Ref
 

@@ -112,8 +112,9 @@ class WorkerGateway:
             return
         channel.send(Heartbeat())
         try:
-            await self._receive(channel, process.runs, None)
+            await self._receive(channel, process.attached, None)
         finally:
+            process.attached.clear()
             self._supervisor.shared.disconnected(process, channel)
 
     async def _receive(
@@ -162,6 +163,8 @@ class WorkerGateway:
 
     def _connect(self, worker: WorkerHandle, channel: Channel) -> RateState:
         worker.channel = RunChannel(channel, worker.run)
+        if worker.process is not None:
+            worker.process.attached[worker.run] = worker
         worker.heard()
         return self._rates.connect(worker.run, worker.channel)
 
@@ -224,6 +227,7 @@ class WorkerGateway:
 
     def _on_left(self, worker: WorkerHandle, message: RunLeft) -> None:
         if worker.process is not None:
+            worker.process.attached.pop(worker.run, None)
             if worker.channel is not None:
                 self._rates.disconnect(worker.run, worker.channel)
             self._supervisor.shared.left(worker, message.status)

@@ -47,6 +47,7 @@ class SharedProcess:
 
     turns       its turn file
     runs        those that it has, or will be sent once it is connected
+    attached    those whose messages come over its connection; one that it was told to let go of still may
     connected   it was at least once
     retiring    it gets no further run, and ends when it has none
     taken       runs that it was ever sent
@@ -58,6 +59,7 @@ class SharedProcess:
     ours: bool = True
     channel: Channel | None = None
     runs: dict[str, WorkerHandle] = field(default_factory=dict)
+    attached: dict[str, WorkerHandle] = field(default_factory=dict)
     connected: bool = False
     retiring: bool = False
     taken: int = 0

@@ -211,9 +211,7 @@ class SharedWorkers:
     def _drop_missing(self, process: SharedProcess, runs: list[str]) -> None:
         """Let go of runs that the process gave back while nobody heard it."""
         for run in set(process.runs) - set(runs):
-            worker = process.runs[run]
-            worker.bystander = True
-            self._workers.exited(worker, None)
+            self._workers.exited(process.runs[run], ExitStatus.ORDERLY)
 
     # -- ends -----------------------------------------------------------------------------------
 
@@ -235,6 +233,8 @@ class SharedWorkers:
         workers = list(process.runs.values())
         suspects = read_turns(process.turns).suspects if status != ExitStatus.ORDERLY else frozenset()
         suspects &= process.runs.keys()
+        if len(workers) == 1:
+            suspects = frozenset(process.runs)  # nobody else can have done it
         with suppress(OSError):
             process.turns.unlink()
         if workers:
@@ -253,7 +253,11 @@ class SharedWorkers:
     ) -> None:
         run = worker.run
         worker.end_reason = process.end_reason
-        if run in suspects or not process.connected:
+        if not process.connected:
+            self.alone.add(run)  # it never had the run: there is nothing to record
+            self._workers.exited(worker, ExitStatus.ORDERLY)
+            return
+        if run in suspects:
             self.alone.add(run)
         elif not suspects and status != ExitStatus.ORDERLY:
             self._unexplained[run] += 1

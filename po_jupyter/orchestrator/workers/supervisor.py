@@ -13,6 +13,7 @@ import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -273,7 +274,7 @@ class Supervisor:
         self.store_backoff.clear(run)
         # Many runs end before they are connected: then the exit status is the last word.
         orderly = status in (ExitStatus.ORDERLY, ExitStatus.NEEDS_OWN_PROCESS)
-        if worker.finished or worker.bystander or orderly or self._stopping:
+        if worker.finished or orderly or self._stopping:
             return 0.0
         try:
             return await self._record_crash(worker, status)
@@ -290,9 +291,10 @@ class Supervisor:
             log_file = worker.process.log
         end = worker_exits.WorkerExit(worker.identity, status, worker.end_reason, log_file)
         crashes = await self._to_thread(
-            worker_exits.record_crash, self._store, self._views, worker.run, end, self._settings.max_crashes
-        )
-        if crashes is None or crashes <= 1:
+            partial(worker_exits.record_crash, counts=not worker.bystander),
+            self._store, self._views, worker.run, end, self._settings.max_crashes,
+        )  # fmt: skip
+        if crashes is None or crashes <= 1 or worker.bystander:
             return 0.0
         return min(_MAX_CRASH_DELAY, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)
 

@@ -25,6 +25,7 @@ from diskcache import Timeout
 from po_jupyter.errors import CorruptRow, StoreUnusable
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
+from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
@@ -65,6 +66,7 @@ class DiskStore(KeyedStore):
         self._lock = Lock()
         self._pid = os.getpid()
         self._threads: dict[int, _ShardThread] = {}
+        self._lanes: dict[int, CommitLane[Any]] = {}
         self._checked = checked
         if checked:
             return
@@ -125,11 +127,22 @@ class DiskStore(KeyedStore):
         """See `LogStore`: the thread of the run's shard."""
         return self._thread_of(self._shard(run)).thread
 
+    def lane(self, run: str) -> CommitLane[Any] | None:
+        """See `LogStore`: that of the run's shard."""
+        number = self._shard(run)
+        lane = self._lanes.get(number)
+        if lane is None:
+            lane = self._lanes[number] = CommitLane(
+                lambda: self._thread_of(number).thread,
+                lambda work: self._at(number, lambda shard: work(), write=True),
+            )
+        return lane
+
     def _thread_of(self, number: int) -> _ShardThread:
         with self._lock:
             if self._pid != os.getpid():
-                _inherited.append(self._threads)
-                self._threads, self._pid = {}, os.getpid()
+                _inherited.append((self._threads, self._lanes))
+                self._threads, self._lanes, self._pid = {}, {}, os.getpid()
             thread = self._threads.get(number)
             if thread is None:
                 name = "documents" if number == DOCUMENTS else f"runs-{number}"
