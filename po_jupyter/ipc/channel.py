@@ -63,12 +63,20 @@ class Channel:
         self._reader = reader
         self._writer = writer
         self._incoming = incoming
+        self._unsent: list[bytes] = []  # of this turn of the loop: they leave together
 
     def send(self, message: IpcMessage, run: str | None = None) -> None:
         """Queue one message; `run` is whom it is about, where it does not say so itself."""
         if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > _MAX_BACKLOG:
             return
-        self._writer.write(message.encode(run))
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(message.encode(run))
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self._writer.is_closing():
+            self._writer.write(b"".join(unsent))
 
     async def receive(self) -> IpcMessage | None:
         """The next message that this version knows, or None at the end. A line that is no JSON object ends the
@@ -93,6 +101,7 @@ class Channel:
 
     async def drain(self) -> None:
         """Wait until what was sent has left this process."""
+        self._flush()
         with suppress(OSError):
             await self._writer.drain()
 
@@ -106,6 +115,7 @@ class Channel:
 
     async def close(self) -> None:
         """End the connection."""
+        self._flush()
         self._writer.close()
         with suppress(OSError, asyncio.CancelledError):
             await self._writer.wait_closed()

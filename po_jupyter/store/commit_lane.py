@@ -63,14 +63,19 @@ class CommitLane(Generic[R]):
             self._waiting.append(_Waiting(write, result))
             start, self._is_working = not self._is_working, True
         if start:
-            try:
-                self._thread().submit(self._work)
-            except RuntimeError as error:  # the store was closed meanwhile
-                with self._lock:
-                    self._is_working = False
-                    waiting, self._waiting = self._waiting, []
-                self._deliver([(w.result, None, error) for w in waiting])
+            result.get_loop().call_soon(
+                self._start
+            )  # with everything else that is submitted in this turn of the loop
         return result
+
+    def _start(self) -> None:
+        try:
+            self._thread().submit(self._work)
+        except RuntimeError as error:  # the store was closed meanwhile
+            with self._lock:
+                self._is_working = False
+                waiting, self._waiting = self._waiting, []
+            self._deliver([(w.result, None, error) for w in waiting])
 
     # -- in the thread --------------------------------------------------------------------------
     def _work(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
@@ -38,7 +39,7 @@ class _Memory(NamedTuple):
     seen: int | None
     own: set[int]
     in_flight: set[str]
-    broken: Exception | None
+    broken: BaseException | None
 
 
 class GroupCommitter:
@@ -73,12 +74,12 @@ class GroupCommitter:
         self._on_foreign = on_foreign
         self._on_head = on_head
         self._pending: list[_PendingCommit] = []
-        self._working: asyncio.Task[None] | None = None
+        self._is_working = False
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
         self._in_flight: set[str] = set()  # calls that were sent, as far as is recorded
-        self._broken: Exception | None = None  # why nothing is written any more
+        self._broken: BaseException | None = None  # why nothing is written any more
         self._was_raised = False  # a caller got it
 
     async def __aenter__(self) -> GroupCommitter:
@@ -154,24 +155,42 @@ class GroupCommitter:
             raise self._broken
 
     def _start_working(self) -> None:
-        if self._working is None:
-            self._working = asyncio.get_running_loop().create_task(self._work())
+        if not self._is_working:
+            self._is_working = True
+            asyncio.get_running_loop().call_soon(self._work)  # with what is queued in the same step
 
-    async def _work(self) -> None:
+    def _work(self) -> None:
+        """Write what is queued; again when that is done. By callbacks, for a task each time would cost as much."""
+        if not self._pending:
+            self._is_working = False
+            return
+        batch = self._pending[:MOST]
         try:
-            while self._pending:
-                batch = self._pending[:MOST]
-                try:
-                    outcomes, foreign = await self._written(batch)
-                except Exception as error:  # ours; still, nobody is left waiting
-                    self._broken = self._broken or error
-                    outcomes, foreign = [error] * len(batch), []
-                del self._pending[: len(outcomes)]
-                self._notify(outcomes, foreign)
-                for waiting, outcome in zip(batch, outcomes, strict=False):
-                    self._answer(waiting, outcome)
-        finally:
-            self._working = None
+            writing = asyncio.ensure_future(self._written(batch))
+        except Exception as error:  # no thread, a closed store
+            self._broken = self._broken or error
+            self._wrote(batch, [error] * len(batch), [])
+        else:
+            writing.add_done_callback(partial(self._after, batch))
+
+    def _after(self, batch: list[_PendingCommit], writing: asyncio.Future[_Written]) -> None:
+        if writing.cancelled():  # the loop ends
+            self._is_working = False
+            return
+        error = writing.exception()
+        if error is None:
+            outcomes, foreign = writing.result()
+        else:  # ours; still, nobody is left waiting
+            self._broken = self._broken or error
+            outcomes, foreign = [error] * len(batch), []
+        self._wrote(batch, outcomes, foreign)
+
+    def _wrote(self, batch: list[_PendingCommit], outcomes: list[Outcome], foreign: list[Record]) -> None:
+        del self._pending[: len(outcomes)]
+        self._notify(outcomes, foreign)
+        for waiting, outcome in zip(batch, outcomes, strict=False):
+            self._answer(waiting, outcome)
+        self._work()
 
     def _written(self, batch: Sequence[_PendingCommit]) -> Awaitable[_Written]:
         lane = self._store.lane(self._lease.run)

@@ -100,6 +100,11 @@ class OrchestratorLink:
         """True once it looks for the orchestrator."""
         return bool(self._tasks)
 
+    @property
+    def runs(self) -> int:
+        """The number of runs that use it."""
+        return len(self._runs)
+
     def start(self) -> None:
         """Look for the orchestrator from now on."""
         if not self._tasks:

@@ -44,7 +44,9 @@ from po_jupyter.worker.orchestrator_link import OrchestratorLink, exit_overtaken
 
 _TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
 _TEXT_MAX = 100_000  # characters kept until the next of them
-_COMMIT_RATE = 0.05  # s between notes of commits
+_COMMIT_RATE = 0.05  # s between notes of commits ...
+_UNWATCHED_RATE = 0.5  # s where nobody watches the run
+_RATE_OF_MANY = 0.002  # s for each run of the process: 500 notes a second of all together
 _LAST_MESSAGE = 1.0  # s that a connection for the last message may take
 
 
@@ -158,7 +160,8 @@ class RunLink:
         """The log grew. Sent at most 20 times a second; the last state is always sent."""
         self._head = head
         if self._head_timer is None:
-            self._head_timer = self._loop.call_later(_COMMIT_RATE, self._send_head)
+            pause = max(_COMMIT_RATE if self.watched else _UNWATCHED_RATE, _RATE_OF_MANY * self._link.runs)
+            self._head_timer = self._loop.call_later(pause, self._send_head)
 
     def _send_head(self) -> None:
         self._head_timer = None

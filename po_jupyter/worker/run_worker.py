@@ -112,15 +112,12 @@ class RunWorker:
 
     async def _open(self) -> RunSession:
         lease = await self._claim()
-        recover_live_files(self._run_dir)
         self._link.start(lease.fence)
         return await self._open_session(lease)
 
     async def _claim(self) -> Lease:
         store, run = self._parts.store, self._run
-        claiming = asyncio.get_running_loop().run_in_executor(
-            store.thread(run), claim_run, store, run, self._expect, self._parts.holder
-        )
+        claiming = asyncio.get_running_loop().run_in_executor(store.thread(run), self._claim_blocking)
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -129,6 +126,11 @@ class RunWorker:
                 lease = await claiming
                 await asyncio.to_thread(store.commit, lease, Commit(release=True))
             raise
+
+    def _claim_blocking(self) -> Lease:
+        lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder)
+        recover_live_files(self._run_dir)
+        return lease
 
     async def _open_session(self, lease: Lease) -> RunSession:
         link, parts = self._link, self._parts

@@ -34,7 +34,7 @@ from po_jupyter.worker.open_calls import CallSlots
 from po_jupyter.worker.orchestrator_link import OrchestratorLink, ProcessHandlers
 from po_jupyter.worker.run_link import RunLink
 from po_jupyter.worker.run_worker import ProcessParts, RunWorker
-from po_jupyter.worker.turns import RunTurn, begin
+from po_jupyter.worker.turns import RunTurn, TurnLoop, begin
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,9 @@ class SharedWorker:
     def __init__(self, request: WorkerRequest, settings: Settings, store: Store) -> None:
         """Connects nothing yet. Needs a running loop."""
         assert request.turns is not None
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, TurnLoop)
+        self._loop = loop
         self._turns = TurnFile(turn_file_of(Path(request.turns), os.getpid()))
         self._runs: dict[str, _RunHere] = {}
         self._draining = False
@@ -109,7 +112,7 @@ class SharedWorker:
 
     async def serve(self) -> ExitStatus:
         """Work off what comes, until this process has to end."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.drain)
+        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
         self._link.start()
         await self._idle.wait()
         await self._link.drain()
@@ -142,7 +145,9 @@ class SharedWorker:
         if run in self._runs:
             return
         link = RunLink(self._link, run, stop=lambda: here.stop())
-        turn = RunTurn(self._turns, run, lambda seconds: here.move(f"a step of it took {seconds:.1f} s"))
+        turn = RunTurn(
+            self._loop, self._turns, run, lambda seconds: here.move(f"a step of it took {seconds:.1f} s")
+        )
         here = self._runs[run] = _RunHere(link, turn)
         self._link.join(link)
         link.deliver(Welcome(message.watched, message.rates))
@@ -151,7 +156,7 @@ class SharedWorker:
         context = contextvars.copy_context()
         context.run(begin, turn)
         context.run(bind_contextvars, run=run)
-        here.task = asyncio.get_running_loop().create_task(
+        here.task = self._loop.create_task(
             self._work_off(here, message.expect), name=f"run {run}", context=context
         )
 

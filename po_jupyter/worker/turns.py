@@ -2,7 +2,8 @@
 
 A step is what a task of asyncio does between two waits. Each coroutine of a run is wrapped, so that its steps name the
 run in the turn file (`ipc.turn_file`) for as long as they last, which costs a third of a microsecond; jobs in threads
-are counted there. A run whose step was long is reported after it: it holds up all the others.
+are counted there. A run whose step was long, or that worked for long in a thread, is reported after it: it holds up all
+the others.
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, process_time, thread_time
 from types import TracebackType
 from typing import Any
 
 from po_jupyter.engine.base.threads import StageThreads
 from po_jupyter.ipc.turn_file import TurnFile
 
-LONG = 1.0  # s that a step may take
+LONG = 1.0  # s that a step may take ...
+_AT_WORK = 0.6  # s of CPU of this process meanwhile: what others on the machine hold up is not the run's fault
+_SAMPLE = 0.25  # s between looks at the CPU that was used
 
 
 class RunTurn:
-    """The turns of one run. `on_long(seconds)` is called on the loop after a step of more than a second."""
+    """The turns of one run. `on_long(seconds)` is called on the loop after a step of more than a second, or a job in a
+    thread that used as much CPU."""
 
-    __slots__ = ("_jobs", "_jobs_index", "_lock", "file", "numbers", "on_long", "slot")
+    __slots__ = ("_jobs", "_jobs_index", "_lock", "_loop", "file", "numbers", "on_long", "slot")
 
-    def __init__(self, file: TurnFile, run: str, on_long: Callable[[float], object]) -> None:
+    def __init__(self, loop: TurnLoop, file: TurnFile, run: str, on_long: Callable[[float], object]) -> None:
         """Takes a slot of the file."""
+        self._loop = loop
         self.file = file
         self.numbers = file.numbers
         self.slot = file.take(run)
@@ -44,13 +49,21 @@ class RunTurn:
             if slot:
                 self.file.release(slot)
 
+    def long_step(self, seconds: float) -> None:
+        """A step took that long."""
+        if process_time() - self._loop.cpu_before > _AT_WORK:
+            self.on_long(seconds)
+
     def job(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Call `fn` in this thread, counted meanwhile."""
         self._count(1)
+        began = thread_time()
         try:
             return fn(*args)
         finally:
             self._count(-1)
+            if (seconds := thread_time() - began) > LONG:
+                self._loop.call_soon_threadsafe(self.on_long, seconds)
 
     def _count(self, change: int) -> None:
         with self._lock:
@@ -85,7 +98,7 @@ class TurnCoroutine(Coroutine[Any, Any, Any]):
         finally:
             numbers[0] = 0
             if (seconds := perf_counter() - began) > LONG:
-                self._turn.on_long(seconds)
+                self._turn.long_step(seconds)
 
     def throw(
         self,
@@ -130,6 +143,12 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """A loop whose tasks take turns."""
         super().__init__()
         self.set_task_factory(_make_task)  # type: ignore[arg-type]  # typeshed knows no further options
+        self.cpu_before = 0.0  # s that this process had used a moment ago
+        self.call_soon(self._sample)
+
+    def _sample(self) -> None:
+        self.cpu_before = process_time()
+        self.call_later(_SAMPLE, self._sample)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
