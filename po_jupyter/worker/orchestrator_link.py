@@ -19,7 +19,15 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel, connect
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import DrainWorker, Heartbeat, SharedHello, StopWorker, TakeRun, WorkerHello
+from po_jupyter.ipc.messages import (
+    DrainWorker,
+    Heartbeat,
+    RunLeft,
+    SharedHello,
+    StopWorker,
+    TakeRun,
+    WorkerHello,
+)
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.platform import processes
 
@@ -88,6 +96,7 @@ class OrchestratorLink:
         self._settings = settings
         self._shared = shared
         self._runs: dict[str, LinkedRun] = {}
+        self._left: dict[str, int] = {}  # runs that left while nobody heard it, with their statuses
         self._channel: Channel | None = None  # once something was received on it
         self._connect_now = asyncio.Event()
         if eager:
@@ -130,6 +139,13 @@ class OrchestratorLink:
         """Send a message about a run; without an orchestrator it is dropped."""
         if self._channel is not None:
             self._channel.send(message, run)
+
+    def left(self, run: str, status: int) -> None:
+        """Say that a process of many runs works on this one no more, to the next orchestrator if need be."""
+        if self._channel is not None:
+            self._channel.send(RunLeft(status), run)
+        else:
+            self._left[run] = status
 
     async def drain(self) -> None:
         """Wait until what was sent has left this process, but not for long."""
@@ -174,7 +190,10 @@ class OrchestratorLink:
     def _greet(self, channel: Channel) -> None:
         me = processes.myself()
         if self._shared is not None:
-            channel.send(SharedHello(me["pid"], me["created"], list(self._runs)))
+            channel.send(SharedHello(me["pid"], me["created"], [*self._runs, *self._left]))
+            for left, status in self._left.items():
+                channel.send(RunLeft(status), left)
+            self._left.clear()
         for run in self._runs.values():
             channel.send(WorkerHello(run.run, me["pid"], me["created"], run.fence))
 
@@ -210,6 +229,8 @@ class OrchestratorLink:
             before = self.loop.time()
             await asyncio.sleep(step)
             now = self.loop.time()
+            if now - before > 2 * step:
+                self._last_message = now  # it was us who stood still: what came meanwhile is still to be read
             if self._channel is not None:
                 self._channel.send(Heartbeat())
                 if now - self._last_message < max(self._settings.lease_ttl, 4 * step):

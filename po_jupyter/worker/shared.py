@@ -21,7 +21,7 @@ from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.ports import Observer
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import DrainWorker, RunLeft, TakeRun, Welcome, WorkerRequest
+from po_jupyter.ipc.messages import DrainWorker, TakeRun, Welcome, WorkerRequest
 from po_jupyter.ipc.turn_file import TurnFile, turn_file_of
 from po_jupyter.llm.calls.answer_queue import AnswerQueue
 from po_jupyter.llm.wire.http import Http
@@ -168,7 +168,7 @@ class SharedWorker:
             run = here.link.run
             here.turn.release()
             del self._runs[run]
-            self._link.send(RunLeft(status), run)
+            self._link.left(run, status)
             self._end_when_idle()
 
     async def _status(self, here: _RunHere, expect: int | None) -> int:

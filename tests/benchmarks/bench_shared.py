@@ -263,7 +263,9 @@ async def product(data_dir: Path) -> list[dict[str, Any]]:
         await asyncio.sleep(1)
         memory = [process.memory_full_info() for process in family()]
         weight = sum(info.pss for info in memory) / 1e6
-        rows.append(row("shared: 500 at work, whole product", weight, "MB", "<= 300", f"{len(memory)} processes"))
+        rows.append(
+            row("shared: 500 at work, whole product", weight, "MB", "<= 300", f"{len(memory)} processes")
+        )
     finally:
         await orchestrator.stop()
     return rows

@@ -111,6 +111,7 @@ class WorkerGateway:
             await channel.drain()
             return
         channel.send(Heartbeat())
+        process.attached.update(process.runs)
         try:
             await self._receive(channel, process.attached, None)
         finally:

@@ -51,6 +51,7 @@ class SharedProcess:
     connected   it was at least once
     retiring    it gets no further run, and ends when it has none
     taken       runs that it was ever sent
+    cpu_before  seconds of CPU that it had used when it was last heard
     """
 
     identity: processes.Identity
@@ -63,6 +64,7 @@ class SharedProcess:
     connected: bool = False
     retiring: bool = False
     taken: int = 0
+    cpu_before: float = 0.0
     since: float = field(default_factory=time.monotonic)
     last_message: float = field(default_factory=time.monotonic)
     end_reason: str | None = None

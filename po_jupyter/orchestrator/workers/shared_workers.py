@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 _MOST = 4  # processes, and never more than processors
 _MANY = 8  # runs in the least busy one, from which on another is started
 _UNEXPLAINED = 2  # ends of its process that a run may see without anybody's turn; then it goes on alone
-_STUCK = 10.0  # s without a message while it is some run's turn
+_STUCK = 10.0  # s without a message while it is some run's turn, and the process works ...
+_STUCK_CPU = 3.0  # s of CPU meanwhile: on a machine that is busy otherwise it waits for its own turn
 _RENEW_RUNS = 20_000
 _RENEW_AGE = 6 * 3600.0  # s
 _RENEW_BYTES = 600 * 2**20
@@ -282,16 +283,17 @@ class SharedWorkers:
             before = time.monotonic()
             await asyncio.sleep(_LOOK)
             passed = min(time.monotonic() - before, 2 * _LOOK)
-            silent = {
-                process.pid: silent.get(process.pid, 0.0) + passed
-                for process in self._processes
-                if process.last_message < before and process.runs
-            }
             for process in list(self._processes):
+                if process.last_message < before and process.runs:
+                    silent.setdefault(process.pid, 0.0)
+                    silent[process.pid] += passed
+                else:
+                    silent.pop(process.pid, None)
+                    process.cpu_before = _cpu_of(process.pid)
                 self._check(process, silent.get(process.pid, 0.0))
 
     def _check(self, process: SharedProcess, silent: float) -> None:
-        if silent > max(_STUCK, 5 * self._settings.heartbeat) and self._is_stuck(process):
+        if silent > max(_STUCK, 5 * self._settings.heartbeat) and self._is_stuck(process, silent):
             self._kill(process, "stuck")
         elif silent > max((worker.silence_limit for worker in process.runs.values()), default=math.inf):
             self._kill(process, "silence")
@@ -300,14 +302,15 @@ class SharedWorkers:
             log.info("shared worker is renewed", pid=process.pid, runs=process.taken)
             self._tasks.start(self._retire(process), f"renew {process.pid}")
 
-    @staticmethod
-    def _is_stuck(process: SharedProcess) -> bool:
-        """Whether it works, and for one run only: one that was stopped from outside does not."""
+    def _is_stuck(self, process: SharedProcess, silent: float) -> bool:
+        """Whether it works for one run only. One that was stopped from outside does not work at all."""
         try:
             status = psutil.Process(process.pid).status()
         except psutil.Error:
             return False
         if status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+            return False
+        if _cpu_of(process.pid) - process.cpu_before < _STUCK_CPU and silent < self._settings.silence_grace:
             return False
         return bool(read_turns(process.turns).suspects)
 
@@ -345,3 +348,11 @@ class SharedWorkers:
         """Watch no more. Ends no process."""
         self._closed = True
         await self._tasks.cancel()
+
+
+def _cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process used."""
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:2])
+    except psutil.Error:
+        return 0.0
