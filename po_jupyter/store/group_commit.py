@@ -18,8 +18,9 @@ from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
 from po_jupyter.store import commit_lane
+from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.gathered_commits import CommitResult, GatheredCommits, Outcome
-from po_jupyter.store.protocol import Commit, Head, Lease, LogStore, Record, Ref
+from po_jupyter.store.protocol import Commit, Head, LaneStore, Lease, LogStore, Record, Ref
 
 MOST = 1000  # commits in one transaction
 _PAUSE = 0.25  # s between two tries
@@ -69,6 +70,9 @@ class GroupCommitter:
         """See the class."""
         self._store = store
         self._lease = lease
+        self._lane: CommitLane[_Written] | None = (
+            store.lane(lease.run) if isinstance(store, LaneStore) else None
+        )
         self._seen = n
         self._own: set[int] = set()  # records of ours after `_seen`
         self._on_foreign = on_foreign
@@ -193,9 +197,8 @@ class GroupCommitter:
         self._work()
 
     def _written(self, batch: Sequence[_PendingCommit]) -> Awaitable[_Written]:
-        lane = self._store.lane(self._lease.run)
-        if lane is not None:
-            return lane.submit(_GroupWrite(self, batch))
+        if self._lane is not None:
+            return self._lane.submit(_GroupWrite(self, batch))
         until = time.monotonic() + commit_lane.PATIENCE
         return asyncio.get_running_loop().run_in_executor(self._thread(), self.write, batch, until)
 

@@ -278,9 +278,6 @@ class LogStore(Protocol):
         """The thread in which this store does the run's work, if it has one: a call from inside it is served there and
         then, without a change of threads."""
 
-    def lane(self, run: str) -> CommitLane[Any] | None:
-        """The lane in which commits of this run and others share transactions, if the store has lanes."""
-
 
 class DocumentStore(Protocol):
     """Documents: small named values outside runs (registered pipelines, leases, ledgers)."""
@@ -315,6 +312,15 @@ class SnapshotStore(Protocol):
 
     def keep_snapshots(self, values: Mapping[str, Any]) -> None:
         """Replace the snapshots of these runs; those that are gone get none. InvalidInput for what is not JSON."""
+
+
+@runtime_checkable
+class LaneStore(Protocol):
+    """A store in which commits of several runs can share a transaction."""
+
+    def lane(self, run: str) -> CommitLane[Any]:
+        """The lane of the run and of others."""
+        ...
 
 
 class Store(RunStore, LogStore, DocumentStore, Protocol):

@@ -20,7 +20,7 @@ from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
 from po_jupyter.errors import StaleFence, StoreError, Unavailable
 from po_jupyter.ipc.messages import ResourceResponse
-from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.providers.registry import Connections, Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
@@ -33,7 +33,6 @@ from po_jupyter.worker.run_link import LinkHandlers, RunLink
 
 if TYPE_CHECKING:
     from po_jupyter.llm.calls.answer_queue import AnswerQueue, AnswerStore
-    from po_jupyter.llm.wire.http import Http
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +44,7 @@ class ProcessParts:
     holder    who holds a run that is worked off here
     slots     of open calls
     answers   the cache of calls; None: there is none
-    http      connections to models; None: each run has its own
+    connections  to models; None: each run has its own
     observer  makes what watches tasks, rows and calls of a run; None: the default of `open_session`
     """
 
@@ -54,7 +53,7 @@ class ProcessParts:
     holder: processes.Identity
     slots: CallSlots
     answers: AnswerStore | AnswerQueue | None
-    http: Http | None = None
+    connections: Connections | None = None
     observer: Callable[[str], Observer] | None = None
 
 
@@ -71,7 +70,7 @@ class RunWorker:
         self._rates = RateLimitClient(link, parts.settings, on_wait=self._emit_rate_wait)
         self._calls = OpenCalls(self._rates, parts.slots, on_wait=self._emit_rate_wait)
         self._providers = Providers(
-            os.environ, http=parts.http, local=self._local_model, get_key=self._provider_key
+            os.environ, connections=parts.connections, local=self._local_model, get_key=self._provider_key
         )
         self._session: RunSession | None = None  # once the log is read
 

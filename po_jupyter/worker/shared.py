@@ -24,7 +24,7 @@ from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, TakeRun, Welcome, WorkerRequest
 from po_jupyter.ipc.turn_file import TurnFile, turn_file_of
 from po_jupyter.llm.calls.answer_queue import AnswerQueue
-from po_jupyter.llm.wire.http import Http
+from po_jupyter.llm.providers.registry import Connections
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Store
@@ -92,7 +92,7 @@ class SharedWorker:
         self._draining = False
         self._idle = asyncio.Event()
         self._opening = asyncio.Semaphore(_OPENING)
-        self._http = Http()
+        self._connections = Connections()
         cache = open_call_cache(settings)
         self._answers = AnswerQueue(cache) if cache is not None else None
         self._parts = ProcessParts(
@@ -101,7 +101,7 @@ class SharedWorker:
             holder={**processes.myself(), "shared": True},
             slots=CallSlots(),
             answers=self._answers,
-            http=self._http,
+            connections=self._connections,
             observer=self._observer,
         )
         self._link = OrchestratorLink(
@@ -119,7 +119,7 @@ class SharedWorker:
         await self._link.close()
         if self._answers is not None:
             await self._answers.aclose()
-        await self._http.aclose()
+        await self._connections.aclose()
         return ExitStatus.ORDERLY
 
     def drain(self) -> None:

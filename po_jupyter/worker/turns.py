@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from threading import Lock
 from time import perf_counter, process_time, thread_time
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from po_jupyter.engine.base.threads import StageThreads
 from po_jupyter.ipc.turn_file import TurnFile
 
+T = TypeVar("T")
 LONG = 1.0  # s that a step may take ...
 _AT_WORK = 0.6  # s of CPU of this process meanwhile: what others on the machine hold up is not the run's fault
 _SAMPLE = 0.25  # s between looks at the CPU that was used
@@ -54,7 +55,7 @@ class RunTurn:
         if process_time() - self._loop.cpu_before > _AT_WORK:
             self.on_long(seconds)
 
-    def job(self, fn: Callable[..., Any], *args: Any) -> Any:
+    def job(self, fn: Callable[..., T], *args: object) -> T:
         """Call `fn` in this thread, counted meanwhile."""
         self._count(1)
         began = thread_time()
@@ -75,19 +76,19 @@ class RunTurn:
 _turn: ContextVar[RunTurn | None] = ContextVar("po_turn", default=None)
 
 
-class TurnCoroutine(Coroutine[Any, Any, Any]):
+class TurnCoroutine(Coroutine[object, object, object]):
     """A coroutine whose steps are its run's turns."""
 
     __slots__ = ("_coroutine", "_numbers", "_send", "_turn")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], turn: RunTurn) -> None:
+    def __init__(self, coroutine: Coroutine[object, object, object], turn: RunTurn) -> None:
         """Of a coroutine that has not started."""
         self._coroutine = coroutine
         self._send = coroutine.send
         self._turn = turn
         self._numbers = turn.numbers
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: object) -> object:
         """See `Coroutine`."""
         numbers = self._numbers
         numbers[1] += 1
@@ -102,16 +103,16 @@ class TurnCoroutine(Coroutine[Any, Any, Any]):
 
     def throw(
         self,
-        kind: Any,
+        kind: type[BaseException] | BaseException,
         error: BaseException | object = None,
         trace: TracebackType | None = None,
-    ) -> Any:
+    ) -> object:
         """See `Coroutine`."""
         numbers = self._numbers
         numbers[1] += 1
         numbers[0] = self._turn.slot
         try:
-            if error is None and trace is None:
+            if isinstance(kind, BaseException):
                 return self._coroutine.throw(kind)
             return self._coroutine.throw(kind, error, trace)
         finally:
@@ -121,19 +122,22 @@ class TurnCoroutine(Coroutine[Any, Any, Any]):
         """See `Coroutine`."""
         self._coroutine.close()
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[object, None, object]:
         """See `Coroutine`."""
         return self._coroutine.__await__()
 
 
 def _make_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
-) -> asyncio.Task[Any]:
-    context = options.get("context")
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[object, object, object],
+    *,
+    context: Context | None = None,
+    **options: object,
+) -> asyncio.Task[object]:
     turn = _turn.get() if context is None else context.get(_turn)
     if turn is not None:
         coroutine = TurnCoroutine(coroutine, turn)
-    return asyncio.Task(coroutine, loop=loop, **options)
+    return asyncio.Task(coroutine, loop=loop, context=context, **options)  # type: ignore[arg-type]  # a later Python's
 
 
 class TurnLoop(asyncio.SelectorEventLoop):
@@ -150,9 +154,9 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.cpu_before = process_time()
         self.call_later(_SAMPLE, self._sample)
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., T], *args: object
+    ) -> asyncio.Future[T]:
         """As the base's; what a run does in threads, except in the store's, is counted as its own."""
         turn = _turn.get()
         if turn is not None and (executor is None or isinstance(executor, StageThreads)):

@@ -87,8 +87,7 @@ async def open_session(
     run_dir    the directory of the run's files (default: `DATA_DIR/runs/RUN`)
     worker     fields for `run.started` beside `pid` and `fence`
     admission  lets requests to models go (the limiter); None: at once
-    answers    the store of the cache of calls, or a queue before it that others use too; None: there is no cache. See
-               `CallCache` for `base_url`
+    answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
     on_rest    gets whether all tasks that run only wait for answers that may take hours

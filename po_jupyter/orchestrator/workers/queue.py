@@ -79,7 +79,7 @@ class RunQueue:
         return self._order
 
 
-class WaitingRuns:
+class RunQueues:
     """The runs that wait for a process of their own, and those that wait for room in one of many runs."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
-from po_jupyter.orchestrator.workers.queue import WaitingRuns
+from po_jupyter.orchestrator.workers.queue import RunQueues
 from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
 from po_jupyter.platform.concurrency import BackgroundTasks
@@ -69,7 +69,7 @@ class WorkerStarts:
         self._callbacks = callbacks
         self._to_thread = to_thread
         self._before_start = before_start
-        self.queue = WaitingRuns()
+        self.queue = RunQueues()
         self.starting: dict[str, bool] = {}  # runs, and whether in a process of many
         self._starts = BackgroundTasks()
         self._launches: dict[str, LaunchSpec] = {}  # of runs that wait

@@ -127,8 +127,8 @@ class DiskStore(KeyedStore):
         """See `LogStore`: the thread of the run's shard."""
         return self._thread_of(self._shard(run)).thread
 
-    def lane(self, run: str) -> CommitLane[Any] | None:
-        """See `LogStore`: that of the run's shard."""
+    def lane(self, run: str) -> CommitLane[Any]:
+        """See `LaneStore`: that of the run's shard."""
         number = self._shard(run)
         lane = self._lanes.get(number)
         if lane is None:

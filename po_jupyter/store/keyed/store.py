@@ -31,7 +31,6 @@ from po_jupyter.model.run.events import EventDraft, EventRecord, now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
-from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
 from po_jupyter.store.keyed.shard import Shard
@@ -62,10 +61,6 @@ class KeyedStore(ABC):
         """Release every handle of this process; the next use opens them again."""
 
     def thread(self, run: str) -> Executor | None:
-        """See `LogStore`: none."""
-        return None
-
-    def lane(self, run: str) -> CommitLane[Any] | None:
         """See `LogStore`: none."""
         return None
 
