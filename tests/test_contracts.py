@@ -37,6 +37,7 @@ FORBIDDEN: dict[str, tuple[str, str]] = {
         "orchestrator/views/queries.py",
         "import po_jupyter.orchestrator.control.run_control",
     ),
+    "brokers_layers": ("distributed/brokers/protocol.py", "import po_jupyter.distributed.brokers.opening"),
     "server_layers": ("server/auth.py", "import po_jupyter.server.routing.table"),
     "orchestrator_service": ("orchestrator/inbox/seed_file.py", "import po_jupyter.orchestrator.service"),
     "server_api": ("server/actions/results.py", "import po_jupyter.orchestrator.views.queries"),

@@ -47,9 +47,14 @@ FLOORS = {
     "nest-asyncio": ("1.6", "no advisory; the oldest that is tested"),
     "apprise": ("1.9", "no advisory; the oldest that is tested"),
     "keyring": ("25", "no advisory since 0.10; the oldest that is tested"),
+    # -- messages of a broker
+    "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
     # -- inside
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),
     "genai-prices": ("0.2", "no advisory; the format of its list"),
+    "prometheus-client": ("0.20", "no advisory; the oldest that is tested"),
+    "opentelemetry-sdk": ("1.27", "no advisory; the oldest that is tested"),
+    "opentelemetry-exporter-otlp-proto-http": ("1.27", "no advisory; the oldest that is tested"),
     "platformdirs": ("4", "no advisory; the oldest that is tested"),
     "psycopg": ("3.2", "no advisory; the oldest that is tested"),
     "psutil": ("5.9", "no advisory (CVE-2019-18874 ended with 5.6.6); the oldest that is tested"),

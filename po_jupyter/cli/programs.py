@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NotRequired, TypedDict, cast
 
 from po_jupyter.client.http.payloads import ModelJson
@@ -18,6 +19,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 _BACKUP = "po_jupyter.orchestrator.maintenance.backup_program"
+_STORE = "po_jupyter.orchestrator.maintenance.store_program"
 _OFFLINE = "po_jupyter.orchestrator.environment.offline"
 _TIMEOUT = 60.0  # seconds; half a second is usual
 _CLEANUP = 10.0  # s for a program that is ended to remove what it began
@@ -35,28 +37,23 @@ class BackupJson(TypedDict):
     passed_over: NotRequired[list[str]]
 
 
-def run_module(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired.
+class SchemaJson(TypedDict):
+    """The format of a store, what this program needs, and the SQL that is missing; see `store_program`."""
 
-    Whatever ends the wait for it ends it too, and lets it clean up.
-    """
-    path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
-    # -P: a file of the user that is called like a module must not be imported instead of it.
-    command = [sys.executable, "-P", "-m", module, *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    ) as process:  # fmt: skip
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
-        except BaseException:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_CLEANUP)
-            process.kill()
-            raise
-        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+    store: str
+    format: int | None
+    needs: int
+    ready: bool
+    may: bool
+    sql: list[str]
+    before: int | None
+
+
+def run_module(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired."""
+    with _started([module, *arguments]) as process:
+        stdout, stderr = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess([module, *arguments], process.returncode, stdout, stderr)
 
 
 def last_line(completed: subprocess.CompletedProcess[str]) -> str:
@@ -110,3 +107,78 @@ def _run_backup(*arguments: str) -> BackupJson:
     if "error" in answer:
         raise from_json(answer["error"])
     return cast("BackupJson", answer["report"])
+
+
+class StoreCopyJson(TypedDict):
+    """What is in the store that was copied into; see `store_copy`."""
+
+    source: str
+    target: str
+    runs: int
+    copied: int
+    records: int
+    documents: int
+    files: int
+    bytes: int
+    checked: int
+
+
+def check_store() -> SchemaJson:
+    """Say what the store of the settings is and what it lacks. Raises PoError."""
+    return cast("SchemaJson", _run_store({"action": "check"}))
+
+
+def migrate_store() -> SchemaJson:
+    """Make the store of the settings what this program needs. Raises PoError."""
+    return cast("SchemaJson", _run_store({"action": "migrate"}))
+
+
+def copy_store(source: str, target: str, on_progress: Callable[[str, int, int], None]) -> StoreCopyJson:
+    """Copy a store into another; `on_progress` gets what is done, how many of it, of how many. Raises PoError."""
+    request: JsonObject = {"action": "copy", "source": source, "target": target}
+    return cast("StoreCopyJson", _run_store(request, on_progress))
+
+
+def _run_store(
+    request: JsonObject, on_progress: Callable[[str, int, int], None] = lambda part, done, total: None
+) -> JsonObject:
+    with _started([_STORE]) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(request))
+        process.stdin.close()
+        answer: JsonObject = {}
+        with suppress(ValueError):
+            for line in process.stdout:
+                answer = json.loads(line)
+                if "progress" in answer:
+                    on_progress(*answer["progress"])
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        process.wait()
+    if "error" in answer:
+        raise from_json(answer["error"])
+    if "report" not in answer:
+        failed = subprocess.CompletedProcess([_STORE], process.returncode, "", errors)
+        raise PoError(f"the {request['action']} failed: {last_line(failed)[:300]}")
+    return cast("JsonObject", answer["report"])
+
+
+@contextmanager
+def _started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """`python -m ARGUMENTS` of this package; whatever ends the block ends it too, and lets it clean up."""
+    path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
+    pipe = subprocess.PIPE
+    # -P: a file of the user that is called like a module must not be imported instead of it.
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_CLEANUP)
+            process.kill()
+            raise

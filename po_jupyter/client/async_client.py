@@ -29,6 +29,7 @@ from po_jupyter.client.http.payloads import (
     StageLogJson,
     TokenJson,
     UsageJson,
+    WorkersJson,
 )
 from po_jupyter.client.http.responses import read_response
 from po_jupyter.client.http.sse import SseMessage
@@ -370,6 +371,14 @@ class AsyncClient:
         """Findings of the orchestrator's checks of itself."""
         params = {"online": "true"} if online else None
         return list((await self._transport.json("GET", "doctor", params=params))["findings"])
+
+    async def workers(self) -> WorkersJson:
+        """The nodes of the store; see `Client.workers`."""
+        return cast("WorkersJson", await self._transport.json("GET", "workers"))
+
+    async def drain_node(self, node: str) -> None:
+        """Have a node give its runs to others. NotFound, Conflict."""
+        await self._transport.json("POST", f"workers/{path_segment(node)}/drain", body={})
 
     async def notifications(self) -> list[ChannelJson]:
         """The channels that are told of ends, failures and gates; see `Client.notifications`."""

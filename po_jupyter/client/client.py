@@ -22,6 +22,7 @@ from po_jupyter.client.http.payloads import (
     ReadinessJson,
     TokenJson,
     UsageJson,
+    WorkersJson,
 )
 from po_jupyter.client.inputs.pipelines import has_code, name_of, pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
@@ -132,6 +133,7 @@ class Client(Blocking):
         cwd: str | None = None,
         priority: int | None = None,
         model: str | None = None,
+        labels: Sequence[str] = (),
     ) -> Run:
         """Start a run and return at once; by then it is durable and goes on without this process.
 
@@ -141,7 +143,8 @@ class Client(Blocking):
         `model` is used in the place of every model that the pipeline or a task names;
         `fresh` (or `cache="refresh"`) asks the models anew and keeps what they say for later runs, `cache=False`
         neither uses nor keeps answers; `skip_validation` starts the run although a key or the like that it needs is
-        missing where the orchestrator runs, instead of raising InvalidEnvironment; `budget` is US dollars or a
+        missing where the orchestrator runs, instead of raising InvalidEnvironment; `labels` are what a node must
+        have that works it off, where several machines share the store; `budget` is US dollars or a
         `Budget`. Python tasks run with `interpreter` in `cwd`; by default this process's own when the orchestrator
         is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
@@ -152,7 +155,12 @@ class Client(Blocking):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
         options = _present(
-            limit=limit, fresh=fresh or None, cache=cache, skip_validation=skip_validation or None, model=model
+            limit=limit,
+            fresh=fresh or None,
+            cache=cache,
+            skip_validation=skip_validation or None,
+            model=model,
+            labels=list(labels) or None,
         )
         body = _present(
             pipeline=definition, idempotency_key=idempotency_key, budget=budget_body(budget),
@@ -251,6 +259,14 @@ class Client(Blocking):
         `verdict` is `ok`, `note` or `bad`. With `online` each configured provider is asked for its list of models.
         """
         return self.call(self.aio.doctor(online=online))
+
+    def workers(self) -> WorkersJson:
+        """The servers that share the store, with their slots, versions and silence, and the queue by priority."""
+        return self.call(self.aio.workers())
+
+    def drain_node(self, node: str) -> None:
+        """Have a node give its runs to others and take none, until it is started again. NotFound, Conflict."""
+        self.call(self.aio.drain_node(node))
 
     def notifications(self) -> list[ChannelJson]:
         """The channels that are told of ends, failures and gates: what was delivered, what waits and why.

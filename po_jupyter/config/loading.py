@@ -226,7 +226,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_text(name: str, text: str, variable: str) -> Any:
-    if name == "worker_env":
+    if name in ("worker_env", "node_labels"):
         return [part.strip() for part in text.split(",") if part.strip()]
     if name in _AS_JSON:
         try:

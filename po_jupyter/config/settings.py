@@ -25,6 +25,7 @@ from po_jupyter.model.values.durations import Seconds
 Days = Annotated[float, Field(ge=0, le=36_500)]
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$", max_length=300)]
+NodeLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
@@ -98,7 +99,7 @@ class Price(BaseModel):
     cache_write: Usd | None = None
 
 
-SECRETS = frozenset({"auth_token", "log_remote_token", "notifications", "store"})
+SECRETS = frozenset({"auth_token", "broker", "log_remote_token", "notifications", "store"})
 """Settings that no other process is sent with the rest."""
 
 
@@ -118,6 +119,26 @@ class Settings(BaseModel):
     store: StoreUrl | None = Field(
         default=None,
         description="A PostgreSQL database for what is else in DATA_DIR/store: postgresql://USER@HOST/DATABASE.",
+    )
+    broker: SecretStr | None = Field(
+        default=None,
+        description="A message broker that tells nodes of new runs, beside what the `store` tells them itself.",
+    )
+    node: FolderName | None = Field(
+        default=None,
+        description="The name of this server among those of one `store`. Unset: made of the machine's and DATA_DIR.",
+    )
+    node_works: bool = Field(
+        default=True,
+        description="Work runs of a shared `store` off here. False: this server only serves them, others work.",
+    )
+    node_labels: tuple[NodeLabel, ...] = Field(
+        default=(),
+        description="What this node has that runs may need, `gpu` for example, where the `store` is shared.",
+    )
+    node_ttl: Annotated[float, Field(ge=0.5, le=300)] = Field(
+        default=5.0,
+        description="How long a node of a shared `store` may be silent before its runs go to others.",
     )
     models_dir: Directory = Field(
         default_factory=lambda: user_cache_path("po_jupyter", appauthor=False) / "models",

@@ -271,7 +271,8 @@ class Observer:
         frame: CallFrame,
         stage: str,
         request: ChatRequest,
+        response: ChatResponse | None,
         usage: Usage | None,
         error: BaseException | None,
     ) -> None:
-        """The last try of a call is over. `usage` is None when nobody knows it."""
+        """The last try of a call is over: with a `response`, or an `error`. `usage` is None when nobody knows it."""

@@ -13,6 +13,7 @@
     │   └── Moved                     somebody else wrote to the run meanwhile; asked again, it may be legal
     ├── RateLimited                   too many requests to the orchestrator
     ├── Unavailable                   the orchestrator cannot be reached or started
+    │   └── BrokerUnavailable         the message broker does not answer; runs wait in the store
     ├── StoreError
     │   ├── StaleFence                somebody else works on the run now
     │   ├── CorruptRow                a row that we refuse to load
@@ -152,6 +153,12 @@ class Unavailable(PoError):
     code = "unavailable"
     status = 503
     retry_after = DetailField[float | None]("retry_after", (int, float), None)
+
+
+class BrokerUnavailable(Unavailable):
+    """The message broker does not answer or refuses us; the runs are in the store and are published again later."""
+
+    code = "broker_unavailable"
 
 
 class StoreError(PoError):

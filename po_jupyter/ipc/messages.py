@@ -248,9 +248,10 @@ class NotifyReply(IpcMessage):
 @dataclass(frozen=True, slots=True)
 class WorkerRequest(WireValue):
     """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
-    log goes, its directory and its environment, the `fingerprints` of secrets (`telemetry.redaction`), and the URL of
-    the `store` where it is not in the data directory. A zygote reads it, so no key is in it. With `turns`, the
-    directory of its turn file, it is a process of many runs: `run` is "", and a `TakeRun` brings each."""
+    log goes, its directory and its environment, the `fingerprints` of secrets (`telemetry.redaction`), the URL of the
+    `store` where it is not in the data directory, and the headers of the exporter of traces. A zygote reads it, so no
+    key of a model is in it. With `turns`, the directory of its turn file, it is a process of many runs: `run` is "",
+    and a `TakeRun` brings each."""
 
     run: str
     expect: int | None
@@ -265,6 +266,7 @@ class WorkerRequest(WireValue):
     fingerprints: list[JsonObject] | None = None
     store: str | None = field(default=None, repr=False)
     turns: str | None = None
+    trace_headers: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
 from po_jupyter.config import Settings, owner
-from po_jupyter.ipc import channel as link
-from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.composition import Base, make_dispatcher
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
-from po_jupyter.orchestrator.dispatch.follower import Follower
-from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
+from po_jupyter.orchestrator.dispatch.distribution import Distribution
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
-from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import HolderService, ServiceGroup
 from po_jupyter.orchestrator.doctor import Doctor
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -29,12 +24,11 @@ from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.environment.service import EnvironmentService
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.events.store_listener import StoreListener
 from po_jupyter.orchestrator.examination.examiner import Examiner
-from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import BackgroundJob, Maintenance, MaintenanceJobs
-from po_jupyter.orchestrator.notifications.service import notifier_of
-from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
+from po_jupyter.orchestrator.maintenance.service import Maintenance
+from po_jupyter.orchestrator.monitoring.service import Monitoring
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
@@ -44,12 +38,12 @@ from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
-from po_jupyter.orchestrator.views.snapshot_keeper import SnapshotKeeper
+from po_jupyter.orchestrator.views.workers import LocalWorkers, WorkersView
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
 from po_jupyter.store.files.row_files import RowFiles
-from po_jupyter.store.protocol import Head, NewRun, Store
+from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
 
 _EXAMINED = 2  # definitions at once, of those that start something and of the others
@@ -87,7 +81,16 @@ class RunningOrchestrator:
     pipelines: PipelineLibrary
     environment: EnvironmentService
     maintenance: Maintenance
+    monitoring: Monitoring
     doctor: Doctor
+    local_workers: LocalWorkers
+    distribution: Distribution | None
+
+    @property
+    def workers(self) -> WorkersView:
+        """The servers that work runs off."""
+        nodes = self.distribution.workers if self.distribution is not None else None
+        return nodes or self.local_workers
 
     @property
     def max_running(self) -> int:
@@ -135,10 +138,16 @@ class Orchestrator:
     """
 
     def __init__(
-        self, settings: Settings, store: Store | None = None, *, address: JsonObject | None = None
+        self,
+        settings: Settings,
+        store: Store | None = None,
+        *,
+        address: JsonObject | None = None,
+        distribution: Distribution | None = None,
     ) -> None:
         """`store` instead of the one in the data directory; it stays open at the end. `address`, `{kind, url, socket,
-        token}`, is where clients find this server while it holds the store."""
+        token}`, is where clients find this server while it holds the store. `distribution`: as one of several nodes."""
+        self._distribution = distribution
         self._settings = settings
         self._store = store
         self._address = address
@@ -158,13 +167,14 @@ class Orchestrator:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:
         base = await self._open(resources)
-        dispatcher = _dispatcher(base, self._address)
-        running = _parts(base, dispatcher)
+        dispatcher = make_dispatcher(base, self._address, self._distribution)
+        running = _parts(base, dispatcher, self._distribution)
+        resources.push_async_callback(running.monitoring.close)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
         return running
 
-    async def _open(self, resources: contextlib.AsyncExitStack) -> _Base:
+    async def _open(self, resources: contextlib.AsyncExitStack) -> Base:
         settings = self._settings
         to_thread = ThreadRunner(_THREADS)
         resources.callback(to_thread.close)
@@ -173,7 +183,7 @@ class Orchestrator:
             store = await to_thread(open_settings_store, settings)
             resources.push_async_callback(to_thread, store.close)
         projections = RunProjections(store)
-        base = _Base(
+        base = Base(
             settings=settings,
             store=store,
             to_thread=to_thread,
@@ -198,103 +208,13 @@ class Orchestrator:
             resources.callback(threads.close)
         resources.callback(base.examiner.close)
         await to_thread(base.row_files.sweep)
+        listener = StoreListener(store, base.changes, to_thread)
+        resources.push_async_callback(listener.close)
+        listener.start()
         return base
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The parts that stand on nothing but the settings and the store."""
-
-    settings: Settings
-    store: Store
-    to_thread: ThreadRunner
-    changes: ChangeFeed
-    audit: AuditLog
-    keys: KeyStore
-    projections: RunProjections
-    registry: PipelineRegistry
-    row_files: RowFiles
-    daily_usage: DailyUsage
-    cleaner: RunCleaner
-    local_models: LocalModels
-    zygotes: ZygotePool
-    examiner: Examiner
-    submitting: BoundedThreads
-    reading: BoundedThreads
-    inspecting: BoundedThreads
-
-
-def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
-    settings = base.settings
-    address = link.address_of(settings.data_dir)
-
-    async def created(new: NewRun, head: Head, fresh: bool) -> None:
-        """A file became a run, now (`fresh`) or before something failed on the way."""
-        if fresh:
-            await dispatcher.submitted(head, RunDefinition.from_json(new.definition))
-        else:
-            await dispatcher.changed(head["run"])
-
-    async def warm_up() -> None:
-        with contextlib.suppress(Exception):  # the first run says what is wrong with it
-            await base.zygotes.get(None)
-        await base.to_thread(base.examiner.warm_up)
-        await base.to_thread(call_cache.tend, settings)
-
-    def hold() -> LocalDispatcher:
-        services: HolderService = _jobs(base, created)
-        if server is not None:
-            services = HolderFile(settings.data_dir, server, services, base.to_thread)
-        notifier = notifier_of(settings, base.store, base.projections, base.changes, base.to_thread, server)
-        if notifier is not None:
-            services = ServiceGroup(services, notifier)
-        return LocalDispatcher(
-            settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
-            address=address, to_thread=base.to_thread, warm_up=warm_up, services=services,
-            before_start=notifier.watch if notifier is not None else None,
-        )  # fmt: skip
-
-    def follow() -> Follower:
-        return Follower(base.store, base.changes, base.to_thread, address)
-
-    dispatcher = LeasedDispatcher(
-        base.store, base.changes,
-        lease_ttl=settings.lease_ttl, to_thread=base.to_thread, hold=hold, follow=follow,
-    )  # fmt: skip
-    return dispatcher
-
-
-def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]]) -> MaintenanceJobs:
-    """The jobs of a holder; `created` has the runs of the watch folder worked off."""
-    settings = base.settings
-    person = owner.owner_of(settings.data_dir).owner
-    pipelines = None
-    if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
-    jobs: list[BackgroundJob] = [SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)]
-    if settings.inbox_dir is not None:
-        from po_jupyter.orchestrator.inbox.folder import InboxFolder
-        from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
-
-        folder = InboxFolder(
-            settings,
-            base.store,
-            base.registry,
-            owner=person,
-            pipelines=pipelines,
-            keys=base.keys,
-            examine=base.examiner.examine,
-        )
-        jobs.append(InboxWatcher(
-            folder, settings,
-            changes=base.changes, audit=base.audit, to_thread=base.to_thread, created=created,
-        ))  # fmt: skip
-    return MaintenanceJobs(
-        settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=pipelines, jobs=jobs
-    )
-
-
-def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
+def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution | None) -> RunningOrchestrator:
     settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
     planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
@@ -335,9 +255,17 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
         ),
+        monitoring=Monitoring(store, base.changes, dispatcher, to_thread, settings.data_dir),
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
+        local_workers=LocalWorkers(
+            store,
+            to_thread,
+            lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
+            lambda: dispatcher.lease_document,
+        ),
+        distribution=distribution,
     )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ SCOPES: Mapping[str, tuple[str, str]] = {
     "gates": ("write", "po_jupyter:gates"),
     "admin": ("write", "po_jupyter:admin"),
     "code:run": ("execute", "po_jupyter:code"),
+    "metrics": ("read", "po_jupyter:metrics"),
 }
 _HEADER = re.compile(r"(?:token|bearer)\s+(\S+)\s*", re.IGNORECASE)
 _BUCKETS = 1000  # tokens whose rate is remembered

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import quote
@@ -30,10 +30,11 @@ from po_jupyter.server.routing.request import (
     FileResponse,
     JsonResponse,
     StreamResponse,
+    TextResponse,
 )
 from po_jupyter.server.routing.table import AnyRoute, Table
 from po_jupyter.server.sse.pump import pump
-from po_jupyter.telemetry import correlation
+from po_jupyter.telemetry import correlation, tracing
 
 if TYPE_CHECKING:
     from po_jupyter.server.routing.api import UploadApi
@@ -115,6 +116,7 @@ class ApiHandler(JupyterHandler):
         # A refusal is kept until the body has passed by (and was dropped): the web server closes the connection
         # of an answer that overtakes its request, and the caller might see a reset instead of the reason.
         correlation.request_id.set(self._request_id)
+        tracing.accept(self.request.headers.get(tracing.HEADER))
         try:
             await self._admit()
         except Exception as error:
@@ -240,12 +242,18 @@ class ApiHandler(JupyterHandler):
             user=self._principal.user.username,
             may=partial(auth.allowed, self, self.authorizer, self._principal),
         )
-        result = await route.action(request)
+        about = {"http.request.method": route.method, "http.route": route.path}
+        traced = tracing.span(f"{route.method} {route.path}", "SERVER", **about)
+        with traced if route.method != "GET" else nullcontext():
+            result = await route.action(request)
         if route.audited:
             await self._append_to_audit_log(request, result)
         match result:
             case StreamResponse():
                 await self._send_stream(result)
+            case TextResponse(content, media):
+                self.set_header("Content-Type", media)
+                self.finish(content)
             case FileResponse(content, name):
                 self._send_file(content, name)
             case JsonResponse(value, status):

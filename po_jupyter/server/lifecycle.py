@@ -16,9 +16,9 @@ from po_jupyter.server.routing.api import (
     OrchestratorApi,
     OrchestratorFactory,
     OrchestratorService,
-    ReadinessReport,
 )
 from po_jupyter.server.routing.context import AuditTrail
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
 PROBE_PATIENCE = 2.0  # seconds in which what is ready answers
@@ -68,7 +68,7 @@ class OrchestratorLifecycle:
             await asyncio.to_thread(_log_to_file, self._settings)
             factory = self._factory
             if factory is None:
-                factory = await asyncio.to_thread(_own_factory, self._address)
+                factory = await asyncio.to_thread(_own_factory, self._settings, self._address)
             service = factory(self._settings)
             self._orchestrator = await service.start()
             self._service = service
@@ -150,7 +150,7 @@ class OrchestratorLifecycle:
 async def _probe(orchestrator: OrchestratorApi) -> str | None:
     """The problem of the threads and the store that requests are served from; None when they answer."""
     try:
-        await orchestrator.runs.page(None, limit=1)
+        await orchestrator.monitoring.probe()
     except PoError as error:
         return error.message
     except Exception as error:  # they are closed, or no thread can be started
@@ -180,8 +180,16 @@ def audit_log(settings: Settings) -> AuditTrail:
     return AuditLog(settings.data_dir / "audit")
 
 
-def _own_factory(address: JsonObject | None) -> OrchestratorFactory:
+def _own_factory(settings: Settings, address: JsonObject | None) -> OrchestratorFactory:
     # Here alone the server knows more of the orchestrator than `routing.api`.
     from po_jupyter.orchestrator.service import Orchestrator
 
-    return partial(Orchestrator, address=address)
+    if settings.store is None:
+        return partial(Orchestrator, address=address)
+    from po_jupyter.distributed.node import NodeDistribution, node_settings
+
+    def node(settings: Settings) -> OrchestratorService:
+        own = node_settings(settings)
+        return Orchestrator(own, address=address, distribution=NodeDistribution(own))
+
+    return node

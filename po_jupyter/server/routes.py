@@ -22,7 +22,7 @@ from po_jupyter.server.actions import (
     streams,
     tokens,
 )
-from po_jupyter.server.routing.request import EVENTS, LINES, ApiRequest, JsonResponse
+from po_jupyter.server.routing.request import EVENTS, LINES, METRICS, ApiRequest, JsonResponse
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
     CallsQuery,
@@ -80,6 +80,7 @@ TABLE = Table(
         Route("ready", "GET", "ready", READ, server.ready, needs_orchestrator=False),
         Route("openapi", "GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("meta", "GET", "meta", READ, server.meta),
+        Route("metrics", "GET", "metrics", ("metrics",), server.metrics, media=METRICS),
         Route("models", "GET", "models", READ, server.models, query=ModelsQuery),
         Route("list_pipelines", "GET", "pipelines", READ, pipelines.list_pipelines),
         Route("validate", "POST", "pipelines/validate", READ, pipelines.validate, body=ValidateBody, changes=False),
@@ -135,6 +136,8 @@ TABLE = Table(
         Route("create_token", "POST", "tokens", ADMIN, tokens.create_token, body=TokenBody, success=201),
         Route("revoke_token", "DELETE", "tokens/{id}", ADMIN, tokens.revoke_token, success=204),
         Route("doctor", "GET", "doctor", ADMIN, server.doctor, query=DoctorQuery),
+        Route("workers", "GET", "workers", ADMIN, server.workers),
+        Route("drain_node", "POST", "workers/{node}/drain", ADMIN, server.drain_node, body=EmptyBody),
         Route("audit", "GET", "audit", ("admin",), maintenance.audit, query=AuditQuery, needs_orchestrator=False),
         Route("notifications", "GET", "notifications", ADMIN, maintenance.notifications),
         Route("dead_letters", "GET", "dead-letters", READ, runs.dead_letters, query=DeadQuery),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Store
+
+if TYPE_CHECKING:
+    from po_jupyter.store.postgres.store import PostgresStore
 
 
 def open_store(
@@ -18,6 +22,11 @@ def open_store(
     """
     if url is None:
         return DiskStore(directory, shards=shards, allow_network=allow_network, checked=checked)
+    return postgres_store()(url, checked=checked)
+
+
+def postgres_store() -> type[PostgresStore]:
+    """The class of stores in PostgreSQL. Raises StoreUnusable when its extra is not installed."""
     try:
         from po_jupyter.store.postgres.store import PostgresStore
     except ImportError as error:
@@ -25,4 +34,4 @@ def open_store(
             f"a store in PostgreSQL needs {error.name}, which is not installed",
             hint="pip install 'po_jupyter[postgres]'",
         ) from None
-    return PostgresStore(url, checked=checked)
+    return PostgresStore

@@ -14,7 +14,7 @@ Values are JSON (P4): dict, list, str, int, float, bool, None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
@@ -240,8 +240,12 @@ class LogStore(Protocol):
     def head(self, run: str) -> Head:
         """The summary of a run. Raises NotFound."""
 
-    def claim(self, run: str, holder: Identity) -> Lease:
-        """Take the run: a new, higher fence; every earlier lease is stale from now on."""
+    def claim(self, run: str, holder: Identity, *, expect: int | None = None) -> Lease:
+        """Take the run: a new, higher fence; every earlier lease is stale from now on.
+
+        With `expect` only while that is its fence: of several that saw the same head one gets it, StaleFence for the
+        others.
+        """
 
     def commit(self, lease: Lease, commit: Commit) -> Head:
         """One transaction (P2). StaleFence when the lease is not the newest; then nothing was written."""
@@ -320,6 +324,16 @@ class LaneStore(Protocol):
 
     def lane(self, run: str) -> CommitLane[Any]:
         """The lane of the run and of others."""
+
+
+@runtime_checkable
+class ListeningStore(Protocol):
+    """A store that hears of commits of other processes."""
+
+    def listen(self, on_change: Callable[[str], None]) -> Callable[[], None]:
+        """Have `on_change(run)` called, in a thread of the store's, for each run whose log or head changed in any
+        process: a hint, at least once while connected, several together as one; "" once it is connected, and after a
+        reconnect: anything may have changed. Returns what ends it."""
         ...
 
 

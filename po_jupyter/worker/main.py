@@ -19,16 +19,15 @@ from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
-from po_jupyter.platform import processes
 from po_jupyter.store.opening import open_store
 from po_jupyter.store.protocol import Store
-from po_jupyter.telemetry import logging
+from po_jupyter.telemetry import logging, tracing
 from po_jupyter.telemetry.redaction import Fingerprint, redactor
 from po_jupyter.worker.call_cache import open_call_cache
 from po_jupyter.worker.open_calls import CallSlots
 from po_jupyter.worker.orchestrator_link import OrchestratorLink
 from po_jupyter.worker.run_link import RunLink
-from po_jupyter.worker.run_worker import ProcessParts, RunWorker
+from po_jupyter.worker.run_worker import ProcessParts, RunWorker, holder_of
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +36,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
     """Work the run of `request` off, or the many that a process without one is sent; the exit status of the process."""
     shared = request.turns is not None
     logging.configure_worker(settings, run=request.run or None, token=request.log_token, file=Path(request.log))
+    tracing.use_headers(request.trace_headers)
     redactor.learn_fingerprints(cast(list[Fingerprint], request.fingerprints or []))
     if not shared:
         # After the log took its own: what libraries print goes to the stage that runs.
@@ -56,6 +56,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
         log.error("the store failed", error=error.message, hint=error.hint)
         return ExitStatus.STORE_FAILED
     finally:
+        tracing.shutdown()
         logging.flush()
 
 
@@ -82,7 +83,7 @@ async def _work_off_one(request: WorkerRequest, settings: Settings, store: Store
     parts = ProcessParts(
         settings=settings,
         store=store,
-        holder=processes.myself(),
+        holder=holder_of(settings),
         slots=CallSlots(),
         answers=open_call_cache(settings),
     )

@@ -14,7 +14,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.base import deadline
 from po_jupyter.engine.base.interrupts import Drained
-from po_jupyter.engine.ports import Observer
+from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
@@ -30,9 +30,11 @@ from po_jupyter.telemetry.redaction import redactor, secrets_of
 from po_jupyter.worker.open_calls import CallSlots, OpenCalls
 from po_jupyter.worker.rate_limit_client import RateLimitClient
 from po_jupyter.worker.run_link import LinkHandlers, RunLink
+from po_jupyter.worker.run_tracing import RunTracing
 
 if TYPE_CHECKING:
     from po_jupyter.llm.calls.answer_queue import AnswerQueue, AnswerStore
+    from po_jupyter.model.run.events import EventRecord
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +47,7 @@ class ProcessParts:
     slots     of open calls
     answers   the cache of calls; None: there is none
     connections  to models; None: each run has its own
-    observer  makes what watches tasks, rows and calls of a run; None: the default of `open_session`
+    failure_log  makes the log of a run's failures; None: the plain one
     """
 
     settings: Settings
@@ -54,7 +56,7 @@ class ProcessParts:
     slots: CallSlots
     answers: AnswerStore | AnswerQueue | None
     connections: Connections | None = None
-    observer: Callable[[str], Observer] | None = None
+    failure_log: Callable[[str], FailureLog] | None = None
 
 
 class RunWorker:
@@ -73,6 +75,9 @@ class RunWorker:
             os.environ, connections=parts.connections, local=self._local_model, get_key=self._provider_key
         )
         self._session: RunSession | None = None  # once the log is read
+        self._created: EventRecord | None = None  # the first event, where traces are made
+        failure_log = parts.failure_log(link.run) if parts.failure_log is not None else None
+        self._tracing = RunTracing(link.run, parts.store, failure_log)
 
     async def work_off(self, opening: AbstractAsyncContextManager[object] | None = None) -> str:
         """Claim the run and drive it to where it leaves this process; the state in which it does. The claim and the
@@ -90,6 +95,7 @@ class RunWorker:
             )
             state = await RunExecutor(session).run()
             await session.aclose()
+            self._tracing.end(state)
             await self._link.finished(state)
         except StaleFence:
             raise
@@ -129,6 +135,7 @@ class RunWorker:
     def _claim_blocking(self) -> Lease:
         lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder)
         recover_live_files(self._run_dir)
+        self._created = self._tracing.read()
         return lease
 
     async def _open_session(self, lease: Lease) -> RunSession:
@@ -138,7 +145,7 @@ class RunWorker:
             answers=parts.answers, base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
             on_hold=self.drain, run_dir=self._run_dir, admission=self._calls,
-            observer=parts.observer(self._run) if parts.observer is not None else None,
+            observer=self._tracing.observer(self._created),
             mcp_variables=self._mcp_variables,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
@@ -207,7 +214,15 @@ def claim_run(
     if expect is not None and head["fence"] != expect:
         raise StaleFence(f"run {run} was taken by somebody else before this worker started")
     end_holder(head)
-    return store.claim(run, holder or processes.myself())
+    return store.claim(run, holder or processes.myself(), expect=head["fence"])
+
+
+def holder_of(settings: Settings) -> processes.Identity:
+    """This process as the holder of runs, a worker of a node where several share the store."""
+    me = processes.myself()
+    if settings.node is not None:
+        me["node"] = settings.node
+    return me
 
 
 def end_holder(head: Head) -> None:
@@ -218,6 +233,8 @@ def end_holder(head: Head) -> None:
     holder = head["holder"]
     if holder is None or holder.get("shared") or holder.get("pid") == os.getpid():
         return
+    if holder.get("reserves"):
+        return  # a node took it for this worker
     if processes.alive(holder):
         log.warning("ending the former worker", run=head["run"], pid=holder["pid"])
         processes.end_group(holder)

@@ -18,7 +18,6 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
-from po_jupyter.engine.ports import Observer
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, TakeRun, Welcome, WorkerRequest
@@ -26,14 +25,13 @@ from po_jupyter.ipc.turn_file import TurnFile, turn_file_of
 from po_jupyter.llm.calls.answer_queue import AnswerQueue
 from po_jupyter.llm.providers.registry import Connections
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Store
 from po_jupyter.telemetry.logging import bind_contextvars
 from po_jupyter.worker.call_cache import open_call_cache
 from po_jupyter.worker.open_calls import CallSlots
 from po_jupyter.worker.orchestrator_link import OrchestratorLink, ProcessHandlers
 from po_jupyter.worker.run_link import RunLink
-from po_jupyter.worker.run_worker import ProcessParts, RunWorker
+from po_jupyter.worker.run_worker import ProcessParts, RunWorker, holder_of
 from po_jupyter.worker.turns import RunTurn, TurnLoop, begin
 
 log = structlog.get_logger(__name__)
@@ -98,11 +96,11 @@ class SharedWorker:
         self._parts = ProcessParts(
             settings=settings,
             store=store,
-            holder={**processes.myself(), "shared": True},
+            holder={**holder_of(settings), "shared": True},
             slots=CallSlots(),
             answers=self._answers,
             connections=self._connections,
-            observer=self._observer,
+            failure_log=self._failure_log,
         )
         self._link = OrchestratorLink(
             Path(request.address),
@@ -137,7 +135,7 @@ class SharedWorker:
         if self._draining and not self._runs:
             self._idle.set()
 
-    def _observer(self, run: str) -> Observer:
+    def _failure_log(self, run: str) -> FailureLog:
         return _LargeMaps(self._runs[run])
 
     def _take(self, message: TakeRun) -> None:

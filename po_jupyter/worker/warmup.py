@@ -21,7 +21,7 @@ from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import NewRun
-from po_jupyter.telemetry import logging
+from po_jupyter.telemetry import logging, tracing
 from po_jupyter.worker import main as worker
 
 _log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ def warm_up() -> None:
     """Work the small run off, and log what keeps it from its end: workers start without it too, only slower."""
     logging.preconfigure(Settings())
     try:
-        with tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
+        with tracing.suspended(), tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
             asyncio.run(_run(Path(folder)))
     except (OSError, PoError) as error:  # the disk, the store, or no end within _TIMEOUT
         _log.warning("the warm-up failed, so workers start slower", error=f"{type(error).__name__}: {error}")

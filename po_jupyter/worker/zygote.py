@@ -76,9 +76,12 @@ def preload() -> None:
     import importlib
 
     from po_jupyter.model.pipeline import json_schema
+    from po_jupyter.telemetry import tracing
 
     json_schema.load()
     import_httpx()
+    if tracing.preload():
+        importlib.import_module("po_jupyter.engine.lifecycle.trace_observer")
     for name in PRELOAD:
         importlib.import_module(name)
     from po_jupyter.worker.warmup import warm_up

@@ -26,6 +26,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.group_commit import GroupCommitter
 from po_jupyter.store.protocol import Commit, NewRun, Ref
+from tests.benchmarks import many_runs
 
 CHECKPOINTS = 300
 OUTPUT = 1024  # bytes of JSON
@@ -244,6 +245,17 @@ def neighbour(name: str, module: str, code: str, texts: list[str]) -> list[dict[
     ]
 
 
+def lists(path: Path) -> list[dict[str, Any]]:
+    store = DiskStore(path)
+    many_runs.fill(store)
+    slowest, name, first = many_runs.lists(store)
+    store.close()
+    return [
+        row("a list of 50 among 100,000 runs", slowest, "ms", "<= 20", f"the slowest filter: {name}"),
+        row("the first filtered list of such a store", first, "ms", note="its index is made, once"),
+    ]
+
+
 def main() -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as directory:
@@ -300,4 +312,5 @@ def main() -> list[dict[str, Any]]:
 
         rows.append(row("opening an existing store", timed(reopen, 50), "ms", "<= 5", "and closing it"))
         store.close()
+        rows += lists(base / "many")
     return rows

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.store.disk.snapshot import heads_of
 from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed.copying import heads_of
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import (
     Server,

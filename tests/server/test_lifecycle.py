@@ -70,7 +70,7 @@ class Hangs:
     """An orchestrator whose store answers nothing any more, and which never stops."""
 
     def __init__(self, settings: Settings) -> None:
-        self.runs = self
+        self.monitoring = self
 
     async def start(self) -> Any:
         return self
@@ -78,7 +78,7 @@ class Hangs:
     def ready(self) -> dict[str, Any]:
         return {"ready": True, "orchestrator": True, "store": "ok"}
 
-    async def page(self, owner: str | None, **query: Any) -> Any:
+    async def probe(self) -> None:
         await asyncio.Event().wait()
 
     async def stop(self) -> None:

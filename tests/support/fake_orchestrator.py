@@ -24,8 +24,8 @@ from po_jupyter.server.routing.api import (
     JsonMapping,
     OrchestratorApi,
     OrchestratorFactory,
-    ReadinessReport,
 )
+from po_jupyter.server.routing.monitoring import ReadinessReport
 
 
 class FakeNotification(NamedTuple):
@@ -480,6 +480,25 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWorkers:
+    """One server, which has nothing to do."""
+
+    async def report(self) -> JsonMapping:
+        queue = {"running": 0, "queued": 0, "priorities": {}, "oldest": None}
+        return {"nodes": [], "queue": queue, "broker": None}
+
+    async def drain(self, node: str) -> None:
+        raise Conflict("one server has this store alone")
+
+
+class FakeMonitoring:
+    async def metrics(self) -> bytes:
+        return b"# no metrics\n"
+
+    async def probe(self) -> None:
+        pass
+
+
 class FakeOrchestrator:
     """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
     without it a run stays pending until something is asked of it."""
@@ -498,7 +517,9 @@ class FakeOrchestrator:
         self.pipelines = FakePipelines(self.log)
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
+        self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
+        self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:
         return self

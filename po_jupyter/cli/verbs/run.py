@@ -45,6 +45,9 @@ _START_OPTIONS = (
         metavar="N",
         help="Higher ones leave the queue first; the default is 0.",
     ),
+    click.option(
+        "--label", "labels", multiple=True, metavar="LABEL", help="Only on a node that has it; may be repeated."
+    ),
     click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only."),
 )  # fmt: skip
 Verb = TypeVar("Verb", bound=Callable[..., int])
@@ -65,6 +68,7 @@ class _StartOptions(TypedDict):
     cache: str | None
     skip_validation: bool
     priority: int | None
+    labels: tuple[str, ...]
     idempotency_key: str | None
 
 
@@ -155,6 +159,7 @@ def _submit(
         cache=False if cache == "false" else "refresh" if cache else None,
         skip_validation=options["skip_validation"],
         priority=options["priority"],
+        labels=options["labels"],
         model=model,
     )
 

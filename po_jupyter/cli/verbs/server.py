@@ -1,13 +1,17 @@
-"""`po start` and `po stop`: the process of the background orchestrator."""
+"""`po start`, `po stop` and `po worker`: the processes of orchestrators."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
+
+if TYPE_CHECKING:
+    from po_jupyter.config import Settings
 
 
 @click.command()
@@ -96,4 +100,92 @@ def stop(timeout: float, as_json: bool) -> int:
             f"stopped the orchestrator (process {running.pid}); its workers finish the calls in flight, runs go on "
             "at the next start"
         )
+    return 0
+
+
+@click.command()
+@click.option("--store", metavar="URL", help="The database that the nodes share; else the setting `store`.")
+@click.option("--broker", metavar="URL", help="The message broker; else the setting `broker`, or none.")
+@click.option("--name", metavar="NAME", help="The node's name; else the setting `node`, or the machine's.")
+@click.option("--slots", type=click.IntRange(1, 1000), metavar="N", help="Runs at work at the same time.")
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="What this node has; may be repeated.")
+@base.JSON
+def worker(
+    store: str | None,
+    broker: str | None,
+    name: str | None,
+    slots: int | None,
+    labels: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Work off runs of a shared store, until it is stopped.
+
+    A node of its own, without Jupyter: start one on each machine. When it is stopped, calls in flight are finished,
+    and other nodes go on with its runs.
+    """
+    from po_jupyter import config
+    from po_jupyter.distributed import program
+
+    given = {
+        "store": store,
+        "broker": broker,
+        "node": name,
+        "max_running": slots,
+        "node_labels": list(labels) or None,
+    }
+    settings = config.load(jupyter={key: value for key, value in given.items() if value is not None})
+
+    def ready(settings: Settings) -> None:
+        if as_json:
+            base.print_json(
+                {"node": settings.node, "slots": settings.max_running, "data_dir": str(settings.data_dir)}
+            )
+        else:
+            base.print_line(f"node   {settings.node}   (slots {settings.max_running}; to end it: Ctrl-C)")
+            base.print_line(f"data   {settings.data_dir}")
+
+    program.serve(settings, ready)
+    return 0
+
+
+@click.group(invoke_without_command=True)
+@base.JSON
+@click.pass_context
+def workers(context: click.Context, as_json: bool) -> int | None:
+    """List the servers that share the store, or have one give its runs to others."""
+    return _print_workers(as_json) if context.invoked_subcommand is None else None
+
+
+def _print_workers(as_json: bool) -> int:
+    found = base.connect(start=False).workers()
+    if as_json:
+        base.print_json(found)
+        return 0
+    rows = [
+        (node["name"], node["state"], f"{node['running']}/{node['slots']}", node["version"], ",".join(node["labels"]),
+         f"{node['silent']:g} s")
+        for node in found["nodes"]
+    ]  # fmt: skip
+    base.print_table(("node", "state", "runs", "version", "labels", "silent"), rows)
+    queue, broker = found["queue"], found["broker"]
+    oldest = "" if queue["oldest"] is None else f", the first for {queue['oldest']:g} s"
+    base.print_line(f"queue   {queue['queued']} wait{oldest}, {queue['running']} at work")
+    for priority, count in queue["priorities"].items():
+        base.print_line(f"        {count} of priority {priority}")
+    if broker is not None:
+        depths = ", ".join(f"{name} {count}" for name, count in (broker["depths"] or {}).items())
+        base.print_line(f"broker  {'answers' if broker['works'] else 'does not answer'}   {depths}")
+    return 0
+
+
+@workers.command("drain")
+@click.argument("node")
+@base.JSON
+def workers_drain(node: str, as_json: bool) -> int:
+    """Have NODE give its runs to others and take none, until it is started again. Its calls in flight are finished."""
+    base.connect(start=False).drain_node(node)
+    if as_json:
+        base.print_json({"drains": node})
+    else:
+        base.print_line(f"{node} gives its runs to others; `po workers` shows when it has none")
     return 0

@@ -171,6 +171,45 @@ class FindingJson(TypedDict):
     todo: str
 
 
+class NodeJson(TypedDict):
+    """A server of the store; see `GET workers`."""
+
+    name: str
+    host: str
+    pid: int
+    since: str
+    version: str
+    slots: int
+    running: int
+    labels: list[str]
+    state: Literal["works", "serves", "drains"]
+    silent: float
+
+
+class QueueJson(TypedDict):
+    """Runs that have a worker and that wait for one; `oldest` in seconds."""
+
+    running: int
+    queued: int
+    priorities: dict[str, int]
+    oldest: float | None
+
+
+class BrokerJson(TypedDict):
+    """The message broker of several nodes."""
+
+    works: bool
+    depths: dict[str, int] | None
+
+
+class WorkersJson(TypedDict):
+    """The nodes of the store, and what waits for them."""
+
+    nodes: list[NodeJson]
+    queue: QueueJson
+    broker: BrokerJson | None
+
+
 class ChannelJson(TypedDict):
     """A channel of notifications; `error` is why the last try failed, or ""."""
 

@@ -9,7 +9,7 @@ import secrets
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import IO, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +19,7 @@ from po_jupyter.client.http.responses import START_HINT, read_response
 from po_jupyter.client.http.sse import Parser, SseMessage
 from po_jupyter.errors import InvalidInput, Unavailable
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.telemetry import tracing
 
 Params: TypeAlias = Mapping[str, str | int | float | bool]  # of a query
 
@@ -165,7 +166,27 @@ class Transport:
         if method != "GET" and not self.endpoint.token:
             await self._fetch_xsrf_cookie()
             headers["X-XSRFToken"] = self._http.cookies.get("_xsrf") or ""
-        repeat = safe or method != "POST"
+        name = f"{method} {path.partition('/')[0]}"  # of few different values, as names of spans should be
+        with tracing.span(name, "CLIENT") if method != "GET" else nullcontext():
+            if (trace := tracing.traceparent()) is not None:
+                headers[tracing.HEADER] = trace
+            return await self._send(
+                method, path, params, content, file, headers, repeat=safe or method != "POST", safe=safe
+            )
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        content: bytes | None,
+        file: IO[bytes] | None,
+        headers: dict[str, str],
+        *,
+        repeat: bool,
+        safe: bool,
+    ) -> httpx.Response:
+        """The response, after as many tries as are allowed."""
         pauses: Iterator[float] = iter(_PAUSES)
         while True:
             try:

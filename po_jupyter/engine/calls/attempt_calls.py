@@ -265,7 +265,7 @@ class AttemptCalls:
             observer.on_call_retry(frame, stage, attempt, error)
             log.emit(retry_event(task, frame.index, request.provider, attempt, delay, error, stage=stage))
 
-        usage: Usage | None = None
+        response: ChatResponse | None = None
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, request)
         try:
@@ -277,7 +277,6 @@ class AttemptCalls:
                 on_again=on_again,
                 waiting=frame.waiting,
             )
-            usage = response.usage
             if frame.task.kind == "python" or frame.task.output_type is not None:
                 await log.flush()  # code of the user's sees it next, and that may hang or end this process
             return response
@@ -285,4 +284,5 @@ class AttemptCalls:
             ended_by = error
             raise
         finally:
-            observer.on_call_end(frame, stage, request, usage, ended_by)
+            usage = response.usage if response is not None else None
+            observer.on_call_end(frame, stage, request, response, usage, ended_by)

@@ -20,6 +20,7 @@ class RunOptions:
     cache            False: no answer is used or kept; "refresh": none is used, new ones are kept
     skip_validation  the run starts although its environment is not complete
     model            a model ref used in the place of those that the pipeline and its tasks name
+    labels           what a node must have that works it off, where several machines share the store
     """
 
     limit: int | None = None
@@ -27,17 +28,19 @@ class RunOptions:
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
     model: str | None = None
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Self:
         """The options as the store has them; fields of a later version are passed over."""
         fields = cls.__dataclass_fields__
-        return cls(**{name: v for name, v in (value or {}).items() if name in fields})
+        known = {name: v for name, v in (value or {}).items() if name in fields}
+        return cls(**known | {"labels": tuple(known.get("labels") or ())})
 
     def to_json(self) -> dict[str, Any]:
         """The options that differ from the defaults."""
         return {
-            name: value
+            name: list(value) if isinstance(value, tuple) else value
             for name, field in self.__dataclass_fields__.items()
             if (value := getattr(self, name)) != field.default
         }

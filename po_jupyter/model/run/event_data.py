@@ -28,7 +28,7 @@ class ForkOrigin(TypedDict):
 
 
 class RunCreatedData(TypedDict):
-    """`budget`: `{usd?, tokens?, tasks?}`; `request`: the id of the HTTP request."""
+    """`budget`: `{usd?, tokens?, tasks?}`; `request`: the id of the HTTP request; `trace`: its W3C trace context."""
 
     name: str
     pipeline: str
@@ -37,6 +37,7 @@ class RunCreatedData(TypedDict):
     owner: NotRequired[str]
     budget: NotRequired[JsonObject]
     request: NotRequired[str | None]
+    trace: NotRequired[str]
     forked_from: NotRequired[ForkOrigin]
 
 

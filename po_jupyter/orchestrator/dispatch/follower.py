@@ -15,7 +15,7 @@ from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.queue import RunQueue
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, ListeningStore, Store
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,8 @@ class HolderLoad(TypedDict):
 
 
 class Follower:
-    """Polls the heads of runs while somebody subscribes to them, and asks the holder for its load.
+    """Polls the heads of runs while somebody subscribes to them, unless the store says by itself what changes, and asks
+    the holder for its load.
 
     While the holder does not answer, the load is counted from the store. Before `start` it knows nothing.
     """
@@ -121,8 +122,9 @@ class Follower:
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
         last_count, last_load = -_COUNT, -_ASK
+        listens = isinstance(self._store, ListeningStore)
         while True:
-            interests = self._changes.interests()
+            interests = set() if listens else self._changes.interests()
             try:
                 if loop.time() - last_load >= _ASK:
                     await self._refresh_load()

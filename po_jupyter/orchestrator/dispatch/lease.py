@@ -1,6 +1,9 @@
-"""The lease of a store: the document ("lease", "orchestrator"), taken by compare-and-swap; one orchestrator has it.
+"""Leases: documents that one process has at a time, taken by compare-and-swap.
 
-It is lost by dying (a process of this host and boot that is gone frees it at once) or by not renewing it for
+("lease", "orchestrator") is that of a store: who has it does what one alone may do. Where several machines share the
+store each node has its own besides, ("node", NAME).
+
+A lease is lost by dying (a process of this host and boot that is gone frees it at once) or by not renewing it for
 `lease_ttl` seconds. Whether it lapsed is judged by watching its counter on the own monotonic clock: clocks
 that are set and laptops that sleep change nothing.
 """
@@ -9,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -24,7 +28,6 @@ from po_jupyter.store.protocol import DocumentStore
 
 log = structlog.get_logger(__name__)
 
-KIND, NAME = ORCHESTRATOR_LEASE
 _POLL = 0.5  # s between looks of those who do not hold it
 
 
@@ -38,10 +41,20 @@ class OrchestratorLease:
         *,
         holder: str,
         to_thread: ToThread,
-        on_taken: Callable[[], Awaitable[None]],
-        on_lost: Callable[[], Awaitable[None]],
+        on_taken: Callable[[], Coroutine[object, object, None]],
+        on_lost: Callable[[], Coroutine[object, object, None]],
+        document: tuple[str, str] = ORCHESTRATOR_LEASE,
+        describe: Callable[[], JsonObject] = dict,
+        shared: bool = False,
     ) -> None:
-        """`ttl` is in seconds; `holder` names this server in the document."""
+        """`ttl` is in seconds; `holder` names this server in the document, whose kind and name `document` are.
+
+        `describe` is what else is written there at each renewal. `shared`: other machines may have the name of this
+        one, so that an earlier boot of it is judged by the counter alone.
+        """
+        self._kind, self._name = document
+        self._describe = describe
+        self._shared = shared
         self._store = store
         self._ttl = ttl
         self._me = {"holder": holder, **processes.myself()}
@@ -78,7 +91,7 @@ class OrchestratorLease:
         mine, self._mine = self._mine, None
         if mine is not None:
             try:
-                await self._to_thread(self._store.swap, KIND, NAME, mine, None)
+                await self._to_thread(self._store.swap, self._kind, self._name, mine, None)
             except StoreError as error:  # it lapses by itself, at once when this process ends
                 log.error("the lease cannot be given back", error=error.message)
 
@@ -100,27 +113,33 @@ class OrchestratorLease:
             await self._take_when_free()
 
     async def _renew(self, mine: JsonObject) -> None:
-        fresh = {**mine, "renewed": now(), "count": mine["count"] + 1}
-        if await self._to_thread(self._store.swap, KIND, NAME, mine, fresh):
+        fresh = {**mine, **self._describe(), "renewed": now(), "count": mine["count"] + 1}
+        if await self._to_thread(self._store.swap, self._kind, self._name, mine, fresh):
             self._mine = self.document = fresh
             self._renewed = time.monotonic()
+            return
+        current = await self._to_thread(self._store.get, self._kind, self._name)
+        if current is not None and current.get("holder") == self._me["holder"]:
+            # A renewal that was written although it was said to have failed.
+            self._mine = self.document = current
+            self._renewed = time.monotonic()
         else:
-            log.warning("another orchestrator took over")
+            log.warning("another orchestrator took over", lease=f"{self._kind} {self._name}")
             self._mine = None
             await self._on_lost()
 
     async def _take_when_free(self) -> None:
-        current = await self._to_thread(self._store.get, KIND, NAME)
+        current = await self._to_thread(self._store.get, self._kind, self._name)
         self.document = current
         if current is not None and not self._is_free(current):
             return
-        fresh = {**self._me, "since": now(), "renewed": now(), "count": 1}
-        if await self._to_thread(self._store.swap, KIND, NAME, current, fresh):
+        fresh = {**self._me, **self._describe(), "since": now(), "renewed": now(), "count": 1}
+        if await self._to_thread(self._store.swap, self._kind, self._name, current, fresh):
             self._mine = self.document = fresh
             self._renewed = time.monotonic()
-            log.info("orchestrator", pid=fresh["pid"], after=(current or {}).get("pid"))
+            log.info(self._name, pid=fresh["pid"], after=(current or {}).get("pid"))
             try:
-                await self._on_taken()
+                await self._renew_during(self._on_taken())
             except Exception:
                 # Held by somebody who does nothing, it would keep everybody from working: the next step tries
                 # again, here or in another server.
@@ -128,8 +147,21 @@ class OrchestratorLease:
                 await self._give_back()
                 raise
 
+    async def _renew_during(self, taking: Coroutine[object, object, None]) -> None:
+        """Await it, and keep the lease meanwhile: what there is to do may take longer than a term."""
+        task = asyncio.ensure_future(taking)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._ttl / 3))[0]:
+                if self._mine is not None:
+                    with suppress(StoreError):  # a later one may succeed
+                        await self._renew(self._mine)
+            task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     def _is_free(self, document: JsonObject) -> bool:
-        if processes.is_local(document) and not processes.alive(document):
+        if self._is_dead_here(document):
             return True
         if document.get("holder") == self._me["holder"]:
             return True  # our own: a renewal that was written and said to have failed
@@ -142,3 +174,8 @@ class OrchestratorLease:
             return False
         self._unchanged += elapsed
         return self._unchanged > self._ttl
+
+    def _is_dead_here(self, document: JsonObject) -> bool:
+        if self._shared and document.get("boot") != processes.boot():
+            return False
+        return processes.is_local(document) and not processes.alive(document)

@@ -12,10 +12,10 @@ from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.protocol import Head, Store
 
 
@@ -29,18 +29,23 @@ class LeasedDispatcher:
         *,
         lease_ttl: float,
         to_thread: ToThread,
-        hold: Callable[[], LocalDispatcher],
+        hold: Callable[[], ActiveDispatcher],
         follow: Callable[[], Follower],
+        document: tuple[str, str] = ORCHESTRATOR_LEASE,
+        describe: Callable[[], JsonObject] = dict,
     ) -> None:
-        """`hold` and `follow` make the dispatcher of each side anew, not started yet."""
+        """`hold` and `follow` make the dispatcher of each side anew, not started yet. `document` is the lease, and
+        `describe` what else is written there."""
         self._changes = changes
         self._hold = hold
         self._follow = follow
         self._active: ActiveDispatcher = follow()
         self._closed = False
+        self._holds = False
         self._lease = OrchestratorLease(
             store, lease_ttl, holder=secrets.token_hex(8), to_thread=to_thread,
             on_taken=self._lease_taken, on_lost=self._lease_lost,
+            document=document, describe=describe, shared=document != ORCHESTRATOR_LEASE,
         )  # fmt: skip
 
     # -- life -----------------------------------------------------------------------------------
@@ -48,7 +53,7 @@ class LeasedDispatcher:
     async def start(self) -> None:
         """Take the lease when it is free and recover, or follow. Raises StoreError."""
         await self._lease.start()
-        if not self._active.is_holder:
+        if not self._holds:
             await self._active.start()
 
     async def close(self) -> None:
@@ -61,10 +66,12 @@ class LeasedDispatcher:
     async def _lease_taken(self) -> None:
         if self._closed:
             return  # it was lost while we drained, and is given back at once
+        self._holds = True
         await self._replace(self._hold(), drain=False)
         await self._active.start()
 
     async def _lease_lost(self) -> None:
+        self._holds = False
         # The workers live on: they look for whoever holds the lease now.
         await self._replace(self._follow(), drain=False)
         await self._active.start()

@@ -19,6 +19,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
+from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
@@ -46,18 +47,20 @@ class LocalDispatcher:
         warm_up: Callable[[], Coroutine[object, object, None]],
         services: HolderService,
         before_start: Callable[[str], Awaitable[None]] | None = None,
+        share: RunShare | None = None,
     ) -> None:
         """`address` is where workers and followers reach this one; `warm_up` runs once beside the first runs;
         `services` are started after the runs that were there are attended to; `before_start` is awaited before a worker
-        of a run is started."""
+        of a run is started. `share` is which runs are looked after here, where that is not all."""
         self._settings = settings
         self._store = store
         self._to_thread = to_thread
         self._warm_up = warm_up
         self._services = services
+        self._active = store.active if share is None else share.active
         self.supervisor = Supervisor(
             settings, store, projections, changes, zygotes,
-            address=address, to_thread=to_thread, keys=keys, before_start=before_start,
+            address=address, to_thread=to_thread, keys=keys, before_start=before_start, share=share,
         )  # fmt: skip
         self._rates = RateLimitServer(settings)
         resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread)
@@ -76,8 +79,8 @@ class LocalDispatcher:
         await self._listener.start()
         self._tasks.append(asyncio.create_task(self.supervisor.watch_silence(), name="silence"))
         self._tasks.append(asyncio.create_task(self._warm_up(), name="warm up"))
-        await recover(self._store, self.supervisor, self._to_thread)
-        sweeping = sweep(self._store, self.supervisor, self._to_thread, self._settings.lease_ttl)
+        await recover(self._active, self.supervisor, self._to_thread)
+        sweeping = sweep(self._active, self.supervisor, self._to_thread, self._settings.lease_ttl)
         self._tasks.append(asyncio.create_task(sweeping, name="sweep"))
         await self._services.start()
 

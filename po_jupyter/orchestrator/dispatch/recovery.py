@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from po_jupyter.errors import StoreError
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger(__name__)
 
 
-async def recover(store: Store, supervisor: Supervisor, to_thread: ToThread) -> int:
-    """Attend to every run that has not ended: adopt those whose worker lives, queue the others. Returns how many
+async def recover(active: Callable[[], list[Head]], supervisor: Supervisor, to_thread: ToThread) -> int:
+    """Attend to every `active` run: adopt those whose worker lives, queue the others. Returns how many
     there were.
 
     A server's death is nobody's crash: nothing is counted here.
     """
-    heads = await to_thread(store.active)
+    heads = await to_thread(active)
     for head in heads:
         await supervisor.attend(head["run"])
     if heads:
@@ -28,14 +29,16 @@ async def recover(store: Store, supervisor: Supervisor, to_thread: ToThread) -> 
     return len(heads)
 
 
-async def sweep(store: Store, supervisor: Supervisor, to_thread: ToThread, every: float) -> None:
-    """Attend, every so many seconds, to active runs that nobody here knows: a hint that was lost (a notification that
+async def sweep(
+    active: Callable[[], list[Head]], supervisor: Supervisor, to_thread: ToThread, every: float
+) -> None:
+    """Attend, every so many seconds, to `active` runs that nobody here knows: a hint that was lost (a notification that
     timed out, an error of the moment) loses no run (P1). Runs until cancelled."""
     waiting: dict[str, int] = {}  # as last attended: they need nothing until their log grows
     while True:
         await asyncio.sleep(every)
         try:
-            heads: list[Head] = await to_thread(store.active)
+            heads: list[Head] = await to_thread(active)
         except StoreError as error:
             log.warning("cannot look at the store", error=error.message)
             continue

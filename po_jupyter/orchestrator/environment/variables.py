@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from po_jupyter.llm.specs import spec_of, specs
 from po_jupyter.telemetry.redaction import is_secret_name
+from po_jupyter.telemetry.tracing import HEADER_VARIABLES
 
 _NAMES = frozenset(
     {
@@ -25,11 +26,20 @@ _NAMES = frozenset(
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
     }
 )  # fmt: skip
-_PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_")
+_PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_", "OTEL_")
 _SUFFIXES = ("_BASE_URL", "_OPENAI_ENDPOINT")  # where providers are asked
 _KEY_SUFFIX = "_API_KEY"
 # The door's own keys are not for user code, whatever a setting names.
-_NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN", "PO_LOG_REMOTE_TOKEN", "PO_NOTIFICATIONS", "PO_STORE"})
+_NEVER = frozenset(
+    {
+        "PO_AUTH_TOKEN",
+        "PO_JUPYTER_TOKEN",
+        "PO_LOG_REMOTE_TOKEN",
+        "PO_NOTIFICATIONS",
+        "PO_STORE",
+        *HEADER_VARIABLES,
+    }
+)
 
 
 def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:

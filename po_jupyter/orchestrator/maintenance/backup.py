@@ -29,8 +29,9 @@ from po_jupyter.orchestrator.maintenance.archive import (
     BackupReport,
     is_database,
 )
-from po_jupyter.store.disk.snapshot import StoreSnapshot, check_whole, copy_database, heads_of
+from po_jupyter.store.disk.snapshot import StoreSnapshot, check_whole, copy_database
 from po_jupyter.store.files.tree import TEMPORARY
+from po_jupyter.store.keyed.copying import heads_of
 
 # What is of the processes that run now: sockets, addresses and tokens of servers, their logs.
 _OF_PROCESSES = frozenset({"runtime", "logs", "lost+found"})

@@ -142,8 +142,10 @@ class MaintenanceJobs:
         *,
         pipelines: PipelineFiles | None,
         jobs: Sequence[BackgroundJob] = (),
+        cleans: bool = True,
     ) -> None:
-        """`pipelines` is None where the settings name no such folder."""
+        """`pipelines` is None where the settings name no such folder. `cleans` is false where another server does."""
+        self._cleans = cleans
         self._settings = settings
         self._cleaner = cleaner
         self._changes = changes
@@ -160,7 +162,8 @@ class MaintenanceJobs:
             self._tasks.append(asyncio.create_task(self._refresh_often(self._pipelines), name="pipelines"))
         for job in self._jobs:
             job.start()
-        self._tasks.append(asyncio.create_task(self._clean_often(), name="retention"))
+        if self._cleans:
+            self._tasks.append(asyncio.create_task(self._clean_often(), name="retention"))
 
     async def close(self) -> None:
         """Stop; what a thread has begun it ends."""

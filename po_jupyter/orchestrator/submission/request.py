@@ -28,7 +28,10 @@ from po_jupyter.orchestrator.environment.interpreters import check_modules, prob
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
 from po_jupyter.store.protocol import Head, NewRun, RunStore
+from po_jupyter.telemetry import tracing
 from po_jupyter.telemetry.correlation import request_id
+
+RunLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
 
 
 class SubmittedOptions(BaseModel):
@@ -41,6 +44,7 @@ class SubmittedOptions(BaseModel):
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
     model: Annotated[str, Field(max_length=300)] | None = None
+    labels: tuple[RunLabel, ...] = ()
 
     @field_validator("model")
     @classmethod
@@ -123,6 +127,8 @@ def request_hash(submission: Submission) -> str:
     """A digest of the whole request as it came: a repeat of the request has the same."""
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
+    if not submission.options.labels:  # as it was before there were any
+        del small["options"]["labels"]
     digest = hashlib.sha256()
     for piece in json_chunks({**small, **large}, sort_keys=True):
         digest.update(piece.encode("utf-8", "surrogatepass"))
@@ -272,6 +278,8 @@ def new_run(
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
         request=request_id.get(),
     )  # fmt: skip
+    if (trace := tracing.traceparent()) is not None:
+        created["data"]["trace"] = trace
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
         priority=submission.priority, definition=definition.to_json(), events=[created],

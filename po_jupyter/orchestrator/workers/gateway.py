@@ -205,6 +205,7 @@ class WorkerGateway:
     # -- messages of workers --------------------------------------------------------------------
 
     def _on_log_grew(self, worker: WorkerHandle, message: LogGrew) -> None:
+        worker.written = max(worker.written, message.n)
         self._supervisor.clear_store_wait(worker.run)
         self._feed.changed(worker.run)
 

@@ -28,6 +28,7 @@ from po_jupyter.orchestrator.workers.shareable import is_shareable
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
+from po_jupyter.telemetry import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -153,6 +154,7 @@ class Launcher:
             env=worker_environment(self._settings.worker_env),
             log_token=self._log_token,
             store=self._store,
+            trace_headers=tracing.exporter_headers(),
             fingerprints=fingerprints,
             turns=None if turns is None else str(turns),
         )

@@ -6,6 +6,7 @@ What the end of one means for its run is the supervisor's matter (`on_exit`).
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel
-from po_jupyter.ipc.messages import StopWorker, StoreFailure
+from po_jupyter.ipc.messages import DrainWorker, StopWorker, StoreFailure
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.platform import processes
 from po_jupyter.platform.concurrency import BackgroundTasks
@@ -85,8 +86,9 @@ class WorkerHandle:
     expect          the fence of the run when that process was sent it
     final_state     the state in which the run left it, from its last message
     resting         it only waits for a batch at a provider, for up to a day
-    end_reason      why we ended it: cancel, silence, lingers, stuck
+    end_reason      why we ended it: cancel, silence, lingers, stuck, overtaken
     bystander       its process ended, and not because of this run
+    written         the last record of its run that it said it had written, or has been told of
     store_failure   what it said of the store before it gave up
     """
 
@@ -101,6 +103,7 @@ class WorkerHandle:
     final_state: str | None = None
     cancelled: bool = False
     resting: bool = False
+    written: int = 0
     end_reason: str | None = None
     bystander: bool = False
     store_failure: StoreFailure | None = None
@@ -211,6 +214,16 @@ class WorkerProcesses:
         await self.wait_ended([worker], _LINGER + 1)
         self.kill(worker, "lingers")
         self.by_run.pop(worker.run, None)
+
+    def drain(self) -> list[WorkerHandle]:
+        """Tell every worker to finish what is in flight, to give its run back and to exit; those that were told."""
+        workers = list(self.by_run.values())
+        for worker in workers:
+            if worker.channel is not None:
+                worker.channel.send(DrainWorker())
+            elif worker.process is None or not worker.process.connected:
+                processes.send_signal(worker.identity, signal.SIGTERM)
+        return workers
 
     async def wait_ended(self, workers: list[WorkerHandle], seconds: float) -> None:
         """Wait until all of them ended, but not longer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from po_jupyter.store.protocol import Head
 
 
@@ -112,3 +114,23 @@ class RunQueues:
     def positions(self, limit: int) -> dict[str, int]:
         """The positions of the first runs of each queue."""
         return {**self.own.positions(limit), **self.shared.positions(limit)}
+
+
+class RunShare(Protocol):
+    """Which runs a supervisor looks after, where several machines share a store. Without one it is all of them."""
+
+    def active(self) -> list[Head]:
+        """The runs that have not ended and are looked after here. Blocks."""
+        ...
+
+    def is_elsewhere(self, head: Head) -> bool:
+        """True for a run that another machine has: nothing is done about it here."""
+        ...
+
+    async def take(self, head: Head) -> bool:
+        """Take a run that waits for a worker; False when another machine got it, or there is no room here: it stays
+        in the store for whoever has."""
+        ...
+
+    def has_room(self) -> None:
+        """Called when another worker could be started and no run waits here."""

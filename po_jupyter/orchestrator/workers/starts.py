@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
-from po_jupyter.orchestrator.workers.queue import RunQueues
+from po_jupyter.orchestrator.workers.queue import RunQueues, RunShare
 from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
 from po_jupyter.platform.concurrency import BackgroundTasks
@@ -56,8 +56,10 @@ class WorkerStarts:
         *,
         to_thread: ToThread,
         before_start: BeforeStart | None,
+        share: RunShare | None = None,
     ) -> None:
-        """Nothing waits yet. `before_start` as for the supervisor."""
+        """Nothing waits yet. `before_start` and `share` as for the supervisor."""
+        self._share = share
         self._settings = settings
         self._store = store
         self._views = views
@@ -111,6 +113,8 @@ class WorkerStarts:
         own, shared = self.busy(), self.busy_shared()
         while own < self._settings.max_running and (run := self.queue.own.pop()) is not None:
             own += self._begin(run, shared=False)
+        if self._share is not None and own < self._settings.max_running:
+            self._share.has_room()
         while shared < self._settings.max_shared_running and (run := self.queue.shared.pop()) is not None:
             shared += self._begin(run, shared=True)
 

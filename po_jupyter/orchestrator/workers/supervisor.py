@@ -11,7 +11,6 @@ import asyncio
 import math
 import os
 import random
-import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import NotFound, PoError, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import CancelRequested, DrainWorker, LookAtLog, OrchestratorLoad
+from po_jupyter.ipc.messages import CancelRequested, LookAtLog, OrchestratorLoad
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment.key_store import KeyStore
@@ -31,6 +30,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, silence_limit
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
+from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.orchestrator.workers.starts import WorkerStarts
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
@@ -66,16 +66,17 @@ class Supervisor:
         to_thread: ToThread,
         keys: KeyStore | None = None,
         before_start: Callable[[str], Awaitable[None]] | None = None,
+        share: RunShare | None = None,
     ) -> None:
         """`address` is where the orchestrator listens; `before_start` is awaited before a worker of a run is started,
-        or its end recorded without one.
-        Nothing runs yet."""
+        or its end recorded without one; `share` says which runs are none of ours. Nothing runs yet."""
         self._settings = settings
         self._store = store
         self._views = views
         self._feed = feed
         self._to_thread = to_thread
         self._before_start = before_start
+        self._share = share
         shards = getattr(store, "shards", settings.store_shards)
         launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
         self.processes = WorkerProcesses(settings, self._after_exit)
@@ -83,7 +84,7 @@ class Supervisor:
         self.store_backoff = StoreBackoff()
         self.starts = WorkerStarts(
             settings, store, views, feed, launcher, self.processes, self.shared, self.store_backoff, self,
-            to_thread=to_thread, before_start=before_start,
+            to_thread=to_thread, before_start=before_start, share=share,
         )  # fmt: skip
         self.queue = self.starts.queue
         self._background = BackgroundTasks()
@@ -124,7 +125,7 @@ class Supervisor:
 
     async def _attend(self, run: str) -> None:
         head = await self._to_thread(self._store.head, run)
-        if head["state"] in ENDED:
+        if head["state"] in ENDED or (self._share is not None and self._share.is_elsewhere(head)):
             self._forget(run)
             return
         worker = self.processes.get(run)
@@ -143,7 +144,7 @@ class Supervisor:
         if self._before_start is not None:  # a run that is cancelled in the queue ends here
             await self._before_start(run)
         outcome, head = await self._to_thread(worker_exits.settle, self._store, self._views, run)
-        if outcome == "pending":
+        if outcome == "pending" and (self._share is None or await self._share.take(head)):
             await self.starts.attended(head)
         elif outcome == "ended":
             self._forget(run)
@@ -308,12 +309,7 @@ class Supervisor:
         await self.starts.stop()
         if drain:
             self.shared.drain()
-            workers = list(self.processes.by_run.values())
-            for worker in workers:
-                if worker.channel is not None:
-                    worker.channel.send(DrainWorker())
-                elif worker.process is None or not worker.process.connected:
-                    processes.send_signal(worker.identity, signal.SIGTERM)
+            workers = self.processes.drain()
             patience = self._settings.shutdown_timeout
             await self.processes.wait_ended(workers, stop_patience() if patience is None else patience)
             if remaining := sum(not worker.ended.is_set() for worker in workers):

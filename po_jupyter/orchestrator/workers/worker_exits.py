@@ -151,11 +151,15 @@ def _crash_sentence(end: WorkerExit, crashes: int, counts: bool) -> str:
 
 
 def _is_crash(head: Head, end: WorkerExit) -> bool:
-    if head["state"] in ENDED or head["state"] == "waiting" or end.status == ExitStatus.OVERTAKEN:
+    if head["state"] in ENDED or head["state"] == "waiting":
+        return False
+    if end.status == ExitStatus.OVERTAKEN or end.end_reason == "overtaken":
         return False
     holder = head["holder"]
     if holder is None:
         return end.status is not None  # without one it was adopted: it gave the run back before it ended
+    if not processes.is_local(holder):
+        return False  # another machine has it by now
     return holder["pid"] == end.identity["pid"] or not processes.alive(holder)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from po_jupyter.server.routing.request import ApiRequest, JsonResponse
-from po_jupyter.server.routing.shapes import DoctorQuery, ModelsQuery, Query
+from po_jupyter.server.routing.request import METRICS, ApiRequest, JsonResponse, TextResponse
+from po_jupyter.server.routing.shapes import DoctorQuery, EmptyBody, ModelsQuery, Query
 
 
 async def health(request: ApiRequest[Query, None]) -> JsonResponse:
@@ -32,3 +32,19 @@ async def models(request: ApiRequest[ModelsQuery, None]) -> JsonResponse:
 async def doctor(request: ApiRequest[DoctorQuery, None]) -> JsonResponse:
     """What could keep runs from working where the orchestrator runs, each finding with what to do."""
     return JsonResponse({"findings": await request.orchestrator.doctor.examine(online=request.query.online)})
+
+
+async def workers(request: ApiRequest[Query, None]) -> JsonResponse:
+    """Servers of the store with their slots, and the queue by priority."""
+    return JsonResponse(dict(await request.orchestrator.workers.report()))
+
+
+async def drain_node(request: ApiRequest[Query, EmptyBody]) -> JsonResponse:
+    """Have a node give its runs to others and take none, until it is started again."""
+    await request.orchestrator.workers.drain(request.path["node"])
+    return JsonResponse(dict(await request.orchestrator.workers.report()))
+
+
+async def metrics(request: ApiRequest[Query, None]) -> TextResponse:
+    """The metrics of this server and of the runs of its store, for Prometheus; of everybody's runs together."""
+    return TextResponse(await request.orchestrator.monitoring.metrics(), METRICS)

@@ -8,7 +8,7 @@ Answers that are handed on as JSON are `JsonMapping`s; their fields are document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
+    from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.workers import WorkersApi
 
 JsonMapping = Mapping[str, object]
 
@@ -293,14 +295,6 @@ class DoctorApi(Protocol):
         ...
 
 
-class ReadinessReport(TypedDict):
-    """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
-
-    ready: bool
-    orchestrator: bool
-    store: str
-
-
 class OrchestratorApi(Protocol):
     """A started orchestrator: its parts by subject."""
 
@@ -345,8 +339,18 @@ class OrchestratorApi(Protocol):
         ...
 
     @property
+    def monitoring(self) -> MonitoringApi:
+        """Metrics."""
+        ...
+
+    @property
     def doctor(self) -> DoctorApi:
         """Checks."""
+        ...
+
+    @property
+    def workers(self) -> WorkersApi:
+        """The nodes of the store."""
         ...
 
     @property

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.server.auth import Authenticator
-    from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, ReadinessReport
+    from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi
+    from po_jupyter.server.routing.monitoring import ReadinessReport
 
 
 class RequestCounter(Protocol):

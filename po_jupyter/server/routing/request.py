@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.context import ServerContext
 
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
 QueryT = TypeVar("QueryT", bound=BaseModel)
 BodyT = TypeVar("BodyT", bound=BaseModel | None)
 
@@ -22,6 +23,13 @@ class JsonResponse(NamedTuple):
 
     value: JsonMapping | None
     status: int = 200
+
+
+class TextResponse(NamedTuple):
+    """A response in plain text of some format, `media` says which."""
+
+    content: bytes
+    media: str
 
 
 class FileResponse(NamedTuple):
@@ -67,7 +75,7 @@ class ApiRequest(Generic[QueryT, BodyT]):
         return self.running
 
 
-ActionResult = JsonResponse | FileResponse | StreamResponse
+ActionResult = JsonResponse | TextResponse | FileResponse | StreamResponse
 Action = Callable[[ApiRequest[QueryT, BodyT]], Awaitable[ActionResult]]
 UploadOpener = Callable[
     ["OrchestratorApi", str, Mapping[str, str]], Awaitable["UploadApi"]

@@ -185,13 +185,14 @@ class EventsQuery(Query):
 class RunOptionsBody(_Body):
     """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
     `skip_validation` starts a run although a key or the like that it needs is missing; `model` is in the place of all
-    that are named."""
+    that are named; `labels` are what a node must have that works the run off."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
     model: Annotated[str, Field(max_length=300)] | None = None
+    labels: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=20)] = []
 
 
 class SubmitBody(_Body):

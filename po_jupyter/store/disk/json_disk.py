@@ -106,6 +106,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
 
     settings: ClassVar[Mapping[str, Any]] = SETTINGS
     patience = BUSY
+    has_head_index = False  # as far as this process knows; see `head_index`
     _opening = False
 
     def __init__(self, directory: Path) -> None:
@@ -154,15 +155,16 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
             except Unreadable as error:
                 yield key, error
 
-    def put(self, key: str, value: Any) -> None:
-        """`set` in one statement instead of two, for use inside a transaction only."""
+    def put(self, key: str, value: Any, *, count: int = 0) -> None:
+        """`set` in one statement instead of two, for use inside a transaction only. `count` is added to the row's
+        `access_count`, which diskcache uses for nothing here."""
         db_key, raw = self._disk.put(key)
         _, mode, _, db_value = self._disk.store(value, False, key)
         self._sql(
-            "INSERT INTO Cache (key, raw, mode, value) VALUES (?, ?, ?, ?)"
+            "INSERT INTO Cache (key, raw, mode, value, access_count) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (key, raw) DO UPDATE SET mode = excluded.mode, value = excluded.value,"
-            " expire_time = NULL, filename = NULL",
-            (db_key, raw, mode, db_value),
+            " expire_time = NULL, filename = NULL, access_count = Cache.access_count + excluded.access_count",
+            (db_key, raw, mode, db_value, count),
         )
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:

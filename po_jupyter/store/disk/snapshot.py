@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.json_codec import decode, unpack
 from po_jupyter.store.keyed import documents, run_index
+from po_jupyter.store.keyed.copying import heads_of
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.protocol import Head
 
@@ -129,17 +129,6 @@ class StoreSnapshot:
 
 def _write(shard: Shard, key: str, value: object) -> None:
     shard.write(key, value)
-
-
-def heads_of(store: DiskStore) -> Iterator[Head]:
-    """The summaries of all runs of a store, the newest first."""
-    cursor: str | None = None
-    while True:
-        page = store.runs(cursor=cursor, limit=200)
-        yield from page.heads
-        cursor = page.next
-        if cursor is None:
-            return
 
 
 def _shards(row: migrations.StoreFormat) -> list[str]:

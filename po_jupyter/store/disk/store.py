@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,15 +23,19 @@ from typing import Any, TypeVar
 from diskcache import Timeout
 
 from po_jupyter.errors import CorruptRow, StoreUnusable
+from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.commit_lane import CommitLane
-from po_jupyter.store.disk import migrations
+from po_jupyter.store.disk import head_index, migrations
+from po_jupyter.store.disk.head_index import HeadFilter
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
 from po_jupyter.store.keyed import run_log
+from po_jupyter.store.keyed.listing import HeadChunk
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
+from po_jupyter.store.protocol import Head
 
 T = TypeVar("T")
 _AT_ONCE = 500  # keys of one query; SQLite takes at least 999
@@ -159,6 +163,20 @@ class DiskStore(KeyedStore):
         for thread in threads.values():
             thread.close()
 
+    def _newest_first(
+        self, before: str | None, owner: str | None, states: frozenset[str], pipeline: str | None, limit: int
+    ) -> Iterator[Head]:
+        wanted = HeadFilter(owner, states, pipeline)
+        if wanted == HeadFilter(None, frozenset(), None) or (states and not states & ENDED):
+            return super()._newest_first(before, owner, states, pipeline, limit)
+
+        def older(shard: Shard, than: str | None, limit: int) -> HeadChunk:
+            if not isinstance(shard, _OpenShard) or (runs := shard.older(wanted, than, limit)) is None:
+                return run_log.older_heads(shard, than, limit)
+            return run_log.listed_heads(shard, runs), runs[-1] if len(runs) == limit else None
+
+        return self._merged(before, limit, older)
+
     def verify(self) -> list[str]:
         """Walk over every row of every shard; what is wrong, one line each. Slow: for `po doctor`."""
         wrong: list[str] = []
@@ -213,6 +231,7 @@ class _ShardThread:
                 if not write and not exists(self._directory):
                     return work(_EmptyShard())  # reading does not make shards
                 self._cache = open_shard(self._directory)
+                self._cache.has_head_index = head_index.is_there(self._cache)
             return self._write(self._cache, work) if write else work(_OpenShard(self._cache))
         except (sqlite3.DatabaseError, Timeout) as error:
             if self._cache is not None:
@@ -265,6 +284,12 @@ class _EmptyShard:
     def text(self, key: str) -> None:
         return None
 
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [None] * len(keys)
+
+    def keys(self, prefix: str) -> list[str]:
+        return []
+
     def write(self, key: str, value: Any) -> None:
         raise AssertionError("a write opens its shard")
 
@@ -311,8 +336,26 @@ class _OpenShard:
         except Unreadable as error:
             raise self._corrupt(key, error) from None
 
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [self.text(key) for key in keys]
+
+    def keys(self, prefix: str) -> list[str]:
+        sql = "SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ? ORDER BY key"
+        return [key for (key,) in self._cache._sql(sql, (prefix, prefix + "\U0010ffff")).fetchall()]
+
     def write(self, key: str, value: Any) -> None:
-        self._cache.put(key, value)
+        if key.startswith("head/") and self._cache.has_head_index:
+            self._cache.put(key, value, count=1)
+            head_index.keep(self._cache, value)
+        else:
+            self._cache.put(key, value)
+
+    def older(self, wanted: HeadFilter, than: str | None, limit: int) -> list[str] | None:
+        """Up to `limit` runs below `than` that may be wanted, newest first; None while there can be no index."""
+        try:
+            return head_index.older(self._cache, wanted, than, limit)
+        except head_index.UNUSABLE:
+            return None
 
     def erase(self, key: str) -> bool:
         return bool(self._cache.delete(key))

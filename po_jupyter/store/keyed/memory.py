@@ -67,6 +67,16 @@ class _Overlay:
                 found[key] = CorruptRow(f"the row {key} {error}")
         return found
 
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [self.text(key) for key in keys]
+
+    def keys(self, prefix: str) -> list[str]:
+        return [
+            key
+            for key in {**self._rows, **self.changed}
+            if key.startswith(prefix) and self.text(key) is not None
+        ]
+
     def write(self, key: str, value: Any) -> None:
         self.changed[key] = encode(value)
 

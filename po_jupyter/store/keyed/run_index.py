@@ -8,11 +8,17 @@ crash) is put where it belongs. `active` is the list of runs that have not ended
 from __future__ import annotations
 
 from bisect import bisect_left
+from hashlib import blake2b
 
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.keyed.shard import Shard
 
 PAGE = 128  # ids; a page is rewritten by every run that is created, so it is kept small
+
+
+def digest(text: str) -> bytes:
+    """The value by which backends filter: any text, of any length, as a database and its indexes take it."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _page(shard: Shard, k: int) -> JsonObject:

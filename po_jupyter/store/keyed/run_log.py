@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound, StaleFence
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
@@ -33,18 +33,27 @@ def head_of(shard: Shard, run: str) -> Head:
     return cast(Head, head)
 
 
+def check_fence(head: Head, expect: int | None) -> None:
+    """Raises StaleFence when the run has another fence than who claims it has seen (None: that does not matter)."""
+    if expect is not None and head["fence"] != expect:
+        raise StaleFence(
+            f"run {head['run']} was taken by somebody else: its fence is {head['fence']}, not {expect}",
+            hint="Whoever holds the run now goes on.",
+        )
+
+
 def active_heads(shard: Shard) -> list[Head]:
     """The heads of the runs that have not ended; without those that cannot be read, which nobody can work on."""
-    return [head for head in _listed_heads(shard, run_index.active(shard)) if "damage" not in head]
+    return [head for head in listed_heads(shard, run_index.active(shard)) if "damage" not in head]
 
 
 def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
     """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
     ids = run_index.older(shard, than, limit)
-    return _listed_heads(shard, ids), ids[-1] if len(ids) == limit else None
+    return listed_heads(shard, ids), ids[-1] if len(ids) == limit else None
 
 
-def _listed_heads(shard: Shard, runs: Sequence[str]) -> list[Head]:
+def listed_heads(shard: Shard, runs: Sequence[str]) -> list[Head]:
     """The heads of runs as lists have them: one that cannot be read is a row that says so, and the list stands."""
     found = shard.read_rows([f"head/{run}" for run in runs])
     heads: list[Head] = []

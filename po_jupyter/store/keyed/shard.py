@@ -25,6 +25,12 @@ class Shard(Protocol):
     def text(self, key: str) -> bytes | None:
         """The value's JSON, not decoded, or None."""
 
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The JSON of the values of some keys, not decoded; the keys are of records of one run, of one kind."""
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys that begin so, of rows that are no run's. Slow: it may walk over them."""
+
     def write(self, key: str, value: Any) -> None:
         """`value` (JSON, or a JsonText) under `key`."""
 

@@ -15,7 +15,6 @@ spans two. Documents have a shard of their own.
 
 from __future__ import annotations
 
-import heapq
 import re
 import zlib
 from abc import ABC, abstractmethod
@@ -33,14 +32,13 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
+from po_jupyter.store.keyed.listing import CHUNK, OlderHeads, before_of, merged
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref
 
 T = TypeVar("T")
 DOCUMENTS = -1  # the number of the documents' shard
-CHUNK = 64  # records read per visit to a shard
 _RUN = re.compile(r"[0-9a-z][0-9a-z_-]{0,63}")
-_CURSOR = re.compile(r"before:([0-9a-z][0-9a-z_-]{0,63})")
 
 
 class KeyedStore(ABC):
@@ -152,14 +150,7 @@ class KeyedStore(ABC):
         """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
-        before = None
-        if cursor is not None:
-            match = _CURSOR.fullmatch(cursor)
-            if match is None:
-                raise InvalidInput(
-                    f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
-                )
-            before = match[1]
+        before = before_of(cursor)
         # One more than the page has: only then is there a next one.
         heads = list(islice(self._listed(owner, frozenset(states), pipeline, before, limit), limit + 1))
         return HeadPage(heads[:limit], f"before:{heads[limit - 1]['run']}" if len(heads) > limit else None)
@@ -169,7 +160,7 @@ class KeyedStore(ABC):
     ) -> Iterator[Head]:
         """Heads from the newest to the oldest, filtered as `runs` says; of more than `limit` nothing is wanted but that
         there are more."""
-        for head in self._newest_first(before, states, limit):
+        for head in self._newest_first(before, owner, states, pipeline, limit):
             if (
                 (owner is None or head["owner"] == owner or ("damage" in head and not head["owner"]))
                 and (not states or head["state"] in states)
@@ -177,23 +168,19 @@ class KeyedStore(ABC):
             ):
                 yield head
 
-    def _newest_first(self, before: str | None, states: frozenset[str], limit: int) -> Iterator[Head]:
+    def _newest_first(
+        self, before: str | None, owner: str | None, states: frozenset[str], pipeline: str | None, limit: int
+    ) -> Iterator[Head]:
+        """Heads from the newest to the oldest, at least those that are wanted."""
         if states and not states & ENDED:
             for head in reversed(self.active()):
                 if before is None or head["run"] < before:
                     yield head
             return
+        yield from self._merged(before, limit, run_log.older_heads)
 
-        def walk(number: int) -> Iterator[Head]:
-            below, size = before, max(4, limit // self.shards + 2)
-            while True:
-                heads, last = self._at(number, partial(run_log.older_heads, than=below, limit=size))
-                yield from heads
-                if last is None:
-                    return
-                below, size = last, CHUNK
-
-        yield from heapq.merge(*map(walk, range(self.shards)), key=lambda head: head["run"], reverse=True)
+    def _merged(self, before: str | None, limit: int, older: OlderHeads) -> Iterator[Head]:
+        return merged(self._at, self.shards, before, limit, older)
 
     def active(self) -> list[Head]:
         """See `RunStore`."""
@@ -244,11 +231,12 @@ class KeyedStore(ABC):
             self._at(number, lambda shard: shard.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
-    def claim(self, run: str, holder: Identity) -> Lease:
+    def claim(self, run: str, holder: Identity, *, expect: int | None = None) -> Lease:
         """See `LogStore`."""
 
         def work(shard: Shard) -> Lease:
             head = run_log.head_of(shard, run)
+            run_log.check_fence(head, expect)
             head["fence"] += 1
             head["holder"] = holder.copy()
             shard.write(f"head/{run}", head)

@@ -11,15 +11,16 @@ A body is a packed value (`json_codec.pack`), as in the store on disk. `external
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, LiteralString, NamedTuple
 
+import psycopg
 from psycopg import Connection, sql
 
 from po_jupyter.errors import StoreUnusable
 
-VERSION = 1
+TABLES = ("heads", "definitions", "records", "payloads", "rows", "format")
 _FIND = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'format'"
-_STATEMENTS = (
+_FIRST = (
     "CREATE SCHEMA IF NOT EXISTS {schema}",
     """CREATE TABLE IF NOT EXISTS {schema}.heads (
         run text COLLATE "C" PRIMARY KEY, owner bytea NOT NULL, pipeline bytea NOT NULL, state text NOT NULL,
@@ -43,7 +44,41 @@ _STATEMENTS = (
     # Rewritten by each commit: room for the next version of a row lies on the same page, and no index is touched.
     "ALTER TABLE {schema}.heads SET (fillfactor = 70)",
     "CREATE TABLE IF NOT EXISTS {schema}.format (version integer PRIMARY KEY)",
+    "INSERT INTO {schema}.format SELECT 1 WHERE NOT EXISTS (SELECT FROM {schema}.format)",
 )
+_LISTS = (  # an index for each way to filter, with the state in it: a list asks for each state apart
+    "CREATE INDEX IF NOT EXISTS heads_of_both ON {schema}.heads (owner, pipeline, state, run)",
+    "CREATE INDEX IF NOT EXISTS heads_of_owner ON {schema}.heads (owner, state, run)",
+    "CREATE INDEX IF NOT EXISTS heads_of_pipeline ON {schema}.heads (pipeline, state, run)",
+    "CREATE INDEX IF NOT EXISTS heads_of_state ON {schema}.heads (state, run)",
+    "DROP INDEX IF EXISTS {schema}.heads_by_owner",
+    "DROP INDEX IF EXISTS {schema}.heads_by_pipeline",
+    "DROP INDEX IF EXISTS {schema}.heads_ended_badly",
+    "UPDATE {schema}.format SET version = 2",
+)
+# The statements that lead to version 1, 2, ...; the last one of each sets it. Safe to run twice.
+_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS)
+VERSION = len(_STEPS)
+_ALL: tuple[LiteralString, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+class SchemaState(NamedTuple):
+    """What is there of the tables, and what is missing: SQL that a role which may do it runs.
+
+    `version` is None where there are no tables, and where this role may not even look. `may_migrate`: it may run the
+    SQL itself. `grants` are of what it may not do with the tables that are there.
+    """
+
+    version: int | None
+    needs: int
+    may_migrate: bool
+    statements: list[str]
+    grants: list[str]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a server whose role this is can start."""
+        return self.version == self.needs and not self.grants
 
 
 def version_of(connection: Connection[Any], schema: str) -> int | None:
@@ -54,20 +89,86 @@ def version_of(connection: Connection[Any], schema: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def migrate(connection: Connection[Any], schema: str, where: str) -> None:
-    """Make the tables what this version needs; nothing when they are. Raises StoreUnusable for those of a newer one.
+def state_of(connection: Connection[Any], schema: str, where: str) -> SchemaState:
+    """What is there and what is missing; nothing is changed. Raises StoreUnusable for tables of a newer version."""
+    try:
+        version = version_of(connection, schema)
+    except psycopg.errors.InsufficientPrivilege:
+        return SchemaState(None, VERSION, False, [], _grants(connection, schema))
+    steps = [] if _is_current(version, where) else _steps_after(version)
+    may_migrate = _may_migrate(connection, schema)
+    return SchemaState(
+        version,
+        VERSION,
+        may_migrate,
+        [_in(schema, statement).as_string(connection) for statement in steps],
+        # Who makes the tables may use them.
+        [] if steps and may_migrate else _grants(connection, schema),
+    )
 
-    Of several that come at once one does it. Its role has to own the schema, or may create one.
+
+def migrate(connection: Connection[Any], schema: str, where: str) -> int | None:
+    """Make the tables what this version needs; nothing when they are. The version that they had, None for none.
+
+    Of several that come at once one does it. Its role has to own the schema, or may create one. Raises StoreUnusable
+    for tables of a newer version, and where the role may not do it.
     """
-    if _is_current(version_of(connection, schema), where):
-        return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('po_jupyter'), hashtext(%s))", (schema,))
-        if _is_current(version_of(connection, schema), where):
-            return
-        for statement in _STATEMENTS:
-            connection.execute(_in(schema, statement))
-        connection.execute(_in(schema, "INSERT INTO {schema}.format VALUES (%s)"), (VERSION,))
+    version = version_of(connection, schema)
+    if _is_current(version, where):
+        return version
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('po_jupyter'), hashtext(%s))", (schema,))
+            version = version_of(connection, schema)
+            if not _is_current(version, where):
+                for statement in _steps_after(version):
+                    connection.execute(_in(schema, statement))
+    except psycopg.errors.InsufficientPrivilege as error:
+        reason = (
+            "has no tables yet" if version is None else f"has format {version}, this program needs {VERSION}"
+        )
+        raise StoreUnusable(
+            f"the store {where} {reason}, and this role may not change that: {error.diag.message_primary}",
+            hint="`po store migrate --check` prints the SQL for a role that may.",
+            details={"format": version, "known": VERSION},
+        ) from error
+    return version
+
+
+def _steps_after(version: int | None) -> list[str]:
+    return [statement for step in _STEPS[version or 0 :] for statement in step]
+
+
+def _may_migrate(connection: Connection[Any], schema: str) -> bool:
+    row = connection.execute(
+        """SELECT CASE WHEN nspowner IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+                  ELSE pg_has_role(nspowner, 'USAGE') END
+           FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_namespace ON nspname = %s""",
+        (schema,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _grants(connection: Connection[Any], schema: str) -> list[str]:
+    """The statements that give this role what it lacks of the rights to the tables."""
+    rows = connection.execute(
+        """SELECT relname, has_schema_privilege(n.oid, 'USAGE'),
+                  ARRAY(SELECT r FROM unnest(%s::text[]) AS r WHERE has_table_privilege(c.oid, r))
+           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+           WHERE nspname = %s AND relkind = 'r'""",
+        (list(_ALL), schema),
+    ).fetchall()
+    there = {table: set(rights) for table, _, rights in rows}
+    name, role = sql.Identifier(schema), sql.Identifier(connection.info.user)
+    grants = []
+    if not rows or not rows[0][1]:
+        grants.append(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(name, role))
+    for table in TABLES:
+        needed = ("SELECT",) if table == "format" else _ALL
+        if not there.get(table, set()).issuperset(needed):
+            rights = sql.SQL(", ").join(map(sql.SQL, needed))
+            grants.append(sql.SQL("GRANT {} ON {} TO {}").format(rights, sql.Identifier(schema, table), role))
+    return [grant.as_string(connection) for grant in grants]
 
 
 def _is_current(version: int | None, where: str) -> bool:
@@ -75,6 +176,7 @@ def _is_current(version: int | None, where: str) -> bool:
         raise StoreUnusable(
             f"the store {where} was written by a newer po_jupyter (its format is {version}, this one knows {VERSION})",
             hint="Use that version here.",
+            details={"format": version, "known": VERSION},
         )
     return version == VERSION
 

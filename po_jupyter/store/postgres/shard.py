@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import Connection, sql
 
 from po_jupyter.errors import CorruptRow
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
+from po_jupyter.store.keyed.run_index import digest
 
 _RUN_TABLES = {"head": "heads", "def": "definitions"}
 _RECORD_TABLES = {"c": "records", "p": "payloads"}
@@ -39,7 +39,6 @@ _DELETE: Mapping[str, LiteralString] = {
     "run": "DELETE FROM {table} WHERE run = %s",
     "row": "DELETE FROM {table} WHERE key = %s",
 }
-_HEADS: LiteralString = "SELECT run, body FROM {table} "
 _RUNS: LiteralString = "SELECT run, body FROM {table} WHERE run = ANY(%s)"
 _ROWS: LiteralString = "SELECT key, body FROM {table} WHERE key = ANY(%s)"
 _SIZE: LiteralString = "SELECT coalesce(sum(octet_length(body)), 0) FROM {table} WHERE run = %s"
@@ -55,13 +54,9 @@ def _place(key: str) -> _Place:
     return _Place("rows")
 
 
-def digest(text: str) -> bytes:
-    """The value by which lists filter: any text, of any length, as PostgreSQL and its indexes take it."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 class PostgresShard:
-    """Reads at once; writes when `flush` is called, in the order they came in."""
+    """Reads at once; writes when `flush` is called, in the order they came in. `is_committing`: whether what
+    was written is durable is known to the server alone."""
 
     keeps_lists = False
 
@@ -71,6 +66,7 @@ class PostgresShard:
         self._schema = schema
         self._where = where
         self._changed: dict[str, bytes | None] = {}  # JSON texts, None: erased
+        self.is_committing = False
 
     # -- reading --------------------------------------------------------------------------------
     def read(self, key: str) -> Any | None:
@@ -92,6 +88,11 @@ class PostgresShard:
 
     def read_many(self, keys: Sequence[str]) -> list[Any | None]:
         """See `Shard`. The keys are of records of one run."""
+        texts = zip(keys, self.texts(keys), strict=True)
+        return [None if text is None else self._decoded(key, text) for key, text in texts]
+
+    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See `Shard`."""
         if not keys:
             return []
         places = [_place(key) for key in keys]
@@ -103,10 +104,15 @@ class PostgresShard:
                 (run, [p.n for p in places]),
             ).fetchall()
         )
-        bodies = (found.get(place.n) for place in places)
-        return [
-            None if body is None else self._value(key, body) for key, body in zip(keys, bodies, strict=True)
-        ]
+        bodies = ((key, found.get(place.n)) for key, place in zip(keys, places, strict=True))
+        return [None if body is None else self._unpacked(key, body) for key, body in bodies]
+
+    def keys(self, prefix: str) -> list[str]:
+        """See `Shard`."""
+        found = self._execute(
+            "SELECT key FROM {table} WHERE starts_with(key, %s) ORDER BY key", "rows", (prefix,)
+        )
+        return [key for (key,) in found.fetchall()]
 
     def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
         """See `Shard`. The keys are of heads, or of rows that have no table of their own."""
@@ -155,6 +161,10 @@ class PostgresShard:
         for key, text in self._changed.items():
             self._send(key, _place(key), text)
 
+    def changed_runs(self) -> list[str]:
+        """The runs whose heads were written or erased."""
+        return [run for kind, _, run in (key.partition("/") for key in self._changed) if kind == "head"]
+
     def _send(self, key: str, place: _Place, text: bytes | None) -> None:
         if text is None:
             self._execute(_DELETE[place.kind], place.table, place.values(key))
@@ -174,9 +184,9 @@ class PostgresShard:
             self._execute(_UPSERT_ROW, place.table, (key, body))
 
     # -- both -----------------------------------------------------------------------------------
-    def heads(self, where: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
-        """(run, body) of heads; `where` is the end of a SELECT, with its placeholders."""
-        return iter(self._execute(_HEADS + where, "heads", values).fetchall())
+    def heads(self, query: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
+        """(run, body) of heads; `query` selects them from `{table}`, with its placeholders."""
+        return iter(self._execute(query, "heads", values).fetchall())
 
     def _execute(self, statement: LiteralString, table: str, values: Sequence[object]) -> Any:
         return self._connection.execute(_statement(statement, self._schema, table), values)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar, get_args
 from urllib.parse import unquote
 
 import psycopg
@@ -16,17 +17,24 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
-from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.run.view import RunStatus
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.keyed import run_log, snapshots
+from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.postgres import schema
-from po_jupyter.store.postgres.shard import PostgresShard, digest
+from po_jupyter.store.postgres.listener import ChangeListener, channel_of
+from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.protocol import Head
 
 T = TypeVar("T")
 _LOCKS = 4096  # runs that share one wait for each other's commits
+_STATES = frozenset(get_args(RunStatus))
+_ACTIVE: LiteralString = (
+    "SELECT run, body FROM {table} WHERE state IN ('pending', 'running', 'waiting') ORDER BY run"
+)
+_RETRY = 0.5  # s between two tries to connect
 _DEFAULT_SCHEMA = "po_jupyter"
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
@@ -48,6 +56,8 @@ class PostgresStore(KeyedStore):
         """See the class. Makes or migrates the tables, unless `checked`."""
         super().__init__(_LOCKS)
         self._conninfo, self._schema, self.where = _parts(url)
+        self._channel = channel_of(self._schema)
+        self._listener = ChangeListener(self._conninfo, self._channel, self.where)
         self._connections = connections
         self._patience = patience
         self._lock = Lock()
@@ -57,30 +67,83 @@ class PostgresStore(KeyedStore):
             with self._connection() as connection:
                 schema.migrate(connection, self._schema, self.where)
 
+    @classmethod
+    def look(cls, url: str) -> tuple[str, schema.SchemaState]:
+        """Where `url` is, for people, and what there is of the tables for its role and what is missing. Nothing is
+        changed. Raises as the class does."""
+        store = cls(url, checked=True)
+        try:
+            with store._connection() as connection:
+                return store.where, schema.state_of(connection, store._schema, store.where)
+        finally:
+            store.close()
+
     def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
-        with self._connection() as connection:
-            shard = PostgresShard(connection, self._schema, self.where)
-            if not write:
-                return work(shard)
-            # A pipeline: what needs no answer at once (begin, lock, inserts) travels with what does.
-            with connection.pipeline(), connection.transaction():
+        for is_first in (True, False):
+            with self._connection() as connection:
+                shard = PostgresShard(connection, self._schema, self.where)
+                try:
+                    return self._write(connection, shard, number, work) if write else work(shard)
+                except psycopg.OperationalError:
+                    if not (is_first and connection.broken) or shard.is_committing:
+                        raise
+            # The server went away since the connection was used, and nothing was changed: once more, with another one.
+            self._pool().check()
+        raise AssertionError("the second time it raises")
+
+    def _write(
+        self, connection: Connection[Any], shard: PostgresShard, number: int, work: Callable[[Shard], T]
+    ) -> T:
+        try:
+            # A pipeline: what needs no answer at once (begin, lock, inserts, commit) travels with what does.
+            with connection.pipeline():
+                connection.execute("BEGIN")
                 connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", (self._schema, number))
                 result = work(shard)
                 shard.flush()
                 crashpoint("store.commit.before")
-            crashpoint("store.commit.after")
-            return result
+                shard.is_committing = True
+                connection.execute("COMMIT")
+                # Not before it: a transaction with a notification holds a lock of the whole database while its commit
+                # goes to the disk, one after the other. Both arrive in one piece, so no crash of ours parts them.
+                for run in shard.changed_runs():
+                    connection.execute("SELECT pg_notify(%s, %s)", (self._channel, run))
+        except BaseException:
+            with suppress(psycopg.Error):  # the connection is gone, and the transaction with it
+                connection.rollback()
+            raise
+        crashpoint("store.commit.after")
+        return result
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[Any]]:
         try:
-            with self._pool().connection(timeout=self._patience) as connection:
+            pool = self._pool()
+            connection = self._take(pool)
+            try:
                 yield connection
+            finally:
+                pool.putconn(connection)
         except PoolTimeout as error:
             raise self._unusable(str(self._last_error() or error), "Nothing was changed.") from error
         except psycopg.Error as error:
             # The answer to a commit may be what was lost.
             raise self._unusable(str(error), "Look at the run before you start it again.") from error
+
+    def _take(self, pool: ConnectionPool[Connection[Any]]) -> Connection[Any]:
+        deadline = time.monotonic() + self._patience
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return pool.getconn(timeout=min(_RETRY, left))
+            except PoolTimeout:  # asking again has it try at once; by itself it waits longer each time
+                if left <= _RETRY:
+                    raise
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: with its schema, and without a password."""
+        return f"{self.where}?schema={self._schema}"
 
     def _unusable(self, reason: str, hint: str) -> StoreUnusable:
         first = (reason.strip().splitlines() or ["no reason"])[0]
@@ -106,12 +169,17 @@ class PostgresStore(KeyedStore):
                 self._open = ConnectionPool(
                     self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
                     kwargs={"autocommit": True, "application_name": "po_jupyter", "connect_timeout": 5},
-                    name="po-store", num_workers=1, check=None,
+                    name="po-store", num_workers=1, check=None, reconnect_timeout=_RETRY,
                 )  # fmt: skip
             return self._open
 
+    def listen(self, on_change: Callable[[str], None]) -> Callable[[], None]:
+        """See `ListeningStore`. `close` ends it too."""
+        return self._listener.add(on_change)
+
     def close(self) -> None:
         """See `Store`."""
+        self._listener.close()
         with self._lock:
             pool, self._open = self._open, None
             if self._pid != os.getpid():
@@ -125,7 +193,7 @@ class PostgresStore(KeyedStore):
         """See `RunStore`."""
 
         def work(shard: Shard) -> list[Head]:
-            heads = self._heads(shard, "WHERE state IN ('pending', 'running', 'waiting') ORDER BY run", ())
+            heads = self._heads(shard, _ACTIVE, ())
             return [head for head in heads if "damage" not in head]
 
         return self._at(0, work)
@@ -135,28 +203,30 @@ class PostgresStore(KeyedStore):
     ) -> Iterator[Head]:
         conditions: list[LiteralString] = []
         values: list[object] = []
-        if owner is not None:
-            conditions.append("owner = %s")
-            values.append(digest(owner))
-        if pipeline is not None:
-            conditions.append("pipeline = %s")
-            values.append(digest(pipeline))
-        if before is not None:
-            conditions.append("run < %s")
-            values.append(before)
-        if states:
-            conditions.append("state = ANY(%s)")
-            values.append(sorted(states))
-            if not states & ENDED:
-                conditions.append("state IN ('pending', 'running', 'waiting')")  # the words of an index
-        where: LiteralString = "WHERE " + " AND ".join(conditions) if conditions else ""
-        end: LiteralString = where + " ORDER BY run DESC LIMIT %s"
-        yield from self._at(0, lambda shard: self._heads(shard, end, (*values, limit + 1)))
+        for condition, value in (
+            ("owner = %s", None if owner is None else digest(owner)),
+            ("pipeline = %s", None if pipeline is None else digest(pipeline)),
+            ("run < %s", before),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        # Each state apart is the end of one index, however many runs the others have; and a plan is found at once.
+        asked: list[str | None] = [None]
+        if states or owner is not None or pipeline is not None:
+            conditions.append("state = %s")
+            asked = sorted(states or _STATES)
+        where: LiteralString = " WHERE " + " AND ".join(conditions) if conditions else ""
+        part: LiteralString = f"(SELECT run, body FROM {{table}}{where} ORDER BY run DESC LIMIT %s)"  # noqa: S608 - literals
+        parts: LiteralString = " UNION ALL ".join([part] * len(asked))
+        query: LiteralString = f"SELECT run, body FROM ({parts}) AS found ORDER BY run DESC LIMIT %s"  # noqa: S608
+        of_parts = [v for state in asked for v in (*values, *([] if state is None else [state]), limit + 1)]
+        yield from self._at(0, lambda shard: self._heads(shard, query, (*of_parts, limit + 1)))
 
-    def _heads(self, shard: Shard, where: LiteralString, values: tuple[object, ...]) -> list[Head]:
+    def _heads(self, shard: Shard, query: LiteralString, values: tuple[object, ...]) -> list[Head]:
         assert isinstance(shard, PostgresShard)
         heads: list[Head] = []
-        for run, body in shard.heads(where, values):
+        for run, body in shard.heads(query, values):
             try:
                 heads.append(shard._value(f"head/{run}", body))
             except CorruptRow as error:

@@ -11,6 +11,7 @@ import pytest
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.conformance.store import new_run
 from tests.cli.test_real_commands import Terminal
+from tests.support.postgres import postgres_server
 
 pytestmark = pytest.mark.integration
 
@@ -54,3 +55,49 @@ def test_mistakes_are_errors_with_what_to_do(tmp_path: Path, terminal: Terminal)
     assert "not overwritten" in terminal("backup", "a.tar.gz", code=1)
     assert "not a whole archive" in terminal("restore", "a.tar.gz", "--to", "there", code=2)
     assert "there is no store" in Terminal(tmp_path / "data", {})("backup", "../b.tar.gz", code=1)
+
+
+def test_the_format_of_a_store_is_said_and_made(tmp_path: Path, terminal: Terminal) -> None:
+    assert "has format 1, as this program needs it" in terminal("store", "migrate", "--check")
+    (tmp_path / "data").rename(tmp_path / "old")
+    assert terminal.json("store", "migrate", "--check", code=1)["format"] is None
+    assert not (tmp_path / "data").exists()
+    assert "before it had none" in terminal("store", "migrate")
+    assert terminal.json("store", "migrate", "--check")["ready"]
+
+
+def test_a_database_is_looked_at_before_it_is_changed(tmp_path: Path) -> None:
+    """A DBA reads the SQL; the password of the URL is in nothing that is printed."""
+    with postgres_server() as server:
+        server.execute("CREATE ROLE low LOGIN PASSWORD 'hunter2'")
+        url = server.url("s")
+        terminal = Terminal(tmp_path, {"PO_STORE": url})
+        low = Terminal(tmp_path, {"PO_STORE": url.replace("nobody@", "low:hunter2@")})
+        printed = low("store", "migrate", "--check", code=1)
+        assert 'CREATE SCHEMA IF NOT EXISTS "s";' in printed
+        assert "a role that may has to run this" in printed
+        assert "this role may not change that" in low("store", "migrate", code=1)
+        assert "`po store migrate` does this" in terminal("store", "migrate", "--check", code=1)
+        assert "before it had none" in terminal("store", "migrate")
+        grants = low.json("store", "migrate", "--check", code=1)
+        assert all(line.startswith("GRANT ") for line in grants["sql"])
+        for line in grants["sql"]:
+            server.execute(line)
+        assert low.json("store", "migrate")["ready"]
+        server.execute("UPDATE s.format SET version = 7")
+        printed += low("store", "migrate", "--check", code=1)
+        assert "its format is 7, this one knows 2" in printed
+        assert "hunter2" not in printed
+
+
+def test_a_store_is_copied_and_says_how_much(tmp_path: Path, terminal: Terminal) -> None:
+    (tmp_path / "data" / "blobs").mkdir()
+    (tmp_path / "data" / "blobs" / "x").write_text("1")
+    output = terminal("store", "copy", "data", "there")
+    assert "1 runs (1 copied now) with 1 records, 0 documents, 1 files" in output
+    assert terminal.json("store", "copy", "data", "there")["copied"] == 0
+    assert "there is no store" in terminal("store", "copy", "nowhere", "x", code=1)
+    secret = "postgresql://me:hunter2@h:x/po"
+    refused = terminal("store", "copy", secret, "x", code=2)
+    assert "cannot be read" in refused
+    assert "hunter2" not in refused

@@ -39,7 +39,9 @@ class Watch(Observer):
     def on_call_retry(self, frame: Any, stage: str, tries: int, error: Exception) -> None:
         self.notes.append(("retry", tries))
 
-    def on_call_end(self, frame: Any, stage: str, request: ChatRequest, usage: Any, error: Any) -> None:
+    def on_call_end(
+        self, frame: Any, stage: str, request: ChatRequest, response: Any, usage: Any, error: Any
+    ) -> None:
         self.notes.append(("end", usage and usage.calls, type(error).__name__))
 
 

@@ -10,7 +10,7 @@ from po_jupyter.engine.ports import CallFrame, Observer
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.errors import ModelRefused, ModelUnavailable
-from po_jupyter.llm.chat import ChatRequest
+from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import draft
@@ -53,6 +53,7 @@ class Recorder(Observer):
         frame: CallFrame,
         stage: str,
         request: ChatRequest,
+        response: ChatResponse | None,
         usage: Usage | None,
         error: BaseException | None,
     ) -> None:

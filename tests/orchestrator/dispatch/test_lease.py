@@ -10,8 +10,9 @@ import pytest
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.orchestrator.dispatch import lease
-from po_jupyter.orchestrator.dispatch.lease import KIND, NAME, OrchestratorLease
+from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
 from po_jupyter.platform import processes
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.keyed.memory import MemoryStore
 
 ELSEWHERE = {"holder": "other", **processes.myself(), "host": "another machine", "count": 1}
@@ -63,9 +64,9 @@ async def test_a_free_lease_is_taken_at_once_and_given_back_at_the_end() -> None
     await server.lease.start()
     assert server.lease.is_held
     assert server.taken.is_set()
-    assert store.get(KIND, NAME) == server.lease.document
+    assert store.get(*ORCHESTRATOR_LEASE) == server.lease.document
     await server.lease.stop()
-    assert (store.get(KIND, NAME), server.lease.is_held) == (None, False)
+    assert (store.get(*ORCHESTRATOR_LEASE), server.lease.is_held) == (None, False)
 
 
 async def test_a_holder_renews_it_and_another_server_waits() -> None:
@@ -75,7 +76,7 @@ async def test_a_holder_renews_it_and_another_server_waits() -> None:
     await second.lease.start()
     assert not second.lease.is_held
     async with asyncio.timeout(10):
-        while (store.get(KIND, NAME) or {}).get("count", 0) < 8:  # longer than its term
+        while (store.get(*ORCHESTRATOR_LEASE) or {}).get("count", 0) < 8:  # longer than its term
             await asyncio.sleep(0.01)
     assert first.lease.is_held
     assert not second.taken.is_set()
@@ -88,7 +89,7 @@ async def test_a_holder_that_is_gone_frees_it_at_once(monkeypatch: pytest.Monkey
     """DESIGN 5: a crash is no wait of a term; a process of another machine cannot be asked."""
     store = MemoryStore()
     dead = {**processes.myself(), "holder": "other", "count": 1}
-    store.put(KIND, NAME, dead)
+    store.put(*ORCHESTRATOR_LEASE, dead)
     server = Server(store, ttl=600)
     await server.lease.start()
     assert not server.lease.is_held, "it lives"
@@ -98,13 +99,13 @@ async def test_a_holder_that_is_gone_frees_it_at_once(monkeypatch: pytest.Monkey
     await server.lease.start()
     assert server.lease.is_held
     await server.lease.stop()
-    store.put(KIND, NAME, ELSEWHERE)
+    store.put(*ORCHESTRATOR_LEASE, ELSEWHERE)
     server = Server(store, ttl=600)
     await server.lease.start()
     assert not server.lease.is_held
     assert server.lease.document == ELSEWHERE
     await server.lease.stop()
-    assert store.get(KIND, NAME) == ELSEWHERE, "somebody else's is not given back"
+    assert store.get(*ORCHESTRATOR_LEASE) == ELSEWHERE, "somebody else's is not given back"
 
 
 class Clock:
@@ -121,7 +122,7 @@ async def test_a_lease_lapses_by_looks_and_not_by_a_clock_that_jumps(monkeypatch
     clock = Clock()
     monkeypatch.setattr(lease, "time", clock)
     store = MemoryStore()
-    store.put(KIND, NAME, ELSEWHERE)
+    store.put(*ORCHESTRATOR_LEASE, ELSEWHERE)
     server = Server(store, ttl=3)
     step = server.lease._step
     await step()
@@ -129,7 +130,7 @@ async def test_a_lease_lapses_by_looks_and_not_by_a_clock_that_jumps(monkeypatch
         clock.now += 3600
         await step()
         assert not server.lease.is_held, "each look counts for a second"
-    store.put(KIND, NAME, {**ELSEWHERE, "count": 2})
+    store.put(*ORCHESTRATOR_LEASE, {**ELSEWHERE, "count": 2})
     for _ in range(4):
         clock.now += 1
         await step()
@@ -146,7 +147,7 @@ async def test_who_lost_it_stops_at_the_next_renewal() -> None:
     store = MemoryStore()
     server = Server(store)
     await server.lease.start()
-    store.put(KIND, NAME, ELSEWHERE)
+    store.put(*ORCHESTRATOR_LEASE, ELSEWHERE)
     await within(server.lost)
     assert not server.lease.is_held
     await server.lease.stop()
@@ -161,14 +162,14 @@ async def test_a_holder_that_cannot_begin_leaves_it_to_others_and_tries_again() 
         nonlocal tries
         tries += 1
         if tries == 1:
-            assert store.get(KIND, NAME) is not None
+            assert store.get(*ORCHESTRATOR_LEASE) is not None
             raise ValueError("a fault of ours")
 
     server.begin = begin
     with pytest.raises(ValueError, match="fault"):
         await server.lease.start()
     assert server.lost.is_set()
-    assert store.get(KIND, NAME) is None
+    assert store.get(*ORCHESTRATOR_LEASE) is None
     await server.lease.start()
     assert server.lease.is_held
     await server.lease.stop()
@@ -183,8 +184,10 @@ async def test_a_disk_that_fails_for_a_moment_loses_no_lease() -> None:
         store.written, store.failures = written, 1
         async with asyncio.timeout(10):
             while (
-                store.failures or (store.get(KIND, NAME) or {}).get("count", 0) < 3 or not server.lease.is_held
+                store.failures
+                or (store.get(*ORCHESTRATOR_LEASE) or {}).get("count", 0) < 3
+                or not server.lease.is_held
             ):
                 await asyncio.sleep(0.01)
         await server.lease.stop()
-        assert store.get(KIND, NAME) is None
+        assert store.get(*ORCHESTRATOR_LEASE) is None

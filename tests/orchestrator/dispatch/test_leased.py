@@ -9,9 +9,9 @@ import pytest
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.dispatch.lease import KIND, NAME
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.keyed.memory import MemoryStore
 
 RUN = "0123456789abcdef012345"
@@ -86,8 +86,8 @@ async def test_a_lease_that_another_takes_makes_a_follower() -> None:
     store = MemoryStore()
     server = Server(store)
     await server.dispatcher.start()
-    mine = store.get(KIND, NAME)
-    assert store.swap(KIND, NAME, mine, {**mine, "holder": "another"})
+    mine = store.get(*ORCHESTRATOR_LEASE)
+    assert store.swap(*ORCHESTRATOR_LEASE, mine, {**mine, "holder": "another"})
     async with asyncio.timeout(5):
         while server.dispatcher.is_holder:
             await asyncio.sleep(0.01)
@@ -116,6 +116,6 @@ async def test_a_holder_that_cannot_begin_gives_the_lease_back() -> None:
     server = Server(store, broken=True)
     with pytest.raises(StoreUnusable):
         await server.dispatcher.start()
-    assert store.get(KIND, NAME) is None
+    assert store.get(*ORCHESTRATOR_LEASE) is None
     assert not server.dispatcher.is_holder
     await server.dispatcher.close()

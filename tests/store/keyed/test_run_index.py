@@ -41,3 +41,8 @@ def test_the_index_is_a_sorted_set(
     for than, limit in [(None, 100), *cursors]:
         expected = [run for run in sorted(model, reverse=True) if than is None or run < than]
         assert index.older(rows, than, limit) == expected[:limit]
+
+
+def test_lists_filter_by_a_digest_of_any_text() -> None:
+    assert len({index.digest(text) for text in ("", "a", "a\0", "\ud800", "x" * 100_000)}) == 5
+    assert {len(index.digest(text)) for text in ("", "x" * 100_000)} == {16}

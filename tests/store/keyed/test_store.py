@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.store.keyed.listing import CHUNK
 from po_jupyter.store.keyed.memory import _Overlay
 from po_jupyter.store.keyed.shard import Shard
-from po_jupyter.store.keyed.store import CHUNK, DOCUMENTS, KeyedStore
+from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Commit, NewRun
 from po_jupyter.testing.conformance.store import StoreConformance, event, new_run
 

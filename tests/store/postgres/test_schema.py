@@ -48,5 +48,86 @@ def test_a_role_that_may_not_make_tables_uses_those_that_are_there(place: str, s
     store = PostgresStore(place.replace("nobody@", f"{role}@"))
     store.create_run(new_run("00a1"))
     store.close()
-    with pytest.raises(StoreUnusable, match="permission denied"):
+    with pytest.raises(StoreUnusable, match="may not change that: permission denied"):
         PostgresStore(server.url().replace("nobody@", f"{role}@"))
+
+
+def role_of(server: PostgresServer, place: str) -> tuple[str, str]:
+    """A role that may make nothing, and the URL of the store as it."""
+    role = f"role_{name_of(place)}"
+    server.execute(f"CREATE ROLE {role} LOGIN")
+    return role, place.replace("nobody@", f"{role}@")
+
+
+def test_what_a_low_role_lacks_is_said_as_sql_and_running_that_is_enough(
+    place: str, server: PostgresServer
+) -> None:
+    """A DBA runs what `--check` prints, and nothing else."""
+    _, low = role_of(server, place)
+    where, state = PostgresStore.look(low)
+    assert where.startswith("postgresql://")
+    assert (state.version, state.may_migrate, state.is_ready) == (None, False, False)
+    with pytest.raises(StoreUnusable, match="no tables yet") as caught:
+        PostgresStore(low)
+    assert "po store migrate --check" in caught.value.hint
+    for statement in [*state.statements, *state.grants]:
+        server.execute(statement)
+    state = PostgresStore.look(low)[1]
+    assert (state.version, state.is_ready, state.statements, state.grants) == (schema.VERSION, True, [], [])
+    store = PostgresStore(low)
+    store.create_run(new_run("00a1", idempotency_key="k"))
+    store.request("00a1", [], state="done")
+    store.delete_run("00a1")
+    store.close()
+
+
+def test_rights_that_are_missing_are_said_one_by_one(place: str, server: PostgresServer) -> None:
+    PostgresStore(place).close()
+    role, low = role_of(server, place)
+    name = name_of(place)
+    assert PostgresStore.look(low)[1].grants[0] == f'GRANT USAGE ON SCHEMA "{name}" TO "{role}"'
+    for statement in PostgresStore.look(low)[1].grants:
+        server.execute(statement)
+    server.execute(f'REVOKE DELETE ON "{name}".payloads FROM {role}')
+    state = PostgresStore.look(low)[1]
+    assert state.grants == [f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{name}"."payloads" TO "{role}"']
+    assert not state.is_ready
+
+
+def test_an_older_schema_is_brought_up_to_date_by_who_may_and_waits_for_it_otherwise(
+    place: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PostgresStore(place).close()
+    _, low = role_of(server, place)
+    for statement in PostgresStore.look(low)[1].grants:
+        server.execute(statement)
+    step = ("CREATE TABLE {schema}.more (x integer)", "UPDATE {schema}.format SET version = 3")
+    monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, step))
+    monkeypatch.setattr(schema, "VERSION", 3)
+    state = PostgresStore.look(low)[1]
+    assert (state.version, state.may_migrate) == (2, False)
+    assert state.statements[0] == f'CREATE TABLE "{name_of(place)}".more (x integer)'
+    with pytest.raises(StoreUnusable, match="has format 2, this program needs 3"):
+        PostgresStore(low)
+    assert PostgresStore.look(place)[1].may_migrate
+    PostgresStore(place).close()
+    PostgresStore(low).close()
+    monkeypatch.undo()
+    with pytest.raises(StoreUnusable, match="format is 3, this one knows 2") as caught:
+        PostgresStore.look(place)
+    assert caught.value.details == {"format": 3, "known": 2}
+
+
+def test_a_store_of_the_first_format_becomes_today_s_with_what_is_in_it(
+    place: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(schema, "_STEPS", schema._STEPS[:1])
+        before.setattr(schema, "VERSION", 1)
+        store = PostgresStore(place)
+        store.create_run(new_run("00a1"))
+        store.close()
+    store = PostgresStore(place)
+    assert [head["run"] for head in store.runs(owner="ada").heads] == ["00a1"]
+    assert server.execute(f'SELECT version FROM "{name_of(place)}".format') == [(schema.VERSION,)]
+    store.close()

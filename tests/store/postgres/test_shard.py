@@ -11,7 +11,7 @@ import pytest
 from po_jupyter.errors import CorruptRow
 from po_jupyter.store.json_codec import encode, pack
 from po_jupyter.store.postgres import schema
-from po_jupyter.store.postgres.shard import PostgresShard, digest
+from po_jupyter.store.postgres.shard import PostgresShard
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.integration
@@ -84,8 +84,3 @@ def test_what_somebody_else_wrote_is_said_with_its_key(
         connection.execute(f'INSERT INTO "{name}".rows VALUES (%s, %s)', (key, body))
         with pytest.raises(CorruptRow, match=key):
             shard.read(key)
-
-
-def test_lists_filter_by_a_digest_of_any_text() -> None:
-    assert len({digest(text) for text in ("", "a", "a\0", "\ud800", "x" * 100_000)}) == 5
-    assert {len(digest(text)) for text in ("", "x" * 100_000)} == {16}

@@ -139,16 +139,18 @@ class BatchCalls:
         """Record the batch's answer in the journal, as that of a call which was sent by itself."""
         scope, observer, stage = self._calls.scope, self._observer, call.key.stage
         before = scope.usage
+        response: ChatResponse | None = None
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, call.request)
         try:
-            return await scope.record_batch_answer(call, answer.read, batch=answer.batch)
+            response = await scope.record_batch_answer(call, answer.read, batch=answer.batch)
+            return response
         except BaseException as error:
             ended_by = error
             raise
         finally:
             self.fresh = _difference(scope.usage, before)
-            observer.on_call_end(frame, stage, call.request, self.fresh, ended_by)
+            observer.on_call_end(frame, stage, call.request, response, self.fresh, ended_by)
 
 
 def _difference(now: Usage, before: Usage) -> Usage:

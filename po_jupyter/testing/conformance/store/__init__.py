@@ -13,14 +13,15 @@
 
 `opener` is Python that opens the store of the fixture `place` (its path, or address) in another process;
 without it the tests across processes are skipped. A test's docstring names the promise that it keeps. `RunCases`,
-`LogCases` and `DocumentCases` follow the three Protocols of `store.protocol`, `SnapshotCases` the one that a store may
-have besides; `ValueCases` are about what may be kept.
+`LogCases` and `DocumentCases` follow the three Protocols of `store.protocol`, `SnapshotCases` and `ListeningCases`
+those that a store may have besides; `ValueCases` are about what may be kept.
 """
 
 from __future__ import annotations
 
 from po_jupyter.testing.conformance.store.cases import elsewhere, event, new_run
 from po_jupyter.testing.conformance.store.documents import DocumentCases
+from po_jupyter.testing.conformance.store.listening import ListeningCases
 from po_jupyter.testing.conformance.store.log import LogCases
 from po_jupyter.testing.conformance.store.runs import RunCases
 from po_jupyter.testing.conformance.store.snapshots import SnapshotCases
@@ -28,6 +29,7 @@ from po_jupyter.testing.conformance.store.values import ValueCases
 
 __all__ = [
     "DocumentCases",
+    "ListeningCases",
     "LogCases",
     "RunCases",
     "SnapshotCases",
@@ -39,5 +41,5 @@ __all__ = [
 ]
 
 
-class StoreConformance(RunCases, LogCases, ValueCases, DocumentCases, SnapshotCases):
+class StoreConformance(RunCases, LogCases, ValueCases, DocumentCases, SnapshotCases, ListeningCases):
     """All of it. Override the fixture `store`; `place` and `opener` where there is more than one process."""

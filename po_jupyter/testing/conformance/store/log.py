@@ -137,6 +137,16 @@ class LogCases(Cases):
         assert [lease.fence for lease in leases] == [1, 2, 3]
         assert store.head(run)["holder"] == holder(2)
 
+    def test_a_claim_that_expects_another_fence_is_refused(self, store: Store, run: str) -> None:
+        """P2: of several that saw the same head one gets the run."""
+        with pytest.raises(StaleFence):
+            store.claim(run, holder(1), expect=1)
+        assert store.head(run)["holder"] is None
+        assert store.claim(run, holder(1), expect=0).fence == 1
+        with pytest.raises(StaleFence):
+            store.claim(run, holder(2), expect=0)
+        assert store.head(run)["holder"] == holder(1)
+
     def test_a_late_writer_is_refused_and_writes_nothing(self, store: Store, run: str) -> None:
         """P2."""
         old = store.claim(run, holder(1))

@@ -1,0 +1,107 @@
+"""A node: this server as one of several over a shared store, put together for the orchestrator."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from po_jupyter.config import Settings
+from po_jupyter.distributed.brokers.opening import open_queue
+from po_jupyter.distributed.directory import KIND, NodeDirectory
+from po_jupyter.distributed.dispatcher import NodeDispatcher
+from po_jupyter.distributed.leadership import Leadership
+from po_jupyter.distributed.queue_hints import QueueHints
+from po_jupyter.distributed.reaper import Reaper
+from po_jupyter.distributed.report import NodesView
+from po_jupyter.distributed.share import NodeShare
+from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
+from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.workers import WorkersView
+from po_jupyter.orchestrator.workers.queue import RunShare
+from po_jupyter.store.protocol import Store
+from po_jupyter.worker.zygote import version
+
+
+def node_settings(settings: Settings) -> Settings:
+    """The settings of a node: it has a name, and its workers notice its end before its runs go to others."""
+    name = settings.node or f"{socket.gethostname().split('.')[0]}-{short_digest(str(settings.data_dir), 4)}"
+    return settings.model_copy(
+        update={
+            "node": name,
+            "lease_ttl": settings.node_ttl,
+            "heartbeat": min(settings.heartbeat, settings.node_ttl / 4),
+            "orphan_timeout": min(settings.orphan_timeout, settings.node_ttl / 2),
+        }
+    )
+
+
+class NodeDistribution:
+    """The `Distribution` of one node; `settings` are those of `node_settings`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Reads and writes nothing yet."""
+        assert settings.node is not None
+        self._settings = settings
+        self._name = settings.node
+        self._slots = settings.max_running if settings.node_works else 0
+        self._share: NodeShare | None = None
+        self.workers: WorkersView | None = None
+        self.document = (KIND, self._name)
+
+    def describe(self) -> JsonObject:
+        """See `Distribution`."""
+        share = self._share
+        return {
+            "version": version(),
+            "slots": self._slots,
+            "running": share.supervisor.busy() if share is not None else 0,
+            "labels": sorted(self._settings.node_labels),
+            "draining": share is not None and self._slots > 0 and not share.takes,
+        }
+
+    def join(
+        self,
+        store: Store,
+        changes: ChangeFeed,
+        to_thread: ToThread,
+        *,
+        local: Callable[[HolderService, RunShare], LocalDispatcher],
+        own: HolderService,
+        lead: Callable[[], HolderService],
+    ) -> ActiveDispatcher:
+        """See `Distribution`."""
+        ttl = self._settings.node_ttl
+        directory = NodeDirectory(store, ttl)
+        labels = self._settings.node_labels
+        share = NodeShare(store, self._name, self._slots, labels, directory, to_thread)
+
+        hints = self._hints(store, share, to_thread)
+
+        def duties() -> HolderService:
+            return ServiceGroup(Reaper(store, share, directory, to_thread, ttl, hints), lead())
+
+        def changed(leads: bool) -> None:
+            share.leads = leads
+
+        leadership = Leadership(store, ttl, to_thread, duties, changed)
+        dispatcher = NodeDispatcher(
+            local(ServiceGroup(own, leadership), share), share, store, changes, directory, to_thread,
+            node=self._name, ttl=ttl, hints=hints,
+        )  # fmt: skip
+        self._share = share
+        self.workers = NodesView(store, directory, to_thread, hints)
+        return dispatcher
+
+    def _hints(self, store: Store, share: NodeShare, to_thread: ToThread) -> QueueHints | None:
+        settings = self._settings
+        if settings.broker is None:
+            return None
+        assert settings.store is not None
+        # Several stores may share a broker: none takes another's runs.
+        name = f"po-{short_digest(settings.store.get_secret_value().rpartition('@')[2], 8)}"
+        queue = open_queue(settings.broker.get_secret_value(), name=name)
+        return QueueHints(queue, store, share, to_thread, labels=settings.node_labels, ttl=settings.node_ttl)

@@ -1,0 +1,93 @@
+"""The pool: the runs of a store that wait for a worker, and how a node with room finds its next ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from po_jupyter.distributed.queue_hints import QueueHints
+from po_jupyter.distributed.share import NodeShare, fair_order
+from po_jupyter.errors import PoError
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.store.protocol import Head, Store
+
+log = structlog.get_logger(__name__)
+
+_PAUSE = 0.05  # s between two looks at least: hints come in bursts
+_SHARE = (
+    5  # a look that took t is followed by a pause of this times t: thousands of runs wait, they are no hurry
+)
+_MOST_PAUSE = 1.0  # s
+_POSITIONS = 1000  # runs whose places are known
+
+
+class RunPool:
+    """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough."""
+
+    def __init__(
+        self, store: Store, share: NodeShare, to_thread: ToThread, ttl: float, hints: QueueHints | None
+    ) -> None:
+        """Looks at nothing before `take_often`. With `hints` runs are taken here while the broker does not answer."""
+        self._hints = hints
+        self._store = store
+        self._share = share
+        self._to_thread = to_thread
+        self._every = ttl / 5
+        self._woken = asyncio.Event()
+        self._places: Mapping[str, int] = {}
+        self.running: int | None = None
+        self.queued: int | None = None
+
+    def wake(self) -> None:
+        """There may be runs, or room."""
+        self._woken.set()
+
+    def position(self, run: str) -> int | None:
+        """The place of a run among those that wait."""
+        return self._places.get(run)
+
+    async def take_often(self) -> None:
+        """Look for runs, again and again. Runs until cancelled."""
+        while True:
+            began = time.monotonic()
+            try:
+                await self._take()
+            except PoError as error:
+                log.warning("cannot look for runs", error=error.message)
+            took = time.monotonic() - began
+            await asyncio.sleep(min(_MOST_PAUSE, max(_PAUSE, _SHARE * took)))
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Until there is reason to look: a hint while there is room here, or time has passed."""
+        try:
+            async with asyncio.timeout(self._every):
+                while True:
+                    await self._woken.wait()
+                    self._woken.clear()
+                    if self._takes():
+                        return
+        except TimeoutError:
+            pass
+
+    def _takes(self) -> bool:
+        return self._share.free() > 0 and (self._hints is None or not self._hints.works)
+
+    async def _take(self) -> None:
+        heads = await self._to_thread(self._store.active)
+        self._note(heads)
+        if not self._takes():
+            return
+        for head in self._share.candidates(heads, self._share.free()):
+            if self._share.free() <= 0:
+                return
+            await self._share.take_up(head)
+
+    def _note(self, heads: list[Head]) -> None:
+        waiting = fair_order(heads)
+        self.queued = len(waiting)
+        self.running = sum(head["holder"] is not None for head in heads)
+        self._places = {head["run"]: place for place, head in enumerate(waiting[:_POSITIONS], 1)}

@@ -1,0 +1,47 @@
+"""The program of `po worker`: a node without Jupyter, which works off runs of a shared store until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+
+from po_jupyter.config import Settings
+from po_jupyter.distributed.node import NodeDistribution, node_settings
+from po_jupyter.errors import InvalidSettings
+from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.telemetry import logging
+
+_STOP_PATIENCE = 25.0  # s for calls in flight, where no setting says; the usual grace of a pod is 30
+
+
+def serve(settings: Settings, on_ready: Callable[[Settings], None]) -> None:
+    """Be a node until SIGTERM or SIGINT; then the calls in flight are finished and the runs are others'.
+
+    `on_ready` gets the settings that hold. Raises PoError when it cannot start.
+    """
+    if settings.store is None:
+        raise InvalidSettings(
+            "a node needs the store that it shares with others",
+            hint="po worker --store postgresql://USER@HOST/DATABASE, or PO_STORE.",
+        )
+    own = node_settings(settings)
+    if own.shutdown_timeout is None:
+        own = own.model_copy(update={"shutdown_timeout": _STOP_PATIENCE})
+    logging.configure(own, file=own.data_dir / "logs" / "orchestrator.log")
+    asyncio.run(_serve(own, partial(on_ready, own)))
+
+
+async def _serve(settings: Settings, on_ready: Callable[[], None]) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    orchestrator = Orchestrator(settings, distribution=NodeDistribution(settings))
+    await orchestrator.start()
+    try:
+        on_ready()
+        await stopped.wait()
+    finally:
+        await orchestrator.stop()

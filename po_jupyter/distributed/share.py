@@ -1,0 +1,194 @@
+"""The share of one node: which runs of the store are its own, and how it takes those that nobody has.
+
+A run is a node's when its holder says so. One without a holder that waits for a worker is in the pool: nodes with room
+look there, most urgent first and fair over owners, and the claim under a fence decides who has it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from po_jupyter.distributed.directory import NodeDirectory
+from po_jupyter.errors import CorruptRow, NotFound, StaleFence
+from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.workers import waits
+from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.platform import processes
+from po_jupyter.platform.processes import Identity
+from po_jupyter.store.protocol import Head, Store
+
+log = structlog.get_logger(__name__)
+
+_UNFIT = 60.0  # s until a run that this node cannot work off is looked at again
+
+
+def fair_order(heads: Iterable[Head]) -> list[Head]:
+    """The runs that wait, in the order in which they are to be taken: by priority, then the owner whose turn it is (who
+    has fewest at work and before this one), then by age."""
+    turns: Counter[str] = Counter()
+    waiting = []
+    for head in heads:
+        if waits(head):
+            waiting.append(head)
+        elif head["holder"] is not None:
+            turns[head["owner"]] += 1
+    keyed = []
+    for head in sorted(waiting, key=lambda head: (-head["priority"], head["created_at"], head["run"])):
+        keyed.append((-head["priority"], turns[head["owner"]], head["created_at"], head["run"], head))
+        turns[head["owner"]] += 1
+    return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:-1])]
+
+
+class NodeShare:
+    """The `RunShare` of a node. `supervisor` is set before it is used; lives on one loop but for `active`."""
+
+    supervisor: Supervisor
+
+    def __init__(
+        self,
+        store: Store,
+        node: str,
+        slots: int,
+        labels: tuple[str, ...],
+        directory: NodeDirectory,
+        to_thread: ToThread,
+    ) -> None:
+        """`slots` is how many workers the node may have at once."""
+        self._store = store
+        self._node = node
+        self._slots = slots
+        self._labels = frozenset(labels)
+        self._directory = directory
+        self._to_thread = to_thread
+        self._taking = 0
+        self._unfit: dict[str, float] = {}
+        self.takes = slots > 0  # until it drains
+        self.leads = False
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_left: Callable[[Head], None] = lambda head: None
+
+    @property
+    def me(self) -> Identity:
+        """The identity under which this node takes runs for its workers."""
+        return {**processes.myself(), "node": self._node, "reserves": True}
+
+    # -- of RunShare ----------------------------------------------------------------------------
+
+    def active(self) -> list[Head]:
+        """Its own runs; the leader also looks after those that wait for somebody, which no worker has."""
+        return [
+            head
+            for head in self._store.active()
+            if self.is_own(head) or (self.leads and head["holder"] is None and head["state"] == "waiting")
+        ]
+
+    def is_own(self, head: Head) -> bool:
+        """True for a run that this node has."""
+        return head["holder"] is not None and head["holder"].get("node") == self._node
+
+    def is_elsewhere(self, head: Head) -> bool:
+        """True for a run that another node has, or something that the reaper has to judge."""
+        return head["holder"] is not None and not self.is_own(head)
+
+    async def take(self, head: Head) -> bool:
+        """See `RunShare`."""
+        if self.is_own(head):
+            return True
+        if await self.claim(head) is not None:
+            return True
+        self.on_left(head)
+        return False
+
+    def has_room(self) -> None:
+        """See `RunShare`."""
+        self.on_room()
+
+    # -- taking ---------------------------------------------------------------------------------
+
+    def free(self) -> int:
+        """How many more workers may be started now."""
+        if not self.takes:
+            return 0
+        return self._slots - self.supervisor.busy() - len(self.supervisor.queue) - self._taking
+
+    async def claim(self, head: Head) -> tuple[Head, RunDefinition] | None:
+        """Take a run that nobody has: its head now, and its definition; None when there is no room, it is not for this
+        node, or another was quicker. Raises StoreError."""
+        if self.free() <= 0 or not self.may_fit(head["run"]):
+            return None
+        self._taking += 1
+        try:
+            return await self._to_thread(self._claim, head)
+        finally:
+            self._taking -= 1
+
+    async def take_up(self, head: Head) -> None:
+        """Take a run that waits and have it worked off, when there is room and no other node is quicker. Raises
+        StoreError."""
+        if head["n"] > 1:
+            await self.supervisor.attend(
+                head["run"]
+            )  # somebody asked for something since: a cancel, a decision
+            return
+        taken = await self.claim(head)
+        if taken is not None:
+            self.supervisor.submitted(*taken)
+
+    def may_fit(self, run: str) -> bool:
+        """False for a run of which is known that this node cannot work it off."""
+        return self._unfit.get(run, 0.0) < time.monotonic()
+
+    def _claim(self, head: Head) -> tuple[Head, RunDefinition] | None:
+        run = head["run"]
+        try:
+            definition = RunDefinition.from_json(self._store.definition(run))
+            if (reason := self.misfit(definition)) is not None:
+                log.info("a run is left to other nodes", run=run, reason=reason)
+                self._unfit[run] = time.monotonic() + _UNFIT
+                return None
+            lease = self._store.claim(run, self.me, expect=head["fence"])
+        except (StaleFence, NotFound, CorruptRow):
+            return None
+        return {**head, "fence": lease.fence, "holder": self.me}, definition
+
+    def misfit(self, definition: RunDefinition) -> str | None:
+        """Why this node cannot work a run off; None when it can."""
+        if missing := set(definition.options.labels) - self._labels:
+            return f"it needs {', '.join(sorted(missing))}"
+        interpreter = definition.interpreter
+        if interpreter is not None and not os.access(interpreter, os.X_OK):
+            return f"it needs the interpreter {interpreter}"
+        return None
+
+    def candidates(self, heads: Iterable[Head], free: int) -> list[Head]:
+        """The runs to try for next. Where several nodes take, each tries for others among the first of them, of one
+        priority, so that they do not all want the same."""
+        known = self.supervisor.has_run
+        ordered = [head for head in fair_order(heads) if self.may_fit(head["run"]) and not known(head["run"])]
+        window = ordered[: free * max(1, self._directory.workers())]
+        if len(window) > free:
+            window.sort(key=lambda head: (-head["priority"], random.random()))
+        return window
+
+    async def give_back(self) -> None:
+        """Give the runs back that were taken and have no worker. Raises StoreError."""
+        for run in self.supervisor.queue.positions(10_000):
+            await self._to_thread(self._give_back, run)
+
+    def _give_back(self, run: str) -> None:
+        from po_jupyter.store.protocol import Commit
+
+        try:
+            head = self._store.head(run)
+            if head["holder"] is not None and head["holder"].get("reserves") and self.is_own(head):
+                lease = self._store.claim(run, self.me, expect=head["fence"])
+                self._store.commit(lease, Commit(release=True))
+        except (StaleFence, NotFound, CorruptRow):
+            return

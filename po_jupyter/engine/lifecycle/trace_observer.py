@@ -1,0 +1,207 @@
+"""The spans of one run in its worker: run, tasks, rows and calls of models (OpenTelemetry).
+
+Calls follow OpenTelemetry's semantic conventions for generative AI ("Spans", gen_ai.*); what is ours begins with
+`po.`. Of a map the first `FIRST_ROWS` rows have a span, then one of `EVERY`, and each row that failed, up to
+`MOST_FAILED`; so have their calls: a map of 100,000 rows is no flood, and costs what one of 1,000 does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
+
+from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.ports import CallFrame, Observer
+from po_jupyter.errors import PoError
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.telemetry import tracing
+from po_jupyter.telemetry.redaction import redactor
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.chat import ChatRequest, ChatResponse
+
+FIRST_ROWS = 100
+EVERY = 100
+MOST_FAILED = 1000
+_MOST_TEXT = 100_000  # characters of a prompt or an answer
+# Well-known values of `gen_ai.provider.name`, where they are not our own name of the provider.
+_PROVIDERS = {
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "grok": "x_ai",
+    "xai": "x_ai",
+    "azure": "azure.ai.openai",
+}
+_attempt: ContextVar[Span | None] = ContextVar("po_attempt_span", default=None)
+_row: ContextVar[Span | None] = ContextVar("po_row_span", default=None)
+_skipped: ContextVar[bool] = ContextVar("po_row_without_span", default=False)
+_call: ContextVar[Span | None] = ContextVar("po_call_span", default=None)
+
+
+class TraceObserver(Observer):
+    """An Observer that makes spans. Each is the child of the span that is active in its own asyncio context."""
+
+    __slots__ = ("_content", "_failed", "_run", "_run_span", "_tracer")
+
+    def __init__(self, tracer: Tracer, run: str, pipeline: str, created_at: str, parent: str | None) -> None:
+        """Opens the span of the run, below the context `parent` that its request came with."""
+        self._tracer = tracer
+        self._run = run
+        self._content = tracing.captures_content()
+        self._failed = 0
+        above = tracing.parent_context(parent)
+        attributes = {"po.run": run, "po.pipeline": pipeline}
+        with_queue = _nanoseconds(created_at)
+        if with_queue is not None:
+            tracer.start_span("queue", above, attributes=attributes, start_time=with_queue).end()
+        self._run_span = tracer.start_span(f"run {pipeline}", above, SpanKind.CONSUMER, attributes)
+        otel.attach(set_span_in_context(self._run_span))
+
+    def end_run(self, state: str) -> None:
+        """The run left this worker in `state` (or as `released`, `overtaken`)."""
+        self._run_span.set_attribute("po.state", state)
+        if state in ("failed", "dead"):
+            self._run_span.set_status(StatusCode.ERROR)
+        self._run_span.end()
+
+    # -- tasks and rows -------------------------------------------------------------------------
+
+    def on_task_start(self, task: Task, attempt: int) -> None:
+        """Open the span of an attempt, in the context of the attempt's own asyncio task."""
+        attributes: dict[str, str | int] = {"po.run": self._run, "po.task": task.name, "po.attempt": attempt}
+        span = self._tracer.start_span(f"task {task.name}", attributes=attributes)
+        _attempt.set(span)
+        otel.attach(set_span_in_context(span))
+
+    def on_task_end(
+        self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
+    ) -> None:
+        """Close it."""
+        if (span := _attempt.get()) is not None:
+            _close(span, usage, error)
+
+    def on_row_start(self, task: Task, index: int, attempt: int) -> None:
+        """Open the span of a row, or remember that it has none."""
+        has_span = index < FIRST_ROWS or index % EVERY == 0
+        _skipped.set(not has_span)
+        _row.set(self._open_row(task, index, attempt) if has_span else None)
+
+    def _open_row(self, task: Task, index: int, attempt: int) -> Span:
+        attributes: dict[str, str | int] = {
+            "po.run": self._run,
+            "po.task": task.name,
+            "po.row": index,
+            "po.attempt": attempt,
+        }
+        span = self._tracer.start_span(f"row {task.name}", attributes=attributes)
+        otel.attach(set_span_in_context(span))
+        return span
+
+    def on_row_end(
+        self, task: Task, index: int, attempt: int, usage: Usage, error: BaseException | None
+    ) -> None:
+        """Close it; a row that failed has one in any case."""
+        span = _row.get()
+        if span is None and isinstance(error, PoError) and self._failed < MOST_FAILED:
+            self._failed += 1
+            span = self._open_row(task, index, attempt)
+        if span is not None:
+            _close(span, usage, error)
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def on_call_start(self, frame: CallFrame, stage: str, request: ChatRequest) -> None:
+        """Open the span of a call."""
+        if frame.index is not None and _skipped.get():
+            _call.set(None)
+            return
+        provider = request.provider
+        attributes: dict[str, Any] = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
+            "gen_ai.request.model": request.model_name,
+            "po.run": self._run,
+            "po.task": frame.task.name,
+            "po.stage": stage,
+        }
+        optional = {
+            "gen_ai.request.temperature": request.temperature,
+            "gen_ai.request.max_tokens": request.max_tokens,
+            "gen_ai.request.seed": request.seed,
+            "po.row": frame.index,
+        }
+        attributes.update({name: value for name, value in optional.items() if value is not None})
+        if self._content:
+            messages = [{"role": m.role, "content": m.content} for m in request.messages]
+            attributes["gen_ai.input.messages"] = _text(messages)
+        _call.set(self._tracer.start_span(f"chat {request.model_name}", None, SpanKind.CLIENT, attributes))
+
+    def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
+        """Note the try in the span."""
+        if (span := _call.get()) is not None:
+            span.add_event("retry", {"po.tries": tries, "error.type": _code(error)})
+
+    def on_call_end(
+        self,
+        frame: CallFrame,
+        stage: str,
+        request: ChatRequest,
+        response: ChatResponse | None,
+        usage: Usage | None,
+        error: BaseException | None,
+    ) -> None:
+        """Close it, with what the answer says of itself."""
+        span = _call.get()
+        if span is None:
+            return
+        _call.set(None)
+        if response is not None:
+            span.set_attribute("gen_ai.response.model", response.model)
+            span.set_attribute("gen_ai.response.finish_reasons", [response.finish])
+            if self._content:
+                span.set_attribute(
+                    "gen_ai.output.messages", _text([{"role": "assistant", "content": response.text}])
+                )
+        _close(span, usage, error)
+
+
+def _close(span: Span, usage: Usage | None, error: BaseException | None) -> None:
+    if usage is not None:
+        span.set_attribute("gen_ai.usage.input_tokens", usage.input_tokens)
+        span.set_attribute("gen_ai.usage.output_tokens", usage.output_tokens)
+        if usage.cached_tokens:
+            span.set_attribute("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens)
+        if usage.cost is not None:
+            span.set_attribute("po.cost_usd", usage.cost)
+    if isinstance(error, Interrupt):  # a stop or a drain: no failure
+        span.set_attribute("po.interrupted", True)
+    elif error is not None:
+        # The code alone: a message may quote what a model or a person wrote.
+        span.set_attribute("error.type", _code(error))
+        span.set_status(StatusCode.ERROR)
+    span.end()
+
+
+def _code(error: BaseException) -> str:
+    return error.code if isinstance(error, PoError) else type(error).__name__
+
+
+def _text(messages: object) -> str:
+    text = json.dumps(messages, ensure_ascii=False, default=str)
+    return redactor.text(text)[:_MOST_TEXT]
+
+
+def _nanoseconds(at: str) -> int | None:
+    """An ISO time as nanoseconds since 1970; None when it cannot be read or lies ahead."""
+    try:
+        ns = int(datetime.fromisoformat(at).timestamp() * 1e9)
+    except ValueError:
+        return None
+    return ns if ns <= time.time_ns() else None

@@ -1,0 +1,76 @@
+"""The listener at the store: publishes on the change feed what other processes wrote, where the store hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from threading import Lock
+
+import structlog
+
+from po_jupyter.errors import PoError
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.store.protocol import ListeningStore, Store
+
+log = structlog.get_logger(__name__)
+
+
+class StoreListener:
+    """Publishes the changes of a `ListeningStore` between `start` and `close`; of another store nothing."""
+
+    def __init__(self, store: Store, changes: ChangeFeed, to_thread: ToThread) -> None:
+        """Nothing happens before `start`."""
+        self._store = store
+        self._changes = changes
+        self._to_thread = to_thread
+        self._lock = Lock()
+        self._changed: dict[str, None] = {}
+        self._end: Callable[[], None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Listen from now on; called on the loop of the change feed."""
+        loop = asyncio.get_running_loop()
+
+        def on_change(run: str) -> None:
+            with self._lock:
+                is_first = not self._changed
+                self._changed[run] = None
+            if is_first:  # else the loop has not come to it yet, and takes this one too
+                loop.call_soon_threadsafe(self._publish)
+
+        if isinstance(self._store, ListeningStore):
+            self._end = self._store.listen(on_change)
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._end is not None:
+            await self._to_thread(self._end)
+        for task in self._looking:
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
+
+    def _publish(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, {}
+        for run in changed:
+            if run:
+                self._changes.changed(run)
+            else:
+                task = asyncio.create_task(self._look(), name="changes that nobody heard")
+                self._looking.add(task)
+                task.add_done_callback(self._looking.discard)
+
+    async def _look(self) -> None:
+        """Anything may have changed: publish each run that somebody watches, or that has not ended."""
+        watched = self._changes.interests()
+        runs = {run for run in watched if run is not None}
+        try:
+            runs.update(head["run"] for head in await self._to_thread(self._store.active))
+            if None in watched:
+                runs.update(head["run"] for head in (await self._to_thread(self._store.runs)).heads)
+        except PoError as error:  # the next reconnect, and streams look now and then all the same
+            log.warning("cannot look at the store", error=error.message)
+        for run in runs:
+            self._changes.changed(run)

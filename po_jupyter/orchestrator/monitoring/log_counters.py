@@ -1,0 +1,113 @@
+"""Counters from the logs of runs: what each record that is new since the last look adds to the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.model.run.events import EventDraft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.store.protocol import CallRecord, Head, ItemRecord, Record, Store
+from po_jupyter.telemetry.metrics import Metrics
+
+_KEPT = 20_000  # runs whose place is known
+_ENDS = {f"run.{state}": state for state in ENDED}
+_TASK_ENDS = {f"task.{state}": state for state in ("done", "failed", "skipped", "cancelled")}
+_RETRIES = {"task.retrying": "task", "call.retry": "call"}
+
+
+class LogCounters:
+    """Adds what the logs of runs say to `metrics`. Blocks on the store: call it in a thread, one call at a time."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        """Nothing is counted yet; see `begin`."""
+        self._store = store
+        self._metrics = metrics
+        self._counted: dict[str, int] = {}  # the last record that was counted, of runs that have not ended
+
+    def begin(self) -> str:
+        """What is in the store now is not counted; the id of the newest run, "" when there is none."""
+        for head in self._store.active():
+            self._counted[head["run"]] = head["n"]
+        newest = self._store.runs(limit=1).heads
+        return newest[0]["run"] if newest else ""
+
+    def count(self, run: str, limit: int, *, since: str) -> int:
+        """Count at most `limit` records of a run; how many there were. Of a run that is not known and no newer than
+        `since` (its id sorts by time), only what comes from now on."""
+        try:
+            head = self._store.head(run)
+            if run not in self._counted and run <= since:
+                self._counted[run] = head["n"]  # it ended before, and goes on
+                return 0
+            after = self._counted.get(run, 0)
+            records = list(self._store.records(run, after=after, limit=limit))
+        except (NotFound, CorruptRow):
+            self._counted.pop(run, None)
+            return 0
+        for record in records:
+            self._add(record)
+        self._remember(head, records[-1]["n"] if records else after)
+        return len(records)
+
+    def _remember(self, head: Head, n: int) -> None:
+        self._counted[head["run"]] = n
+        # One that has ended may be resumed: its place is kept until it is among the oldest of many.
+        while len(self._counted) > _KEPT:
+            self._counted.pop(next(iter(self._counted)))
+
+    def _add(self, record: Record) -> None:
+        for event in record["events"]:
+            self._add_event(event)
+        for item in record["items"]:
+            self._add_item(item)
+        for call in record["calls"]:
+            self._add_call(call)
+
+    def _add_event(self, event: EventDraft) -> None:
+        kind = event["type"]
+        if (state := _ENDS.get(kind)) is not None:
+            self._metrics.runs_ended.labels(state).inc()
+        elif (state := _TASK_ENDS.get(kind)) is not None:
+            if not event["data"].get("copied"):
+                self._metrics.tasks.labels(state).inc()
+        elif (of := _RETRIES.get(kind)) is not None:
+            self._metrics.retries.labels(of).inc()
+        elif kind == "task.waiting" and event["data"].get("reason"):
+            self._metrics.waits.inc()
+        elif kind == "call.unknown":
+            self._metrics.unknown.inc()
+        elif kind == "worker.crashed":
+            self._metrics.crashes.inc()
+
+    def _add_item(self, item: ItemRecord) -> None:
+        state = "reused" if "reused" in item else "done" if item["ok"] else "failed"
+        self._metrics.rows.labels(state).inc()
+
+    def _add_call(self, call: CallRecord) -> None:
+        if call["kind"] != "response":
+            return
+        response = call.get("response") or {}
+        model = self._metrics.model(str(response.get("model") or call.get("model") or ""))
+        if call.get("cached"):
+            self._metrics.calls.labels(model, "cached").inc()
+            return
+        self._metrics.calls.labels(model, "done" if call["ok"] else "failed").inc()
+        if call["ok"]:
+            self._metrics.call_seconds.labels(model).observe(float(response.get("seconds") or 0.0))
+            self._add_usage(model, response.get("usage") or {})
+
+    def _add_usage(self, model: str, usage: Mapping[str, Any]) -> None:
+        used = Usage().plus(usage)
+        kinds = {
+            "input": used.input_tokens, "cached": used.cached_tokens,
+            "output": used.output_tokens, "reasoning": used.reasoning_tokens,
+        }  # fmt: skip
+        for kind, tokens in kinds.items():
+            self._metrics.tokens.labels(model, kind).inc(max(0, tokens))
+        if used.cost is None:
+            self._metrics.unpriced.labels(model).inc()
+        else:
+            self._metrics.cost.labels(model).inc(max(0.0, used.cost))

@@ -1,0 +1,194 @@
+"""Traces (OpenTelemetry): one from the cell over HTTP, queue and worker to the call of a model.
+
+client ── traceparent ─► server ── run.created ─► worker ─► run ─► task ─► row ─► call
+
+Chosen by the standard variables `OTEL_*` alone: traces are made where an exporter is named (`OTEL_TRACES_EXPORTER`) or
+an endpoint (`OTEL_EXPORTER_OTLP_ENDPOINT`), unless `OTEL_SDK_DISABLED`. Without them nothing of OpenTelemetry is
+imported. The provider is our own: what a person's code traces by itself is theirs, and their spans are parents of ours.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Tracer
+
+HEADER = "traceparent"
+# Headers of an exporter hold keys: no process that runs a person's code has them in its environment.
+HEADER_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+# W3C Trace Context, "traceparent header field values": version 00, no id of zeros.
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_FLUSH = 2000  # ms that the end of a process may wait for its exporter
+
+_incoming: ContextVar[str] = ContextVar(
+    "po_traceparent", default=""
+)  # as a client sent it, where we trace nothing
+_headers: dict[str, str] = {}  # of the exporter, where the environment must not have them
+_provider: TracerProvider | None = None
+_suspended = False
+
+
+def enabled(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the variables ask for traces."""
+    environ = os.environ if environ is None else environ
+    if _suspended or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "")
+    return exporter != "none" and bool(exporter or any(environ.get(name) for name in _ENDPOINTS))
+
+
+def captures_content() -> bool:
+    """Whether prompts and answers may be in spans, by the variable of OpenTelemetry's conventions for GenAI."""
+    return os.environ.get(_CONTENT, "").lower() in ("true", "span_only", "span_and_event")
+
+
+def exporter_headers() -> str | None:
+    """The headers of the exporter, for a worker, which gets them besides its environment."""
+    return next((value for name in HEADER_VARIABLES if (value := os.environ.get(name))), None)
+
+
+def use_headers(text: str | None) -> None:
+    """Have the exporter of this process send these headers (`exporter_headers` of another one)."""
+    if text:
+        from opentelemetry.util.re import parse_env_headers
+
+        _headers.update(parse_env_headers(text, liberal=True))
+
+
+def tracer() -> Tracer | None:
+    """The tracer of this process; None without traces. Makes a thread, so not before a fork."""
+    provider = _tracer_provider() if enabled() else None
+    return provider.get_tracer("po_jupyter") if provider is not None else None
+
+
+def preload() -> bool:
+    """Import what `tracer` needs, for the processes that are forked from this one; whether there are traces."""
+    if not (enabled() and _sdk()):
+        return False
+    _exporter_class()
+    return True
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Make no traces meanwhile, and so no thread, in this whole process."""
+    global _suspended
+    _suspended = True
+    try:
+        yield
+    finally:
+        _suspended = False
+
+
+def shutdown() -> None:
+    """Send what is left, for at most two seconds."""
+    if _provider is not None:
+        _provider.force_flush(_FLUSH)
+
+
+@cache
+def _sdk() -> bool:
+    """Whether OpenTelemetry's SDK is here; one line of the log says what is missing."""
+    try:
+        import opentelemetry.sdk.trace.export
+        import opentelemetry.trace  # noqa: F401
+    except ImportError as error:
+        _warn(str(error.name))
+        return False
+    return True
+
+
+def _tracer_provider() -> TracerProvider | None:
+    global _provider
+    if _provider is None and _sdk():
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        make_exporter = _exporter_class()
+        name = os.environ.get("OTEL_SERVICE_NAME", "po_jupyter")
+        provider = TracerProvider(
+            resource=Resource.create({"service.name": name, "process.pid": os.getpid()}),
+            shutdown_on_exit=False,  # a worker ends by `shutdown`, which waits for so long and no longer
+        )
+        if make_exporter is not None:
+            exporter = make_exporter(headers=_headers) if _headers else make_exporter()
+            provider.add_span_processor(BatchSpanProcessor(exporter))
+        _provider = provider
+        atexit.register(shutdown)
+    return _provider
+
+
+def _exporter_class() -> Any:
+    """The first exporter that is named and installed: an entry point, as OpenTelemetry's own programs look it up."""
+    from importlib.metadata import entry_points
+
+    names = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+    )
+    otlp = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+    for name in (part.strip() for part in names.split(",")):
+        found = entry_points(group="opentelemetry_traces_exporter", name=otlp if name == "otlp" else name)
+        for entry in found:
+            return entry.load()
+    _warn(f"an exporter called {names!r:.80}")
+    return None
+
+
+def _warn(missing: str) -> None:
+    import structlog
+
+    structlog.get_logger(__name__).warning("no traces", missing=missing, todo="pip install 'po_jupyter[otel]'")
+
+
+# -- context over processes -------------------------------------------------------------------------
+
+
+def accept(header: str | None) -> None:
+    """Take over the context that a request came with; one that is none is passed over."""
+    _incoming.set(header if header is not None and _TRACEPARENT.fullmatch(header) else "")
+
+
+def traceparent() -> str | None:
+    """The context of this work, for a header or a log: of the span that is active, else as it came in."""
+    api = sys.modules.get("opentelemetry.trace")
+    if api is not None:
+        context = api.get_current_span().get_span_context()
+        if context.is_valid:
+            flags = int(context.trace_flags)
+            return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
+    return _incoming.get() or None
+
+
+def parent_context(header: str | None) -> Any:
+    """The context for spans below `header`; None, the active one, without a header."""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    return TraceContextTextMapPropagator().extract({HEADER: header}) if header else None
+
+
+@contextmanager
+def span(name: str, kind: str, **attributes: str | int) -> Iterator[None]:
+    """A span around one request; `kind` is `CLIENT` or `SERVER`. Nothing without traces."""
+    made = tracer()
+    if made is None:
+        yield
+        return
+    from opentelemetry.trace import SpanKind
+
+    context = parent_context(_incoming.get()) if kind == "SERVER" else None
+    with made.start_as_current_span(name, context, SpanKind[kind], attributes):
+        yield

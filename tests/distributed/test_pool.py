@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.distributed.pool import RunPool
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Head
+from po_jupyter.testing.conformance.store import new_run
+
+
+class Share:
+    """Notes what it is to take up, most urgent first."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken: list[str] = []
+
+    def free(self) -> int:
+        return self.room
+
+    def candidates(self, heads: list[Head], free: int) -> list[Head]:
+        return sorted(heads, key=lambda head: -head["priority"])
+
+    async def take_up(self, head: Head) -> None:
+        self.taken.append(head["run"])
+        self.room -= 1
+
+
+class Broker:
+    works = True
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DiskStore]:
+    store = DiskStore(tmp_path / "store", shards=1)
+    for run, priority in (("00a1", 0), ("00a2", 7)):
+        store.create_run(new_run(run, priority=priority))
+    yield store
+    store.close()
+
+
+async def taken(store: DiskStore, share: Any, hints: Any = None) -> RunPool:
+    """After a look."""
+    pool = RunPool(store, share, asyncio.to_thread, 5.0, hints)
+    task = asyncio.create_task(pool.take_often())
+    async with asyncio.timeout(10):
+        while pool.queued is None:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    return pool
+
+
+async def test_as_many_runs_are_taken_as_there_is_room(store: DiskStore) -> None:
+    share = Share(1)
+    pool = await taken(store, share)
+    assert share.taken == ["00a2"]
+    assert (pool.queued, pool.running) == (2, 0)
+    assert (pool.position("00a2"), pool.position("00a1"), pool.position("00a9")) == (1, 2, None)
+
+
+async def test_without_room_only_the_places_are_known(store: DiskStore) -> None:
+    share = Share(0)
+    assert (await taken(store, share)).position("00a2") == 1
+    assert share.taken == []
+
+
+async def test_while_a_broker_answers_messages_say_what_to_take(store: DiskStore) -> None:
+    share, broker = Share(2), Broker()
+    await taken(store, share, broker)
+    assert share.taken == []
+    broker.works = False
+    await taken(store, share, broker)
+    assert share.taken == ["00a2", "00a1"]

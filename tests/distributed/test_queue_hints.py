@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.distributed import queue_hints
+from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
+from po_jupyter.distributed.queue_hints import QueueHints, level
+from po_jupyter.errors import BrokerUnavailable
+from po_jupyter.orchestrator.views.workers import waits
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Head
+from po_jupyter.testing.conformance.store import new_run
+from po_jupyter.testing.memory_queue import MemoryQueue
+
+
+def test_priorities_of_runs_become_those_of_messages() -> None:
+    levels = [level(priority) for priority in range(-100, 101)]
+    assert levels == sorted(levels)
+    assert (level(-100), level(-1), level(0), level(1), level(100)) == (0, 3, 4, 5, 9)
+    assert set(levels) == set(range(10))
+
+
+class Share:
+    """Takes what it is offered while it has room."""
+
+    def __init__(self, store: DiskStore, room: int = 1, *, fits: bool = True) -> None:
+        self._store = store
+        self.room = room
+        self.fits = fits
+        self.taken: list[str] = []
+
+    def free(self) -> int:
+        return self.room
+
+    async def take_up(self, head: Head) -> None:
+        if self.fits:
+            self._store.claim(
+                head["run"], {"pid": 1, "created": None, "boot": "", "host": ""}, expect=head["fence"]
+            )
+            self.taken.append(head["run"])
+            self.room -= 1
+
+
+class DownQueue(MemoryQueue):
+    def publish(self, message: RunMessage) -> None:
+        raise BrokerUnavailable("no broker")
+
+    def ping(self) -> None:
+        raise BrokerUnavailable("no broker")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DiskStore]:
+    store = DiskStore(tmp_path / "store", shards=1)
+    store.create_run(new_run("00a1"))
+    yield store
+    store.close()
+
+
+def hints(store: DiskStore, share: Any, queue: MemoryQueue | None = None, ttl: float = 5.0) -> QueueHints:
+    return QueueHints(queue or MemoryQueue(), store, share, asyncio.to_thread, labels=(), ttl=ttl)
+
+
+async def test_a_message_is_answered_when_the_claim_is_decided(store: DiskStore) -> None:
+    share = Share(store)
+    node = hints(store, share)
+    assert await node.offer("00a1") is Verdict.TAKEN
+    assert await node.offer("00a1") is Verdict.BACK  # no room, and not looked at
+    share.room = 1
+    assert await node.offer("00a1") is Verdict.TAKEN  # a second copy finds the claim
+    assert await node.offer("00ff") is Verdict.TAKEN  # there is no such run
+    assert share.taken == ["00a1"]
+
+
+async def test_a_message_waits_a_moment_for_room(store: DiskStore) -> None:
+    share = Share(store, room=0)
+    node = hints(store, share)
+    offered = asyncio.create_task(node.offer("00a1"))
+    await asyncio.sleep(0)
+    share.room = 1
+    node.has_room()
+    assert await offered is Verdict.TAKEN
+
+
+async def test_what_this_node_cannot_do_goes_back(store: DiskStore) -> None:
+    assert await hints(store, Share(store, fits=False)).offer("00a1") is Verdict.BACK
+
+
+async def test_a_run_that_waits_for_long_is_published_again(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = [0.0]
+    monkeypatch.setattr(queue_hints.time, "monotonic", lambda: moments[0])
+    queue = MemoryQueue()
+    node = hints(store, Share(store), queue)
+    heads = store.active()
+    assert waits(heads[0])
+    await node.publish_again(heads)
+    assert sum(queue.depths().values()) == 0  # its own message may be on its way
+    moments[0] = 16.0
+    await node.publish_again(heads)
+    moments[0] = 32.0
+    await node.publish_again(heads)
+    assert sum(queue.depths().values()) == 1  # it is there
+
+
+async def test_without_a_broker_the_store_says_what_waits(store: DiskStore) -> None:
+    node = hints(store, Share(store), DownQueue())
+    await node.publish(store.head("00a1"))
+    assert not node.works
+    await node.look()
+    assert not node.works
+    assert node.report() == {"works": True, "depths": MemoryQueue().depths()}
+
+
+async def test_messages_of_a_queue_are_taken(store: DiskStore) -> None:
+    queue, share = MemoryQueue(), Share(store)
+    node = hints(store, share, queue)
+    node.start(consumes=True)
+    await node.publish(store.head("00a1"))
+    async with asyncio.timeout(10):
+        while not share.taken:
+            await asyncio.sleep(0.01)
+    await node.close()
+    assert waits(store.head("00a1")) is False

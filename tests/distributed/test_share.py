@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from po_jupyter.distributed.directory import NodeDirectory
+from po_jupyter.distributed.share import NodeShare, fair_order
+from po_jupyter.model.run.definition import RunDefinition, RunOptions
+from po_jupyter.platform import processes
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Head
+from po_jupyter.testing.conformance.store import new_run
+
+
+def head(
+    run: str, owner: str = "ada", priority: int = 0, state: str = "pending", node: str | None = None
+) -> Head:
+    holder: Any = None if node is None else {**processes.myself(), "node": node}
+    return {
+        "run": run, "owner": owner, "pipeline": "p", "version": "", "name": "", "state": state,
+        "created_at": run, "updated_at": run, "priority": priority, "fence": 0, "n": 1, "offset": 1, "holder": holder,
+    }  # fmt: skip
+
+
+def test_urgent_runs_are_first_then_owners_take_turns() -> None:
+    heads = [head(f"a{i}") for i in range(3)] + [head("b1", "bob"), head("b2", "bob"), head("z", priority=5)]
+    assert [h["run"] for h in fair_order(heads)] == ["z", "b1", "a0", "b2", "a1", "a2"]
+
+
+def test_an_owner_with_runs_at_work_waits_for_one_without() -> None:
+    heads = [head("w", state="running", node="n"), head("a1"), head("b1", "bob"), head("b2", "bob")]
+    assert [h["run"] for h in fair_order(heads)] == ["b1", "a1", "b2"]
+
+
+def test_only_runs_without_a_holder_wait_for_a_worker() -> None:
+    heads = [head("g", state="waiting"), head("r", state="running"), head("h", node="n")]
+    assert [h["run"] for h in fair_order(heads)] == ["r"]
+
+
+class Busy:
+    """A supervisor with so many workers."""
+
+    def __init__(self, busy: int = 0) -> None:
+        self._busy = busy
+        self.queue: list[str] = []
+
+    def busy(self) -> int:
+        return self._busy
+
+    def has_run(self, run: str) -> bool:
+        return False
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    store = DiskStore(tmp_path / "store", shards=1)
+    yield store
+    store.close()
+
+
+def share(
+    store: DiskStore, name: str = "n1", *, slots: int = 2, labels: tuple[str, ...] = (), busy: int = 0
+) -> NodeShare:
+    made = NodeShare(store, name, slots, labels, NodeDirectory(store, 5.0), asyncio.to_thread)
+    made.supervisor = Busy(busy)  # type: ignore[assignment]
+    return made
+
+
+def created(store: DiskStore, run: str = "00a1", **options: Any) -> Head:
+    definition = RunDefinition({"name": "p", "tasks": []}, {}, options=RunOptions(**options)).to_json()
+    return store.create_run(new_run(run)._replace(definition=definition))[0]
+
+
+async def test_one_of_two_nodes_gets_a_run(store: DiskStore) -> None:
+    new = created(store)
+    one, two = share(store), share(store, "n2")
+    taken = [await one.claim(new), await two.claim(new)]
+    assert taken[0] is not None
+    assert taken[1] is None
+    now = store.head(new["run"])
+    assert one.is_own(now)
+    assert not one.is_elsewhere(now)
+    assert two.is_elsewhere(now)
+    assert now["holder"] is not None
+    assert now["holder"].get("reserves")
+    assert [h["run"] for h in one.active()] == ["00a1"]
+    assert two.active() == []
+
+
+async def test_a_node_without_room_or_that_drains_takes_nothing(store: DiskStore) -> None:
+    new = created(store)
+    assert await share(store, busy=2).claim(new) is None
+    assert await share(store, slots=0).claim(new) is None
+    draining = share(store)
+    draining.takes = False
+    assert await draining.claim(new) is None
+    assert store.head(new["run"])["fence"] == 0
+
+
+async def test_a_run_goes_to_a_node_that_has_its_labels(store: DiskStore) -> None:
+    new = created(store, labels=("gpu",))
+    left = []
+    without = share(store)
+    without.on_left = lambda head: left.append(head["run"])
+    assert not await without.take(new)
+    assert left == [new["run"]]
+    assert not without.may_fit(new["run"])  # not looked at again and again
+    assert await share(store, labels=("gpu", "big")).take(new)
+
+
+async def test_a_run_goes_to_a_node_that_has_its_interpreter(store: DiskStore, tmp_path: Path) -> None:
+    definition = RunDefinition({"name": "p", "tasks": []}, {}, interpreter=str(tmp_path / "python"))
+    reason = share(store).misfit(definition)
+    assert reason is not None
+    assert "python" in reason
+
+
+async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> None:
+    new = created(store)
+    node = share(store)
+    assert await node.claim(new) is not None
+    node.supervisor.queue = SimpleNamespace(positions=lambda limit: {new["run"]: 1})  # type: ignore[assignment]
+    await node.give_back()
+    now = store.head(new["run"])
+    assert (now["holder"], now["state"]) == (None, "pending")

@@ -1,0 +1,76 @@
+"""The spans of a run: what they say, and whose children they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.lifecycle.observers import Observers
+from po_jupyter.engine.lifecycle.trace_observer import EVERY, FIRST_ROWS, TraceObserver
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import open_session
+from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.llm.providers.registry import Providers
+from tests.support.engine import RUN, Bench
+
+PARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+
+
+async def spans_of(bench: Bench) -> dict[str, list[ReadableSpan]]:
+    """The spans of a run that is worked off, by name."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    spans = TraceObserver(provider.get_tracer("test"), RUN, "p", "2026-11-22T12:00:00.000Z", PARENT)
+    session = await open_session(
+        bench.store, bench.store.claim(RUN, {"pid": 1}), settings=Settings(data_dir=bench.tmp),
+        providers=Providers({}, opened={"fake": bench.fake}), observer=Observers(spans),
+    )  # fmt: skip
+    state = await RunExecutor(session).run()
+    await session.aclose()
+    spans.end_run(state)
+    named: dict[str, list[ReadableSpan]] = {}
+    for span in exporter.get_finished_spans():
+        named.setdefault(span.name, []).append(span)
+    return named
+
+
+async def test_the_tree_of_a_run(bench: Bench) -> None:
+    bench.fake.enqueue("one", ModelRefused("a secret text"), ModelUnavailable("busy"), "three")
+    retry = {"llm": {"retry": {"initial_delay": 0}}}
+    rows = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(3)", "max_concurrency": 1, **retry}
+    bench.create([rows])
+    named = await spans_of(bench)
+    (run,), (task,) = named["run p"], named["task m"]
+    assert run.parent is not None and f"{run.parent.span_id:016x}" == "b" * 16
+    assert run.context is not None and f"{run.context.trace_id:032x}" == "a" * 32
+    assert task.parent is not None and task.parent.span_id == run.context.span_id
+    calls = named["chat echo"]
+    assert [span.attributes and span.attributes.get("error.type") for span in calls] == [
+        None, "model_refused", None,
+    ]  # fmt: skip
+    assert [event.name for event in calls[2].events] == ["retry"]
+    row_ids = {span.context.span_id for span in named["row m"] if span.context}
+    assert {span.parent.span_id for span in calls if span.parent} == row_ids
+    everything = json.dumps([span.to_json() for spans in named.values() for span in spans])
+    assert "secret text" not in everything and "row 0" not in everything
+
+
+async def test_a_large_map_has_few_spans(bench: Bench) -> None:
+    rows = FIRST_ROWS + 2 * EVERY + 5
+    bench.create([{"name": "m", "prompt": "row {{ item }}", "for_each": f"range({rows})"}])
+    named = await spans_of(bench)
+    assert len(named["row m"]) == len(named["chat echo"]) == FIRST_ROWS + 3
+
+
+async def test_prompts_and_answers_when_somebody_asks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    bench.create([{"name": "a", "prompt": "who is Ada"}])
+    ((call,),) = [(await spans_of(bench))["chat echo"]]
+    assert call.attributes is not None
+    assert json.loads(str(call.attributes["gen_ai.input.messages"]))[-1]["content"] == "who is Ada"
+    assert json.loads(str(call.attributes["gen_ai.output.messages"]))[0]["role"] == "assistant"

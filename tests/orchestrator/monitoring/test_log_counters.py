@@ -1,0 +1,68 @@
+"""Counting from logs: each record once, and nothing of what was there before."""
+
+from __future__ import annotations
+
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit
+from po_jupyter.telemetry.metrics import Metrics
+from tests.support.stored_runs import RUN, store_run
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_each_record_once_in_pieces_too() -> None:
+    store, metrics = MemoryStore(), Metrics()
+    counters = LogCounters(store, metrics)
+    since = counters.begin()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    for _ in range(5):
+        store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
+    while counters.count(RUN, 2, since=since):
+        pass
+    assert value(metrics, "po_waits_total") == 5
+    store.commit(
+        lease, Commit(events=[draft("call.unknown", "one", usage={}), draft("run.done")], state="done")
+    )
+    counters.count(RUN, 100, since=since)
+    assert value(metrics, "po_unknown_calls_total") == 1
+    assert value(metrics, "po_runs_ended_total", state="done") == 1
+    assert counters.count(RUN, 100, since=since) == 0
+
+
+def test_what_was_there_before_is_not_counted() -> None:
+    store, metrics = MemoryStore(), Metrics()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
+    counters = LogCounters(store, metrics)
+    since = counters.begin()
+    store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
+    counters.count(RUN, 100, since=since)
+    assert value(metrics, "po_waits_total") == 1
+
+
+def test_a_run_that_is_gone_counts_nothing() -> None:
+    counters = LogCounters(MemoryStore(), Metrics())
+    assert counters.count(RUN, 100, since="") == 0
+
+
+def test_a_price_that_nobody_knows_is_no_zero() -> None:
+    store, metrics = MemoryStore(), Metrics()
+    counters = LogCounters(store, metrics)
+    since = counters.begin()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    for cost in (0.5, None):
+        usage = {"input_tokens": 3, "output_tokens": 2, "cost": cost, "calls": 1}
+        response = {"usage": usage, "model": "m", "seconds": 0.2}
+        key = f"one/1/{cost}"
+        store.commit(lease, Commit(calls=[{"key": key, "kind": "response", "ok": True, "response": response}]))
+    counters.count(RUN, 100, since=since)
+    assert value(metrics, "po_cost_usd_total", model="m") == 0.5
+    assert value(metrics, "po_calls_without_price_total", model="m") == 1
+    assert value(metrics, "po_tokens_total", model="m", kind="input") == 6

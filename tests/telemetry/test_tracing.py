@@ -1,0 +1,129 @@
+"""R3.2: one trace from the cell over HTTP, queue and worker to each call, with no prompt and no key in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.telemetry import tracing
+from po_jupyter.testing.model_server import ModelServer
+from tests.support.trace_collector import TraceCollector
+
+pytestmark = pytest.mark.integration
+
+SCRIPT = """
+import po_jupyter as po
+run = po.connect().submit({
+    "name": "p", "llm": {"model": "openai:any-model", "max_tokens": 20},
+    "tasks": [
+        {"name": "rows", "for_each": "{{ seed.rows }}", "prompt": "the text of a person {{ item }}"},
+        {"name": "fail", "source": "def inference(ctx):\\n    raise ValueError('no')\\n", "retry": {"max_attempts": 1}},
+    ],
+}, seed={"rows": list(range(ROWS))})
+print(run.id, run.wait().state)
+"""
+HEADERS = "authorization=Bearer%20key-of-the-collector"
+
+
+@pytest.fixture
+def traces() -> Iterator[TraceCollector]:
+    collector = TraceCollector()
+    yield collector
+    collector.close()
+
+
+def run_script(data_dir: Path, model: ModelServer, traces: TraceCollector, rows: int = 3, **more: str) -> str:
+    """The id of a run of SCRIPT, with an orchestrator of its own that is stopped at the end."""
+    environ = {
+        **os.environ, "PO_DATA_DIR": str(data_dir), "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.key,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_EXPORTER_OTLP_HEADERS": HEADERS,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        **more,
+    }  # fmt: skip
+    try:
+        script = SCRIPT.replace("ROWS", str(rows))
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        run, state = done.stdout.split()
+        assert state == "failed"
+        return run
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "po_jupyter.cli.main", "stop"], env=environ, check=False, timeout=60
+        )
+
+
+def test_one_trace_over_all_processes(tmp_path: Path, traces: TraceCollector) -> None:
+    with ModelServer() as model:
+        run = run_script(tmp_path, model, traces)
+        client = traces.wait_for("POST runs", root=True)
+        work = traces.wait_for("run p")
+    (server,) = [span for span in traces.named("POST runs") if span.parent == client.id]
+    assert {span.trace for span in traces.spans if span.attributes.get("po.run") == run} == {client.trace}
+    assert len({span.pid for span in (client, server, work)}) == 3, "the cell, the server and the worker"
+    assert server.parent == client.id and work.parent == server.id and client.parent == ""
+    assert traces.wait_for("queue").parent == server.id
+    tasks = {span.name: span for span in traces.named("task ")}
+    assert {span.parent for span in tasks.values()} == {work.id}
+    assert tasks["task fail"].failed and not tasks["task rows"].failed
+    rows, calls = traces.named("row rows"), traces.named("chat any-model")
+    assert len(rows) == len(calls) == 3
+    assert {span.parent for span in rows} == {tasks["task rows"].id}
+    assert {span.parent for span in calls} == {span.id for span in rows}
+    about = calls[0].attributes
+    assert about["gen_ai.operation.name"] == "chat" and about["gen_ai.provider.name"] == "openai"
+    assert about["gen_ai.usage.input_tokens"] > 0 and about["gen_ai.response.finish_reasons"] == ["stop"]
+    assert traces.headers[-1]["authorization"] == "Bearer key-of-the-collector"
+    sent = b"".join(traces.bodies)
+    for secret in (model.key, "key-of-the-collector", "the text of a person"):
+        assert secret.encode() not in sent, "P10, and prompts only when somebody asks for them"
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert [p for p in files if b"key-of-the-collector" in p.read_bytes()] == []
+
+
+def test_a_collector_that_is_away_keeps_nobody(tmp_path: Path, traces: TraceCollector) -> None:
+    with ModelServer() as model:
+        run_script(tmp_path, model, traces, 1, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    assert traces.spans == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True),
+        ({"OTEL_TRACES_EXPORTER": "console"}, True),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "TRUE"}, False),
+    ],
+)
+def test_the_standard_variables_decide(environ: dict[str, str], wanted: bool) -> None:
+    assert tracing.enabled(environ) is wanted
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "x" * 10_000, "00-AB-CD-01"]
+)
+def test_a_context_that_is_none_is_passed_over(header: str | None) -> None:
+    tracing.accept(header)
+    assert tracing.traceparent() is None
+
+
+def test_a_context_goes_through_a_server_that_traces_nothing() -> None:
+    header = "00-" + "a" * 32 + "-" + "1" * 16 + "-01"
+    tracing.accept(header)
+    assert tracing.traceparent() == header
+    tracing.accept(None)
+
+
+def test_workers_get_the_variables_without_the_key() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_HEADERS": HEADERS}
+    assert worker_environment((), environ) == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}

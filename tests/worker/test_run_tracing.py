@@ -1,0 +1,36 @@
+"""The traces of a worker's run: nothing is read or made where nobody asks for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from po_jupyter.engine.lifecycle.failure_log import FailureLog
+from po_jupyter.engine.lifecycle.observers import Observers
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.telemetry import tracing
+from po_jupyter.worker.run_tracing import RunTracing
+from tests.support.stored_runs import RUN, store_run
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+def test_without_an_exporter_there_is_the_failure_log_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENDPOINT, raising=False)
+    traces = RunTracing(RUN, MemoryStore())  # which has no such run: it is not asked
+    assert traces.read() is None
+    assert type(traces.observer(None)) is FailureLog
+    traces.end("done")
+
+
+def test_with_one_there_are_spans_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
+    monkeypatch.setattr(tracing, "_provider", TracerProvider(shutdown_on_exit=False))
+    store = MemoryStore()
+    store_run(store)
+    traces = RunTracing(RUN, store)
+    created = traces.read()
+    assert created is not None and created["type"] == "run.created"
+    assert type(traces.observer(created)) is Observers
+    traces.end("done")
