@@ -28,6 +28,7 @@ from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.disk import head_index, migrations
+from po_jupyter.store.disk.empty_shard import EmptyShard
 from po_jupyter.store.disk.head_index import HeadFilter
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
@@ -229,7 +230,7 @@ class _ShardThread:
         try:
             if self._cache is None:
                 if not write and not exists(self._directory):
-                    return work(_EmptyShard())  # reading does not make shards
+                    return work(EmptyShard())  # reading does not make shards
                 self._cache = open_shard(self._directory)
                 self._cache.has_head_index = head_index.is_there(self._cache)
             return self._write(self._cache, work) if write else work(_OpenShard(self._cache))
@@ -268,45 +269,6 @@ class _ShardThread:
 
     def verify(self) -> list[str]:
         return self.do(lambda shard: shard.verify() if isinstance(shard, _OpenShard) else [], False)
-
-
-class _EmptyShard:
-    """A shard that nobody has written to."""
-
-    keeps_lists = True
-
-    def read(self, key: str) -> None:
-        return None
-
-    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
-        return {}
-
-    def text(self, key: str) -> None:
-        return None
-
-    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
-        return [None] * len(keys)
-
-    def keys(self, prefix: str) -> list[str]:
-        return []
-
-    def write(self, key: str, value: Any) -> None:
-        raise AssertionError("a write opens its shard")
-
-    def erase(self, key: str) -> bool:
-        raise AssertionError("a write opens its shard")
-
-    def read_many(self, keys: Sequence[str]) -> list[None]:
-        return [None] * len(keys)
-
-    def erase_records(self, run: str, last: int | None) -> None:
-        raise AssertionError("a write opens its shard")
-
-    def measure(self, run: str) -> int:
-        return 0
-
-    def reclaim(self) -> None:
-        """There is nothing."""
 
 
 class _OpenShard:
