@@ -97,7 +97,7 @@ class Launcher:
                 fingerprints, run=run, expect=launch.fence, watched=watched, cwd=launch.cwd, log=log
             )
 
-        return await self._retried(launch.interpreter, request, on_exit)
+        return await self._retried(launch.interpreter, request, on_exit, run=run)
 
     async def start_shared(self, on_exit: OnExit) -> processes.Identity:
         """Start a process of many runs; otherwise as `start`."""
@@ -109,14 +109,20 @@ class Launcher:
                 fingerprints, run="", expect=None, watched=False, cwd=None, log=log, turns=data_dir / "runtime"
             )
 
-        return await self._retried(None, request, on_exit)
+        return await self._retried(None, request, on_exit, run=None)
 
     async def _retried(
-        self, interpreter: str | None, request: Callable[[list[JsonObject]], WorkerRequest], on_exit: OnExit
+        self,
+        interpreter: str | None,
+        request: Callable[[list[JsonObject]], WorkerRequest],
+        on_exit: OnExit,
+        *,
+        run: str | None,
     ) -> processes.Identity:
         def warn(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
-            log.warning("no worker yet", attempt=state.attempt_number, error=str(error))
+            about = {} if run is None else {"run": run}
+            log.warning("no worker yet", **about, attempt=state.attempt_number, error=str(error))
 
         retry = AsyncRetrying(
             stop=stop_after_attempt(self._settings.spawn_attempts),
