@@ -240,7 +240,9 @@ async def first_call(service: RunningOrchestrator) -> list[float]:
 
 
 async def product(data_dir: Path) -> list[dict[str, Any]]:
-    service = await (orchestrator := Orchestrator(Settings(data_dir=data_dir, log_level="WARNING"))).start()
+    service = await (
+        orchestrator := Orchestrator(Settings(data_dir=data_dir, log_level="WARNING", shared_worker=True))
+    ).start()
     rows = []
     try:
         await service.submissions.submit(body("warm"), owner="local")

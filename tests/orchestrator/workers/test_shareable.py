@@ -14,7 +14,7 @@ from po_jupyter.orchestrator.workers import shareable
 from po_jupyter.orchestrator.workers.shareable import is_shareable
 
 PROMPT = {"name": "a", "prompt": "hello"}
-SETTINGS = Settings(default_model="fake:echo", cli_agents=True)
+SETTINGS = Settings(default_model="fake:echo", cli_agents=True, shared_worker=True)
 
 
 def definition(*tasks: dict[str, Any], **more: Any) -> RunDefinition:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.support.orchestrator import orchestrator, wait_for_exit, wait_for_sta
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
+
+sharing = partial(orchestrator, shared_worker=True)
 
 # Prompts with one of these words make the worker do what no prompt can: end, stand still, or hold the interpreter.
 TROUBLE = """
@@ -111,7 +114,7 @@ async def crashes(service: RunningOrchestrator, run: str) -> list[bool]:
 
 
 async def test_runs_of_prompts_share_a_process_and_others_do_not(tmp_path: Path, troubled: Path) -> None:
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         runs = [await submit(service, prompts(f"one {i}", "two")) for i in range(5)]
         code = {"name": "code", "source": "def ingestion(ctx):\n    return 1\n"}
         other = await submit(service, {**prompts(), "pipeline": {"name": "p", "tasks": [code]}})
@@ -134,7 +137,7 @@ async def test_it_can_be_switched_off(tmp_path: Path, troubled: Path) -> None:
 @pytest.mark.timeout(110)
 async def test_a_poison_run_among_many_harms_none(tmp_path: Path, troubled: Path) -> None:
     """The poison cap holds for exactly the poison; the others are not counted, and no answer is asked for again."""
-    async with orchestrator(tmp_path / "data", max_crashes=2) as service:
+    async with sharing(tmp_path / "data", max_crashes=2) as service:
         good = [await submit(service, prompts(f"good {i}", f"then {i}")) for i in range(50)]
         poison = await submit(service, prompts("poison"))
         good += [await submit(service, prompts(f"good {i}", f"then {i}")) for i in range(50, 100)]
@@ -154,7 +157,7 @@ async def test_killed_with_many_runs_nothing_that_was_answered_is_asked_again(
     tmp_path: Path, troubled: Path
 ) -> None:
     """P1, P3: kill -9 of the process, again and again."""
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         runs = [
             await submit(
                 service, prompts(*(f"run {i} call {k}" for k in range(6)), model="fake:echo?latency=0.2")
@@ -181,7 +184,7 @@ async def test_killed_with_many_runs_nothing_that_was_answered_is_asked_again(
 async def test_a_run_whose_step_was_long_goes_on_in_a_process_of_its_own(
     tmp_path: Path, troubled: Path
 ) -> None:
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         other = await submit(service, prompts("other", model="fake:echo?latency=3"))
         await until(lambda: other in at_work(service))
         slow = await submit(service, prompts("slow", "after"))
@@ -198,7 +201,7 @@ async def test_a_run_that_lets_nobody_else_work_is_ended_and_it_alone_counts(
 ) -> None:
     """Even one that keeps the interpreter's lock, so that nothing in its process could notice."""
     monkeypatch.setattr(shared_workers, "_STUCK", 1.0)
-    async with orchestrator(tmp_path / "data", max_crashes=1, silence_grace=2.0) as service:
+    async with sharing(tmp_path / "data", max_crashes=1, silence_grace=2.0) as service:
         others = [await submit(service, prompts(f"other {i}", "after")) for i in range(10)]
         stuck = await submit(service, prompts("stuck"))
         view = await wait_for_state(service, stuck, patience=40.0)
@@ -212,7 +215,7 @@ async def test_a_run_that_lets_nobody_else_work_is_ended_and_it_alone_counts(
 async def test_a_large_map_has_a_process_of_its_own(tmp_path: Path, troubled: Path) -> None:
     """One that is seen beforehand, and one whose rows come from an earlier task."""
     rows = {"name": "m", "prompt": "{{ item }}", "for_each": "{{ range(1200) | list }}", "max_concurrency": 200}
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         small = await submit(service, prompts("small", "next", model="fake:echo?latency=1"))
         body = prompts("first")
         body["pipeline"]["tasks"].append(rows)
@@ -225,7 +228,7 @@ async def test_a_large_map_has_a_process_of_its_own(tmp_path: Path, troubled: Pa
 
 async def test_a_stop_gives_every_run_back_and_the_next_server_goes_on(tmp_path: Path, troubled: Path) -> None:
     """P1: a drain works run by run; calls in flight are finished, and none is sent again."""
-    async with orchestrator(tmp_path / "data", shutdown_timeout=10.0) as service:
+    async with sharing(tmp_path / "data", shutdown_timeout=10.0) as service:
         runs = [
             await submit(service, prompts(f"run {i}", f"then {i}", model="fake:echo?latency=0.5"))
             for i in range(10)
@@ -237,7 +240,7 @@ async def test_a_stop_gives_every_run_back_and_the_next_server_goes_on(tmp_path:
     store = DiskStore(tmp_path / "data" / "store")
     assert {store.head(run)["holder"] for run in runs} == {None}
     store.close()
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         for run in runs:
             assert (await wait_for_state(service, run)).state == "done"
             assert await crashes(service, run) == []
@@ -247,11 +250,11 @@ async def test_a_stop_gives_every_run_back_and_the_next_server_goes_on(tmp_path:
 
 async def test_the_next_server_adopts_runs_that_go_on_together(tmp_path: Path, troubled: Path) -> None:
     """A stop that does not wait hands over; a cancel of one run by the next server leaves the others alone."""
-    async with orchestrator(tmp_path / "data", shutdown_timeout=0.01) as service:
+    async with sharing(tmp_path / "data", shutdown_timeout=0.01) as service:
         runs = [await submit(service, prompts(f"run {i}", model="fake:echo?latency=2")) for i in range(4)]
         await until(lambda: all(run in at_work(service) for run in runs))
         await asyncio.sleep(0.5)
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         for run in runs:
             assert (await wait_for_state(service, run)).state == "done"
             assert await crashes(service, run) == []
@@ -259,7 +262,7 @@ async def test_the_next_server_adopts_runs_that_go_on_together(tmp_path: Path, t
 
 
 async def test_a_cancelled_run_leaves_and_the_others_stay(tmp_path: Path, troubled: Path) -> None:
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         runs = [await submit(service, prompts(f"run {i}", model="fake:echo?latency=1")) for i in range(3)]
         await until(lambda: all(run in at_work(service) for run in runs))
         await service.control.cancel(runs[1], None)
@@ -275,7 +278,7 @@ async def test_a_process_that_did_much_is_renewed_without_a_pause(
     monkeypatch.setattr(shared_workers, "_RENEW_RUNS", 2)
     monkeypatch.setattr(shared_workers, "_LOOK", 0.1)
     monkeypatch.setattr(shared_workers, "_LEAVE", 0.5)
-    async with orchestrator(tmp_path / "data") as service:
+    async with sharing(tmp_path / "data") as service:
         slow = await submit(service, prompts("long one", "and on", model="fake:echo?latency=1"))
         first = await submit(service, prompts("first"))
         await until(lambda: slow in at_work(service))
@@ -290,7 +293,7 @@ async def test_a_process_that_did_much_is_renewed_without_a_pause(
 
 
 async def test_somebodys_thousand_runs_do_not_keep_another_ones_waiting(tmp_path: Path, troubled: Path) -> None:
-    async with orchestrator(tmp_path / "data", max_shared_running=1) as service:
+    async with sharing(tmp_path / "data", max_shared_running=1) as service:
         many = [await submit(service, prompts(f"many {i}"), owner="many") for i in range(10)]
         one = await submit(service, prompts("one"), owner="one")
         for run in [*many, one]:
