@@ -48,7 +48,8 @@ class House:
         self.store = MemoryStore()
         self.zygotes = FakeZygotes()
         settings = Settings(
-            data_dir=folder, default_model="fake:echo", max_running=1, max_shared_running=3, shared_worker=True, spawn_attempts=1,
+            data_dir=folder, default_model="fake:echo", max_running=1, max_shared_running=3, spawn_attempts=1,
+            shared_worker=True,
         )  # fmt: skip
         self.supervisor = Supervisor(
             settings, self.store, RunProjections(self.store), ChangeFeed(), self.zygotes,
