@@ -25,6 +25,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(TierPlugin(), "po-tiers")
+    if (start := os.environ.get("PO_WORKER_START")) is not None:
+        from tests.support.start_mode import set_worker_start
+
+        set_worker_start(start)
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@
     python -m tests.lowest --python 3.13 --newest     # another interpreter, with the newest versions
 
 At their bounds are the dependencies of the package and of what users install with it (`lab`, `mcp`, `keyring`,
-`local`, `notify`, `otel`, `postgres`); what the tests alone need is the newest. Made in a temporary folder, and gone
-afterwards.
+`local`, `notify`, `otel`, `parquet`, `postgres`); what the tests alone need is the newest. Made in a temporary folder,
+and gone afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-USERS_EXTRAS = ("celery", "lab", "mcp", "keyring", "local", "notify", "otel", "postgres")
+USERS_EXTRAS = ("celery", "lab", "mcp", "keyring", "local", "notify", "otel", "parquet", "postgres")
 # The help of `po` is worded by click and drawn by rich: the page is that of the newest.
 _NEWEST_ONLY = ("--deselect", "tests/docs/test_reference.py")
 

@@ -202,9 +202,16 @@ class AsyncClient:
         from_task: str | None = None,
         only_failed: bool = False,
         budget: Mapping[str, object] | None = None,
+        rows: Mapping[str, Sequence[int]] | None = None,
+        include_done: bool = False,
     ) -> RunView:
-        """Go on with an ended run. Conflict when there is nothing to go on with."""
-        body = _params(from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget))
+        """Go on with an ended run; with `rows` (indexes by map) only those. Conflict when there is nothing to go on
+        with."""
+        body = _params(
+            from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget),
+            rows=rows and {task: list(indexes) for task, indexes in rows.items()},
+            include_done=include_done or None,
+        )  # fmt: skip
         return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/resume", body=body))
 
     async def restart(
@@ -222,9 +229,13 @@ class AsyncClient:
         seed: JsonObject | None = None,
         pipeline: JsonObject | str | None = None,
     ) -> RunView:
-        """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope."""
-        body = _params(from_task=from_task, seed=seed, pipeline=pipeline)
-        return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/fork", body=body))
+        """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope. A lost answer can be
+        asked for again without a second fork: it has an idempotency key."""
+        key = f"auto-{secrets.token_hex(12)}"
+        body = _params(from_task=from_task, seed=seed, pipeline=pipeline, idempotency_key=key)
+        return parse_run(
+            await self._transport.json("POST", f"runs/{path_segment(run_id)}/fork", body=body, safe=True)
+        )
 
     async def dead_letters(
         self, *, cursor: str | None = None, limit: int = 50
@@ -244,9 +255,10 @@ class AsyncClient:
         """Remove a dead run. Conflict when it is not dead."""
         await self._transport.json("DELETE", f"dead-letters/{path_segment(run_id)}")
 
-    async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
-        """Decide the open gate: `approve` or `reject`. Conflict when it was decided before."""
-        body = {"decision": decision, **({"note": note} if note else {})}
+    async def gate(self, run_id: str, decision: str, note: str = "", *, task: str | None = None) -> RunView:
+        """Decide the open gate, or only that of `task`: `approve` or `reject`. Conflict when it was decided before, or
+        another one is open."""
+        body = _params(decision=decision, note=note or None, task=task)
         return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/gate", body=body))
 
     async def outputs(self, run_id: str, task: str | None = None) -> JsonObject:

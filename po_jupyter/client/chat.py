@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from po_jupyter.client.run import BudgetInput, Run
+from po_jupyter.client.inputs.control_bodies import BudgetInput
+from po_jupyter.client.run import Run
 from po_jupyter.errors import Forbidden, InvalidInput, PoError
 from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.definition_text import Untransferable

@@ -24,11 +24,13 @@ from po_jupyter.client.http.payloads import (
     UsageJson,
     WorkersJson,
 )
+from po_jupyter.client.inputs.control_bodies import budget_body
 from po_jupyter.client.inputs.pipelines import has_code, name_of, pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.row_uploads import upload_rows
-from po_jupyter.client.run import Run, RunOutputs, budget_body
+from po_jupyter.client.run import Run
+from po_jupyter.client.run_outputs import RunOutputs
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.run.answer import Answer

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from po_jupyter.client.http.payloads import (
-    ModelCallJson,
-    ProvenanceJson,
-    RunPipelineJson,
-    TableJson,
-    TableRowJson,
-)
+from po_jupyter.client.http.inspection_payloads import ComparisonJson, ModelCallJson, TableJson, TableRowJson
+from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
 from po_jupyter.client.http.transport import Transport, path_segment
 from po_jupyter.model.values.json import JsonObject
 
@@ -43,6 +38,20 @@ class AsyncInspection:
         """One row, whole."""
         data = await self._get(run_id, f"tasks/{path_segment(task)}/rows/{index}")
         return cast("TableRowJson", data["row"])
+
+    async def compare(
+        self,
+        run_id: str,
+        other: str,
+        task: str,
+        *,
+        everything: bool = False,
+        start: int = 0,
+        limit: int = 100,
+    ) -> ComparisonJson:
+        """A page of a map in two runs: rows that changed, or with `everything` all. InvalidInput."""
+        params = {"with": other, "task": task, "show": "all" if everything else "changed", "start": start}
+        return cast("ComparisonJson", await self._get(run_id, "compare", limit=limit, **params))
 
     async def calls(
         self,

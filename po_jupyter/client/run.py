@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
 from importlib import import_module
 from os import PathLike
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
+from po_jupyter.client.comparison import Comparison, compare_runs
 from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
-from po_jupyter.client.http.payloads import ArtifactJson, ModelCallJson, RowJson, StageLogJson, TableRowJson
+from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
+from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
+from po_jupyter.client.inputs.control_bodies import BudgetInput, budget_body, rows_body
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reports import Report, make_report
+from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
-from po_jupyter.errors import InvalidInput, PoError, from_json
-from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
-from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.client.run_outputs import RunOutputs
+from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
+from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.reports.content import MOST_ROWS
-
-BudgetInput: TypeAlias = float | Budget | Mapping[str, object]  # US dollars, or limits by name
 
 _ROWS_PAGE = 5000  # rows fetched at once
 _CALLS_PAGE = 1000
@@ -186,13 +188,24 @@ class Run:
         self,
         from_task: str | None = None,
         only_failed: bool = False,
-        budget: float | Budget | Mapping[str, object] | None = None,
+        budget: BudgetInput | None = None,
+        *,
+        rows: Mapping[str, Iterable[int]] | None = None,
+        include_done: bool = False,
     ) -> Run:
-        """Go on with an ended run: what failed, everything from `from_task` on, or only the failed rows."""
+        """Go on with an ended run: what failed, everything from `from_task` on, only the failed rows, or only these.
+
+        `rows` are numbers of rows by map, `{"label": [3, 17]}`, as `rows()` and the run's page have them: only those
+        are asked for again, then what follows their maps runs again. A row that is done would be paid again, so it is
+        a Conflict unless `include_done`. `rows={}` is InvalidInput.
+        """
         limits = budget_body(budget)
         return self._control(
-            self._aio.resume(self.id, from_task=from_task, only_failed=only_failed, budget=limits)
-        )
+            self._aio.resume(
+                self.id, from_task=from_task, only_failed=only_failed, budget=limits, rows=rows_body(rows),
+                include_done=include_done,
+            )
+        )  # fmt: skip
 
     def restart(self, task: str | None = None, *, only: bool = False, clear_usage: bool = False) -> Run:
         """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task
@@ -219,13 +232,22 @@ class Run:
             envelope = uploaded.model_dump(mode="json", exclude_none=True)
         return await self._aio.fork(self.id, from_task, seed=envelope, pipeline=pipeline)
 
-    def approve(self, note: str = "") -> Run:
-        """Open the gate that the run waits at."""
-        return self._control(self._aio.gate(self.id, "approve", note))
+    def approve(self, note: str = "", *, task: str | None = None) -> Run:
+        """Open the gate that the run waits at: that of `task`, or the one that was seen here last. Conflict when it
+        waits at another one by now."""
+        return self._decide("approve", note, task)
 
-    def reject(self, note: str = "") -> Run:
-        """Refuse at the gate: the run ends `cancelled`."""
-        return self._control(self._aio.gate(self.id, "reject", note))
+    def reject(self, note: str = "", *, task: str | None = None) -> Run:
+        """Refuse at the gate, which is chosen as in `approve`: the run ends `cancelled`."""
+        return self._decide("reject", note, task)
+
+    def _decide(self, decision: str, note: str, task: str | None) -> Run:
+        gate = self._view.gate or self.refresh().gate
+        try:
+            return self._control(self._aio.gate(self.id, decision, note, task=task or (gate or {}).get("task")))
+        except Conflict:
+            self.refresh()  # the next decision is about the gate that there is now
+            raise
 
     def delete(self) -> None:
         """Remove the ended run with all that is its own."""
@@ -323,6 +345,25 @@ class Run:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
 
+    def compare(self, other: Run | str, task: str | None = None, *, everything: bool = False) -> Comparison:
+        """The rows of a map here (A) and in another run (B): those whose answers differ, or with `everything` all,
+        those first; `task` may be left out where there is one map.
+
+        Rows are joined by their input, what is left by its place. `str()` of it says how many answers agree and what
+        each run paid, `frame()` has the rows. Nothing is asked of a model. Raises InvalidInput, NotFound.
+        """
+        b = other.id if isinstance(other, Run) else other
+        return self.client.call(compare_runs(self._aio, self.view, b, task, everything=everything))
+
+    def save_rows(
+        self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",
+        desc: bool = False, q: str = "",
+    ) -> int:  # fmt: skip
+        """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
+        `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
+        `output.NAME`. How many were written."""
+        return self.client.call(export_rows(self._aio, self.id, RowsWanted(task, state, sort, desc, q), path))
+
     def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:
         """The run as one file for others: pipeline, prompts, models, cost, failures, and the first `rows` rows of each
         map, with how many are left out.
@@ -344,51 +385,3 @@ class Run:
             self.refresh()
         index: JsonObject | None = (self._view.seed.get("index") or {}).get(path)
         return index
-
-
-class RunOutputs(Mapping[str, Any]):
-    """Outputs of finished tasks by name, each fetched when it is first read."""
-
-    def __init__(self, run: Run) -> None:
-        """Fetches nothing yet."""
-        self._run = run
-        self._fetched: dict[str, tuple[str | None, Any]] = {}  # with the end of the task that wrote it
-
-    def __getitem__(self, name: str) -> Any:
-        """The output of a finished task, None for one without. Raises KeyError that says why it is not there yet."""
-        view = self._run.view
-        task = next((t for t in view.tasks if t.name == name), None)
-        if task is None:
-            names = [t.name for t in view.tasks]
-            raise KeyError(f"no task {name!r}{did_you_mean(name, names)} (tasks: {', '.join(names)})")
-        if task.state != "done":
-            raise KeyError(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
-        fetched = self._fetched.get(name)
-        if fetched is None or fetched[0] != task.ended_at:
-            client = self._run.client
-            outputs = client.call(client.aio.outputs(self._run.id, name))
-            self._fetched[name] = fetched = (task.ended_at, outputs.get(name))
-        return fetched[1]
-
-    def __iter__(self) -> Iterator[str]:
-        """The names of the finished tasks."""
-        return iter([task.name for task in self._run.view.tasks if task.state == "done"])
-
-    def __len__(self) -> int:
-        """The number of finished tasks."""
-        return len(list(iter(self)))
-
-    def __repr__(self) -> str:
-        """The names; outputs themselves may be large."""
-        return f"<outputs of run {self._run.short}: {', '.join(self) or 'none yet'}>"
-
-
-def budget_body(budget: BudgetInput | None) -> JsonObject | None:
-    """A budget as the body of a request has it."""
-    if budget is None:
-        return None
-    if isinstance(budget, Budget):
-        return budget.model_dump(mode="json", exclude_none=True)
-    if isinstance(budget, Mapping):
-        return dict(budget)
-    return {"usd": float(budget)}

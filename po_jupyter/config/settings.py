@@ -188,6 +188,11 @@ class Settings(BaseModel):
         description="Runs of prompts alone that are at work at the same time in processes that they share; "
         "`max_running` counts the others.",
     )
+    worker_start: Literal["fork", "spawn"] | None = Field(
+        default=None,
+        description="How a worker comes to be: a fork of a process that is ready for it, or a fresh process. Unset: "
+        "`spawn` on Windows and macOS, else `fork`.",
+    )
     store_shards: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Databases that a new store spreads its runs over."
     )

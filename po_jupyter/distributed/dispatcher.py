@@ -23,6 +23,7 @@ from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.store.protocol import Head, Store
 
@@ -135,6 +136,10 @@ class NodeDispatcher:
     def load(self) -> DispatchLoad:
         """The load of all nodes."""
         return {"running": self._pool.running, "queued": self._pool.queued}
+
+    def waits(self) -> RunWaits:
+        """The runs of this node that wait, and what each waits for."""
+        return self._local.waits()
 
     def live_runs(self) -> int:
         """Runs at work here."""

@@ -34,6 +34,7 @@
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
     │   ├── ThresholdExceeded         too many rows of a map failed
+    │   ├── RowsLeft                  the rows that a resume named have their outcome, others have none
     │   └── ControlInvalid            a task directed its run in a way that cannot be
     ├── BudgetExceeded
     └── WorkerError
@@ -49,13 +50,21 @@ An error crosses a process boundary as `to_json()` and comes back through `from_
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from po_jupyter.errors.base import Details
 from po_jupyter.errors.base import PoError as PoError
 from po_jupyter.errors.fields import DetailField as DetailField
 from po_jupyter.errors.fields import Violation as Violation
 from po_jupyter.errors.fields import first_violations
+from po_jupyter.errors.model_errors import AnswerEmpty as AnswerEmpty
+from po_jupyter.errors.model_errors import AnswerTruncated as AnswerTruncated
+from po_jupyter.errors.model_errors import AnswerUnreadable as AnswerUnreadable
+from po_jupyter.errors.model_errors import ModelError as ModelError
+from po_jupyter.errors.model_errors import ModelKeyError as ModelKeyError
+from po_jupyter.errors.model_errors import ModelRateLimited as ModelRateLimited
+from po_jupyter.errors.model_errors import ModelRefused as ModelRefused
+from po_jupyter.errors.model_errors import ModelUnavailable as ModelUnavailable
 
 
 class InvalidInput(PoError):
@@ -188,98 +197,6 @@ class StoreUnusable(StoreError):
     code = "store_unusable"
 
 
-class ModelError(PoError):
-    """A call to a model failed. `transient` errors are worth another try.
-
-    retry_after    seconds that the server asked to wait
-    limits         the rate limits of the answer's headers, see `llm.rate_limits.headers`
-    outcome        "unknown": it was sent and no answer says what came of it
-    usage          what it used all the same, as JSON
-    model          the name that the server gave for the model
-    http_status    and `reason`: of the provider's answer, the latter as its code
-    at_once        the next try goes another way, so that it does not wait
-    """
-
-    code = "model_error"
-    status = 502
-    transient: bool = False
-    outcome = DetailField[Literal["unknown"] | None]("outcome", str, None)
-    usage = DetailField[dict[str, Any] | None]("usage", dict, None)
-    model = DetailField[str]("model", str, "")
-    http_status = DetailField[int | None]("status", int, None)
-    reason = DetailField[str | None]("reason", str, None)
-    at_once = DetailField[bool]("at_once", bool, False)
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        details: Details = None,
-        retry_after: float | None = None,
-        outcome: Literal["unknown"] | None = None,
-        at_once: bool = False,
-    ) -> None:
-        """`outcome` and `at_once` go to the details."""
-        super().__init__(message, hint=hint, details=details)
-        self.retry_after = retry_after
-        self.limits: Mapping[str, Any] | None = None
-        if outcome is not None:
-            self.outcome = outcome
-        if at_once:
-            self.at_once = True
-
-    @property
-    def may_be_billed(self) -> bool:
-        """Nobody here can know what it cost."""
-        return self.outcome == "unknown" and self.usage is None
-
-
-class ModelUnavailable(ModelError):
-    """No connection, a timeout, a 5xx, an overloaded server."""
-
-    code = "model_unavailable"
-    transient = True
-
-
-class ModelRateLimited(ModelError):
-    """429; `retry_after` is what the server asked for, in seconds, or None."""
-
-    code = "model_rate_limited"
-    transient = True
-
-
-class ModelRefused(ModelError):
-    """The server understood the request and refused it: 400, 404, 422, a policy."""
-
-    code = "model_refused"
-
-
-class ModelKeyError(ModelError):
-    """The key is missing, wrong or not allowed to use this model."""
-
-    code = "model_key"
-
-
-class AnswerTruncated(ModelError):
-    """The answer stopped at `max_tokens`."""
-
-    code = "answer_truncated"
-
-
-class AnswerEmpty(ModelError):
-    """The answer ended well and holds nothing: only thoughts, no text, or calls of tools that nobody offered."""
-
-    code = "answer_empty"
-    transient = True
-
-
-class AnswerUnreadable(ModelError):
-    """The answer holds no JSON although the request demands JSON; `details["sample"]` is its beginning."""
-
-    code = "answer_unreadable"
-
-
 class TaskError(PoError):
     """A task, or one row of it, cannot go on. `permanent`: another attempt would fail in the same way."""
 
@@ -336,6 +253,12 @@ class ThresholdExceeded(TaskError):
     """More rows failed than `failure_threshold` allows, or all of them; the finished ones are kept."""
 
     code = "failure_threshold"
+
+
+class RowsLeft(TaskError):
+    """The rows of a map that a resume named were asked for again, and others have no outcome yet; all is kept."""
+
+    code = "rows_left"
 
 
 class ControlInvalid(TaskError):

@@ -16,7 +16,7 @@ message is about the process, or, from a worker of one run before 0.2.0, about t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from po_jupyter.ipc.rate_messages import (
     LimitedModels,
@@ -216,14 +216,28 @@ class ResourceResponse(IpcMessage):
 # -- another server to the one that holds the store ---------------------------------------------------
 
 
+class CallWait(TypedDict):
+    """Calls of one run to one model that wait for a rate limit: how many, seconds until the next may go (None: not
+    known), seconds that the oldest has waited, and for what."""
+
+    run: str
+    model: str
+    calls: int
+    seconds: float | None
+    waited: float
+    reason: str
+
+
 class OrchestratorLoad(TypedDict):
     """The load of the holder of the store: runs at work, runs that wait and their places, and why runs wait for
-    the store, for people."""
+    the store, for people; `waits` for rate limits, and those limits, as newer holders tell them."""
 
     running: int
     queued: int
     positions: dict[str, int]
     held: dict[str, str]
+    waits: NotRequired[list[CallWait]]
+    rates: NotRequired[dict[str, dict[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +264,8 @@ class WorkerRequest(WireValue):
     """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
     log goes, its directory and its environment, the `fingerprints` of secrets (`telemetry.redaction`), the URL of the
     `store` where it is not in the data directory, and the headers of the exporter of traces. A zygote reads it, so no
-    key of a model is in it. With `turns`, the directory of its turn file, it is a process of many runs: `run` is "",
-    and a `TakeRun` brings each."""
+    key of a model is in it. `credential` is for the link of a worker of spawn (`ipc.credentials`). With `turns`, the
+    directory of its turn file, it is a process of many runs: `run` is "", and a `TakeRun` brings each."""
 
     run: str
     expect: int | None
@@ -266,6 +280,7 @@ class WorkerRequest(WireValue):
     fingerprints: list[JsonObject] | None = None
     store: str | None = field(default=None, repr=False)
     turns: str | None = None
+    credential: str | None = field(default=None, repr=False)
     trace_headers: str | None = field(default=None, repr=False)
 
 

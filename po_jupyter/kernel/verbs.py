@@ -12,6 +12,7 @@ from po_jupyter.kernel.arguments import Arguments, Option
 from po_jupyter.kernel.chat_line import chat_arguments
 from po_jupyter.kernel.errors import CellError, Detached, as_cell_errors
 from po_jupyter.kernel.session import Session
+from po_jupyter.model.run.row_spans import parse_row_options
 
 if TYPE_CHECKING:
     import click
@@ -87,11 +88,14 @@ def cancel(session: Session, arguments: Arguments) -> Run:
 
 def resume(session: Session, arguments: Arguments) -> Run:
     """`%po resume RUN`."""
+    rows = arguments.get("row")
     run = session.find_run(arguments.positional[0])
     run.resume(
         from_task=arguments.get("from-task"),
         only_failed=bool(arguments.get("only-failed")),
         budget=arguments.get("budget"),
+        rows=None if rows is None else parse_row_options([rows]),
+        include_done=bool(arguments.get("include-done")),
     )
     return launch.follow(session, run, arguments)
 
@@ -119,13 +123,17 @@ def fork(session: Session, arguments: Arguments) -> Run:
 
 def approve(session: Session, arguments: Arguments) -> Run:
     """`%po approve RUN`."""
-    run = session.find_run(arguments.positional[0]).approve(arguments.get("note") or "")
+    run = session.find_run(arguments.positional[0]).approve(
+        arguments.get("note") or "", task=arguments.get("task")
+    )
     return launch.follow(session, run, arguments)
 
 
 def reject(session: Session, arguments: Arguments) -> Run:
     """`%po reject RUN`."""
-    run = session.find_run(arguments.positional[0]).reject(arguments.get("note") or "")
+    run = session.find_run(arguments.positional[0]).reject(
+        arguments.get("note") or "", task=arguments.get("task")
+    )
     return launch.follow(session, run, arguments)
 
 
@@ -153,7 +161,14 @@ NATIVE: dict[str, NativeVerb] = {
     "resume": NativeVerb(
         resume,
         ("RUN",),
-        {"from-task": _TASK, "only-failed": _FLAG, "budget": Option("money", "USD"), "wait": _FLAG},
+        {
+            "from-task": _TASK,
+            "only-failed": _FLAG,
+            "row": Option("word", "TASK:N,N-N"),
+            "include-done": _FLAG,
+            "budget": Option("money", "USD"),
+            "wait": _FLAG,
+        },
     ),
     "restart": NativeVerb(
         restart, ("RUN",), {"task": _TASK, "only": _FLAG, "clear-usage": _FLAG, "wait": _FLAG}
@@ -163,8 +178,8 @@ NATIVE: dict[str, NativeVerb] = {
         ("RUN",),
         {"from-task": _TASK, "seed": launch.SEED, "pipeline": _NAME, "wait": _FLAG, "out": _VAR},
     ),
-    "approve": NativeVerb(approve, ("RUN",), {"note": _NOTE}),
-    "reject": NativeVerb(reject, ("RUN",), {"note": _NOTE}),
+    "approve": NativeVerb(approve, ("RUN",), {"note": _NOTE, "task": _TASK}),
+    "reject": NativeVerb(reject, ("RUN",), {"note": _NOTE, "task": _TASK}),
 }
 
 

@@ -244,12 +244,13 @@ class RunWidget:
 
     async def _perform(self, action: str) -> None:
         run_id = self.run.id
+        gate = (self.run.gate or {}).get("task")  # the one that is shown: by now another may be open
         calls: dict[str, Callable[[], Coroutine[Any, Any, RunView]]] = {
             "Cancel": lambda: self._aio.cancel(run_id),
             "Resume": lambda: self._aio.resume(run_id),
             "Resume failed rows": lambda: self._aio.resume(run_id, only_failed=True),
-            "Approve": lambda: self._aio.gate(run_id, "approve"),
-            "Reject": lambda: self._aio.gate(run_id, "reject"),
+            "Approve": lambda: self._aio.gate(run_id, "approve", task=gate),
+            "Reject": lambda: self._aio.gate(run_id, "reject", task=gate),
         }
         was_over = self.run.state in ENDED
         try:

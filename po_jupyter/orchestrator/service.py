@@ -38,8 +38,10 @@ from po_jupyter.orchestrator.views.inspection.service import RunInspection
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
+from po_jupyter.orchestrator.views.waits import WaitReports
 from po_jupyter.orchestrator.views.workers import LocalWorkers, WorkersView
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
+from po_jupyter.orchestrator.workers.spawned_workers import worker_pool
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
 from po_jupyter.store.files.row_files import RowFiles
@@ -83,6 +85,7 @@ class RunningOrchestrator:
     maintenance: Maintenance
     monitoring: Monitoring
     doctor: Doctor
+    waits: WaitReports
     local_workers: LocalWorkers
     distribution: Distribution | None
 
@@ -196,7 +199,7 @@ class Orchestrator:
             daily_usage=DailyUsage(store),
             cleaner=RunCleaner(settings, store, projections),
             local_models=LocalModels(settings),
-            zygotes=ZygotePool(settings.data_dir / "logs"),
+            zygotes=worker_pool(settings),
             examiner=Examiner(settings),
             submitting=BoundedThreads(_EXAMINED, 8 * _EXAMINED, "po-submitting"),
             reading=BoundedThreads(_EXAMINED, 2 * _EXAMINED, "po-reading"),
@@ -259,6 +262,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
+        waits=WaitReports(store, dispatcher, to_thread),
         local_workers=LocalWorkers(
             store,
             to_thread,

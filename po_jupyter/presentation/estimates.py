@@ -37,5 +37,18 @@ def estimate_lines(estimate: Mapping[str, Any]) -> list[str]:
             f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}{half}"
         )
     out += [f"  not in these numbers: {what}" for what in estimate["unknown"]]
+    out += _analysis_lines(estimate.get("analysis") or {})
     out += [f"  before it can run: {what}" for what in estimate.get("warnings", ())]
+    return out
+
+
+def _analysis_lines(analysis: Mapping[str, Any]) -> list[str]:
+    """What the seed looks like, and what each task leaves."""
+    seed = analysis.get("seed")
+    out = [f"  seed: {seed['shape']}"] if seed else []
+    for task in analysis.get("tasks", ()):
+        left = [task["shape"], *(f"file {name}" for name in task["artifacts"])]
+        left = [what for what in left if what]
+        if left:
+            out.append(f"  {task['name']} leaves {', '.join(left)}")
     return out

@@ -17,8 +17,10 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base import deadline
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
+from po_jupyter.platform import signals
 from po_jupyter.store.opening import open_store
 from po_jupyter.store.protocol import Store
 from po_jupyter.telemetry import logging, tracing
@@ -87,9 +89,14 @@ async def _work_off_one(request: WorkerRequest, settings: Settings, store: Store
         slots=CallSlots(),
         answers=open_call_cache(settings),
     )
-    process = OrchestratorLink(Path(request.address), settings, eager=request.watched)
+    process = OrchestratorLink(
+        Path(request.address),
+        settings,
+        eager=request.watched,
+        credential=(Credential.from_text(request.credential) if request.credential else None),
+    )
     link = RunLink(process, request.run)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.deliver, DrainWorker())
+    signals.on_signal(signal.SIGTERM, lambda: link.deliver(DrainWorker()))
     try:
         await RunWorker(parts, link, request.expect).work_off()
     finally:

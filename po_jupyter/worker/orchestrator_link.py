@@ -18,6 +18,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel, connect
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import (
     DrainWorker,
@@ -89,10 +90,13 @@ class OrchestratorLink:
         *,
         eager: bool = False,
         shared: ProcessHandlers | None = None,
+        credential: Credential | None = None,
     ) -> None:
-        """`eager` connects at once. `shared` are the handlers of a process of many runs."""
+        """`eager` connects at once; `credential` is for a connection over TCP. `shared` are the handlers of a process
+        of many runs."""
         self.loop = asyncio.get_running_loop()
         self._address = address
+        self._credential = credential
         self._settings = settings
         self._shared = shared
         self._runs: dict[str, LinkedRun] = {}
@@ -171,8 +175,8 @@ class OrchestratorLink:
                     await self._connect_now.wait()
         while True:
             try:
-                channel = await connect(self._address)
-            except OSError:
+                channel = await connect(self._address, self._credential)
+            except (OSError, TimeoutError):
                 await asyncio.sleep(_RECONNECT)
                 continue
             self._greet(channel)

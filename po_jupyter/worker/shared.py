@@ -19,12 +19,14 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, TakeRun, Welcome, WorkerRequest
 from po_jupyter.ipc.turn_file import TurnFile, turn_file_of
 from po_jupyter.llm.calls.answer_queue import AnswerQueue
 from po_jupyter.llm.providers.registry import Connections
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.platform import signals
 from po_jupyter.store.protocol import Store
 from po_jupyter.telemetry.logging import bind_contextvars
 from po_jupyter.worker.call_cache import open_call_cache
@@ -105,12 +107,13 @@ class SharedWorker:
         self._link = OrchestratorLink(
             Path(request.address),
             settings,
+            credential=Credential.from_text(request.credential) if request.credential else None,
             shared=ProcessHandlers(take=self._take, drain=self.drain, disconnected=self._disconnected),
         )
 
     async def serve(self) -> ExitStatus:
         """Work off what comes, until this process has to end."""
-        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
+        signals.on_signal(signal.SIGTERM, self.drain)
         self._link.start()
         await self._idle.wait()
         await self._link.drain()

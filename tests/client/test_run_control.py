@@ -64,6 +64,8 @@ def test_a_gate_of_a_task_is_decided_once(client: Client) -> None:
     while run.refresh().state != "waiting":
         next(iter(run.stream(run.view.last_event)))
     assert run.view.gate == {"task": "b", "message": "Look", "artifacts": ["draft.md"]}
+    with pytest.raises(Conflict, match="waits at the gate of b, not of a"):
+        run.approve(task="a")
     assert run.approve("fine").wait(30).state == "done"
     with pytest.raises(Conflict):
         run.reject("too late")

@@ -63,12 +63,32 @@ def test_control_from_the_notebook(notebook: Notebook) -> None:
     notebook.cell("%po cancel 7f3a9c")
     notebook.cell("%po resume 7f3a9c --only-failed --budget 3 --from-task classify")
     notebook.cell("%po approve 7f3a9c --note 'looks fine'")
-    notebook.cell("%po reject 7f3a9c")
+    notebook.cell("%po reject 7f3a9c --task draft")
+    notebook.cell("%po resume 7f3a9c --row label:3,17 --include-done")
     assert notebook.aio.calls == [
         ("cancel",),
-        ("resume", {"from_task": "classify", "only_failed": True, "budget": {"usd": 3.0}}),
-        ("gate", "approve", "looks fine"),
-        ("gate", "reject", ""),
+        (
+            "resume",
+            {
+                "from_task": "classify",
+                "only_failed": True,
+                "budget": {"usd": 3.0},
+                "rows": None,
+                "include_done": False,
+            },
+        ),
+        ("gate", "approve", "looks fine", None),
+        ("gate", "reject", "", "draft"),
+        (
+            "resume",
+            {
+                "rows": {"label": [3, 17]},
+                "include_done": True,
+                "from_task": None,
+                "only_failed": False,
+                "budget": None,
+            },
+        ),
     ]
 
 

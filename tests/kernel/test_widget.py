@@ -174,7 +174,7 @@ def test_buttons_fit_the_state_and_go_over_the_api() -> None:
     aio.push(classifying(state="waiting", gate={"task": "classify"}))
     until(lambda: "waiting for a decision" in html(widget))
     press(widget, "Approve")
-    until(lambda: aio.calls[-1] == ("gate", "approve", ""))
+    until(lambda: aio.calls[-1] == ("gate", "approve", "", "classify"))
     aio.push(classifying(state="failed", error={"message": "it broke"}))
     widget.wait()
     assert VIEW in page.buttons

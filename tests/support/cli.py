@@ -85,11 +85,11 @@ class FakeRun:
         self.asked.append(("fork", (from_task, options)))
         return self
 
-    def approve(self, note: str = "") -> None:
-        self.asked.append(("approve", note))
+    def approve(self, note: str = "", *, task: str | None = None) -> None:
+        self.asked.append(("approve", note, task))
 
-    def reject(self, note: str = "") -> None:
-        self.asked.append(("reject", note))
+    def reject(self, note: str = "", *, task: str | None = None) -> None:
+        self.asked.append(("reject", note, task))
 
 
 ESTIMATE: dict[str, Any] = {

@@ -342,6 +342,9 @@ class FakeInspection:
         self._log.find(run_id, owner)
         return {"calls": [], "total": 0, "next": None, "notes": []}
 
+    async def compare(self, run_id: str, owner: str | None, other: str, task: str, **query: object) -> NoReturn:
+        raise NotFound(f"run {self._log.find(run_id, owner)} has no task {task}")
+
     async def call(self, run_id: str, owner: str | None, number: int) -> NoReturn:
         raise NotFound(f"run {self._log.find(run_id, owner)} has no call {number}")
 
@@ -382,6 +385,8 @@ class FakeControl:
         only_failed: bool = False,
         budget: Mapping[str, object] | None = None,
         *,
+        rows: Mapping[str, Sequence[int]] | None = None,
+        include_done: bool = False,
         code_allowed: bool = True,
     ) -> RunView:
         run_id = self._log.find(run_id, owner)
@@ -410,6 +415,7 @@ class FakeControl:
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         return self._log.view(run_id, owner)
@@ -480,6 +486,13 @@ class FakeDoctor:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
 
 
+class FakeWaits:
+    """Nobody waits."""
+
+    async def report(self, owner: str | None) -> JsonMapping:
+        return {"calls": [], "store": [], "queue": [], "others": 0, "rates": {}}
+
+
 class FakeWorkers:
     """One server, which has nothing to do."""
 
@@ -519,6 +532,8 @@ class FakeOrchestrator:
         self.maintenance = FakeMaintenance()
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
+        self.waits = FakeWaits()
+
         self.workers = FakeWorkers()
 
     async def start(self) -> OrchestratorApi:

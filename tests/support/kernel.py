@@ -140,8 +140,8 @@ class FakeAio:
     async def resume(self, run_id: str, **how: Any) -> RunView:
         return await self._control("resume", how, state="running")
 
-    async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
-        return await self._control("gate", decision, note, state="running")
+    async def gate(self, run_id: str, decision: str, note: str = "", *, task: str | None = None) -> RunView:
+        return await self._control("gate", decision, note, task, state="running")
 
 
 class Notebook:

@@ -230,3 +230,58 @@ def test_a_cell_that_is_no_pipeline_is_untouched(lab: JupyterProcess, page: Page
     page.keyboard.press("Home")
     page.keyboard.type("#")
     mark.first.wait_for(state="detached", timeout=5 * SECOND)
+
+
+FILE = """# A pipeline of ours, in Lab's own editor.
+name: hello
+tasks:
+  - name: greet
+    neds: []
+    prompt: |
+      {% for row in seed.rows %}{{ row.text | upper }}{% endfor %}
+"""
+TASKFILE = "version: '3'\ntasks:\n  build:\n    prompt: Sure?\n    neds: [x]\n"
+
+
+def open_file(lab: JupyterProcess, page: Page, name: str, text: str) -> Locator:
+    (lab.folder / "work" / name).write_text(text)
+    page.evaluate("path => { window.jupyterapp.commands.execute('docmanager:open', {path}) }", name)
+    content = page.locator(".jp-FileEditor:visible .cm-content")
+    content.get_by_text(text.split("\n")[0]).first.wait_for(timeout=30 * SECOND)
+    return content
+
+
+def test_a_pipeline_file_is_helped_as_a_cell_is_and_other_yaml_is_not(
+    lab: JupyterProcess, page: Page, requests: Requests
+) -> None:
+    """C5: the same underline, completion and colours in Lab's file editor."""
+    page.goto(f"{lab.url}lab?token={lab.token}&reset")
+    page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60 * SECOND)
+    other = open_file(lab, page, "Taskfile.yml", TASKFILE)
+    other.click()
+    page.wait_for_timeout(1000)
+    assert requests.of_api() == []
+    assert requests.of_help() == []
+    content = open_file(lab, page, "hello.yaml", FILE)
+    content.get_by_text("hello").first.click()
+    mark = content.locator(".cm-lintRange-error")
+    mark.first.wait_for(timeout=10 * SECOND)
+    assert mark.first.inner_text() == "neds"
+    assert requests.of_api()[0] == "pipelines/validate"
+    content.get_by_text("neds").first.dblclick()
+    page.keyboard.type("nee")
+    page.keyboard.press("Tab")
+    items = page.locator(".jp-Completer:not(.lm-mod-hidden) .jp-Completer-match")
+    items.first.wait_for(timeout=10 * SECOND)
+    assert items.first.inner_text() == "needs"
+    page.screenshot(path="test-artifacts/editor-file.png")
+    page.keyboard.press("Enter")
+    mark.first.wait_for(state="detached", timeout=10 * SECOND)
+    content.get_by_text("upper", exact=False).first.click()
+    page.keyboard.press("End")
+    page.keyboard.type("{{ 'a' | low")
+    page.keyboard.press("Tab")
+    items.first.wait_for(timeout=10 * SECOND)
+    assert items.all_inner_texts() == ["lower"]
+    page.keyboard.press("Enter")
+    page.locator(".cm-line", has_text="'a' | lower").wait_for(timeout=10 * SECOND)

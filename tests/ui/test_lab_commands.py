@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.jupyter_process import API, JupyterProcess
-from tests.ui.test_lab_notebook import SECOND, SHOTS, panels
+from tests.ui.test_lab_notebook import SECOND, SHOTS, Notebook, panels
 from tests.ui.test_lab_notebook import lab as lab
 from tests.ui.test_lab_notebook import page as page
 
@@ -36,6 +36,19 @@ llm: {model: "fake:echo"}
 tasks:
   - {name: greet, prompt: "Greet {{ seed.name }}."}
 """
+
+LABEL = {
+    "name": "label", "prompt": "{{ item.text }}", "for_each": "{{ seed.rows }}", "gate": "Are these right?",
+    "output": {"type": "object", "properties": {"label": {"enum": ["bug", "praise"]}}, "required": ["label"]},
+}  # fmt: skip
+REPORT = {
+    "name": "report",
+    "source": 'def integration(ctx):\n    ctx.io.write_artifact("report.html", "x")\n    return 1\n',
+}
+CELL = """import pandas
+tickets = pandas.DataFrame({"text": ["It crashes", "I love it"], "id": [1, 2]})
+_hidden = tickets
+print("ready")"""
 
 
 @pytest.fixture
@@ -158,3 +171,81 @@ def test_the_palette_finds_a_run_and_cancels_all(lab: JupyterProcess, page: Page
             return
         page.wait_for_timeout(100)
     raise AssertionError("the run goes on")
+
+
+# A browser in which nobody was asked yet; what it shows is kept. The page says that somebody looks elsewhere.
+SYSTEM = """() => {
+    window.told = []; window.asked = 0;
+    window.Notification = class {
+        static permission = 'default';
+        static async requestPermission() { window.asked += 1; return (this.permission = 'granted'); }
+        constructor(title, {body}) { window.told.push(body); }
+        close() {}
+    };
+    document.hasFocus = () => false;
+}"""
+
+
+def test_system_notifications_begin_when_they_are_turned_on(
+    lab: JupyterProcess, page: Page, http: httpx.Client
+) -> None:
+    """B16, G12: the browser is asked by the setting, and by nothing before."""
+    page.add_init_script(f"({SYSTEM})()")
+    open_lab(lab, page)
+    page.get_by_role("tab", name="Prompt runs").click()
+    page.locator(".po-Panel-link[data-link=live]").wait_for(timeout=60 * SECOND)
+    submit(http, FAILING)
+    page.locator(".Toastify__toast", has_text="no such row").first.wait_for(timeout=20 * SECOND)
+    assert page.evaluate("() => [window.asked, window.told]") == [0, []]
+    command(page, "settingeditor:open", query="Prompt runs")
+    box = page.get_by_label("Notify through the system too")
+    box.wait_for(timeout=30 * SECOND)
+    shot(page, "lab-settings")
+    box.check()
+    page.wait_for_function("() => window.asked === 1", timeout=20 * SECOND)
+    submit(http, GATED)
+    page.wait_for_function("() => window.told.length === 1", timeout=20 * SECOND)
+    (told,) = page.evaluate("() => window.told")
+    assert "waits for you: Look before we send" in told
+    box.uncheck()
+    page.wait_for_timeout(1500)
+    submit(http, FAILING)
+    page.locator(".Toastify__toast", has_text="no such row").nth(1).wait_for(timeout=20 * SECOND)
+    assert page.evaluate("() => [window.asked, window.told.length]") == [1, 1]
+
+
+def test_a_frame_of_a_notebook_becomes_the_rows_of_a_run(
+    lab: JupyterProcess, page: Page, http: httpx.Client
+) -> None:
+    """B16: what it does and leaves first; the kernel says nothing before it is chosen, and keeps no trace."""
+    definition = {"name": "tickets", "llm": {"model": "fake:echo"}, "tasks": [LABEL, REPORT]}
+    assert http.put("pipelines/tickets", json=definition).status_code in (200, 201)
+    book = Notebook(lab, page, "frames", [CELL])
+    book.run_all()
+    book.sees(0, "ready", 60)
+    book.await_idle()
+    page.get_by_role("tab", name="Prompt runs").click()
+    page.locator(".po-Panel-link[data-link=live]").wait_for(timeout=60 * SECOND)
+    page.get_by_role("tab", name="Pipelines").click()
+    page.locator(".po-Pipeline .po-Run-head", has_text="tickets").click(timeout=20 * SECOND)
+    analysis = page.get_by_role("region", name="What it does")
+    analysis.get_by_text("→ report.html").wait_for(timeout=20 * SECOND)
+    assert '→ {label: "bug" | "praise"}' in analysis.inner_text()
+    page.get_by_role("button", name="Rows from a notebook…").click()
+    page.get_by_label("Notebook (its kernel lists its DataFrames)").select_option("frames.ipynb")
+    frame = page.locator(".po-Frames-one")
+    frame.first.wait_for(timeout=20 * SECOND)
+    assert frame.all_inner_texts() == ["tickets\n2 rows · text, id"]
+    shot(page, "parts-frames")
+    frame.click()
+    page.get_by_text("rows: tickets · 2 rows · frames.ipynb").wait_for(timeout=20 * SECOND)
+    page.get_by_role("button", name="Estimate").click()
+    page.get_by_role("region", name="Estimate").get_by_text("2 calls").wait_for(timeout=20 * SECOND)
+    assert "{rows: [{text: text, id: integer}]}" in analysis.inner_text()
+    shot(page, "parts-analysis")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.locator(".po-Run", has_text="tickets").first.wait_for(timeout=20 * SECOND)
+    (found,) = http.get("runs?pipeline=tickets").json()["runs"]
+    seed = http.get(f"runs/{found['id']}").json()["run"]["seed"]
+    assert seed["data"] == {"rows": [{"text": "It crashes", "id": 1}, {"text": "I love it", "id": 2}]}
+    assert book.prompt(0) == "[1]:"

@@ -201,6 +201,35 @@ def test_the_history_is_searched_and_read_to_its_end(lab: JupyterProcess, page: 
     history.wait_for()
 
 
+def test_a_reload_shows_the_same_part_of_the_list(lab: JupyterProcess, page: Page) -> None:
+    """R2.8: the run that was at the top of what was seen is there again."""
+    open_panel(lab, page)
+    page.get_by_text("number 129", exact=True).wait_for(timeout=30 * SECOND)
+    scroller = page.locator(".po-Scroll")
+    scroller.evaluate("e => { e.scrollTop = 1500 }")
+    page.wait_for_timeout(300)
+    top = """e => { const edge = e.getBoundingClientRect().top;
+        const cards = [...e.querySelectorAll('[role=listitem] [data-run]')];
+        const card = cards.find(each => each.getBoundingClientRect().bottom > edge);
+        return [card?.dataset.run, Math.round((card?.getBoundingClientRect().top ?? 0) - edge)]; }"""
+    before = scroller.evaluate(top)
+    assert before[0] is not None
+    page.wait_for_timeout(2500)  # the place is kept once they rest; Lab saves its state after a pause
+    open_panel(lab, page, reset=False)
+    page.wait_for_function(
+        f"run => ({top})(document.querySelector('.po-Scroll'))[0] === run", arg=before[0], timeout=20 * SECOND
+    )
+    page.wait_for_timeout(500)
+    after = scroller.evaluate(top)
+    assert after[0] == before[0]
+    assert abs(after[1] - before[1]) <= 2
+    page.get_by_role("tab", name="Usage").click()
+    page.get_by_role("tab", name="Runs", exact=True).click()  # each part has its own place
+    page.wait_for_function(
+        f"run => ({top})(document.querySelector('.po-Scroll'))[0] === run", arg=before[0], timeout=20 * SECOND
+    )
+
+
 def test_a_selection_outlives_the_seconds_of_a_run(lab: JupyterProcess, page: Page) -> None:
     """C3: what is being copied is not lost because a clock moves on: text nodes are patched, not replaced."""
     open_panel(lab, page)

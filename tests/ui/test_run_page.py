@@ -97,6 +97,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tickets: Tickets) -> Iterator[
         server.stop()
 
 
+def started(lab: JupyterProcess, **body: Any) -> str:
+    """A run that has ended."""
+    with lab.http() as http:
+        answer = http.post("runs", json=body)
+        assert answer.status_code == 201, answer.text
+        identity = str(answer.json()["run"]["id"])
+        http.get(f"runs/{identity}/events", headers={"Accept": "text/event-stream"}, timeout=60)
+        assert http.get(f"runs/{identity}").json()["run"]["state"] == "done"
+    return identity
+
+
 @pytest.fixture(scope="module")
 def run(lab: JupyterProcess) -> str:
     """A run that is done, with three failed rows."""
@@ -106,14 +117,7 @@ def run(lab: JupyterProcess) -> str:
         "seed": {"name": "tickets of today", "data": {"rows": rows}},
         "budget": {"usd": 2},
     }
-    with lab.http() as http:
-        answer = http.post("runs", json=body)
-        assert answer.status_code == 201, answer.text
-        identity = str(answer.json()["run"]["id"])
-        http.get(f"runs/{identity}/events", headers={"Accept": "text/event-stream"}, timeout=60)
-        view = http.get(f"runs/{identity}").json()["run"]
-        assert view["state"] == "done", view["error"]
-    return identity
+    return started(lab, **body)
 
 
 @pytest.fixture
@@ -272,6 +276,113 @@ def test_a_reload_shows_the_same_page_and_a_link_its_tab(page: Page, lab: Jupyte
     page.goto(link.replace("po-tab=rows&po-task=label&po-row=29", "po-tab=money"))
     page.locator(".po-RunPage .po-TabPanel[data-tab=money]").wait_for(timeout=60 * SECOND)
     assert "po-run" not in page.url
+
+
+def test_chosen_rows_are_asked_for_again_and_no_others(
+    page: Page, lab: JupyterProcess, tickets: Tickets
+) -> None:
+    """Issue 10: retry selected, by mouse and by keyboard; what is done is paid again only after a question."""
+    tickets.mended = False
+    rows_of = [{"text": f"letter {n} is {'broken' if n in (3, 7, 250) else 'fine'}"} for n in range(300)]
+    chosen = started(lab, pipeline=PIPELINE, seed={"name": "chosen tickets", "data": {"rows": rows_of}})
+    tickets.mended = True
+    shown = open_page(page, chosen, tab="rows", task="label")
+    rows = shown.locator(".po-TabPanel[data-tab=rows]")
+    rows.get_by_label("Select row 3", exact=True).check()
+    rows.get_by_label("Select row 7", exact=True).click(modifiers=["Shift"])
+    seen(rows, "5 rows selected")
+    for index in (4, 5, 6):
+        rows.get_by_label(f"Select row {index}", exact=True).uncheck()
+    seen(rows, "2 rows selected")
+    shot(page, "selected")
+    axe(page, "selected rows")
+    rows.get_by_role("button", name="Retry selected").click()
+    shown.get_by_role("button", name="Retry 1 failed row").wait_for(timeout=20 * SECOND)
+    assert not rows.locator(".po-Selected").count()
+    with lab.http() as http:
+        page_of = http.get(f"runs/{chosen}/tasks/label/rows", params={"limit": 300}).json()["rows"]
+    assert [row["index"] for row in page_of if row["state"] == "failed"] == [250]
+    assert [row["index"] for row in page_of if row["attempts"] > 1] == [3, 7]
+
+    # By keyboard; the end of the list is not loaded when the key is pressed, and the detail stays open.
+    polars = pytest.importorskip("polars")
+    with page.expect_download() as saved:
+        rows.get_by_role("button", name="Parquet").click()
+    frame = polars.read_parquet(saved.value.path())
+    assert frame["index"].to_list() == list(range(300))
+    assert set(frame["output.label"].to_list()) == {"bug", "question", "praise", None}
+    grid = rows.get_by_role("grid")
+    grid.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    rows.locator(".po-Detail[data-row='0']").wait_for(timeout=10 * SECOND)
+    page.keyboard.press("End")
+    rows.locator(".po-Detail[data-row='299']").wait_for(timeout=10 * SECOND)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowUp")
+    seen(rows, "2 rows selected")
+    rows.get_by_role("button", name="Retry selected").focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator(".jp-Dialog")
+    dialog.get_by_text("2 of them have an answer").wait_for(timeout=10 * SECOND)
+    shot(page, "paid-again")
+    dialog.get_by_role("button", name="Cancel").click()
+    seen(rows, "2 rows selected")
+    rows.get_by_role("button", name="Clear").click()
+    rows.locator(".po-Selected").wait_for(state="detached", timeout=10 * SECOND)
+    tickets.mended = False
+
+
+def test_two_runs_are_compared_row_by_row(page: Page, lab: JupyterProcess) -> None:
+    """Issue 10, compare: seven of a hundred answers differ, and seven rows are listed; light, dark, narrow."""
+    different = [3, 17, 18, 40, 55, 80, 99]
+    prompts = (
+        "Label {{ item.text }}",
+        f"Label{{{{ ' again' if item.n in {different} else '' }}}} {{{{ item.text }}}}",
+    )
+    a, b = (
+        started(
+            lab,
+            pipeline={
+                "name": "compared", "llm": {"model": "fake:echo"},
+                "tasks": [{"name": "label", "for_each": "{{ seed.rows }}", "prompt": prompt}],
+            },
+            seed={"name": f"prompt {n}", "data": {"rows": [{"n": i, "text": f"row {i}"} for i in range(100)]}},
+        )
+        for n, prompt in enumerate(prompts)
+    )  # fmt: skip
+    shown = open_page(page, a, tab="rows")
+    shown.get_by_role("button", name="Compare with…").click()
+    page.locator(".jp-Dialog").get_by_role("button", name="Compare").click()
+    compared = shown.locator(".po-TabPanel[data-tab=compare]")
+    seen(compared, "93 of 100 answers agree (93 %) · 7 changed")
+    seen(compared, "7 rows")
+    grid = compared.get_by_role("grid")
+    assert grid.get_by_role("row").count() == 8
+    assert [grid.get_by_role("row").nth(n + 1).inner_text().split()[0] for n in range(7)] == [
+        str(n) for n in different
+    ]
+    shot(page, "compare")
+    axe(page, "compare")
+    grid.get_by_role("row").nth(2).click()
+    detail = compared.locator(".po-Detail")
+    seen(detail, "echo: Label again row 17")
+    assert detail.locator(".po-Compare-side").count() == 2
+    theme(page, "Dark")
+    shot(page, "compare-dark")
+    axe(page, "compare in the dark")
+    theme(page, "Light")
+    page.set_viewport_size({"width": 620, "height": 900})
+    page.wait_for_timeout(500)
+    shot(page, "compare-narrow")
+    page.set_viewport_size({"width": 1300, "height": 900})
+    compared.get_by_label("Changed only").uncheck()
+    seen(compared, "100 rows")
+    compared.locator(".po-Link").click()
+    page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel", has_text="prompt 1").wait_for(timeout=20 * SECOND)
+    with lab.http() as http:
+        assert [http.get(f"runs/{run}").json()["run"]["usage"]["calls"] for run in (a, b)] == [100, 7]
 
 
 def test_the_keyboard_is_enough_to_retry_a_failed_row(page: Page, run: str, tickets: Tickets) -> None:

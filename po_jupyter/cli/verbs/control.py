@@ -8,6 +8,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.row_spans import parse_row_options
 
 if TYPE_CHECKING:
     from po_jupyter.client.http.payloads import DeadLetterJson
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 _FOLLOW = click.option("--follow/--no-follow", default=True, help="Watch the run afterwards (the default).")
 _NOTE = click.option("--note", type=base.TEXT, default="", metavar="TEXT", help="Why; kept with the decision.")
+
+_GATE = click.option(
+    "--task", metavar="TASK", help="The task whose gate is meant; else the one that is open now."
+)
 
 
 @click.command()
@@ -37,6 +42,15 @@ def cancel(run_id: str, as_json: bool) -> int:
 @click.option("--from-task", metavar="TASK", help="Do this task and what depends on it again.")
 @click.option("--only-failed", is_flag=True, help="Only the failed rows of maps, then what depends on them.")
 @click.option(
+    "--row",
+    "rows",
+    type=base.TEXT,
+    multiple=True,
+    metavar="TASK:N,N-N",
+    help="Only these rows of a map, then what depends on them; several times for several maps.",
+)
+@click.option("--include-done", is_flag=True, help="Rows of --row that are done too: they are paid again.")
+@click.option(
     "--budget",
     type=base.MONEY,
     multiple=True,
@@ -49,15 +63,30 @@ def resume(
     run_id: str,
     from_task: str | None,
     only_failed: bool,
+    rows: tuple[str, ...],
+    include_done: bool,
     budget: tuple[tuple[str, float], ...],
     follow: bool,
     as_json: bool,
 ) -> int:
-    """Go on with a run that failed, was cancelled or is dead."""
+    """Go on with a run that failed, was cancelled or is dead.
+
+    \b
+    po resume 7f3a9c --only-failed
+    po resume 7f3a9c --row label:3,17-20
+    """
     if from_task and only_failed:
         raise click.UsageError("--from-task and --only-failed exclude each other")
+    if rows and (from_task or only_failed):
+        raise click.UsageError(f"--row and --{'from-task' if from_task else 'only-failed'} exclude each other")
+    if include_done and not rows:
+        raise click.UsageError("--include-done needs --row: which rows?")
+    chosen = parse_row_options(rows) if rows else None
     run = base.find_run(run_id, start=True)
-    run.resume(from_task=from_task, only_failed=only_failed, budget=base.budget_body(budget))
+    run.resume(
+        from_task=from_task, only_failed=only_failed, budget=base.budget_body(budget), rows=chosen,
+        include_done=include_done,
+    )  # fmt: skip
     return _conclude(run, follow, as_json, "goes on")
 
 
@@ -112,23 +141,25 @@ def fork(
 @click.command()
 @base.RUN
 @_NOTE
+@_GATE
 @_FOLLOW
 @base.JSON
-def approve(run_id: str, note: str, follow: bool, as_json: bool) -> int:
+def approve(run_id: str, note: str, task: str | None, follow: bool, as_json: bool) -> int:
     """Approve the gate that a run waits at."""
     run = base.find_run(run_id, start=True)
-    run.approve(note=note)
+    run.approve(note=note, task=task)
     return _conclude(run, follow, as_json, "approved; the run goes on")
 
 
 @click.command()
 @base.RUN
 @_NOTE
+@_GATE
 @base.JSON
-def reject(run_id: str, note: str, as_json: bool) -> int:
+def reject(run_id: str, note: str, task: str | None, as_json: bool) -> int:
     """Reject the gate that a run waits at; the run ends."""
     run = base.find_run(run_id, start=True)
-    run.reject(note=note)
+    run.reject(note=note, task=task)
     return _conclude(run, False, as_json, "rejected; the run ends")
 
 

@@ -1,4 +1,4 @@
-"""`po rows` and `po calls`: the rows of a map and the calls to models of a run, a page at a time."""
+"""`po rows`, `po calls` and `po compare`: the rows of a map and the calls to models of a run, a page at a time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.client.comparison import compare_runs, map_of, summary_lines
+from po_jupyter.client.row_export import check_target
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
-    from po_jupyter.client.http.payloads import ModelCallJson, TableRowJson
-    from po_jupyter.client.run import Run
+    from po_jupyter.client.http.inspection_payloads import ComparedRowJson, ModelCallJson, TableRowJson
 
 _SORTS = ("index", "state", "attempts", "tokens", "cost", "seconds", "output")
 _LIMIT = click.option(
@@ -40,6 +39,13 @@ _START = click.option(
 @click.option("--desc", is_flag=True, help="The largest first.")
 @_START
 @_LIMIT
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write all rows that match, whole: .csv, .jsonl or .parquet.",
+)
 @base.JSON
 def rows(
     run_id: str,
@@ -50,6 +56,7 @@ def rows(
     desc: bool,
     start: int,
     limit: int,
+    out: str | None,
     as_json: bool,
 ) -> int:
     """List the rows of a map, sorted and filtered.
@@ -57,9 +64,20 @@ def rows(
     \b
     po rows 7f3a9c --failed
     po rows 7f3a9c --sort cost --desc --limit 10
+    po rows 7f3a9c -o labels.parquet
     """
+    if out is not None:
+        check_target(out)
     run = base.find_run(run_id)
-    name = _map_of(run, task)
+    name = map_of(run.view, task)
+    if out is not None:
+        state, by = "failed" if failed else None, {"cost": "cost_usd"}.get(sort, sort)
+        count = run.save_rows(name, out, state=state, sort=by, desc=desc, q=search or "")
+        if as_json:
+            base.print_json({"task": name, "rows": count, "path": out})
+        else:
+            base.print_line(f"{count:,} {'row' if count == 1 else 'rows'} of {name} written to {out}")
+        return 0
     page = run.client.call(
         run.client.aio.inspection.rows(
             run.id, name, start=start, limit=limit, state="failed" if failed else None,
@@ -80,19 +98,6 @@ def rows(
         )
         _print_more(start + len(page["rows"]), page["matching"], "rows", page["next"])
     return 0
-
-
-def _map_of(run: Run, task: str | None) -> str:
-    """The map that is meant. Raises InvalidInput."""
-    maps = [t.name for t in run.view.tasks if t.items is not None]
-    if task is None and len(maps) == 1:
-        return maps[0]
-    if task in maps:
-        return task
-    listed = f"its maps: {', '.join(maps)}" if maps else "no task of it is a map"
-    if task is None:
-        raise InvalidInput(f"which rows of run {run.short}? {listed}", hint="Say it with --task.")
-    raise InvalidInput(f"run {run.short} has no map {task!r:.60}{did_you_mean(task, maps)}; {listed}")
 
 
 def _row_cells(row: TableRowJson) -> list[str]:
@@ -217,3 +222,61 @@ def _print_call(call: ModelCallJson) -> None:
 def _print_more(shown: int, total: int, what: str, following: int | None) -> None:
     if following is not None:
         base.print_line(f"{shown:,} of {total:,} {what}; the next ones: --start {following}")
+
+
+@click.command()
+@click.argument("run_id", metavar="A")
+@click.argument("other", metavar="B")
+@click.option("--task", metavar="TASK", help="The map; needed where the run has several.")
+@click.option("--all", "everything", is_flag=True, help="Rows that are the same too, after those that changed.")
+@_LIMIT
+@base.JSON
+def compare(run_id: str, other: str, task: str | None, everything: bool, limit: int, as_json: bool) -> int:
+    """Compare the rows of a map in two runs: what changed, and what each paid.
+
+    Rows are joined by their input. Nothing is asked of a model.
+
+    \b
+    po compare 7f3a9c 81bd02 --task label
+    """
+    run = base.find_run(run_id)
+    comparison = run.client.call(compare_runs(run.client.aio, run.view, other, task, everything=everything))
+    if as_json:
+        base.print_json({"task": comparison.task, "summary": comparison.summary, "rows": comparison.rows})
+        return 0
+    for line in summary_lines(comparison.task, comparison.summary):
+        base.print_line(base.plain(line))
+    shown = comparison.rows[:limit]
+    if shown:
+        base.print_table(
+            ["row", "change", "input", "A", "B"],
+            [_pair_cells(pair) for pair in shown],
+            [_CHANGES.get(pair["change"], "done") for pair in shown],
+        )
+    if len(comparison.rows) > len(shown):
+        base.print_line(f"{len(shown)} of {len(comparison.rows):,} rows; more: --limit, or --json for all")
+    return 0
+
+
+_CHANGES = {"changed": "waiting", "failed": "failed", "open": "running"}
+
+
+def _pair_cells(pair: ComparedRowJson) -> list[str]:
+    a, b = pair["a"], pair["b"]
+    numbers = [str(side["index"]) for side in (a, b) if side is not None]
+    given = a or b
+    return [
+        numbers[0] if len(set(numbers)) == 1 else " → ".join(numbers),
+        pair["change"].replace("_", " "),
+        base.one_line(given["input"] if given is not None else "", 40),
+        _answer(a),
+        _answer(b),
+    ]
+
+
+def _answer(row: TableRowJson | None) -> str:
+    if row is None:
+        return "-"
+    error = row["error"] or {}
+    shown = row["output"] if row["state"] == "done" else error.get("message") or row["state"]
+    return base.one_line(shown, 50)

@@ -1,14 +1,15 @@
 """Usage by day (UTC) and model, summed up from the journals of runs: one document for each owner.
 
-    {"days": {DAY: {MODEL: {...}}}, "runs": {RUN: {"n", "open", "days"}}}
+    {"days": {DAY: {MODEL: {...}}}, "runs": {RUN: {"n", "open", "days", "pipeline"}}, "pipelines": {NAME: {DAY: ...}}}
 
-`runs` are those that still exist: the sums of their records up to `n`, in absolute numbers, so that counting one twice
-changes nothing. `days` are the sums of deleted runs: a run moves there once it is gone. A sum has the fields of a
-`Usage` that are not zero, but its `cost` is the part that is known; `unpriced` calls are not in it. `open` calls are
-sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run, and their attempt or row has no
-end, they are in flight; from then on nobody knows what became of them, and they count as `unknown`. A call counts on
-the day on which it was sent, as the limit of a day counts it (`engine.replay.spent_from_log`); `batches` are the days
-of those that are not closed.
+`pipelines` has the days of deleted runs once more, by their pipeline; those that were deleted before that was kept are
+in `days` alone. `runs` are those that still exist: the sums of their records up to `n`, in absolute numbers, so that
+counting one twice changes nothing. `days` are the sums of deleted runs: a run moves there once it is gone. A sum has
+the fields of a `Usage` that are not zero, but its `cost` is the part that is known; `unpriced` calls are not in it.
+`open` calls are sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run, and their
+attempt or row has no end, they are in flight; from then on nobody knows what became of them, and they count as
+`unknown`. A call counts on the day on which it was sent, as the limit of a day counts it
+(`engine.replay.spent_from_log`); `batches` are the days of those that are not closed.
 
 Everything here is pure; `orchestrator.views.daily_usage` reads and writes.
 """
@@ -28,13 +29,14 @@ DailySums: TypeAlias = dict[str, dict[str, UsageCounts]]
 
 
 class RunUsage(TypedDict):
-    """The entry of a run: its sums up to record `n`, its open calls as `{KEY: [fence, day, model]}`, and the days
-    of its open batches by token."""
+    """The entry of a run: its sums up to record `n`, its open calls as `{KEY: [fence, day, model]}`, the days of its
+    open batches by token, and its pipeline."""
 
     n: int
     open: dict[str, list[int | str]]
     days: DailySums
     batches: NotRequired[dict[str, str]]
+    pipeline: NotRequired[str]
 
 
 class UsageDocument(TypedDict):
@@ -42,6 +44,7 @@ class UsageDocument(TypedDict):
 
     days: DailySums
     runs: dict[str, RunUsage]
+    pipelines: NotRequired[dict[str, DailySums]]
 
 
 class _OpenCall(NamedTuple):
@@ -122,7 +125,9 @@ def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
                 lost = _open_call(calls.pop(key))
                 _add_to(days, lost.day, lost.model, _LOST)
     new: RunUsage = {"n": n, "open": calls, "days": days}
-    return {**new, "batches": batches} if batches else new
+    if batches:
+        new["batches"] = batches
+    return new
 
 
 def _day_of_batch(call: CallResponse | CallWithdrawn, batches: Mapping[str, str], day: str) -> str:
@@ -211,9 +216,22 @@ def without(document: UsageDocument, runs: Iterable[str]) -> UsageDocument:
     deleted = set(runs)
     days = DailySums()
     add_days(days, document["days"])
+    pipelines: dict[str, DailySums] = {}
+    for name, theirs in document.get("pipelines", {}).items():
+        add_days(pipelines.setdefault(name, {}), theirs)
     for run in deleted & document["runs"].keys():
-        add_days(days, settled(document["runs"][run], None))
-    return {"days": days, "runs": {r: e for r, e in document["runs"].items() if r not in deleted}}
+        entry = document["runs"][run]
+        sums = settled(entry, None)
+        add_days(days, sums)
+        if "pipeline" in entry:
+            add_days(pipelines.setdefault(entry["pipeline"], {}), sums)
+    new: UsageDocument = {
+        "days": days,
+        "runs": {r: e for r, e in document["runs"].items() if r not in deleted},
+    }
+    if pipelines:
+        new["pipelines"] = pipelines
+    return new
 
 
 def sum_to_json(counts: Mapping[str, float]) -> JsonObject:
@@ -238,3 +256,16 @@ def report(days: DailySums, since: str) -> JsonObject:
         by_model = {model: sum_to_json(counts) for model, counts in sorted(days[day].items())}
         rows.append({"day": day, **sum_to_json(total), "by_model": by_model})
     return {"days": rows, "total": sum_to_json(whole)}
+
+
+def pipelines_to_json(pipelines: Mapping[str, DailySums], since: str) -> JsonObject:
+    """The sum of each pipeline with calls on the days since `since`, by name."""
+    found: JsonObject = {}
+    for name, days in sorted(pipelines.items()):
+        total = UsageCounts()
+        for day, models in days.items():
+            for counts in models.values() if day >= since else ():
+                add(total, counts)
+        if total:
+            found[name] = sum_to_json(total)
+    return found

@@ -19,7 +19,7 @@ from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
-from po_jupyter.errors import PoError, ThresholdExceeded
+from po_jupyter.errors import PoError, RowsLeft, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.values.json import JsonObject
@@ -52,6 +52,8 @@ class MapState:
         self._origin = self._known_origin(rows)
         self.done = sum(1 for i in self.table.indexes(DONE) if i < self.total)
         self.failed = sum(1 for i in self.table.indexes(FAILED) if i < self.total)
+        asked = parts.history.asked.get(task.name)
+        self._asked = None if asked is None else sorted(i for i in asked if i < self.total)
         self.in_flight = 0
         self.error: PoError | None = None
         self._unreported = parts.history.take_uncounted(task.name)
@@ -62,12 +64,15 @@ class MapState:
 
     @property
     def remaining(self) -> int:
-        """The number of rows without an outcome."""
+        """The number of rows to ask for: those without an outcome, of which a resume may have named some."""
+        if self._asked is not None:
+            return sum(1 for _ in self.open_indexes())
         return self.total - self.done - self.failed
 
     def open_indexes(self) -> Iterator[int]:
-        """Indexes of rows without an outcome, in order; rows that get one meanwhile are left out."""
-        return (index for index in range(self.total) if index not in self.table)
+        """Indexes of rows to ask for, in order; rows that get an outcome meanwhile are left out."""
+        indexes = range(self.total) if self._asked is None else self._asked
+        return (index for index in indexes if index not in self.table)
 
     def row(self, index: int) -> MapRow:
         """A row, ready for its stages."""
@@ -94,11 +99,26 @@ class MapState:
         self.parts.observer.on_map_start(self.task, self.total)
         if self.table:
             self._emit_progress()
-        self._check_threshold()
+        self._check_early()
 
     def stop(self, error: PoError) -> None:
         """Start no further row; the first error is that of the map."""
         self.error = self.error or error
+
+    def judge(self) -> None:
+        """Decide whether the map is done, once no further row starts; the verdict is `error`."""
+        if self.remaining:
+            return
+        self._check_threshold()
+        left = self.total - self.done - self.failed
+        if self.error is None and left:
+            count = len(self._asked or ())
+            self.error = RowsLeft(
+                f"{count} {'row was' if count == 1 else 'rows were'} asked for again, as told; "
+                f"{left} of {self.total} rows have no outcome yet",
+                hint="Resume the run to go on with them: po resume RUN",
+                details={"left": left, "total": self.total},
+            )
 
     def finish(self) -> JsonObject:
         """The marker that stands for the output. Raises the error of the map; Drained when rows are left for later."""
@@ -136,7 +156,7 @@ class MapState:
         item["error"] = error_json
         self.parts.files.forget(self.task.name, index)
         self._commit(item, (), draft("item.failed", self.task.name, index, error=error_json))
-        self._check_threshold()
+        self._check_early()
 
     def copy_outcome(self, key: str, outcome: ReusableOutcome) -> None:
         """Queue the outcome of a row that an earlier run paid for."""
@@ -213,8 +233,13 @@ class MapState:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_PROGRESS, self.report_progress)
 
+    def _check_early(self) -> None:
+        """Stop starting rows once too many failed; rows that a person named are all asked for."""
+        if self._asked is None:
+            self._check_threshold()
+
     def _check_threshold(self) -> None:
-        """Stop starting rows once too many failed: more than the threshold, or, where there is none, all of them."""
+        """End the map when too many rows failed: more than the threshold, or, where there is none, all of them."""
         if self.error is not None or not self.failed:
             return
         threshold = self.task.failure_threshold

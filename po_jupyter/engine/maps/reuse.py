@@ -82,8 +82,14 @@ async def reuse_outcomes(state: MapState) -> None:
     if definition is None or task.cache is False or options.cache is False:
         return
     runs = await asyncio.to_thread(announce, log.store, definition, log.run)
-    refresh = "refresh" in (task.cache, options.cache) or options.fresh
-    if refresh or log.state.tasks[task.name].cleared_at or not runs:
+    refresh = "refresh" in (task.cache, options.cache) or options.fresh or task.name in parts.history.anew
+    if task.name in parts.history.renewed:
+        runs.insert(
+            0, log.run
+        )  # rows before it were asked for again: what is as it was has its outcome in this run
+    elif log.state.tasks[task.name].cleared_at:
+        return
+    if refresh or not runs:
         return
     indexes = await asyncio.to_thread(_indexes_by_key, state)
     chunks = find(log.store, runs, indexes, RowConditions(state.code.dependencies, parts.calls.address))
@@ -161,7 +167,8 @@ def _outcomes(store: LogStore, run: str, keys: Mapping[str, object]) -> list[_Ea
             if (outcome := _reusable(item, run, keys)) is not None:
                 outcomes[item["task"], item["index"]] = outcome
         for event in record["events"]:
-            void = event["data"].get("clear") if event["type"] == "run.resumed" else None
+            data = event["data"] if event["type"] == "run.resumed" else _NOTHING
+            void = None if data.get("rows") else data.get("clear")
             if void:
                 outcomes = {row: outcome for row, outcome in outcomes.items() if row[0] not in void}
     return list(outcomes.values())

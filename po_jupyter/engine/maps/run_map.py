@@ -14,8 +14,9 @@ from po_jupyter.model.values.json import JsonObject
 async def run_map(parts: MapParts, task: Task, attempt: int) -> JsonObject:
     """Run every row that has no outcome yet; the marker that stands for the output in the checkpoint.
 
-    Raises ThresholdExceeded when more rows failed than allowed, or all of them; BudgetExceeded, or ModelKeyError (no
-    further row could do better); finished rows are kept. Raises TemplateFailed when `for_each` gives no list.
+    Raises ThresholdExceeded when more rows failed than allowed, or all of them; RowsLeft when a resume named rows and
+    others have no outcome; BudgetExceeded, or ModelKeyError (no further row could do better); finished rows are kept.
+    Raises TemplateFailed when `for_each` gives no list.
     """
     state = await load_map(parts, task, attempt)
     state.start()
@@ -25,6 +26,7 @@ async def run_map(parts: MapParts, task: Task, attempt: int) -> JsonObject:
         await _run_rows(state)
     finally:
         state.report_progress()
+    state.judge()
     await add_commonest_reason(state)
     return state.finish()
 

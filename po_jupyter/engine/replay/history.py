@@ -15,6 +15,7 @@ from po_jupyter.engine.state.resume import KEPT_FAILURES
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import ModelKeyError
 from po_jupyter.model.run.events import EventDraft, NumberedEvent
+from po_jupyter.model.run.row_spans import parse_spans
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import CallRecord, CallResponse, CallResponseDraft, ItemRecord, LogStore, Record
 
@@ -52,6 +53,9 @@ class History:
     started    the number of the last attempt, by task
     replays    by task, (the attempt after an interrupted one, the attempt in the keys of its calls)
     redone     rows that failed and are open again, by map: the last attempt, as in keys, that their calls had
+    asked      rows that the last resume named, by map: no other row is asked for
+    anew       of these maps the rows that are asked for had an answer, and none of an earlier run is wanted
+    renewed    maps that are done again because rows before them are: what did not change in them is not paid again
     places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
@@ -66,6 +70,9 @@ class History:
     started: dict[str, int] = field(default_factory=dict)
     replays: dict[str, tuple[int, int]] = field(default_factory=dict)
     redone: dict[str, dict[int, int]] = field(default_factory=dict)
+    asked: dict[str, frozenset[int]] = field(default_factory=dict)
+    anew: set[str] = field(default_factory=set)
+    renewed: set[str] = field(default_factory=set)
     places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)
@@ -209,7 +216,9 @@ def _apply_attempt_end(history: History, event: EventDraft) -> None:
 
 
 def _apply_resume(history: History, data: JsonObject) -> None:
+    rows = data.get("rows") or {}
     for task in data.get("clear", ()):
+        (history.renewed.add if rows else history.renewed.discard)(task)
         history.rows.pop(task, None)
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)
@@ -223,8 +232,15 @@ def _apply_resume(history: History, data: JsonObject) -> None:
             history.calls.pop(task, None)
             history.redone.pop(task, None)
             history.replays.pop(task, None)
+        again = rows.get(task)
+        history.asked.pop(task, None)
+        history.anew.discard(task)
+        if again is not None:
+            history.asked[task] = frozenset(parse_spans(again["rows"]))
+            if again["done"]:
+                history.anew.add(task)
         if task in history.rows:
-            history.rows[task].drop_failed()
+            history.rows[task].reopen(again)
 
 
 def _count_hits(history: History, calls: Mapping[str, JournaledCall] | None) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from po_jupyter.model.run.row_spans import parse_spans
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.store.protocol import ItemRecord, LogStore, Ref
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import RowsAgain
 
 DONE, FAILED = 1, 2
 _RECORDS = 4  # records of failed rows kept while rows are read in order
@@ -89,6 +93,21 @@ class RowTable(Mapping[int, StoredOutcome]):
             self._state[index] = 0
         self.failed = 0
         self.errors.clear()
+
+    def drop(self, indexes: Iterable[int]) -> None:
+        """Remove the outcomes of these rows: they are asked for again."""
+        for index in indexes:
+            if index in self:
+                self._count(self._state[index], -1)
+                self._state[index] = 0
+                self.errors.pop(index, None)
+
+    def reopen(self, again: RowsAgain | None) -> None:
+        """Remove the outcomes of the rows that a resume names; of all that failed when it names none."""
+        if again is None:
+            self.drop_failed()
+        else:
+            self.drop(parse_spans(again["rows"]))
 
     def record_number(self, index: int) -> int:
         """The number of the record with the outcome, 0 on its way to the disk."""

@@ -94,19 +94,21 @@ def _end(state: RunState) -> End:
     if failed is not None:
         return End("failed", failed.error, failed.name)
     remaining = [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]
-    if state.only is not None and remaining:
+    # Without `only`: rows of a map were asked for again, in a run in which other tasks had been cancelled.
+    if remaining and (state.only is not None or any(t.state == "cancelled" for t in remaining)):
         return End("cancelled", _stopped(state.only, remaining))
     return End("done")
 
 
-def _stopped(only: str, remaining: list[TaskState]) -> JsonObject:
-    """The error of a run that stopped after the one task it was restarted for."""
+def _stopped(only: str | None, remaining: list[TaskState]) -> JsonObject:
+    """The error of a run that stopped after the one task, or the rows, that it was to do again."""
     names = ", ".join(t.name for t in remaining[:5]) + (", ..." if len(remaining) > 5 else "")
+    after = "the rows that were asked for again" if only is None else f"task {only!r}, as asked"
     return {
         "code": "stopped",
-        "message": f"stopped after task {only!r}, as asked; not run: {names}",
+        "message": f"stopped after {after}; not run: {names}",
         "hint": "Resume the run to go on with them.",
-        "details": {"task": only},
+        "details": {} if only is None else {"task": only},
     }
 
 

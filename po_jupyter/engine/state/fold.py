@@ -318,6 +318,11 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
         task.reason = task.skipped_by = None
         if data.get("clear_usage"):
             task.usage = Usage()
+    for name, asked in data.get("rows", {}).items():
+        task = task_of(name)
+        if task.items is not None:
+            done, failed = task.items.done - asked["done"], task.items.failed - asked["failed"]
+            task.items = task.items.model_copy(update={"done": done, "failed": failed, "in_flight": 0})
     for name in data.get("clear", ()):
         if name not in s.tasks:
             continue

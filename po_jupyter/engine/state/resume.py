@@ -6,11 +6,11 @@ skips: it will make them again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import BudgetExceeded, Conflict, ModelKeyError, NotFound
+from po_jupyter.errors import BudgetExceeded, Conflict, ModelKeyError, NotFound, RowsLeft
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
@@ -18,7 +18,7 @@ from po_jupyter.model.run.names import short_id
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import GateOpenedData
 # Errors that end an attempt between two calls, through no fault of its own: its answers are those of a resume.
-KEPT_FAILURES = frozenset({BudgetExceeded.code, ModelKeyError.code})
+KEPT_FAILURES = frozenset({BudgetExceeded.code, ModelKeyError.code, RowsLeft.code})
 
 
 class ResumePlan(NamedTuple):
@@ -54,6 +54,28 @@ def resume_plan(
     if from_task is not None:
         clear |= {from_task} | _after(pipeline, names, {from_task})
     again |= clear
+    directed = _added_or_skipped(pipeline, state, names, again)
+    return _plan(state, names, again | directed, clear | directed)
+
+
+def rows_plan(pipeline: Pipeline, state: RunState, maps: Collection[str]) -> ResumePlan:
+    """The plan of a resume that asks for some rows of `maps` again: those maps and what follows them. Everything else
+    stays as it is, be it done or not.
+
+    Raises Conflict when the run's state does not allow it or one of the maps follows another, NotFound for an unknown
+    task.
+    """
+    short = short_id(state.run)
+    names = _names(pipeline, state, None)
+    for name in maps:
+        _names(pipeline, state, name)
+        if before := sorted(pipeline.upstream_of(name) & set(maps)):
+            raise Conflict(
+                f"task {name!r} of run {short} follows {before[0]!r}, and is done again as a whole with its rows",
+                hint=f"Name rows of {before[0]!r} alone.",
+            )
+    clear = _after(pipeline, names, set(maps))
+    again = clear | set(maps)
     directed = _added_or_skipped(pipeline, state, names, again)
     return _plan(state, names, again | directed, clear | directed)
 

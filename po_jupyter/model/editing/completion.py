@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from po_jupyter.model.editing.filters import FILTERS
 from po_jupyter.model.editing.outline import Key, Outline, Place, outline_of
 from po_jupyter.model.editing.schema import fields_at, values_at
-from po_jupyter.model.editing.templates import TemplateName, is_template, name_in, names_after, task_names
+from po_jupyter.model.editing.templates import (
+    TemplateName,
+    bound_names,
+    filter_in,
+    is_template,
+    name_in,
+    names_after,
+    resolved,
+    task_names,
+)
 
-Kind: TypeAlias = Literal["field", "value", "task", "model", "name"]
+Kind: TypeAlias = Literal["field", "value", "task", "model", "name", "filter"]
 
 MAX_TEXT = 100_000  # characters of a text that is looked at
 _MOST = 300  # suggestions
@@ -61,6 +71,18 @@ class CursorContext:
         place = self.outline.place
         return None if place is None or not is_template(place.path) else name_in(place.typed)
 
+    @cached_property
+    def filter(self) -> str | None:
+        """The beginning of the filter's name in a template that is being written, if it is one."""
+        place = self.outline.place
+        return None if place is None or not is_template(place.path) else filter_in(place.typed)
+
+    @cached_property
+    def bound(self) -> Mapping[str, tuple[str, ...]]:
+        """The names that loops around the cursor give, see `templates.bound_names`."""
+        place = self.outline.place
+        return {} if place is None else bound_names(place.typed)
+
     @property
     def needs_models(self) -> bool:
         """Whether the names of models are needed."""
@@ -70,7 +92,8 @@ class CursorContext:
     @property
     def needs_seed(self) -> bool:
         """Whether a seed of the pipeline is needed."""
-        return self.template is not None and self.template.before[:1] in (("seed",), ("item",))
+        template = self.template
+        return template is not None and resolved(template.before, self.bound)[:1] in (("seed",), ("item",))
 
     @property
     def start(self) -> int | None:
@@ -78,8 +101,8 @@ class CursorContext:
         place = self.outline.place
         if place is None:
             return None
-        template = self.template
-        return place.start + len(place.typed) - len(template.typed) if template else place.start
+        typed = self.template.typed if self.template is not None else self.filter
+        return place.start if typed is None else place.start + len(place.typed) - len(typed)
 
     def suggestions(
         self, models: Sequence[str] = (), seed: Mapping[str, object] | None = None
@@ -88,11 +111,12 @@ class CursorContext:
         place = self.outline.place
         if place is None:
             return []
+        if self.filter is not None:
+            filters = [Suggestion(name, name, "filter", detail) for name, detail in FILTERS.items()]
+            return _beginning(filters, self.filter)
         if self.template is not None:
-            found = [
-                Suggestion(name, name, "name", detail)
-                for name, detail in names_after(self.template.before, self.outline, place.path, seed).items()
-            ]
+            names = names_after(self.template.before, self.outline, place.path, seed, self.bound)
+            found = [Suggestion(name, name, "name", detail) for name, detail in names.items()]
             return _beginning(found, self.template.typed)
         return _beginning(list(self._in_yaml(place, models)), place.typed)
 

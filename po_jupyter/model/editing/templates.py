@@ -1,4 +1,4 @@
-"""Names that a template may use: the tasks before, their outputs, the fields of the seed and of the row."""
+"""Names that a template may use: the tasks before, their outputs, the fields of the seed, of the row and of loops."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 
 from po_jupyter.model.editing.outline import Outline, Path
 
@@ -25,8 +26,27 @@ _ROW_FIELDS = {
     "output": "its answer",
     "error": "or why not",
 }
+_TAG = re.compile(r"\{%-?\s*+(for|endfor|set)\b([^%]{0,500})%\}")
+_FOR = re.compile(r"\s*+([A-Za-z_]\w*+(?:\s*+,\s*+[A-Za-z_]\w*+)*+)\s++in\s++(.*)", re.DOTALL)
+_SET = re.compile(r"\s*+([A-Za-z_]\w*+)\s*+=(.*)", re.DOTALL)
+# `seed.rows`, `tasks["a-b"][0].output`, as far as a filter, a condition or the end.
+_SOURCE = re.compile(
+    r"\s*+([A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+|\[\s*+(?:\d++|\"[^\"]*+\"|'[^']*+')\s*+\])*+)\s*+(?:\||-?\Z|if\b|recursive\b)"
+)
+_FILTER = re.compile(r"(?<!\|)\|\s*+([A-Za-z_]\w*+)?+\Z")
+_LOOP_FIELDS = {
+    "index": "from 1 on",
+    "index0": "from 0 on",
+    "first": "true for the first one",
+    "last": "true for the last one",
+    "length": "how many there are",
+    "revindex": "how many are left",
+    "previtem": "the one before",
+    "nextitem": "the one after",
+}
 _TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images"})
 _MOST_NAMES = 200
+_DEEPEST = 50  # loops in one another
 _LOOKED_AT = 500  # characters before the cursor, among them the braces that open
 
 
@@ -44,14 +64,57 @@ def is_template(path: Path) -> bool:
     return bool(names) and names[0] == "tasks" and names[-1] in _TEMPLATE_FIELDS and "output" not in names
 
 
-def name_in(text: str) -> TemplateName | None:
-    """The name at the end of a template's text; None outside of its braces, or far behind where they open."""
+def _inside(text: str) -> str | None:
+    """What stands behind the braces that are open at the end of a template's text, outside of quotes; None elsewhere,
+    and far behind where they open."""
     end = _CLOSE.split(text[-_LOOKED_AT:])[-1]
     opening = _OPEN.search(end)
     if opening is None:
         return None
     inside = end[opening.end() :]
-    if inside.count('"') % 2 or inside.count("'") % 2:
+    return None if inside.count('"') % 2 or inside.count("'") % 2 else inside
+
+
+def filter_in(text: str) -> str | None:
+    """The beginning of a filter's name at the end of a template's text, "" directly behind the `|`; None elsewhere."""
+    inside = _inside(text)
+    match = None if inside is None else _FILTER.search(inside)
+    return None if match is None or not (inside or "")[: match.start()].strip() else match[1] or ""
+
+
+def bound_names(text: str) -> dict[str, tuple[str, ...]]:
+    """The names that loops which are open at the end of a template's text, and `set`, give: each with the path of what
+    it stands for, () where that is not known."""
+    scopes: list[dict[str, tuple[str, ...]]] = [{}]
+    for tag in _TAG.finditer(text):
+        known = scopes[-1]
+        if tag[1] == "endfor":
+            scopes = scopes[:-1] or [{}]
+        elif tag[1] == "for" and (loop := _FOR.match(tag[2])) is not None:
+            names = [name.strip() for name in loop[1].split(",")]
+            source = _source(loop[2], known) if len(names) == 1 else ()
+            element = (*source, "0") if source else ()
+            scopes.append({**known, **dict.fromkeys(names, element), "loop": ("loop",)})
+        elif tag[1] == "set" and (assigned := _SET.match(tag[2])) is not None:
+            known[assigned[1]] = _source(assigned[2], known)
+        if len(scopes) > _DEEPEST:
+            return {}
+    return scopes[-1]
+
+
+def _source(expression: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The path that an expression names, names of loops around it replaced; () for any other expression."""
+    match = _SOURCE.match(expression)
+    if match is None:
+        return ()
+    root, *rest = parts_of(match[1])
+    return (*known[root], *rest) if known.get(root) else () if root in known else (root, *rest)
+
+
+def name_in(text: str) -> TemplateName | None:
+    """The name at the end of a template's text; None outside of its braces, or far behind where they open."""
+    inside = _inside(text)
+    if inside is None:
         return None
     match = _NAME.search(inside)
     if match is None:
@@ -68,13 +131,23 @@ def parts_of(expression: str) -> tuple[str, ...]:
 
 
 def names_after(
-    before: tuple[str, ...], outline: Outline, path: Path, seed: Mapping[str, object] | None
+    before: tuple[str, ...],
+    outline: Outline,
+    path: Path,
+    seed: Mapping[str, object] | None,
+    bound: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """What may follow `before` (nothing: the first name) in the template at `path`, and a word about each."""
+    """What may follow `before` (nothing: the first name) in the template at `path`, and a word about each; `bound` are
+    the names of `bound_names`."""
     task = path[1] if len(path) > 1 and isinstance(path[1], int) else -1
     if not before:
-        return dict(_first_names(outline, path, task))
+        return {**dict.fromkeys(bound, "of the template"), **dict(_first_names(outline, path, task))}
+    before = resolved(before, bound)
+    if not before:
+        return {}
     root, rest = before[0], before[1:]
+    if root == "loop" and "loop" in bound:
+        return {} if rest else dict(_LOOP_FIELDS)
     if root == "seed":
         return _fields_of(seed, rest)
     if root == "tasks":
@@ -87,6 +160,14 @@ def names_after(
             return rows if not rest else {}
         return _fields_of(seed, (*source[1:], "0", *rest)) if source[:1] == ("seed",) else {}
     return {}
+
+
+def resolved(before: tuple[str, ...], bound: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """`before` with a bound name at its beginning replaced by what it stands for; () where that is not known."""
+    if before[:1] and before[0] in bound:
+        source = bound[before[0]]
+        return (*source, *before[1:]) if source else ()
+    return before
 
 
 def _first_names(outline: Outline, path: Path, task: int) -> Iterator[tuple[str, str]]:

@@ -61,10 +61,19 @@ class RunEndedData(TypedDict):
     error: NotRequired[JsonObject | None]
 
 
+class RowsAgain(TypedDict):
+    """Rows of a map that are asked for again, written as `3,17-20`; `done` and `failed`: how many of them were."""
+
+    rows: str
+    done: int
+    failed: int
+
+
 class RunResumedData(TypedDict):
     """The run goes on. Tasks of `reset` are pending again, row outcomes of `clear` are void. The last attempt of tasks
     of `keep` was interrupted: the next one finds its answers in the journal.
 
+    `rows`: of these maps of `reset` only those rows are asked for again, and none else is asked for at all.
     `only`: that task runs, then the run stops; `restart`: a restart, no resume; `clear_usage`: the usage of the tasks
     starts at zero. Without `reset` (a gate was approved) nothing is done again.
     """
@@ -72,6 +81,7 @@ class RunResumedData(TypedDict):
     by: str
     from_task: NotRequired[str | None]
     only_failed: NotRequired[bool]
+    rows: NotRequired[dict[str, RowsAgain]]
     budget: NotRequired[JsonObject]
     reset: NotRequired[list[str]]
     clear: NotRequired[list[str]]

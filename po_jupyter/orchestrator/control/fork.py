@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.row_index import left_behind
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.run_files import run_directory
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -48,7 +50,15 @@ class ForkPlanner:
         self._data_dir = data_dir
 
     def plan(
-        self, head: Head, owner: str, from_task: str, *, seed: object, pipeline: object, code_allowed: bool
+        self,
+        head: Head,
+        owner: str,
+        from_task: str,
+        *,
+        seed: object,
+        pipeline: object,
+        idempotency_key: str | None = None,
+        code_allowed: bool,
     ) -> NewRun:
         """The new run of `owner`. `seed` and `pipeline` are None for those of the old run.
 
@@ -57,6 +67,7 @@ class ForkPlanner:
         task.
         """
         run = head["run"]
+        request = [run, from_task, seed, pipeline]
         state = self._projections.state(self._store.head(run))
         definition = RunDefinition.from_json(self._store.definition(run))
         budget = None
@@ -95,6 +106,8 @@ class ForkPlanner:
             events=[created, *checkpoints.events],
             items=checkpoints.items,
             payloads=checkpoints.payloads,
+            idempotency_key=idempotency_key,
+            request_hash=short_digest(json.dumps(request, sort_keys=True)) if idempotency_key else "",
         )
 
 

@@ -22,6 +22,7 @@ from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.control.fork import ForkPlanner
+from po_jupyter.orchestrator.control.rows_again import RowSelection, check_selection, plan_rows
 from po_jupyter.orchestrator.control.run_files import remove_run_directory
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.environment.permission import check_may_run
@@ -136,12 +137,18 @@ class RunControl:
         only_failed: bool = False,
         budget: Mapping[str, object] | None = None,
         *,
+        rows: RowSelection | None = None,
+        include_done: bool = False,
         code_allowed: bool = True,
     ) -> RunView:
         """Make what failed pending again (with `from_task` that task and everything after it too) and go on.
 
-        Conflict unless the run is failed, cancelled or dead (or done, with `only_failed`).
+        With `rows` (of maps, by task) these rows and what follows their maps, and nothing else; ones that are done only
+        with `include_done`. Conflict unless the run is failed, cancelled or dead (or done, with `only_failed` or
+        `rows`).
         """
+        if rows is not None:
+            check_selection(rows, from_task, only_failed)
         larger = _read_budget(budget) if budget is not None else None
         amounts = {k: v for k, v in larger.model_dump(exclude_none=True).items() if v} if larger else {}
         head = await self._runs.find(run_id, owner)
@@ -152,13 +159,19 @@ class RunControl:
             pipeline = self._projections.pipeline(run)
             if amounts:
                 check_task_budgets(larger, pipeline)
-            todo = resume_plan(pipeline, state, from_task=from_task, only_failed=only_failed)
+            if rows is not None:
+                todo, again = plan_rows(self._store, pipeline, state, rows, include_done=include_done)
+            else:
+                todo = resume_plan(pipeline, state, from_task=from_task, only_failed=only_failed)
+                again = {}
             gates = [draft("gate.opened", t, **gate_opened_data(state, t)) for t in todo.reopen]
             resumed = draft(
                 "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
                 budget=amounts, reset=list(todo.reset), clear=list(todo.clear), keep=kept_tasks(state, todo),
                 request=request_id.get(),
             )  # fmt: skip
+            if again:
+                resumed["data"]["rows"] = again
             return LogAppend([resumed, *gates], "pending")
 
         return await self._append(run, build)
@@ -208,11 +221,12 @@ class RunControl:
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there (G5),
         with another seed or pipeline if given. The old run stays as it is. Calls are not taken over: what runs
-        asks anew.
+        asks anew. The same `idempotency_key` with the same content gives the same new run.
 
         Raises what `submit` does, and NotFound for an unknown task.
         """
@@ -220,10 +234,13 @@ class RunControl:
         whose = owner or head["owner"]
         new = await self._submitting.of(whose)(
             self._forks.plan, head, whose, from_task,
-            seed=seed, pipeline=pipeline, code_allowed=code_allowed,
+            seed=seed, pipeline=pipeline, idempotency_key=idempotency_key, code_allowed=code_allowed,
         )  # fmt: skip
-        created, _ = await self._to_thread(self._store.create_run, new)
-        await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
+        created, is_new = await self._to_thread(self._store.create_run, new)
+        if is_new:
+            await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
+        else:
+            await self._to_thread(remove_run_directory, self._settings.data_dir, new.run)
         return await self._runs.view(created)
 
     async def delete(self, run_id: str, owner: str | None) -> None:

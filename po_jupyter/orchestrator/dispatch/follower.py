@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,10 +11,12 @@ import structlog
 
 from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.ipc import channel
+from po_jupyter.ipc.messages import CallWait
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.queue import RunQueue
 from po_jupyter.store.protocol import Head, ListeningStore, Store
 
@@ -26,13 +29,21 @@ _POSITIONS = 1000  # queued runs whose places are counted when nobody answers
 
 
 class HolderLoad(TypedDict):
-    """The load of the holder as it reports it (`Supervisor.load`): how many runs, the places of those queued, and why
-    others wait for the store."""
+    """The load of the holder as it reports it (`WorkerGateway`): how many runs, the places of those queued, why others
+    wait for the store, calls that wait for a rate limit, and the limits (None: not known)."""
 
     running: int | None
     queued: int | None
     positions: dict[str, int]
     held: dict[str, str]
+    waits: list[CallWait]
+    rates: dict[str, dict[str, int]] | None
+
+
+_REPORTED = frozenset({"running", "queued", "positions", "held"})
+_UNKNOWN: HolderLoad = {
+    "running": None, "queued": None, "positions": {}, "held": {}, "waits": [], "rates": None,
+}  # fmt: skip
 
 
 class Follower:
@@ -52,7 +63,7 @@ class Follower:
         self._changes = changes
         self._to_thread = to_thread
         self._live = 0
-        self._load: HolderLoad = {"running": None, "queued": None, "positions": {}, "held": {}}
+        self._load = _UNKNOWN
         self._seen: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -83,13 +94,15 @@ class Follower:
         """Have the holder look at a run, or at nothing; True when it answered. What it says of its load is kept."""
         reply = await channel.notify(self._address, run)
         load = reply.load if reply is not None else None
-        if load is not None and load.keys() >= self._load.keys():
+        if load is not None and load.keys() >= _REPORTED:
             reasons = self._load["held"]
             self._load = HolderLoad(
                 running=load["running"],
                 queued=load["queued"],
                 positions=load["positions"],
                 held=load["held"],
+                waits=load.get("waits", []),
+                rates=load.get("rates"),
             )
             for name in reasons.keys() ^ self._load["held"].keys():
                 self._changes.store_wait(name, self._load["held"].get(name))
@@ -110,12 +123,18 @@ class Follower:
         """The load of the holder, as it reported it a moment ago."""
         return {"running": self._load["running"], "queued": self._load["queued"]}
 
+    def waits(self) -> RunWaits:
+        """The runs that wait, as the holder reported them a moment ago."""
+        load = self._load
+        return {"calls": load["waits"], "store": load["held"], "queue": load["positions"]}
+
     def live_runs(self) -> int:
         """Runs in the store that are at work or queued."""
         return self._live
 
-    def rate_limits(self) -> None:
-        """None: the holder hands them out."""
+    def rate_limits(self) -> Mapping[str, object] | None:
+        """The limits that the holder hands out, as it reported them a moment ago."""
+        return self._load["rates"]
 
     # -- polling --------------------------------------------------------------------------------
 
@@ -149,7 +168,7 @@ class Follower:
                 queue.add(head)
         running = sum(h["state"] == "running" and h["holder"] is not None for h in heads)
         positions = queue.positions(_POSITIONS)
-        self._load = {"running": running, "queued": len(queue), "positions": positions, "held": {}}
+        self._load = {**_UNKNOWN, "running": running, "queued": len(queue), "positions": positions}
 
     def _last_records(self, interests: set[str | None]) -> dict[str, int]:
         """The number of the last record of each run that somebody subscribes to; -1 for one that is gone."""

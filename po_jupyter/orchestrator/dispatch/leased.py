@@ -15,6 +15,7 @@ from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
 from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.protocol import Head, Store
 
@@ -128,6 +129,10 @@ class LeasedDispatcher:
     def load(self) -> DispatchLoad:
         """The load of the workers."""
         return self._active.load()
+
+    def waits(self) -> RunWaits:
+        """The runs that wait, and what each waits for."""
+        return self._active.waits()
 
     def live_runs(self) -> int:
         """Runs at work or queued."""

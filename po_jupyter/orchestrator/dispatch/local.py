@@ -18,6 +18,8 @@ from po_jupyter.orchestrator.environment.worker_resources import WorkerResources
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.views.waits import RunWaits
+from po_jupyter.orchestrator.workers import spawned_workers
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
@@ -68,7 +70,9 @@ class LocalDispatcher:
             self.supervisor, store, changes,
             to_thread=to_thread, get_resource=resources.get, rates=self._rates,
         )  # fmt: skip
-        self._listener = channel.Listener(address, gateway.serve)
+        self._listener = channel.Listener(
+            address, gateway.serve, tcp=spawned_workers.is_spawn(settings.worker_start)
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
@@ -118,6 +122,11 @@ class LocalDispatcher:
     def load(self) -> DispatchLoad:
         """The load of the workers here."""
         return {"running": self.supervisor.busy(), "queued": len(self.supervisor.queue)}
+
+    def waits(self) -> RunWaits:
+        """The runs that wait here, and what each waits for."""
+        load = self.supervisor.load()
+        return {"calls": self._rates.waits(), "store": load["held"], "queue": load["positions"]}
 
     def live_runs(self) -> int:
         """Runs at work or queued here."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol, TypedDict
 
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.store.protocol import Head
 
 
@@ -50,12 +51,16 @@ class Dispatcher(Protocol):
         """The load of the workers."""
         ...
 
+    def waits(self) -> RunWaits:
+        """The runs that wait, and what each waits for."""
+        ...
+
     def live_runs(self) -> int:
         """The number of runs at work or queued: above zero the server is not idle."""
         ...
 
     def rate_limits(self) -> Mapping[str, object] | None:
-        """The rate limits of models by key, as `GET meta` shows them; None where others hand them out."""
+        """The rate limits of models by key, as `GET meta` shows them; None where they are not known."""
 
 
 class ActiveDispatcher(Dispatcher, Protocol):

@@ -21,21 +21,22 @@ from po_jupyter.orchestrator.examination.rendering import CallToRender, render
 class Examination(TypedDict, total=False):
     """A request for one.
 
-    what        `parse`: the definition is one; `check`: it can run too; `estimate`: what a run of it comes to;
-                `render`: the messages of the call `call`
-    definition  YAML text or decoded JSON; for `estimate` a checked one
+    what        `parse`: the definition is one; `check`: it can run too; `analyse`: what it does and leaves, and what
+                `seed` looks like; `estimate`: what a run of it comes to, with the analysis; `render`: the messages of
+                the call `call`
+    definition  YAML text or JSON; for `analyse` and `estimate` a checked one
     recorded    the definition was parsed before, by this version or an older one
     name        the name that it must have
     data        the seed's, None when there is no seed to check with; to a child goes what names are checked against
     model       the one in the place of all that it names
     budget      the run's, over the definition's
-    seed        `{name, data}` for `estimate` and `render`, with references to files of rows
+    seed        `{name, data}` for `analyse`, `estimate` and `render`, with references to files of rows
     owner       whose these files are
     limit       rows of each map at most
     addresses   base URLs of providers by their variables, where they are others than the vendors'
     """
 
-    what: Literal["parse", "check", "estimate", "render"]
+    what: Literal["parse", "check", "analyse", "estimate", "render"]
     definition: object
     recorded: bool
     name: str | None
@@ -49,19 +50,19 @@ class Examination(TypedDict, total=False):
     call: CallToRender
 
 
-# The pipeline for `parse` and `check`, as JSON where another process has read it; the estimate, the messages. Raises
+# The pipeline for `parse` and `check`, as JSON where another process has read it; else what was made of it. Raises
 # what is wrong with the definition: InvalidInput, InvalidPipeline. It blocks.
 Examine: TypeAlias = Callable[[Examination], Pipeline | JsonObject]
 
 
 def examine_here(examination: Examination, settings: Settings | None = None) -> Pipeline | JsonObject:
-    """Do an examination in this process: the pipeline for `parse` and `check`, else the estimate or the messages.
+    """Do an examination in this process: the pipeline for `parse` and `check`, else what was made of it.
 
     Without `settings` names of tools are not checked. Raises InvalidInput, InvalidPipeline.
     """
-    if examination["what"] in ("estimate", "render"):
+    if (work := _WORK.get(examination["what"])) is not None:
         assert settings is not None
-        return (_estimate if examination["what"] == "estimate" else _render)(examination, settings)
+        return work(examination, settings)
     definition = examination["definition"]
     name = examination.get("name")
     if isinstance(definition, str):
@@ -122,7 +123,18 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
 
 
+def _analyse(examination: Examination, settings: Settings) -> JsonObject:
+    from po_jupyter.engine.planning.analysis import analyse
+    from po_jupyter.store.files.row_files import RowFiles
+
+    pipeline = validate_pipeline(examination["definition"], recorded=True)
+    seed = examination.get("seed")
+    data = RowFiles(settings.data_dir).with_rows(examination["owner"], seed["data"]) if seed else None
+    return {**analyse(pipeline, data)}
+
+
 def _estimate(examination: Examination, settings: Settings) -> JsonObject:
+    from po_jupyter.engine.planning.analysis import analyse
     from po_jupyter.engine.planning.estimate import estimate_run
     from po_jupyter.llm.money.pricing import PriceBook
     from po_jupyter.llm.specs import addresses_in
@@ -131,14 +143,22 @@ def _estimate(examination: Examination, settings: Settings) -> JsonObject:
     pipeline = validate_pipeline(examination["definition"], recorded=True)
     seed = Seed.model_validate(examination["seed"])
     data = RowFiles(settings.data_dir).with_rows(examination["owner"], seed.data)
-    return estimate_run(
+    estimate = estimate_run(
         pipeline, seed, data, settings=settings,
         limit=examination.get("limit"), model=examination.get("model"),
         prices=PriceBook(settings.prices, base_url=addresses_in(examination.get("addresses") or {})),
     )  # fmt: skip
+    return {**estimate, "analysis": analyse(pipeline, data)}
 
 
 def _render(examination: Examination, settings: Settings) -> JsonObject:
     definition = examination["definition"]
     assert isinstance(definition, Mapping)
     return render(definition, examination["seed"]["data"], examination["call"], settings)
+
+
+_WORK: Mapping[str, Callable[[Examination, Settings], JsonObject]] = {
+    "analyse": _analyse,
+    "estimate": _estimate,
+    "render": _render,
+}

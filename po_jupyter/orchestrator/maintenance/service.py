@@ -109,10 +109,20 @@ class Maintenance:
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:
-        """Usage of the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
-        `DailyUsage.report` and `RunCleaner.used` say it."""
+        """Usage of the last `days` days and the room that runs take: `{days, total, by_pipeline, owners?, today?,
+        disk}` as `DailyUsage.report` and `RunCleaner.used` say it; `today` is an owner's day beside its limits."""
         used = await self._to_thread(self._daily_usage.report, owner, days)
+        if owner is not None:
+            used["today"] = await self._to_thread(self._today, owner, used["days"])
         return {**used, "disk": await self._to_thread(self._cleaner.used, owner)}
+
+    def _today(self, owner: str, days: Sequence[JsonObject]) -> JsonObject:
+        """`{usd: {used, limit}, tokens: {used, limit}}` of this day (UTC); a limit of None is none."""
+        usd, tokens = self._daily_usage.spent_today(owner, days[0] if days else None)
+        return {
+            "usd": {"used": usd, "limit": self._settings.daily_usd},
+            "tokens": {"used": tokens, "limit": self._settings.daily_tokens},
+        }
 
     async def notifications(self) -> list[ChannelReport]:
         """A report about each channel that is told of ends, failures and gates."""

@@ -10,7 +10,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.preflight import Preflight
-from po_jupyter.orchestrator.examination.operations import Examine, as_json, examine_here
+from po_jupyter.orchestrator.examination.operations import Examination, Examine, as_json, examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import (
     Submission,
@@ -82,7 +82,8 @@ class RunPlanner:
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
     def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:
-        """The estimate of what a submission asks of models (see `engine.planning.estimate`), and `warnings`."""
+        """The estimate of what a submission asks of models (see `engine.planning.estimate`), `analysis` and
+        `warnings`."""
         pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)
         options = submission.options
         estimate = self._examine({
@@ -91,16 +92,25 @@ class RunPlanner:
         })  # fmt: skip
         return {**as_json(estimate), "warnings": self._preflight.warnings(pipeline, options.model)}
 
-    def validate(self, submission: Submission, owner: str, *, name: str | None = None) -> Mapping[str, Any]:
-        """Check a pipeline, and a seed unless it is None: `{ok, pipeline, warnings}`. `name` is the pipeline's where
-        its text has none."""
+    def validate(
+        self, submission: Submission, owner: str, *, name: str | None = None, analysis: bool = False
+    ) -> Mapping[str, Any]:
+        """Check a pipeline, and a seed unless it is None: `{ok, pipeline, warnings, analysis?}`. `name` is the
+        pipeline's where its text has none; `analysis` is that of `engine.planning.analysis`, where it is asked for."""
+        seed: Seed | None = None
         model = submission.options.model
         if submission.seed is not None:
-            pipeline, _ = self.check(submission, owner, code_allowed=True, name=name, modules=False)
+            pipeline, seed = self.check(submission, owner, code_allowed=True, name=name, modules=False)
         else:
             pipeline = checked_definition(
                 submission.pipeline, lambda known: self._registry.pipeline(known, owner), self._examine,
                 name=name, model=model, budget=submission.budget,
             )  # fmt: skip
         shown = {**pipeline.to_json(), "revision": pipeline.revision}
-        return {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline, model)}
+        found = {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline, model)}
+        if not analysis:
+            return found
+        examination: Examination = {"what": "analyse", "definition": pipeline.to_json(), "owner": owner}
+        if seed is not None:
+            examination["seed"] = {"name": seed.name, "data": seed.data}
+        return {**found, "analysis": as_json(self._examine(examination))}

@@ -90,18 +90,19 @@ class Submissions:
         return new, head, created
 
     async def validate(self, body: Mapping[str, object], *, owner: str = "local") -> Mapping[str, Any]:
-        """Check `{pipeline, seed?, name?, model?, budget?}` as `submit` would: `{ok, pipeline, warnings}`; `name` is
-        the pipeline's where its text has none. Raises InvalidPipeline, InvalidSeed."""
-        if set(body) - {"pipeline", "seed", "name", "model", "budget"}:
-            raise InvalidInput("the body is {pipeline, seed?, name?, model?, budget?}")
+        """Check `{pipeline, seed?, name?, model?, budget?, analysis?}` as `submit` would: `{ok, pipeline, warnings,
+        analysis?}`; `name` is the pipeline's where its text has none. Raises InvalidPipeline, InvalidSeed."""
+        if set(body) - {"pipeline", "seed", "name", "model", "budget", "analysis"}:
+            raise InvalidInput("the body is {pipeline, seed?, name?, model?, budget?, analysis?}")
         name, model = body.get("name"), body.get("model")
         submission = parse_submission({
             "pipeline": body.get("pipeline"), "seed": body.get("seed"), "budget": body.get("budget"),
             "options": {} if model is None else {"model": model},
         })  # fmt: skip
         return await self._reading.of(owner)(
-            self._planner.validate, submission, owner, name=None if name is None else str(name)
-        )
+            self._planner.validate, submission, owner,
+            name=None if name is None else str(name), analysis=bool(body.get("analysis")),
+        )  # fmt: skip
 
     async def estimate(
         self, body: Mapping[str, object], *, owner: str, code_allowed: bool = True

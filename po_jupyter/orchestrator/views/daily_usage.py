@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from po_jupyter.engine.budgets import daily_ledger as ledger
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.values.json import JsonObject
@@ -27,22 +28,35 @@ class DailyUsage:
         self._store = store
 
     def report(self, owner: str | None, days: int) -> JsonObject:
-        """`{days, total}` as `engine.budgets.daily_usage.report` has it, of the last `days` days; of everybody, and
-        with `owners` for each, when `owner` is None. Reads what runs wrote since the last report."""
+        """`{days, total}` as `engine.budgets.daily_usage.report` has it, of the last `days` days, and `by_pipeline`;
+        of everybody, and with `owners` for each, when `owner` is None. Reads what runs wrote since the last report."""
         since = (datetime.now(UTC) - timedelta(days=days - 1)).strftime("%Y-%m-%d")
         heads = self._heads(owner)
+        pipelines: dict[str, daily.DailySums] = {}
         if owner is not None:
-            return daily.report(self._days(owner, heads.get(owner[:400], {})), since)
+            theirs = self._days(owner, heads.get(owner[:400], {}), pipelines)
+            return {**daily.report(theirs, since), "by_pipeline": daily.pipelines_to_json(pipelines, since)}
         everybody = daily.DailySums()
         owners: JsonObject = {}
         recorded = {daily.owner_of(name) for name in self._store.names(daily.KIND)}
         for one in sorted(recorded | heads.keys()):
-            theirs = self._days(one, heads.get(one, {}))
+            theirs = self._days(one, heads.get(one, {}), pipelines)
             daily.add_days(everybody, theirs)
             report = daily.report(theirs, since)
             if report["days"]:
                 owners[one] = report
-        return {**daily.report(everybody, since), "owners": owners}
+        by_pipeline = daily.pipelines_to_json(pipelines, since)
+        return {**daily.report(everybody, since), "by_pipeline": by_pipeline, "owners": owners}
+
+    def spent_today(self, owner: str, today: JsonObject | None) -> tuple[float, int]:
+        """US dollars and tokens that the limits of an owner's day have as used; `today` is the day's entry of a
+        report, which is newer where no run works under a limit."""
+        day = datetime.now(UTC).strftime("%Y-%m-%d")
+        used = ledger.used(self._store.get(ledger.KIND, ledger.name_of(owner, day)))
+        if today is None or today["day"] != day:
+            return used.usd, used.tokens
+        tokens = int(today["input_tokens"] + today["output_tokens"])
+        return max(used.usd, float(today["cost"] or 0.0)), max(used.tokens, tokens)
 
     def _heads(self, owner: str | None) -> dict[str, dict[str, Head]]:
         by_owner: dict[str, dict[str, Head]] = {}
@@ -55,12 +69,22 @@ class DailyUsage:
             if cursor is None:
                 return by_owner
 
-    def _days(self, owner: str, heads: Mapping[str, Head]) -> daily.DailySums:
+    def _days(
+        self, owner: str, heads: Mapping[str, Head], pipelines: dict[str, daily.DailySums]
+    ) -> daily.DailySums:
+        """The days of an owner; those of each pipeline are added to `pipelines`."""
         document = self._advance(owner, heads, gone=True)
         days = daily.DailySums()
         daily.add_days(days, document["days"])
+        for name, theirs in document.get("pipelines", {}).items():
+            daily.add_days(pipelines.setdefault(name, {}), theirs)
         for run, entry in document["runs"].items():
-            daily.add_days(days, daily.settled(entry, heads.get(run)))
+            head = heads.get(run)
+            sums = daily.settled(entry, head)
+            daily.add_days(days, sums)
+            pipeline = head["pipeline"] if head is not None else entry.get("pipeline")
+            if pipeline is not None:
+                daily.add_days(pipelines.setdefault(pipeline, {}), sums)
         return days
 
     def count(self, heads: Iterable[Head]) -> None:
@@ -83,10 +107,11 @@ class DailyUsage:
             for run, head in heads.items():
                 entry = runs.get(run)
                 counted = entry["n"] if entry is not None else 0
-                if counted >= head["n"]:
-                    continue
-                with suppress(NotFound, CorruptRow):  # deleted just now; or what it used cannot be known
-                    runs[run] = daily.advanced(entry, self._store.records(run, after=counted))
+                if counted < head["n"]:
+                    with suppress(NotFound, CorruptRow):  # deleted just now; or what it used cannot be known
+                        entry = daily.advanced(entry, self._store.records(run, after=counted))
+                if entry is not None:
+                    runs[run] = {**entry, "pipeline": head["pipeline"]}
             if runs != new["runs"]:
                 new = {**new, "runs": runs}
             if gone and (lost := [run for run in runs if run not in heads and self._is_gone(run)]):

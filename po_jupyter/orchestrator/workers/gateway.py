@@ -92,7 +92,8 @@ class WorkerGateway:
         if isinstance(first, Notify):
             if first.run is not None:
                 await self._supervisor.attend(first.run)
-            channel.send(NotifyReply(self._supervisor.load()))
+            load = self._supervisor.load()
+            channel.send(NotifyReply({**load, "waits": self._rates.waits(), "rates": self._rates.limits()}))
             await channel.drain()
         elif isinstance(first, SharedHello):
             await self._serve_shared(channel, first)
@@ -187,6 +188,8 @@ class WorkerGateway:
         run = hello.run
         if not _is_peer(channel, hello.pid):
             return None
+        if channel.run not in (None, "", run):
+            return None  # it proved that it is another run's worker
         workers = self._supervisor.processes
         if workers.get(run) is None:
             try:

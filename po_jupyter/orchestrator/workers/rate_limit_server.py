@@ -17,6 +17,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, Violation
+from po_jupyter.ipc.messages import CallWait
 from po_jupyter.ipc.rate_messages import (
     LimitedModels,
     RateHistory,
@@ -37,6 +38,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 
 log = structlog.get_logger(__name__)
 
+_MOST_WAITS = 200  # that are told to people
 _REPORT_INTERVAL = 2.0  # s between messages to a worker about what its calls wait for
 
 
@@ -80,6 +82,17 @@ class RateLimitServer:
     def limits(self) -> dict[str, dict[str, int]]:
         """The limits of a window, by provider or model and by kind."""
         return self._limiter.limits()
+
+    def waits(self) -> list[CallWait]:
+        """The calls that wait, of each run and model, at most 200."""
+        waiting = self._limiter.waiting(self._loop.time())[:_MOST_WAITS]
+        return [
+            {
+                "run": one.run, "model": one.model, "calls": one.calls, "reason": one.reason,
+                "seconds": None if one.seconds is None else round(one.seconds, 1), "waited": round(one.waited, 1),
+            }
+            for one in waiting
+        ]  # fmt: skip
 
     def receive(self, run: str, message: RateReport) -> None:
         """Handle a message of a worker. User code lives there: nonsense is logged and changes little."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from po_jupyter.errors import NotFound
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse
-from po_jupyter.server.routing.shapes import ModelCallsQuery, ProvenanceQuery, Query, RowsQuery
+from po_jupyter.server.routing.shapes import CompareQuery, ModelCallsQuery, ProvenanceQuery, Query, RowsQuery
 
 _MOST_DIGITS = 9
 
@@ -26,6 +26,18 @@ async def row(request: ApiRequest[Query, None]) -> JsonResponse:
         request.path["id"], request.owner, request.path["task"], _number(request.path["index"], "row")
     )
     return JsonResponse({"row": found})
+
+
+async def compare(request: ApiRequest[CompareQuery, None]) -> JsonResponse:
+    """A map of this run (`a`) beside the same one of another (`b`): `{change, by_input, a, b}` each, the sides as in
+    `rows`, null where a run has no such row. `change` is `changed`, `only_a`, `only_b`, `failed` (in both), `open` or
+    `same`. Rows are joined by their input, what is left by its place. Nothing is asked of a model."""
+    query = request.query
+    page = await request.orchestrator.inspection.compare(
+        request.path["id"], request.owner, query.other, query.task,
+        everything=query.show == "all", start=query.start, limit=query.limit,
+    )  # fmt: skip
+    return JsonResponse(page)
 
 
 async def model_calls(request: ApiRequest[ModelCallsQuery, None]) -> JsonResponse:

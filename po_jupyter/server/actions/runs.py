@@ -82,6 +82,8 @@ async def resume(request: ApiRequest[Query, ResumeBody]) -> JsonResponse:
         from_task=body.from_task,
         only_failed=body.only_failed,
         budget=body.budget,
+        rows=body.rows,
+        include_done=body.include_done,
         code_allowed=request.code_allowed,
     )
     return _run(view)
@@ -110,6 +112,7 @@ async def fork(request: ApiRequest[Query, ForkBody]) -> JsonResponse:
         body.from_task,
         seed=body.seed,
         pipeline=body.pipeline,
+        idempotency_key=body.idempotency_key,
         code_allowed=request.code_allowed,
     )
     return _run(view, 201)

@@ -22,6 +22,12 @@ async def meta(request: ApiRequest[Query, None]) -> JsonResponse:
     return JsonResponse({**request.orchestrator.meta(), "user": {"name": request.owner}})
 
 
+async def waits(request: ApiRequest[Query, None]) -> JsonResponse:
+    """What my runs wait for: `calls` for a rate limit, `store` for room on the disk, `queue` for a worker, at most 100
+    of each; `others` is the number of runs of other people that wait, `rates` are the limits by provider or model."""
+    return JsonResponse(await request.orchestrator.waits.report(request.owner))
+
+
 async def models(request: ApiRequest[ModelsQuery, None]) -> JsonResponse:
     """Models that can be used now, with prices, and why not the others."""
     query = request.query

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.waits import WaitsApi
     from po_jupyter.server.routing.workers import WorkersApi
 
 JsonMapping = Mapping[str, object]
@@ -31,8 +32,7 @@ class SubmissionsApi(Protocol):
         ...
 
     async def validate(self, body: JsonMapping, *, owner: str) -> JsonMapping:
-        """Check `{pipeline, seed?, name?, model?, budget?}`: `{ok, pipeline, warnings}`. InvalidPipeline,
-        InvalidSeed."""
+        """Check a body of `pipelines/validate`: `{ok, pipeline, warnings, analysis?}`. InvalidPipeline, InvalidSeed."""
         ...
 
     async def estimate(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> JsonMapping:
@@ -172,9 +172,11 @@ class ControlApi(Protocol):
         only_failed: bool = False,
         budget: JsonMapping | None = None,
         *,
+        rows: Mapping[str, Sequence[int]] | None = None,
+        include_done: bool = False,
         code_allowed: bool = True,
     ) -> RunView:
-        """Go on with an ended run. InvalidInput, NotFound (the task), Forbidden."""
+        """Go on with an ended run, with `rows` by map only those. InvalidInput, NotFound (the task), Forbidden."""
         ...
 
     async def restart(
@@ -198,6 +200,7 @@ class ControlApi(Protocol):
         *,
         seed: object = None,
         pipeline: object = None,
+        idempotency_key: str | None = None,
         code_allowed: bool = True,
     ) -> RunView:
         """A new run with the checkpoints of the tasks before `from_task`. Raises as `SubmissionsApi.submit`."""
@@ -279,7 +282,7 @@ class MaintenanceApi(Protocol):
         ...
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonMapping:
-        """Usage by day and room on the disk: `{days, total, owners?, disk}`."""
+        """Usage by day and room on the disk: `{days, total, by_pipeline, owners?, today?, disk}`."""
         ...
 
     async def notifications(self) -> Sequence[JsonMapping]:
@@ -356,6 +359,11 @@ class OrchestratorApi(Protocol):
     @property
     def changes(self) -> ChangesApi:
         """The change feed."""
+        ...
+
+    @property
+    def waits(self) -> WaitsApi:
+        """Who waits for what."""
         ...
 
     @property

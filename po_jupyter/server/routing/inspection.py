@@ -33,6 +33,20 @@ class InspectionApi(Protocol):
         """One row of a map, whole."""
         ...
 
+    async def compare(
+        self,
+        run_id: str,
+        owner: str | None,
+        other: str,
+        task: str,
+        *,
+        everything: bool = False,
+        start: int = 0,
+        limit: int = 100,
+    ) -> Mapping[str, object]:
+        """`{task, rows, summary, matching, next, complete, notes}` of a map in two runs. InvalidInput."""
+        ...
+
     async def calls(
         self,
         run_id: str,

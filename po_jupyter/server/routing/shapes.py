@@ -45,6 +45,9 @@ def _states(value: Any) -> Any:
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Cursor = Annotated[str | None, Field(max_length=200)]
 Offset = Annotated[int, Field(ge=0, lt=2**53)]
+RowIndexes = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**31, strict=True)], ...], Field(min_length=1, max_length=10_000)
+]
 
 
 def _time(value: Any) -> Any:
@@ -143,6 +146,16 @@ class RowsQuery(Query):
     q: Annotated[str, Field(max_length=200)] = ""
 
 
+class CompareQuery(Query):
+    """The map `task` of this run and of the run `with`; `show` is `changed`, or `all` with those that changed first."""
+
+    other: Annotated[str, Field(min_length=1, max_length=100, alias="with")]
+    task: Name
+    show: Literal["changed", "all"] = "changed"
+    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
 class ModelCallsQuery(Query):
     """Calls from place `start` of those of a task, of a row, in a state."""
 
@@ -219,13 +232,14 @@ class EstimateBody(_Body):
 
 class ValidateBody(_Body):
     """What POST runs takes, of which nothing is started. `name` is the pipeline's where its text has none, `model` the
-    one in the place of all that it names, `budget` the run's."""
+    one in the place of all that it names, `budget` the run's. `analysis`: say what each task does and leaves too."""
 
     pipeline: Any
     seed: Any = None
     name: Annotated[str, Field(max_length=100)] | None = None
     model: Annotated[str, Field(max_length=300)] | None = None
     budget: Any = None
+    analysis: bool = False
 
 
 class CursorBody(_Body):
@@ -247,10 +261,13 @@ class EmptyBody(_Body):
 
 
 class ResumeBody(_Body):
-    """All optional: what failed, everything from a task on, or only failed rows; with a larger budget."""
+    """All optional: what failed, everything from a task on, only failed rows, or only these `rows` (at most 10,000,
+    by map); of those ones that are done only with `include_done`. With a larger budget."""
 
     from_task: Name | None = None
     only_failed: bool = False
+    rows: Annotated[dict[Name, RowIndexes], Field(min_length=1, max_length=100)] | None = None
+    include_done: bool = False
     budget: JsonObject | None = None
 
 
@@ -264,11 +281,12 @@ class RestartBody(_Body):
 
 class ForkBody(_Body):
     """`from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
-    given."""
+    given. The same `idempotency_key` gives the same fork."""
 
     from_task: Name
     seed: Any = None
     pipeline: Any = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class RequeueBody(_Body):

@@ -17,13 +17,17 @@ def test_decisions_go_to_the_run(po: Any, client: Any) -> None:
     assert po("resume", "7f3a", "--from-task", "label", "--budget", "5", "--no-follow")[0] == 0
     assert po("resume", "7f3a", "--only-failed")[0] == 0
     assert po("approve", "7f3a", "--note", "fine")[0] == 0
-    assert po("reject", "7f3a", "--note", "no")[0] == 0
-    assert run.asked[:5] == [
+    assert po("reject", "7f3a", "--note", "no", "--task", "draft")[0] == 0
+    assert po("resume", "7f3a", "--row", "label:3", "--row", "label:7-8", "--include-done")[0] == 0
+    plain = {"rows": None, "include_done": False}
+    chosen = {"rows": {"label": [3, 7, 8]}, "include_done": True}
+    assert run.asked[:6] == [
         ("cancel", None),
-        ("resume", {"from_task": "label", "only_failed": False, "budget": {"usd": 5.0}}),
-        ("resume", {"from_task": None, "only_failed": True, "budget": None}),
-        ("approve", "fine"),
-        ("reject", "no"),
+        ("resume", {"from_task": "label", "only_failed": False, "budget": {"usd": 5.0}, **plain}),
+        ("resume", {"from_task": None, "only_failed": True, "budget": None, **plain}),
+        ("approve", "fine", None),
+        ("reject", "no", "draft"),
+        ("resume", {"from_task": None, "only_failed": False, "budget": None, **chosen}),
     ]
 
 

@@ -1,9 +1,10 @@
-"""`po rows` and `po calls`, of a real run."""
+"""`po rows`, `po calls` and `po compare`, of real runs; rows that are asked for again."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,3 +94,45 @@ def test_calls_and_one_of_them(po: Any, run: Run) -> None:
     code, _, err = po("calls", run.short, "99")
     assert code == 1
     assert "99" in err
+
+
+def test_two_runs_are_compared_and_chosen_rows_asked_again(po: Any, run: Run) -> None:
+    """Issue 10: compare, retry selected; a comparison asks no model."""
+    seed = {"rows": [{"n": n} for n in (0, 1, 2, 30, 4, 5)]}
+    other = run.client.submit(PIPELINE, seed=seed).wait()
+    code, out, _ = po("compare", run.short, other.short, "--task", "label")
+    assert code == 0
+    assert "5 of 6 answers agree (83%), 1 changed" in out
+    assert "echo: Label 3" in out and "echo: Label 30" in out
+    answer = json.loads(po("compare", run.short, other.short, "--task", "label", "--all", "--json")[1])
+    assert [row["change"] for row in answer["rows"]] == ["changed"] + ["same"] * 5
+    comparison = run.compare(other, "label")
+    assert len(comparison.changed) == 1
+    assert comparison.summary["agreement"] == pytest.approx(5 / 6)
+    assert list(comparison.frame()["b_output"]) == ["echo: Label 30"]
+    assert comparison.frame("polars")["a_row"].to_list() == [3]
+    code, _, err = po("compare", run.short, run.short, "--task", "label")
+    assert code == 2 and "with itself" in err
+
+    code, _, err = po("resume", other.short, "--row", "label:2", "--no-follow")
+    assert code == 1 and "row 2 of task 'label'" in err and "--include-done" in err
+    code, _, err = po("resume", other.short, "--row", "label:77")
+    assert code == 2 and "none is 77" in err
+    code, out, _ = po("resume", other.short, "--row", "label:1-2", "--include-done", "--json")
+    assert code == 0
+    assert [row["attempts"] for row in other.rows("label")] == [0, 1, 1, 1, 0, 0], (
+        "the others are of the first run"
+    )
+    other.resume(rows={"label": [0]}, include_done=True).wait()
+    assert [row["attempts"] for row in other.rows("label")] == [1, 1, 1, 1, 0, 0]
+
+
+def test_rows_are_written_to_a_file(po: Any, run: Run, tmp_path: Path) -> None:
+    """Issue 10: CSV and Parquet out."""
+    code, out, _ = po("rows", run.short, "--task", "check", "--failed", "-o", str(tmp_path / "rows.csv"))
+    assert code == 0 and "1 row of check written" in out
+    assert "no" in (tmp_path / "rows.csv").read_text("utf-8-sig")
+    assert run.save_rows("label", tmp_path / "rows.jsonl", sort="index", desc=True) == 6
+    assert json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])["index"] == 5
+    code, _, err = po("rows", run.short, "--task", "label", "-o", str(tmp_path / "rows.doc"))
+    assert code == 2 and ".parquet" in err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from po_jupyter.engine.prompts.template_filters import filters
 from po_jupyter.model.editing.completion import CursorContext
+from po_jupyter.model.editing.filters import FILTERS
 from po_jupyter.model.editing.outline import outline_of
-from po_jupyter.model.editing.templates import TemplateName, is_template, name_in, upstream
+from po_jupyter.model.editing.templates import TemplateName, bound_names, is_template, name_in, upstream
 
 SEED = {"rows": [{"text": "It crashes", "id": 3}], "language": "en", "a-b": 1}
 PIPELINE = """tasks:
@@ -43,6 +45,26 @@ def labels(marked: str) -> list[str]:
         ("ITEM", "{{ seed.language }} ¦", []),
         ("ITEM", "{{ 'it¦' }}", []),
         ("ITEM", "{% if seed.l¦ %}", ["language"]),
+        ("ITEM", "{{ item.text | upp¦ }}", ["upper"]),
+        ("ITEM", "{{ item.text |¦ }}", sorted(FILTERS)),
+        ("ITEM", "{{ item.text | upper | trim¦", ["trim"]),
+        ("ITEM", "{% if item.text | leng¦ %}", ["length"]),
+        ("ITEM", "{{ 'a|u¦' }}", []),
+        ("ITEM", "a | upp¦", []),
+        ("ITEM", "{{ |upp¦ }}", []),
+        ("ITEM", "{% for row in seed.rows %}{{ ¦ }}", ["row", "loop", "seed", "tasks", "item"]),
+        ("ITEM", "{% for row in seed.rows %}{{ row.¦ }}", ["text", "id"]),
+        ("ITEM", "{% for row in seed.rows | sort if row.id %}{{ row.t¦ }}", ["text"]),
+        ("ITEM", "{%- for row in seed.rows -%}{{ row.¦ }}", ["text", "id"]),
+        ("ITEM", "{% for row in seed.rows %}{% endfor %}{{ r¦ }}", []),
+        ("ITEM", "{% for row in seed.rows %}{{ loop.in¦ }}", ["index", "index0", "revindex"]),
+        ("ITEM", "{% for a, b in seed.rows %}{{ b.¦ }}", []),
+        ("ITEM", "{% for a, b in seed.rows %}{{ b¦ }}", ["b"]),
+        ("ITEM", "{% set all = seed.rows %}{% for row in all %}{{ row.¦ }}", ["text", "id"]),
+        ("ITEM", "{% for seed in tasks.x %}{{ seed.¦ }}", []),
+        ("ITEM", "{% for row in range(3) %}{{ row.¦ }}", []),
+        ("REPORT", "{% for row in tasks.label %}{{ row.¦ }}", ["index", "ok", "output", "error"]),
+        ("REPORT", "{% for row in tasks.label %}{{ row.output.w¦ }}", ["why"]),
         ("PICK", "{{ ¦ }}", ["seed", "tasks"]),
         ("REPORT", "{{ tasks.¦ }}", ["label", "pick", "extract"]),
         ("REPORT", "{{ tasks.pick.¦ }}", ["best"]),
@@ -74,3 +96,17 @@ def test_tasks_upstream_follow_needs() -> None:
     assert upstream(outline, 0) == []
     assert upstream(outline, 2) == ["extract"]
     assert upstream(outline, 3) == ["label", "pick", "extract"]
+
+
+def test_the_filters_are_those_of_templates() -> None:
+    """One list in two rooms: a kernel does not load the engine to complete a name."""
+    assert set(FILTERS) == set(filters())
+
+
+def test_loops_in_a_long_text_are_found_in_time() -> None:
+    text = "{% for x in seed.rows %}" * 2000 + "{{ "
+    assert bound_names(text) == {}
+    text = "{% for x in seed.rows %}{{ x }}{% endfor %}" * 2000 + "{% for x in x %}"
+    assert bound_names(text)["x"] == ("x", "0")
+    assert bound_names("{% for " + "a," * 40_000) == {}
+    assert bound_names("{% endfor %}" * 10) == {}

@@ -138,6 +138,22 @@ async def test_a_fork_takes_over_checkpoints_and_leaves_the_old_run(tmp_path: Pa
         assert (await service.results.outputs(forked.id, "me"))["m"] == theirs["m"]
 
 
+async def test_a_fork_that_is_asked_for_twice_is_one(tmp_path: Path) -> None:
+    """Two clicks, or an answer that was lost: the key says that it is the same one."""
+    async with orchestrator(tmp_path) as service:
+        old = await made(service, count("a"), count("b"))
+        await wait_for_state(service, old)
+        first = await service.control.fork(old, "me", "b", idempotency_key="k")
+        again = await service.control.fork(old, "me", "b", idempotency_key="k")
+        assert again.id == first.id
+        with pytest.raises(Conflict, match="another request"):
+            await service.control.fork(old, "me", "a", idempotency_key="k")
+        assert (await service.control.fork(old, "me", "b")).id != first.id
+        await wait_for_state(service, first.id)
+        kept = {path.name for path in (tmp_path / "runs").iterdir()}
+        assert len(kept & {old, first.id}) == 2 and len(kept) <= 3
+
+
 async def test_a_fork_has_the_artifacts_of_what_it_takes_over(tmp_path: Path) -> None:
     """G5, B4: copies; those of tasks that run again are not among them."""
     writes = """

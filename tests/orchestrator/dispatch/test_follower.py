@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.ipc import channel
+from po_jupyter.ipc.messages import CallWait, NotifyReply, OrchestratorLoad
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.submission.request import check_submission, new_run, parse_submission
@@ -73,6 +75,39 @@ async def test_who_subscribes_hears_of_what_others_write(store: MemoryStore, tmp
         assert note is not None
         assert (note.kind, note.run) == ("changed", run)
     await follower.close()
+
+
+@pytest.mark.parametrize("newer", [True, False])
+async def test_what_runs_wait_for_is_told_by_the_holder(
+    store: MemoryStore, tmp_path: Path, newer: bool
+) -> None:
+    """B14: an older holder tells less, and what it tells is used."""
+    wait: CallWait = {
+        "run": "r", "model": "openai:x", "calls": 2, "seconds": None, "waited": 3.0, "reason": "openai (its turn)",
+    }  # fmt: skip
+    load: OrchestratorLoad = {
+        "running": 1,
+        "queued": 1,
+        "positions": {"q": 1},
+        "held": {"h": "the disk is full"},
+    }
+    if newer:
+        load |= {"waits": [wait], "rates": {"openai": {"requests": 5}}}
+
+    async def holder(link: channel.Channel, first: IpcMessage) -> None:
+        link.send(NotifyReply(load))
+        await link.drain()
+
+    listener = channel.Listener(channel.address_of(tmp_path), holder)
+    await listener.start()
+    follower = Follower(store, ChangeFeed(), asyncio.to_thread, channel.address_of(tmp_path))
+    assert follower.waits() == {"calls": [], "store": {}, "queue": {}}
+    assert follower.rate_limits() is None
+    assert await follower.notify(None)
+    calls = [wait] if newer else []
+    assert follower.waits() == {"calls": calls, "store": {"h": "the disk is full"}, "queue": {"q": 1}}
+    assert follower.rate_limits() == ({"openai": {"requests": 5}} if newer else None)
+    await listener.close()
 
 
 async def test_what_nobody_hears_is_no_error(follower: Follower, store: MemoryStore) -> None:

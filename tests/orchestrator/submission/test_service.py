@@ -124,6 +124,13 @@ async def test_checking_and_estimating_start_nothing(desk: Desk) -> None:
     with pytest.raises(InvalidInput, match="pipeline, seed"):
         await desk.service.validate({"pipeline": GREET, "options": {}})
     assert (await desk.service.estimate(BODY, owner="me"))["calls"] == 1
+    assert "analysis" not in await desk.service.validate({"pipeline": GREET})
+    for analysed in (
+        await desk.service.validate({"pipeline": GREET, "analysis": True, "seed": BODY["seed"]}),
+        await desk.service.estimate(BODY, owner="me"),
+    ):
+        (say,) = analysed["analysis"]["tasks"]
+        assert (say["kind"], say["stages"][-1]) == ("prompt", "inference")
     with pytest.raises(Forbidden):
         await desk.service.estimate(CODE, owner="me", code_allowed=False)
     assert (desk.store.runs().heads, desk.dispatched) == ([], [])

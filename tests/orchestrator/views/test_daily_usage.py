@@ -48,6 +48,54 @@ async def test_usage_by_day_and_model_and_owner(tmp_path: Path) -> None:
         assert (await service.maintenance.usage("nobody"))["days"] == []
 
 
+async def test_usage_by_pipeline_outlives_the_runs(tmp_path: Path) -> None:
+    """B14: what a pipeline cost stays known when retention removes its runs."""
+    async with orchestrator(tmp_path) as service:
+        kept, gone = body(PROMPT), body(PROMPT, {**PROMPT, "name": "q"})
+        gone["pipeline"]["name"] = "other"
+        for submitted in (kept, gone):
+            view, _ = await service.submissions.submit(submitted, owner="me")
+            assert (await wait_for_state(service, view.id)).state == "done"
+        expected = {kept["pipeline"]["name"]: 1, "other": 2}
+        for _ in range(2):
+            found = await service.maintenance.usage("me")
+            assert {name: sums["calls"] for name, sums in found["by_pipeline"].items()} == expected
+            everybody = await service.maintenance.usage(None)
+            assert everybody["by_pipeline"] == found["by_pipeline"]
+            await service.control.delete(view.id, "me")
+            view, _ = await service.submissions.submit(body(PROMPT), owner="me")
+            assert (await wait_for_state(service, view.id)).state == "done"
+            expected[kept["pipeline"]["name"]] += 1
+
+
+async def test_an_older_document_has_the_pipelines_of_the_runs_that_exist(tmp_path: Path) -> None:
+    """What was deleted before is in the days alone, and nothing of it is lost."""
+    async with orchestrator(tmp_path) as service:
+        await made(service)
+        await calls(service)
+        name = daily.name_of("me")
+        document: Any = service.store.get(daily.KIND, name)
+        old = {"days": {now()[:10]: {"fake:echo": {"calls": 5}}}, "runs": document["runs"]}
+        for entry in old["runs"].values():
+            del entry["pipeline"]
+        service.store.put(daily.KIND, name, old)
+        found = await service.maintenance.usage("me")
+        assert found["total"]["calls"] == 7
+        assert sum(sums["calls"] for sums in found["by_pipeline"].values()) == 2
+
+
+async def test_today_stands_beside_the_limits_of_a_day(tmp_path: Path) -> None:
+    """G7: "$0.40 of $2 today"."""
+    async with orchestrator(tmp_path, daily_usd=2.0) as service:
+        nothing = (await service.maintenance.usage("me"))["today"]
+        assert nothing == {"usd": {"used": 0.0, "limit": 2.0}, "tokens": {"used": 0, "limit": None}}
+        await made(service)
+        found = await service.maintenance.usage("me")
+        (day,) = found["days"]
+        assert found["today"]["tokens"]["used"] >= day["input_tokens"] + day["output_tokens"] > 0
+        assert "today" not in await service.maintenance.usage(None)
+
+
 async def test_answers_from_the_cache_are_counted_apart(tmp_path: Path) -> None:
     """G2: by the model that was not asked; they cost nothing."""
     async with orchestrator(tmp_path) as service:

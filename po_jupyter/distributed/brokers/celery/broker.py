@@ -117,7 +117,7 @@ class Broker(ABC):
                 connection.collect()
             self.close_transport(transport)
 
-    def close_transport(self, transport: Any) -> None:
+    def close_transport(self, transport: Any) -> None:  # noqa: B027  # most leave nothing open
         """Close what a connection has left open that broke: else it is open until the collector comes by."""
 
 

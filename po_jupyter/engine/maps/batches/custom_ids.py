@@ -1,9 +1,8 @@
-"""Custom ids of a batch's requests, and row numbers written as spans. Pure."""
+"""Custom ids of a batch's requests. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 _STAGES = {"inference": "i", "critique": "c"}
@@ -31,26 +30,3 @@ def parse_custom_id(token: str, text: str) -> RequestId | None:
     if match is None or match[1] != token:
         return None
     return RequestId(int(match[2]), int(match[3]), _LETTERS[match[5]], int(match[4]))
-
-
-def format_spans(indexes: Iterable[int]) -> str:
-    """Ascending row numbers in few characters: `0-99,105`."""
-    spans: list[str] = []
-    first = last = -2
-    for index in indexes:
-        if index == last + 1:
-            last = index
-            continue
-        if last >= 0:
-            spans.append(f"{first}-{last}" if last > first else f"{first}")
-        first = last = index
-    if last >= 0:
-        spans.append(f"{first}-{last}" if last > first else f"{first}")
-    return ",".join(spans)
-
-
-def parse_spans(text: str) -> Iterator[int]:
-    """The row numbers that `format_spans` wrote."""
-    for span in filter(None, text.split(",")):
-        first, _, last = span.partition("-")
-        yield from range(int(first), int(last or first) + 1)

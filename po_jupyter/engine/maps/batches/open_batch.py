@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from po_jupyter.engine.budgets.batch_hold import BatchHold
-from po_jupyter.engine.maps.batches.custom_ids import parse_spans
 from po_jupyter.engine.replay.spent_from_log import Amount
+from po_jupyter.model.run.row_spans import parse_spans
 from po_jupyter.model.values.json import JsonObject
 
 

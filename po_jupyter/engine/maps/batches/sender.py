@@ -9,7 +9,7 @@ from pathlib import Path
 from po_jupyter.engine.budgets.batch_hold import BatchHold
 from po_jupyter.engine.maps.batches.api_client import BatchApi
 from po_jupyter.engine.maps.batches.batch_file import BatchFile
-from po_jupyter.engine.maps.batches.custom_ids import RequestId, custom_id, format_spans
+from po_jupyter.engine.maps.batches.custom_ids import RequestId, custom_id
 from po_jupyter.engine.maps.batches.open_batch import OpenBatch
 from po_jupyter.engine.maps.batches.open_batches import OpenBatches
 from po_jupyter.engine.maps.batches.row_calls import NeedsAnswer, failed_answer
@@ -20,6 +20,7 @@ from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.row_spans import format_spans
 from po_jupyter.platform.crashpoints import crashpoint
 
 ROWS_A_TURN = 50  # rows after which others on the loop get their turn

@@ -111,6 +111,16 @@ class RowColumns:
             [name for flag, name in _FLAGS.items() if self._flags[index] & flag],
         )
 
+    def sums(self) -> tuple[int, float | None, float]:
+        """Tokens, dollars (None when a price is unknown) and seconds of all rows."""
+        cost = sum(self._cost)
+        return sum(self._tokens), None if math.isnan(cost) else cost, round(sum(self._seconds), 3)
+
+    @property
+    def models(self) -> list[str]:
+        """The models that answered rows, in the order in which they came."""
+        return [self._names[n] for n in sorted(set(self._models)) if self._names[n]]
+
     def sort_key(self, field: str) -> Callable[[int], float]:
         """The value of a row by which `field` sorts; an unknown cost is below all others."""
         columns: dict[str, array[int] | array[float]] = {
@@ -158,9 +168,10 @@ class MapColumns:
         elif kind == "run.resumed":
             for task in data.get("clear") or ():
                 self._maps.pop(task, None)
+            rows = data.get("rows") or {}
             for task in data.get("reset") or ():
                 if task in self._maps:
-                    self._maps[task].table.drop_failed()
+                    self._maps[task].table.reopen(rows.get(task))
 
     def apply(self, items: Iterable[ItemRecord], calls: Iterable[CallRecord], n: int) -> None:
         """Take in the items and calls of record `n`."""

@@ -14,6 +14,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.inspection.row_columns import RowColumns
+from po_jupyter.orchestrator.views.inspection.row_contents import RowContent, digest_of
 from po_jupyter.orchestrator.views.inspection.row_inputs import MapInputs
 from po_jupyter.orchestrator.views.inspection.row_query import (
     FoundRows,
@@ -31,6 +32,8 @@ from po_jupyter.store.protocol import Head, ItemRecord, Ref, Store
 SHOWN = 2000  # characters of a value in a page
 WHOLE = 4 * 2**20  # characters of a value of one row
 _FOUND = 8  # answers that are kept
+_PORTION = 1000  # rows that are read at once
+_UNREAD = object()
 _ORDER: dict[RowState, int] = {"failed": 0, "running": 1, "pending": 2, "done": 3}
 
 
@@ -108,6 +111,34 @@ class MapTable:
     @cached_property
     def _inputs(self) -> MapInputs:
         return self._open_inputs()
+
+    def contents(self, before: list[RowContent]) -> bool:
+        """Go on after `before` with what the rows are compared by, as far as there is time; whether that is all."""
+        is_over = deadline()
+        while len(before) < self.columns.total:
+            some = range(len(before), min(len(before) + _PORTION, self.columns.total))
+            outputs = dict(self._outputs(some))
+            items = self._items(some) if self.columns.placed and not self._inputs.exact else {}
+            for index in some:
+                item = items.get(index)
+                given = self._input(index, item.get("row") if isinstance(item, dict) else None)
+                state, answer = self._state(index), outputs.get(index, _UNREAD)
+                before.append(
+                    RowContent(
+                        state, None if given is None else digest_of(given),
+                        None if answer is _UNREAD else digest_of(answer),
+                    )
+                )  # fmt: skip
+            if is_over():
+                break
+        return len(before) >= self.columns.total
+
+    def _input(self, index: int, place: int | None) -> Any:
+        """The input of a row, None where it cannot be told."""
+        with suppress(PoError):
+            if not self._inputs.has_changed(index, self._recorded(index)):
+                return self._inputs.input(index, place, has_outcome=index in self.columns.table)
+        return None
 
     def rows(self, indexes: Sequence[int], limit: int = SHOWN) -> list[TableRow]:
         """These rows, in that order, with at most `limit` characters of each value."""
@@ -207,11 +238,11 @@ class MapTable:
             item = items.get(index)
             record = item if isinstance(item, dict) else None
             place = record.get("row") if record is not None else None
-            given = None
-            with suppress(PoError):
-                if not self._inputs.has_changed(index, self._recorded(index)):
-                    given = self._inputs.input(index, place, has_outcome=index in table)
-            parts = [given, outputs.get(index), None if record is None else record.get("error")]
+            parts = [
+                self._input(index, place),
+                outputs.get(index),
+                None if record is None else record.get("error"),
+            ]
             yield index, "\n".join(as_text(part) for part in parts if part is not None)
 
 

@@ -13,6 +13,7 @@ from po_jupyter.orchestrator.examination.operations import Examine
 from po_jupyter.orchestrator.threads import OwnerThreads
 from po_jupyter.orchestrator.views.inspection.call_table import CallState
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
+from po_jupyter.orchestrator.views.inspection.compare import MapComparison, PageQuery
 from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
 from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
 from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
@@ -53,6 +54,7 @@ class RunInspection:
         self._tables = TableCache(store)
         self._inputs = RowInputs(settings.data_dir, store, projections)
         self._labels = RowLabels(settings.data_dir, projections.seed)
+        self._comparison = MapComparison(self._read, self._table, self._labels.add)
 
     async def rows(
         self,
@@ -112,6 +114,23 @@ class RunInspection:
 
     def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
         return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
+
+    async def compare(
+        self,
+        run_id: str,
+        owner: str | None,
+        other: str,
+        task: str,
+        *,
+        everything: bool = False,
+        start: int = 0,
+        limit: int = 100,
+    ) -> JsonObject:
+        """`{task, rows, summary, matching, next, complete, notes}`: a map of this run (A) and of another (B), row by
+        row, as `comparison.ComparedRow` and `ComparisonSummary`; only rows that changed, or with `everything` all,
+        those that changed first. `complete` is false when there was no time to read all rows: asked again, it goes on.
+        InvalidInput for a task without rows, and for twice the same run."""
+        return await self._comparison.page(run_id, other, owner, task, PageQuery(everything, start, limit))
 
     async def calls(
         self,

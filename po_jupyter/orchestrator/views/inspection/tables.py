@@ -12,6 +12,7 @@ from po_jupyter.model.run.names import short_id
 from po_jupyter.orchestrator.threads import RETRY_AFTER
 from po_jupyter.orchestrator.views.inspection.call_table import CallTable
 from po_jupyter.orchestrator.views.inspection.row_columns import MapColumns
+from po_jupyter.orchestrator.views.inspection.row_contents import RowContent
 from po_jupyter.orchestrator.views.inspection.row_query import FoundRows, RowQuery
 from po_jupyter.orchestrator.views.inspection.spending import Spending
 from po_jupyter.orchestrator.views.inspection.timeline import Timeline
@@ -26,7 +27,8 @@ class RunTables:
     """The tables of one run, up to record `n`.
 
     `found` are the rows that were found up to there, by what was looked for; `searches` those of searches that have not
-    read all rows yet, and `orders` the outputs by row that sorting has read so far, by map. `notes` say which records
+    read all rows yet, `orders` the outputs by row that sorting has read so far, by map, and `contents` what rows are
+    compared by, as far as that was read. `notes` say which records
     of the log cannot be read.
     """
 
@@ -42,11 +44,12 @@ class RunTables:
         self.found: OrderedDict[RowQuery, FoundRows] = OrderedDict()
         self.searches: OrderedDict[RowQuery, FoundRows] = OrderedDict()
         self.orders: dict[str, dict[int, tuple[int, float, str]]] = {}
+        self.contents: dict[str, list[RowContent]] = {}
 
     def catch_up(self, store: LogStore, head: Head) -> None:
         """Take in what was written since."""
         if head["n"] > self.n:
-            for kept in (self.found, self.searches, self.orders):
+            for kept in (self.found, self.searches, self.orders, self.contents):
                 kept.clear()
             try:
                 for record in store.records(head["run"], after=self.n):

@@ -39,6 +39,26 @@ export interface TaskEstimate {
   mode?: string | null;
 }
 
+/** A task before it runs; `stages` is null for a module, which is read when it runs. */
+export interface TaskAnalysis {
+  name: string;
+  kind: "prompt" | "python";
+  needs: string[];
+  for_each: string | null;
+  stages: string[] | null;
+  tools: string[];
+  artifacts: string[];
+  /** What it leaves, in a line; of each row for a map. */
+  shape: string;
+  gate: boolean;
+}
+
+/** What a pipeline does and leaves, and what its seed looks like. */
+export interface Analysis {
+  tasks: TaskAnalysis[];
+  seed: { schema: Record<string, unknown>; shape: string } | null;
+}
+
 export interface Estimate {
   pipeline: string;
   calls: number;
@@ -50,6 +70,7 @@ export interface Estimate {
   unknown: string[];
   /** What has to be done before it can run. */
   warnings?: string[];
+  analysis?: Analysis;
 }
 
 export interface Model {
@@ -65,9 +86,18 @@ export interface DayUsage extends Usage {
   by_model: Record<string, Usage & { unpriced: number }>;
 }
 
+/** What a day used of one kind; a limit of null is none. */
+export interface OfLimit {
+  used: number;
+  limit: number | null;
+}
+
 export interface DailyUsage {
   days: DayUsage[];
   total: Usage & { unpriced: number };
+  by_pipeline?: Record<string, Usage & { unpriced: number }>;
+  /** Today (UTC) beside the limits of a day. */
+  today?: { usd: OfLimit; tokens: OfLimit };
   disk: {
     runs: { bytes: number; states: Partial<Record<RunState, { runs: number; bytes: number }>> };
     store: number;
@@ -83,8 +113,37 @@ export interface DeadLetter {
   id: string;
   name: string;
   pipeline: string;
+  version: string;
+  died_at: string;
+  /** Where it was: null when it had not begun. */
+  task: string | null;
+  stage: string | null;
+  attempt: number | null;
   error: Failure | null;
-  updated_at: string;
+  /** The end of the worker's log. */
+  log: string;
+  crashes: number;
+  tasks: { total: number; done: number };
+}
+
+/** Calls of one run to one model that wait for a rate limit; `seconds` until the next may go, where that is known. */
+export interface CallWait {
+  run: string;
+  name: string;
+  model: string;
+  calls: number;
+  seconds: number | null;
+  waited: number;
+  reason: string;
+}
+
+export interface Waits {
+  calls: CallWait[];
+  store: { run: string; name: string; reason: string }[];
+  queue: { run: string; name: string; position: number }[];
+  /** Runs of other people that wait. */
+  others: number;
+  rates: Record<string, Record<string, number>> | null;
 }
 
 export interface AuditEntry {
@@ -99,7 +158,7 @@ export interface Meta {
   user: { name: string | null };
   orchestrator: { holder: boolean; pid: number | null; since: string | null };
   data_dir: string;
-  limits: { running: number; rates: Record<string, unknown> };
+  limits: { running: number; rates: Record<string, unknown> | null };
   runs: { running: number; queued: number };
 }
 

@@ -2,8 +2,11 @@
 
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
-import type { AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row } from "./answers.js";
+import type {
+  Analysis, AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row, Waits
+} from "./answers.js";
 import { ApiError, refusal } from "./errors.js";
+import { StartKey } from "./startKey.js";
 import type { components, operations } from "./schema.js";
 import type { Budget, Run } from "./types.js";
 
@@ -72,7 +75,10 @@ export class Api {
     return this.act(id, "cancel", {});
   }
 
-  resume(id: string, body: { only_failed?: boolean; from_task?: string; budget?: Budget }): Promise<Run> {
+  resume(
+    id: string,
+    body: { only_failed?: boolean; from_task?: string; budget?: Budget; rows?: Record<string, number[]>; include_done?: boolean }
+  ): Promise<Run> {
     return this.act(id, "resume", body);
   }
 
@@ -88,8 +94,12 @@ export class Api {
   }
 
   /** A new run, with the checkpoints of the tasks before `task`; with another seed or pipeline if given. */
-  fork(id: string, task: string, changed: { seed?: unknown; pipeline?: unknown } = {}): Promise<Run> {
-    return this.act(id, "fork", { from_task: task, ...changed });
+  async fork(id: string, task: string, changed: { seed?: unknown; pipeline?: unknown } = {}): Promise<Run> {
+    const body = { from_task: task, ...changed };
+    const { idempotency_key } = this.forks.of({ id, ...body });
+    const run = await this.act(id, "fork", { ...body, idempotency_key });
+    this.forks.done();
+    return run;
   }
 
   /** Remove an ended run for good. */
@@ -127,6 +137,11 @@ export class Api {
     return this.post("pipelines/validate", seed === undefined ? { pipeline } : { pipeline, seed });
   }
 
+  /** What a registered pipeline does and leaves. */
+  async analysis(pipeline: string): Promise<Analysis> {
+    return (await this.post<{ analysis: Analysis }>("pipelines/validate", { pipeline, analysis: true })).analysis;
+  }
+
   async models(query: Query = {}): Promise<Model[]> {
     return (await this.get<{ models: Model[] }>("models", query)).models;
   }
@@ -135,6 +150,10 @@ export class Api {
 
   meta(): Promise<Meta> {
     return this.get("meta");
+  }
+
+  waits(): Promise<Waits> {
+    return this.get("waits");
   }
 
   usage(days: number): Promise<DailyUsage> {
@@ -162,11 +181,14 @@ export class Api {
     return (await (await this.send(path, { method: "POST", body: JSON.stringify(body), signal })).json()) as T;
   }
 
+  /** A fork that is asked for twice, as a click came twice or an answer was lost, is one. */
+  private readonly forks = new StartKey();
+
   private async act(id: string, verb: string, body: object): Promise<Run> {
     return (await this.post<{ run: Run }>(`runs/${encodeURIComponent(id)}/${verb}`, body)).run;
   }
 
-/** Any route, by its path below `po/api/v1/`. Refusals are thrown as `ApiError`. */
+  /** Any route, by its path below `po/api/v1/`. Refusals are thrown as `ApiError`. */
   async send(path: string, init: RequestInit): Promise<Response> {
     const url = this.url + path;
     let response: Response;

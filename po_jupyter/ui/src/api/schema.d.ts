@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/po/api/v1/waits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What my runs wait for: `calls` for a rate limit, `store` for room on the disk, `queue` for a worker, at most 100 */
+        get: operations["waits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/po/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -562,6 +579,23 @@ export interface paths {
         };
         /** One row of a map, whole. */
         get: operations["row"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/po/api/v1/runs/{id}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A map of this run (`a`) beside the same one of another (`b`): `{change, by_input, a, b}` each, the sides as in */
+        get: operations["compare"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1212,7 +1246,7 @@ export interface components {
         /**
          * ValidateBody
          * @description What POST runs takes, of which nothing is started. `name` is the pipeline's where its text has none, `model` the
-         *     one in the place of all that it names, `budget` the run's.
+         *     one in the place of all that it names, `budget` the run's. `analysis`: say what each task does and leaves too.
          */
         ValidateBody: {
             /** Pipeline */
@@ -1237,6 +1271,11 @@ export interface components {
              * @default null
              */
             budget: unknown;
+            /**
+             * Analysis
+             * @default false
+             */
+            analysis: boolean;
         };
         /**
          * CursorBody
@@ -1372,7 +1411,8 @@ export interface components {
         EmptyBody: Record<string, never>;
         /**
          * ResumeBody
-         * @description All optional: what failed, everything from a task on, or only failed rows; with a larger budget.
+         * @description All optional: what failed, everything from a task on, only failed rows, or only these `rows` (at most 10,000,
+         *     by map); of those ones that are done only with `include_done`. With a larger budget.
          */
         ResumeBody: {
             /**
@@ -1385,6 +1425,18 @@ export interface components {
              * @default false
              */
             only_failed: boolean;
+            /**
+             * Rows
+             * @default null
+             */
+            rows: {
+                [key: string]: number[];
+            } | null;
+            /**
+             * Include Done
+             * @default false
+             */
+            include_done: boolean;
             /**
              * Budget
              * @default null
@@ -1417,7 +1469,7 @@ export interface components {
         /**
          * ForkBody
          * @description `from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
-         *     given.
+         *     given. The same `idempotency_key` gives the same fork.
          */
         ForkBody: {
             /** From Task */
@@ -1432,6 +1484,11 @@ export interface components {
              * @default null
              */
             pipeline: unknown;
+            /**
+             * Idempotency Key
+             * @default null
+             */
+            idempotency_key: string | null;
         };
         /**
          * GateBody
@@ -1736,6 +1793,89 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Version, user, orchestrator, limits, providers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    waits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What my runs wait for: `calls` for a rate limit, `store` for room on the disk, `queue` for a worker, at most 100 */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5013,6 +5153,106 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description One row of a map, whole. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    compare: {
+        parameters: {
+            query: {
+                with: string;
+                task: string;
+                show?: "changed" | "all";
+                start?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A map of this run (`a`) beside the same one of another (`b`): `{change, by_input, a, b}` each, the sides as in */
             200: {
                 headers: {
                     [name: string]: unknown;

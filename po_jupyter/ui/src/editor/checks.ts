@@ -24,6 +24,7 @@ export class Checks {
   constructor(
     private readonly validate: Validate,
     private readonly show: (mistakes: Underline[]) => void,
+    private readonly read: (text: Checked) => PipelineCell | null = pipelineCell,
     private readonly delay = DELAY
   ) {}
 
@@ -41,7 +42,7 @@ export class Checks {
   }
 
   private async check(text: Checked): Promise<void> {
-    const cell = pipelineCell(text);
+    const cell = this.read(text);
     if (!cell || text.length > LONGEST || !text.sliceString(cell.body).trim()) {
       this.show([]);
       return;
@@ -66,6 +67,6 @@ export class Checks {
 
 function bodyOf(text: Checked, cell: PipelineCell): PipelineText {
   // Text of one line would be taken for the name of a registered pipeline.
-  const body = { pipeline: `${text.sliceString(cell.body)}\n`, name: cell.name };
+  const body = { pipeline: `${text.sliceString(cell.body)}\n`, ...(cell.line && { name: cell.name }) };
   return cell.model ? { ...body, model: cell.model } : body;
 }

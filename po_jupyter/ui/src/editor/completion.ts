@@ -1,12 +1,14 @@
-/** Completion in pipeline cells, for the completer that Lab opens with Tab. */
+/** Completion in pipeline cells and files, for the completer that Lab opens with Tab. */
 
 import type { CompletionHandler, ICompletionContext, ICompletionProvider } from "@jupyterlab/completer";
 import type { IPoLive } from "../tokens.js";
-import { linesOf, pipelineCell } from "./pipelineCell.js";
+import { linesOf, pipelineIn } from "./pipelineCell.js";
 import { suggestions } from "./requests.js";
 
 /** A longer text is not completed. */
 const LONGEST = 100_000;
+
+const mimeTypeOf = ({ editor }: ICompletionContext): string => editor?.model.mimeType ?? "";
 
 export class PipelineCompletion implements ICompletionProvider {
   constructor(private readonly live: IPoLive) {}
@@ -18,12 +20,15 @@ export class PipelineCompletion implements ICompletionProvider {
 
   async isApplicable(context: ICompletionContext): Promise<boolean> {
     const text = context.editor?.model.sharedModel.getSource() ?? "";
-    return text.length <= LONGEST && pipelineCell(linesOf(text)) !== null;
+    return text.length <= LONGEST && pipelineIn(linesOf(text), mimeTypeOf(context)) !== null;
   }
 
-  async fetch(request: CompletionHandler.IRequest): Promise<CompletionHandler.ICompletionItemsReply> {
+  async fetch(
+    request: CompletionHandler.IRequest,
+    context: ICompletionContext
+  ): Promise<CompletionHandler.ICompletionItemsReply> {
     const { text, offset } = request;
-    const cell = pipelineCell(linesOf(text));
+    const cell = pipelineIn(linesOf(text), mimeTypeOf(context));
     const nothing = { start: offset, end: offset, items: [] };
     if (!cell || offset < cell.body) {
       return nothing; // the options of the magic are the kernel's to know

@@ -1,22 +1,31 @@
-/** An extension of every editor: it looks at the first line, and does nothing as long as that is no pipeline's. */
+/** An extension of every editor: it looks whether there is a pipeline, and does nothing as long as there is none. */
 
 import type { Extension } from "@codemirror/state";
 import { Compartment } from "@codemirror/state";
 import type { EditorView, ViewUpdate } from "@codemirror/view";
 import { ViewPlugin } from "@codemirror/view";
-import { pipelineCell } from "./pipelineCell.js";
+import type { Lines, PipelineCell } from "./pipelineCell.js";
 
-/** `load` gives what a pipeline cell has beyond others; it is called when there is one. */
-export function pipelineCells(load: () => Promise<Extension>): Extension {
+/** Reads the pipeline that a text is; null where it is none. */
+export type Reader = (text: Lines) => PipelineCell | null;
+
+/** Loads what a pipeline has beyond other texts. */
+export type Loader = (read: Reader, isFile: boolean) => Promise<Extension>;
+
+/** `load` gives what a pipeline has beyond other texts; it is called when `read` finds one. */
+export function pipelineCells(read: Reader, load: Loader): Extension {
   const help = new Compartment();
-  return [help.of([]), ViewPlugin.define(view => new FirstLine(view, help, load))];
+  return [help.of([]), ViewPlugin.define(view => new Detector(view, help, read, load))];
 }
 
-class FirstLine {
+type Kind = "cell" | "file" | null;
+
+class Detector {
   constructor(
     private readonly view: EditorView,
     private readonly help: Compartment,
-    private readonly load: () => Promise<Extension>
+    private readonly read: Reader,
+    private readonly load: Loader
   ) {
     this.look();
   }
@@ -32,21 +41,22 @@ class FirstLine {
   }
 
   private look(): void {
-    const isPipeline = pipelineCell(this.view.state.doc) !== null;
-    if (isPipeline !== this.isPipeline) {
-      this.isPipeline = isPipeline;
-      void this.switch(isPipeline);
+    const found = this.read(this.view.state.doc);
+    const kind = found && (found.line ? "cell" : "file");
+    if (kind !== this.kind) {
+      this.kind = kind;
+      void this.switch(kind);
     }
   }
 
   /** Not at once: an editor cannot be changed while it tells of a change. */
-  private async switch(isPipeline: boolean): Promise<void> {
-    const extension = isPipeline ? await this.load() : await Promise.resolve([]);
-    if (!this.ended && this.isPipeline === isPipeline) {
+  private async switch(kind: Kind): Promise<void> {
+    const extension = kind ? await this.load(this.read, kind === "file") : await Promise.resolve([]);
+    if (!this.ended && this.kind === kind) {
       this.view.dispatch({ effects: this.help.reconfigure(extension) });
     }
   }
 
-  private isPipeline = false;
+  private kind: Kind = null;
   private ended = false;
 }

@@ -1,4 +1,4 @@
-/** What a pipeline cell has beyond other cells: its language, the checks of a run, and help on its keys. */
+/** What a pipeline has beyond other cells and files: its language, the checks of a run, and help on its keys. */
 
 import { indentUnit } from "@codemirror/language";
 import type { Diagnostic } from "@codemirror/lint";
@@ -9,33 +9,35 @@ import type { EditorView, Tooltip, ViewUpdate } from "@codemirror/view";
 import { hoverTooltip, tooltips, ViewPlugin } from "@codemirror/view";
 import type { IPoLive } from "../tokens.js";
 import { Checks, LONGEST } from "./checks.js";
-import { pipelineLanguage } from "./language.js";
-import { pipelineCell } from "./pipelineCell.js";
+import type { Reader } from "./extension.js";
+import { pipelineFileLanguage, pipelineLanguage } from "./language.js";
 import type { Underline } from "./positions.js";
 import type { KeyHelp } from "./requests.js";
 import { keyHelp, mistakes } from "./requests.js";
 
-/** The extensions of a pipeline cell. Nothing is asked before the cell has the focus or is changed. */
-export function pipelineHelp(live: IPoLive): Extension {
+/** The extensions of a pipeline, which `read` finds. Nothing is asked before its editor has the focus or is changed. */
+export function pipelineHelp(live: IPoLive, read: Reader, isFile = false): Extension {
   return [
-    // The cell's own language stays below, for the moment when it is no pipeline any more.
-    Prec.highest([pipelineLanguage.extension, indentUnit.of("  ")]),
+    // The editor's own language stays below, for the moment when it is no pipeline any more.
+    Prec.highest([isFile ? pipelineFileLanguage.extension : pipelineLanguage.extension, indentUnit.of("  ")]),
     // Cells cut off what is larger than they are.
     tooltips({ parent: document.body, position: "fixed" }),
     linter(null),
-    ViewPlugin.define(view => new CheckedCell(view, live)),
-    hoverTooltip((view, position) => help(view, position, live))
+    ViewPlugin.define(view => new CheckedCell(view, live, read)),
+    hoverTooltip((view, position) => help(view, position, live, read))
   ];
 }
 
 class CheckedCell {
   constructor(
     private readonly view: EditorView,
-    live: IPoLive
+    live: IPoLive,
+    read: Reader
   ) {
     this.checks = new Checks(
       async (text, signal) => mistakes(await live.api(), text, signal),
-      found => this.show(found)
+      found => this.show(found),
+      read
     );
     if (view.hasFocus) {
       this.begin();
@@ -71,8 +73,8 @@ class CheckedCell {
   private ended = false;
 }
 
-async function help(view: EditorView, position: number, live: IPoLive): Promise<Tooltip | null> {
-  const cell = pipelineCell(view.state.doc);
+async function help(view: EditorView, position: number, live: IPoLive, read: Reader): Promise<Tooltip | null> {
+  const cell = read(view.state.doc);
   if (!cell || position < cell.body || view.state.doc.length > LONGEST) {
     return null;
   }

@@ -41,8 +41,9 @@ function jinja(node: SyntaxNodeRef, input: Input): NestedParse | null {
   return overlay.length ? { parser: jinjaLanguage.parser, overlay } : null;
 }
 
-const yaml = yamlLanguage.parser.configure({ wrap: parseMixed(jinja) });
-const mounted: ParseWrapper = parseMixed(node => (node.type === BODY ? { parser: yaml } : null));
+/** Of a file, which is YAML from its first line on. */
+export const pipelineFileLanguage = yamlLanguage.configure({ wrap: parseMixed(jinja) }, "po_pipeline_file");
+const mounted: ParseWrapper = parseMixed(node => (node.type === BODY ? { parser: pipelineFileLanguage.parser } : null));
 
 class CellParser extends Parser {
   override createParse(

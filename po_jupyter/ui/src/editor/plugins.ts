@@ -5,26 +5,29 @@ import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/c
 import { ICompletionProviderManager } from "@jupyterlab/completer";
 import { IPoLive } from "../tokens.js";
 import { PipelineCompletion } from "./completion.js";
+import type { Loader } from "./extension.js";
 import { pipelineCells } from "./extension.js";
+import { pipelineIn } from "./pipelineCell.js";
 
 const cells: JupyterFrontEndPlugin<void> = {
   id: "po-jupyter:pipeline-cells",
-  description: "Highlights, checks and explains pipelines in cells while they are written.",
+  description: "Highlights, checks and explains pipelines in cells and YAML files while they are written.",
   autoStart: true,
   requires: [IPoLive],
   optional: [IEditorExtensionRegistry],
   activate: (_: JupyterFrontEnd, live: IPoLive, extensions: IEditorExtensionRegistry | null) => {
-    const load = async () => (await import("./help.js")).pipelineHelp(live);
+    const load: Loader = async (read, isFile) => (await import("./help.js")).pipelineHelp(live, read, isFile);
     extensions?.addExtension({
       name: "po-jupyter:pipeline-cell",
-      factory: () => EditorExtensionRegistry.createImmutableExtension(pipelineCells(load))
+      factory: ({ model }) =>
+        EditorExtensionRegistry.createImmutableExtension(pipelineCells(text => pipelineIn(text, model.mimeType), load))
     });
   }
 };
 
 const completion: JupyterFrontEndPlugin<void> = {
   id: "po-jupyter:pipeline-completion",
-  description: "Completes fields, models, tasks and names of templates in pipeline cells.",
+  description: "Completes fields, models, tasks, names and filters of templates in pipeline cells and files.",
   autoStart: true,
   requires: [IPoLive],
   optional: [ICompletionProviderManager],

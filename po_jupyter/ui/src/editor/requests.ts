@@ -25,10 +25,10 @@ export interface KeyHelp {
   documentation: string;
 }
 
-/** A pipeline's text with what the line of its cell says. */
+/** A pipeline's text with what the line of its cell says; a file says nothing. */
 export interface PipelineText {
   pipeline: string;
-  name: string;
+  name?: string;
   model?: string;
 }
 

@@ -13,6 +13,9 @@ import { counts, summary } from "./summary.js";
 
 /** Milliseconds between two looks at what today cost. */
 const USAGE_EVERY = 30_000;
+/** Milliseconds between two looks of a hidden tab, and the runs that it looks at: the newest. */
+const HIDDEN_EVERY = 30_000;
+const HIDDEN_RUNS = 50;
 /** More notices at once become one. */
 const MOST_NOTICES = 3;
 /** Milliseconds that the news of a good end stay. */
@@ -23,19 +26,42 @@ export interface Shown {
   show(text: string, counts: Counts): void;
   open(run: Run | null): void;
   wants(kind: NoticeKind): boolean;
+  /** Tell it outside of the page too, where the setting says so. */
+  announce?(message: string, run: Run | null): void;
+  /** Whether news are wanted while the tab is hidden, when there is no stream. */
+  wantsHidden?(): boolean;
 }
 
 export class Observer {
   constructor(
     private readonly live: IPoLive,
     private readonly trans: TranslationBundle,
-    private readonly shown: Shown
+    private readonly shown: Shown,
+    private readonly page: Pick<Document, "hidden"> = document
   ) {
-    this.stop = live.watch(null, event => this.see(event));
+    const stop = live.watch(null, event => this.see(event));
+    const timer = setInterval(() => void this.lookHidden(), HIDDEN_EVERY);
+    this.stop = () => {
+      clearInterval(timer);
+      stop();
+    };
   }
 
   /** Ends the watch. */
   readonly stop: () => void;
+
+  /** A hidden tab holds no stream: it asks now and then, where somebody wants to be told. */
+  private async lookHidden(): Promise<void> {
+    if (!this.page.hidden || !this.shown.wantsHidden?.()) {
+      return;
+    }
+    try {
+      const { runs } = await (await this.live.api()).runs({ limit: HIDDEN_RUNS, no_track_activity: 1 });
+      this.tell(this.changes.see({ type: "snapshot", runs }));
+    } catch {
+      // The next look asks again.
+    }
+  }
 
   private see(event: LiveEvent): void {
     this.tell(this.changes.see(event));
@@ -102,6 +128,7 @@ export class Observer {
     if (wanted.length > MOST_NOTICES) {
       const message = this.trans._n("%1 run has news", "%1 runs have news", wanted.length);
       Notification.info(message, { actions: [this.openAction(null)], autoClose: END_STAYS });
+      this.shown.announce?.(message, null);
     } else {
       wanted.forEach(notice => this.notify(notice));
     }
@@ -110,21 +137,30 @@ export class Observer {
   private notify({ kind, run }: Notice): void {
     const name = `${run.pipeline} (${shortId(run.id)})`;
     const actions = [this.openAction(run)];
+    const message = this.message(kind, run, name);
     switch (kind) {
       case "end":
-        Notification.success(this.trans.__("%1 is done", name), { actions, autoClose: END_STAYS });
+        Notification.success(message, { actions, autoClose: END_STAYS });
         break;
       case "failure":
-        Notification.error(withReason(this.trans.__("%1 failed", name), run.error?.message), { actions, autoClose: false });
+        Notification.error(message, { actions, autoClose: false });
         break;
+      default:
+        Notification.warning(message, { actions, autoClose: false });
+    }
+    this.shown.announce?.(message, run);
+  }
+
+  private message(kind: NoticeKind, run: Run, name: string): string {
+    switch (kind) {
+      case "end":
+        return this.trans.__("%1 is done", name);
+      case "failure":
+        return withReason(this.trans.__("%1 failed", name), run.error?.message);
       case "gate":
-        Notification.warning(withReason(this.trans.__("%1 waits for you", name), run.gate?.message), {
-          actions,
-          autoClose: false
-        });
-        break;
+        return withReason(this.trans.__("%1 waits for you", name), run.gate?.message);
       case "disk":
-        Notification.warning(withReason(this.trans.__("%1 waits", name), run.waiting), { actions, autoClose: false });
+        return withReason(this.trans.__("%1 waits", name), run.waiting);
     }
   }
 

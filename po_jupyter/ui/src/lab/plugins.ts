@@ -8,6 +8,7 @@ import { ILauncher } from "@jupyterlab/launcher";
 import { ISettingRegistry } from "@jupyterlab/settingregistry";
 import { IStatusBar } from "@jupyterlab/statusbar";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
+import type { Run } from "../api/types.js";
 import { runsIcon } from "../icon.js";
 import { retriable } from "../live/retriable.js";
 import { commandIds, IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
@@ -102,6 +103,19 @@ const status: JupyterFrontEndPlugin<void> = {
     const settings = (await registry?.load(status.id).catch(() => null)) ?? null;
     const setting = (name: string): unknown => settings?.composite[name];
     const item = new StatusItem(trans.__("Show prompt runs"), () => void app.commands.execute(commandIds.showRuns));
+    const open = (run: Run | null): void =>
+      void (run && app.commands.hasCommand(commandIds.openRun)
+        ? app.commands.execute(commandIds.openRun, { run: run.id })
+        : app.commands.execute(commandIds.showRuns));
+    const notices = retriable(async () => new (await import("./systemNotices.js")).SystemNotices(trans, open));
+    let system = setting("system") === true;
+    settings?.changed.connect(() => {
+      const before = system;
+      system = setting("system") === true;
+      if (system && !before) {
+        void notices().then(found => found.ask());
+      }
+    });
     const begin = async (): Promise<void> => {
       const { Observer } = await import("./observer.js");
       statusBar?.registerStatusItem(status.id, {
@@ -116,10 +130,9 @@ const status: JupyterFrontEndPlugin<void> = {
           item.text = text;
           setBadge(shell, waiting);
         },
-        open: run =>
-          void (run && app.commands.hasCommand(commandIds.openRun)
-            ? app.commands.execute(commandIds.openRun, { run: run.id })
-            : app.commands.execute(commandIds.showRuns)),
+        open,
+        announce: (message, run) => void (system && notices().then(found => found.tell(message, run))),
+        wantsHidden: () => system,
         wants: kind => setting(kind === "end" ? "notifyEnd" : kind === "failure" ? "notifyFailure" : "notifyWait") !== false
       });
     };

@@ -9,7 +9,9 @@ import { Tabs } from "../components/Tabs.js";
 import { useTrans } from "../components/translation.js";
 import { useNow } from "../components/useNow.js";
 import type { State } from "../state/reducer.js";
+import type { ScrollMemory } from "../state/ScrollMemory.js";
 import type { Store } from "../state/store.js";
+import type { KernelValues } from "../views/pipelines/kernelValues.js";
 import type { Verbs } from "../views/runs/actions.js";
 import { RunsView } from "../views/runs/RunsView.js";
 import type { RunLoader } from "./RunLoader.js";
@@ -21,13 +23,16 @@ const HouseView = React.lazy(() => import("../views/house/HouseView.js"));
 
 interface PanelViewProps {
   api: Api;
+  kernels: KernelValues | null;
   store: Store;
   verbs: Verbs;
   loader: RunLoader;
+  scroll: ScrollMemory;
+  openRun: (id: string) => void;
   retryNow: () => void;
 }
 
-export function PanelView({ api, store, verbs, loader, retryNow }: PanelViewProps): JSX.Element {
+export function PanelView({ api, kernels, store, verbs, loader, scroll, openRun, retryNow }: PanelViewProps): JSX.Element {
   const trans = useTrans();
   const state = React.useSyncExternalStore(store.subscribe, store.get);
   const scroller = React.useRef<HTMLDivElement>(null);
@@ -43,7 +48,10 @@ export function PanelView({ api, store, verbs, loader, retryNow }: PanelViewProp
     store.dispatch({ type: "run", run });
     show("runs");
   };
+  const requeued = (run: Run): void => store.dispatch({ type: "run", run });
   const tab = tabs.some(each => each.id === state.tab) ? state.tab : "runs";
+  // Again when the runs are known: what was saved has been read by then, and there is something to scroll.
+  React.useLayoutEffect(() => scroll.show(scroller.current!, tab), [tab, scroll, state.known]);
   return (
     <>
       <div className="po-Panel-head">
@@ -66,9 +74,9 @@ export function PanelView({ api, store, verbs, loader, retryNow }: PanelViewProp
           <RunsView state={state} verbs={verbs} scroller={scroller} older={loader.older} filter={loader.filter} />
         )}
         <React.Suspense fallback={null}>
-          {tab === "pipelines" && <PipelinesView api={api} started={started} />}
+          {tab === "pipelines" && <PipelinesView api={api} values={kernels} started={started} />}
           {tab === "usage" && <UsageView api={api} />}
-          {tab === "house" && <HouseView api={api} />}
+          {tab === "house" && <HouseView api={api} open={openRun} requeued={requeued} />}
         </React.Suspense>
       </div>
     </>

@@ -24,7 +24,8 @@ export class RunLoader {
         this.api.runs({ state: "pending,running,waiting", limit: 200 }),
         history.next === undefined ? this.older() : null
       ]);
-      this.store.dispatch({ type: "found", runs: [...attention.runs, ...active.runs] });
+      const moreAttention = Math.max(0, attention.total - attention.runs.length);
+      this.store.dispatch({ type: "found", runs: [...attention.runs, ...active.runs], moreAttention });
     } catch (error) {
       this.store.dispatch({ type: "unread", filters, problem: explain(error) });
     }

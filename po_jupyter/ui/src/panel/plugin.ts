@@ -27,7 +27,7 @@ export const runsPanel: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
     const panel = new LazyPanel(async () => {
       const [{ RunsPanel }, api] = await Promise.all([import("./RunsPanel.js"), live.api()]);
-      return new RunsPanel({ api, live, saved, commands: app.commands, trans });
+      return new RunsPanel({ api, services: app.serviceManager, live, saved, commands: app.commands, trans });
     }, trans);
     panel.id = "po-jupyter-runs";
     panel.title.icon = runsIcon;

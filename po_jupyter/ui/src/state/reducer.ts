@@ -36,6 +36,8 @@ export interface State {
   readonly order: readonly string[];
   readonly history: History;
   readonly filters: Filters;
+  /** Runs that need a person, beyond those that the server listed. */
+  readonly moreAttention: number;
   /** The part of the panel that is shown. */
   readonly tab: string;
   /** How many runs the orchestrator works on at the same time; null until it said so. */
@@ -57,7 +59,7 @@ export type Remembered = Pick<State, "expanded" | "dismissed" | "filters" | "tab
 export type Action =
   | LiveEvent
   /** Runs that were asked for, whatever their place in the list. */
-  | { type: "found"; runs: readonly Run[] }
+  | { type: "found"; runs: readonly Run[]; moreAttention?: number }
   | { type: "reading" }
   /** A page of the list under `filters`; pages of filters that were changed meanwhile are dropped. */
   | { type: "page"; filters: Filters; runs: readonly Run[]; next: string | null }
@@ -79,6 +81,7 @@ export const EMPTY: State = {
   order: [],
   history: UNREAD,
   filters: NO_FILTERS,
+  moreAttention: 0,
   tab: "runs",
   limit: null,
   speech: {},
@@ -97,7 +100,7 @@ export function reduce(state: State, action: Action): State {
     case "run":
       return arrival(state, action.run);
     case "found":
-      return merged(state, action.runs);
+      return { ...merged(state, action.runs), moreAttention: action.moreAttention ?? state.moreAttention };
     case "gone":
       return forget(state, new Set([action.id]));
     case "text":

@@ -1,4 +1,4 @@
-"""Custom ids of a batch's requests and spans of rows (P6)."""
+"""Custom ids of a batch's requests (P6)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from hypothesis import strategies as st
 from po_jupyter.engine.maps.batches.custom_ids import (
     RequestId,
     custom_id,
-    format_spans,
     parse_custom_id,
-    parse_spans,
 )
 
 TOKEN = "po0123456789abcdef"
-
-
-@given(st.sets(st.integers(0, 300)))
-def test_spans(rows: set[int]) -> None:
-    assert list(parse_spans(format_spans(sorted(rows)))) == sorted(rows)
 
 
 @given(

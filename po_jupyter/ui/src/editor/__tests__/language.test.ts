@@ -1,8 +1,9 @@
 import { EditorState } from "@codemirror/state";
+import type { Language } from "@codemirror/language";
 import { syntaxTree, ensureSyntaxTree, getIndentation, IndentContext, indentUnit } from "@codemirror/language";
 import { highlightTree, tagHighlighter, tags } from "@lezer/highlight";
 import { describe, expect, it } from "vitest";
-import { pipelineLanguage } from "../language.js";
+import { pipelineFileLanguage, pipelineLanguage } from "../language.js";
 
 const TEXT = `%%po_pipeline tickets --run
 tasks:
@@ -20,8 +21,8 @@ const names = tagHighlighter([
   { tag: tags.attributeName, class: "option" }
 ]);
 
-function coloured(text: string): [string, string][] {
-  const state = EditorState.create({ doc: text, extensions: pipelineLanguage.extension });
+function coloured(text: string, language: Language = pipelineLanguage): [string, string][] {
+  const state = EditorState.create({ doc: text, extensions: language.extension });
   const tree = ensureSyntaxTree(state, text.length, 5000) ?? syntaxTree(state);
   const found: [string, string][] = [];
   highlightTree(tree, names, (from, to, kind) => found.push([text.slice(from, to), kind]));
@@ -35,6 +36,10 @@ describe("the language of a pipeline cell", () => {
       ["item", "variable"], ["text", "property"], ["upper", "variable"], ["for_each", "key"], ["seed", "variable"], ["rows", "property"],
       ["# rows", "comment"]
     ]);
+  });
+
+  it("is YAML and Jinja in a file, from its first line on", () => {
+    expect(coloured(TEXT.slice(TEXT.indexOf("tasks")), pipelineFileLanguage)).toEqual(coloured(TEXT).slice(3));
   });
 
   it("is read also where it is not finished", () => {

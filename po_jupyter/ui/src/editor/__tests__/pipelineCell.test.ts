@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { linesOf, pipelineCell } from "../pipelineCell.js";
+import { linesOf, pipelineCell, pipelineIn } from "../pipelineCell.js";
 import { underline } from "../positions.js";
 
 const cellOf = (text: string) => pipelineCell(linesOf(text));
@@ -18,6 +18,46 @@ describe("a pipeline cell", () => {
   it.each(["", "\n", "import x", "%%po_pipelines a", "%%po_pipeline-x", " %%po_pipeline a", "%%po_task t\n", "%po runs",
     "# %%po_pipeline a", "x = 1\n%%po_pipeline a"])("is no other: %j", text => {
     expect(cellOf(text)).toBeNull();
+  });
+});
+
+describe("a pipeline file", () => {
+  const fileOf = (text: string) => pipelineIn(linesOf(text), "text/x-yaml");
+
+  it.each([
+    "# yaml-language-server: $schema=pipeline.schema.json\nname: x",
+    "# mine\n# yaml-language-server: $schema=https://example.org/po_jupyter/pipeline.json\n",
+    "# yaml-language-server: $schema=http://localhost:8888/po/api/v1/pipeline.schema.json\n",
+    "name: hello\ntasks:\n  - name: greet\n    prompt: Hi",
+    "name: hello\ntasks:\n- name: greet\n  prompt: Hi",
+    "tasks: # two\n\n  # first\n  - {name: greet, prompt: 'Hi'}",
+    "tasks:\n  - name: map\n    for_each: '{{ seed.rows }}'",
+    "tasks: [{name: a, prompt: b}]"
+  ])("is one by its schema or its tasks: %j", text => {
+    expect(fileOf(text)).toEqual({ name: "", model: null, line: 0, from: 0, to: text.split("\n")[0]!.length, body: 0 });
+  });
+
+  it.each([
+    "", "name: x\n", "tasks:\n", "tasks:\n  build:\n    prompt: Sure?\n    cmds: [make]",
+    "- hosts: all\n  tasks:\n    - name: a\n      prompt: x", "tasks:\n  - name: a\n    cmd: x\nprompt: x",
+    "# yaml-language-server: $schema=https://json.schemastore.org/taskfile.json\ntasks:\n  - name: a\n    prompt: x",
+    "%%po_pipeline a\ntasks:"
+  ])("is no other YAML: %j", text => expect(fileOf(text)).toBeNull());
+
+  it("is nothing in a file of another kind", () => {
+    expect(pipelineIn(linesOf("tasks:\n  - name: a\n    prompt: x"), "text/plain")).toBeNull();
+    expect(pipelineIn(linesOf("%%po_pipeline a\n"), "text/x-ipython")).not.toBeNull();
+  });
+
+  it("has its mistakes where the file has them", () => {
+    const text = "tasks:\n  - name: a\n    neds: [b]\n    prompt: x\n";
+    const at = (violation: object) => {
+      const { from, to } = underline({ where: "", message: "m", ...violation }, linesOf(text), fileOf(text)!);
+      return text.slice(from, to);
+    };
+    expect(at({ line: 3, column: 5 })).toBe("neds");
+    expect(at({})).toBe("tasks:");
+    expect(at({ where: "name" })).toBe("tasks:");
   });
 });
 

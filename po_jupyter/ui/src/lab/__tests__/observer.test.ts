@@ -20,10 +20,11 @@ it("the badge counts also gates that are older than the runs of a snapshot", asy
   const live = { api: async () => api, watch: (_: unknown, watcher: typeof say) => ((say = watcher), () => undefined) };
   const shown: Counts[] = [];
   const trans = nullTranslator.load("po_jupyter");
-  new Observer(live as unknown as IPoLive, trans, { show: (_, now) => shown.push(now), open: vi.fn(), wants: () => false });
+  const observer = new Observer(live as unknown as IPoLive, trans, { show: (_, now) => shown.push(now), open: vi.fn(), wants: () => false }, { hidden: false });
   say({ type: "snapshot", runs: [aRun("new")] });
   say({ type: "run", run: aRun("decided", { last_event: 4 }) });
   say({ type: "gone", id: "removed" });
   await vi.waitFor(() => expect(shown.at(-1)).toEqual({ running: 2, waiting: 1 }));
   expect(api.attention).toHaveBeenCalledOnce();
+  observer.stop();
 });

@@ -13,9 +13,11 @@ type Query = Record<string, unknown>;
 class Server {
   readonly asked: Query[] = [];
   fails = false;
+  /** Runs that need a person, of which one is listed. */
+  total = 1;
 
   readonly api = {
-    attention: async () => ({ runs: [aRun("gate", { state: "waiting", created_at: "2020-01-01T00:00:00Z" })], total: 1 }),
+    attention: async () => ({ runs: [aRun("gate", { state: "waiting", created_at: "2020-01-01T00:00:00Z" })], total: this.total }),
     runs: async (query: Query = {}) => {
       this.asked.push(query);
       if (this.fails) {
@@ -42,6 +44,17 @@ class Server {
     aRun(`r${999 - n}`, { state: "done", created_at: new Date(Date.UTC(2026, 0, 2) - n * 1000).toISOString() })
   );
 }
+
+it("counts the runs that need a person and are not listed", async () => {
+  const [server, store] = [new Server(), new Store()];
+  const loader = new RunLoader(server.api, store);
+  server.total = 131;
+  await loader.refresh();
+  expect(store.get().moreAttention).toBe(130);
+  server.total = 1;
+  await loader.refresh();
+  expect(store.get().moreAttention).toBe(0);
+});
 
 describe("the history is read page by page", () => {
   it("once for each page, to the end", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { NO_FILTERS } from "../filters.js";
-import { fromSaved, toSaved } from "../persistence.js";
+import { fromSaved, scrollFromSaved, toSaved } from "../persistence.js";
 
 const NOTHING = { expanded: {}, dismissed: {}, filters: NO_FILTERS, tab: "runs" };
 
@@ -22,6 +22,18 @@ describe("what a reload brings back (R2.8)", () => {
   it("drops what is of another type, and fields that are no longer known", () => {
     const found = { version: 2, expanded: { a: "yes", b: true }, filters: { q: "x", state: 3, colour: "red" } };
     expect(fromSaved(found)).toEqual({ ...NOTHING, expanded: { b: true }, filters: { ...NO_FILTERS, q: "x" } });
+  });
+
+  it("has the places of the parts, without what is no place", () => {
+    const scroll = { runs: { top: 1200, run: "r7", offset: -3.5 }, usage: { top: 40 } };
+    const saved: unknown = JSON.parse(JSON.stringify(toSaved({ ...NOTHING }, scroll)));
+    expect(scrollFromSaved(saved)).toEqual(scroll);
+    expect(fromSaved(saved)).toEqual(NOTHING);
+    expect(scrollFromSaved({ version: 2, filters: {} })).toEqual({});
+    const wrong = { a: 7, b: { top: "1" }, c: { top: -1 }, d: { top: 1e9 }, e: { top: 5, run: 3, offset: 1 }, f: { top: null } };
+    expect(scrollFromSaved({ version: 3, scroll: wrong })).toEqual({ e: { top: 5 } });
+    const many = Object.fromEntries(Array.from({ length: 99 }, (_, n) => [`t${n}`, { top: 1 }]));
+    expect(Object.keys(scrollFromSaved({ version: 3, scroll: many })).length).toBe(10);
   });
 
   it("does not grow without end: the newest stay", () => {

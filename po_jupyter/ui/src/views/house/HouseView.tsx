@@ -1,10 +1,10 @@
-/** Housekeeping: the room that runs take, what retention would remove, the export, the audit log, and the health. */
+/** Housekeeping: health, who waits, dead letters, the room that runs take, retention, the export, the audit log. */
 
 import * as React from "react";
 import type { CleanReport } from "../../api/answers.js";
 import type { Api } from "../../api/client.js";
 import { explain } from "../../api/errors.js";
-import type { Failure } from "../../api/types.js";
+import type { Failure, Run } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
 import { confirm } from "../../components/dialogs.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
@@ -12,11 +12,22 @@ import { useTrans } from "../../components/translation.js";
 import { useAnswer } from "../../components/useAnswer.js";
 import { bytes } from "../../format/money.js";
 import { grouped } from "../../format/numbers.js";
+import { DeadLetters } from "./DeadLetters.js";
+import { Waiting } from "./Waiting.js";
+import "../../../style/house.css"; // with the view, not with the start of Lab
 
-export default function HouseView({ api }: { api: Api }): JSX.Element {
+interface HouseViewProps {
+  api: Api;
+  open: (id: string) => void;
+  requeued: (run: Run) => void;
+}
+
+export default function HouseView({ api, open, requeued }: HouseViewProps): JSX.Element {
   return (
     <div className="po-House">
       <Health api={api} />
+      <Waiting api={api} open={open} />
+      <DeadLetters api={api} open={open} requeued={requeued} />
       <Room api={api} />
       <Audit api={api} />
     </div>

@@ -10,14 +10,17 @@ import { ErrorBox } from "../../components/ErrorBox.js";
 import { useTrans } from "../../components/translation.js";
 import { useAnswer } from "../../components/useAnswer.js";
 import { localDay } from "../../format/time.js";
+import type { KernelValues } from "./kernelValues.js";
 import { StartForm } from "./StartForm.js";
+import "../../../style/pipelines.css"; // with the view, not with the start of Lab
 
 interface PipelinesViewProps {
   api: Api;
+  values: KernelValues | null;
   started: (run: Run) => void;
 }
 
-export default function PipelinesView({ api, started }: PipelinesViewProps): JSX.Element {
+export default function PipelinesView({ api, values, started }: PipelinesViewProps): JSX.Element {
   const trans = useTrans();
   const { data, problem, reload } = useAnswer(() => api.pipelines());
   const [open, setOpen] = React.useState("");
@@ -49,7 +52,7 @@ export default function PipelinesView({ api, started }: PipelinesViewProps): JSX
             <span className="po-Run-line">{summary.version}</span>
           </button>
           <div className="po-Run-line">{about(summary, trans._n("%1 task", "%1 tasks", summary.tasks.length))}</div>
-          {open === summary.name && <Detail api={api} name={summary.name} started={started} />}
+          {open === summary.name && <Detail api={api} values={values} name={summary.name} started={started} />}
         </li>
       ))}
     </ul>
@@ -60,7 +63,7 @@ function about(summary: PipelineSummary, tasks: string): string {
   return [`${tasks}: ${summary.tasks.join(", ")}`, localDay(summary.updated_at)].join(" · ");
 }
 
-function Detail({ api, name, started }: PipelinesViewProps & { name: string }): JSX.Element | null {
+function Detail({ api, values, name, started }: PipelinesViewProps & { name: string }): JSX.Element | null {
   const { data, problem } = useAnswer(() => api.pipeline(name), name);
   if (problem) {
     return <ErrorBox failure={problem} />;
@@ -71,7 +74,7 @@ function Detail({ api, name, started }: PipelinesViewProps & { name: string }): 
   return (
     <div className="po-Pipeline-detail">
       {typeof data.description === "string" && <p>{data.description}</p>}
-      <StartForm api={api} name={name} definition={data} started={started} />
+      <StartForm api={api} values={values} name={name} definition={data} started={started} />
     </div>
   );
 }

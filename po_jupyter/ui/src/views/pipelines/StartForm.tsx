@@ -8,11 +8,18 @@ import { Button } from "../../components/Button.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
 import { useTrans } from "../../components/translation.js";
 import { useAnswer } from "../../components/useAnswer.js";
+import { grouped } from "../../format/numbers.js";
+import { AnalysisView } from "./AnalysisView.js";
 import { EstimateView } from "./EstimateView.js";
-import { fileTexts, seedData, seedFields } from "./seed.js";
+import type { ChosenFrame } from "./FrameChooser.js";
+import { FrameChooser } from "./FrameChooser.js";
+import type { KernelValues } from "./kernelValues.js";
+import { fileTexts, rowsField, seedData, seedFields, shownFields } from "./seed.js";
 
 interface StartFormProps {
   api: Api;
+  /** The frames of notebooks, where there are notebooks. */
+  values?: KernelValues | null;
   name: string;
   definition: Record<string, unknown>;
   started: (run: Run) => void;
@@ -25,18 +32,26 @@ interface Settings {
   model: string;
 }
 
+type Frames = Readonly<Record<string, ChosenFrame>>;
+
 /** What POST runs and POST runs/estimate take. An empty field is not sent. */
-function bodyOf(pipeline: string, texts: Record<string, string>, settings: Settings): Record<string, unknown> {
+function bodyOf(pipeline: string, texts: Record<string, string>, frames: Frames, settings: Settings): Record<string, unknown> {
   const { title, limit, budget, model } = settings;
+  const seeds = Object.values(frames).map(frame => frame.seed);
+  const index = Object.assign({}, ...seeds.map(seed => seed.index)) as Record<string, unknown>;
   return {
     pipeline,
-    seed: { name: title.trim() || pipeline, data: seedData(texts) },
+    seed: {
+      name: title.trim() || pipeline,
+      data: Object.assign(seedData(texts), ...seeds.map(seed => seed.data)),
+      ...(Object.keys(index).length && { index })
+    },
     ...(budget && { budget: { usd: Number(budget) } }),
     ...((limit || model) && { options: { ...(limit && { limit: Number(limit) }), ...(model && { model: model.trim() }) } })
   };
 }
 
-export function StartForm({ api, name, definition, started }: StartFormProps): JSX.Element {
+export function StartForm({ api, values, name, definition, started }: StartFormProps): JSX.Element {
   const trans = useTrans();
   const fields = React.useMemo(() => seedFields(definition), [definition]);
   const [texts, setTexts] = React.useState<Record<string, string>>({});
@@ -44,7 +59,10 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
   const [estimate, setEstimate] = React.useState<Estimate | null>(null);
   const [problem, setProblem] = React.useState<Failure | null>(null);
   const [busy, setBusy] = React.useState<"estimate" | "start" | null>(null);
+  const [frames, setFrames] = React.useState<Frames>({});
+  const [choosing, setChoosing] = React.useState(false);
   const models = useAnswer(() => api.models());
+  const analysis = useAnswer(() => api.analysis(name), name);
   const listId = React.useId();
   const [startKey] = React.useState(() => new StartKey());
   /** Of the form as it is filled now: an estimate of an earlier one is dropped. */
@@ -73,13 +91,13 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
     setBusy(null);
   };
   const start = async (): Promise<void> => {
-    const run = await api.submit(startKey.of(bodyOf(name, texts, settings)));
+    const run = await api.submit(startKey.of(bodyOf(name, texts, frames, settings)));
     startKey.done();
     started(run);
   };
   const reckon = async (): Promise<void> => {
     const asked = edition.current;
-    const found = await api.estimate(bodyOf(name, texts, settings));
+    const found = await api.estimate(bodyOf(name, texts, frames, settings));
     if (asked === edition.current) {
       setEstimate(found);
     }
@@ -96,6 +114,18 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
     }
   };
 
+  const rows = rowsField(fields);
+  const choose = (frame: ChosenFrame): void => {
+    setFrames(before => ({ ...before, [rows!.name]: frame }));
+    setChoosing(false);
+    edited();
+  };
+  const drop = (field: string): void => {
+    setFrames(({ [field]: _, ...others }) => others);
+    edited();
+  };
+  const shown = estimate?.analysis ?? analysis.data;
+
   return (
     <form
       className="po-Form"
@@ -110,17 +140,23 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
         void read(event.dataTransfer.files[0]);
       }}
     >
-      {fields.map(field => (
-        <label key={field.name}>
-          <span>{field.isList ? trans.__("%1 (a list, as JSON)", field.name) : field.name}</span>
-          <textarea
-            className="po-Input"
-            rows={field.isList ? 3 : 1}
-            value={texts[field.name] ?? ""}
-            onChange={event => change({ [field.name]: event.target.value })}
-          />
-        </label>
-      ))}
+      {shown && <AnalysisView analysis={shown} />}
+      {analysis.problem && <ErrorBox failure={analysis.problem} />}
+      {shownFields(fields, texts).map(field =>
+        frames[field.name] ? (
+          <ChosenRows key={field.name} field={field.name} frame={frames[field.name]!} drop={() => drop(field.name)} />
+        ) : (
+          <label key={field.name}>
+            <span>{field.isList ? trans.__("%1 (a list, as JSON)", field.name) : field.name}</span>
+            <textarea
+              className="po-Input"
+              rows={field.isList ? 3 : 1}
+              value={texts[field.name] ?? ""}
+              onChange={event => change({ [field.name]: event.target.value })}
+            />
+          </label>
+        )
+      )}
       <label>
         <span>{trans.__("Fill from a JSON or CSV file (or drop one here)")}</span>
         <input
@@ -129,6 +165,18 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
           onChange={event => void read(event.target.files?.[0])}
         />
       </label>
+      {values && rows && !choosing && (
+        <div className="po-Buttons">
+          <Button
+            label={trans.__("Rows from a notebook…")}
+            title={trans.__("A DataFrame of a live kernel becomes %1", rows.name)}
+            onClick={() => setChoosing(true)}
+          />
+        </div>
+      )}
+      {values && rows && choosing && (
+        <FrameChooser values={values} field={rows.name} chosen={choose} close={() => setChoosing(false)} />
+      )}
       <div className="po-Filters-more">
         <label>
           <span>{trans.__("Name")}</span>
@@ -191,5 +239,16 @@ export function StartForm({ api, name, definition, started }: StartFormProps): J
         </button>
       </div>
     </form>
+  );
+}
+
+/** A field that a frame of a notebook fills. */
+function ChosenRows({ field, frame, drop }: { field: string; frame: ChosenFrame; drop: () => void }): JSX.Element {
+  const trans = useTrans();
+  return (
+    <div className="po-Frames-chosen">
+      <span>{`${field}: ${frame.name} · ${trans.__("%1 rows", grouped(frame.rows))} · ${frame.path}`}</span>
+      <Button label={trans.__("Remove")} description={frame.name} onClick={drop} />
+    </div>
   );
 }

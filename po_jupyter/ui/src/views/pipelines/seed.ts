@@ -39,6 +39,18 @@ export function typedValue(text: string): unknown {
   }
 }
 
+/** The names of all fields to be shown: those that the pipeline asks for, and what a file has beside them. */
+export function shownFields(fields: readonly SeedField[], texts: Readonly<Record<string, string>>): SeedField[] {
+  const asked = new Set(fields.map(field => field.name));
+  const more = Object.keys(texts).filter(name => !asked.has(name));
+  return [...fields, ...more.map(name => ({ name, isList: texts[name]!.trimStart().startsWith("[") }))];
+}
+
+/** The field that rows of a file or a notebook are for: the one that a map goes over, else the first. */
+export function rowsField(fields: readonly SeedField[]): SeedField | undefined {
+  return fields.find(field => field.isList) ?? fields[0];
+}
+
 /** The `data` of a seed from the texts of its fields. */
 export function seedData(texts: Readonly<Record<string, string>>): Record<string, unknown> {
   const typed = Object.entries(texts).map(([name, text]) => [name, typedValue(text)] as const);
@@ -52,7 +64,7 @@ export function seedData(texts: Readonly<Record<string, string>>): Record<string
 export function fileTexts(fileName: string, content: string, fields: readonly SeedField[]): Record<string, string> {
   const value = /\.(csv|tsv)$/i.test(fileName) ? csvRows(fileName, content) : json(fileName, content);
   if (Array.isArray(value)) {
-    const list = fields.find(field => field.isList) ?? fields[0];
+    const list = rowsField(fields);
     if (!list) {
       throw new Error(`${fileName} has rows, but this pipeline asks its seed for nothing.`);
     }

@@ -2,8 +2,10 @@
 
 import * as React from "react";
 import { InputDialog } from "@jupyterlab/apputils";
+import { Button } from "../../components/Button.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
 import { StateBadge } from "../../components/StateBadge.js";
+import { useSettled } from "../../components/useSettled.js";
 import { budgetWarnings, place, runProgress, runSeconds, shortId, shownRunState, usageParts } from "../../format/run.js";
 import { duration, elapsed } from "../../format/time.js";
 import { GateBox } from "../runs/GateBox.js";
@@ -11,12 +13,12 @@ import { hasEnded } from "../../api/types.js";
 import type { Run } from "../../api/types.js";
 import { usePage } from "./context.js";
 import { eta, etaText } from "./eta.js";
-import { Verb } from "./parts.js";
 import { useVerbs } from "./verbs.js";
 
 export function Header(): JSX.Element {
   const { run, now, trans } = usePage();
   const verbs = useVerbs();
+  const settled = useSettled(verbs.deeds.map(deed => deed.verb).join());
   return (
     <section className="po-Header" aria-label={trans.__("Run")}>
       <div className="po-Header-top">
@@ -24,11 +26,12 @@ export function Header(): JSX.Element {
         <StateBadge state={run.state} shown={shownRunState(run)} />
         <span className="po-Verbs">
           {verbs.deeds.map((deed, index) => (
-            <Verb
-              key={deed.label}
+            <Button
+              key={deed.verb}
               label={deed.label}
               title={deed.title}
-              busy={verbs.busy}
+              doing={verbs.busy === deed.verb ? deed.doing : null}
+              disabled={verbs.busy !== null || !settled}
               accent={index === 0 && deed === verbs.retryFailed}
               onClick={deed.act}
             />
@@ -55,7 +58,7 @@ export function Header(): JSX.Element {
           <ErrorBox failure={verbs.problem} />
         </div>
       )}
-      {run.state === "waiting" && run.gate && !run.gate.decision && <GateBox run={run} busy={verbs.busy ? "gate" : undefined} verbs={verbs.gate} />}
+      {run.state === "waiting" && run.gate && !run.gate.decision && <GateBox run={run} busy={verbs.busy ?? undefined} verbs={verbs.gate} />}
       <p className="po-Hidden" role="status">
         {trans.__("%1 is %2", run.name, run.state)}
       </p>
@@ -148,7 +151,7 @@ function CopyLink(): JSX.Element {
   };
   return (
     <>
-      <Verb
+      <Button
         label={copied ? trans.__("Copied") : trans.__("Copy link")}
         title={trans.__("A link to this page, for you and whom this server lets in as you")}
         onClick={() => void copy()}

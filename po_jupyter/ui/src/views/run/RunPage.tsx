@@ -1,6 +1,7 @@
 /** The page of one run: how it stands, and what is in it, a tab for each kind of thing. React escapes all text (P6). */
 
 import * as React from "react";
+import { Button } from "../../components/Button.js";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { hasEnded } from "../../api/types.js";
 import type { Run } from "../../api/types.js";
@@ -9,6 +10,7 @@ import { Translation } from "../../components/translation.js";
 import { useNow } from "../../components/useNow.js";
 import type { IPoLive } from "../../tokens.js";
 import { CallsTab } from "./calls/CallsTab.js";
+import { CompareTab } from "./compare/CompareTab.js";
 import { PageProvider } from "./context.js";
 import type { Host, Page } from "./context.js";
 import { DataTab } from "./data/DataTab.js";
@@ -16,7 +18,7 @@ import { FilesTab } from "./files/FilesTab.js";
 import { Header } from "./Header.js";
 import { LogsTab } from "./logs/LogsTab.js";
 import { MoneyTab } from "./money/MoneyTab.js";
-import { Empty, Unloaded, Verb } from "./parts.js";
+import { Empty, Unloaded } from "./parts.js";
 import { TABS } from "./pageState.js";
 import type { PageState, Patch, Tab } from "./pageState.js";
 import { RowsTab } from "./rows/RowsTab.js";
@@ -41,6 +43,7 @@ interface RunPageProps {
 const VIEWS: Record<Tab, () => JSX.Element> = {
   tasks: TasksTab,
   rows: RowsTab,
+  compare: CompareTab,
   calls: CallsTab,
   logs: LogsTab,
   data: DataTab,
@@ -75,8 +78,10 @@ function Known({ known, run, ...props }: RunPageProps & { known: LiveRun; run: R
   const page: Page = { run, source, state, patch, host, trans, now, speech: known.speech, answered: known.answered };
   const verbs = useVerbSet(page);
   const panelId = `po-page-${run.id}`;
-  const tabs = tabsOf(run, trans);
-  const View = VIEWS[state.tab];
+  const tabs = tabsOf(run, state.compare.run, trans);
+  // A link may name the tab of a comparison that only its sender had.
+  const current = tabs.some(tab => tab.id === state.tab) ? state.tab : "tasks";
+  const View = VIEWS[current];
   return (
     <PageProvider value={page}>
       <Translation.Provider value={trans}>
@@ -86,17 +91,17 @@ function Known({ known, run, ...props }: RunPageProps & { known: LiveRun; run: R
         <Tabs
           label={trans.__("Parts of the run")}
           tabs={tabs}
-          current={state.tab}
+          current={current}
           panelId={panelId}
           onChange={tab => patch({ tab: tab as Tab })}
         />
         <div
-          className={`po-TabPanel po-is-${state.tab}-tab`}
+          className={`po-TabPanel po-is-${current}-tab`}
           role="tabpanel"
           id={panelId}
-          aria-label={tabs.find(tab => tab.id === state.tab)?.label}
+          aria-label={tabs.find(tab => tab.id === current)?.label}
           tabIndex={0}
-          data-tab={state.tab}
+          data-tab={current}
         >
           <View />
         </div>
@@ -106,17 +111,19 @@ function Known({ known, run, ...props }: RunPageProps & { known: LiveRun; run: R
   );
 }
 
-function tabsOf(run: Run, trans: TranslationBundle): { id: Tab; label: string }[] {
+function tabsOf(run: Run, other: string, trans: TranslationBundle): { id: Tab; label: string }[] {
   const labels: Record<Tab, string> = {
     tasks: trans.__("Tasks"),
     rows: trans.__("Rows"),
+    compare: trans.__("Compare"),
     calls: trans.__("Calls"),
     logs: trans.__("Logs"),
     data: trans.__("Data"),
     files: trans.__("Files"),
     money: trans.__("Money")
   };
-  return TABS.filter(name => name !== "rows" || run.tasks.some(task => task.items)).map(id => ({ id, label: labels[id] }));
+  const shown: Partial<Record<Tab, boolean>> = { rows: run.tasks.some(task => task.items), compare: other !== "" };
+  return TABS.filter(name => shown[name] ?? true).map(id => ({ id, label: labels[id] }));
 }
 
 function Lost({ known, retryNow, trans }: { known: LiveRun; retryNow: () => void; trans: TranslationBundle }): JSX.Element | null {
@@ -125,7 +132,7 @@ function Lost({ known, retryNow, trans }: { known: LiveRun; retryNow: () => void
   }
   return (
     <div className="po-Lost" role="alert">
-      {known.link.problem.message} {known.link.problem.hint} <Verb label={trans.__("Try now")} onClick={retryNow} />
+      {known.link.problem.message} {known.link.problem.hint} <Button label={trans.__("Try now")} onClick={retryNow} />
     </div>
   );
 }

@@ -31,6 +31,17 @@ interface TableProps<T> {
   /** Row at the top in the beginning. */
   top?: number;
   onTop?: (index: number) => void;
+  /** Rows can be chosen, beside being opened: by a box in front of each, Space, and Shift with a click or an arrow. */
+  chosen?: {
+    has: (item: T) => boolean;
+    /** What a screen reader says of the box of a row. */
+    label: (item: T) => string;
+    /** What stands above the boxes, for a screen reader. */
+    title: string;
+    toggle: (index: number) => void;
+    /** All from one place to another, whichever is first. */
+    extend: (from: number, to: number) => void;
+  };
   /** Anything that makes rows look different: rows are drawn again when it changes. */
   version: unknown;
 }
@@ -41,6 +52,9 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
   const { id, label, columns, count, open, onOpen, onRange, onTop, top = 0 } = props;
   const box = React.useRef<HTMLDivElement>(null);
   const [active, setActive] = React.useState(Math.max(0, open));
+  const anchor = React.useRef(Math.max(0, open));
+  const latest = React.useRef(props);
+  latest.current = props;
   const rows = useVirtualizer({
     count,
     getScrollElement: () => box.current,
@@ -62,7 +76,11 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
     const timer = setTimeout(() => onTop?.(above), 300);
     return () => clearTimeout(timer);
   }, [above, onTop]);
-  const template = React.useMemo(() => ({ gridTemplateColumns: columns.map(one => one.width).join(" ") }), [columns]);
+  const selects = props.chosen !== undefined;
+  const template = React.useMemo(
+    () => ({ gridTemplateColumns: [...(selects ? ["1.4em"] : []), ...columns.map(one => one.width)].join(" ") }),
+    [columns, selects]
+  );
   const go = (index: number): void => {
     const to = Math.max(0, Math.min(count - 1, index));
     setActive(to);
@@ -71,11 +89,24 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
       onOpen(to);
     }
   };
-  const opened = React.useRef(onOpen);
-  opened.current = onOpen;
-  const choose = React.useCallback((index: number) => {
+  const choose = React.useCallback((index: number, shift: boolean) => {
     setActive(index);
-    opened.current(index);
+    if (shift && latest.current.chosen) {
+      latest.current.chosen.extend(anchor.current, index);
+    } else {
+      anchor.current = index;
+      latest.current.onOpen(index);
+    }
+  }, []);
+  const check = React.useCallback((index: number, shift: boolean) => {
+    setActive(index);
+    if (shift) {
+      latest.current.chosen?.extend(anchor.current, index);
+    } else {
+      latest.current.chosen?.toggle(index);
+    }
+    anchor.current = index;
+    box.current?.focus({ preventScroll: true }); // a click gave it to the box of the row: the keys are the table's
   }, []);
   const onKey = (event: React.KeyboardEvent): void => {
     if (event.target !== box.current) {
@@ -91,9 +122,19 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
       End: count - 1
     };
     const to = moves[event.key];
-    if (to !== undefined) {
+    if (to !== undefined && event.shiftKey && props.chosen) {
+      event.preventDefault();
+      const last = Math.max(0, Math.min(count - 1, to));
+      props.chosen.extend(active, last);
+      anchor.current = last;
+      go(last);
+    } else if (to !== undefined) {
       event.preventDefault();
       go(to);
+      anchor.current = Math.max(0, Math.min(count - 1, to));
+    } else if (event.key === " " && props.chosen) {
+      event.preventDefault();
+      check(active, false);
     } else if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       onOpen(active);
@@ -110,7 +151,8 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
       role="grid"
       aria-label={label}
       aria-rowcount={count + 1}
-      aria-colcount={columns.length}
+      aria-colcount={columns.length + (selects ? 1 : 0)}
+      aria-multiselectable={selects || undefined}
       aria-activedescendant={isShown ? rowId(id, active) : undefined}
       tabIndex={0}
       onKeyDown={onKey}
@@ -126,8 +168,10 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
             item={props.at(index)}
             columns={columns as readonly Column<unknown>[]}
             template={template}
-            state={(index === active ? "active " : "") + (index === open ? "open" : "")}
+            state={stateOf(props, index, active)}
+            box={boxOf(props, index)}
             choose={choose}
+            check={check}
           />
         ))}
       </div>
@@ -135,10 +179,28 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
   );
 }
 
-function Head<T>({ columns, sort, desc, onSort, template }: TableProps<T> & { template: object }): JSX.Element {
+function stateOf<T>({ at, chosen, open }: TableProps<T>, index: number, active: number): string {
+  const item = chosen && at(index);
+  return [index === active && "active", index === open && "open", item !== undefined && chosen!.has(item) && "chosen"]
+    .filter(Boolean)
+    .join(" ");
+}
+
+/** The name of the box of a row; null without boxes. */
+function boxOf<T>({ at, chosen }: TableProps<T>, index: number): string | null {
+  const item = at(index);
+  return chosen ? (item === undefined ? "" : chosen.label(item)) : null;
+}
+
+function Head<T>({ columns, chosen, sort, desc, onSort, template }: TableProps<T> & { template: object }): JSX.Element {
   return (
     <div role="rowgroup" className="po-Table-head">
       <div role="row" aria-rowindex={1} className="po-Table-row" style={template}>
+        {chosen && (
+          <div role="columnheader" className="po-Table-cell">
+            <span className="po-Hidden">{chosen.title}</span>
+          </div>
+        )}
         {columns.map(column => {
           const sorted = sort === column.name;
           return (
@@ -171,24 +233,42 @@ interface RowProps {
   item: unknown;
   columns: readonly Column<unknown>[];
   template: object;
-  /** "active" has the keyboard, "open" is the one whose details are shown. */
+  /** "active" has the keyboard, "open" is the one whose details are shown, "chosen" has a mark in its box. */
   state: string;
-  choose: (index: number) => void;
+  /** The name of its box; null without one. */
+  box: string | null;
+  choose: (index: number, shift: boolean) => void;
+  check: (index: number, shift: boolean) => void;
 }
 
 const TableRow = React.memo(
-  function TableRow({ id, index, start, item, columns, template, state, choose }: RowProps): JSX.Element {
+  function TableRow({ id, index, start, item, columns, template, state, box, choose, check }: RowProps): JSX.Element {
     const classes = ["po-Table-row", ...state.split(" ").flatMap(word => (word ? [`po-is-${word}`] : []))];
     return (
       <div
         id={id}
         role="row"
         aria-rowindex={index + 2}
-        aria-selected={state.includes("open")}
+        aria-selected={state.includes(box === null ? "open" : "chosen")}
+        aria-current={box !== null && state.includes("open") ? true : undefined}
         className={classes.join(" ")}
         style={{ ...template, transform: `translateY(${start}px)` }}
-        onClick={() => choose(index)}
+        onClick={event => choose(index, event.shiftKey)}
+        // Shift and a click would mark the text between the two rows.
+        onMouseDown={event => box !== null && event.shiftKey && event.preventDefault()}
       >
+        {box !== null && (
+          <div role="gridcell" className="po-Table-cell po-Table-check" onClick={event => event.stopPropagation()}>
+            <input
+              type="checkbox"
+              tabIndex={-1}
+              aria-label={box}
+              checked={state.includes("chosen")}
+              disabled={item === undefined}
+              onChange={event => check(index, (event.nativeEvent as MouseEvent).shiftKey)}
+            />
+          </div>
+        )}
         {columns.map(column => (
           <div
             key={column.name}
@@ -206,6 +286,7 @@ const TableRow = React.memo(
     before.item === after.item &&
     before.start === after.start &&
     before.state === after.state &&
+    before.box === after.box &&
     before.template === after.template
 );
 

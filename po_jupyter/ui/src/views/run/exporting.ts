@@ -4,6 +4,7 @@ import { InputDialog } from "@jupyterlab/apputils";
 import { hasEnded } from "../../api/types.js";
 import type { Page } from "./context.js";
 import { exportRows } from "./rows/exportRows.js";
+import type { RowFormat } from "./rows/exportRows.js";
 import type { Fetching, SavedFile, Saving } from "./saving.js";
 
 /** Asks which, and begins to save it: nothing else waits until it is here. */
@@ -13,7 +14,8 @@ export async function exportDialog(page: Page, save: Saving["save"]): Promise<nu
     [trans.__("Outputs (JSON)"), async signal => ({ content: await page.source.outputs(signal), name: `${fileName(page)}-outputs.json` })]
   ]);
   for (const task of run.tasks.filter(one => one.items)) {
-    choices.set(trans.__("Rows of %1 (CSV)", task.name), signal => rowsOf(page, task.name, signal));
+    choices.set(trans.__("Rows of %1 (CSV)", task.name), signal => rowsOf(page, task.name, "csv", signal));
+    choices.set(trans.__("Rows of %1 (Parquet)", task.name), signal => rowsOf(page, task.name, "parquet", signal));
   }
   choices.set(hasEnded(run) ? trans.__("History (JSON lines)") : trans.__("History so far (JSON lines)"), signal => history(page, signal));
   const answer = await InputDialog.getItem({
@@ -29,9 +31,9 @@ export async function exportDialog(page: Page, save: Saving["save"]): Promise<nu
   return null;
 }
 
-async function rowsOf(page: Page, task: string, signal: AbortSignal): Promise<SavedFile> {
+async function rowsOf(page: Page, task: string, format: RowFormat, signal: AbortSignal): Promise<SavedFile> {
   const query = { task, state: "", q: "", sort: "index", desc: false } as const;
-  return { content: await exportRows(page.source, query, () => undefined, signal), name: `${fileName(page)}-${task}.csv` };
+  return { content: await exportRows(page.source, query, () => undefined, signal, format), name: `${fileName(page)}-${task}.${format}` };
 }
 
 async function history({ source, run }: Page, signal: AbortSignal): Promise<SavedFile> {

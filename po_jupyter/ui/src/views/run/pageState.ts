@@ -3,7 +3,7 @@
 import type { RowQuery } from "./shapes.js";
 import { SORTS } from "./shapes.js";
 
-export const TABS = ["tasks", "rows", "calls", "logs", "data", "files", "money"] as const;
+export const TABS = ["tasks", "rows", "compare", "calls", "logs", "data", "files", "money"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface PageState {
@@ -18,6 +18,8 @@ export interface PageState {
     /** The call on the left of a comparison. */
     readonly beside: number | null;
   };
+  /** `run`: the one that this one is compared with; "" is none, and no tab. `open` is the place of a pair. */
+  readonly compare: { readonly run: string; readonly all: boolean; readonly open: number | null };
   readonly logs: { readonly follow: boolean };
   readonly money: { readonly unit: "usd" | "tokens" };
 }
@@ -27,6 +29,7 @@ export const FRESH: PageState = {
   task: "",
   rows: { state: "", q: "", sort: "index", desc: false, top: 0, open: null },
   calls: { row: null, state: "", open: null, beside: null },
+  compare: { run: "", all: false, open: null },
   logs: { follow: true },
   money: { unit: "usd" }
 };
@@ -42,6 +45,7 @@ export function patched(state: PageState, patch: Patch): PageState {
     task: patch.task ?? state.task,
     rows: { ...state.rows, ...patch.rows },
     calls: { ...state.calls, ...patch.calls },
+    compare: { ...state.compare, ...patch.compare },
     logs: { ...state.logs, ...patch.logs },
     money: { ...state.money, ...patch.money }
   };
@@ -56,8 +60,10 @@ export function readPageState(saved: unknown): PageState {
   const from = part(saved);
   const rows = part(from.rows);
   const calls = part(from.calls);
+  const compare = part(from.compare);
+  const other = text(compare.run);
   return {
-    tab: isTab(from.tab) ? from.tab : FRESH.tab,
+    tab: isTab(from.tab) && (from.tab !== "compare" || other) ? from.tab : FRESH.tab,
     task: text(from.task),
     rows: {
       state: rows.state === "failed" || rows.state === "done" ? rows.state : "",
@@ -73,6 +79,7 @@ export function readPageState(saved: unknown): PageState {
       open: count(calls.open),
       beside: count(calls.beside)
     },
+    compare: { run: other, all: compare.all === true, open: null },
     logs: { follow: part(from.logs).follow !== false },
     money: { unit: part(from.money).unit === "tokens" ? "tokens" : "usd" }
   };

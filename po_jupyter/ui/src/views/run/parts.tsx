@@ -1,6 +1,7 @@
 /** Small things that several parts of a run's page show. */
 
 import * as React from "react";
+import { Button } from "../../components/Button.js";
 import { hasEnded } from "../../api/types.js";
 import type { Failure, Run, Task } from "../../api/types.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
@@ -20,35 +21,12 @@ export function Glyph({ state }: { state: string }): JSX.Element {
   );
 }
 
-interface VerbProps {
-  label: string;
-  title?: string;
-  /** Something else is under way. The button keeps the focus that it has. */
-  busy?: boolean;
-  accent?: boolean;
-  onClick: () => void;
-}
-
-export function Verb({ label, title, busy, accent, onClick }: VerbProps): JSX.Element {
-  return (
-    <button
-      type="button"
-      className={accent ? "po-Button po-is-accent" : "po-Button"}
-      title={title}
-      aria-disabled={busy || undefined}
-      onClick={() => !busy && onClick()}
-    >
-      {label}
-    </button>
-  );
-}
-
 /** Why something could not be loaded, and a way to try again. */
 export function Unloaded({ failure, again, word }: { failure: Failure; again: () => void; word: string }): JSX.Element {
   return (
     <div className="po-Unloaded" role="alert">
       <ErrorBox failure={failure} />
-      <Verb label={word} onClick={again} />
+      <Button label={word} onClick={again} />
     </div>
   );
 }

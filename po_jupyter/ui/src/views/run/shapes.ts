@@ -38,6 +38,41 @@ export interface RowQuery {
   desc: boolean;
 }
 
+export interface ComparedRow {
+  change: "changed" | "only_a" | "only_b" | "failed" | "open" | "same";
+  /** Their inputs are the same; else they are joined by their place. */
+  by_input: boolean;
+  a: Row | null;
+  b: Row | null;
+}
+
+export interface ComparedSide {
+  run: string;
+  rows: number;
+  done: number;
+  failed: number;
+  tokens: number;
+  cost_usd: number | null;
+  seconds: number;
+  models: string[];
+}
+
+export interface ComparisonSummary extends Record<ComparedRow["change"], number> {
+  agreement: number | null;
+  by_index: number;
+  a: ComparedSide;
+  b: ComparedSide;
+}
+
+export interface ComparisonPage {
+  rows: ComparedRow[];
+  summary: ComparisonSummary;
+  matching: number;
+  next: number | null;
+  /** Not all rows are read yet: asked again, it goes on. */
+  complete: boolean;
+}
+
 export interface Call {
   n: number;
   key: string;

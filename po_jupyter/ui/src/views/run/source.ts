@@ -6,6 +6,7 @@ import type {
   Artifact,
   CallPage,
   CallQuery,
+  ComparisonPage,
   PipelineView,
   Row,
   RowPage,
@@ -21,6 +22,11 @@ export class RunSource {
     readonly api: Api,
     readonly id: string
   ) {}
+
+  /** Another run, asked over the same connection. */
+  beside(id: string): RunSource {
+    return new RunSource(this.api, id);
+  }
 
   /** With the whole seed, which may be large. */
   async run(signal?: AbortSignal): Promise<Run & { seed?: { data?: unknown } }> {
@@ -52,6 +58,11 @@ export class RunSource {
   async row(task: string, index: number, signal?: AbortSignal): Promise<Row> {
     const answer = await this.get<Row | { row: Row }>(`/tasks/${encodeURIComponent(task)}/rows/${index}`, {}, signal);
     return "row" in answer ? answer.row : answer;
+  }
+
+  /** This run (A) beside another one (B), row by row. */
+  compare(other: string, task: string, all: boolean, start: number, limit: number, signal?: AbortSignal): Promise<ComparisonPage> {
+    return this.get("/compare", { with: other, task, show: all ? "all" : "", start, limit }, signal);
   }
 
   calls({ task, row, state }: CallQuery, start: number, limit: number, signal?: AbortSignal): Promise<CallPage> {

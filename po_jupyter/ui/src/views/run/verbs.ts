@@ -1,9 +1,9 @@
 /** What can be done to the run of a page, with the questions that are asked before. */
 
 import * as React from "react";
-import { InputDialog } from "@jupyterlab/apputils";
+import { Dialog, InputDialog, showDialog } from "@jupyterlab/apputils";
 import { confirm } from "../../components/dialogs.js";
-import { failedRows, tightBudget } from "../../format/run.js";
+import { failedRows, shortId, tightBudget } from "../../format/run.js";
 import { RunActions } from "../runs/actions.js";
 import type { Verbs } from "../runs/actions.js";
 import { hasEnded } from "../../api/types.js";
@@ -16,15 +16,24 @@ import type { Saving } from "./saving.js";
 import { explain } from "../../api/client.js";
 
 export interface Deed {
+  /** Of all runs the same, whatever the label says. */
+  verb: string;
   label: string;
   title?: string;
+  /** The label while its request is under way. */
+  doing?: string;
   act: () => void;
 }
 
 export interface VerbSet extends Saving {
-  busy: boolean;
+  /** The verb that is under way: one at a time. */
+  busy: string | null;
   problem: Failure | null;
   retryFailed: Deed | null;
+  /** Asks for rows of a map again, by index, with the state that each was seen in; `done` when that is accepted. */
+  retryRows: (task: string, rows: ReadonlyMap<number, string>, done: () => void) => void;
+  /** Shows why something could not be done. */
+  fail: (error: unknown) => void;
   gate: Pick<Verbs, "decide" | "draft" | "artifactUrl">;
   /** The first ones are those that one needs most. */
   deeds: Deed[];
@@ -43,12 +52,12 @@ export function useVerbs(): VerbSet {
 
 /** Made once a page; the parts share it, so that one thing is done at a time. */
 export function useVerbSet(page: Page): VerbSet {
-  const [busy, setBusy] = React.useState(false);
+  const [busy, setBusy] = React.useState<string | null>(null);
   const [problem, setProblem] = React.useState<Failure | null>(null);
   const { saving, save } = useSaving(setProblem);
   const { source, run } = page;
-  const attempt = async (work: () => Promise<Run | null>): Promise<void> => {
-    setBusy(true);
+  const attempt = async (verb: string, work: () => Promise<Run | null>): Promise<void> => {
+    setBusy(verb);
     setProblem(null);
     try {
       const answer = await work();
@@ -60,17 +69,19 @@ export function useVerbSet(page: Page): VerbSet {
     } catch (error) {
       setProblem(explain(error));
     }
-    setBusy(false);
+    setBusy(null);
   };
-  const does = (work: () => Promise<Run | null>) => () => void attempt(work);
+  const does: Does = (verb, work) => () => void attempt(verb, work);
   const failed = run.state === "done" || run.state === "failed" ? failedRows(run) : 0;
   const { trans } = page;
   const actions = React.useMemo(() => new RunActions(source.api, () => undefined, trans, () => undefined), [source, trans]);
   const retryFailed = failed
     ? {
+        verb: "retry",
+        doing: trans.__("Retrying…"),
         label: trans._n("Retry %1 failed row", "Retry %1 failed rows", failed, failed),
         title: trans.__("Ask for the failed rows again. The others are kept, and not paid again."),
-        act: does(() => source.api.resume(run.id, { only_failed: true }))
+        act: does("retry", () => source.api.resume(run.id, { only_failed: true }))
       }
     : null;
   return {
@@ -79,8 +90,10 @@ export function useVerbSet(page: Page): VerbSet {
     saving,
     save,
     retryFailed,
+    retryRows: (task, rows, done) => void attempt("rows", () => retryRows(page, task, rows, done)),
+    fail: error => setProblem(explain(error)),
     gate: {
-      decide: (seen, decision, note) => void attempt(() => source.api.decide(seen.id, decision, note, seen.gate?.task)),
+      decide: (seen, decision, note) => void attempt(decision, () => source.api.decide(seen.id, decision, note, seen.gate?.task)),
       draft: actions.draft,
       artifactUrl: actions.artifactUrl
     },
@@ -88,45 +101,59 @@ export function useVerbSet(page: Page): VerbSet {
   };
 }
 
-type Does = (work: () => Promise<Run | null>) => () => void;
+type Does = (verb: string, work: () => Promise<Run | null>) => () => void;
 
 function deedsOf(page: Page, does: Does, retryFailed: Deed | null, save: Saving["save"]): Deed[] {
   const { run, source, trans } = page;
   const deeds: (Deed | null)[] = [retryFailed];
   if (!hasEnded(run)) {
     deeds.push({
+      verb: "cancel",
+      doing: trans.__("Cancelling…"),
       label: trans.__("Cancel"),
       title: trans.__("Stop this run. What is finished is kept, and Resume goes on from there."),
-      act: does(() => source.api.cancel(run.id))
+      act: does("cancel", () => source.api.cancel(run.id))
     });
   }
   if (run.state === "failed" || run.state === "cancelled") {
     deeds.push({
+      verb: "resume",
       label: trans.__("Resume"),
       title: trans.__("Go on from where this run ended. What is finished is not paid again."),
-      act: does(() => resume(page))
+      act: does("resume", () => resume(page))
     });
   }
   if (run.state === "dead") {
     deeds.push({
+      verb: "requeue",
+      doing: trans.__("Requeueing…"),
       label: trans.__("Requeue"),
       title: trans.__("Try this run again, from where it died. What is finished is not paid again."),
-      act: does(() => source.api.requeue(run.id))
+      act: does("requeue", () => source.api.requeue(run.id))
     });
   }
   if (hasEnded(run)) {
-    deeds.push({ label: trans.__("Restart…"), act: does(() => restart(page)) });
+    deeds.push({ verb: "restart", label: trans.__("Restart…"), act: does("restart", () => restart(page)) });
   }
   deeds.push(
     {
+      verb: "fork",
       label: trans.__("Fork…"),
       title: trans.__("A new run with another prompt or model, that takes over what is finished before a task."),
-      act: does(() => fork(page))
+      act: does("fork", () => fork(page))
     },
-    { label: trans.__("Export…"), act: does(() => exportDialog(page, save)) }
+    { verb: "export", label: trans.__("Export…"), act: does("export", () => exportDialog(page, save)) }
   );
+  if (run.tasks.some(task => task.items)) {
+    deeds.push({
+      verb: "compare",
+      label: trans.__("Compare with…"),
+      title: trans.__("The rows of this run beside those of another one. Nothing is asked of a model."),
+      act: does("compare", () => compare(page))
+    });
+  }
   if (hasEnded(run)) {
-    deeds.push({ label: trans.__("Delete…"), act: does(() => remove(page)) });
+    deeds.push({ verb: "delete", label: trans.__("Delete…"), act: does("delete", () => remove(page)) });
   }
   return deeds.filter(deed => deed !== null);
 }
@@ -169,6 +196,54 @@ async function fork(page: Page): Promise<Run | null> {
   const { pipeline } = await page.source.pipeline();
   const body = await forkDialog(page, pipeline);
   return body && page.source.api.fork(page.run.id, body.task, body.changed);
+}
+
+/** Rows that are done are paid again, so that is asked before. */
+async function retryRows({ run, source, trans }: Page, task: string, rows: ReadonlyMap<number, string>, done: () => void): Promise<Run | null> {
+  const paid = [...rows.values()].filter(state => state === "done").length;
+  if (paid) {
+    const sure = await confirm({
+      title: trans._n("Ask for %1 row again?", "Ask for %1 rows again?", rows.size, rows.size),
+      body: trans._n("%1 of them has an answer: it is replaced, and paid again.", "%1 of them have an answer: it is replaced, and paid again.", paid, paid),
+      word: trans.__("Ask again")
+    });
+    if (!sure) {
+      return null;
+    }
+  }
+  const body = { rows: { [task]: [...rows.keys()].sort((a, b) => a - b) }, ...(paid && { include_done: true }) };
+  const answer = await source.api.resume(run.id, body);
+  done();
+  return answer;
+}
+
+/** Asks which other run of the pipeline, and shows the two. */
+async function compare({ run, source, patch, trans }: Page): Promise<null> {
+  const { runs } = await source.api.runs({ pipeline: run.pipeline, limit: 100 });
+  const others = new Map(runs.filter(other => other.id !== run.id).map(other => [otherLabel(other), other.id]));
+  if (!others.size) {
+    await showDialog({
+      title: trans.__("Compare %1", run.name),
+      body: trans.__("There is no other run of %1. A fork with another prompt or model makes one.", run.pipeline),
+      buttons: [Dialog.okButton()]
+    });
+    return null;
+  }
+  const answer = await InputDialog.getItem({
+    title: trans.__("Compare %1", run.name),
+    label: trans.__("With which run of %1?", run.pipeline),
+    items: [...others.keys()],
+    okLabel: trans.__("Compare")
+  });
+  const other = answer.button.accept && answer.value !== null ? others.get(answer.value) : undefined;
+  if (other) {
+    patch({ tab: "compare", compare: { run: other, open: null } });
+  }
+  return null;
+}
+
+function otherLabel(run: Run): string {
+  return `${run.name} · ${shortId(run.id)} · ${run.state} · ${new Date(run.created_at).toLocaleString()}`;
 }
 
 async function remove({ run, source, host, trans }: Page): Promise<null> {

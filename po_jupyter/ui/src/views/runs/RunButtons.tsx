@@ -3,6 +3,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Run } from "../../api/types.js";
 import { hasEnded } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
+import { useSettled } from "../../components/useSettled.js";
 import { useTrans } from "../../components/translation.js";
 import { failedRows, shortId } from "../../format/run.js";
 import type { Verbs } from "./actions.js";
@@ -60,22 +61,6 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
       />
     </div>
   );
-}
-
-/** Milliseconds after a change of the buttons in which a click was meant for what stood there before. */
-const SETTLES = 500;
-
-/** False for a moment after `value` changed: the second click of a double one must not hit what has come there. */
-function useSettled(value: string): boolean {
-  const [settled, setSettled] = React.useState(value);
-  React.useEffect(() => {
-    if (settled !== value) {
-      const timer = setTimeout(() => setSettled(value), SETTLES);
-      return () => clearTimeout(timer);
-    }
-    return undefined;
-  }, [value, settled]);
-  return settled === value;
 }
 
 function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {

@@ -9,6 +9,7 @@ import { ErrorBox } from "../../components/ErrorBox.js";
 import { useTrans } from "../../components/translation.js";
 import { useNow } from "../../components/useNow.js";
 import { VirtualList } from "../../components/VirtualList.js";
+import { grouped } from "../../format/numbers.js";
 import { localDay } from "../../format/time.js";
 import type { Filters } from "../../state/filters.js";
 import { isFiltered } from "../../state/filters.js";
@@ -55,7 +56,7 @@ export function RunsView({ state, verbs, scroller, older, filter }: RunsViewProp
   const isEmpty = state.known && !order.length && !isFiltered(filters) && history.next === null;
   return (
     <div className={state.link.state === "live" ? "po-Runs" : "po-Runs po-is-stale"}>
-      <Attention runs={attention} card={card} />
+      <Attention runs={attention} more={state.moreAttention} card={card} />
       {!isEmpty && <FilterBar filters={filters} pipelines={pipelines} onChange={filter} />}
       {isEmpty && <Nothing />}
       {active.length > 0 && (
@@ -111,10 +112,12 @@ function dayName(day: string, trans: TranslationBundle): string {
 
 interface AttentionProps {
   runs: readonly Run[];
+  /** Older ones that are not listed. */
+  more: number;
   card: (run: Run, canDismiss: boolean) => JSX.Element;
 }
 
-function Attention({ runs, card }: AttentionProps): JSX.Element | null {
+function Attention({ runs, more, card }: AttentionProps): JSX.Element | null {
   const trans = useTrans();
   const [all, setAll] = React.useState(false);
   if (!runs.length) {
@@ -124,13 +127,18 @@ function Attention({ runs, card }: AttentionProps): JSX.Element | null {
   return (
     <section className="po-Section po-Attention" aria-label={trans.__("Needs you")}>
       <h3 className="po-Section-title">
-        {trans.__("Needs you")} <span className="po-Count">{runs.length}</span>
+        {trans.__("Needs you")} <span className="po-Count">{grouped(runs.length + more)}</span>
       </h3>
       <ul className="po-List">
         {shown.map(run => (
           <li key={run.id}>{card(run, true)}</li>
         ))}
       </ul>
+      {more > 0 && (all || runs.length <= FEW) && (
+        <div className="po-Section-end">
+          {trans._n("%1 older one is found by its state, with the filter", "%1 older ones are found by their state, with the filter", more)}
+        </div>
+      )}
       {runs.length > FEW && (
         <div className="po-Section-end">
           <Button

@@ -1,15 +1,16 @@
-/** What my calls used, by day and by model. */
+/** What my calls used, by pipeline, model and day, and what today did against its limits. */
 
 import * as React from "react";
-import type { DailyUsage, DayUsage } from "../../api/answers.js";
+import type { DailyUsage, DayUsage, OfLimit } from "../../api/answers.js";
 import type { Api } from "../../api/client.js";
 import type { Usage } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
 import { EmptyState } from "../../components/EmptyState.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
+import { ProgressBar } from "../../components/ProgressBar.js";
 import { useTrans } from "../../components/translation.js";
 import { useAnswer } from "../../components/useAnswer.js";
-import { costSum, tokens } from "../../format/money.js";
+import { costSum, money, tokens } from "../../format/money.js";
 import { grouped } from "../../format/numbers.js";
 
 type Sum = Usage & { unpriced: number };
@@ -36,8 +37,30 @@ export default function UsageView({ api }: { api: Api }): JSX.Element {
           <Button label={trans.__("Try again")} onClick={reload} />
         </ErrorBox>
       )}
+      {data?.today && <Today today={data.today} />}
       {data && <Numbers usage={data} />}
     </div>
+  );
+}
+
+/** "$0.40 of $2 today", with a bar for each limit that there is. */
+function Today({ today }: { today: NonNullable<DailyUsage["today"]> }): JSX.Element {
+  const trans = useTrans();
+  const line = (of: OfLimit, shown: (amount: number) => string, label: string): JSX.Element =>
+    of.limit === null ? (
+      <div>{trans.__("%1 today", shown(of.used))}</div>
+    ) : (
+      <div className={of.used >= of.limit ? "po-is-failed" : "po-is-running"}>
+        <div>{trans.__("%1 of %2 today", shown(of.used), shown(of.limit))}</div>
+        <ProgressBar share={of.used / of.limit} label={label} />
+      </div>
+    );
+  return (
+    <section aria-label={trans.__("Today")}>
+      {line(today.usd, money, trans.__("Budget of the day"))}
+      {today.tokens.limit !== null &&
+        line(today.tokens, amount => trans.__("%1 tokens", tokens(amount)), trans.__("Tokens of the day"))}
+    </section>
   );
 }
 
@@ -49,6 +72,7 @@ function Numbers({ usage }: { usage: DailyUsage }): JSX.Element {
   }
   return (
     <>
+      {usage.by_pipeline && <ByPipeline sums={usage.by_pipeline} total={usage.total} />}
       <Table caption={trans.__("By model")} first={trans.__("Model")} rows={[...byModel(days)]} total={usage.total} />
       <Table
         caption={trans.__("By day (UTC)")}
@@ -60,6 +84,24 @@ function Numbers({ usage }: { usage: DailyUsage }): JSX.Element {
   );
 }
 
+function ByPipeline({ sums, total }: { sums: Record<string, Sum>; total: Sum }): JSX.Element {
+  const trans = useTrans();
+  const rows = dearest(Object.entries(sums));
+  // Runs that were deleted before their pipelines were counted are in the total alone.
+  const rest = rows.reduce((calls, [, sum]) => calls - sum.calls, total.calls);
+  return (
+    <>
+      <Table caption={trans.__("By pipeline")} first={trans.__("Pipeline")} rows={rows} total={total} />
+      {rest > 0 && (
+        <div className="po-Run-line">{trans._n("%1 call of deleted runs is in the sum alone", "%1 calls of deleted runs are in the sum alone", rest)}</div>
+      )}
+    </>
+  );
+}
+
+const dearest = (sums: [string, Sum][]): [string, Sum][] =>
+  sums.sort(([, a], [, b]) => (b.cost ?? Infinity) - (a.cost ?? Infinity) || b.calls - a.calls);
+
 /** The sums of all days, the dearest model first. */
 function byModel(days: readonly DayUsage[]): [string, Sum][] {
   const sums = new Map<string, Sum>();
@@ -69,7 +111,7 @@ function byModel(days: readonly DayUsage[]): [string, Sum][] {
       sums.set(model, before ? added(before, used) : used);
     }
   }
-  return [...sums].sort(([, a], [, b]) => (b.cost ?? Infinity) - (a.cost ?? Infinity) || b.calls - a.calls);
+  return dearest([...sums]);
 }
 
 function added(a: Sum, b: Sum): Sum {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Api } from "../../../api/client.js";
 import { ApiError } from "../../../api/errors.js";
 import { aRun } from "../../../state/__tests__/samples.js";
+import type { KernelValues } from "../kernelValues.js";
 import { StartForm } from "../StartForm.js";
 
 (globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
@@ -15,13 +16,20 @@ let host: HTMLElement;
 let root: Root;
 const submit = vi.fn(async (_: { idempotency_key?: string; seed?: unknown }) => aRun("a"));
 const estimate = vi.fn();
-const api = { submit, estimate, models: async () => [] } as unknown as Api;
+const task = { name: "greet", kind: "prompt", needs: [], for_each: "{{ seed.rows }}", stages: ["inference"], tools: [] };
+const analysis = { tasks: [{ ...task, artifacts: ["a.html"], shape: "{label: text}", gate: true }], seed: null };
+const api = { submit, estimate, models: async () => [], analysis: async () => analysis } as unknown as Api;
+const values: KernelValues = {
+  kernels: async () => [{ id: "k", path: "a.ipynb", busy: false }],
+  frames: vi.fn(async () => [{ name: "tickets", library: "pandas", rows: 1200, columns: ["text", "id"], width: 2 }]),
+  seed: async (_kernel, _frame, field) => ({ data: { [field]: [{ text: "x" }] }, index: { [field]: { levels: [] } } })
+};
 const definition = { tasks: [{ name: "greet", prompt: "{{ seed.first }} {{ seed.second }}" }] };
 
 beforeEach(async () => {
   host = document.body.appendChild(document.createElement("div"));
   root = createRoot(host);
-  await act(async () => root.render(<StartForm api={api} name="p" definition={definition} started={() => undefined} />));
+  await act(async () => root.render(<StartForm api={api} values={values} name="p" definition={definition} started={() => undefined} />));
 });
 afterEach(() => {
   act(() => root.unmount());
@@ -59,6 +67,34 @@ describe("the form that starts a run", () => {
     const before = host.textContent!.replace("Estimating…", "Estimate");
     await act(async () => answer({ calls: 1, input_tokens: 1, output_tokens: 1, cost: 99, usd: 99, tasks: [], unpriced: [], warnings: [] }));
     expect(host.textContent).toBe(before);
+  });
+
+  it("says what the pipeline does and leaves before anything is asked", () => {
+    expect(host.querySelector(".po-Analysis")!.textContent).toBe(
+      "greetprompt · for each of seed.rows · waits for youinference→ {label: text}→ a.html"
+    );
+    expect(estimate).not.toHaveBeenCalled();
+  });
+
+  it("takes the rows of a frame from the kernel that was chosen, and of no other", async () => {
+    submit.mockResolvedValue(aRun("a"));
+    await press("Rows from a notebook…");
+    expect(values.frames).not.toHaveBeenCalled();
+    const kernels = host.querySelector<HTMLSelectElement>(".po-Frames select")!;
+    await act(async () => {
+      kernels.value = "k";
+      kernels.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+    expect(host.querySelector(".po-Frames-one")!.textContent).toBe("tickets1,200 rows · text, id");
+    await act(async () => host.querySelector<HTMLElement>(".po-Frames-one")!.click());
+    expect(host.querySelector(".po-Frames-chosen")!.textContent).toContain("first: tickets · 1,200 rows · a.ipynb");
+    await press("Start");
+    expect(submit.mock.calls[0]![0].seed).toEqual({
+      name: "p", data: { first: [{ text: "x" }] }, index: { first: { levels: [] } }
+    });
+    await press("Remove");
+    await press("Start");
+    expect(submit.mock.calls[1]![0].seed).toEqual({ name: "p", data: {} });
   });
 
   it("keeps both of two fields that are changed in one moment", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fileTexts, seedData, seedFields, typedValue } from "../seed.js";
+import { fileTexts, rowsField, seedData, seedFields, shownFields, typedValue } from "../seed.js";
 
 const DEFINITION = {
   name: "tickets",
@@ -11,6 +11,13 @@ const DEFINITION = {
 const FIELDS = seedFields(DEFINITION);
 
 describe("the form of a start", () => {
+  it("shows also what a file has beside what the templates name, as all of it is sent", () => {
+    const texts = fileTexts("a.seed.json", JSON.stringify({ name: "s", data: { product: "pen", extra: [1] } }), FIELDS);
+    expect(shownFields(FIELDS, texts)).toEqual([...FIELDS, { name: "extra", isList: true }]);
+    expect(rowsField(FIELDS)?.name).toBe("rows");
+    expect(rowsField([])).toBeUndefined();
+  });
+
   it("asks for what the templates name", () => {
     expect(FIELDS).toEqual([
       { name: "product", isList: false },

@@ -1,10 +1,11 @@
 /** One call in whole: what was sent, what came back, and what it took. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import { ErrorBox } from "../../../components/ErrorBox.js";
 import { usePage } from "../context.js";
 import { JsonTree } from "../data/JsonTree.js";
-import { Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { Unloaded, count, dollars, seconds } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { Message, WholeCall } from "../shapes.js";
 
@@ -23,9 +24,9 @@ export function CallDetail({ n, side, close }: CallDetailProps): JSX.Element {
       <div className="po-Detail-head">
         <h3>{trans.__("Call %1", n)}</h3>
         <span className="po-Verbs">
-          {side === "only" && <Verb label={trans.__("Compare")} title={trans.__("Keep this call, and choose another one to stand beside it")} onClick={() => patch({ calls: { beside: n } })} />}
-          {side === "left" && <Verb label={trans.__("Only the other")} onClick={() => patch({ calls: { beside: null } })} />}
-          {close && <Verb label={trans.__("Close")} onClick={close} />}
+          {side === "only" && <Button label={trans.__("Compare")} title={trans.__("Keep this call, and choose another one to stand beside it")} onClick={() => patch({ calls: { beside: n } })} />}
+          {side === "left" && <Button label={trans.__("Only the other")} onClick={() => patch({ calls: { beside: null } })} />}
+          {close && <Button label={trans.__("Close")} onClick={close} />}
         </span>
       </div>
       {problem && !call && <Unloaded failure={problem} again={again} word={trans.__("Try again")} />}

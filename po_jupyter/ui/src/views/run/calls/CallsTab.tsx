@@ -1,10 +1,12 @@
 /** Each call to a model: a list, one in whole, and two side by side. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import { explain } from "../../../api/client.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { Choice, Empty, Unloaded, count, dollars, seconds } from "../parts.js";
+import { useOpened } from "../rows/useOpened.js";
 import { usePages } from "../rows/usePages.js";
 import type { Call } from "../shapes.js";
 import { Table } from "../Table.js";
@@ -43,18 +45,16 @@ export function CallsTab(): JSX.Element {
     JSON.stringify([run.id, query]),
     run.last_event
   );
-  const [shown, setShown] = React.useState(-1);
+  const opened = useOpened(
+    open,
+    place => pages.at(place)?.n,
+    n => patch({ calls: n === null ? { open: null, beside: null } : { open: n } })
+  );
   const left = open === null ? ALL : beside === null ? ONE_OPEN : TWO_OPEN;
   const columns = React.useMemo(
     () => COLUMNS.filter(({ name }) => left.has(name)).map(column => ({ ...column, label: trans.__(column.label) })),
     [trans, left]
   );
-  const openCall = (place: number): void => {
-    setShown(place);
-    const n = place < 0 ? null : (pages.at(place)?.n ?? null);
-    patch({ calls: n === null ? { open: null, beside: null } : { open: n } });
-  };
-  const place = shown >= 0 && pages.at(shown)?.n === open ? shown : -1;
   return (
     <div className="po-Rows-tab">
       <div className="po-Toolbar" role="group" aria-label={trans.__("Which calls")}>
@@ -70,7 +70,7 @@ export function CallsTab(): JSX.Element {
           options={[{ value: "", label: trans.__("all") }, ...STATES.map(name => ({ value: name, label: name.replace("_", " ") }))]}
           onChange={name => patch({ calls: { state: name } })}
         />
-        {row !== null && <Verb label={trans.__("Row %1 ×", row)} title={trans.__("Show calls of all rows")} onClick={() => patch({ calls: { row: null } })} />}
+        {row !== null && <Button label={trans.__("Row %1 ×", row)} title={trans.__("Show calls of all rows")} onClick={() => patch({ calls: { row: null } })} />}
         <span className="po-Toolbar-count" role="status">
           {pages.matching === null ? "" : trans._n("%2 call", "%2 calls", pages.matching, count(pages.matching))}
         </span>
@@ -89,8 +89,8 @@ export function CallsTab(): JSX.Element {
             columns={columns}
             count={pages.matching ?? 0}
             at={pages.at}
-            open={place}
-            onOpen={openCall}
+            open={opened.place}
+            onOpen={opened.openAt}
             onRange={pages.want}
             version={drawn}
           />
@@ -98,7 +98,7 @@ export function CallsTab(): JSX.Element {
         {open !== null && (
           <div className="po-Calls-open">
             {beside !== null && beside !== open && <CallDetail key={`beside ${beside}`} n={beside} side="left" />}
-            <CallDetail key={open} n={open} side={beside !== null && beside !== open ? "right" : "only"} close={() => openCall(-1)} />
+            <CallDetail key={open} n={open} side={beside !== null && beside !== open ? "right" : "only"} close={() => opened.openAt(-1)} />
           </div>
         )}
       </div>

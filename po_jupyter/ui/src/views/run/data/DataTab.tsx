@@ -1,9 +1,10 @@
 /** What went into a run and what came out of it, as JSON. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import type { Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
-import { Empty, Unloaded, Verb, count } from "../parts.js";
+import { Empty, Unloaded, count } from "../parts.js";
 import { useResource } from "../resource.js";
 import { JsonTree } from "./JsonTree.js";
 
@@ -38,7 +39,7 @@ function Output({ task, first }: { task: Task; first: boolean }): JSX.Element {
     return (
       <div className="po-Output">
         <span className="po-Json-name">{task.name}</span>{" "}
-        <Verb
+        <Button
           label={trans._n("%2 row", "%2 rows", rows, count(rows))}
           onClick={() => patch({ tab: "rows", task: task.name })}
         />

@@ -1,9 +1,10 @@
 /** The files of a run: saved by the browser, or opened in Lab's own viewers. Nothing of them is drawn here. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import { bytes } from "../../../format/money.js";
 import { usePage } from "../context.js";
-import { Empty, Unloaded, Verb } from "../parts.js";
+import { Empty, Unloaded } from "../parts.js";
 import { useResource } from "../resource.js";
 import { useVerbs } from "../verbs.js";
 
@@ -48,7 +49,7 @@ export function FilesTab(): JSX.Element {
             <td>{file.task ?? trans.__("seed")}</td>
             <td className="po-is-number">{bytes(file.bytes)}</td>
             <td>
-              <Verb label={trans.__("Download")} busy={verbs.saving.has(`file ${file.name}`)} onClick={() => save(file.name)} />
+              <Button label={trans.__("Download")} disabled={verbs.saving.has(`file ${file.name}`)} onClick={() => save(file.name)} />
             </td>
           </tr>
         ))}

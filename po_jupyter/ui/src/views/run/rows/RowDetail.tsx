@@ -1,11 +1,12 @@
 /** One row of a map in whole. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import { ErrorBox } from "../../../components/ErrorBox.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
 import { JsonTree } from "../data/JsonTree.js";
-import { Unloaded, Verb, count, dollars, seconds } from "../parts.js";
+import { Unloaded, count, dollars, seconds } from "../parts.js";
 import { useResource } from "../resource.js";
 
 export function RowDetail({ task, index, close }: { task: string; index: number; close: () => void }): JSX.Element {
@@ -29,11 +30,11 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
         <h3>{trans.__("Row %1", index)}</h3>
         {row && <StateBadge state={row.state} />}
         <span className="po-Verbs">
-          <Verb
+          <Button
             label={trans.__("Calls")}
             onClick={() => patch({ tab: "calls", task, calls: { row: index, open: null } })}
           />
-          <Verb label={trans.__("Close")} onClick={close} />
+          <Button label={trans.__("Close")} onClick={close} />
         </span>
       </div>
       {problem && !row && <Unloaded failure={problem} again={again} word={trans.__("Try again")} />}

@@ -1,17 +1,24 @@
 /** The rows of a map: a table of all of them, and one in whole beside it. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, Unloaded, Verb, count, dollars, line, seconds } from "../parts.js";
+import { Choice, Empty, Unloaded, count, dollars, line, seconds } from "../parts.js";
 import { explain } from "../../../api/client.js";
 import type { Row, RowQuery, Sort } from "../shapes.js";
 import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
 import { RowDetail } from "./RowDetail.js";
 import { exportRows } from "./exportRows.js";
+import type { RowFormat } from "./exportRows.js";
 import { usePages } from "./usePages.js";
+import { MOST, NOTHING, extended, toggled } from "./selection.js";
+import type { Selection } from "./selection.js";
+import { between } from "./between.js";
+import { useOpened } from "./useOpened.js";
 import { useVerbs } from "../verbs.js";
+import { hasEnded } from "../../../api/types.js";
 
 const COLUMNS: readonly Column<Row>[] = [
   { name: "index", label: "Row", width: "4.6em", number: true, sortable: true, render: row => String(row.index) },
@@ -30,11 +37,14 @@ const COLUMNS: readonly Column<Row>[] = [
   { name: "seconds", label: "Time", width: "5em", number: true, sortable: true, render: row => seconds(row.seconds) }
 ];
 
+const PAGE = 500;
+
 /** Those that are left when a row is open beside them. */
 const BESIDE = new Set(["index", "state", "input", "output"]);
 
 export function RowsTab(): JSX.Element {
   const { run, source, state, patch, trans } = usePage();
+  const verbs = useVerbs();
   const maps = run.tasks.filter(task => task.items);
   const task = maps.find(one => one.name === state.task) ?? maps[0];
   const { top, open, ...asked } = state.rows;
@@ -45,7 +55,9 @@ export function RowsTab(): JSX.Element {
   };
   const key = JSON.stringify([run.id, query]);
   const [pages, drawn] = usePages(load, key, task ? run.last_event : -1);
-  const [shown, setShown] = React.useState<number>(-1);
+  const opened = useOpened(open, place => pages.at(place)?.index, index => patch({ rows: { open: index } }));
+  const [selection, setSelection] = React.useState(NOTHING);
+  React.useEffect(() => setSelection(NOTHING), [run.id, task?.name, run.state]);
   const split = open !== null;
   const columns = React.useMemo(
     () => COLUMNS.filter(({ name }) => !split || BESIDE.has(name)).map(column => ({ ...column, label: trans.__(column.label) })),
@@ -54,18 +66,31 @@ export function RowsTab(): JSX.Element {
   if (!task) {
     return <Empty>{trans.__("No task of this run is a map: there are no rows.")}</Empty>;
   }
-  const openRow = (place: number): void => {
-    setShown(place);
-    patch({ rows: { open: place < 0 ? null : (pages.at(place)?.index ?? null) } });
+  const extend = async (from: number, to: number): Promise<void> => {
+    const [first, last] = [Math.min(from, to), Math.min(Math.max(from, to), Math.min(from, to) + MOST - 1)];
+    const rows = await between(first, last, pages.at, start => source.rows(query, start, PAGE));
+    setSelection(now => extended(now, rows));
+  };
+  const chosen = {
+    has: (row: Row) => selection.has(row.index),
+    label: (row: Row) => trans.__("Select row %1", row.index),
+    title: trans.__("Selected"),
+    toggle: (place: number) => {
+      const row = pages.at(place);
+      if (row) {
+        setSelection(now => toggled(now, row));
+      }
+    },
+    extend: (from: number, to: number) => void extend(from, to).catch(error => verbs.fail(error))
   };
   const sortBy = (name: string): void => {
     const same = name === asked.sort;
     patch({ rows: { sort: name as Sort, desc: same ? !asked.desc : name !== "index" && name !== "output", top: 0 } });
   };
-  const place = shown >= 0 && pages.at(shown)?.index === open ? shown : -1;
   return (
     <div className="po-Rows-tab">
       <Toolbar task={task.name} query={query} names={maps.map(map => map.name)} matching={pages.matching} total={pages.total} />
+      {selection.size > 0 && <Selected task={task.name} selection={selection} clear={() => setSelection(NOTHING)} />}
       {pages.problem !== null && (
         <Unloaded failure={explain(pages.problem)} again={() => pages.refresh()} word={trans.__("Try again")} />
       )}
@@ -80,21 +105,42 @@ export function RowsTab(): JSX.Element {
             columns={columns}
             count={pages.matching ?? 0}
             at={index => pages.at(index)}
-            open={place}
-            onOpen={openRow}
+            open={opened.place}
+            onOpen={opened.openAt}
+            chosen={hasEnded(run) ? chosen : undefined}
             onRange={pages.want}
             sort={asked.sort}
             desc={asked.desc}
             onSort={sortBy}
             top={top}
             onTop={index => index !== top && patch({ rows: { top: index } })}
-            version={drawn}
+            version={[drawn, selection]}
           />
         )}
         {split && (
-          <RowDetail key={`${task.name} ${open}`} task={task.name} index={open} close={() => openRow(-1)} />
+          <RowDetail key={`${task.name} ${open}`} task={task.name} index={open} close={() => opened.openAt(-1)} />
         )}
       </div>
+    </div>
+  );
+}
+
+/** What is selected, and what can be done with it. */
+function Selected({ task, selection, clear }: { task: string; selection: Selection; clear: () => void }): JSX.Element {
+  const { trans } = usePage();
+  const verbs = useVerbs();
+  return (
+    <div className="po-Toolbar po-Selected" role="group" aria-label={trans.__("Selected rows")}>
+      <span role="status">{trans._n("%2 row selected", "%2 rows selected", selection.size, count(selection.size))}</span>
+      <Button
+        label={trans.__("Retry selected")}
+        title={trans.__("Ask for these rows again, and for nothing else. What follows this task then runs again.")}
+        doing={verbs.busy === "rows" ? trans.__("Retrying…") : null}
+        disabled={verbs.busy !== null}
+        accent
+        onClick={() => verbs.retryRows(task, selection, clear)}
+      />
+      <Button label={trans.__("Clear")} onClick={clear} />
     </div>
   );
 }
@@ -108,20 +154,13 @@ interface ToolbarProps {
 }
 
 function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Element {
-  const { run, source, patch, trans } = usePage();
-  const verbs = useVerbs();
+  const { patch, trans } = usePage();
   const [text, setText] = React.useState(query.q);
-  const saving = verbs.saving.get(`rows ${task}`) ?? null;
   // A pause in typing is a question, each letter is not.
   React.useEffect(() => {
     const timer = setTimeout(() => text !== query.q && patch({ rows: { q: text, top: 0 } }), 300);
     return () => clearTimeout(timer);
   }, [text, query.q, patch]);
-  const save = (): void =>
-    verbs.save(`rows ${task}`, async (signal, progress) => ({
-      content: await exportRows(source, query, progress, signal),
-      name: `${run.pipeline}-${task}.csv`
-    }));
   const filtered = matching !== null && total !== null && matching !== total;
   return (
     <div className="po-Toolbar" role="group" aria-label={trans.__("Which rows")}>
@@ -157,13 +196,31 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
             : trans._n("%2 row", "%2 rows", matching, count(matching))}
       </span>
       <span className="po-Verbs">
-        <Verb
-          label={saving === null ? trans.__("CSV") : trans.__("%1 rows…", count(saving))}
-          title={trans.__("Save the rows that match as CSV")}
-          busy={saving !== null}
-          onClick={save}
-        />
+        <Save format="csv" label="CSV" query={query} />
+        <Save format="parquet" label="Parquet" query={query} />
       </span>
     </div>
+  );
+}
+
+/** Saves the rows that match; what is under way says how many rows are here. */
+function Save({ format, label, query }: { format: RowFormat; label: string; query: RowQuery }): JSX.Element {
+  const { run, source, trans } = usePage();
+  const verbs = useVerbs();
+  const key = `rows ${format} ${query.task}`;
+  const saving = verbs.saving.get(key) ?? null;
+  const save = (): void =>
+    verbs.save(key, async (signal, progress) => ({
+      content: await exportRows(source, query, progress, signal, format),
+      name: `${run.pipeline}-${query.task}.${format}`
+    }));
+  return (
+    <Button
+      label={label}
+      title={trans.__("Save the rows that match as %1", label)}
+      doing={saving === null ? null : trans.__("%1 rows…", count(saving))}
+      disabled={saving !== null}
+      onClick={save}
+    />
   );
 }

@@ -26,7 +26,8 @@ export function csvLine(row: Row, header: readonly string[]): string {
   return header.map(column => cell(valueOf(row, column))).join(",") + "\r\n";
 }
 
-function valueOf(row: Row, column: string): unknown {
+/** The value of a row in a column of the header. */
+export function valueOf(row: Row, column: string): unknown {
   if (column.startsWith("output.")) {
     return isMapping(row.output) ? row.output[column.slice("output.".length)] : null;
   }

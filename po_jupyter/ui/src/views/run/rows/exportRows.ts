@@ -1,8 +1,10 @@
-/** All rows that a question matches as one CSV file. */
+/** All rows that a question matches as one file. */
 
 import type { Row, RowQuery } from "../shapes.js";
 import type { RunSource } from "../source.js";
 import { csvHead, csvHeader, csvLine } from "./csv.js";
+
+export type RowFormat = "csv" | "parquet";
 
 const PAGE = 500;
 /** Whole rows that are asked for at the same time. */
@@ -13,7 +15,8 @@ export async function exportRows(
   source: RunSource,
   query: RowQuery,
   progress: (rows: number) => void,
-  signal?: AbortSignal
+  signal?: AbortSignal,
+  format: RowFormat = "csv"
 ): Promise<Blob> {
   const rows: Row[] = [];
   for (let start: number | null = 0; start !== null; ) {
@@ -25,6 +28,9 @@ export async function exportRows(
     rows.push(...whole);
     progress(rows.length);
     start = page.rows.length ? page.next : null;
+  }
+  if (format === "parquet") {
+    return (await import(/* webpackChunkName: "po-parquet" */ "./parquet.js")).parquetOf(rows);
   }
   const header = csvHeader(rows);
   // A byte order mark: without it some spreadsheets read UTF-8 as something else.

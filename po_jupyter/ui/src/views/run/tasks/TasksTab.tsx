@@ -1,13 +1,14 @@
 /** The tasks of a run: their graph, what the chosen one is at, and when each of them ran. */
 
 import * as React from "react";
+import { Button } from "../../../components/Button.js";
 import { ErrorBox } from "../../../components/ErrorBox.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { rowCounts, shownTaskState } from "../../../format/run.js";
 import { elapsed } from "../../../format/time.js";
 import type { Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
-import { Empty, Unloaded, Verb, count, dollars, taskSeconds } from "../parts.js";
+import { Empty, Unloaded, count, dollars, taskSeconds } from "../parts.js";
 import type { Tab } from "../pageState.js";
 import { useResource } from "../resource.js";
 import { Timeline } from "./Timeline.js";
@@ -84,9 +85,9 @@ function TaskDetail({ task }: { task: Task }): JSX.Element {
         </p>
       )}
       <div className="po-Verbs">
-        {task.items && <Verb label={trans.__("Rows")} onClick={() => go("rows")} />}
-        {task.kind === "prompt" && <Verb label={trans.__("Calls")} onClick={() => go("calls")} />}
-        <Verb label={trans.__("Logs")} onClick={() => go("logs")} />
+        {task.items && <Button label={trans.__("Rows")} onClick={() => go("rows")} />}
+        {task.kind === "prompt" && <Button label={trans.__("Calls")} onClick={() => go("calls")} />}
+        <Button label={trans.__("Logs")} onClick={() => go("logs")} />
       </div>
     </section>
   );

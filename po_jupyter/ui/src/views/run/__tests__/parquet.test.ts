@@ -1,0 +1,26 @@
+import { describe, expect, it } from "vitest";
+import { columnsOf, parquetOf } from "../rows/parquet.js";
+import type { Row } from "../shapes.js";
+
+const row = (index: number, output: unknown, more: Partial<Row> = {}): Row => ({
+  index, state: "done", input: { text: "t" }, output, error: null, attempts: 1, tokens: 5, cost_usd: 0.5, seconds: 1, model: "m", ...more
+});
+
+describe("rows as Parquet", () => {
+  it("have a column of one type for each field", () => {
+    const rows = [row(0, { label: "bug", score: 1, sure: true }), row(1, { label: 7, score: 0.5, tags: ["a"] }), row(2, null, { cost_usd: null })];
+    const columns = Object.fromEntries(columnsOf(rows).map(({ name, type, data }) => [name, { type, data }]));
+    expect(columns.index).toEqual({ type: "INT64", data: [0n, 1n, 2n] });
+    expect(columns["output.label"]).toEqual({ type: "STRING", data: ["bug", "7", null] });
+    expect(columns["output.score"]).toEqual({ type: "DOUBLE", data: [1, 0.5, null] });
+    expect(columns["output.sure"]).toEqual({ type: "BOOLEAN", data: [true, null, null] });
+    expect(columns["output.tags"]).toEqual({ type: "STRING", data: [null, '["a"]', null] });
+    expect(columns.input!.data[0]).toBe('{"text":"t"}');
+  });
+
+  it("are a file that begins and ends as such a file does", async () => {
+    const text = await parquetOf([row(0, "x")]).text();
+    expect([text.slice(0, 4), text.slice(-4)]).toEqual(["PAR1", "PAR1"]);
+    expect((await parquetOf([]).text()).slice(-4)).toBe("PAR1");
+  });
+});

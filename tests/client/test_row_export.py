@@ -1,0 +1,128 @@
+"""Rows as a file: whole, typed, without a spreadsheet's formulas; all of it or nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.client.row_export import RowsWanted, check_target, export_rows
+from po_jupyter.errors import InvalidInput, NotFound, PoError
+
+
+def row(index: int, output: Any = None, **more: Any) -> dict[str, Any]:
+    return {
+        "index": index, "state": "done", "input": {"text": f"row {index}"}, "output": output, "error": None,
+        "attempts": 1, "tokens": 5, "cost_usd": 0.25, "seconds": 0.5, "model": "m", "flags": [], "clipped": False,
+        **more,
+    }  # fmt: skip
+
+
+class Table:
+    """The rows of a run, in pages of two; rows that are clipped are whole when they are asked for one by one."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.all = rows
+        self.whole: list[int] = []
+        self.inspection = self
+
+    async def rows(self, run: str, task: str, *, start: int, limit: int, **query: Any) -> dict[str, Any]:
+        if start >= 4 and any(one["output"] == "breaks" for one in self.all):
+            raise NotFound("gone")
+        end = start + 2
+        return {"rows": self.all[start:end], "next": end if end < len(self.all) else None}
+
+    async def row(self, run: str, task: str, index: int) -> dict[str, Any]:
+        self.whole.append(index)
+        return {**self.all[index], "output": "x" * 5000, "clipped": False}
+
+
+async def exported(table: Table, path: Path) -> int:
+    return await export_rows(table, "r", RowsWanted("label"), path)  # type: ignore[arg-type]
+
+
+MIXED = [
+    row(0, {"label": "bug", "score": 1, "sure": True}),
+    row(1, {"label": "=1+1", "score": 0.5, "tags": ["a", "b"]}),
+    row(2, "x" * 2000, clipped=True),
+    row(3, None, state="failed", error={"message": "-no", "code": "x"}, cost_usd=None, model=None),
+    row(4, {"label": "-3.5"}),
+]
+
+
+async def test_csv_has_a_column_for_each_field_and_no_formula(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    table = Table(MIXED)
+    assert await exported(table, path) == 5
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfindex,state,input,output,output.label")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [one["output.label"] for one in read] == ["bug", "'=1+1", "", "", "-3.5"]
+    assert [one["output.tags"] for one in read][:2] == ["", '["a","b"]']
+    assert read[0]["output.sure"] == "true" and read[0]["input"] == '{"text":"row 0"}'
+    assert (table.whole, read[2]["output"]) == ([2], "x" * 5000)
+    assert (read[3]["error"], read[3]["cost_usd"], read[3]["state"]) == ("'-no", "", "failed")
+
+
+async def test_parquet_has_types(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "rows.parquet"
+    assert await exported(Table(MIXED), path) == 5
+    frame = polars.read_parquet(path)
+    assert frame["index"].to_list() == [0, 1, 2, 3, 4]
+    assert frame.schema["output.score"] == polars.Float64
+    assert frame.schema["output.sure"] == polars.Boolean
+    assert frame.schema["tokens"] == polars.Int64
+    assert frame["output.label"].to_list() == ["bug", "=1+1", None, None, "-3.5"]
+    assert frame["output.tags"].to_list()[1] == '["a","b"]'
+    assert frame["output"].to_list()[2] == "x" * 5000
+
+
+async def test_numbers_and_texts_in_one_column_are_texts(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "rows.parquet"
+    await exported(Table([row(0, 1), row(1, "one"), row(2, 2**70), row(3, "\ud800")]), path)
+    assert polars.read_parquet(path)["output"].to_list() == ["1", "one", str(2**70), "?"]
+
+
+async def test_no_rows_are_a_file_with_its_columns(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    assert await exported(Table([]), tmp_path / "rows.parquet") == 0
+    assert polars.read_parquet(tmp_path / "rows.parquet").columns[:4] == ["index", "state", "input", "output"]
+    await exported(Table([]), tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text("utf-8-sig").startswith("index,state,input,output,error")
+
+
+async def test_lines_keep_answers_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    await exported(Table(MIXED), path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[1]["output"] == {"label": "=1+1", "score": 0.5, "tags": ["a", "b"]}
+    assert lines[3]["output"] is None
+
+
+async def test_an_export_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("before")
+    with pytest.raises(NotFound):
+        await exported(Table([row(n, "breaks") for n in range(6)]), path)
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidInput, match=r"\.csv, \.jsonl, \.parquet, not '.xlsx'"):
+        check_target("rows.xlsx")
+    with pytest.raises(InvalidInput, match="no directory"):
+        check_target(tmp_path / "nowhere" / "rows.csv")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(PoError, match="polars, which is not installed") as refused:
+        check_target(tmp_path / "rows.parquet")
+    assert "po_jupyter[parquet]" in refused.value.hint
+    check_target(tmp_path / "rows.csv")
