@@ -17,6 +17,9 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from po_jupyter.platform import private_dir
+from po_jupyter.platform.private_file import open_private
+
 SLOTS = 2048
 _HEAD, _SLOT, _ID = 64, 80, 8
 _BYTES = _HEAD + SLOTS * _SLOT
@@ -46,8 +49,8 @@ class TurnFile:
 
     def __init__(self, path: Path) -> None:
         """Make the file. Raises OSError."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        private_dir.make(path.parent)
+        fd = open_private(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             os.ftruncate(fd, _BYTES)
             self._map = mmap.mmap(fd, _BYTES)

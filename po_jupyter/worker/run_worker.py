@@ -75,7 +75,7 @@ class RunWorker:
             os.environ, connections=parts.connections, local=self._local_model, get_key=self._provider_key
         )
         self._session: RunSession | None = None  # once the log is read
-        self._created: EventRecord | None = None  # the first event, where traces are made
+        self._first_events: list[EventRecord] = []  # the first event, where traces are made
         failure_log = parts.failure_log(link.run) if parts.failure_log is not None else None
         self._tracing = RunTracing(link.run, parts.store, failure_log)
 
@@ -135,7 +135,7 @@ class RunWorker:
     def _claim_blocking(self) -> Lease:
         lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder)
         recover_live_files(self._run_dir)
-        self._created = self._tracing.read()
+        self._first_events = self._tracing.read()
         return lease
 
     async def _open_session(self, lease: Lease) -> RunSession:
@@ -145,7 +145,7 @@ class RunWorker:
             answers=parts.answers, base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
             on_hold=self.drain, run_dir=self._run_dir, admission=self._calls,
-            observer=self._tracing.observer(self._created),
+            observer=self._tracing.observer(self._first_events),
             mcp_variables=self._mcp_variables,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
