@@ -28,7 +28,7 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     assert pipeline.name == "tickets"
     assert seed == [{"text": "a"}]
     assert options == {
-        "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
+        "limit": 3, "labels": (), "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
         "cache": None, "skip_validation": False, "model": None,
     }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
