@@ -61,7 +61,7 @@ def cut_links(service: RunningOrchestrator) -> int:
 async def test_a_run_is_worked_off_at_once_and_survives_its_worker_and_its_link(
     tmp_path: Path, start: str
 ) -> None:
-    """Its link is cut, and it is killed. How soon it begins is a benchmark (`python -m tests.benchmarks orchestrator`)."""
+    """Its link is cut, and it is killed. How soon it begins: benchmark (`python -m tests.benchmarks orchestrator`)."""
     child = tmp_path / "child"
     async with orchestrator(tmp_path / "data", worker_start=start) as service:
         await ready(service)
