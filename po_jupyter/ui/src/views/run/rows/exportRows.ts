@@ -21,6 +21,9 @@ export async function exportRows(
   const rows: Row[] = [];
   for (let start: number | null = 0; start !== null; ) {
     const page = await source.rows(query, start, PAGE, signal);
+    if (!page.complete) {
+      throw new Error("The server does not come to the end of these rows. Try again when the run has ended, or save all of them.");
+    }
     const whole: Row[] = await inParallel(page.rows, row =>
       row.clipped ? source.row(query.task, row.index, signal) : Promise.resolve(row)
     );
