@@ -56,6 +56,15 @@ class _EarlierOutcome(NamedTuple):
     origin: str
 
 
+class _OwnMap(NamedTuple):
+    """The map itself, where it has outcomes already. `renewed`: rows before it were asked for again since it had them
+    all."""
+
+    run: str
+    task: str
+    renewed: bool
+
+
 class RowConditions(NamedTuple):
     """The conditions that rows of this run are worked under, besides their key.
 
@@ -86,13 +95,14 @@ async def reuse_outcomes(state: MapState) -> None:
     if task.name in parts.history.anew:
         return
     # Rows before it were asked for again: what is as it was has its outcome in this run.
-    own = (log.run, task.name) if task.name in parts.history.renewed else None
-    if own is None and log.state.tasks[task.name].cleared_at:
+    renewed = task.name in parts.history.renewed
+    if not renewed and log.state.tasks[task.name].cleared_at:
         return
     if "refresh" in (task.cache, options.cache) or options.fresh:
         runs = []
-    if not runs and own is None:
+    if not runs and not renewed:
         return
+    own = _OwnMap(log.run, task.name, renewed) if renewed or state.table else None
     indexes = await asyncio.to_thread(_indexes_by_key, state)
     chunks = find(log.store, runs, indexes, RowConditions(state.code.dependencies, parts.calls.address), own)
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
@@ -133,21 +143,21 @@ def find(
     runs: Iterable[str],
     indexes: Mapping[str, list[int]],
     conditions: RowConditions,
-    own: tuple[str, str] | None = None,
+    own: _OwnMap | None = None,
 ) -> Iterator[list[ReusableOutcome]]:
-    """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. `own` is
-    the run and the map itself, where it had outcomes before rows in front of it were asked for again. Blocks."""
+    """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. What
+    `own` has taken over already, before its worker died, is not taken twice. Blocks."""
     remaining = {key: dict.fromkeys(rows) for key, rows in indexes.items()}
     copied: set[str] = set()  # origins: a copy of a copy is no second outcome
     seen = 0
-    for run in [*([own[0]] if own is not None else []), *runs]:
+    superseded: list[_EarlierOutcome] = []
+    if own is not None:
+        superseded, copied = _own_outcomes(store, own, remaining)
+    for run in [*([own.run] if own is not None and own.renewed else []), *runs]:
         if not remaining or seen > _OUTCOMES:
             return
         try:
-            if own is not None and run == own[0]:
-                outcomes = _superseded(store, run, own[1], remaining)
-            else:
-                outcomes = _outcomes(store, run, remaining)
+            outcomes = superseded if own is not None and run == own.run else _outcomes(store, run, remaining)
             seen += len(outcomes)
             chunk: list[ReusableOutcome] = []
             for outcome in outcomes:
@@ -181,25 +191,26 @@ def _outcomes(store: LogStore, run: str, keys: Mapping[str, object]) -> list[_Ea
     return list(outcomes.values())
 
 
-def _superseded(store: LogStore, run: str, task: str, keys: Mapping[str, object]) -> list[_EarlierOutcome]:
-    """Successes that a map of this run had before rows in front of it were asked for again: the newest of each row,
-    none that was taken over since, and none that counts."""
+def _own_outcomes(
+    store: LogStore, own: _OwnMap, keys: Mapping[str, object]
+) -> tuple[list[_EarlierOutcome], set[str]]:
+    """Successes that the map had before rows in front of it were asked for again, the newest of each row; and the
+    origins of those that count."""
     counting: dict[int, _EarlierOutcome] = {}
     superseded: dict[int, _EarlierOutcome] = {}
-    for record in store.records(run):
+    for record in store.records(own.run):
         for item in record["items"]:
-            if item["task"] != task:
+            if item["task"] != own.task:
                 continue
-            if (outcome := _reusable(item, run, keys)) is not None:
+            if (outcome := _reusable(item, own.run, keys)) is not None:
                 counting[item["index"]] = outcome
             elif not item["ok"]:
                 counting.pop(item["index"], None)
         for event in record["events"]:
-            if event["type"] == "run.resumed" and task in event["data"].get("clear", ()):
+            if event["type"] == "run.resumed" and own.task in event["data"].get("clear", ()):
                 superseded = superseded | counting if event["data"].get("rows") else {}
                 counting = {}
-    used = {outcome.origin for outcome in counting.values()}
-    return [outcome for outcome in superseded.values() if outcome.origin not in used]
+    return list(superseded.values()), {outcome.origin for outcome in counting.values()}
 
 
 def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _EarlierOutcome | None:
