@@ -40,7 +40,7 @@ class LiveValues:
         return {MIME: self.values, "text/plain": repr(self)}
 
 
-def frames_in(namespace: Mapping[str, Any]) -> LiveValues:
+def frames_in(namespace: Mapping[Any, Any]) -> LiveValues:
     """`{frames: [{name, library, rows, columns, width}]}` of the DataFrames of pandas and polars in a namespace, by
     name; names that begin with `_` are the notebook's own business."""
     frames: list[JsonObject] = []

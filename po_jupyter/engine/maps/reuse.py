@@ -48,7 +48,7 @@ _NOTHING: dict[str, Any] = {}
 
 
 class _EarlierOutcome(NamedTuple):
-    index: int
+    row: int
     key: str
     output: Ref
     dependencies: JsonObject
@@ -235,7 +235,7 @@ def _next_row(
     if indexes is None:
         return None
     # Of what an outcome may depend on only the index differs from row to row: one look is enough.
-    place = outcome.index if outcome.index in indexes else next(iter(indexes))  # equal rows keep each its own
+    place = outcome.row if outcome.row in indexes else next(iter(indexes))  # equal rows keep each its own
     index = int(outcome.dependencies.get("index", place))
     if index not in indexes or not conditions.hold_for(outcome, index):
         return None

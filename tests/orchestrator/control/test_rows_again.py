@@ -126,7 +126,9 @@ async def test_calls_of_rows_that_are_left_are_kept_when_a_named_row_fails_again
     error = bench.state.tasks["m"].error
     assert error is not None
     assert error["code"] == "rows_left"
-    assert kept_tasks(bench.state, ResumePlan(("m",), ())) == ["m"], "its next attempt goes on with recorded answers"
+    assert kept_tasks(bench.state, ResumePlan(("m",), ())) == ["m"], (
+        "its next attempt goes on with recorded answers"
+    )
 
 
 async def test_rows_that_are_left_are_said(tmp_path: Path) -> None:

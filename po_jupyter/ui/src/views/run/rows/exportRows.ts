@@ -1,5 +1,6 @@
 /** All rows that a question matches as one file. */
 
+import { language } from "../../../format/language.js";
 import type { Row, RowQuery } from "../shapes.js";
 import type { RunSource } from "../source.js";
 import { csvHead, csvHeader, csvLine } from "./csv.js";
@@ -22,7 +23,9 @@ export async function exportRows(
   for (let start: number | null = 0; start !== null; ) {
     const page = await source.rows(query, start, PAGE, signal);
     if (!page.complete) {
-      throw new Error("The server does not come to the end of these rows. Try again when the run has ended, or save all of them.");
+      throw new Error(
+        language.trans.__("The server does not come to the end of these rows. Try again when the run has ended, or save all of them.")
+      );
     }
     const whole: Row[] = await inParallel(page.rows, row =>
       row.clipped ? source.row(query.task, row.index, signal) : Promise.resolve(row)
