@@ -22,9 +22,12 @@ _TRIES = 60  # each reads for seconds: a map of a million rows is read by then
 class Comparison:
     """A map in run `a` and in run `b`. `summary` has the numbers, `changed` the rows whose answers differ."""
 
-    def __init__(self, task: str, summary: ComparisonSummaryJson, rows: list[ComparedRowJson]) -> None:
-        """`rows` are those that changed, or all, those that changed first."""
-        self.task, self.summary, self.rows = task, summary, rows
+    def __init__(
+        self, task: str, summary: ComparisonSummaryJson, rows: list[ComparedRowJson], *, complete: bool = True
+    ) -> None:
+        """`rows` are those that changed, or all, those that changed first; with `complete` false of those that the
+        server could read."""
+        self.task, self.summary, self.rows, self.complete = task, summary, rows, complete
 
     @property
     def changed(self) -> list[ComparedRowJson]:
@@ -36,8 +39,11 @@ class Comparison:
         return str(self)
 
     def __str__(self) -> str:
-        """The summary in one or two lines."""
-        return "\n".join(summary_lines(self.task, self.summary))
+        """The summary in a few lines."""
+        lines = summary_lines(self.task, self.summary)
+        if not self.complete:
+            lines.append("  not all rows could be read: compare again when both runs have ended")
+        return "\n".join(lines)
 
     def frame(self, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """The rows as a DataFrame: `change`, `input`, then `a_` and `b_` of `row`, `state`, `output`, `error`,
@@ -74,7 +80,7 @@ async def compare_runs(
             continue
         rows += page["rows"]
         start = page["next"]
-    return Comparison(name, page["summary"], rows)
+    return Comparison(name, page["summary"], rows, complete=page["complete"])
 
 
 def map_of(run: RunView, task: str | None) -> str:

@@ -20,7 +20,7 @@ from po_jupyter.errors import InvalidInput, PoError
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
-    from po_jupyter.client.http.inspection_payloads import TableRowJson
+    from po_jupyter.client.http.inspection_payloads import TableJson, TableRowJson
 
 _PAGE = 500
 _SPOOLED = 2**24  # bytes of rows that stay in memory
@@ -28,6 +28,12 @@ _BEFORE = ("index", "state", "input")
 _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LARGEST = 2**63
+_MOST_FIELDS = (
+    500  # that have a column each: answers whose fields are all different would be a table of millions
+)
+_TRIES = (
+    60  # of a question that the server has no time to answer in whole: each goes on where the one before ended
+)
 
 Cells = dict[str, Any]
 
@@ -52,17 +58,37 @@ class _Columns:
 
     def add(self, cells: Cells) -> None:
         for name, value in cells.items():
+            if name.startswith("output."):
+                if len(self.fields) > _MOST_FIELDS:
+                    continue
+                self.fields[name] = None
             self.kinds.setdefault(name, set()).add(_kind(value))
             if name.startswith("output."):
-                self.fields[name] = None
-            elif name == "output" and value is not None:
+                continue
+            if name == "output" and value is not None:
                 self.whole = True
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether fields of answers have columns; with too many of them each answer is one value."""
+        return 0 < len(self.fields) <= _MOST_FIELDS
 
     @property
     def names(self) -> list[str]:
         """Fields of answers that are objects have a column each; `output` is for the other answers."""
-        answers = [*(["output"] if self.whole or not self.fields else []), *self.fields]
-        return [*_BEFORE, *answers, *_AFTER]
+        fields = self.fields if self.has_fields else {}
+        return [*_BEFORE, *(["output"] if self.whole or not fields else []), *fields, *_AFTER]
+
+    def kind(self, name: str) -> str:
+        """The one kind of the values of a column; `text` where there are several."""
+        kinds = self.kinds.get(name, set()) - {"nothing"}
+        if name == "output" and self.fields and not self.has_fields:
+            return "text"
+        return "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else "text"
+
+    def cells(self, row: Cells) -> Cells:
+        """A row as it is written: its answer in one value where its fields have no columns."""
+        return row if self.has_fields or not self.fields else {**row, "output": _answer_of(row)}
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
@@ -76,13 +102,16 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         )
     if not target.parent.is_dir():
         raise InvalidInput(f"there is no directory {str(target.parent)!r}")
+    if target.is_dir():
+        raise InvalidInput(f"{str(target)!r} is a directory", hint="Name a file that the rows are written to.")
     if target.suffix.lower() == ".parquet":
         _polars()
     return target
 
 
 async def export_rows(aio: AsyncClient, run: str, wanted: RowsWanted, path: str | os.PathLike[str]) -> int:
-    """Write the rows to `path`, which is replaced as a whole; how many. Raises as `check_target`, and NotFound."""
+    """Write the rows to `path`, which is replaced as a whole; how many. Raises as `check_target`, NotFound, and PoError
+    for a search that the server cannot finish and a file that cannot be written."""
     target = check_target(path)
     columns, count = _Columns(), 0
     with tempfile.SpooledTemporaryFile(max_size=_SPOOLED, mode="w+", encoding="utf-8") as spool:
@@ -92,21 +121,36 @@ async def export_rows(aio: AsyncClient, run: str, wanted: RowsWanted, path: str 
             spool.write(json.dumps(cells, ensure_ascii=True) + "\n")
             count += 1
         spool.seek(0)
-        with _replacing(target) as part:
-            _WRITERS[target.suffix.lower()](part, (json.loads(line) for line in spool), columns)
+        try:
+            with _replacing(target) as part:
+                _WRITERS[target.suffix.lower()](part, (json.loads(line) for line in spool), columns)
+        except OSError as error:
+            raise PoError(f"{str(target)!r} cannot be written: {error.strerror or error}") from error
     return count
 
 
 async def _whole_rows(aio: AsyncClient, run: str, wanted: RowsWanted) -> AsyncIterator[TableRowJson]:
     start: int | None = 0
     while start is not None:
+        page = await _page(aio, run, wanted, start)
+        for row in page["rows"]:
+            yield await aio.inspection.row(run, wanted.task, row["index"]) if row["clipped"] else row
+        start = page["next"] if page["rows"] else None
+
+
+async def _page(aio: AsyncClient, run: str, wanted: RowsWanted, start: int) -> TableJson:
+    """A page of all the rows that match, and not only of those that there was time to look at."""
+    for _ in range(_TRIES):
         page = await aio.inspection.rows(
             run, wanted.task, state=wanted.state, sort=wanted.sort, desc=wanted.desc, q=wanted.q,
             start=start, limit=_PAGE,
         )  # fmt: skip
-        for row in page["rows"]:
-            yield await aio.inspection.row(run, wanted.task, row["index"]) if row["clipped"] else row
-        start = page["next"] if page["rows"] else None
+        if page["complete"]:
+            return page
+    raise PoError(
+        f"the rows of task {wanted.task!r:.80} cannot be looked through: the server does not come to their end",
+        hint="Try again when the run has ended, or export all rows in their own order.",
+    )
 
 
 @contextmanager
@@ -122,11 +166,10 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 def _cells(row: TableRowJson) -> Cells:
     output = row["output"]
+    has_fields = isinstance(output, Mapping) and bool(output)
     answer: Cells = (
-        {f"output.{name}": value for name, value in output.items()} if isinstance(output, Mapping) else {}
+        {f"output.{name}": value for name, value in output.items()} if has_fields else {"output": output}
     )
-    if not isinstance(output, Mapping):
-        answer["output"] = output
     error = row["error"]
     return {
         "index": row["index"], "state": row["state"], "input": row["input"], **answer,
@@ -152,12 +195,12 @@ def _kind(value: Any) -> str:
 
 
 def _write_csv(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
-    # A byte order mark: without it some spreadsheets read UTF-8 as something else.
-    with path.open("w", encoding="utf-8-sig", errors="surrogatepass", newline="") as file:
+    # A byte order mark: without it some spreadsheets read UTF-8 as something else. Half a surrogate pair is no UTF-8.
+    with path.open("w", encoding="utf-8-sig", errors="replace", newline="") as file:
         writer = csv.writer(file)
         names = columns.names
         writer.writerow([_csv_cell(name) for name in names])
-        for row in rows:
+        for row in map(columns.cells, rows):
             writer.writerow([_csv_cell(row.get(name)) for name in names])
 
 
@@ -181,6 +224,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _answer_of(row: Cells) -> Any:
+    fields = {name.removeprefix("output."): value for name, value in row.items() if name.startswith("output.")}
+    return fields or row.get("output")
+
+
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -192,11 +240,8 @@ def _write_lines(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
     """Rows as they were answered: an answer is one value, whatever it is."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            fields = {
-                name.removeprefix("output."): value for name, value in row.items() if name.startswith("output.")
-            }
             shown = {name: row.get(name) for name in _BEFORE}
-            shown["output"] = fields if fields else row.get("output")
+            shown["output"] = _answer_of(row)
             shown |= {name: row.get(name) for name in _AFTER}
             file.write(json.dumps(shown, ensure_ascii=True) + "\n")
 
@@ -204,14 +249,10 @@ def _write_lines(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
 def _write_parquet(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
     polars = _polars()
     types = {"bool": polars.Boolean, "int": polars.Int64, "float": polars.Float64}
-    schema: dict[str, Any] = {}
-    for name in columns.names:
-        kinds = columns.kinds.get(name, set()) - {"nothing"}
-        kind = "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else "text"
-        schema[name] = types.get(kind, polars.String)
+    schema = {name: types.get(columns.kind(name), polars.String) for name in columns.names}
     texts = {name for name, kind in schema.items() if kind == polars.String}
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8", dir=path.parent) as lines:
-        for row in rows:
+        for row in map(columns.cells, rows):
             cells = {
                 name: _as_text(value) if name in texts and value is not None else value
                 for name in schema

@@ -19,6 +19,7 @@ from po_jupyter.model.values.json import JsonObject
 MIME = "application/vnd.po-jupyter.values+json"
 MAX_ROWS = 50_000
 MAX_BYTES = 8_000_000  # of the rows as JSON
+_SMALLEST_CELL = 5  # bytes: `"":0,`
 _MOST_FRAMES = 200
 _MOST_COLUMNS = 50  # that are named
 _MANY = "`client.submit(pipeline, seed=frame)` in the notebook takes frames of any size."
@@ -39,12 +40,14 @@ class LiveValues:
         return {MIME: self.values, "text/plain": repr(self)}
 
 
-def frames_in(namespace: Mapping[str, Any]) -> LiveValues:
+def frames_in(namespace: Mapping[Any, Any]) -> LiveValues:
     """`{frames: [{name, library, rows, columns, width}]}` of the DataFrames of pandas and polars in a namespace, by
     name; names that begin with `_` are the notebook's own business."""
     frames: list[JsonObject] = []
-    for name, value in sorted(namespace.items()):
-        library = None if name.startswith("_") else _library_of(value)
+    names = sorted(name for name in namespace if isinstance(name, str) and not name.startswith("_"))
+    for name in names:
+        value = namespace[name]
+        library = _library_of(value)
         if library is not None and len(frames) < _MOST_FRAMES:
             rows, width = value.shape
             columns = [str(column)[:100] for column in islice(value.columns, _MOST_COLUMNS)]
@@ -61,15 +64,21 @@ def seed_from(namespace: Mapping[str, Any], name: str, field: str) -> LiveValues
             raise InvalidSeed(
                 f"the notebook has no DataFrame {name!r:.60} any more", hint="Look into the kernel again."
             )
-        rows = frame.shape[0]
+        rows, width = frame.shape
         if rows > MAX_ROWS:
             raise InvalidSeed(f"{name} has {rows:,} rows, more than the {MAX_ROWS:,} of a form", hint=_MANY)
+        if rows * width * _SMALLEST_CELL > MAX_BYTES:  # before it is converted, which would take far more
+            raise _too_large(name)
         seed = seed_of({field: frame}, "seed")
         if is_larger_than(seed.data, MAX_BYTES):
-            raise InvalidSeed(f"{name} is larger than the {MAX_BYTES // 10**6} MB of a form", hint=_MANY)
+            raise _too_large(name)
     except PoError as error:
         return LiveValues({"error": error.to_json()})
     return LiveValues({"data": dict(seed.data), **({"index": seed.index} if seed.index else {})})
+
+
+def _too_large(name: str) -> InvalidSeed:
+    return InvalidSeed(f"{name} is larger than the {MAX_BYTES // 10**6} MB of a form", hint=_MANY)
 
 
 def _library_of(value: object) -> str | None:

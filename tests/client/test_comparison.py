@@ -55,6 +55,14 @@ async def test_all_pages_are_read_and_what_was_not_complete_is_asked_again() -> 
     assert inspection.asked == [(0, False), (0, False), (0, False), (1, False)]
 
 
+async def test_a_comparison_that_never_is_complete_says_so() -> None:
+    """A run that goes on all the time is never read to its end: numbers of a part are no numbers of the whole."""
+    comparison = await compared(Inspection(incomplete=10**9))
+    assert not comparison.complete
+    assert "not all rows could be read" in str(comparison)
+    assert "not all rows" not in str(await compared(Inspection()))
+
+
 def test_the_summary_is_one_sentence_and_a_line_for_each_run() -> None:
     first, a, b = summary_lines("label", SUMMARY)
     assert first == "label: 93 of 100 answers agree (93%), 7 changed, 2 only in B"

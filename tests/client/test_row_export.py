@@ -25,8 +25,9 @@ def row(index: int, output: Any = None, **more: Any) -> dict[str, Any]:
 class Table:
     """The rows of a run, in pages of two; rows that are clipped are whole when they are asked for one by one."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.all = rows
+    def __init__(self, rows: list[dict[str, Any]], left: int = 0) -> None:
+        """`left`: answers for which there is no time to look at all rows."""
+        self.all, self.left = rows, left
         self.whole: list[int] = []
         self.inspection = self
 
@@ -34,7 +35,10 @@ class Table:
         if start >= 4 and any(one["output"] == "breaks" for one in self.all):
             raise NotFound("gone")
         end = start + 2
-        return {"rows": self.all[start:end], "next": end if end < len(self.all) else None}
+        self.left -= 1
+        return {
+            "rows": self.all[start:end], "next": end if end < len(self.all) else None, "complete": self.left < 0,
+        }  # fmt: skip
 
     async def row(self, run: str, task: str, index: int) -> dict[str, Any]:
         self.whole.append(index)
@@ -126,3 +130,55 @@ def test_what_cannot_be_written_is_said_before_anything_is_asked(
         check_target(tmp_path / "rows.parquet")
     assert "po_jupyter[parquet]" in refused.value.hint
     check_target(tmp_path / "rows.csv")
+
+
+async def test_a_search_that_takes_long_is_gone_on_with(tmp_path: Path) -> None:
+    """An answer of what was looked at so far is no file of the rows that match."""
+    path = tmp_path / "rows.jsonl"
+    assert await exported(Table(MIXED, left=3), path) == 5
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1, 2, 3, 4]
+    with pytest.raises(PoError, match="does not come to their end"):
+        await exported(Table(MIXED, left=10**9), tmp_path / "never.csv")
+    assert not (tmp_path / "never.csv").exists()
+
+
+async def test_an_answer_without_a_field_stays_an_object(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    await exported(Table([row(0, {}), row(1, {"a": 1}), row(2, None)]), path)
+    assert [json.loads(line)["output"] for line in path.read_text().splitlines()] == [{}, {"a": 1}, None]
+    await exported(Table([row(0, {}), row(1, {"a": 1})]), tmp_path / "rows.csv")
+    lines = list(csv.DictReader((tmp_path / "rows.csv").read_text("utf-8-sig").splitlines()))
+    assert [(one["output"], one["output.a"]) for one in lines] == [("{}", ""), ("", "1")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+async def test_answers_whose_fields_are_all_different_are_one_column(tmp_path: Path, kind: str) -> None:
+    """600 rows of 20 fields each would be a table of 12,000 columns."""
+    polars = pytest.importorskip("polars")
+    path = tmp_path / f"rows.{kind}"
+    answers: list[dict[str, Any]] = [{f"{n} {m}": m for m in range(20)} for n in range(40)]
+    await exported(Table([*(row(n, answer) for n, answer in enumerate(answers)), row(40, "none")]), path)
+    frame = polars.read_csv(path) if kind == "csv" else polars.read_parquet(path)
+    assert frame.width == 10
+    assert [json.loads(text) for text in frame["output"].to_list()[:40]] == answers
+
+
+async def test_a_csv_with_half_a_surrogate_pair_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    await exported(Table([row(0, "a\ud800b")]), path)
+    assert "a?b" in path.read_text("utf-8-sig")
+
+
+async def test_a_file_that_cannot_be_written_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.csv").mkdir()
+    with pytest.raises(InvalidInput, match="is a directory"):
+        check_target(tmp_path / "rows.csv")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(PoError, match=r"other\.csv' cannot be written: No space left"):
+        await exported(Table(MIXED), tmp_path / "other.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from po_jupyter.kernel import live_values
 from po_jupyter.kernel.live_values import MIME, frames_in, seed_from
 
 pandas = pytest.importorskip("pandas")
+numpy = pytest.importorskip("numpy")
 
 
 class Unkind:
@@ -73,6 +75,25 @@ def test_what_does_not_go_is_said(namespace: dict[str, Any], message: str) -> No
     error = seed_from(namespace, "f", "rows").values["error"]
     assert error["code"] == "invalid_seed"
     assert message in str(error)
+
+
+def test_names_of_a_namespace_may_be_anything() -> None:
+    namespace: Any = {1: 2, "frame": pandas.DataFrame({"a": [1]})}
+    assert [frame["name"] for frame in frames_in(namespace).values["frames"]] == ["frame"]
+
+
+def test_a_frame_that_is_too_wide_is_not_converted_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50,000 rows of 10,000 columns would take the kernel's memory before they are refused."""
+    converted: list[int] = []
+
+    def seed_of(data: Any, name: str) -> Any:
+        converted.append(data["rows"].size)
+        return SimpleNamespace(data={}, index=None)
+
+    monkeypatch.setattr(live_values, "seed_of", seed_of)
+    wide = pandas.DataFrame(numpy.zeros((1000, 2000), "int8"))
+    assert "larger than the 8 MB" in str(seed_from({"f": wide}, "f", "rows").values["error"])
+    assert sum(converted) == 0
 
 
 def test_a_kernel_shows_it_as_json_and_nothing_comes_into_the_namespace() -> None:

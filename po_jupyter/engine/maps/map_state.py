@@ -106,10 +106,10 @@ class MapState:
         self.error = self.error or error
 
     def judge(self) -> None:
-        """Decide whether the map is done, once no further row starts; the verdict is `error`."""
+        """Decide whether the map is done, once no further row starts; the verdict is `error`. Rows that are left come
+        first: calls that were answered for them are kept then, and the threshold is one of all rows."""
         if self.remaining:
             return
-        self._check_threshold()
         left = self.total - self.done - self.failed
         if self.error is None and left:
             count = len(self._asked or ())
@@ -119,6 +119,7 @@ class MapState:
                 hint="Resume the run to go on with them: po resume RUN",
                 details={"left": left, "total": self.total},
             )
+        self._check_threshold()
 
     def finish(self) -> JsonObject:
         """The marker that stands for the output. Raises the error of the map; Drained when rows are left for later."""

@@ -48,11 +48,21 @@ _NOTHING: dict[str, Any] = {}
 
 
 class _EarlierOutcome(NamedTuple):
+    row: int
     key: str
     output: Ref
     dependencies: JsonObject
     addresses: dict[str, str]
     origin: str
+
+
+class _OwnMap(NamedTuple):
+    """The map itself, where it has outcomes already. `renewed`: rows before it were asked for again since it had them
+    all."""
+
+    run: str
+    task: str
+    renewed: bool
 
 
 class RowConditions(NamedTuple):
@@ -82,17 +92,19 @@ async def reuse_outcomes(state: MapState) -> None:
     if definition is None or task.cache is False or options.cache is False:
         return
     runs = await asyncio.to_thread(announce, log.store, definition, log.run)
-    refresh = "refresh" in (task.cache, options.cache) or options.fresh or task.name in parts.history.anew
-    if task.name in parts.history.renewed:
-        runs.insert(
-            0, log.run
-        )  # rows before it were asked for again: what is as it was has its outcome in this run
-    elif log.state.tasks[task.name].cleared_at:
+    if task.name in parts.history.anew:
         return
-    if refresh or not runs:
+    # Rows before it were asked for again: what is as it was has its outcome in this run.
+    renewed = task.name in parts.history.renewed
+    if not renewed and log.state.tasks[task.name].cleared_at:
         return
+    if "refresh" in (task.cache, options.cache) or options.fresh:
+        runs = []
+    if not runs and not renewed:
+        return
+    own = _OwnMap(log.run, task.name, renewed) if renewed or state.table else None
     indexes = await asyncio.to_thread(_indexes_by_key, state)
-    chunks = find(log.store, runs, indexes, RowConditions(state.code.dependencies, parts.calls.address))
+    chunks = find(log.store, runs, indexes, RowConditions(state.code.dependencies, parts.calls.address), own)
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         parts.boundary.checkpoint()
         for outcome in chunk:
@@ -131,16 +143,21 @@ def find(
     runs: Iterable[str],
     indexes: Mapping[str, list[int]],
     conditions: RowConditions,
+    own: _OwnMap | None = None,
 ) -> Iterator[list[ReusableOutcome]]:
-    """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. Blocks."""
+    """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. What
+    `own` has taken over already, before its worker died, is not taken twice. Blocks."""
     remaining = {key: dict.fromkeys(rows) for key, rows in indexes.items()}
     copied: set[str] = set()  # origins: a copy of a copy is no second outcome
     seen = 0
-    for run in runs:
+    superseded: list[_EarlierOutcome] = []
+    if own is not None:
+        superseded, copied = _own_outcomes(store, own, remaining)
+    for run in [*([own.run] if own is not None and own.renewed else []), *runs]:
         if not remaining or seen > _OUTCOMES:
             return
         try:
-            outcomes = _outcomes(store, run, remaining)
+            outcomes = superseded if own is not None and run == own.run else _outcomes(store, run, remaining)
             seen += len(outcomes)
             chunk: list[ReusableOutcome] = []
             for outcome in outcomes:
@@ -174,6 +191,28 @@ def _outcomes(store: LogStore, run: str, keys: Mapping[str, object]) -> list[_Ea
     return list(outcomes.values())
 
 
+def _own_outcomes(
+    store: LogStore, own: _OwnMap, keys: Mapping[str, object]
+) -> tuple[list[_EarlierOutcome], set[str]]:
+    """Successes that the map had before rows in front of it were asked for again, the newest of each row; and the
+    origins of those that count."""
+    counting: dict[int, _EarlierOutcome] = {}
+    superseded: dict[int, _EarlierOutcome] = {}
+    for record in store.records(own.run):
+        for item in record["items"]:
+            if item["task"] != own.task:
+                continue
+            if (outcome := _reusable(item, own.run, keys)) is not None:
+                counting[item["index"]] = outcome
+            elif not item["ok"]:
+                counting.pop(item["index"], None)
+        for event in record["events"]:
+            if event["type"] == "run.resumed" and own.task in event["data"].get("clear", ()):
+                superseded = superseded | counting if event["data"].get("rows") else {}
+                counting = {}
+    return list(superseded.values()), {outcome.origin for outcome in counting.values()}
+
+
 def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _EarlierOutcome | None:
     key, output = item.get("key"), item.get("output")
     # Artifacts of a row are files of its run; copying the outcome would lose them.
@@ -182,10 +221,10 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
     looked = item.get("looked")
     if not looked:
-        return _EarlierOutcome(key, Ref(*output), _NOTHING, _NOTHING, origin)
+        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin)
     addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}
     dependencies = {name: value for name, value in looked.items() if not name.startswith(MODELS)}
-    return _EarlierOutcome(key, Ref(*output), dependencies, addresses, origin)
+    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin)
 
 
 def _next_row(
@@ -196,7 +235,8 @@ def _next_row(
     if indexes is None:
         return None
     # Of what an outcome may depend on only the index differs from row to row: one look is enough.
-    index = int(outcome.dependencies.get("index", next(iter(indexes))))
+    place = outcome.row if outcome.row in indexes else next(iter(indexes))  # equal rows keep each its own
+    index = int(outcome.dependencies.get("index", place))
     if index not in indexes or not conditions.hold_for(outcome, index):
         return None
     del indexes[index]

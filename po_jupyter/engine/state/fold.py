@@ -321,7 +321,9 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
     for name, asked in data.get("rows", {}).items():
         task = task_of(name)
         if task.items is not None:
-            done, failed = task.items.done - asked["done"], task.items.failed - asked["failed"]
+            # What a worker that was killed had not reported yet is not in the items.
+            done = max(0, task.items.done - asked["done"])
+            failed = max(0, task.items.failed - asked["failed"])
             task.items = task.items.model_copy(update={"done": done, "failed": failed, "in_flight": 0})
     for name in data.get("clear", ()):
         if name not in s.tasks:

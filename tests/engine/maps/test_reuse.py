@@ -135,6 +135,24 @@ async def test_equal_rows_each_have_an_outcome_of_their_own(again: Again) -> Non
     assert await again.run_it({**task, "for_each": "range(7)"}, {}) == [*first, "new", "new"]
 
 
+async def test_equal_rows_have_an_outcome_of_their_own_when_a_worker_dies(again: Again) -> None:
+    """What was taken over before it died is not taken twice by another row."""
+    task = {"name": "m", "prompt": "a number", "for_each": "range(5)", "max_concurrency": 1}
+    again.fake._replies = [str(i) for i in range(5)]
+    first = await again.run_it(task, {})
+    earlier = again.run
+    copied = [i for r in again.store.records(earlier) for i in r["items"] if i["index"] < 3]
+    again.run = "0193f00000000000000099"
+    pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [{**task, "for_each": "range(7)"}]}
+    new_run(again.store, pipeline, {}, again.run)
+    rows = [{**item, "reused": f"{earlier}/m/{item['index']}", "output": at} for at, item in enumerate(copied)]
+    outputs = [first[item["index"]] for item in copied]
+    again.store.commit(again.store.claim(again.run, {"pid": 1}), Commit(items=rows, payloads=outputs))
+    again.fake._replies = ["new"] * 2
+    assert await again.go() == "done"
+    assert [row["output"] for row in again.output("m")] == [*first, "new", "new"]
+
+
 async def test_a_deleted_run_was_copied_from(again: Again) -> None:
     """Payloads are copies: each run has its own."""
     first = await again.run_it(PROMPT)

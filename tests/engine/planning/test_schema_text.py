@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -83,3 +84,35 @@ def test_of_schemas(schema: Any, line: str) -> None:
 def test_a_line_is_bounded() -> None:
     fields = {("name" * 20) + str(n): {"type": "string"} for n in range(12)}
     assert len(schema_line({"type": "object", "properties": fields})) == 400
+
+
+def nested(form: str, times: int) -> Any:
+    schema: Any = {"type": "string"}
+    for _ in range(times):
+        schema = {form: [schema]}
+    return schema
+
+
+def circle(schema: Any) -> Any:
+    return {"$ref": "#/$defs/A", "$defs": {"A": schema}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested("anyOf", 3000),
+        circle({"anyOf": [{"$ref": "#/$defs/A", "title": str(n)} for n in range(200)]}),
+        circle({"properties": {str(n): {"$ref": "#/$defs/A"} for n in range(200)}}),
+        {"type": ["object"] * 200, "properties": {"a": {"type": ["object"] * 200, "properties": {"a": {}}}}},
+        {"$ref": "#/a", "$defs": ["a"]},
+        {"properties": {"a": {}}, "required": 3},
+        {"const": [nested("a", 3000)]},
+        {"type": [["x"] * 100_000]},
+    ],
+    ids=["deep", "circle", "wide circle", "types", "definitions", "required", "const", "type"],
+)
+def test_a_schema_that_means_harm_takes_no_time(schema: Any) -> None:
+    """What a person pasted, or a model wrote: the analysis of a pipeline has to come to an end."""
+    began = time.process_time()
+    assert 0 < len(schema_line(schema)) <= 400
+    assert time.process_time() - began < 1

@@ -233,6 +233,16 @@ def test_rows_of_a_cleared_map_are_void_from_the_resume_on() -> None:
     assert kept.tasks["left"].items.done == 7
 
 
+def test_rows_that_a_killed_worker_had_not_reported_are_not_taken_off() -> None:
+    """A count of rows is never below nothing."""
+    rows = [("map.started", "left", {"total": 9}), ("map.progress", "left", {"done": 1, "failed": 0})]
+    again = {"left": {"rows": "1-5", "done": 3, "failed": 2}}
+    resumed = state(*rows, ("run.dead", None, {}), ("run.resumed", None, {"reset": ["left"], "rows": again}))
+    items = resumed.tasks["left"].items
+    assert items is not None
+    assert (items.done, items.failed) == (0, 0)
+
+
 def test_a_larger_budget_of_a_resume_warns_anew_of_what_it_changed_only() -> None:
     """P5."""
     created = {**CREATED[2], "budget": {"usd": 1.0, "tasks": {"a": {"tokens": 5}}}}

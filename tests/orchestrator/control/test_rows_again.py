@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.state.resume import kept_tasks
+from po_jupyter.engine.state.resume import ResumePlan, kept_tasks
 from po_jupyter.errors import Conflict, InvalidInput, ModelRefused, NotFound, StaleFence
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.model.run.events import draft
@@ -108,11 +110,25 @@ async def test_a_threshold_that_is_exceeded_does_not_keep_a_row_from_being_asked
     assert bench.asked == {"row 0.": 1}, "rows that were never asked for are not asked now"
     error = bench.state.tasks["m"].error
     assert error is not None
-    assert error["code"] == "failure_threshold" or error["code"] == "rows_left"
+    assert error["code"] == "rows_left", "whose resume keeps the calls that were answered"
     bench.resume("m")
     assert await bench.go() == "done"
     assert bench.asked["row 0."] == 1, "what was asked for again is not paid twice"
     assert all(row is not None for row in bench.rows())
+
+
+async def test_calls_of_rows_that_are_left_are_kept_when_a_named_row_fails_again(tmp_path: Path) -> None:
+    """A threshold is one of all rows: it ends nothing, and drops no answer of a row, before all were asked for."""
+    bench = await ill(tmp_path, {**MAP, "failure_threshold": 0.1, "max_concurrency": 1}, END, bad=(0, 1))
+    bench.bad.add("row 0.")
+    bench.again({"m": [0]})
+    assert await bench.go() == "failed"
+    error = bench.state.tasks["m"].error
+    assert error is not None
+    assert error["code"] == "rows_left"
+    assert kept_tasks(bench.state, ResumePlan(("m",), ())) == ["m"], (
+        "its next attempt goes on with recorded answers"
+    )
 
 
 async def test_rows_that_are_left_are_said(tmp_path: Path) -> None:
@@ -198,6 +214,60 @@ async def test_a_map_after_the_map_pays_only_for_what_changed(tmp_path: Path) ->
     bench.resume("m", "after", "end", clear=["m", "after", "end"], restart=True)
     assert await bench.go() == "done"
     assert len(bench.fake.requests) == 13, "a restart asks for all of it"
+
+
+AFTER: dict[str, Any] = {
+    "name": "after", "prompt": "after {{ item.output }}", "for_each": "{{ tasks.m }}", "max_concurrency": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["refresh", "fresh"])
+async def test_a_map_after_the_map_of_a_fresh_run_pays_only_for_what_changed(tmp_path: Path, how: str) -> None:
+    """Who asked for new answers of models got them in this run: they are not paid twice either."""
+    bench = Ill(tmp_path)
+    after = {**AFTER, "cache": "refresh"} if how == "refresh" else AFTER
+    bench.create(
+        (MAP, after), {"rows": list(range(6))}, **({"options": {"fresh": True}} if how == "fresh" else {})
+    )
+    await bench.go()
+    bench.bad.clear()
+    bench.fake.requests.clear()
+    bench.again({"m": [4]})
+    assert await bench.go() == "done"
+    assert bench.asked == {"row 4.": 1, "after echo: row 4.": 1}
+
+
+async def test_equal_rows_after_the_map_keep_each_its_own_answer(tmp_path: Path) -> None:
+    """Samples of one prompt stay the samples that they were, also when a worker dies while they are taken over."""
+    bench = Ill(tmp_path, bad=(4,))
+    after = {**AFTER, "prompt": "after {{ item.ok }}"}
+    bench.create((MAP, after), {"rows": list(range(6))})
+    answer = bench._answer
+    numbers = iter(range(100))
+
+    async def numbered(request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
+        response = await answer(request, on_text=on_text)
+        if request.messages[-1].content.startswith("after"):
+            response = dataclasses.replace(response, text=f"sample {next(numbers)}")
+        return response
+
+    bench._answer = numbered
+    await bench.go()
+    before = bench.rows("after")
+    assert len(set(before)) == 6
+    bench.bad.clear()
+    bench.again({"m": [4]})
+    assert isinstance(bench.store, Dying)
+    for left in (5, 2, 1, 1, 2, 1):
+        bench.store.left = left
+        with suppress(StaleFence):
+            await bench.go()
+    bench.store.left = 10**9
+    if bench.store.head(RUN)["state"] != "done":
+        assert await bench.go() == "done"
+    rows = bench.rows("after")
+    assert [row for index, row in enumerate(rows) if index != 4] == before[:4] + before[5:]
+    assert rows[4] not in before
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

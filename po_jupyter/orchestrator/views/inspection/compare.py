@@ -11,6 +11,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.inspection.comparison import (
     ComparedRow,
     PairCache,
+    Pairs,
     RowPair,
     SideSummary,
     pair_rows,
@@ -64,53 +65,54 @@ class MapComparison:
 
     async def page(self, a: str, b: str, owner: str | None, task: str, query: PageQuery) -> JsonObject:
         """As `RunInspection.compare`."""
-        here, there = await self._side(a, owner, task), await self._side(b, owner, task)
-        if here.run == there.run:
-            raise InvalidInput(f"run {short_id(here.run)} is compared with itself", hint="Name another run.")
-        complete = here.complete and there.complete
-        pairs = self._paired(here, there, task, keep=complete)
-        shown = pairs if query.everything else [pair for pair in pairs if pair.change == "changed"]
-        page = shown[query.start : query.start + query.limit]
-        end = query.start + query.limit
+        here = await self._read(a, owner, lambda head, tables: self._side(head, tables, task))
+
+        def beside(head: Head, tables: RunTables) -> tuple[_Side, Pairs]:
+            there = self._side(head, tables, task)
+            return there, self._paired(here, there, task)  # 100,000 pairs are work for a thread
+
+        there, pairs = await self._read(b, owner, beside)
+        matching = len(pairs.rows) if query.everything else pairs.counts["changed"]  # which come first
+        end = min(query.start + query.limit, matching)
+        page = pairs.rows[query.start : end]
         return {
             "task": task,
             "rows": await self._rows(here.run, there.run, owner, task, page),
             "summary": summary_of(pairs, here.summary, there.summary),
-            "matching": len(shown),
-            "next": end if end < len(shown) else None,
-            "complete": complete,
+            "matching": matching,
+            "next": end if end < matching else None,
+            "complete": here.complete and there.complete,
             "notes": [*here.notes, *there.notes],
         }
 
-    async def _side(self, run_id: str, owner: str | None, task: str) -> _Side:
-        def read(head: Head, tables: RunTables) -> _Side:
-            table = self._table(head, tables, task)
-            columns, short = table.columns, short_id(head["run"])
-            if not columns.total:
-                raise InvalidInput(
-                    f"task {task!r:.80} of run {short} has no rows to compare",
-                    hint="Rows of a map are compared, once it has begun.",
-                )
-            contents = tables.contents.setdefault(task, [])
-            complete = table.contents(contents)
-            tokens, cost, seconds = columns.sums()
-            done, failed = columns.table.done, columns.table.failed
-            summary: SideSummary = {
-                "run": head["run"], "rows": columns.total, "done": done, "failed": failed, "tokens": tokens,
-                "cost_usd": cost, "seconds": seconds, "models": columns.models,
-            }  # fmt: skip
-            return _Side(head["run"], tables.n, list(contents), summary, complete, list(tables.notes))
+    def _side(self, head: Head, tables: RunTables, task: str) -> _Side:
+        table = self._table(head, tables, task)
+        columns = table.columns
+        if not columns.total:
+            raise InvalidInput(
+                f"task {task!r:.80} of run {short_id(head['run'])} has no rows to compare",
+                hint="Rows of a map are compared, once it has begun.",
+            )
+        contents = tables.contents.setdefault(task, [])
+        complete = table.contents(contents)
+        tokens, cost, seconds = columns.sums()
+        done, failed = columns.table.done, columns.table.failed
+        summary: SideSummary = {
+            "run": head["run"], "rows": columns.total, "done": done, "failed": failed, "tokens": tokens,
+            "cost_usd": cost, "seconds": seconds, "models": columns.models,
+        }  # fmt: skip
+        return _Side(head["run"], tables.n, list(contents), summary, complete, list(tables.notes))
 
-        return await self._read(run_id, owner, read)
-
-    def _paired(self, here: _Side, there: _Side, task: str, *, keep: bool) -> list[RowPair]:
+    def _paired(self, here: _Side, there: _Side, task: str) -> Pairs:
+        if here.run == there.run:
+            raise InvalidInput(f"run {short_id(here.run)} is compared with itself", hint="Name another run.")
+        if not (here.complete and there.complete):
+            both = min(len(here.contents), len(there.contents))
+            return pair_rows(here.contents[:both], there.contents[:both])
         key = (here.run, here.n, there.run, there.n, task)
-        kept = self._pairs.get(key)
-        if kept is not None:
-            return kept
-        both = min(len(here.contents), len(there.contents)) if not keep else None
-        pairs = pair_rows(here.contents[:both], there.contents[:both])
-        if keep:
+        pairs = self._pairs.get(key)
+        if pairs is None:
+            pairs = pair_rows(here.contents, there.contents)
             self._pairs.keep(key, pairs)
         return pairs
 

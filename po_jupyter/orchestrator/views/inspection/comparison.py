@@ -7,7 +7,7 @@ their index. Nothing is asked of a model.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import Literal, NamedTuple, TypedDict
 
@@ -66,7 +66,15 @@ class ComparisonSummary(TypedDict):
     b: SideSummary
 
 
-def pair_rows(a: Sequence[RowContent], b: Sequence[RowContent]) -> list[RowPair]:
+class Pairs(NamedTuple):
+    """All pairs, those that changed first, and the numbers of them."""
+
+    rows: list[RowPair]
+    counts: dict[Change, int]
+    by_index: int
+
+
+def pair_rows(a: Sequence[RowContent], b: Sequence[RowContent]) -> Pairs:
     """The pairs, those that changed first, else in the order of run A."""
     free: dict[str, deque[int]] = {}
     for index, row in enumerate(b):
@@ -93,7 +101,11 @@ def pair_rows(a: Sequence[RowContent], b: Sequence[RowContent]) -> list[RowPair]
         pairs.append(RowPair(change, index, other, by_input))
     pairs += [RowPair("only_b", None, index, False) for index in range(len(b)) if index not in taken]
     pairs.sort(key=lambda pair: ORDER.index(pair.change))
-    return pairs
+    counts: dict[Change, int] = dict.fromkeys(ORDER, 0)
+    for pair in pairs:
+        counts[pair.change] += 1
+    by_index = sum(pair.a is not None and pair.b is not None and not pair.by_input for pair in pairs)
+    return Pairs(pairs, counts, by_index)
 
 
 def _change(a: RowContent, b: RowContent) -> Change:
@@ -102,21 +114,19 @@ def _change(a: RowContent, b: RowContent) -> Change:
         return "open"
     if states == {"failed"}:
         return "failed"
+    if a.unreadable or b.unreadable:
+        return "open"  # of an answer that cannot be read nobody knows whether it is the same
     return "same" if a.state == b.state and a.output == b.output else "changed"
 
 
-def summary_of(pairs: Iterable[RowPair], a: SideSummary, b: SideSummary) -> ComparisonSummary:
+def summary_of(pairs: Pairs, a: SideSummary, b: SideSummary) -> ComparisonSummary:
     """The numbers of a comparison."""
-    counts: dict[Change, int] = dict.fromkeys(ORDER, 0)
-    by_index = 0
-    for pair in pairs:
-        counts[pair.change] += 1
-        by_index += pair.a is not None and pair.b is not None and not pair.by_input
+    counts = pairs.counts
     judged = counts["same"] + counts["changed"]
     return {
         "changed": counts["changed"], "only_a": counts["only_a"], "only_b": counts["only_b"],
         "failed": counts["failed"], "open": counts["open"], "same": counts["same"],
-        "agreement": counts["same"] / judged if judged else None, "by_index": by_index, "a": a, "b": b,
+        "agreement": counts["same"] / judged if judged else None, "by_index": pairs.by_index, "a": a, "b": b,
     }  # fmt: skip
 
 
@@ -126,14 +136,14 @@ class PairCache:
     def __init__(self) -> None:
         """Without any."""
         self._lock = Lock()
-        self._pairs: OrderedDict[tuple[object, ...], list[RowPair]] = OrderedDict()
+        self._pairs: OrderedDict[tuple[object, ...], Pairs] = OrderedDict()
 
-    def get(self, key: tuple[object, ...]) -> list[RowPair] | None:
+    def get(self, key: tuple[object, ...]) -> Pairs | None:
         """The pairs of a comparison that was made of the same."""
         with self._lock:
             return self._pairs.get(key)
 
-    def keep(self, key: tuple[object, ...], pairs: list[RowPair]) -> None:
+    def keep(self, key: tuple[object, ...], pairs: Pairs) -> None:
         """Keep the pairs, and forget the oldest ones."""
         with self._lock:
             self._pairs[key] = pairs

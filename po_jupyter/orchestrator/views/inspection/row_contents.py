@@ -9,11 +9,13 @@ from po_jupyter.model.values.digests import short_digest
 
 
 class RowContent(NamedTuple):
-    """What a row is joined and judged by: its state, and digests of its input (None: not known) and its output."""
+    """What a row is joined and judged by: its state, and digests of its input (None: not known) and its output.
+    `unreadable`: it has an output, which the log does not give any more."""
 
     state: str
     input: str | None
     output: str | None
+    unreadable: bool = False
 
 
 def digest_of(value: Any) -> str:

@@ -33,7 +33,6 @@ SHOWN = 2000  # characters of a value in a page
 WHOLE = 4 * 2**20  # characters of a value of one row
 _FOUND = 8  # answers that are kept
 _PORTION = 1000  # rows that are read at once
-_UNREAD = object()
 _ORDER: dict[RowState, int] = {"failed": 0, "running": 1, "pending": 2, "done": 3}
 
 
@@ -117,18 +116,14 @@ class MapTable:
         is_over = deadline()
         while len(before) < self.columns.total:
             some = range(len(before), min(len(before) + _PORTION, self.columns.total))
-            outputs = dict(self._outputs(some))
+            outputs = {index: digest_of(value) for index, value in self._outputs(some)}
             items = self._items(some) if self.columns.placed and not self._inputs.exact else {}
             for index in some:
-                item = items.get(index)
+                item, outcome = items.get(index), self.columns.table.get(index)
                 given = self._input(index, item.get("row") if isinstance(item, dict) else None)
-                state, answer = self._state(index), outputs.get(index, _UNREAD)
-                before.append(
-                    RowContent(
-                        state, None if given is None else digest_of(given),
-                        None if answer is _UNREAD else digest_of(answer),
-                    )
-                )  # fmt: skip
+                unread = outcome is not None and outcome.output is not None and index not in outputs
+                digest = None if given is None else digest_of(given)
+                before.append(RowContent(self._state(index), digest, outputs.get(index), unread))
             if is_over():
                 break
         return len(before) >= self.columns.total

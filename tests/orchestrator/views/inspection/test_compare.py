@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from po_jupyter.errors import InvalidInput, ModelRefused, NotFound
-from po_jupyter.orchestrator.views.inspection import row_query
+from po_jupyter.orchestrator.views.inspection import compare, row_query
+from po_jupyter.orchestrator.views.inspection.comparison import pair_rows
+from po_jupyter.orchestrator.views.inspection.row_contents import RowContent
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, RunPage
 
@@ -100,3 +103,26 @@ async def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
         await page.inspection.compare(RUN, "somebody", OTHER, "label")
     with pytest.raises(NotFound):
         await page.inspection.compare(RUN, "me", "ffffff", "label")
+
+
+async def test_the_loop_does_not_pair_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: of 100,000 rows that takes long enough for others to wait."""
+    page = await two_runs(tmp_path)
+    threads: list[threading.Thread] = []
+
+    def paired(*sides: Any) -> Any:
+        threads.append(threading.current_thread())
+        return pair_rows(*sides)
+
+    monkeypatch.setattr(compare, "pair_rows", paired)
+    for _ in range(2):
+        assert (await page.inspection.compare(RUN, "me", OTHER, "label"))["matching"] == 7
+    assert len(threads) == 1, "and pairs them once"
+    assert threads[0] is not threading.main_thread()
+
+
+def test_answers_that_cannot_be_read_do_not_agree() -> None:
+    lost, known = RowContent("done", "i", None, unreadable=True), RowContent("done", "i", "x")
+    for sides in ((lost, lost), (lost, known), (known, lost)):
+        assert pair_rows([sides[0]], [sides[1]]).counts["open"] == 1
+    assert pair_rows([known], [known]).counts["same"] == 1

@@ -17,7 +17,7 @@ FAILED = RowContent("failed", "f", None)
 
 
 def joined(a: list[RowContent], b: list[RowContent]) -> dict[tuple[int | None, int | None], str]:
-    return {(pair.a, pair.b): pair.change for pair in pair_rows(a, b)}
+    return {(pair.a, pair.b): pair.change for pair in pair_rows(a, b).rows}
 
 
 def test_rows_in_another_order_are_the_same_rows() -> None:
@@ -32,7 +32,7 @@ def test_a_row_more_moves_no_other() -> None:
 
 
 def test_rows_with_another_or_an_unknown_input_are_joined_by_their_place() -> None:
-    pairs = pair_rows([done("p", 1), done(None, 2)], [done("other", 1), done(None, 2)])
+    pairs = pair_rows([done("p", 1), done(None, 2)], [done("other", 1), done(None, 2)]).rows
     assert [(pair.a, pair.b, pair.change, pair.by_input) for pair in pairs] == [
         (0, 0, "same", False),
         (1, 1, "same", False),
@@ -65,7 +65,7 @@ contents = st.lists(
 
 @given(contents, contents)
 def test_every_row_is_in_one_pair(a: list[RowContent], b: list[RowContent]) -> None:
-    pairs = pair_rows(a, b)
+    pairs = pair_rows(a, b).rows
     assert sorted(pair.a for pair in pairs if pair.a is not None) == list(range(len(a)))
     assert sorted(pair.b for pair in pairs if pair.b is not None) == list(range(len(b)))
     ranks = [ORDER.index(pair.change) for pair in pairs]
@@ -77,4 +77,4 @@ def test_every_row_is_in_one_pair(a: list[RowContent], b: list[RowContent]) -> N
 
 @given(contents)
 def test_a_run_beside_its_like_has_no_change(rows: list[RowContent]) -> None:
-    assert {pair.change for pair in pair_rows(rows, rows)} <= {"same", "failed", "open"}
+    assert {pair.change for pair in pair_rows(rows, rows).rows} <= {"same", "failed", "open"}

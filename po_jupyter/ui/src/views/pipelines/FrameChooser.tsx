@@ -43,18 +43,25 @@ export function FrameChooser({ values, field, chosen, close }: FrameChooserProps
     }
     setBusy("");
   };
+  // Not `disabled` while a kernel is asked: that would take the focus from whoever chose by keyboard.
   const look = (id: string): void => {
+    if (busy) {
+      return;
+    }
     setKernel(id);
     setFrames(null);
     if (id) {
       void attempt(id, async () => setFrames(await values.frames(id)));
     }
   };
-  const take = (frame: LiveFrame): void =>
-    void attempt(frame.name, async () => {
-      const seed = await values.seed(kernel, frame.name, field);
-      chosen({ name: frame.name, path, rows: frame.rows, seed });
-    });
+  const take = (frame: LiveFrame): void => {
+    if (!busy) {
+      void attempt(frame.name, async () => {
+        const seed = await values.seed(kernel, frame.name, field);
+        chosen({ name: frame.name, path, rows: frame.rows, seed });
+      });
+    }
+  };
 
   return (
     <div className="po-Frames" role="group" aria-label={trans.__("A DataFrame of a notebook")}>
@@ -67,7 +74,7 @@ export function FrameChooser({ values, field, chosen, close }: FrameChooserProps
       {!!kernels?.length && (
         <label>
           <span>{trans.__("Notebook (its kernel lists its DataFrames)")}</span>
-          <select className="po-Input" value={kernel} disabled={!!busy} onChange={event => look(event.target.value)}>
+          <select className="po-Input" value={kernel} aria-disabled={!!busy || undefined} onChange={event => look(event.target.value)}>
             <option value="">{trans.__("Choose…")}</option>
             {kernels.map(each => (
               <option key={each.id} value={each.id}>
@@ -87,7 +94,7 @@ export function FrameChooser({ values, field, chosen, close }: FrameChooserProps
               <button
                 type="button"
                 className="po-Frames-one"
-                disabled={!!busy}
+                aria-disabled={!!busy || undefined}
                 title={frame.columns.join(", ")}
                 onClick={() => take(frame)}
               >

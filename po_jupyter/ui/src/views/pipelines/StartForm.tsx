@@ -107,7 +107,10 @@ export function StartForm({ api, values, name, definition, started }: StartFormP
       return;
     }
     try {
-      change(fileTexts(file.name, await file.text(), fields));
+      const found = fileTexts(file.name, await file.text(), fields);
+      // What was chosen last counts: rows of a notebook would hide those of the file.
+      setFrames(before => Object.fromEntries(Object.entries(before).filter(([field]) => !(field in found))));
+      change(found);
       setProblem(null);
     } catch (error) {
       setProblem({ code: "file", message: (error as Error).message });
@@ -115,13 +118,18 @@ export function StartForm({ api, values, name, definition, started }: StartFormP
   };
 
   const rows = rowsField(fields);
+  const chooser = React.useRef<HTMLDivElement>(null);
+  // What had the focus is gone then.
+  const focusChooser = (): void => chooser.current?.querySelector("button")?.focus();
   const choose = (frame: ChosenFrame): void => {
     setFrames(before => ({ ...before, [rows!.name]: frame }));
     setChoosing(false);
+    focusChooser();
     edited();
   };
   const drop = (field: string): void => {
     setFrames(({ [field]: _, ...others }) => others);
+    focusChooser();
     edited();
   };
   const shown = estimate?.analysis ?? analysis.data;
@@ -167,17 +175,25 @@ export function StartForm({ api, values, name, definition, started }: StartFormP
           onChange={event => void read(event.target.files?.[0])}
         />
       </label>
-      {values && rows && !choosing && (
-        <div className="po-Buttons">
+      {values && rows && (
+        <div className="po-Buttons" ref={chooser}>
           <Button
             label={trans.__("Rows from a notebook…")}
             title={trans.__("A DataFrame of a live kernel becomes %1", rows.name)}
-            onClick={() => setChoosing(true)}
+            onClick={() => setChoosing(now => !now)}
           />
         </div>
       )}
       {values && rows && choosing && (
-        <FrameChooser values={values} field={rows.name} chosen={choose} close={() => setChoosing(false)} />
+        <FrameChooser
+          values={values}
+          field={rows.name}
+          chosen={choose}
+          close={() => {
+            setChoosing(false);
+            focusChooser();
+          }}
+        />
       )}
       <div className="po-Filters-more">
         <label>

@@ -25,6 +25,8 @@ export interface RowPage {
   total: number;
   matching: number;
   next: number | null;
+  /** Not all rows are looked at yet: asked again, it goes on. */
+  complete: boolean;
 }
 
 export const SORTS = ["index", "state", "output", "attempts", "tokens", "cost_usd", "seconds"] as const;

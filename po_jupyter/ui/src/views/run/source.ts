@@ -17,6 +17,20 @@ import type {
   WholeCall
 } from "./shapes.js";
 
+/** Questions in a row that the server has no time to answer in whole: each goes on where the one before ended. */
+const TRIES = 60;
+
+/** An answer about all rows; of a run that goes on all the time, at the end, what there was time for. */
+async function complete<T extends { complete: boolean }>(ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    const answer = await ask();
+    if (answer.complete || tries >= TRIES) {
+      return answer;
+    }
+    signal?.throwIfAborted();
+  }
+}
+
 export class RunSource {
   constructor(
     readonly api: Api,
@@ -52,7 +66,7 @@ export class RunSource {
   rows(query: RowQuery, start: number, limit: number, signal?: AbortSignal): Promise<RowPage> {
     const { task, state, q, sort, desc } = query;
     const asked = { start, limit, state, q, sort: sort === "index" ? "" : sort, desc: desc ? 1 : "" };
-    return this.get(`/tasks/${encodeURIComponent(task)}/rows`, asked, signal);
+    return complete(() => this.get(`/tasks/${encodeURIComponent(task)}/rows`, asked, signal), signal);
   }
 
   async row(task: string, index: number, signal?: AbortSignal): Promise<Row> {
@@ -62,7 +76,7 @@ export class RunSource {
 
   /** This run (A) beside another one (B), row by row. */
   compare(other: string, task: string, all: boolean, start: number, limit: number, signal?: AbortSignal): Promise<ComparisonPage> {
-    return this.get("/compare", { with: other, task, show: all ? "all" : "", start, limit }, signal);
+    return complete(() => this.get("/compare", { with: other, task, show: all ? "all" : "", start, limit }, signal), signal);
   }
 
   calls({ task, row, state }: CallQuery, start: number, limit: number, signal?: AbortSignal): Promise<CallPage> {

@@ -97,6 +97,52 @@ describe("the form that starts a run", () => {
     expect(submit.mock.calls[1]![0].seed).toEqual({ name: "p", data: {} });
   });
 
+  const rowsButton = (): HTMLElement => [...host.querySelectorAll<HTMLElement>("button")].find(each => each.textContent === "Rows from a notebook…")!;
+  const chooseFrame = async (): Promise<void> => {
+    await press("Rows from a notebook…");
+    const kernels = host.querySelector<HTMLSelectElement>(".po-Frames select")!;
+    await act(async () => {
+      kernels.value = "k";
+      kernels.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+    await act(async () => host.querySelector<HTMLElement>(".po-Frames-one")!.click());
+  };
+
+  it("keeps the focus while the rows of a notebook are chosen and removed", async () => {
+    rowsButton().focus();
+    await press("Rows from a notebook…");
+    expect(document.activeElement).toBe(rowsButton());
+    let answer: (frames: never[]) => void = () => undefined;
+    vi.mocked(values.frames).mockImplementationOnce(() => new Promise(resolve => (answer = resolve)));
+    const kernels = host.querySelector<HTMLSelectElement>(".po-Frames select")!;
+    await act(async () => {
+      kernels.value = "k";
+      kernels.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+    expect(kernels.disabled).toBe(false);
+    expect(host.querySelector(".po-Frames [role=status]")!.textContent).toBe("The kernel is asked…");
+    await act(async () => answer([]));
+    await press("Close");
+    expect(document.activeElement).toBe(rowsButton());
+    vi.mocked(values.frames).mockResolvedValue([{ name: "tickets", library: "pandas", rows: 1, columns: [], width: 0 }]);
+    await chooseFrame();
+    expect(document.activeElement).toBe(rowsButton());
+    (document.activeElement as HTMLElement).blur();
+    await press("Remove");
+    expect(document.activeElement).toBe(rowsButton());
+  });
+
+  it("takes the rows of a file that was chosen after a frame", async () => {
+    submit.mockResolvedValue(aRun("a"));
+    vi.mocked(values.frames).mockResolvedValue([{ name: "tickets", library: "pandas", rows: 1, columns: [], width: 0 }]);
+    await chooseFrame();
+    const file = { name: "a.json", text: async () => '[{"text": "of the file"}]' };
+    const drop = Object.assign(new Event("drop", { bubbles: true, cancelable: true }), { dataTransfer: { files: [file] } });
+    await act(async () => host.querySelector("form")!.dispatchEvent(drop));
+    await press("Start");
+    expect(submit.mock.calls[0]![0].seed).toEqual({ name: "p", data: { first: [{ text: "of the file" }] } });
+  });
+
   it("keeps both of two fields that are changed in one moment", async () => {
     submit.mockResolvedValue(aRun("a"));
     const [first, second] = [...host.querySelectorAll("textarea")];

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { csvHeader, csvLine } from "../rows/csv.js";
 import { columnsOf, parquetOf } from "../rows/parquet.js";
 import type { Row } from "../shapes.js";
 
@@ -16,6 +17,23 @@ describe("rows as Parquet", () => {
     expect(columns["output.sure"]).toEqual({ type: "BOOLEAN", data: [true, null, null] });
     expect(columns["output.tags"]).toEqual({ type: "STRING", data: [null, '["a"]', null] });
     expect(columns.input!.data[0]).toBe('{"text":"t"}');
+  });
+
+  it("keep an answer without a field, and know no field but those of the answer", () => {
+    const rows = [row(0, {}), row(1, JSON.parse('{"constructor": 1, "__proto__": 2}')), row(2, { a: 1 })];
+    const columns = Object.fromEntries(columnsOf(rows).map(({ name, data }) => [name, data]));
+    expect(columns.output).toEqual(["{}", null, null]);
+    expect(columns["output.constructor"]).toEqual([null, 1n, null]);
+    expect(columns["output.__proto__"]).toEqual([null, 2n, null]);
+    const header = csvHeader(rows);
+    expect(rows.map(each => csvLine(each, header).split(",").slice(3, 7).join())).toEqual(["{},,,", ",1,2,", ",,,1"]);
+  });
+
+  it("have one column for answers whose fields are all different", () => {
+    const rows = Array.from({ length: 600 }, (_, n) => row(n, { [`field ${n}`]: n }));
+    expect(columnsOf(rows)).toHaveLength(10);
+    expect(columnsOf(rows).find(({ name }) => name === "output")!.data[7]).toBe('{"field 7":7}');
+    expect(csvLine(rows[7]!, csvHeader(rows))).toContain('"{""field 7"":7}"');
   });
 
   it("are a file that begins and ends as such a file does", async () => {

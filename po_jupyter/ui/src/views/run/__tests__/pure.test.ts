@@ -196,7 +196,7 @@ describe("rows as CSV", () => {
   });
 
   it("is one file in which a field's name begins no column of its own", async () => {
-    const page = { rows: [row({ output: { "x\n=1+cmd": 1 } })], next: null };
+    const page = { rows: [row({ output: { "x\n=1+cmd": 1 } })], next: null, complete: true };
     const source = { rows: async () => page } as unknown as RunSource;
     const query = { task: "t", state: "", q: "", sort: "index", desc: false } as const;
     const text = await (await exportRows(source, query, () => undefined)).text();

@@ -38,7 +38,8 @@ describe("rows that are selected", () => {
       rows: Array.from({ length: 5 }, (_, index) => row(start + index)),
       total: 99,
       matching: 99,
-      next: null
+      next: null,
+      complete: true
     }));
     const loaded = (place: number) => (place < 3 ? row(place) : undefined);
     expect((await between(1, 9, loaded, load)).map(one => one.index)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);

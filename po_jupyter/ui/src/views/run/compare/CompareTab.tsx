@@ -40,17 +40,13 @@ export function CompareTab(): JSX.Element {
   const { run: other, all, open } = state.compare;
   const maps = run.tasks.filter(task => task.items);
   const task = maps.find(one => one.name === state.task) ?? maps[0];
-  const [summary, setSummary] = React.useState<{ of: string; found: ComparisonSummary } | null>(null);
+  const [summary, setSummary] = React.useState<{ of: string; found: ComparisonSummary; complete: boolean } | null>(null);
   const name = task?.name ?? "";
   const about = JSON.stringify([run.id, other, name]);
   const load = async (start: number, limit: number, signal: AbortSignal) => {
-    for (;;) {
-      const page = await source.compare(other, name, all, start, limit, signal);
-      if (page.complete || signal.aborted) {
-        setSummary({ of: about, found: page.summary });
-        return { items: page.rows, matching: page.matching, total: page.summary.a.rows };
-      } // else the server had no time to read all rows: it goes on from there
-    }
+    const page = await source.compare(other, name, all, start, limit, signal);
+    setSummary({ of: about, found: page.summary, complete: page.complete });
+    return { items: page.rows, matching: page.matching, total: page.summary.a.rows };
   };
   const [pages, drawn] = usePages(load, JSON.stringify([about, all]), run.last_event);
   const opened = useOpened(open, place => (pages.at(place) ? place : undefined), place => patch({ compare: { open: place } }));
@@ -63,6 +59,7 @@ export function CompareTab(): JSX.Element {
   return (
     <div className="po-Rows-tab">
       {found && <Summary summary={found} />}
+      {found && !summary!.complete && <Empty>{trans.__("Not all rows could be read: compare again when both runs have ended.")}</Empty>}
       <div className="po-Toolbar" role="group" aria-label={trans.__("Which rows")}>
         {maps.length > 1 && (
           <Choice

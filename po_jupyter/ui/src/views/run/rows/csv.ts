@@ -2,16 +2,22 @@
 
 import type { Row } from "../shapes.js";
 
+/** Fields that have a column each: answers whose fields are all different would be a table of millions of cells. */
+const MOST_FIELDS = 500;
+
 /** Columns in their order; answers that are mappings have one for each of their fields. */
 export function csvHeader(rows: readonly Row[]): string[] {
   const fields = new Set<string>();
   let whole = false;
   for (const { output } of rows) {
-    if (isMapping(output)) {
+    if (hasFields(output)) {
       Object.keys(output).forEach(name => fields.add(name));
     } else if (output !== null && output !== undefined) {
       whole = true;
     }
+  }
+  if (fields.size > MOST_FIELDS) {
+    fields.clear();
   }
   const answers = [...(whole || !fields.size ? ["output"] : []), ...[...fields].map(name => `output.${name}`)];
   return ["index", "state", "input", ...answers, "error", "attempts", "tokens", "cost_usd", "seconds", "model"];
@@ -23,16 +29,23 @@ export function csvHead(header: readonly string[]): string {
 }
 
 export function csvLine(row: Row, header: readonly string[]): string {
-  return header.map(column => cell(valueOf(row, column))).join(",") + "\r\n";
+  const fields = hasColumns(header);
+  return header.map(column => cell(valueOf(row, column, fields))).join(",") + "\r\n";
 }
 
-/** The value of a row in a column of the header. */
-export function valueOf(row: Row, column: string): unknown {
+/** Whether fields of answers have columns. */
+export function hasColumns(header: readonly string[]): boolean {
+  return header.some(column => column.startsWith("output."));
+}
+
+/** The value of a row in a column of the header; `fields`: fields of answers have columns of their own. */
+export function valueOf(row: Row, column: string, fields: boolean): unknown {
   if (column.startsWith("output.")) {
-    return isMapping(row.output) ? row.output[column.slice("output.".length)] : null;
+    const name = column.slice("output.".length);
+    return isMapping(row.output) && Object.hasOwn(row.output, name) ? row.output[name] : null;
   }
   if (column === "output") {
-    return isMapping(row.output) ? null : row.output;
+    return fields && hasFields(row.output) ? null : row.output;
   }
   return column === "error" ? row.error?.message : row[column as keyof Row];
 }
@@ -52,4 +65,9 @@ function cell(value: unknown): string {
 
 function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** An object without a field is an answer too: it stands in the column of those that have no fields. */
+function hasFields(value: unknown): value is Record<string, unknown> {
+  return isMapping(value) && Object.keys(value).length > 0;
 }

@@ -1,5 +1,6 @@
 /** All rows that a question matches as one file. */
 
+import { language } from "../../../format/language.js";
 import type { Row, RowQuery } from "../shapes.js";
 import type { RunSource } from "../source.js";
 import { csvHead, csvHeader, csvLine } from "./csv.js";
@@ -21,6 +22,11 @@ export async function exportRows(
   const rows: Row[] = [];
   for (let start: number | null = 0; start !== null; ) {
     const page = await source.rows(query, start, PAGE, signal);
+    if (!page.complete) {
+      throw new Error(
+        language.trans.__("The server does not come to the end of these rows. Try again when the run has ended, or save all of them.")
+      );
+    }
     const whole: Row[] = await inParallel(page.rows, row =>
       row.clipped ? source.row(query.task, row.index, signal) : Promise.resolve(row)
     );

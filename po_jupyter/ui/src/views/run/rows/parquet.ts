@@ -3,7 +3,7 @@
 import { parquetWriteBuffer } from "hyparquet-writer";
 import type { BasicType } from "hyparquet-writer";
 import type { Row } from "../shapes.js";
-import { csvHeader, valueOf } from "./csv.js";
+import { csvHeader, hasColumns, valueOf } from "./csv.js";
 
 interface Column {
   name: string;
@@ -13,8 +13,10 @@ interface Column {
 
 /** The same columns as the CSV has: what is neither a number nor true or false in all rows is text. */
 export function columnsOf(rows: readonly Row[]): Column[] {
-  return csvHeader(rows).map(name => {
-    const values = rows.map(row => valueOf(row, name) ?? null);
+  const header = csvHeader(rows);
+  const fields = hasColumns(header);
+  return header.map(name => {
+    const values = rows.map(row => valueOf(row, name, fields) ?? null);
     const type = typeOf(values);
     return { name, type, data: values.map(value => (value === null ? null : converted(value, type))) };
   });
