@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import structlog
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.platform import processes
@@ -117,3 +118,43 @@ def test_after_the_server_was_killed_it_is_used_again(place: str) -> None:
         store.request("00a1", [event("y")])
         assert [e["type"] for e in store.events("00a1")][-1] == "y"
         store.close()
+
+
+def test_a_commit_that_is_durable_is_no_failure_when_nobody_can_be_notified(
+    place: str, server: PostgresServer
+) -> None:
+    """A full queue of notifications, for example: others see the change when they look."""
+    PostgresStore(place).close()
+    name, role = name_of(place), f"mute_{name_of(place)}"
+    server.execute(f"CREATE ROLE {role} LOGIN")
+    server.execute(f'GRANT USAGE ON SCHEMA "{name}" TO {role}')
+    server.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA "{name}" TO {role}')
+    store = PostgresStore(place.replace("nobody@", f"{role}@"))
+    server.execute("REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC")
+    try:
+        store.create_run(new_run("00a1"))
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                store.request("00a1", [event("x")])
+    finally:
+        server.execute("GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO PUBLIC")
+    assert store.head("00a1")["n"] == 4
+    assert [entry["log_level"] for entry in logs] == []  # said at the first one
+    store.request("00a1", [event("x")])
+    assert store.head("00a1")["n"] == 5
+    store.close()
+
+
+def test_a_transaction_that_failed_says_what_and_not_that_the_server_is_away(
+    place: str, server: PostgresServer
+) -> None:
+    store = PostgresStore(place)
+    store.create_run(new_run("00a1"))
+    server.execute(f'ALTER TABLE "{name_of(place)}".heads RENAME TO gone')
+    with pytest.raises(StoreUnusable, match="does not exist") as caught:
+        store.head("00a1")
+    assert "Is the server there" not in caught.value.hint
+    store.close()
+    with pytest.raises(StoreUnusable) as caught:
+        PostgresStore("postgresql://127.0.0.1:1/po", patience=0.5)
+    assert "Is the server there" in caught.value.hint
