@@ -158,3 +158,16 @@ def test_a_transaction_that_failed_says_what_and_not_that_the_server_is_away(
     with pytest.raises(StoreUnusable) as caught:
         PostgresStore("postgresql://127.0.0.1:1/po", patience=0.5)
     assert "Is the server there" in caught.value.hint
+
+
+def test_a_list_is_planned_for_its_values(place: str) -> None:
+    """A plan for any values reads all runs where few are failed: 50 ms among 100,000."""
+    store = PostgresStore(place, connections=1)
+    store.create_run(new_run("00a1"))
+    for _ in range(12):
+        store.runs(states=("failed",))
+        store.runs(owner="ada", pipeline="p")
+    with store._connection() as connection:
+        prepared = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+    assert [statement for (statement,) in prepared if "LIMIT" in statement] == []
+    store.close()
