@@ -221,26 +221,35 @@ class PostgresStore(KeyedStore):
     def _listed(
         self, owner: str | None, states: frozenset[str], pipeline: str | None, before: str | None, limit: int
     ) -> Iterator[Head]:
-        conditions: list[LiteralString] = []
+        columns: list[LiteralString] = []
         values: list[object] = []
-        for condition, value in (
-            ("owner = %s", None if owner is None else digest(owner)),
-            ("pipeline = %s", None if pipeline is None else digest(pipeline)),
-            ("run < %s", before),
-        ):
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        # Each state apart is the end of one index, however many runs the others have; and a plan is found at once.
-        asked: list[str | None] = [None]
-        if states or owner is not None or pipeline is not None:
-            conditions.append("state = %s")
-            asked = sorted(states or _STATES)
+        if owner is not None:
+            columns.append("owner")
+            values.append(digest(owner))
+        if pipeline is not None:
+            columns.append("pipeline")
+            values.append(digest(pipeline))
+        filters = [tuple(values)]
+        # Each state apart is the end of one index, however many runs the others have.
+        if states or columns:
+            columns.append("state")
+            filters = [(*values, state) for state in sorted(states or _STATES)]
+        conditions: list[LiteralString] = [column + " = %s" for column in columns]
+        order: LiteralString = "run DESC"
+        if columns:
+            # Where the first column is one of several values (the same one twice) and sorted by, only an index that
+            # begins with it will do. With `=` the planner may go through everybody's runs until it has found 50.
+            conditions[0] = columns[0] + " = ANY(%s)"
+            order = columns[0] + " DESC, run DESC"
+            filters = [([first, first], *rest) for first, *rest in filters]
+        if before is not None:
+            conditions.append("run < %s")
+            filters = [(*some, before) for some in filters]
         where: LiteralString = " WHERE " + " AND ".join(conditions) if conditions else ""
-        part: LiteralString = f"(SELECT run, body FROM {{table}}{where} ORDER BY run DESC LIMIT %s)"  # noqa: S608 - literals
-        parts: LiteralString = " UNION ALL ".join([part] * len(asked))
+        part: LiteralString = f"(SELECT run, body FROM {{table}}{where} ORDER BY {order} LIMIT %s)"  # noqa: S608 - literals
+        parts: LiteralString = " UNION ALL ".join([part] * len(filters))
         query: LiteralString = f"SELECT run, body FROM ({parts}) AS found ORDER BY run DESC LIMIT %s"  # noqa: S608
-        of_parts = [v for state in asked for v in (*values, *([] if state is None else [state]), limit + 1)]
+        of_parts = [value for some in filters for value in (*some, limit + 1)]
         yield from self._at(0, lambda shard: self._heads(shard, query, (*of_parts, limit + 1)))
 
     def _heads(self, shard: Shard, query: LiteralString, values: tuple[object, ...]) -> list[Head]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import psycopg
 import pytest
 import structlog
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.platform import processes
+from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.conformance.store import event, new_run
@@ -170,4 +174,53 @@ def test_a_list_is_planned_for_its_values(place: str) -> None:
     with store._connection() as connection:
         prepared = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
     assert [statement for (statement,) in prepared if "LIMIT" in statement] == []
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"owner": "old"},
+        {"pipeline": "early"},
+        {"owner": "ada", "pipeline": "early"},
+        {"owner": "old", "states": ("done",)},
+        {"states": ("dead",)},
+        {"owner": "ada"},
+    ],
+)
+def test_a_list_reads_what_it_shows_however_runs_are_spread(
+    filled: tuple[PostgresStore, str], server: PostgresServer, filters: dict[str, Any]
+) -> None:
+    """P6. The newest runs are ada's, the oldest have another owner and pipeline: nobody's others are gone through."""
+    store, name = filled
+    asked: list[tuple[str, object]] = []
+
+    def note(shard: Any, query: str, values: object) -> list[Any]:
+        asked.append((query, values))
+        return []
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "_heads", note)
+        store.runs(**filters, limit=50)
+    (query, values) = asked[0]
+    explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query.replace("{table}", f'"{name}".heads')
+    with psycopg.connect(server.database) as connection:
+        plan = connection.execute(explain, values).fetchone()[0][0]["Plan"]  # type: ignore[index,arg-type]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 150, plan
+
+
+@pytest.fixture(scope="module")
+def filled(server: PostgresServer) -> Iterator[tuple[PostgresStore, str]]:
+    """50,000 heads, analyzed as autovacuum does it."""
+    place = server.url()
+    store, name = PostgresStore(place), name_of(place)
+    store.create_run(new_run("00a1"))
+    server.execute(
+        f"""INSERT INTO "{name}".heads SELECT '01' || lpad(n::text, 20, '0'),
+            CASE WHEN n < 5000 THEN %s ELSE %s END::bytea, CASE WHEN n < 15000 THEN %s ELSE %s END::bytea,
+            'done', (SELECT body FROM "{name}".heads) FROM generate_series(1, 50000) AS n""",
+        digest("old"), digest("ada"), digest("early"), digest("p"),
+    )  # fmt: skip
+    server.execute(f'ANALYZE "{name}".heads')
+    yield store, name
     store.close()
