@@ -22,6 +22,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from po_jupyter.config import Settings
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.exporters.http_logs import HttpLogHandler
 from po_jupyter.telemetry.redaction import redactor, secrets_of
@@ -40,7 +41,7 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
     redactor.learn(secrets_of(os.environ, settings))
     handler: logging.Handler
     if file is not None:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         handler = RotatingFileHandler(
             file,
             maxBytes=settings.log_max_bytes,
@@ -55,10 +56,10 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
 
 
 def configure_worker(
-    settings: Settings, *, run: str, token: str | None = None, file: Path | None = None
+    settings: Settings, *, run: str | None, token: str | None = None, file: Path | None = None
 ) -> None:
     """Log to the run's own log file, which is stderr in a worker; every line names the run. `file` is its path,
-    for what became too long."""
+    for what became too long. Without a run the file is that of a process of many, whose lines name theirs."""
     redactor.learn([*secrets_of(os.environ, settings), *([token] if token else [])])
     # A descriptor of its own: the standard one is lent to the log of the stage that runs.
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
@@ -70,7 +71,8 @@ def configure_worker(
         _install(settings, handler, token)
     handler.limit(file, settings.log_max_bytes)
     structlog.contextvars.clear_contextvars()
-    bind_contextvars(run=run)
+    if run is not None:
+        bind_contextvars(run=run)
 
 
 def flush() -> None:
