@@ -4,8 +4,8 @@
 store each node has its own besides, ("node", NAME).
 
 A lease is lost by dying (a process of this host and boot that is gone frees it at once) or by not renewing it for
-its `ttl`, in seconds, which the document has. Whether it lapsed is judged by watching its counter on the own monotonic clock: clocks
-that are set and laptops that sleep change nothing.
+its `ttl`, in seconds, which the document has. Whether it lapsed is judged by watching its counter on the own monotonic
+clock: clocks that are set and laptops that sleep change nothing.
 """
 
 from __future__ import annotations

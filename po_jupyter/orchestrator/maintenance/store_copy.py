@@ -40,7 +40,7 @@ _FILES = ("runs", "blobs")  # of a data directory: artifacts, logs and databases
 OnProgress = Callable[[str, int, int], None]
 
 
-class _Stopped(Exception):  # noqa: N818 - nothing failed
+class _StopRequested(Exception):
     """The copy was told to end."""
 
 
@@ -96,7 +96,7 @@ async def _until_stopped(
 
     def show(part: str, done: int, total: int) -> None:
         if is_stopping.is_set():
-            raise _Stopped
+            raise _StopRequested
         on_progress(part, done, total)
 
     # No task: those are all cancelled when the loop is left by an exception.
@@ -173,7 +173,7 @@ def _give_back(store: KeyedStore, holder: str) -> None:
         store.swap(*ORCHESTRATOR_LEASE, document, None)
 
 
-async def _check_nodes(place: _Place, before: Mapping[str, JsonObject]) -> None:
+async def _check_nodes(place: _CopiedStore, before: Mapping[str, JsonObject]) -> None:
     """Raises Conflict for a node that renewed its document since, or is new."""
     now = await asyncio.to_thread(_nodes, place.store)
     busy = sorted(name for name, document in now.items() if before.get(name) != document)

@@ -47,7 +47,8 @@ _FIRST = (
     "INSERT INTO {schema}.format SELECT 1 WHERE NOT EXISTS (SELECT FROM {schema}.format)",
 )
 # An index for each way to filter, with the state in it: a list asks for each state apart. What is dropped comes first
-# and takes the strongest lock at once: behind CREATE INDEX, writers that have read a head would wait for us and we for them.
+# and takes the strongest lock at once: after CREATE INDEX, writers that have read a head would wait for us, and we for
+# them.
 _LISTS = (
     "DROP INDEX IF EXISTS {schema}.heads_by_owner",
     "DROP INDEX IF EXISTS {schema}.heads_by_pipeline",

@@ -186,7 +186,7 @@ class PostgresShard:
     # -- both -----------------------------------------------------------------------------------
     def heads(self, query: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
         """(run, body) of heads; `query` selects them from `{table}`, with its placeholders."""
-        # Never prepared: after some calls the server would keep one plan for whatever values, and read all runs for few.
+        # Never prepared: after some calls the server would keep one plan for any values, and read all runs for few.
         statement = _statement(query, self._schema, "heads")
         return iter(self._connection.execute(statement, values, prepare=False).fetchall())
 

@@ -168,9 +168,7 @@ class PostgresStore(KeyedStore):
         state = getattr(error, "sqlstate", None)
         if state is None or state.startswith(_AWAY):
             hint = f"Is the server there, and may this user use that database? {hint}"
-        return StoreUnusable(
-            f"the store {self.where} cannot be used: {first}", hint=hint
-        )
+        return StoreUnusable(f"the store {self.where} cannot be used: {first}", hint=hint)
 
     def _last_error(self) -> Exception | None:
         """Why no connection can be made: a pool only says that there was none."""
