@@ -22,6 +22,7 @@ from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
+from po_jupyter.store.documents import is_copied
 from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger(__name__)
@@ -82,7 +83,10 @@ class NodeShare:
     # -- of RunShare ----------------------------------------------------------------------------
 
     def active(self) -> list[Head]:
-        """Its own runs; the leader also looks after those that wait for somebody, which no worker has."""
+        """Its own runs; the leader also looks after those that wait for somebody, which no worker has. None while the
+        store is copied: whatever went on now would be paid for again there."""
+        if is_copied(self._store):
+            return []
         return [
             head
             for head in self._store.active()
@@ -100,7 +104,7 @@ class NodeShare:
     async def take(self, head: Head) -> bool:
         """See `RunShare`."""
         if self.is_own(head):
-            return True
+            return not await self._to_thread(is_copied, self._store)
         if await self.claim(head) is not None:
             return True
         self.on_left(head)
@@ -152,6 +156,8 @@ class NodeShare:
             if (reason := self.misfit(definition)) is not None:
                 log.info("a run is left to other nodes", run=run, reason=reason)
                 self._unfit[run] = time.monotonic() + _UNFIT
+                return None
+            if is_copied(self._store):
                 return None
             lease = self._store.claim(run, self.me, expect=head["fence"])
         except (StaleFence, NotFound, CorruptRow):

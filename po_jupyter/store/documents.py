@@ -9,6 +9,7 @@ from po_jupyter.errors import Conflict
 from po_jupyter.store.protocol import DocumentStore
 
 ORCHESTRATOR_LEASE = "lease", "orchestrator"  # kind and name of the document that says who has the workers
+COPY_HOLDER = "copy-"  # begins the holder's name in the lease of a store that is copied
 TRIES = 50  # each lost swap means that another writer got through
 
 
@@ -33,3 +34,9 @@ def update(
         if changed is current or store.swap(kind, name, current, changed):
             return changed
     raise Conflict(f"{subject} is being written by too many at once", hint="Ask again.")
+
+
+def is_copied(store: DocumentStore) -> bool:
+    """True while the store is copied into another one, or was when that copy died: its lease lapses as any. Blocks."""
+    lease = store.get(*ORCHESTRATOR_LEASE)
+    return lease is not None and str(lease.get("holder", "")).startswith(COPY_HOLDER)

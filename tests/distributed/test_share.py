@@ -136,3 +136,21 @@ async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> Non
     await node.give_back()
     now = store.head(new["run"])
     assert (now["holder"], now["state"]) == (None, "pending")
+
+
+async def test_nothing_is_taken_while_the_store_is_copied(store: DiskStore) -> None:
+    """What was copied already would be paid for in both stores."""
+    new, own = created(store), created(store, run="00b2")
+    node = share(store)
+    store.claim(own["run"], node.me)
+    own = store.head(own["run"])
+    assert [head["run"] for head in node.active()] == [own["run"]]
+    store.put("lease", "orchestrator", {"holder": "copy-17", "count": 1})
+    assert await node.claim(new) is None
+    assert not await node.take(new)
+    assert not await node.take(own)
+    assert node.active() == []
+    store.put("lease", "orchestrator", {"holder": "leader", "count": 1})
+    assert await node.take(own)
+    assert await node.take(new)
+    assert len(node.active()) == 2

@@ -141,3 +141,10 @@ def test_the_extras_are_those_of_the_package() -> None:
 def test_the_number_of_conformance_cases_is_right() -> None:
     cases = [name for name in dir(ProviderConformance) if name.startswith("test_")]
     assert f"has {len(cases)} cases" in (DOCS / "design" / "writing-a-provider.md").read_text("utf-8")
+
+
+def test_each_page_that_a_hint_names_is_there() -> None:
+    sources = [path.read_text("utf-8") for path in (ROOT / "po_jupyter").rglob("*.py")]
+    named = {topic for text in sources for topic in re.findall(r"po help ([a-z][a-z-]+)", text)}
+    assert "several-machines" in named
+    assert named <= {page.topic for page in pages()}

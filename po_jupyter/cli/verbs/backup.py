@@ -106,6 +106,9 @@ def copy(source: str, target: str, as_json: bool) -> int:
 
     FROM and TO are data directories or postgresql:// URLs. Nobody may work on either; TO is empty, or was filled by
     the same copy, which goes on where it was interrupted. At the end each run is read in both.
+
+    FROM keeps its runs, also those that have not ended: a server started there again works them off a second time, and
+    pays for them twice. Start servers on TO only.
     """
     last = 0.0
 
@@ -126,6 +129,10 @@ def copy(source: str, target: str, as_json: bool) -> int:
     base.print_line(
         f"{runs:,} runs ({now:,} copied now) with {records:,} records, {report['documents']:,} documents, "
         f"{report['files']:,} files ({size(report['bytes'])})"
+    )
+    base.print_line(
+        f"start servers on {report['target']} only: runs that have not ended are in both, and would be paid for twice",
+        err=True,
     )
     return 0
 

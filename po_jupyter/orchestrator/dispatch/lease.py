@@ -4,8 +4,8 @@
 store each node has its own besides, ("node", NAME).
 
 A lease is lost by dying (a process of this host and boot that is gone frees it at once) or by not renewing it for
-`lease_ttl` seconds. Whether it lapsed is judged by watching its counter on the own monotonic clock: clocks
-that are set and laptops that sleep change nothing.
+its `ttl`, in seconds, which the document has. Whether it lapsed is judged by watching its counter on the own monotonic
+clock: clocks that are set and laptops that sleep change nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ from po_jupyter.store.protocol import DocumentStore
 log = structlog.get_logger(__name__)
 
 _POLL = 0.5  # s between looks of those who do not hold it
+
+
+def term_of(document: object) -> float:
+    """The seconds within which whoever has the lease of this document renews it; 0.0 where it does not say."""
+    ttl = document.get("ttl") if isinstance(document, dict) else None
+    return float(ttl) if isinstance(ttl, int | float) else 0.0
 
 
 class OrchestratorLease:
@@ -57,7 +63,7 @@ class OrchestratorLease:
         self._shared = shared
         self._store = store
         self._ttl = ttl
-        self._me = {"holder": holder, **processes.myself()}
+        self._me = {"holder": holder, **processes.myself(), "ttl": ttl}
         self._to_thread = to_thread
         self._on_taken = on_taken
         self._on_lost = on_lost
@@ -173,7 +179,7 @@ class OrchestratorLease:
             self._seen, self._unchanged = document, 0.0
             return False
         self._unchanged += elapsed
-        return self._unchanged > self._ttl
+        return self._unchanged > max(self._ttl, term_of(document))
 
     def _is_dead_here(self, document: JsonObject) -> bool:
         if self._shared and document.get("boot") != processes.boot():

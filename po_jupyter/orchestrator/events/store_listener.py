@@ -15,6 +15,8 @@ from po_jupyter.store.protocol import ListeningStore, Store
 
 log = structlog.get_logger(__name__)
 
+_KNOWN = 10_000  # runs that are remembered
+
 
 class StoreListener:
     """Publishes the changes of a `ListeningStore` between `start` and `close`; of another store nothing."""
@@ -28,6 +30,8 @@ class StoreListener:
         self._changed: dict[str, None] = {}
         self._end: Callable[[], None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
+        # Runs that had not ended, or changed since, as far as was heard; the latest last.
+        self._known: dict[str, None] = {}
 
     def start(self) -> None:
         """Listen from now on; called on the loop of the change feed."""
@@ -56,6 +60,7 @@ class StoreListener:
             changed, self._changed = self._changed, {}
         for run in changed:
             if run:
+                self._know(run)
                 self._changes.changed(run)
             else:
                 task = asyncio.create_task(self._look(), name="changes that nobody heard")
@@ -63,14 +68,26 @@ class StoreListener:
                 task.add_done_callback(self._looking.discard)
 
     async def _look(self) -> None:
-        """Anything may have changed: publish each run that somebody watches, or that has not ended."""
+        """Anything may have changed: publish each run that somebody watches, that has not ended, or that had not when
+        something was heard last."""
         watched = self._changes.interests()
         runs = {run for run in watched if run is not None}
+        known, self._known = self._known, {}
         try:
-            runs.update(head["run"] for head in await self._to_thread(self._store.active))
+            active = [head["run"] for head in await self._to_thread(self._store.active)]
+            runs.update(known, active)
+            for run in active:
+                self._know(run)
             if None in watched:
                 runs.update(head["run"] for head in (await self._to_thread(self._store.runs)).heads)
         except PoError as error:  # the next reconnect, and streams look now and then all the same
             log.warning("cannot look at the store", error=error.message)
+            self._known = {**known, **self._known}
         for run in runs:
             self._changes.changed(run)
+
+    def _know(self, run: str) -> None:
+        self._known.pop(run, None)
+        self._known[run] = None
+        if len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
@@ -20,10 +22,10 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.engine.state.state_json import state_to_json
 from po_jupyter.errors import Conflict, InvalidInput, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
+from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease, term_of
 from po_jupyter.platform import private_file, processes
 from po_jupyter.store.disk.snapshot import read_format
-from po_jupyter.store.documents import ORCHESTRATOR_LEASE
+from po_jupyter.store.documents import COPY_HOLDER, ORCHESTRATOR_LEASE
 from po_jupyter.store.files.tree import TEMPORARY
 from po_jupyter.store.keyed.copying import copy_documents, copy_run, digest_of, heads_of
 from po_jupyter.store.keyed.store import KeyedStore
@@ -31,10 +33,15 @@ from po_jupyter.store.opening import open_store
 
 _URLS = ("postgresql://", "postgres://")
 _PAGE = 1000  # events that are folded at once
-_NODES = 6.0  # s in which a node that works on the store renews its document
+_NODES = 6.0  # s in which a node that works on the store renews its document, at least
+_MARGIN = 1.0  # s beyond a term
 _FILES = ("runs", "blobs")  # of a data directory: artifacts, logs and databases of runs, rows of seeds
 
 OnProgress = Callable[[str, int, int], None]
+
+
+class _StopRequested(Exception):
+    """The copy was told to end."""
 
 
 class StoreCopyReport(TypedDict):
@@ -62,7 +69,8 @@ class _CopiedStore(NamedTuple):
 
 async def copy(settings: Settings, source: str, target: str, on_progress: OnProgress) -> StoreCopyReport:
     """Copy what is in `source` to `target`, each a data directory or a URL, whose files are in the data directory of
-    the settings. `on_progress` gets what is done, how many of it, of how many.
+    the settings. `on_progress` gets what is done, how many of it, of how many. When it is cancelled the run or the file
+    that is being copied is finished before the stores are given back.
 
     Raises InvalidInput, NotFound, Conflict while somebody works on one of them, StoreUnusable.
     """
@@ -77,7 +85,31 @@ async def copy(settings: Settings, source: str, target: str, on_progress: OnProg
             raise InvalidInput("a store cannot be copied into itself")
         for place in places:
             await resources.enter_async_context(_held(place, settings.lease_ttl))
-        return await asyncio.to_thread(_copy, old, new, on_progress)
+        return await _until_stopped(partial(_copy, old, new), on_progress)
+
+
+async def _until_stopped(
+    work: Callable[[OnProgress], StoreCopyReport], on_progress: OnProgress
+) -> StoreCopyReport:
+    """`work` in a thread. Cancelled, it is waited for: it ends when it next says how far it is."""
+    is_stopping = threading.Event()
+
+    def show(part: str, done: int, total: int) -> None:
+        if is_stopping.is_set():
+            raise _StopRequested
+        on_progress(part, done, total)
+
+    # No task: those are all cancelled when the loop is left by an exception.
+    future = asyncio.get_running_loop().run_in_executor(None, work, show)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        is_stopping.set()
+        while not future.done():
+            with suppress(asyncio.CancelledError):  # whoever asks again waits too
+                await asyncio.wait({future})
+        future.exception()
+        raise
 
 
 def _open(settings: Settings, where: str, is_source: bool) -> _CopiedStore:
@@ -106,7 +138,7 @@ async def _held(place: _CopiedStore, ttl: float) -> AsyncIterator[None]:
     async def nothing() -> None:
         pass
 
-    holder = f"copy-{os.getpid()}"
+    holder = f"{COPY_HOLDER}{os.getpid()}"
     lease = OrchestratorLease(
         place.store, ttl, holder=holder, to_thread=asyncio.to_thread,
         on_taken=nothing, on_lost=nothing,
@@ -116,20 +148,19 @@ async def _held(place: _CopiedStore, ttl: float) -> AsyncIterator[None]:
         document = lease.document or {}
         if not lease.is_held and not (processes.is_local(document) and processes.alive(document)):
             # Of another machine: whether it lives shows when it renews.
-            await asyncio.sleep(ttl + 2)
+            await asyncio.sleep(max(ttl, term_of(document)) + 2)
         if not lease.is_held:
             raise _at_work(place, f"process {document.get('pid')} on {document.get('host')}")
         await asyncio.to_thread(_check_workers, place)
         nodes = await asyncio.to_thread(_nodes, place.store)
         if nodes:
-            await asyncio.sleep(_NODES)
-            later = await asyncio.to_thread(_nodes, place.store)
-            busy = sorted(name for name, document in later.items() if nodes.get(name) != document)
-            if busy:
-                raise _at_work(place, f"node {busy[0]}")
+            terms = [term_of(document) + _MARGIN for document in nodes.values()]
+            await asyncio.sleep(max(_NODES, *terms))
+            await _check_nodes(place, nodes)
         yield
         if not lease.is_held:
             raise _at_work(place, "somebody took it over while it was copied")
+        await _check_nodes(place, nodes)
     finally:
         await lease.stop()
         await asyncio.to_thread(_give_back, place.store, holder)
@@ -142,8 +173,16 @@ def _give_back(store: KeyedStore, holder: str) -> None:
         store.swap(*ORCHESTRATOR_LEASE, document, None)
 
 
-def _nodes(store: KeyedStore) -> Mapping[str, Any]:
-    return {name: store.get("node", name) for name in store.names("node")}
+async def _check_nodes(place: _CopiedStore, before: Mapping[str, JsonObject]) -> None:
+    """Raises Conflict for a node that renewed its document since, or is new."""
+    now = await asyncio.to_thread(_nodes, place.store)
+    busy = sorted(name for name, document in now.items() if before.get(name) != document)
+    if busy:
+        raise _at_work(place, f"node {busy[0]}")
+
+
+def _nodes(store: KeyedStore) -> dict[str, JsonObject]:
+    return {name: store.get("node", name) or {} for name in store.names("node")}
 
 
 def _check_workers(place: _CopiedStore) -> None:
@@ -186,6 +225,8 @@ def _copy(old: _CopiedStore, new: _CopiedStore, on_progress: OnProgress) -> Stor
     for done, head in enumerate(heads):
         on_progress("checked", done, len(heads))
         _check_same(old.store, new.store, head["run"])
+    if new_ones := {head["run"] for head in heads_of(old.store)} - {head["run"] for head in heads}:
+        raise _at_work(old, f"run {min(new_ones)} was submitted while it was copied")
     on_progress("checked", len(heads), len(heads))
     return {
         "source": old.name, "target": new.name, "runs": len(heads), "copied": copied,
@@ -222,10 +263,9 @@ def _copy_files(old: Path, new: Path, on_progress: OnProgress) -> tuple[int, int
                 path = Path(folder, file)
                 if path.is_symlink() or not path.is_file() or file.startswith(TEMPORARY):
                     continue
+                on_progress("files", count, 0)
                 _copy_file(path, new / path.relative_to(old))
                 count, size = count + 1, size + path.stat().st_size
-                if count % 100 == 0:
-                    on_progress("files", count, 0)
     return count, size
 
 

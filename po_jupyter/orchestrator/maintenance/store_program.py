@@ -20,7 +20,7 @@ import structlog
 from po_jupyter import config
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError
-from po_jupyter.orchestrator.maintenance.store_copy import copy
+from po_jupyter.orchestrator.maintenance.store_copy import StoreCopyReport, copy
 from po_jupyter.platform import private_file
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.snapshot import read_format
@@ -86,8 +86,16 @@ def _report(request: Mapping[str, str], settings: Settings) -> object:
         case "migrate":
             return migrate(settings)
         case "copy":
-            return asyncio.run(copy(settings, request["source"], request["target"], _print_progress))
+            return asyncio.run(_copy(settings, request["source"], request["target"]))
     raise InvalidInput(f"{request['action']!r:.80} is nothing that can be done to a store")
+
+
+async def _copy(settings: Settings, source: str, target: str) -> StoreCopyReport:
+    """The copy, which SIGTERM cancels, and nothing else of the loop: the leases are kept until it has ended."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await copy(settings, source, target, _print_progress)
 
 
 def _print_progress(part: str, done: int, total: int) -> None:
@@ -109,6 +117,8 @@ def main() -> int:
         answer: dict[str, object] = {"report": _report(json.load(sys.stdin), config.load())}
     except PoError as error:
         answer = {"error": error.to_json()}
+    except asyncio.CancelledError:
+        return 143
     print(json.dumps(answer))
     return 0
 

@@ -20,7 +20,7 @@ from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Head
 
-_NOT_COPIED = frozenset({"lease", "node"})  # of the processes that run now
+_NOT_COPIED = frozenset({"lease", "node", "drain", "probe"})  # of the processes that run now
 
 
 def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:

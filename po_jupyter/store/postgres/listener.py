@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE = 0.1  # s before the connection is made again; doubled up to
 _LAST_PAUSE = 5.0
+_END = 1.0  # s that closing waits for the thread: one that connects, or whose line is cut, ends itself later
 
 
 def channel_of(schema: str) -> str:
@@ -64,7 +65,7 @@ class ChangeListener:
         return end
 
     def close(self) -> None:
-        """Call nobody any more, and end the thread."""
+        """Call nobody any more, and end the thread, which may take longer than this call."""
         with self._lock:
             self._forget_parent()
             self._callbacks, self._new = [], []
@@ -74,7 +75,7 @@ class ChangeListener:
             wake.close()
         if thread is not None:
             with suppress(RuntimeError):  # ended by a callback: a thread cannot wait for itself
-                thread.join()
+                thread.join(_END)
 
     def _forget_parent(self) -> None:
         """In a forked child: the thread and the connection are its parent's."""
@@ -97,6 +98,8 @@ class ChangeListener:
                             return
                 except psycopg.Error as error:
                     log.info("the store does not say what changes", store=self._where, error=str(error).strip())
+                except Exception:  # without this thread nobody would hear of a change again
+                    log.exception("unexpected while listening to the store", store=self._where)
                 if self._is_closed(wake, pause):
                     return
                 pause = min(2 * pause, _LAST_PAUSE)
@@ -133,7 +136,7 @@ class ChangeListener:
                 # What came together is one: a dict keeps the order, and each run once.
                 runs: dict[str, None] = {}
                 while (notification := connection.pgconn.notifies()) is not None:
-                    runs[notification.extra.decode()] = None
+                    runs[notification.extra.decode(errors="replace")] = None
                 for run in runs:
                     self._call(run, self._callbacks)
                 ready = {key.fileobj for key, _ in selector.select()}

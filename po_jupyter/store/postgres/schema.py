@@ -46,14 +46,17 @@ _FIRST = (
     "CREATE TABLE IF NOT EXISTS {schema}.format (version integer PRIMARY KEY)",
     "INSERT INTO {schema}.format SELECT 1 WHERE NOT EXISTS (SELECT FROM {schema}.format)",
 )
-_LISTS = (  # an index for each way to filter, with the state in it: a list asks for each state apart
+# An index for each way to filter, with the state in it: a list asks for each state apart. What is dropped comes first
+# and takes the strongest lock at once: after CREATE INDEX, writers that have read a head would wait for us, and we for
+# them.
+_LISTS = (
+    "DROP INDEX IF EXISTS {schema}.heads_by_owner",
+    "DROP INDEX IF EXISTS {schema}.heads_by_pipeline",
+    "DROP INDEX IF EXISTS {schema}.heads_ended_badly",
     "CREATE INDEX IF NOT EXISTS heads_of_both ON {schema}.heads (owner, pipeline, state, run)",
     "CREATE INDEX IF NOT EXISTS heads_of_owner ON {schema}.heads (owner, state, run)",
     "CREATE INDEX IF NOT EXISTS heads_of_pipeline ON {schema}.heads (pipeline, state, run)",
     "CREATE INDEX IF NOT EXISTS heads_of_state ON {schema}.heads (state, run)",
-    "DROP INDEX IF EXISTS {schema}.heads_by_owner",
-    "DROP INDEX IF EXISTS {schema}.heads_by_pipeline",
-    "DROP INDEX IF EXISTS {schema}.heads_ended_badly",
     "UPDATE {schema}.format SET version = 2",
 )
 # The statements that lead to version 1, 2, ...; the last one of each sets it. Safe to run twice.

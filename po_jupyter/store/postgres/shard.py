@@ -186,7 +186,9 @@ class PostgresShard:
     # -- both -----------------------------------------------------------------------------------
     def heads(self, query: LiteralString, values: Sequence[object]) -> Iterator[tuple[str, Any]]:
         """(run, body) of heads; `query` selects them from `{table}`, with its placeholders."""
-        return iter(self._execute(query, "heads", values).fetchall())
+        # Never prepared: after some calls the server would keep one plan for any values, and read all runs for few.
+        statement = _statement(query, self._schema, "heads")
+        return iter(self._connection.execute(statement, values, prepare=False).fetchall())
 
     def _execute(self, statement: LiteralString, table: str, values: Sequence[object]) -> Any:
         return self._connection.execute(_statement(statement, self._schema, table), values)

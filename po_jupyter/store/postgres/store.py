@@ -13,7 +13,8 @@ from typing import Any, LiteralString, TypeVar, get_args
 from urllib.parse import unquote
 
 import psycopg
-from psycopg import Connection
+import structlog
+from psycopg import Connection, Cursor
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
@@ -28,6 +29,8 @@ from po_jupyter.store.postgres.listener import ChangeListener, channel_of
 from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.protocol import Head
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 _LOCKS = 4096  # runs that share one wait for each other's commits
 _STATES = frozenset(get_args(RunStatus))
@@ -36,6 +39,8 @@ _ACTIVE: LiteralString = (
 )
 _RETRY = 0.5  # s between two tries to connect
 _DEFAULT_SCHEMA = "po_jupyter"
+# Classes of SQLSTATE that say that the database cannot be reached or used at all; None: libpq found it out.
+_AWAY = ("08", "28", "3D", "57P")
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
 
@@ -63,6 +68,7 @@ class PostgresStore(KeyedStore):
         self._lock = Lock()
         self._pid = os.getpid()
         self._open: ConnectionPool[Connection[Any]] | None = None
+        self._is_mute = False  # the last notification failed
         if not checked:
             with self._connection() as connection:
                 schema.migrate(connection, self._schema, self.where)
@@ -94,6 +100,7 @@ class PostgresStore(KeyedStore):
     def _write(
         self, connection: Connection[Any], shard: PostgresShard, number: int, work: Callable[[Shard], T]
     ) -> T:
+        committed: Cursor[Any] | None = None
         try:
             # A pipeline: what needs no answer at once (begin, lock, inserts, commit) travels with what does.
             with connection.pipeline():
@@ -103,17 +110,28 @@ class PostgresStore(KeyedStore):
                 shard.flush()
                 crashpoint("store.commit.before")
                 shard.is_committing = True
-                connection.execute("COMMIT")
+                committed = connection.execute("COMMIT")
                 # Not before it: a transaction with a notification holds a lock of the whole database while its commit
                 # goes to the disk, one after the other. Both arrive in one piece, so no crash of ours parts them.
                 for run in shard.changed_runs():
                     connection.execute("SELECT pg_notify(%s, %s)", (self._channel, run))
-        except BaseException:
+            self._notified(None)
+        except BaseException as error:
             with suppress(psycopg.Error):  # the connection is gone, and the transaction with it
                 connection.rollback()
-            raise
+            if not (isinstance(error, psycopg.Error) and committed and committed.statusmessage == "COMMIT"):
+                raise
+            self._notified(error)  # it is durable: what failed is the notification alone
         crashpoint("store.commit.after")
         return result
+
+    def _notified(self, error: psycopg.Error | None) -> None:
+        """Say once that others are not notified, and once that they are again: they look by themselves, later."""
+        if error is not None and not self._is_mute:
+            log.warning("others are not told of changes", store=self.where, error=str(error).strip())
+        elif error is None and self._is_mute:
+            log.info("others are told of changes again", store=self.where)
+        self._is_mute = error is not None
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[Any]]:
@@ -125,10 +143,10 @@ class PostgresStore(KeyedStore):
             finally:
                 pool.putconn(connection)
         except PoolTimeout as error:
-            raise self._unusable(str(self._last_error() or error), "Nothing was changed.") from error
+            raise self._unusable(self._last_error() or error, "Nothing was changed.") from error
         except psycopg.Error as error:
             # The answer to a commit may be what was lost.
-            raise self._unusable(str(error), "Look at the run before you start it again.") from error
+            raise self._unusable(error, "Look at the run before you start it again.") from error
 
     def _take(self, pool: ConnectionPool[Connection[Any]]) -> Connection[Any]:
         deadline = time.monotonic() + self._patience
@@ -145,12 +163,12 @@ class PostgresStore(KeyedStore):
         """Where it is, for people: with its schema, and without a password."""
         return f"{self.where}?schema={self._schema}"
 
-    def _unusable(self, reason: str, hint: str) -> StoreUnusable:
-        first = (reason.strip().splitlines() or ["no reason"])[0]
-        return StoreUnusable(
-            f"the store {self.where} cannot be used: {first}",
-            hint=f"Is the server there, and may this user use that database? {hint}",
-        )
+    def _unusable(self, error: Exception, hint: str) -> StoreUnusable:
+        first = (str(error).strip().splitlines() or ["no reason"])[0]
+        state = getattr(error, "sqlstate", None)
+        if state is None or state.startswith(_AWAY):
+            hint = f"Is the server there, and may this user use that database? {hint}"
+        return StoreUnusable(f"the store {self.where} cannot be used: {first}", hint=hint)
 
     def _last_error(self) -> Exception | None:
         """Why no connection can be made: a pool only says that there was none."""
@@ -201,26 +219,35 @@ class PostgresStore(KeyedStore):
     def _listed(
         self, owner: str | None, states: frozenset[str], pipeline: str | None, before: str | None, limit: int
     ) -> Iterator[Head]:
-        conditions: list[LiteralString] = []
+        columns: list[LiteralString] = []
         values: list[object] = []
-        for condition, value in (
-            ("owner = %s", None if owner is None else digest(owner)),
-            ("pipeline = %s", None if pipeline is None else digest(pipeline)),
-            ("run < %s", before),
-        ):
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        # Each state apart is the end of one index, however many runs the others have; and a plan is found at once.
-        asked: list[str | None] = [None]
-        if states or owner is not None or pipeline is not None:
-            conditions.append("state = %s")
-            asked = sorted(states or _STATES)
+        if owner is not None:
+            columns.append("owner")
+            values.append(digest(owner))
+        if pipeline is not None:
+            columns.append("pipeline")
+            values.append(digest(pipeline))
+        filters = [tuple(values)]
+        # Each state apart is the end of one index, however many runs the others have.
+        if states or columns:
+            columns.append("state")
+            filters = [(*values, state) for state in sorted(states or _STATES)]
+        conditions: list[LiteralString] = [column + " = %s" for column in columns]
+        order: LiteralString = "run DESC"
+        if columns:
+            # Where the first column is one of several values (the same one twice) and sorted by, only an index that
+            # begins with it will do. With `=` the planner may go through everybody's runs until it has found 50.
+            conditions[0] = columns[0] + " = ANY(%s)"
+            order = columns[0] + " DESC, run DESC"
+            filters = [([first, first], *rest) for first, *rest in filters]
+        if before is not None:
+            conditions.append("run < %s")
+            filters = [(*some, before) for some in filters]
         where: LiteralString = " WHERE " + " AND ".join(conditions) if conditions else ""
-        part: LiteralString = f"(SELECT run, body FROM {{table}}{where} ORDER BY run DESC LIMIT %s)"  # noqa: S608 - literals
-        parts: LiteralString = " UNION ALL ".join([part] * len(asked))
+        part: LiteralString = f"(SELECT run, body FROM {{table}}{where} ORDER BY {order} LIMIT %s)"  # noqa: S608 - literals
+        parts: LiteralString = " UNION ALL ".join([part] * len(filters))
         query: LiteralString = f"SELECT run, body FROM ({parts}) AS found ORDER BY run DESC LIMIT %s"  # noqa: S608
-        of_parts = [v for state in asked for v in (*values, *([] if state is None else [state]), limit + 1)]
+        of_parts = [value for some in filters for value in (*some, limit + 1)]
         yield from self._at(0, lambda shard: self._heads(shard, query, (*of_parts, limit + 1)))
 
     def _heads(self, shard: Shard, query: LiteralString, values: tuple[object, ...]) -> list[Head]:

@@ -191,3 +191,16 @@ async def test_a_disk_that_fails_for_a_moment_loses_no_lease() -> None:
                 await asyncio.sleep(0.01)
         await server.lease.stop()
         assert store.get(*ORCHESTRATOR_LEASE) is None
+
+
+async def test_a_lease_lapses_by_the_term_of_who_holds_it() -> None:
+    """A leader that renews every 10 s is not gone after the 0.1 s of this server."""
+    store = MemoryStore()
+    await asyncio.to_thread(store.put, *ORCHESTRATOR_LEASE, {**ELSEWHERE, "ttl": 0.6})
+    server = Server(store)
+    began = asyncio.get_running_loop().time()
+    await server.lease.start()
+    await within(server.taken)
+    assert asyncio.get_running_loop().time() - began > 0.5
+    assert (server.lease.document or {})["ttl"] == 0.1
+    await server.lease.stop()

@@ -113,3 +113,30 @@ async def test_a_stream_of_another_server_wakes_at_once(tmp_path: Path) -> None:
                     delays.append(time.monotonic() - began)
             assert sorted(delays)[5] < 0.1
         store.close()
+
+
+async def test_a_run_that_ended_while_the_line_was_cut_is_published() -> None:
+    """Whoever only listens (notifications, metrics) subscribes to no run."""
+    store, changes = HearingStore(), ChangeFeed()
+    heard: set[str] = set()
+    changes.add_listener(heard.add)
+    listener = StoreListener(store, changes, asyncio.to_thread)
+    listener.start()
+
+    async def published(said: str, *runs: str) -> None:
+        heard.clear()
+        store.change(said)
+        async with asyncio.timeout(5):
+            while heard != set(runs):
+                await asyncio.sleep(0.001)
+
+    store.create_run(new_run("00a1"))
+    await published("", "00a1")  # the first look
+    store.create_run(new_run("00a2"))
+    await published("00a2", "00a2")
+    for run in ("00a1", "00a2"):
+        store.request(run, [event("run.done")], state="done")  # heard by nobody
+    await published("", "00a1", "00a2")
+    store.create_run(new_run("00a3"))
+    await published("", "00a3")  # those are known to have ended
+    await listener.close()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,3 +170,100 @@ def test_a_backup_of_what_goes_on_is_copied(tmp_path: Path, old: Path, server: P
     restore(tmp_path / "a.tar.gz", tmp_path / "restored", allow_network=True)
     assert copied(tmp_path / "f", tmp_path / "restored", server.url())["checked"] == 4
     store.close()
+
+
+def test_a_node_that_renews_seldom_is_waited_for(
+    tmp_path: Path, old: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its document says within which time it renews."""
+    monkeypatch.setattr(store_copy, "_NODES", 0.0)
+    monkeypatch.setattr(store_copy, "_MARGIN", 0.1)
+    url = server.url()
+    store = PostgresStore(url)
+    store.put("node", "slow", {"count": 1, "ttl": 1.5})
+    renewal = threading.Timer(0.9, store.put, ("node", "slow", {"count": 2, "ttl": 1.5}))
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        if seconds > 1.0:
+            slept.append(seconds)
+            renewal.start()
+        await sleep(seconds)
+
+    monkeypatch.setattr(store_copy.asyncio, "sleep", note)
+    with pytest.raises(Conflict, match="node slow"):
+        copied(tmp_path / "f", url, tmp_path / "t")
+    assert slept == [1.6]
+    store.close()
+
+
+def test_a_node_or_a_run_that_comes_while_it_is_copied_is_said(
+    tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, later = store_copy._copy, DiskStore(old / "store")
+
+    def copy_and_add(*arguments: Any) -> Any:
+        try:
+            return copy(*arguments)
+        finally:
+            later.put("node", "new", {"count": 1, "ttl": 5})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store_copy, "_copy", copy_and_add)
+        with pytest.raises(Conflict, match="node new"):
+            copied(tmp_path / "f", old, tmp_path / "one")
+    later.drop("node", "new")
+    check = store_copy._check_same
+
+    def check_and_submit(source: Any, target: Any, run: str) -> None:
+        check(source, target, run)
+        if run == RUNS[0]:
+            later.create_run(new_run("zz"))
+
+    monkeypatch.setattr(store_copy, "_check_same", check_and_submit)
+    with pytest.raises(Conflict, match="run zz was submitted"):
+        copied(tmp_path / "f", old, tmp_path / "two")
+    later.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_copy_that_is_ended_finishes_its_run_before_the_store_is_anybody_s(
+    tmp_path: Path, old: Path, number: int
+) -> None:
+    """The thread that copies wrote on, beside whoever had the stores next."""
+    code = """
+import threading, time
+from po_jupyter.orchestrator.maintenance import store_copy, store_program
+copy_run = store_copy.copy_run
+
+def slowly(source, target, run):
+    print("copying", flush=True)
+    time.sleep(1.0)
+    held = [store.get("lease", "orchestrator") is not None for store in (source, target)]
+    print("still held", held, flush=True)
+    return copy_run(source, target, run)
+
+store_copy.copy_run = slowly
+raise SystemExit(store_program.main())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PO_DATA_DIR": str(tmp_path / "f")},
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"action": "copy", "source": str(old), "target": str(tmp_path / "t")}))
+        process.stdin.close()
+        lines: list[str] = []
+        while "copying" not in lines:
+            lines.append(process.stdout.readline().strip())
+        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
+        lines += process.stdout.read().split("\n")
+    assert "still held [True, True]" in lines
+    assert lines.count("copying") == 1
+    target = DiskStore(tmp_path / "t" / "store")
+    assert [head["run"] for head in target.runs().heads] == [RUNS[-1]]
+    assert target.get("lease", "orchestrator") is None
+    target.close()

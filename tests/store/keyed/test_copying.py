@@ -71,3 +71,14 @@ def test_documents_are_copied_but_those_of_processes() -> None:
     target.put("pipeline", "a/b", 2)
     with pytest.raises(Conflict, match="pipeline/a/b"):
         copy_documents(source, target)
+
+
+def test_documents_of_processes_stay_where_they_are() -> None:
+    """A drain of a node, a probe of a server: of the processes there."""
+    source, target = MemoryStore(), MemoryStore()
+    for kind in ("lease", "node", "drain", "probe", "pipeline"):
+        source.put(kind, "a", {"x": 1})
+    target.put("probe", "a", {"x": 2})
+    assert copy_documents(source, target) == 1
+    assert target.names("drain") == []
+    assert target.get("probe", "a") == {"x": 2}

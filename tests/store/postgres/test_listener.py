@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from queue import Queue
 from statistics import quantiles
 from threading import enumerate as threads
+from typing import Any
 
+import psycopg
 import pytest
 
 from po_jupyter.platform import processes
@@ -93,3 +96,55 @@ def test_closing_does_not_wait_for_a_server_that_is_not_there() -> None:
     began = time.monotonic()
     listener.close()
     assert time.monotonic() - began < 5
+
+
+def test_an_error_of_any_kind_does_not_end_the_listening(place: str) -> None:
+    store = PostgresStore(place)
+    changes: Queue[str] = Queue()
+
+    listener = store._listener
+    follow, first = listener._follow, Queue[int]()
+
+    def fail_once(connection: Any, wake: Any) -> bool:
+        if first.empty():
+            first.put(1)
+            raise RuntimeError("of no kind that is known")
+        return follow(connection, wake)
+
+    listener._follow = fail_once  # type: ignore[method-assign]
+    store.listen(changes.put)
+    assert [changes.get(timeout=10) for _ in range(2)] == ["", ""]
+    store.create_run(new_run("00a1"))
+    assert changes.get(timeout=10) == "00a1"
+    store.close()
+
+
+def test_a_notification_that_is_no_utf8_is_heard_and_the_next_one_too() -> None:
+    with postgres_server() as server:
+        server.execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        url = server.url("s").replace("/postgres?", "/bytes?")
+        store = PostgresStore(url)
+        changes: Queue[str] = Queue()
+        store.listen(changes.put)
+        assert changes.get(timeout=10) == ""
+        with psycopg.connect(url.partition("&schema")[0], autocommit=True) as connection:
+            connection.pgconn.exec_(f"NOTIFY {channel_of('s')}, '\xff\xfe'".encode("latin-1"))
+        assert changes.get(timeout=10)
+        store.create_run(new_run("00a1"))
+        heard = ""
+        while heard != "00a1":
+            heard = changes.get(timeout=10)
+        assert sum(thread.name == "po-store-listen" for thread in threads()) == 1
+        store.close()
+
+
+def test_closing_does_not_wait_for_a_server_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        listener = ChangeListener(
+            f"postgresql://127.0.0.1:{silent.getsockname()[1]}/po", channel_of("x"), "here"
+        )
+        listener.add(print)
+        with silent.accept()[0]:
+            began = time.monotonic()
+            listener.close()
+            assert time.monotonic() - began < 3

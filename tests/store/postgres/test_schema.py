@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.postgres import schema
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.testing.conformance.store import new_run
@@ -130,4 +132,36 @@ def test_a_store_of_the_first_format_becomes_today_s_with_what_is_in_it(
     store = PostgresStore(place)
     assert [head["run"] for head in store.runs(owner="ada").heads] == ["00a1"]
     assert server.execute(f'SELECT version FROM "{name_of(place)}".format') == [(schema.VERSION,)]
+    store.close()
+
+
+def test_a_migration_beside_a_writer_waits_for_it_and_neither_for_the_other(
+    place: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit reads its head, later writes it; the migration comes in between."""
+    with monkeypatch.context() as before:
+        before.setattr(schema, "_STEPS", schema._STEPS[:1])
+        before.setattr(schema, "VERSION", 1)
+        store = PostgresStore(place)
+    store.create_run(new_run("00a1"))
+    has_read, may_write = threading.Event(), threading.Event()
+
+    def work(shard: Shard) -> None:
+        head = shard.read("head/00a1")
+        has_read.set()
+        assert may_write.wait(20)
+        shard.write("head/00a1", {**head, "name": "written"})
+
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+    with ThreadPoolExecutor(2) as threads:
+        written = threads.submit(store._run, "00a1", work, write=True)
+        assert has_read.wait(20)
+        migrated = threads.submit(PostgresStore, place)
+        until = time.monotonic() + 20
+        while server.execute(waiting, f'"{name_of(place)}".heads') == [(0,)] and time.monotonic() < until:
+            time.sleep(0.01)
+        may_write.set()
+        written.result(timeout=20)
+        migrated.result(timeout=20).close()
+    assert store.head("00a1")["name"] == "written"
     store.close()

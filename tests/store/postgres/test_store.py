@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import psycopg
 import pytest
+import structlog
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.platform import processes
+from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.conformance.store import event, new_run
@@ -117,3 +122,105 @@ def test_after_the_server_was_killed_it_is_used_again(place: str) -> None:
         store.request("00a1", [event("y")])
         assert [e["type"] for e in store.events("00a1")][-1] == "y"
         store.close()
+
+
+def test_a_commit_that_is_durable_is_no_failure_when_nobody_can_be_notified(
+    place: str, server: PostgresServer
+) -> None:
+    """A full queue of notifications, for example: others see the change when they look."""
+    PostgresStore(place).close()
+    name, role = name_of(place), f"mute_{name_of(place)}"
+    server.execute(f"CREATE ROLE {role} LOGIN")
+    server.execute(f'GRANT USAGE ON SCHEMA "{name}" TO {role}')
+    server.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA "{name}" TO {role}')
+    store = PostgresStore(place.replace("nobody@", f"{role}@"))
+    server.execute("REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC")
+    try:
+        store.create_run(new_run("00a1"))
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                store.request("00a1", [event("x")])
+    finally:
+        server.execute("GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO PUBLIC")
+    assert store.head("00a1")["n"] == 4
+    assert [entry["log_level"] for entry in logs] == []  # said at the first one
+    store.request("00a1", [event("x")])
+    assert store.head("00a1")["n"] == 5
+    store.close()
+
+
+def test_a_transaction_that_failed_says_what_and_not_that_the_server_is_away(
+    place: str, server: PostgresServer
+) -> None:
+    store = PostgresStore(place)
+    store.create_run(new_run("00a1"))
+    server.execute(f'ALTER TABLE "{name_of(place)}".heads RENAME TO gone')
+    with pytest.raises(StoreUnusable, match="does not exist") as caught:
+        store.head("00a1")
+    assert "Is the server there" not in caught.value.hint
+    store.close()
+    with pytest.raises(StoreUnusable) as caught:
+        PostgresStore("postgresql://127.0.0.1:1/po", patience=0.5)
+    assert "Is the server there" in caught.value.hint
+
+
+def test_a_list_is_planned_for_its_values(place: str) -> None:
+    """A plan for any values reads all runs where few are failed: 50 ms among 100,000."""
+    store = PostgresStore(place, connections=1)
+    store.create_run(new_run("00a1"))
+    for _ in range(12):
+        store.runs(states=("failed",))
+        store.runs(owner="ada", pipeline="p")
+    with store._connection() as connection:
+        prepared = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+    assert [statement for (statement,) in prepared if "LIMIT" in statement] == []
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"owner": "old"},
+        {"pipeline": "early"},
+        {"owner": "ada", "pipeline": "early"},
+        {"owner": "old", "states": ("done",)},
+        {"states": ("dead",)},
+        {"owner": "ada"},
+    ],
+)
+def test_a_list_reads_what_it_shows_however_runs_are_spread(
+    filled: tuple[PostgresStore, str], server: PostgresServer, filters: dict[str, Any]
+) -> None:
+    """P6. The newest runs are ada's, the oldest have another owner and pipeline: nobody's others are gone through."""
+    store, name = filled
+    asked: list[tuple[str, object]] = []
+
+    def note(shard: Any, query: str, values: object) -> list[Any]:
+        asked.append((query, values))
+        return []
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "_heads", note)
+        store.runs(**filters, limit=50)
+    (query, values) = asked[0]
+    explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query.replace("{table}", f'"{name}".heads')
+    with psycopg.connect(server.database) as connection:
+        plan = connection.execute(explain, values).fetchone()[0][0]["Plan"]  # type: ignore[index,arg-type]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 150, plan
+
+
+@pytest.fixture(scope="module")
+def filled(server: PostgresServer) -> Iterator[tuple[PostgresStore, str]]:
+    """50,000 heads, analyzed as autovacuum does it."""
+    place = server.url()
+    store, name = PostgresStore(place), name_of(place)
+    store.create_run(new_run("00a1"))
+    server.execute(
+        f"""INSERT INTO "{name}".heads SELECT '01' || lpad(n::text, 20, '0'),
+            CASE WHEN n < 5000 THEN %s ELSE %s END::bytea, CASE WHEN n < 15000 THEN %s ELSE %s END::bytea,
+            'done', (SELECT body FROM "{name}".heads) FROM generate_series(1, 50000) AS n""",
+        digest("old"), digest("ada"), digest("early"), digest("p"),
+    )  # fmt: skip
+    server.execute(f'ANALYZE "{name}".heads')
+    yield store, name
+    store.close()
