@@ -55,7 +55,9 @@ class Consumer:
                         message = receiver.receive(LOOK)
                         if message is not None:
                             self._handle(connection, message)
-                        if failures:  # not before: a message that breaks each connection is no broker that is back
+                        if (
+                            failures
+                        ):  # not before: a message that breaks each connection is no broker that is back
                             log.info("broker.back", broker=self._broker.url.place)
                             failures = 0
             except Exception as error:  # whatever a broker or its library does, a node goes on looking for work

@@ -99,7 +99,7 @@ class RedisChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu's own ar
             info = message.delivery_info
             # What kombu needs to write it down as unanswered, and to bring it back from there.
             needed = (message.delivery_tag, info["routing_key"], info["exchange"])
-            return not all(isinstance(text, str) for text in needed)
+            return bool(message.errors) or not all(isinstance(text, str) for text in needed)
         except Exception:  # whatever it is, it would end the connection and be lost
             return True
 

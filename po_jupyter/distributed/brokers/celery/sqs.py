@@ -125,8 +125,9 @@ class SqsChannel(kombu_sqs.Channel):  # type: ignore[misc]  # kombu's own are un
         payload: dict[str, Any] = super()._prepare_json_payload(text)
         try:
             properties = {"delivery_info": {}, **payload["properties"], "delivery_tag": ""}
-            self.Message({**payload, "properties": properties}, channel=self)
-            return payload if isinstance(properties["delivery_info"].get("routing_key"), str) else {}
+            message = self.Message({**payload, "properties": properties}, channel=self)
+            readable = not message.errors and isinstance(message.delivery_info.get("routing_key"), str)
+            return payload if readable else {}
         except Exception:
             return {}
 

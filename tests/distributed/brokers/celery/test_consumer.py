@@ -128,7 +128,7 @@ def test_odd_headers_and_types_are_buried_too(headers: object, content_type: Any
 def test_an_entry_that_breaks_the_connection_again_and_again_is_neither_busy_nor_loud(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else may be wrong with one: the pauses grow though each connection was made, and the log says it once."""
+    """Whatever may be wrong with it: pauses grow though each connection was made, and the log says it once."""
     moments: list[float] = []
 
     def fail(*arguments: object) -> None:

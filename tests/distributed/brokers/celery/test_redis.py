@@ -48,6 +48,7 @@ GOOD: dict[str, Any] = {
         (GOOD, True),
         ({**GOOD, "body": "a"}, False),
         ({**GOOD, "body": 3}, False),
+        ({"body": "\ud800", "properties": {"delivery_tag": "1", "delivery_info": DELIVERY}}, False),
         ({**GOOD, "properties": {**GOOD["properties"], "delivery_tag": ["1"]}}, False),
         ({**GOOD, "properties": {**GOOD["properties"], "delivery_tag": None}}, False),
         ({**GOOD, "properties": {"delivery_tag": "1"}}, False),

@@ -48,6 +48,7 @@ PROPERTIES = {"delivery_tag": "1", "body_encoding": "base64", "delivery_info": {
         (json.dumps({"body": "e30=", "properties": {}}), False),
         (json.dumps({"body": "e30=", "properties": {"delivery_info": 3}}), False),
         (json.dumps({"properties": []}), False),
+        (json.dumps({"body": "\ud800", "properties": {"delivery_info": {"routing_key": "po"}}}), False),
         ("3", False),
         ("hello", False),
     ],
