@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import structlog
 
-from po_jupyter.distributed.brokers.protocol import Closer, MessageQueue, RunMessage, Verdict
+from po_jupyter.distributed.brokers.protocol import USUAL_PRIORITY, Closer, MessageQueue, RunMessage, Verdict
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.errors import BrokerUnavailable, CorruptRow, NotFound, StoreError
 from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition
@@ -33,10 +33,10 @@ Labels: TypeAlias = tuple[str, ...]
 
 
 def level(priority: int) -> int:
-    """The priority of a message, 0 to 9, for that of a run, -100 to 100; 4 is that of most."""
+    """The priority of a message, 0 to 9, for that of a run, -100 to 100."""
     if priority > 0:
         return min(9, 5 + (priority - 1) // 20)
-    return 4 if priority == 0 else max(0, 3 - (-priority - 1) // 25)
+    return USUAL_PRIORITY if priority == 0 else max(0, 3 - (-priority - 1) // 25)
 
 
 class QueueHints:
