@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.process_guard import ProcessGuard
 from tests.support.tiers import TierPlugin
 
 pytest_plugins = ["po_jupyter.testing.pytest_plugin"]
@@ -25,6 +26,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(TierPlugin(), "po-tiers")
+    if (start := os.environ.get("PO_WORKER_START")) is not None:
+        from tests.support.start_mode import set_worker_start
+
+        set_worker_start(start)
+    guard = ProcessGuard()
+    config.pluginmanager.register(guard, "po-processes")
+    config.add_cleanup(guard.install())
 
 
 @pytest.fixture(autouse=True)

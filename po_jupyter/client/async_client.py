@@ -33,7 +33,7 @@ from po_jupyter.client.http.payloads import (
 )
 from po_jupyter.client.http.responses import read_response
 from po_jupyter.client.http.sse import SseMessage
-from po_jupyter.client.http.transport import Endpoint, Transport, path_segment, quiet_params
+from po_jupyter.client.http.transport import Endpoint, Transport, params_of, path_segment, quiet_params
 from po_jupyter.client.inspection import AsyncInspection
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.run.view import RunView
@@ -105,7 +105,7 @@ class AsyncClient:
 
     async def models(self, *, word: str | None = None, provider: str | None = None) -> list[ModelJson]:
         """The models that the orchestrator knows, usable ones first."""
-        data = await self._transport.json("GET", "models", params=_params(word=word, provider=provider))
+        data = await self._transport.json("GET", "models", params=params_of(word=word, provider=provider))
         return list(data["models"])
 
     # -- pipelines ------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class AsyncClient:
         limit: int = 50,
     ) -> tuple[list[RunView], str | None]:
         """Runs from the newest to the oldest, and the cursor of the next page or None."""
-        params = _params(state=",".join(states) or None, pipeline=pipeline, cursor=cursor, limit=limit)
+        params = params_of(state=",".join(states) or None, pipeline=pipeline, cursor=cursor, limit=limit)
         data = await self._transport.json("GET", "runs", params=params)
         return [RunView.model_validate(run) for run in data["runs"]], data.get("next")
 
@@ -207,7 +207,7 @@ class AsyncClient:
     ) -> RunView:
         """Go on with an ended run; with `rows` (indexes by map) only those. Conflict when there is nothing to go on
         with."""
-        body = _params(
+        body = params_of(
             from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget),
             rows=rows and {task: list(indexes) for task, indexes in rows.items()},
             include_done=include_done or None,
@@ -218,7 +218,7 @@ class AsyncClient:
         self, run_id: str, task: str | None = None, *, only: bool = False, clear_usage: bool = False
     ) -> RunView:
         """Do an ended run again. Conflict while it has not ended."""
-        body = _params(task=task, only=only or None, clear_usage=clear_usage or None)
+        body = params_of(task=task, only=only or None, clear_usage=clear_usage or None)
         return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/restart", body=body))
 
     async def fork(
@@ -232,7 +232,7 @@ class AsyncClient:
         """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope. A lost answer can be
         asked for again without a second fork: it has an idempotency key."""
         key = f"auto-{secrets.token_hex(12)}"
-        body = _params(from_task=from_task, seed=seed, pipeline=pipeline, idempotency_key=key)
+        body = params_of(from_task=from_task, seed=seed, pipeline=pipeline, idempotency_key=key)
         return parse_run(
             await self._transport.json("POST", f"runs/{path_segment(run_id)}/fork", body=body, safe=True)
         )
@@ -241,12 +241,12 @@ class AsyncClient:
         self, *, cursor: str | None = None, limit: int = 50
     ) -> tuple[list[DeadLetterJson], str | None]:
         """Runs that exhausted their attempts, newest first, and the cursor of the next page or None."""
-        data = await self._transport.json("GET", "dead-letters", params=_params(cursor=cursor, limit=limit))
+        data = await self._transport.json("GET", "dead-letters", params=params_of(cursor=cursor, limit=limit))
         return list(data["dead_letters"]), data.get("next")
 
     async def requeue(self, run_id: str, from_task: str | None = None) -> RunView:
         """Try a dead run again. Conflict when it is not dead."""
-        body = _params(from_task=from_task)
+        body = params_of(from_task=from_task)
         return parse_run(
             await self._transport.json("POST", f"dead-letters/{path_segment(run_id)}/requeue", body=body)
         )
@@ -258,13 +258,13 @@ class AsyncClient:
     async def gate(self, run_id: str, decision: str, note: str = "", *, task: str | None = None) -> RunView:
         """Decide the open gate, or only that of `task`: `approve` or `reject`. Conflict when it was decided before, or
         another one is open."""
-        body = _params(decision=decision, note=note or None, task=task)
+        body = params_of(decision=decision, note=note or None, task=task)
         return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/gate", body=body))
 
     async def outputs(self, run_id: str, task: str | None = None) -> JsonObject:
         """Outputs of the finished tasks, or of one."""
         data = await self._transport.json(
-            "GET", f"runs/{path_segment(run_id)}/outputs", params=_params(task=task)
+            "GET", f"runs/{path_segment(run_id)}/outputs", params=params_of(task=task)
         )
         return dict(data["outputs"])
 
@@ -286,7 +286,7 @@ class AsyncClient:
         self, run_id: str, task: str, *, state: str | None = None, cursor: str | None = None, limit: int = 1000
     ) -> tuple[list[RowJson], str | None]:
         """Rows of a map: `{index, ok, output, error, usage}` each; `state` is `done` or `failed`."""
-        params = _params(task=task, state=state, cursor=cursor, limit=limit)
+        params = params_of(task=task, state=state, cursor=cursor, limit=limit)
         data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/items", params=params)
         return list(data["items"]), data.get("next")
 
@@ -300,7 +300,7 @@ class AsyncClient:
         limit: int = 200,
     ) -> tuple[list[JsonObject], str | None]:
         """Calls to models, from the journal; `state` `unknown` are those whose outcome was lost."""
-        params = _params(task=task, state=state, cursor=cursor, limit=limit)
+        params = params_of(task=task, state=state, cursor=cursor, limit=limit)
         data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/calls", params=params)
         return list(data["calls"]), data.get("next")
 
@@ -308,21 +308,21 @@ class AsyncClient:
         self, run_id: str, *, task: str | None = None, stage: str | None = None
     ) -> list[StageLogJson]:
         """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
-        params = _params(task=task, stage=stage)
+        params = params_of(task=task, stage=stage)
         return list(
             (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
         )
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[JsonObject]:
         """Stored events with an offset above `since`, at most `limit`."""
-        params = {**_params(since=since, limit=limit), **quiet_params(True)}
+        params = {**params_of(since=since, limit=limit), **quiet_params(True)}
         data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/events", params=params)
         return list(data["events"])
 
     # -- room and history -----------------------------------------------------------------------
     async def usage(self, days: int = 30) -> UsageJson:
         """Usage of my calls in the last `days` days and the room that my runs take; see `Client.usage`."""
-        return cast("UsageJson", await self._transport.json("GET", "usage", params=_params(days=days)))
+        return cast("UsageJson", await self._transport.json("GET", "usage", params=params_of(days=days)))
 
     async def clean(
         self,
@@ -334,14 +334,16 @@ class AsyncClient:
     ) -> CleaningJson:
         """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days. With `cache` the
         cached answers of models instead: `{..., cache: {answers, bytes}}`."""
-        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None, cache=cache or None)
+        body = params_of(
+            dry_run=dry_run, older_than=older_than, states=list(states) or None, cache=cache or None
+        )
         return cast("CleaningJson", await self._transport.json("POST", "clean", body=body, safe=dry_run))
 
     async def audit(
         self, *, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[JsonObject], str | None]:
         """Entries of the audit log, the newest first, and the cursor of the next page or None."""
-        data = await self._transport.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
+        data = await self._transport.json("GET", "audit", params=params_of(cursor=cursor, limit=limit))
         return list(data["entries"]), data.get("next")
 
     # -- keys -----------------------------------------------------------------------------------
@@ -381,8 +383,8 @@ class AsyncClient:
 
     async def doctor(self, *, online: bool = False) -> list[FindingJson]:
         """Findings of the orchestrator's checks of itself."""
-        params = {"online": "true"} if online else None
-        return list((await self._transport.json("GET", "doctor", params=params))["findings"])
+        data = await self._transport.json("GET", "doctor", params={"online": "true"} if online else None)
+        return list(data["findings"])
 
     async def workers(self) -> WorkersJson:
         """The nodes of the store; see `Client.workers`."""
@@ -395,7 +397,3 @@ class AsyncClient:
     async def notifications(self) -> list[ChannelJson]:
         """The channels that are told of ends, failures and gates; see `Client.notifications`."""
         return list((await self._transport.json("GET", "notifications"))["channels"])
-
-
-def _params(**values: object) -> JsonObject:
-    return {name: value for name, value in values.items() if value is not None}

@@ -22,6 +22,8 @@ from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.probe import connection_problem
 from po_jupyter.errors import PoError, Unavailable
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform import file_lock, private_file
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.platform.processes import alive, started_at
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
@@ -120,8 +122,8 @@ def start(
     settings = settings or config.load(environ)
     folder = runtime_dir(settings)
     try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        settings.data_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        folder.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         return _running_or_started(settings, environ, folder, deadline)
     except OSError as error:
         raise Unavailable(
@@ -172,7 +174,7 @@ def _launch(
     if SOURCE_ROOT not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         # A checkout that is not installed: -P below leaves the current directory out of the path.
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = private_file.open_private(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         process = subprocess.Popen(
             # -P: a file of the user that is called like a module must not be imported instead of it.
@@ -194,9 +196,9 @@ def _launch(
 @contextmanager
 def _lock(path: Path, until: float) -> Iterator[None]:
     """A lock file, held by one process at a time; the system releases it when that process dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = private_file.open_private(path, os.O_RDWR | os.O_CREAT)
     try:
-        while not _try_lock(descriptor):
+        while not file_lock.try_lock(descriptor):
             if time.monotonic() > until:
                 raise Unavailable(
                     "another process has been starting the background orchestrator for too long",
@@ -206,21 +208,6 @@ def _lock(path: Path, until: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def read_json(path: Path) -> JsonObject | None:

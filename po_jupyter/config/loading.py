@@ -24,6 +24,7 @@ from po_jupyter.config.settings import McpServer, Price, Settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable, Violation
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.rate_limit import RateLimit
+from po_jupyter.platform import users
 
 __all__ = ["McpServer", "NotificationChannel", "Price", "Settings", "load", "project_data"]
 
@@ -180,7 +181,7 @@ def project_data(start: Path) -> Path | None:
         directory = at / PROJECT_DATA
         try:
             if _file_in(directory) is not None:
-                mine = not hasattr(os, "geteuid") or directory.stat().st_uid == os.geteuid()
+                mine = users.is_mine(directory.stat())
                 return directory if mine else None
         except (StoreUnusable, OSError):
             continue  # what cannot be read is somebody else's

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.platform import users
 from po_jupyter.platform.private_file import write_private
 
 FILE = "owner.json"
@@ -107,7 +108,7 @@ def _refused(data_dir: Path, reason: str) -> StoreUnusable:
 
 
 def _uid() -> int | None:
-    return os.geteuid() if hasattr(os, "geteuid") else None
+    return users.current()
 
 
 def _hub_user(environ: Mapping[str, str]) -> str | None:

@@ -179,6 +179,11 @@ class Settings(BaseModel):
     max_running: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=16, description="Runs that have a worker at the same time; the others queue."
     )
+    worker_start: Literal["fork", "spawn"] | None = Field(
+        default=None,
+        description="How a worker comes to be: a fork of a process that is ready for it, or a fresh process. Unset: "
+        "`spawn` on Windows and macOS, else `fork`.",
+    )
     store_shards: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Databases that a new store spreads its runs over."
     )

@@ -19,8 +19,12 @@ LOOKS = 10  # in a term
 
 
 class Node(NamedTuple):
-    """A node as it said last. `silent` is for how many seconds nobody here saw it renew; `slots` the workers that it
-    may have at once, 0 for one that only serves."""
+    """A node as it said last.
+
+    slots    the workers that it may have at once, 0 for one that only serves
+    rates    it asks for calls to limited models, or uses its part of the limits
+    silent   for how many seconds nobody here saw it renew
+    """
 
     name: str
     host: str
@@ -31,6 +35,7 @@ class Node(NamedTuple):
     running: int
     labels: tuple[str, ...]
     draining: bool
+    rates: str
     silent: float
 
     @property
@@ -88,6 +93,7 @@ class NodeDirectory:
                 int(document.get("running", 0)),
                 tuple(document.get("labels", ())),
                 bool(document.get("draining")),
+                str(document.get("rates", "")),
                 round(self._seen[name].unchanged, 1),
             )
             for name, document in sorted(self._documents.items())

@@ -16,6 +16,7 @@ import structlog
 from po_jupyter.distributed.directory import DRAIN, LOOKS, NodeDirectory
 from po_jupyter.distributed.pool import RunPool
 from po_jupyter.distributed.queue_hints import QueueHints
+from po_jupyter.distributed.rate_share import NONE, RateShare
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.errors import NotFound, PoError
 from po_jupyter.model.run.definition import RunDefinition
@@ -49,8 +50,12 @@ class NodeDispatcher:
         node: str,
         ttl: float,
         hints: QueueHints | None = None,
+        rates: RateShare | None = None,
     ) -> None:
-        """`local` has the workers, and `share` as its share."""
+        """`local` has the workers, and `share` as its share; `rates` is there where settings limit models."""
+        self._rates = rates
+        if rates is not None:
+            local.rate_limit_server.set_part(*NONE)
         self._local = local
         self._share = share
         self._supervisor = share.supervisor = local.supervisor
@@ -133,13 +138,13 @@ class NodeDispatcher:
         """The reason why a run of this node waits for the store."""
         return self._local.waiting_reason(run)
 
+    def waits(self) -> RunWaits:
+        """What the runs of this node wait for, and the queue of all nodes."""
+        return {**self._local.waits(), "queue": dict(self._pool.places)}
+
     def load(self) -> DispatchLoad:
         """The load of all nodes."""
         return {"running": self._pool.running, "queued": self._pool.queued}
-
-    def waits(self) -> RunWaits:
-        """The runs of this node that wait, and what each waits for."""
-        return self._local.waits()
 
     def live_runs(self) -> int:
         """Runs at work here."""
@@ -207,6 +212,7 @@ class NodeDispatcher:
         while True:
             try:
                 await self._to_thread(self._directory.look)
+                self._share_rates()
                 if await self._to_thread(self._store.get, DRAIN, self._node) is not None:
                     await self._drain()
                 if self._hints is not None:
@@ -214,6 +220,18 @@ class NodeDispatcher:
             except PoError as error:
                 log.warning("cannot look at the nodes", error=error.message)
             await asyncio.sleep(self._ttl / LOOKS)
+
+    def _share_rates(self) -> None:
+        if self._rates is None:
+            return
+        server = self._local.rate_limit_server
+        others = [node for node in self._directory.nodes() if node.name != self._node]
+        server.set_part(*self._rates.update(
+            wants=server.busy,
+            asking={node.name for node in others if node.rates == "asks"},
+            using={node.name for node in others if node.rates == "uses"},
+            company=any(node.slots for node in others),
+        ))  # fmt: skip
 
     async def _drain(self) -> None:
         """Give the runs of this node to others, and take none any more."""

@@ -11,6 +11,7 @@ from po_jupyter.distributed.directory import KIND, NodeDirectory
 from po_jupyter.distributed.dispatcher import NodeDispatcher
 from po_jupyter.distributed.leadership import Leadership
 from po_jupyter.distributed.queue_hints import QueueHints
+from po_jupyter.distributed.rate_share import RateShare
 from po_jupyter.distributed.reaper import Reaper
 from po_jupyter.distributed.report import NodesView
 from po_jupyter.distributed.share import NodeShare
@@ -50,6 +51,7 @@ class NodeDistribution:
         self._slots = settings.max_running if settings.node_works else 0
         self._share: NodeShare | None = None
         self._hints: QueueHints | None = None
+        self._rates: RateShare | None = None
         self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
 
@@ -61,6 +63,7 @@ class NodeDistribution:
             "slots": self._slots,
             "running": share.supervisor.busy() if share is not None else 0,
             "labels": sorted(self._settings.node_labels),
+            "rates": self._rates.standing if self._rates is not None else "",
             "draining": share is not None and self._slots > 0 and not share.takes,
         }
 
@@ -81,6 +84,8 @@ class NodeDistribution:
         share = NodeShare(store, self._name, self._slots, labels, directory, to_thread)
 
         hints = self._hints = self._open_hints(store, share, directory, to_thread)
+        rates = RateShare(self._name, self._settings.rate_window, ttl) if self._settings.rate_limits else None
+        self._rates = rates
 
         def duties() -> HolderService:
             return ServiceGroup(Reaper(store, share, directory, to_thread, ttl, hints), lead())
@@ -91,7 +96,7 @@ class NodeDistribution:
         leadership = Leadership(store, ttl, to_thread, duties, changed)
         dispatcher = NodeDispatcher(
             local(ServiceGroup(own, leadership), share), share, store, changes, directory, to_thread,
-            node=self._name, ttl=ttl, hints=hints,
+            node=self._name, ttl=ttl, hints=hints, rates=rates,
         )  # fmt: skip
         self._share = share
         self.workers = NodesView(store, directory, to_thread, hints)

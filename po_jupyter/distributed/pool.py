@@ -37,7 +37,7 @@ class RunPool:
         self._to_thread = to_thread
         self._every = ttl / 5
         self._woken = asyncio.Event()
-        self._places: Mapping[str, int] = {}
+        self.places: Mapping[str, int] = {}  # of runs that wait, from 1
         self.running: int | None = None
         self.queued: int | None = None
 
@@ -47,7 +47,7 @@ class RunPool:
 
     def position(self, run: str) -> int | None:
         """The place of a run among those that wait."""
-        return self._places.get(run)
+        return self.places.get(run)
 
     async def take_often(self) -> None:
         """Look for runs, again and again. Runs until cancelled."""
@@ -90,4 +90,4 @@ class RunPool:
         waiting = fair_order(heads)
         self.queued = len(waiting)
         self.running = sum(head["holder"] is not None for head in heads)
-        self._places = {head["run"]: place for place, head in enumerate(waiting[:_POSITIONS], 1)}
+        self.places = {head["run"]: place for place, head in enumerate(waiting[:_POSITIONS], 1)}

@@ -11,6 +11,7 @@ from po_jupyter.config import Settings
 from po_jupyter.distributed.node import NodeDistribution, node_settings
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.platform import signals
 from po_jupyter.telemetry import logging
 
 _STOP_PATIENCE = 25.0  # s for calls in flight, where no setting says; the usual grace of a pod is 30
@@ -35,9 +36,8 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None]) -> None:
 
 async def _serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        signals.on_signal(number, stopped.set)
     orchestrator = Orchestrator(settings, distribution=NodeDistribution(settings))
     await orchestrator.start()
     try:

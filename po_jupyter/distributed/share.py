@@ -16,7 +16,7 @@ import structlog
 
 from po_jupyter.distributed.directory import NodeDirectory
 from po_jupyter.errors import CorruptRow, NotFound, StaleFence
-from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.run.definition import FORMAT, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
@@ -160,6 +160,8 @@ class NodeShare:
 
     def misfit(self, definition: RunDefinition) -> str | None:
         """Why this node cannot work a run off; None when it can."""
+        if definition.format > FORMAT:
+            return f"it needs a newer po_jupyter (its format is {definition.format}, this one knows {FORMAT})"
         if missing := set(definition.options.labels) - self._labels:
             return f"it needs {', '.join(sorted(missing))}"
         interpreter = definition.interpreter

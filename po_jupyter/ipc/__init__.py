@@ -1,5 +1,5 @@
 """IPC between the orchestrator and its workers: frames over a local socket, messages, exit statuses.
 
 For other rooms: `messages` (one dataclass per message), `wire` (`IpcMessage`, `Vocabulary`), `channel` (`Channel`,
-`Listener`, `connect`, `notify`, `address_of`) and `exit_status` (`ExitStatus`).
+`Listener`, `connect`, `notify`, `address_of`), `credentials` (`Credential`) and `exit_status` (`ExitStatus`).
 """

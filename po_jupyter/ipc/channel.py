@@ -1,7 +1,11 @@
-"""Channels: messages as JSON lines over a Unix socket of this user's own, and who listens at it.
+"""Channels: messages as JSON lines between processes of this user, and who listens for them.
 
 The orchestrator that holds a data directory has the `Listener`; its workers and the other servers of that directory
 `connect`. The messages are in `ipc.messages`.
+
+An address is the path of a Unix socket. Beside it, in `runtime/`, may lie where the same orchestrator listens on
+loopback TCP (`orchestrator.port`), with the key of all who may connect there (`orchestrator.key`, `ipc.credentials`):
+for systems without Unix sockets, and for workers that were started by spawn.
 """
 
 from __future__ import annotations
@@ -9,57 +13,74 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import stat
-import struct
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from po_jupyter.errors import StoreUnusable
+from po_jupyter.ipc import credentials
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.messages import FROM_ORCHESTRATOR, TO_ORCHESTRATOR, Notify, NotifyReply
 from po_jupyter.ipc.wire import IpcMessage, MalformedMessage, Vocabulary
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.platform import private_dir, sockets, users
+from po_jupyter.platform.private_file import write_private
 
 LIMIT = 1 << 20  # bytes of one line
 _NAME = "orchestrator.sock"
 _MAX_PATH = 90  # bytes; sun_path holds 104 on macOS and 108 on Linux
 _MAX_BACKLOG = 8 * LIMIT  # bytes that a peer has not read; beyond them it gets nothing more
 _FIRST_MESSAGE = 10.0  # s that a new connection may take to say what it is
+_PROOF = 5.0  # s that both ends may take to prove who they are
+_MAX_STRANGERS = 64  # connections over TCP at once that have proved nothing yet
 _NOTIFY_TIMEOUT = 2.0  # s that an orchestrator may take to answer a `notify`
 
 
 def address_of(data_dir: Path) -> Path:
-    """The socket of the orchestrator of this data directory: in it, or, when that path is too long for a socket, in
+    """The address of the orchestrator of this data directory: in it, or, when that path is too long for a socket, in
     a directory of this user under the runtime or temporary directory."""
     path = data_dir / _NAME
-    if len(os.fsencode(path)) < _MAX_PATH:
+    if not sockets.HAS_UNIX_SOCKETS or len(os.fsencode(path)) < _MAX_PATH:
         return path
     digest = short_digest(os.fsencode(data_dir.resolve()), 16)
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     if len(os.fsencode(base)) > 50:
         base = "/tmp"  # noqa: S108 - the directory below is checked to be ours alone
-    return Path(base) / f"po-jupyter-{os.getuid()}" / f"{digest}.sock"
+    return Path(base) / f"po-jupyter-{users.current()}" / f"{digest}.sock"
 
 
-def make_socket_directory(address: Path) -> None:
-    """Make the socket's directory, for this user only. Raises StoreUnusable when it is another user's."""
-    folder = address.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    info = folder.lstat()
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-        raise StoreUnusable(f"{folder} belongs to somebody else; the orchestrator's socket cannot be there")
-    if info.st_mode & 0o077:
-        folder.chmod(0o700)
+def port_file_of(address: Path) -> Path:
+    """The file that says at which port of loopback the orchestrator of that address listens, if it does."""
+    return address.parent / "runtime" / f"{address.stem}.port"
+
+
+def key_file_of(address: Path) -> Path:
+    """The file of the key of all who may connect to that port."""
+    return address.parent / "runtime" / f"{address.stem}.key"
+
+
+def worker_credential(address: Path, run: str) -> Credential:
+    """The credential of a new worker of the run, for the orchestrator of that address. Raises OSError."""
+    private_dir.make_own(address.parent / "runtime")
+    return credentials.new_credential(credentials.ensure_key(key_file_of(address)), run)
 
 
 class Channel:
-    """One connection. `send` never blocks and never raises: to a peer that is gone nothing is sent."""
+    """One connection. `send` never blocks and never raises: to a peer that is gone nothing is sent.
+
+    `run` is the one whose worker is at the other end, when it proved that; "" for a worker of no particular run.
+    """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, incoming: Vocabulary
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        incoming: Vocabulary,
+        *,
+        run: str | None = None,
     ) -> None:
         """`incoming`: the messages that this end receives."""
+        self.run = run
         self._reader = reader
         self._writer = writer
         self._incoming = incoming
@@ -93,11 +114,7 @@ class Channel:
 
     def peer(self) -> tuple[int, int] | None:
         """(pid, uid) of the other end as the kernel knows them, or None where it does not say."""
-        sock = self._writer.get_extra_info("socket")
-        if sock is None or not hasattr(socket, "SO_PEERCRED"):
-            return None
-        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return pid, uid
+        return sockets.peer_of(self._writer.get_extra_info("socket"))
 
     async def close(self) -> None:
         """End the connection."""
@@ -106,10 +123,45 @@ class Channel:
             await self._writer.wait_closed()
 
 
-async def connect(address: Path) -> Channel:
-    """A connection to the orchestrator that listens there. Raises OSError when none does."""
-    reader, writer = await asyncio.open_unix_connection(str(address), limit=LIMIT)
+async def connect(address: Path, credential: Credential | None = None) -> Channel:
+    """A connection to the orchestrator of that address. Raises OSError when none listens.
+
+    With a `credential` over TCP, when the orchestrator listens there; without one by the Unix socket, and where there
+    is none over TCP as another server of the same data directory.
+    """
+    if credential is None and not sockets.HAS_UNIX_SOCKETS:
+        credential = credentials.credential_of(credentials.read_key(key_file_of(address)), credentials.SERVER)
+    if credential is not None:
+        try:
+            return await _connect_tcp(port_file_of(address), credential)
+        except OSError:
+            if not sockets.HAS_UNIX_SOCKETS:
+                raise
+    reader, writer = await sockets.open_unix(address, limit=LIMIT)
     return Channel(reader, writer, FROM_ORCHESTRATOR)
+
+
+async def _connect_tcp(port_file: Path, credential: Credential) -> Channel:
+    host, port = _read_port(port_file)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    sockets.without_delay(sock)
+    try:
+        async with asyncio.timeout(_PROOF):
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            await credentials.prove_to_server(sock, credential)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=LIMIT)
+    except BaseException:
+        sock.close()
+        raise
+    return Channel(reader, writer, FROM_ORCHESTRATOR)
+
+
+def _read_port(port_file: Path) -> tuple[str, int]:
+    host, _, port = port_file.read_text("ascii").strip().rpartition(":")
+    if not port.isdigit():
+        raise OSError(f"{port_file} names no port")
+    return host, int(port)
 
 
 async def notify(address: Path, run: str | None, patience: float = _NOTIFY_TIMEOUT) -> NotifyReply | None:
@@ -129,35 +181,77 @@ async def notify(address: Path, run: str | None, patience: float = _NOTIFY_TIMEO
 
 
 class Listener:
-    """The orchestrator's socket. `serve(channel, first)` is called for each connection with its first message."""
+    """The orchestrator's sockets. `serve(channel, first)` is called for each connection with its first message."""
 
-    def __init__(self, address: Path, serve: Callable[[Channel, IpcMessage], Awaitable[None]]) -> None:
-        """Binds nothing yet."""
+    def __init__(
+        self, address: Path, serve: Callable[[Channel, IpcMessage], Awaitable[None]], *, tcp: bool = False
+    ) -> None:
+        """Binds nothing yet. `tcp`: listen on loopback TCP as well, for workers that were started by spawn; where
+        there are no Unix sockets that is done in any case."""
         self.address = address
         self._serve = serve
+        self._tcp = tcp or not sockets.HAS_UNIX_SOCKETS
         self._server: asyncio.Server | None = None
         self._inode = 0
+        self._port: socket.socket | None = None
+        self._port_text = ""
+        self._accepting: asyncio.Task[None] | None = None
+        self._strangers = 0
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Bind. A socket file of an earlier orchestrator is replaced in one step, so that a worker that looks for
-        the path always finds one."""
-        make_socket_directory(self.address)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        path = self.address.with_suffix(f".{os.getpid()}")
-        with suppress(FileNotFoundError):
-            path.unlink()
+        """Bind. Raises OSError, and StoreUnusable when the directory is another user's."""
+        private_dir.make_own(self.address.parent)
+        if sockets.HAS_UNIX_SOCKETS:
+            sock = sockets.bind_unix(self.address)
+            self._inode = self.address.stat().st_ino
+            self._server = await sockets.serve_unix(sock, self._accept, limit=LIMIT)
+        if self._tcp:
+            self._listen_on_loopback()
+        else:  # one of an orchestrator that was killed leads nowhere, or to somebody else
+            port_file_of(self.address).unlink(missing_ok=True)
+
+    def _listen_on_loopback(self) -> None:
+        port_file = port_file_of(self.address)
+        private_dir.make_own(port_file.parent)
+        key = credentials.ensure_key(key_file_of(self.address))
+        self._port = sock = sockets.bind_loopback()
+        host, port = sock.getsockname()
+        self._port_text = f"{host}:{port}"
+        self._accepting = asyncio.create_task(self._accept_tcp(sock, key), name="link over TCP")
+        write_private(port_file, self._port_text)
+
+    async def _accept_tcp(self, listening: socket.socket, key: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError:  # no descriptor is left: the others come later
+                await asyncio.sleep(0.1)
+                continue
+            if self._strangers >= _MAX_STRANGERS:
+                sock.close()
+                continue
+            self._strangers += 1
+            task = asyncio.create_task(self._admit(sock, key), name="link")
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+    async def _admit(self, sock: socket.socket, key: bytes) -> None:
+        """Have a new connection prove who it is, before anything else of it is read."""
+        sock.setblocking(False)
+        sockets.without_delay(sock)
         try:
-            sock.bind(str(path))
-            path.chmod(0o600)
-            sock.listen(512)
-            sock.setblocking(False)
-            os.replace(path, self.address)
-        except OSError:
+            async with asyncio.timeout(_PROOF):
+                name = await credentials.prove_to_client(sock, key)
+            reader, writer = await asyncio.open_connection(sock=sock, limit=LIMIT)
+        except (OSError, TimeoutError, asyncio.CancelledError):
             sock.close()
-            raise
-        self._inode = self.address.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._accept, sock=sock, limit=LIMIT)
+            return
+        finally:
+            self._strangers -= 1
+        run = None if name == credentials.SERVER else credentials.run_of(name)
+        await self._converse(Channel(reader, writer, TO_ORCHESTRATOR, run=run), writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer, TO_ORCHESTRATOR)
@@ -166,8 +260,14 @@ class Listener:
         self._connections.add(task)
         try:
             peer = channel.peer()
-            if peer is not None and peer[1] != os.getuid():
-                return
+            if peer is None or peer[1] == users.current():
+                await self._converse(channel, writer)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _converse(self, channel: Channel, writer: asyncio.StreamWriter) -> None:
+        try:
             async with asyncio.timeout(_FIRST_MESSAGE):
                 first = await channel.receive()
             if first is not None:
@@ -175,20 +275,27 @@ class Listener:
         except (TimeoutError, asyncio.CancelledError):
             pass  # the connection's own task: to be cancelled is to hang up
         finally:
-            self._connections.discard(task)
             writer.close()
 
     async def close(self) -> None:
-        """End every connection and remove the socket, unless another orchestrator has bound the path meanwhile."""
+        """End every connection and remove the sockets, unless another orchestrator has bound the address meanwhile."""
         server, self._server = self._server, None  # a lost lease and a stop may come at the same time
-        if server is None:
+        port, self._port = self._port, None
+        if server is None and port is None:
             return
-        server.close()
-        tasks = list(self._connections)
+        if server is not None:
+            server.close()
+        tasks = [*self._connections, *filter(None, [self._accepting])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
-        with suppress(OSError):
-            if self.address.stat().st_ino == self._inode:
-                self.address.unlink()
+        if port is not None:
+            port.close()
+            with suppress(OSError):
+                if port_file_of(self.address).read_text("ascii") == self._port_text:
+                    port_file_of(self.address).unlink()
+        if server is not None:
+            await server.wait_closed()
+            with suppress(OSError):
+                if self.address.stat().st_ino == self._inode:
+                    self.address.unlink()

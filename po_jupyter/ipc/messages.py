@@ -319,7 +319,7 @@ class WorkerRequest(WireValue):
     """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
     log goes, its directory and its environment, the `fingerprints` of secrets (`telemetry.redaction`), the URL of the
     `store` where it is not in the data directory, and the headers of the exporter of traces. A zygote reads it, so no
-    key of a model is in it."""
+    key of a model is in it. `credential` is for the link of a worker of spawn (`ipc.credentials`)."""
 
     run: str
     expect: int | None
@@ -333,6 +333,7 @@ class WorkerRequest(WireValue):
     log_token: str | None = field(repr=False)
     fingerprints: list[JsonObject] | None = None
     store: str | None = field(default=None, repr=False)
+    credential: str | None = field(default=None, repr=False)
     trace_headers: str | None = field(default=None, repr=False)
 
 

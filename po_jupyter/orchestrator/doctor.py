@@ -30,6 +30,7 @@ from po_jupyter.orchestrator.notifications.report import ChannelReport, channel_
 from po_jupyter.orchestrator.notifications.senders import missing_package
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
+from po_jupyter.orchestrator.workers.spawned_workers import worker_pool
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import private_dir
 from po_jupyter.presentation.urls import shown_url
@@ -334,7 +335,7 @@ def main() -> None:
     async def run() -> list[DoctorFinding]:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
-        zygotes = ZygotePool(settings.data_dir / "logs")
+        zygotes = worker_pool(settings)
         try:
             return await examine(
                 settings,

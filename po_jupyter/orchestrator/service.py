@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings, owner
 from po_jupyter.model.values.json import JsonObject
@@ -41,6 +42,7 @@ from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.views.waits import WaitReports
 from po_jupyter.orchestrator.views.workers import LocalWorkers, WorkersView
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
+from po_jupyter.orchestrator.workers.spawned_workers import worker_pool
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
 from po_jupyter.store.files.row_files import RowFiles
@@ -53,11 +55,13 @@ _THREADS = 6  # that wait for the store; it has a thread for each of its shards 
 
 
 class Readiness(TypedDict):
-    """`ready`: requests are answered. `orchestrator`: somebody has the workers. `store`: "ok", or what is wrong."""
+    """`ready`: requests are answered. `orchestrator`: somebody works runs off. `store`: "ok", or what is wrong;
+    `broker` likewise, where there is one."""
 
     ready: bool
     orchestrator: bool
     store: str
+    broker: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,12 @@ class RunningOrchestrator:
     monitoring: Monitoring
     doctor: Doctor
     waits: WaitReports
-    local_workers: LocalWorkers
-    distribution: Distribution | None
+    find_workers: Callable[[], WorkersView]
 
     @property
     def workers(self) -> WorkersView:
         """The servers that work runs off."""
-        nodes = self.distribution.workers if self.distribution is not None else None
-        return nodes or self.local_workers
+        return self.find_workers()
 
     @property
     def max_running(self) -> int:
@@ -198,7 +200,7 @@ class Orchestrator:
             daily_usage=DailyUsage(store),
             cleaner=RunCleaner(settings, store, projections),
             local_models=LocalModels(settings),
-            zygotes=ZygotePool(settings.data_dir / "logs"),
+            zygotes=worker_pool(settings),
             examiner=Examiner(settings),
             submitting=BoundedThreads(_EXAMINED, 8 * _EXAMINED, "po-submitting"),
             reading=BoundedThreads(_EXAMINED, 2 * _EXAMINED, "po-reading"),
@@ -221,6 +223,17 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
     planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
     runs = RunQueries(store, projections, dispatcher, to_thread)
+    local_workers = LocalWorkers(
+        store,
+        to_thread,
+        lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
+        lambda: dispatcher.lease_document,
+    )
+
+    def workers() -> WorkersView:
+        nodes = distribution.workers if distribution is not None else None
+        return nodes or local_workers
+
     return RunningOrchestrator(
         settings=settings,
         store=store,
@@ -257,18 +270,12 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
         ),
-        monitoring=Monitoring(store, base.changes, dispatcher, to_thread, settings.data_dir),
+        monitoring=Monitoring(store, base.changes, dispatcher, workers, to_thread, settings.data_dir),
         doctor=Doctor(
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
         waits=WaitReports(store, dispatcher, to_thread),
-        local_workers=LocalWorkers(
-            store,
-            to_thread,
-            lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
-            lambda: dispatcher.lease_document,
-        ),
-        distribution=distribution,
+        find_workers=workers,
     )  # fmt: skip
 
 

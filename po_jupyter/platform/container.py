@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 STOP_ALONE = 2.0  # s; other processes live on without this one
 STOP_IN_CONTAINER = 8.0  # s; `docker stop` kills everything after 10
@@ -30,7 +32,7 @@ def is_main_process() -> bool:
     """
     if os.getpid() == 1:
         return True
-    try:
-        return os.getsid(0) == os.getsid(1)
-    except (AttributeError, OSError):  # Windows; a process of another user on some systems
-        return False
+    if sys.platform != "win32":
+        with suppress(AttributeError, OSError):  # a process of another user on some systems
+            return os.getsid(0) == os.getsid(1)
+    return False

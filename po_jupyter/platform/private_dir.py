@@ -1,14 +1,20 @@
-"""Private directories on a local disk: made for one user alone, durably, and not on a network file system."""
+"""Private directories on a local disk: made for one user alone, durably, and not on a network file system.
+
+On Windows a directory has no mode: Python itself (3.11.10 and newer) gives one that is made here an access list for
+its user alone, and below the user's own profile, where data directories are, it has one anyhow.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.platform import users
 
 # SQLite's locks and its shared memory do not work, or work sometimes, across machines (sqlite.org/wal.html,
 # sqlite.org/faq.html#q5). 9p is what WSL and some containers show of the host's directories.
@@ -76,15 +82,32 @@ def make(directory: Path) -> None:
         sync(made.parent)
 
 
+def make_own(directory: Path) -> None:
+    """Make `directory` for this user only. Raises OSError, and StoreUnusable when it is another user's."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = directory.lstat()
+    if not stat.S_ISDIR(info.st_mode) or not users.is_mine(info):
+        raise StoreUnusable(f"{directory} belongs to somebody else; nothing private can be there")
+    if users.is_open_to_others(info):
+        directory.chmod(0o700)
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether the whole file system of a path is; false where it does not say."""
+    if sys.platform == "win32":
+        return False
+    else:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def sync(directory: Path) -> None:
     """Make the names in `directory` durable."""
-    if sys.platform == "win32":
-        return
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    if sys.platform != "win32":  # there the system writes a directory down with the file
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def prepare_parent(directory: Path) -> None:
@@ -92,7 +115,7 @@ def prepare_parent(directory: Path) -> None:
     read and written, or when it belongs to another user than this one and root."""
     try:
         make(directory)
-        owner = directory.stat().st_uid
+        info = directory.stat()
         with os.scandir(directory):
             pass
     except OSError as error:
@@ -101,13 +124,13 @@ def prepare_parent(directory: Path) -> None:
             hint="Set PO_DATA_DIR to a directory of your own.",
             details={"path": str(directory)},
         ) from None
-    if sys.platform != "win32" and owner not in (0, os.geteuid()):
-        raise _of_another_user(directory, owner)
+    if not users.is_mine(info, or_root=True):
+        raise _of_another_user(directory, info.st_uid)
 
 
 def _of_another_user(directory: Path, owner: int) -> StoreUnusable:
     return StoreUnusable(
-        f"the data directory {directory} belongs to another user (uid {owner}, not {os.geteuid()})",
+        f"the data directory {directory} belongs to another user (uid {owner}, not {users.current()})",
         hint="Its owner could read and change your runs. Set PO_DATA_DIR to a directory of your own.",
         details={"path": str(directory)},
     )
@@ -124,18 +147,17 @@ def prepare(path: Path, *, allow_network: bool) -> None:
             hint=ELSEWHERE,
             details={"path": str(path)},
         ) from None
-    if sys.platform != "win32":
-        if info.st_uid != os.geteuid():
-            raise _of_another_user(path, info.st_uid)
-        if info.st_mode & 0o077:
-            try:
-                path.chmod(0o700)
-            except OSError as error:
-                raise StoreUnusable(
-                    f"the data directory {path} is open to other users, and cannot be closed: {error.strerror}",
-                    hint=ELSEWHERE,
-                    details={"path": str(path)},
-                ) from None
+    if not users.is_mine(info):
+        raise _of_another_user(path, info.st_uid)
+    if users.is_open_to_others(info):
+        try:
+            path.chmod(0o700)
+        except OSError as error:
+            raise StoreUnusable(
+                f"the data directory {path} is open to other users, and cannot be closed: {error.strerror}",
+                hint=ELSEWHERE,
+                details={"path": str(path)},
+            ) from None
     if not allow_network:
         kind = network_type(path, mounts())
         if kind is not None:

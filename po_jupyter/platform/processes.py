@@ -11,14 +11,21 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 _LINUX = sys.platform == "linux"
+ROOT = os.path.abspath(os.sep)  # a directory that is always there
+if sys.platform == "win32":
+    _KILL: int = signal.SIGTERM  # ends a process at once there
+else:
+    _KILL = signal.SIGKILL
 
 
 class Identity(TypedDict):
@@ -107,32 +114,88 @@ def started_at(pid: int, epoch: float | None) -> bool:
         return True
 
 
-def end_group(identity: Identity, sig: int = signal.SIGKILL) -> bool:
+def end_group(identity: Identity, sig: int = _KILL) -> bool:
     """Signal the group that this process leads (or the process alone, when it leads none); False when it is
-    gone."""
+    gone. On Windows, which has neither groups nor signals: end the process with all that it started."""
     pid = identity["pid"]
     if not alive(identity) or pid in (0, 1, os.getpid()):
         return False
+    if sys.platform == "win32":
+        return _end_tree(pid)
+    else:
+        try:
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, sig)
+            else:
+                os.kill(pid, sig)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+
+def _end_tree(pid: int) -> bool:
+    import psutil
+
     try:
-        if os.getpgid(pid) == pid:
-            os.killpg(pid, sig)
-        else:
-            os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
+        process = psutil.Process(pid)
+        tree = [*process.children(recursive=True), process]
+    except psutil.Error:
         return False
+    for member in reversed(tree):  # the process first: it starts no others then
+        with suppress(psutil.Error):
+            member.kill()
     return True
 
 
-def send_signal(identity: Identity, sig: int) -> bool:
-    """Signal this very process, none of its group: children finish what they do. False when it is gone."""
+def ask_to_end(identity: Identity) -> bool:
+    """Ask this very process, none of its group, to end in order: children finish what they do. False when it is gone,
+    or cannot be asked: a signal would end it at once on Windows."""
     pid = identity["pid"]
-    if not alive(identity) or pid in (0, 1, os.getpid()):
-        return False
-    try:
-        os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    if sys.platform != "win32" and alive(identity) and pid not in (0, 1, os.getpid()):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+            return True
+    return False
+
+
+def signal_group(leader: int, *, force: bool) -> None:
+    """Ask the group that a child of this process leads to end, or (`force`) end it. On Windows either ends the child
+    and all that it started."""
+    if sys.platform == "win32":
+        _end_tree(leader)
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, signal.SIGKILL if force else signal.SIGTERM)
+
+
+def start_detached(command: Sequence[str], *, env: Mapping[str, str], errors: int) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one and its terminal, and leads a group; its standard input and output are
+    pipes, `errors` is the descriptor of what it writes on standard error. Raises OSError."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
+            creationflags=flags,
+        )  # fmt: skip
+    else:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def wait_with_leftovers(process: subprocess.Popen[bytes]) -> int:
+    """Block until the process of `start_detached` is gone, end what it left running in its group; its exit status."""
+    if sys.platform != "win32" and hasattr(os, "waitid"):
+        # Before it is reaped: as long as it is a zombie its number is nobody else's.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, _KILL)
+        return process.wait()
+    status = process.wait()
+    end_leftovers(process.pid)
+    return status
 
 
 def end_leftovers(pid: int) -> int:
@@ -155,12 +218,22 @@ def _end_session(session: int) -> int:
     killed = 0
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and os.getsid(process.pid) == session:
+            if process.pid != os.getpid() and _is_of(process.pid, session):
                 process.kill()
                 killed += 1
         except (psutil.Error, OSError):
             continue
     return killed
+
+
+def _is_of(pid: int, session: int) -> bool:
+    """Whether a process is in that session; on Windows, which has none, whether its leader started it."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process(pid).ppid() == session
+    else:
+        return os.getsid(pid) == session
 
 
 def wait_gone(identity: Identity, timeout: float) -> bool:
@@ -171,6 +244,16 @@ def wait_gone(identity: Identity, timeout: float) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def memory_of(pid: int) -> int:
+    """The bytes of memory that a process has, 0 when it is gone."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 async def wait_for_exit(identity: Identity) -> None:

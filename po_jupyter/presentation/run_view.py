@@ -209,7 +209,8 @@ _TONES = {fmt.state_icon(state): colour for state, colour in _COLOURS.items()}
 _NO_MATH = "mathjax_ignore tex2jax_ignore"
 
 _MACROS = """
-{%- set cell = "text-align:left;vertical-align:top;padding:1px 14px 1px 0;border:0;background:none;" -%}
+{%- set cell = "text-align:start;vertical-align:top;padding-block:1px;padding-inline:0 14px;border:0;" ~
+"background:none;" -%}
 {%- set mono = "font-family:var(--jp-code-font-family, ui-monospace, monospace);" -%}
 {%- set quiet = "color:" ~ QUIET ~ ";" -%}
 {%- set plain_table = "border-collapse:collapse;border:0;margin:0;width:auto;font-size:inherit;"
@@ -221,14 +222,15 @@ _MACROS = """
 _RUN = (
     _MACROS
     + """
-<div class="{{ NO_MATH }}" style="{{ root }}border-left:3px solid {{ colour }};padding:2px 0 2px 12px;margin:4px 0">
+<div class="{{ NO_MATH }}" style="{{ root }}border-inline-start:3px solid {{ colour }};padding-block:2px;
+padding-inline:12px 0;margin:4px 0">
 <div><b>{{ head }}</b> <span style="{{ quiet }}">· {{ identity }} ·</span>
 <b style="color:{{ colour }}">{{ icon }} {{ state }}</b>
 {%- if facts %} <span style="{{ quiet }}">· {{ facts | join(" · ") }}</span>{% endif %}</div>
 <table style="{{ plain_table }}margin:3px 0"><tbody>
 {%- for line, tone in lines %}
 <tr style="background:none">
-<td style="{{ cell }}color:{{ tone }};padding-right:8px">{{ line.icon }}</td>
+<td style="{{ cell }}color:{{ tone }};padding-inline-end:8px">{{ line.icon }}</td>
 <td style="{{ cell }}">{{ line.name }}</td>
 <td style="{{ cell }}color:{{ tone }}">{{ line.doing }}</td>
 <td style="{{ cell }}{{ quiet }}">{{ line.details | join(" · ") }}
@@ -245,28 +247,31 @@ width:{{ "%.1f" | format(100 * line.progress) }}%"></span></span> {{ percent(lin
 {%- if gate %}<div style="color:{{ WAIT }}">{{ gate }}</div>{% endif %}
 {%- if live_text %}
 <table style="{{ plain_table }}margin:2px 0 4px"><tbody><tr style="background:none">
-<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-right:10px">{{ live_text.label }}</td>
+<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-inline-end:10px">{{ live_text.label }}</td>
 <td style="{{ cell }}{{ mono }}font-size:12px;white-space:pre-wrap;word-break:break-word;
-border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ live_text.tail }}</td></tr></tbody></table>
+border-inline-start:1px solid rgba(128,128,128,0.4);padding-inline-start:10px">{{ live_text.tail }}</td>
+</tr></tbody></table>
 {%- endif %}
 {%- if results %}
 <table style="{{ plain_table }}margin:2px 0 4px"><tbody>
 {%- for label, text in results %}<tr style="background:none">
-<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-right:10px">{{ label }}</td>
+<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-inline-end:10px">{{ label }}</td>
 <td style="{{ cell }}{{ mono }}font-size:12px;white-space:pre-wrap;word-break:break-word;
-border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ text }}</td></tr>
+border-inline-start:1px solid rgba(128,128,128,0.4);padding-inline-start:10px">{{ text }}</td></tr>
 {%- endfor %}</tbody></table>
 {%- endif %}
 {%- for problem in problems %}
 <div style="margin-top:2px"><span style="color:{{ BAD }};white-space:pre-wrap">{{ problem.text }}</span>
 {%- if problem.hint %}<div style="{{ quiet }}white-space:pre-wrap">{{ problem.hint }}</div>{% endif %}
 {%- if problem.traceback %}<div style="{{ mono }}font-size:12px;line-height:1.4;white-space:pre-wrap;
-overflow-wrap:anywhere;border-left:2px solid {{ BAD }};margin:3px 0;padding-left:10px">{{ problem.traceback }}</div>
+overflow-wrap:anywhere;border-inline-start:2px solid {{ BAD }};margin:3px 0;padding-inline-start:10px">
+{{- problem.traceback }}</div>
 {%- endif %}</div>
 {%- endfor %}
 {%- if steps %}<div style="margin-top:2px">
 {%- for step in steps %}<code style="{{ mono }}font-size:12px;background:rgba(128,128,128,0.16);
-border-radius:3px;padding:1px 6px;margin-right:8px;color:inherit">{{ step }}</code>{% endfor %}</div>
+border-radius:3px;padding:1px 6px;margin-inline-end:8px;color:inherit">{{ step }}</code>
+{% endfor %}</div>
 {%- endif %}
 {%- if notice %}<div style="color:{{ WAIT }}">{{ notice }}</div>{% endif %}
 {%- if as_of %}<div style="{{ quiet }}font-size:12px">{{ as_of }}</div>{% endif %}

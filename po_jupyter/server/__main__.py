@@ -24,6 +24,7 @@ from po_jupyter import config
 from po_jupyter.client import headless
 from po_jupyter.config import owner
 from po_jupyter.errors import PoError
+from po_jupyter.platform import private_file
 from po_jupyter.platform.private_file import write_private
 from po_jupyter.server.lifecycle import check_settings
 
@@ -90,13 +91,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready-file", type=Path, help="where to write url, token and pid")
     parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
     arguments = parser.parse_args(argv)
-    os.umask(0o077)
+    private_file.keep_private()
     try:
         settings = config.load()
         check_settings(settings)  # else it would be up and never ready, and `po start` would call that started
         owner.check(settings.data_dir)
         folder = headless.runtime_dir(settings)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=private_file.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         running = headless.running(settings)
         if running is not None and arguments.ready_file is None:
             print(

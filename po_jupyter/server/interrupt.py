@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Protocol
+
+from po_jupyter.platform import signals
 
 
 class StoppableServer(Protocol):
@@ -26,6 +26,4 @@ def stop_on_interrupt(server: StoppableServer, environ: Mapping[str, str] | None
     """
     environ = os.environ if environ is None else environ
     if "JUPYTERHUB_SERVICE_PREFIX" in environ or signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Windows has no handlers of the loop; a loop outside of the main thread takes none.
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, server.stop)
+        signals.on_signal(signal.SIGINT, server.stop)

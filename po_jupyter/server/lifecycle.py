@@ -49,7 +49,7 @@ class OrchestratorLifecycle:
         self._failed: tuple[float, PoError] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._stopped = False
-        self._probe: asyncio.Task[str | None] | None = None
+        self._probe: asyncio.Task[ReadinessReport] | None = None
 
     def begin(self, address: JsonObject | None = None) -> None:
         """Start it in the background; `address`, `{kind, url, socket, token}`, is where clients find this server."""
@@ -121,10 +121,11 @@ class OrchestratorLifecycle:
         if not report["ready"]:
             return report
         if self._probe is None or self._probe.done():  # one at a time, however many ask while it hangs
-            self._probe = asyncio.create_task(_probe(orchestrator))
+            self._probe = asyncio.create_task(_probe(orchestrator, report))
         done, _ = await asyncio.wait({self._probe}, timeout=PROBE_PATIENCE)
-        problem = self._probe.result() if done else f"no answer for {PROBE_PATIENCE:.0f} s"
-        return report if problem is None else {**report, "ready": False, "store": problem}
+        if done:
+            return self._probe.result()
+        return {**report, "ready": False, "store": f"no answer for {PROBE_PATIENCE:.0f} s"}
 
     def live_runs(self) -> int:
         """Runs at work or queued."""
@@ -147,15 +148,18 @@ class OrchestratorLifecycle:
                 self._log.error("po_jupyter: the orchestrator did not stop in time; the server ends without it")
 
 
-async def _probe(orchestrator: OrchestratorApi) -> str | None:
-    """The problem of the threads and the store that requests are served from; None when they answer."""
+async def _probe(orchestrator: OrchestratorApi, report: ReadinessReport) -> ReadinessReport:
+    """The report, with what the threads and the store that requests are served from say."""
     try:
-        await orchestrator.monitoring.probe()
+        found = await orchestrator.monitoring.probe()
     except PoError as error:
-        return error.message
+        return {**report, "ready": False, "store": error.message}
     except Exception as error:  # they are closed, or no thread can be started
-        return f"{type(error).__name__}: {error}"[:200]
-    return None
+        return {**report, "ready": False, "store": f"{type(error).__name__}: {error}"[:200]}
+    report = {**report, "orchestrator": found.works}
+    if found.broker is not None:  # runs are taken without it too: a hint is all that is missing
+        report["broker"] = "ok" if found.broker else "it does not answer"
+    return report
 
 
 def _log_to_file(settings: Settings) -> None:

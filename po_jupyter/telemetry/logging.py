@@ -22,6 +22,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from po_jupyter.config import Settings
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.exporters.http_logs import HttpLogHandler
 from po_jupyter.telemetry.redaction import redactor, secrets_of
@@ -40,7 +41,7 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
     redactor.learn(secrets_of(os.environ, settings))
     handler: logging.Handler
     if file is not None:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         handler = RotatingFileHandler(
             file,
             maxBytes=settings.log_max_bytes,

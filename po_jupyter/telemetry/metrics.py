@@ -11,6 +11,9 @@ from prometheus_client.exposition import generate_latest
 
 MAX_MODELS = 50
 OTHER = "other"
+_RUN_ENDS = ("done", "failed", "cancelled", "dead")
+_TASK_ENDS = ("done", "failed", "skipped", "cancelled")
+_ROW_ENDS = ("done", "failed", "reused")
 _CALL_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)  # s
 _STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)  # s
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)  # s
@@ -60,11 +63,22 @@ class Metrics:
         self.call_seconds = histogram(
             "call", "From sending to the last byte of an answer", _CALL_BUCKETS, "model"
         )
-        self.store_seconds = histogram("store_read", "A small read of the store, once a scrape", _STORE_BUCKETS)
+        self.store_seconds = histogram(
+            "store_read", "A small read of the store (its newest run), once a scrape", _STORE_BUCKETS
+        )
         self.loop_lag = histogram(
             "loop_lag", "How much too late a timer of the server's loop came", _LAG_BUCKETS
         )
         self._models: set[str] = set()
+        # An alert sees the first of a kind only where the series was there before, at zero.
+        for counted, labels in (
+            (self.runs_ended, _RUN_ENDS),
+            (self.tasks, _TASK_ENDS),
+            (self.rows, _ROW_ENDS),
+            (self.retries, ("task", "call")),
+        ):
+            for label in labels:
+                counted.labels(label)
 
     def model(self, name: str) -> str:
         """The label of a model: its name, or `OTHER` when there are too many."""

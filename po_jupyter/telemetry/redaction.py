@@ -171,13 +171,13 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
         values.append(settings.log_remote_token.get_secret_value())
     if settings is not None:
         values += [secret for channel in settings.notifications.values() for secret in channel.secrets()]
-    if settings is not None and settings.store is not None:
-        values += _passwords_in(settings.store.get_secret_value())
+    for url in (settings.store, settings.broker) if settings is not None else ():
+        values += _passwords_in(url.get_secret_value()) if url is not None else []
     return values
 
 
 def _passwords_in(url: str) -> list[str]:
-    """What may be a password in the URL of a database, as it is written and as it is meant: whatever else is wrong."""
+    """What may be a password in the URL of a database or a broker, written and meant, whatever else is wrong."""
     user = url.partition("://")[2].rpartition("@")[0]
     written = [user.partition(":")[2], *re.findall(r"[?&]password=([^&]*)", url)]
     return [text for password in written if password for text in dict.fromkeys((password, unquote(password)))]

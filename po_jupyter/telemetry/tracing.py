@@ -14,9 +14,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 # W3C Trace Context, "traceparent header field values": version 00, no id of zeros.
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_FLUSH = 2000  # ms that the end of a process may wait for its exporter
+_FLUSH = 2.0  # s that the end of a process may wait for its exporter
 
 _incoming: ContextVar[str] = ContextVar(
     "po_traceparent", default=""
@@ -95,7 +96,11 @@ def suspended() -> Iterator[None]:
 def shutdown() -> None:
     """Send what is left, for at most two seconds."""
     if _provider is not None:
-        _provider.force_flush(_FLUSH)
+        # In a thread of its own: an exporter whose collector is away tries again for longer than it is told to.
+        flushing = Thread(target=_provider.force_flush, name="po-flush-traces", daemon=True)
+        with suppress(RuntimeError):  # no thread can be started
+            flushing.start()
+            flushing.join(_FLUSH)
 
 
 @cache
@@ -187,8 +192,16 @@ def span(name: str, kind: str, **attributes: str | int) -> Iterator[None]:
     if made is None:
         yield
         return
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, StatusCode
 
     context = parent_context(_incoming.get()) if kind == "SERVER" else None
-    with made.start_as_current_span(name, context, SpanKind[kind], attributes):
-        yield
+    # Of an error the code alone: a message may quote what a person or a model wrote.
+    with made.start_as_current_span(
+        name, context, SpanKind[kind], attributes, record_exception=False, set_status_on_exception=False
+    ) as active:
+        try:
+            yield
+        except Exception as error:
+            active.set_attribute("error.type", getattr(error, "code", None) or type(error).__name__)
+            active.set_status(StatusCode.ERROR)
+            raise

@@ -24,12 +24,13 @@ from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError, Unavailable
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, ResourceResponse, WorkerRequest
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
-from po_jupyter.platform import processes
+from po_jupyter.platform import processes, signals
 from po_jupyter.store.opening import open_store
 from po_jupyter.store.protocol import Head, Lease, LogStore, Store
 from po_jupyter.telemetry import logging, tracing
@@ -84,7 +85,10 @@ class WorkerProcess:
         self._settings = settings
         self._store = store
         self._run_dir = settings.data_dir / "runs" / request.run
-        self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
+        self._link = OrchestratorLink(
+            Path(request.address), settings, run=request.run, eager=request.watched,
+            credential=Credential.from_text(request.credential) if request.credential else None,
+        )  # fmt: skip
         self._rates = RateLimitClient(self._link, settings, on_wait=self._emit_rate_wait)
         self._calls = OpenCalls(self._rates, on_wait=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model, get_key=self._provider_key)
@@ -94,7 +98,7 @@ class WorkerProcess:
     async def work_off(self) -> ExitStatus:
         """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
+        signals.on_signal(signal.SIGTERM, lambda: self._link.deliver(DrainWorker()))
         run, expect = self._request.run, self._request.expect
         try:
             claim = partial(claim_run, self._store, run, expect, self._settings.node)

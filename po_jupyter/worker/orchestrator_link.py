@@ -21,6 +21,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.ipc.channel import Channel, connect
+from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import (
     CancelRequested,
@@ -93,13 +94,16 @@ class OrchestratorLink:
         *,
         run: str,
         eager: bool = False,
+        credential: Credential | None = None,
         stop: Callable[[], object] = _exit_overtaken,
     ) -> None:
-        """`eager` connects at once. `stop` is called when another process has the run: by default it ends this one."""
+        """`eager` connects at once; `credential` is for a connection over TCP. `stop` is called when another process
+        has the run: by default it ends this one."""
         # Whoever submits a run starts to watch it a moment later: until the orchestrator says otherwise
         # somebody does, or the first answer would not be seen as it is written.
         self.watched = True
         self._address = address
+        self._credential = credential
         self._settings = settings
         self._run = run
         self._fence = 0
@@ -290,8 +294,8 @@ class OrchestratorLink:
                 await self._connect_now.wait()
         while True:
             try:
-                channel = await connect(self._address)
-            except OSError:
+                channel = await connect(self._address, self._credential)
+            except (OSError, TimeoutError):
                 await asyncio.sleep(_RECONNECT)
                 continue
             me = processes.myself()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from po_jupyter.engine.lifecycle.trace_observer import TraceObserver
     from po_jupyter.model.run.events import EventRecord
 
+_FIRST = 50  # events: those of a start are among them
+
 
 class RunTracing:
     """The observer of a run, with spans where traces are made."""
@@ -24,21 +26,28 @@ class RunTracing:
         self._store = store
         self._spans: TraceObserver | None = None
 
-    def read(self) -> EventRecord | None:
-        """The first event of the run, which names the trace that it belongs to; None without traces. Blocks."""
-        return self._store.events(self._run, limit=1)[0] if tracing.enabled() else None
+    def read(self) -> list[EventRecord]:
+        """The first events of the run, of which the very first names the trace that it belongs to; none without traces.
+        Blocks."""
+        return self._store.events(self._run, limit=_FIRST) if tracing.enabled() else []
 
-    def observer(self, created: EventRecord | None) -> Observer:
+    def observer(self, events: list[EventRecord]) -> Observer:
         """The observer of the run, from what `read` found; called in the asyncio task that the run's are made in."""
         log = FailureLog(self._run)
-        tracer = tracing.tracer() if created is not None else None
-        if tracer is None or created is None:
+        tracer = tracing.tracer() if events else None
+        if tracer is None:
             return log
         from po_jupyter.engine.lifecycle.trace_observer import TraceObserver
 
+        created = events[0]
         data = created["data"]
+        is_new = not any(event["type"] == "run.started" for event in events)
         self._spans = TraceObserver(
-            tracer, self._run, str(data.get("pipeline", "")), created["at"], data.get("trace")
+            tracer,
+            self._run,
+            str(data.get("pipeline", "")),
+            created["at"] if is_new else None,
+            data.get("trace"),
         )
         return Observers(log, self._spans)
 

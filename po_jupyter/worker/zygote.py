@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import os
 import selectors
-import signal
 import socket
 import sys
 import traceback
@@ -29,13 +28,14 @@ from po_jupyter.ipc.messages import (
     ZygoteHello,
 )
 from po_jupyter.ipc.wire import IpcMessage
+from po_jupyter.platform import forking, open_files, private_file, signals
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.model.values.json import JsonObject
 
 PROTOCOL = 1
-_OPEN_FILES = 4096
+OPEN_FILES = 4096  # the 1,024 of many shells are few: a map may have 1,000 connections open
 # Of CPython's allocator (Objects/obmalloc.c, 3.10 to 3.14), in bytes: a pool has blocks of one size behind its header.
 # With another allocator `fill_holes` does nothing but take its most.
 _POOL = 1 << 14
@@ -114,9 +114,8 @@ class Zygote:
         for end in (self._wakeup, wakeup_end):
             end.setblocking(False)
         self._wakeup_end = wakeup_end
-        signal.set_wakeup_fd(wakeup_end.fileno())
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the server's terminal is the server's business
+        forking.wake_for_children(wakeup_end.fileno())
+        signals.ignore_interrupts()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._parent, selectors.EVENT_READ)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
@@ -156,7 +155,7 @@ class Zygote:
 
         settings = self._read_settings(request.settings)
         try:
-            pid = os.fork()
+            pid = forking.fork_process()
         except OSError as error:
             self._send(ForkFailed(id, f"cannot fork: {error.strerror}"))
             return
@@ -179,7 +178,8 @@ class Zygote:
         status = 1
         try:
             self._release()
-            status = become_worker(request, settings)
+            forking.lead_session()
+            status = become_worker(request, settings, parent=os.getppid())
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
         except BaseException:
@@ -192,41 +192,30 @@ class Zygote:
 
     def _release(self) -> None:
         """In the child: give up everything that is the zygote's."""
-        signal.set_wakeup_fd(-1)
-        for name in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, signal.SIG_DFL)
+        forking.reset_signals()
         self._selector.close()
         for end in (self._parent, self._wakeup, self._wakeup_end):
             end.close()
 
     def _reap(self) -> None:
         for pid in list(self._children):
-            if hasattr(os, "waitid"):
-                # Looked at before it is reaped: as long as it is a zombie its number is nobody else's, and what
-                # user code left running in its group can be ended without hitting a stranger.
-                try:
-                    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                        continue
-                except ChildProcessError:
-                    self._children.discard(pid)
-                    continue
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
+            try:
+                status = forking.reap(pid)
+            except ChildProcessError:
                 self._children.discard(pid)
-                self._send(WorkerExited(pid, os.waitstatus_to_exitcode(status)))
+                continue
+            if status is not None:
+                self._children.discard(pid)
+                self._send(WorkerExited(pid, status))
 
 
-def become_worker(request: WorkerRequest, settings: Settings) -> int:
-    """Turn this fresh child into the worker of a run (own session, log, directory, environment) and work the run
-    off; the exit status."""
-    zygote = os.getppid()
-    os.setsid()
-    os.umask(0o077)
+def become_worker(request: WorkerRequest, settings: Settings, *, parent: int) -> int:
+    """Turn this fresh process, which leads a session, into the worker of a run (log, directory, environment) and work
+    the run off; the exit status. `parent` is the process that looks after it."""
+    private_file.keep_private()
     log = request.log
-    os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    os.makedirs(os.path.dirname(log), mode=private_file.PRIVATE_DIRECTORY, exist_ok=True)
+    output = private_file.open_log(log)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(output, 1)
@@ -255,21 +244,10 @@ def become_worker(request: WorkerRequest, settings: Settings) -> int:
     try:
         return worker.main(request, settings)
     finally:
-        if os.getppid() != zygote:  # it ended before us: nobody else ends what user code left running
+        if os.getppid() != parent:  # it ended before us: nobody else ends what user code left running
             from po_jupyter.platform.processes import end_own_leftovers
 
             end_own_leftovers()
-
-
-def allow_files() -> None:
-    """Let workers open more files than the 1,024 of many shells: a map may have 1,000 connections open."""
-    with suppress(ImportError, OSError, ValueError):  # no such module on Windows
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-        if soft != resource.RLIM_INFINITY and soft < limit:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def fill_holes() -> None:
@@ -293,7 +271,7 @@ def fill_holes() -> None:
 
 def main() -> None:
     """Preload, freeze, serve."""
-    allow_files()
+    open_files.raise_limit(OPEN_FILES)
     parent = socket.socket(fileno=int(sys.argv[1]))
     # A collection after the fork would touch every preloaded object and copy its page.
     gc.disable()

@@ -104,7 +104,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_with_growing_waits
     """R1.2: exponential backoff with jitter; it is no crash, and the run is done in the end."""
     program, broken = flaky(tmp_path)
     async with orchestrator(tmp_path / "data", max_running=1, spawn_attempts=5, spawn_delay=0.2) as service:
-        first, _ = await service.submissions.submit(body(task("one", seconds=0.5)), owner="local")
+        first, _ = await service.submissions.submit(body(task("one", seconds=4.0)), owner="local")
         view, _ = await service.submissions.submit(body(task("one"), interpreter=str(program)), owner="local")
         zygote = service.zygotes._running[str(program)].pid
         os.kill(zygote, signal.SIGKILL)

@@ -207,3 +207,33 @@ async def test_runs_go_to_nodes_that_have_what_they_need(
             unmet = await submitted(api, options={"labels": ["fpga"]})
             await asyncio.sleep(1)
             assert (await api.runs.get(unmet, None)).state == "pending"
+
+
+@pytest.mark.slow
+async def test_rate_limits_hold_for_all_nodes_together(tmp_path: Path, place: str, model: ModelServer) -> None:
+    """Ten requests in two seconds, of two nodes; what the second one waits for is that the first one's use is over."""
+    limits = {"PO_RATE_LIMITS": '{"openai": {"requests": 10}}', "PO_RATE_WINDOW": "2"}
+    tasks = [
+        {
+            "name": "rows",
+            "for_each": "{{ seed.rows }}",
+            "prompt": "{{ seed.name }} {{ item }}",
+            "max_concurrency": 10,
+        }
+    ]
+    llm = {"model": "openai:gpt-4o-mini", "max_tokens": 5}
+    with workers(tmp_path, place, "a", "b", slots=1, **limits):
+        async with api_node(tmp_path / "api", place) as api:
+            runs = []
+            for name in ("one", "two"):
+                seed = {"name": name, "data": {"rows": list(range(40)), "name": name}}
+                submission = {"pipeline": {"name": "p", "llm": llm, "tasks": tasks}, "seed": seed}
+                runs.append((await api.submissions.submit(submission, owner="local"))[0].id)
+            nodes = {await holder_of(api, run) for run in runs}
+            assert nodes == {"a", "b"}
+            for run in runs:
+                assert (await wait_for_state(api, run, patience=90)).state == "done"
+            moments = sorted(request.at for request in model.requests)
+            assert len(moments) == 80
+            # A request is counted when it is let go, and arrives a little later: the 11th after it not in 1.5 s.
+            assert min(later - first for first, later in zip(moments, moments[10:], strict=False)) > 1.5

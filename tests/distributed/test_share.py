@@ -119,6 +119,15 @@ async def test_a_run_goes_to_a_node_that_has_its_interpreter(store: DiskStore, t
     assert "python" in reason
 
 
+async def test_an_older_node_leaves_the_run_of_a_newer_version_alone(store: DiskStore) -> None:
+    definition = {**RunDefinition({"name": "p", "tasks": []}, {}).to_json(), "format": 2}
+    new = store.create_run(new_run("00a1")._replace(definition=definition))[0]
+    older = share(store)
+    assert not await older.take(new)
+    assert "newer po_jupyter" in str(older.misfit(RunDefinition.from_json(definition)))
+    assert store.head("00a1")["fence"] == 0
+
+
 async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> None:
     new = created(store)
     node = share(store)

@@ -15,11 +15,11 @@ from po_jupyter.ipc.channel import (
     Listener,
     address_of,
     connect,
-    make_socket_directory,
     notify,
 )
 from po_jupyter.ipc.messages import Heartbeat, Notify, NotifyReply, OrchestratorLoad, WorkerHello
 from po_jupyter.ipc.wire import IpcMessage
+from po_jupyter.platform.private_dir import make_own
 
 pytestmark = pytest.mark.integration
 
@@ -134,6 +134,6 @@ def test_the_socket_has_a_short_path_of_this_users_own(tmp_path: Path) -> None:
     address = address_of(deep)
     assert len(str(address)) < 108
     assert address == address_of(deep)
-    make_socket_directory(address)
+    make_own(address.parent)
     assert address.parent.stat().st_mode & 0o777 == 0o700
     assert address_of(Path("/short")) == Path("/short/orchestrator.sock")

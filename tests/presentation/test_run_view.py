@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from html.parser import HTMLParser
 
+import bleach
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -247,3 +250,56 @@ def test_a_cell_of_several_lines_keeps_the_columns() -> None:
     assert table_text(["a", "b", "c"], [["1", "x\nyy", "z"], ["2", "", "w"]]) == (
         "a  b   c\n1  x   z\n   yy\n2      w"
     )
+
+
+# What GitHub leaves of an output's HTML (github/markup: html-pipeline's SanitizationFilter): no style, no class.
+GITHUB = re.findall(
+    r"\w+",
+    "h1 h2 h3 h4 h5 h6 h7 h8 br b i strong em a pre code img tt div ins del sup sub p ol ul table thead tbody tfoot "
+    "blockquote dl dt dd kbd q samp var hr ruby rt rp li tr td th s strike summary details caption figure figcaption "
+    "abbr bdo cite dfn mark small span time wbr",
+)
+
+
+def on_github(html: str) -> list[str]:
+    """The lines that a reader of the file on GitHub sees; cells of a table apart by " | "."""
+    left = bleach.clean(html, tags=GITHUB, attributes={}, strip=True)
+    left = re.sub(r"</(td|th)>", " | ", re.sub(r"\s+", " ", left))
+    text = re.sub(
+        r"</?(span|b|i|strong|em|code)>", "", re.sub(r"</?(div|tr|table|p|pre|br|li|ul)>", "\n", left)
+    )
+    lines = re.sub(r"<[^>]*>", "", text).splitlines()
+    return [" ".join(unescape(line).split()).removesuffix("|").strip() for line in lines if line.strip(" |")]
+
+
+def test_the_file_reads_well_on_github_where_styles_are_stripped() -> None:
+    """Issue 10, 2: the truth, of when it is, and no two words that have become one."""
+    gate = run_view(
+        state="waiting", tasks=TASKS[:1], gate={"task": "extract", "message": "Look before it is sent"},
+    )  # fmt: skip
+    error = {"message": "the key is wrong", "hint": "Set it."}
+    label = TaskView(name="label", state="failed", stage="inference", error=error)
+    failed = run_view(state="failed", tasks=(label,), error={"message": "the key is wrong"})
+    running = run_view(state="running", tasks=TASKS)
+    done = run_view(state="done", tasks=TASKS[:1])
+    for run in (gate, failed, running, done):
+        results = [("row 0", f"costs $5 {EVIL}")] if run is done else []
+        html = to_html(Picture(run, NOW, results=results, kept=True))
+        assert "<script" not in html and "<style" not in html, "GitHub would show their text"
+        lines = on_github(html)
+        assert lines[0].startswith("tickets 1.0.0 · run ")
+        assert f"· {fmt.state_icon(run.state)} {run.state}" in lines[0]
+        assert lines[-1] == "as of 12:00 UTC, Nov 22, 2026"
+        first = run.tasks[0]
+        assert any(
+            line.startswith(f"{fmt.state_icon(first.state)} | {first.name} | {first.state}") for line in lines
+        )
+        for line in lines:
+            assert "%po" not in line or re.fullmatch(r"(%po \w+ \w{6}( --[\w-]+)*\s*)+", line), line
+            assert not re.search(r"\S%po", line), f"two commands are one word: {line}"
+    assert any("Look before it is sent" in line for line in on_github(to_html(Picture(gate, NOW))))
+    said = on_github(to_html(Picture(failed, NOW)))
+    assert "label failed in inference: the key is wrong" in said
+    assert "Set it." in said
+    answers = on_github(to_html(Picture(done, NOW, results=[("row 0", f"costs $5 {EVIL}")])))
+    assert any(line.startswith("row 0 | costs $5 <script>") for line in answers)

@@ -20,6 +20,7 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import EventRecord, now
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
+from po_jupyter.orchestrator.monitoring.service import ProbeReport
 from po_jupyter.server.routing.api import (
     JsonMapping,
     OrchestratorApi,
@@ -508,8 +509,8 @@ class FakeMonitoring:
     async def metrics(self) -> bytes:
         return b"# no metrics\n"
 
-    async def probe(self) -> None:
-        pass
+    async def probe(self) -> ProbeReport:
+        return ProbeReport(True, None)
 
 
 class FakeOrchestrator:

@@ -19,7 +19,7 @@ API = "po/api/v1/"
 
 
 class JupyterProcess:
-    """Start it, ask it, stop it. `orchestrator` is a dotted name, or None for the real one."""
+    """Start it, ask it, stop it. `orchestrator` is a dotted name, or None for the real one; `port` 0 is a free one."""
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class JupyterProcess:
         extensions: tuple[str, ...] = ("po_jupyter",),
         args: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
+        port: int = 0,
     ) -> None:
         self.folder = folder
         self.token = token
@@ -51,7 +52,7 @@ class JupyterProcess:
         )
         loaded = {**dict.fromkeys(off, False), **dict.fromkeys(extensions, True)}
         command = [
-            sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=0",
+            sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--ServerApp.port={port}",
             f"--ServerApp.jpserver_extensions={loaded}", f"--IdentityProvider.token={token}",
             f"--ServerApp.allow_unauthenticated_access={not strict}", "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.root_dir={folder / 'work'}", *args,

@@ -9,9 +9,11 @@ from pathlib import Path
 from tests.support.jupyter_process import JupyterProcess
 
 
-def lab_process(folder: Path, panel: Path, env: Mapping[str, str] | None = None) -> JupyterProcess:
+def lab_process(
+    folder: Path, panel: Path, env: Mapping[str, str] | None = None, *, port: int = 0
+) -> JupyterProcess:
     """JupyterLab with the built panel of the folder `panel`; its pages offer `window.jupyterapp`."""
-    (folder / "labextensions").mkdir()
+    (folder / "labextensions").mkdir(parents=True)
     (folder / "labextensions/po-jupyter").symlink_to(panel)
     settings = folder / "config/lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
@@ -26,4 +28,5 @@ def lab_process(folder: Path, panel: Path, env: Mapping[str, str] | None = None)
             f"--LabApp.extra_labextensions_path={folder / 'labextensions'}",
         ),
         env=dict(env or {}),
+        port=port,
     )

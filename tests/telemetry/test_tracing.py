@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from po_jupyter.errors import InvalidInput
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.telemetry import tracing
 from po_jupyter.testing.model_server import ModelServer
@@ -127,3 +134,26 @@ def test_a_context_goes_through_a_server_that_traces_nothing() -> None:
 def test_workers_get_the_variables_without_the_key() -> None:
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_HEADERS": HEADERS}
     assert worker_environment((), environ) == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}
+
+
+def test_a_flush_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's own limit holds for a part of the tries to export alone."""
+    stuck = threading.Event()
+    monkeypatch.setattr(tracing, "_provider", SimpleNamespace(force_flush=lambda *_: stuck.wait(30)))
+    monkeypatch.setattr(tracing, "_FLUSH", 0.05)
+    began = time.monotonic()
+    tracing.shutdown()
+    assert time.monotonic() - began < 10
+    stuck.set()
+
+
+def test_a_refusal_is_in_a_span_by_its_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "_provider", provider)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InvalidInput), tracing.span("POST runs", "SERVER"):
+        raise InvalidInput("the text of a person is no seed")
+    (span,) = exporter.get_finished_spans()
+    assert "the text of a person" not in span.to_json()
+    assert span.attributes is not None and span.attributes["error.type"] == "invalid_input"

@@ -246,6 +246,13 @@ def test_each_tab_shows_what_is_there(page: Page, run: str) -> None:
     assert page.title() != "hacked"
 
 
+def test_a_page_that_was_closed_opens_again(page: Page, run: str) -> None:
+    open_page(page, run)
+    execute(page, "application:close")
+    page.locator(".po-RunPage").wait_for(state="detached", timeout=10 * SECOND)
+    seen(tab(open_page(page, run), "Rows"), "40 rows")
+
+
 def test_a_file_opens_in_a_viewer_of_lab(page: Page, run: str) -> None:
     """HTML of a run is never drawn in the page itself; Lab's viewer of CSV draws a table."""
     shown = open_page(page, run, tab="files")

@@ -16,11 +16,12 @@ from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel, Listener
 from po_jupyter.ipc.messages import DrainWorker, Welcome, WorkerRequest
 from po_jupyter.ipc.wire import IpcMessage
+from po_jupyter.orchestrator.workers.spawned_workers import SpawnedWorkers, is_spawn
 from po_jupyter.orchestrator.workers.zygote_pool import ZygoteProcess
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.worker import main as worker
-from tests.support.orchestrator import ROOT, body, orchestrator, task, wait_for_holder
+from tests.support.orchestrator import ROOT, body, orchestrator, settings, task, wait_for_holder
 from tests.support.stored_runs import RUN, store_run
 
 pytestmark = pytest.mark.integration
@@ -98,16 +99,18 @@ async def test_a_server_that_stops_while_a_worker_loads_drains_it(
     python.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     statuses: list[int | None] = []
-    spawn = ZygoteProcess.spawn
+    source: Any = SpawnedWorkers if is_spawn(settings(tmp_path).worker_start) else ZygoteProcess
+    spawn = source.spawn
 
-    async def spawn_and_note(self: ZygoteProcess, request: Any, on_exit: Any) -> processes.Identity:
+    async def spawn_and_note(self: Any, request: Any, on_exit: Any) -> processes.Identity:
         def exited(pid: int, status: int | None) -> None:
             statuses.append(status)
             on_exit(pid, status)
 
-        return await spawn(self, request, exited)
+        identity: processes.Identity = await spawn(self, request, exited)
+        return identity
 
-    monkeypatch.setattr(ZygoteProcess, "spawn", spawn_and_note)
+    monkeypatch.setattr(source, "spawn", spawn_and_note)
     data = tmp_path / "data"
     async with orchestrator(data, shutdown_timeout=20.0) as service:
         view, _ = await service.submissions.submit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+
 import pytest
 
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
@@ -17,8 +19,8 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 def test_without_an_exporter_there_is_the_failure_log_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT, raising=False)
     traces = RunTracing(RUN, MemoryStore())  # which has no such run: it is not asked
-    assert traces.read() is None
-    assert type(traces.observer(None)) is FailureLog
+    assert traces.read() == []
+    assert type(traces.observer([])) is FailureLog
     traces.end("done")
 
 
@@ -30,7 +32,10 @@ def test_with_one_there_are_spans_too(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     store_run(store)
     traces = RunTracing(RUN, store)
-    created = traces.read()
-    assert created is not None and created["type"] == "run.created"
-    assert type(traces.observer(created)) is Observers
+    events = traces.read()
+    assert [event["type"] for event in events] == ["run.created"]
+    observer = contextvars.copy_context().run(
+        traces.observer, events
+    )  # what is active then is so in its context
+    assert type(observer) is Observers
     traces.end("done")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from click.shell_completion import get_completion_class
 from po_jupyter.cli import base
 from po_jupyter.cli.main import po
 from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.platform import private_file
 
 _SHELLS = ("bash", "zsh", "fish")
 _MARK = "# completion of po; `po completion install` wrote this line"
@@ -147,7 +147,7 @@ def _replace(path: Path, text: str) -> None:
             file.write(text.encode("utf-8", "surrogateescape"))
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644)
+        private_file.copy_mode(target, name)
         os.replace(name, target)
     except BaseException:
         os.unlink(name)

@@ -8,6 +8,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 
 _SETTINGS = """\
 # The settings of this project; `po config` shows all of them. Paths are relative to this file.
@@ -57,10 +58,10 @@ def init(folder: str, as_json: bool) -> int:
     created = []
     try:
         root.mkdir(parents=True, exist_ok=True)
-        data.mkdir(mode=0o700, exist_ok=True)
+        data.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         (root / "pipelines").mkdir(exist_ok=True)
         for name in names:
-            (data / name).mkdir(mode=0o700, exist_ok=True)
+            (data / name).mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         if any(data.glob("po.*")):
             files.pop(data / "po.yaml")
         if any(p.name != "hello.yaml" for p in (root / "pipelines").iterdir()):

@@ -239,6 +239,11 @@ class Transport:
         return Unavailable(f"no orchestrator answers at {url}", hint=START_HINT)
 
 
+def params_of(**values: object) -> JsonObject:
+    """Parameters, or fields of a body: those that are given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def quiet_params(quiet: bool) -> dict[str, str]:
     """The query that marks a request as not a person's: Jupyter's idle culler must not take our polling for work."""
     return {"no_track_activity": "1"} if quiet else {}

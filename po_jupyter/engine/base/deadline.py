@@ -2,18 +2,19 @@
 
 The clock (`time.monotonic`) does not count a suspended machine on Linux and macOS, but it goes on while a
 process is stopped (SIGSTOP, a debugger, a paused session): on waking up every deadline would be over at once.
-The system says SIGCONT then, and the handler runs before any timer of the loop.
+The system tells the process then, and the handler runs before any timer of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from types import TracebackType
+
+from po_jupyter.platform import signals
 
 _TICK = 0.5  # s; a pause is known to within this
 
@@ -30,23 +31,22 @@ class _PauseClock:
             self._last = time.monotonic()
             loop.call_later(_TICK, tick)
 
-        def continued(*_: object) -> None:
+        def continued() -> None:
             now = time.monotonic()
             self.paused += now - self._last
             self._last = now
 
         self.paused = 0.0
         tick()
-        signal.signal(signal.SIGCONT, continued)
+        signals.on_continue(continued)
 
 
 _clock = _PauseClock()
 
 
 def notice_pauses(loop: asyncio.AbstractEventLoop) -> None:
-    """Watch out for pauses of this process from now on. Only in the main thread, and where there is SIGCONT."""
-    if hasattr(signal, "SIGCONT"):
-        _clock.start(loop)
+    """Watch out for pauses of this process from now on. Only in the main thread."""
+    _clock.start(loop)
 
 
 _current: ContextVar[Deadline | None] = ContextVar("po_deadline", default=None)

@@ -42,6 +42,7 @@ from po_jupyter.engine.files.schema_changes import (
     unquoted,
     without_comment,
 )
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 
 DATABASE = "run.db"
 piece: ContextVar[str] = ContextVar("po_batch_piece", default="")  # of a batch, that is worked on here
@@ -242,7 +243,7 @@ class _WatchingCursor(sqlite3.Cursor):
 
 def open_database(run_dir: Path, attempt: str) -> RunDatabase:
     """The database of the run in `run_dir`, for the attempt with that path (`files.artifacts`)."""
-    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    run_dir.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     # Sync stages run in a thread of their own; the connection is closed from the loop's.
     # IMMEDIATE: a transaction that begins with a look is refused, without a wait, when another wrote since.
     database = sqlite3.connect(

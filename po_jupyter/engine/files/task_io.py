@@ -15,6 +15,7 @@ from po_jupyter.engine.files.run_database import open_database
 from po_jupyter.engine.ports import Dependencies
 from po_jupyter.engine.stage_logs.capture import scrub_file
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.store.files.tree import Tree
 from po_jupyter.telemetry.redaction import redactor
 
@@ -91,7 +92,7 @@ class TaskIo:
     @property
     def task_dir(self) -> Path:
         """A scratch directory of this task, made at its first use."""
-        self._tmp.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._tmp.root.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         return self._tmp.root
 
     def write_artifact(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.errors import PoError
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.telemetry.redaction import redactor
 
 _MAX = 256 * 1024  # characters of one value
@@ -52,7 +53,7 @@ class Snapshots:
         }
         path = self._logs / task / f"{name}.context.json"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
             text = json.dumps(
                 {k: _cut(v) for k, v in content.items()}, ensure_ascii=False, indent=1, default=repr
             )

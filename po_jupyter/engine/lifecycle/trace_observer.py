@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -50,17 +51,20 @@ class TraceObserver(Observer):
 
     __slots__ = ("_content", "_failed", "_run", "_run_span", "_tracer")
 
-    def __init__(self, tracer: Tracer, run: str, pipeline: str, created_at: str, parent: str | None) -> None:
-        """Opens the span of the run, below the context `parent` that its request came with."""
+    def __init__(
+        self, tracer: Tracer, run: str, pipeline: str, created_at: str | None, parent: str | None
+    ) -> None:
+        """Opens the span of the run, below the context `parent` that its request came with; `created_at` is given to
+        the first worker of the run, for the time in the queue."""
         self._tracer = tracer
         self._run = run
         self._content = tracing.captures_content()
         self._failed = 0
         above = tracing.parent_context(parent)
         attributes = {"po.run": run, "po.pipeline": pipeline}
-        with_queue = _nanoseconds(created_at)
-        if with_queue is not None:
-            tracer.start_span("queue", above, attributes=attributes, start_time=with_queue).end()
+        queued_at = _nanoseconds(created_at) if created_at is not None else None
+        if queued_at is not None:
+            tracer.start_span("queue", above, attributes=attributes, start_time=queued_at).end()
         self._run_span = tracer.start_span(f"run {pipeline}", above, SpanKind.CONSUMER, attributes)
         otel.attach(set_span_in_context(self._run_span))
 
@@ -100,7 +104,10 @@ class TraceObserver(Observer):
             "po.row": index,
             "po.attempt": attempt,
         }
-        span = self._tracer.start_span(f"row {task.name}", attributes=attributes)
+        # One asyncio task works on many rows after each other: the row before is not the parent of this one.
+        above = _attempt.get()
+        context = set_span_in_context(above) if above is not None else None
+        span = self._tracer.start_span(f"row {task.name}", context, attributes=attributes)
         otel.attach(set_span_in_context(span))
         return span
 
@@ -139,8 +146,7 @@ class TraceObserver(Observer):
         }
         attributes.update({name: value for name, value in optional.items() if value is not None})
         if self._content:
-            messages = [{"role": m.role, "content": m.content} for m in request.messages]
-            attributes["gen_ai.input.messages"] = _text(messages)
+            attributes["gen_ai.input.messages"] = _text([(m.role, m.content) for m in request.messages])
         _call.set(self._tracer.start_span(f"chat {request.model_name}", None, SpanKind.CLIENT, attributes))
 
     def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
@@ -166,9 +172,7 @@ class TraceObserver(Observer):
             span.set_attribute("gen_ai.response.model", response.model)
             span.set_attribute("gen_ai.response.finish_reasons", [response.finish])
             if self._content:
-                span.set_attribute(
-                    "gen_ai.output.messages", _text([{"role": "assistant", "content": response.text}])
-                )
+                span.set_attribute("gen_ai.output.messages", _text([("assistant", response.text)]))
         _close(span, usage, error)
 
 
@@ -193,9 +197,15 @@ def _code(error: BaseException) -> str:
     return error.code if isinstance(error, PoError) else type(error).__name__
 
 
-def _text(messages: object) -> str:
-    text = json.dumps(messages, ensure_ascii=False, default=str)
-    return redactor.text(text)[:_MOST_TEXT]
+def _text(messages: Sequence[tuple[str, str]]) -> str:
+    """The newest messages as JSON, of which no more than `_MOST_TEXT` characters are looked at."""
+    left, kept = _MOST_TEXT, []
+    for role, content in reversed(messages):
+        if left <= 0:
+            break
+        kept.append({"role": role, "content": redactor.text(content[:left])})
+        left -= len(content)
+    return json.dumps(kept[::-1], ensure_ascii=False)
 
 
 def _nanoseconds(at: str) -> int | None:

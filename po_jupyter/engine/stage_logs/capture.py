@@ -11,6 +11,7 @@ from typing import IO, Any, TextIO, cast
 
 from po_jupyter.engine.stage_logs import live_file
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.telemetry.redaction import redactor
 
 _MAX_BYTES = 20_000_000
@@ -62,7 +63,7 @@ class StageLog:
             file.write(self._redacted(text))
 
     def _open(self) -> IO[str]:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
         self.used = True
         return file

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from po_jupyter.engine.stage_logs.live_file import LiveLogFile
+from po_jupyter.platform import private_file
 
 SHARED = "output.log"
 _NOTE = "[several stages ran at the same time; this is what their libraries and subprocesses wrote]\n"
@@ -115,9 +116,8 @@ class StdioRedirect:
             os.dup2(self._own[0], 1)
             os.dup2(self._own[1], 2)
         elif target.name == SHARED or target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-            fd = os.open(target, flags, 0o600)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=private_file.PRIVATE_DIRECTORY)
+            fd = private_file.open_log(target)
             try:
                 if target.name == SHARED and os.fstat(fd).st_size == 0:
                     os.write(fd, _NOTE.encode())

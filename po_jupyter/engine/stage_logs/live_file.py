@@ -12,6 +12,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from po_jupyter.platform import private_file
+
 LIVE = ".live"
 
 
@@ -28,9 +30,7 @@ class LiveLogFile:
         """A descriptor of the file that becomes `log`; the caller kept what was written for another log before."""
         path = f"{self._dir}/{log.parent.name}.{log.stem}{LIVE}"
         if self._fd is None:
-            self._fd = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600
-            )
+            self._fd = private_file.open_log(path)
         else:
             os.replace(self._path, path)
         self._path = path
@@ -54,7 +54,7 @@ class LiveLogFile:
 
 def move_to_log(live: Path, log: Path) -> None:
     """Make the file `live` the log `log`, or its end when there is one. Raises OSError."""
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=private_file.PRIVATE_DIRECTORY)
     if log.exists():
         with live.open("rb") as source, log.open("ab") as target:
             shutil.copyfileobj(source, target)

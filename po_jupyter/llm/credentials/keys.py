@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform import private_file, users
 from po_jupyter.presentation.urls import shown_url
 
 T = TypeVar("T")
@@ -137,19 +137,18 @@ def read_entries(data_dir: Path) -> dict[str, KeyEntry]:
     """The entries of the file of keys, by provider. Raises StoreUnusable: another user's file, or a damaged one."""
     path = data_dir / FILE
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        fd = private_file.open_private(path, os.O_RDONLY)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise _unusable(path, error.strerror or "it cannot be opened") from None
     with os.fdopen(fd, "rb") as file:
         info = os.fstat(fd)
-        if hasattr(os, "geteuid"):
-            if info.st_uid != os.geteuid():
-                raise _unusable(path, "it belongs to another user")
-            if stat.S_IMODE(info.st_mode) & 0o077:
-                log.warning("the file of keys was open to other users, and is closed now", file=str(path))
-                os.fchmod(fd, 0o600)
+        if not users.is_mine(info):
+            raise _unusable(path, "it belongs to another user")
+        if users.is_open_to_others(info):
+            log.warning("the file of keys was open to other users, and is closed now", file=str(path))
+            private_file.close_to_others(fd)
         text = file.read(4 * 1024 * 1024)
     try:
         content = json.loads(text)

@@ -27,6 +27,7 @@ from pathlib import Path
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable, from_json
 from po_jupyter.llm.local.weights import Progress, fetch
 from po_jupyter.llm.specs import ProviderEndpoint
+from po_jupyter.platform import limits
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 SLOTS = 4  # answers written at the same time
@@ -267,8 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Our one line goes to the real stdout; whatever the native code prints goes to stderr.
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
-        with contextlib.suppress(OSError, AttributeError):
-            os.nice(5)  # notebooks and their server stay responsive while it thinks
+        limits.be_nice(5)  # notebooks and their server stay responsive while it thinks
         try:
             path = fetch(options.model)
             server, line = _serve(

@@ -27,6 +27,7 @@ from typing import TypeAlias
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.platform import file_lock
 
 Progress: TypeAlias = Callable[[int, int], None]
 """`(bytes so far, bytes in all)`, a few times a second."""
@@ -219,27 +220,6 @@ def _sha256(path: Path) -> str:
 def _lock(path: Path) -> Iterator[None]:
     """Hold a lock between processes; the system gives it back when its holder dies."""
     with path.open("a+b") as file:
-        while not _try_lock(file.fileno()):
+        while not file_lock.try_lock(file.fileno()):
             time.sleep(0.2)
         yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(fd: int) -> bool:
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -87,6 +87,7 @@ class LimitState:
         self.window = window
         self.in_flight = 0
         self._configured: Mapping[str, int] = limit.model_dump(exclude_none=True) if limit is not None else {}
+        self._part = self._configured  # of them, that may be used here
         self._reported: dict[str, int] = {}
         self._spent: frozenset[str] = frozenset()  # kinds of which the server says that nothing remains
         self._used = SlidingWindow(window * 1.02 + 0.1)
@@ -101,6 +102,10 @@ class LimitState:
         self._unjudged: deque[Ticket] = deque()  # in the order in which they were sent
         self._soon = _SOON
         self._refused_at: float | None = None  # lately
+
+    def set_part(self, rank: int, of: int) -> None:
+        """Only part `rank` of `of` equal ones of the settings' limits may be used here; none with `of` 0."""
+        self._part = {k: n // of + (rank < n % of) if of else 0 for k, n in self._configured.items()}
 
     # -- what it allows -----------------------------------------------------------------------------
     @property
@@ -138,7 +143,9 @@ class LimitState:
     def block(self, cost: Cost, now: float) -> Block | None:
         """The reason why a call of that size cannot be sent now; None: it can."""
         self._judge(now)
-        if self.in_flight >= self._configured.get("concurrency", float("inf")):
+        if 0 in self._part.values():
+            return Block(float("inf"), "other nodes have its limit", self.name)
+        if self.in_flight >= self._part.get("concurrency", float("inf")):
             return self._in_flight_block()
         if now < self._closed.until:
             return Block(self._closed.until, "the server asked for a pause", self.name)
@@ -146,7 +153,7 @@ class LimitState:
             return Block(
                 self._unjudged[0].at + self._soon, "others show whether the server takes calls", self.name
             )
-        if (block := self._rates_block(self._configured, cost, now)) is not None:
+        if (block := self._rates_block(self._part, cost, now)) is not None:
             return block
         for guess, block in self._broken(cost, now):
             due = self._test_due(guess, now)

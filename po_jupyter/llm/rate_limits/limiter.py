@@ -137,6 +137,11 @@ class Limiter:
         for name in self._limits:
             self._key(name)
 
+    def set_part(self, rank: int, of: int) -> None:
+        """Use part `rank` of `of` of each limit of the settings from now on, none with `of` 0."""
+        for name in self._limits:
+            self._key(name).set_part(rank, of)
+
     @property
     def busy(self) -> bool:
         """True while calls wait."""

@@ -48,6 +48,9 @@ class RunOptions:
         }
 
 
+FORMAT = 1  # of definitions; a version whose definitions mean more than this one knows writes a higher one
+
+
 @dataclass(frozen=True, slots=True)
 class RunDefinition:
     """The definition of a run, as submitted.
@@ -55,6 +58,7 @@ class RunDefinition:
     `pipeline` and `seed` are JSON as submitted (a seed may be large): they are parsed by `parse_pipeline` and
     `read_seed` where they are used. `interpreter` and `cwd` are absolute paths on the orchestrator's machine, None for
     its own. `code_allowed`: the submitter had the scope `code:run`. `forked_from`: `{run, from_task}` of the origin.
+    `format`: what a server has to know that works it off, above `FORMAT` for one of a newer version.
     """
 
     pipeline: Mapping[str, Any]
@@ -65,6 +69,7 @@ class RunDefinition:
     options: RunOptions = RunOptions()
     code_allowed: bool = False
     forked_from: Mapping[str, Any] | None = None
+    format: int = FORMAT
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -78,6 +83,7 @@ class RunDefinition:
             options=RunOptions.from_json(value.get("options")),
             code_allowed=bool(value.get("code_allowed")),
             forked_from=value.get("forked_from"),
+            format=int(value.get("format", 1)),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.protocol import HolderService
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.platform import processes
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.store.files.tree import write_atomic
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ class HolderFile:
         await self._services.close()
 
     def _write(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         write_atomic(self._path, json.dumps(self._content).encode())
 
     def _remove(self) -> None:

@@ -19,6 +19,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.waits import RunWaits
+from po_jupyter.orchestrator.workers import spawned_workers
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
@@ -63,13 +64,15 @@ class LocalDispatcher:
             settings, store, projections, changes, zygotes,
             address=address, to_thread=to_thread, keys=keys, before_start=before_start, share=share,
         )  # fmt: skip
-        self._rates = RateLimitServer(settings)
+        self._rates = self.rate_limit_server = RateLimitServer(settings)
         resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread)
         gateway = WorkerGateway(
             self.supervisor, store, changes,
             to_thread=to_thread, get_resource=resources.get, rates=self._rates,
         )  # fmt: skip
-        self._listener = channel.Listener(address, gateway.serve)
+        self._listener = channel.Listener(
+            address, gateway.serve, tcp=spawned_workers.is_spawn(settings.worker_start)
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import missing_module
 from po_jupyter.orchestrator.environment.variables import worker_environment
-from po_jupyter.platform import task_modules
+from po_jupyter.platform import task_modules, users
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 log = structlog.get_logger(__name__)
@@ -45,15 +44,13 @@ def _objection(path: str) -> str | None:
     """The reason why a program that no kernelspec names is not trusted; None when it is."""
     if not _PYTHON.fullmatch(os.path.basename(path)):
         return "by its name it is no Python"
-    if not hasattr(os, "getuid"):
-        return None
     # The link, what it leads to, and the directories of both: who may write there says what is run.
     real = os.path.realpath(path)
     for at in dict.fromkeys([path, os.path.dirname(path), real, os.path.dirname(real)]):
         info = os.lstat(at)
-        if info.st_uid not in (0, os.getuid()):
+        if not users.is_mine(info, or_root=True):
             return f"{at} belongs to another user"
-        if info.st_mode & stat.S_IWOTH and not stat.S_ISLNK(info.st_mode):
+        if users.anybody_may_write(info):
             return f"everybody may write to {at}"
     return None
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
+from po_jupyter.config import SECRETS
 from po_jupyter.llm.specs import spec_of, specs
 from po_jupyter.telemetry.redaction import is_secret_name
-from po_jupyter.telemetry.tracing import HEADER_VARIABLES
 
 _NAMES = frozenset(
     {
@@ -30,16 +30,7 @@ _PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_", "OTEL_")
 _SUFFIXES = ("_BASE_URL", "_OPENAI_ENDPOINT")  # where providers are asked
 _KEY_SUFFIX = "_API_KEY"
 # The door's own keys are not for user code, whatever a setting names.
-_NEVER = frozenset(
-    {
-        "PO_AUTH_TOKEN",
-        "PO_JUPYTER_TOKEN",
-        "PO_LOG_REMOTE_TOKEN",
-        "PO_NOTIFICATIONS",
-        "PO_STORE",
-        *HEADER_VARIABLES,
-    }
-)
+_NEVER = frozenset({"PO_JUPYTER_TOKEN", *(f"PO_{name.upper()}" for name in SECRETS)})
 
 
 def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -53,7 +44,7 @@ def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | N
     return {
         name: value
         for name, value in environ.items()
-        if name not in _NEVER and (name in more or _is_inherited(name))
+        if name not in _NEVER and (name in more or (_is_inherited(name) and not _has_password(name, value)))
     }
 
 
@@ -73,4 +64,11 @@ def _key_variables(provider: str) -> tuple[str, ...]:
 def _is_inherited(name: str) -> bool:
     if is_secret_name(name) and not name.endswith("_TOKENS"):  # PO_DAILY_TOKENS counts some
         return False
+    if name.startswith("OTEL_") and name.endswith("_HEADERS"):  # of an exporter, with its key
+        return False
     return name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)
+
+
+def _has_password(name: str, value: str) -> bool:
+    """Whether an exporter's address has its user in it."""
+    return name.startswith("OTEL_") and "@" in value

@@ -20,6 +20,7 @@ import structlog
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform import private_file
 from po_jupyter.store import diagnosis
 from po_jupyter.telemetry.redaction import redactor
 
@@ -43,7 +44,7 @@ class AuditLog:
         line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
         try:
             diagnosis.make(self._directory)
-            fd = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            fd = private_file.open_log(self._file)
             try:
                 os.write(fd, line)
                 os.fsync(fd)

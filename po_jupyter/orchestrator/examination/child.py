@@ -3,6 +3,9 @@
 It imports what examinations need once, then forks for each. A fork has ten seconds of the processor and a
 gigabyte, and is killed by the system when it takes more: whatever it was given ends with it.
 
+With `once` in the place of FD it examines once, for systems without forks: the same on standard input, the request
+right after the settings, and the answer on standard output. Who started it ends it when it takes too much.
+
 On the socket `FD` come the settings (a length of four bytes, JSON), then one descriptor for each examination: a socket
 with the request as JSON up to its end, on which the answer goes back: `{"value": ...}` or `{"error": ...}`.
 """
@@ -12,12 +15,13 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import socket
 import sys
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
+
+from po_jupyter.platform import forking, limits, signals, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,16 +32,18 @@ if TYPE_CHECKING:
 CPU_SECONDS = 10
 WALL_SECONDS = 20
 MEMORY_BYTES = 2**30  # beside what is loaded
-_LENGTH = 4  # bytes of the settings' length
-_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
+LENGTH = 4  # bytes of the settings' length
+ONCE = "once"
 TOO_MUCH = f"it takes more than {CPU_SECONDS} s or {MEMORY_BYTES // 2**20:,} MB to read"
 
 
 def main() -> None:
     """Import, then fork for each descriptor that comes; ends with the parent's end of the socket."""
+    if sys.argv[1] == ONCE:
+        examine_once()
     control = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the server's terminal is the server's business
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the system
+    signals.ignore_interrupts()
+    forking.forget_children()
     settings = _read_settings(control)
     gc.disable()
     _preload()
@@ -45,8 +51,8 @@ def main() -> None:
     gc.enable()
     while True:
         with suppress(InterruptedError):
-            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-            if not message:
+            descriptors = sockets.receive_descriptors(control)
+            if descriptors is None:
                 return
             for descriptor in descriptors:
                 _fork(control, socket.socket(fileno=descriptor), settings)
@@ -55,7 +61,7 @@ def main() -> None:
 def _read_settings(control: socket.socket) -> Settings:
     from po_jupyter.config import Settings
 
-    length = int.from_bytes(_receive(control, _LENGTH), "big")
+    length = int.from_bytes(_receive(control, LENGTH), "big")
     return Settings.model_validate(json.loads(_receive(control, length)))
 
 
@@ -90,7 +96,7 @@ def _preload() -> None:
 def _fork(control: socket.socket, connection: socket.socket, settings: Settings) -> None:
     with connection:
         try:
-            child = os.fork()
+            child = forking.fork_process()
         except OSError:
             return  # the parent sees an end without an answer
         if child == 0:
@@ -102,7 +108,7 @@ def _examine(connection: socket.socket, settings: Settings) -> NoReturn:
     from po_jupyter.orchestrator.examination.operations import as_json, examine_here
 
     try:
-        limit_process()
+        limits.limit_process(cpu=CPU_SECONDS, wall=WALL_SECONDS, memory=MEMORY_BYTES)
         with connection.makefile("rb") as file:
             request = json.loads(file.read())
         connection.sendall(_answer(lambda: as_json(examine_here(request, settings))))
@@ -110,6 +116,31 @@ def _examine(connection: socket.socket, settings: Settings) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def examine_once() -> NoReturn:
+    """Import, then examine what comes on standard input."""
+    from po_jupyter.config import Settings
+    from po_jupyter.orchestrator.examination.operations import as_json, examine_here
+
+    status = 1
+    try:
+        signals.ignore_interrupts()
+        with os.fdopen(os.dup(1), "wb") as output:
+            os.dup2(2, 1)  # what is printed must not get into the answer
+            _preload()
+            limits.be_nice(10)
+            data = sys.stdin.buffer.read()
+            if data:
+                end = LENGTH + int.from_bytes(data[:LENGTH], "big")
+                settings = Settings.model_validate(json.loads(data[LENGTH:end]))
+                request = json.loads(data[end:].decode("utf-8", "surrogatepass"))
+                output.write(_answer(lambda: as_json(examine_here(request, settings))))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _answer(work: Callable[[], JsonObject]) -> bytes:
@@ -126,24 +157,6 @@ def _answer(work: Callable[[], JsonObject]) -> bytes:
         message = "something went wrong inside of the orchestrator"
         answer = {"error": PoError(message, hint="logs/examiner.log says more.").to_json()}
     return json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def limit_process() -> None:
-    """Have the system end this process when it takes too much, or when its parent ends."""
-    import ctypes
-    import resource
-
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(WALL_SECONDS)
-    os.nice(10)  # the server goes first
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
-    with suppress(OSError, ValueError):
-        with open("/proc/self/statm", encoding="ascii") as file:
-            loaded = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (loaded + MEMORY_BYTES, loaded + MEMORY_BYTES))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.examination.child import TOO_MUCH, WALL_SECONDS
 from po_jupyter.orchestrator.examination.operations import Examination, examine_here
+from po_jupyter.orchestrator.examination.watched import WatchedExaminations, request_of
+from po_jupyter.platform import forking, private_file, sockets
+from po_jupyter.platform.processes import ROOT
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 log = structlog.get_logger(__name__)
@@ -47,15 +50,26 @@ class Examiner:
         self._child: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._closed = False
+        self._watched: WatchedExaminations | None = None
+        if not forking.IS_FORK_SAFE:
+            self._watched = WatchedExaminations(
+                sys.executable, self._settings_json(), settings.data_dir / "logs"
+            )
+
+    def _settings_json(self) -> str:
+        return json.dumps(self._settings.model_dump(mode="json", exclude=set(SECRETS)))
 
     def examine(self, examination: Examination) -> Pipeline | JsonObject:
         """Do one, see `operations.examine_here`.
 
         Raises InvalidInput, also for what takes too long or too much memory; Unavailable when no process starts.
         """
-        if self._is_quick(examination) or not hasattr(socket, "send_fds") or not hasattr(os, "fork"):
+        if self._is_quick(examination):
             return examine_here(examination, self._settings)
-        answer = self._ask(examination)
+        if self._watched is None:
+            answer = self._ask(examination)
+        else:
+            answer = self._watched.ask(request_of(_sampled(examination)))
         if not answer:
             if self._closed:
                 raise Unavailable("the orchestrator is stopping")
@@ -80,8 +94,12 @@ class Examiner:
 
     def warm_up(self) -> None:
         """Start the child, so that nobody has to wait for it."""
-        with suppress(PoError), self._lock:
-            self._started()
+        with suppress(PoError):
+            if self._watched is not None:
+                self._watched.warm_up()
+                return
+            with self._lock:
+                self._started()
 
     def close(self) -> None:
         """End the child, and with it whatever is being examined."""
@@ -89,6 +107,8 @@ class Examiner:
             self._closed = True
             child, control = self._child, self._control
             self._child = self._control = None
+        if self._watched is not None:
+            self._watched.close()
         if control is not None:
             control.close()
         if child is not None:
@@ -120,7 +140,7 @@ class Examiner:
             for attempt in (1, 2):
                 control = self._started()
                 try:
-                    socket.send_fds(control, [b"+"], [connection.fileno()])
+                    sockets.send_descriptor(control, connection.fileno())
                     return
                 except OSError as error:
                     log.warning("the process that examines is gone", attempt=attempt, error=str(error))
@@ -150,11 +170,11 @@ class Examiner:
                 self._child = subprocess.Popen(
                     [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                    env=environment, cwd="/", start_new_session=True,
+                    env=environment, cwd=ROOT, start_new_session=True,
                 )  # fmt: skip
             finally:
                 os.close(errors)
-            text = json.dumps(self._settings.model_dump(mode="json", exclude=set(SECRETS))).encode()
+            text = self._settings_json().encode()
             ours.sendall(len(text).to_bytes(4, "big") + text)
         except OSError as error:
             ours.close()
@@ -165,11 +185,15 @@ class Examiner:
         return ours
 
 
+def _sampled(examination: Examination) -> JsonObject:
+    data = examination.get("data")
+    return {**examination, "data": None if data is None else sample_of(data)}
+
+
 def _send(connection: socket.socket, examination: Examination) -> None:
     """The request, in pieces, so that other threads have their turn while a large one is written (P9)."""
     waiting = bytearray()
-    data = examination.get("data")
-    for piece in json_chunks({**examination, "data": None if data is None else sample_of(data)}):
+    for piece in json_chunks(_sampled(examination)):
         waiting += piece.encode("utf-8", "surrogatepass")
         if len(waiting) > _PIECE:
             connection.sendall(waiting)
@@ -179,8 +203,8 @@ def _send(connection: socket.socket, examination: Examination) -> None:
 
 
 def _open_log(folder: Path) -> int:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(folder / "examiner.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    folder.mkdir(mode=private_file.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    return private_file.open_log(folder / "examiner.log")
 
 
 def _is_quick_text(text: str, small: int) -> bool:

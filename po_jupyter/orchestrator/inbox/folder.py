@@ -27,6 +27,7 @@ from po_jupyter.orchestrator.inbox.archive import SeedZip
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run
+from po_jupyter.platform import file_lock, private_file
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.row_files import RowFiles
@@ -298,17 +299,11 @@ def name_as_text(name: str) -> str:
 
 def _lock(path: Path) -> int:
     """A descriptor that holds the folder's lock. Raises Unavailable when another process has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows: the store's one orchestrator is lock enough
-        return fd
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    fd = private_file.open_private(path, os.O_RDWR | os.O_CREAT)
+    if not file_lock.try_lock(fd):
         os.close(fd)
         raise Unavailable(
             f"another orchestrator works on the watch folder {path.parent}",
             hint="Each data directory needs a watch folder of its own (inbox_dir).",
-        ) from None
+        )
     return fd

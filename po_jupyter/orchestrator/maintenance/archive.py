@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Final, NotRequired, TypedDict
 
 from po_jupyter.engine.files.artifacts import ARTIFACTS, SEED_FILES
+from po_jupyter.platform import private_file
 from po_jupyter.store.disk.snapshot import StoreCounts
 from po_jupyter.store.files.tree import TEMPORARY
 
@@ -97,7 +98,7 @@ class ArchiveWriter:
 
     def __enter__(self) -> ArchiveWriter:
         """Begin the file: for its user alone, because keys are in it."""
-        self._raw = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        self._raw = os.fdopen(private_file.open_new(self._path), "wb")
         self._tar = tarfile.open(fileobj=self._raw, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT)
         return self
 
@@ -118,7 +119,7 @@ class ArchiveWriter:
 
     def add_bytes(self, name: str, data: bytes) -> None:
         """Add a file with this content, which is not counted."""
-        self._add(name, BytesIO(data), len(data), 0o600, time.time())
+        self._add(name, BytesIO(data), len(data), private_file.PRIVATE, time.time())
 
     def add_tree(self, path: Path, name: str) -> None:
         """Add a file, or a directory with all that is in it; nothing where there is none."""
@@ -137,7 +138,7 @@ class ArchiveWriter:
 
     def _add_directory(self, name: str) -> None:
         info = tarfile.TarInfo(name)
-        info.type, info.mode = tarfile.DIRTYPE, 0o700
+        info.type, info.mode = tarfile.DIRTYPE, private_file.PRIVATE_DIRECTORY
         self._tar.addfile(info)
 
     def _add_file(self, path: Path, name: str) -> None:
@@ -165,5 +166,5 @@ class ArchiveWriter:
 
     def _add(self, name: str, file: IO[bytes], size: int, mode: int, modified: float) -> None:
         info = tarfile.TarInfo(name)
-        info.size, info.mode, info.mtime = size, mode & 0o700 | 0o600, modified
+        info.size, info.mode, info.mtime = size, private_file.for_user_alone(mode), modified
         self._tar.addfile(info, file)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from po_jupyter import config
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.orchestrator.maintenance.backup import back_up
 from po_jupyter.orchestrator.maintenance.restore import restore
+from po_jupyter.platform import private_file
 
 
 def _terminated(*_: object) -> NoReturn:
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--to", type=Path)
     options = parser.parse_args(argv)
-    os.umask(0o077)
+    private_file.keep_private()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         settings = config.load()

@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.maintenance.archive import (
     FileCounts,
 )
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
-from po_jupyter.platform import private_dir, processes
+from po_jupyter.platform import private_dir, private_file, processes
 from po_jupyter.store.disk.snapshot import check_whole, read_format, read_lease
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.tree import TEMPORARY
@@ -134,13 +134,13 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, staging: Path, archi
         raise _not_whole(archive, f"{member.name!r:.80} would be outside of the directory")
     target = staging.joinpath(*parts)
     for depth in range(1, len(parts) + member.isdir()):  # one by one: `parents` would make them open to others
-        staging.joinpath(*parts[:depth]).mkdir(mode=0o700, exist_ok=True)
+        staging.joinpath(*parts[:depth]).mkdir(mode=private_file.PRIVATE_DIRECTORY, exist_ok=True)
     if member.isdir():
         return
     content = tar.extractfile(member) if member.isfile() else None
     if content is None:
         raise _not_whole(archive, f"{member.name!r:.80} is neither a file nor a directory")
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, member.mode & 0o700 | 0o600)
+    fd = private_file.open_new(target, like=member.mode)
     with os.fdopen(fd, "wb") as file:
         shutil.copyfileobj(content, file)
     os.utime(target, (member.mtime, member.mtime))

@@ -21,7 +21,7 @@ from po_jupyter.engine.state.state_json import state_to_json
 from po_jupyter.errors import Conflict, InvalidInput, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.platform import processes
+from po_jupyter.platform import private_file, processes
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.files.tree import TEMPORARY
@@ -52,7 +52,7 @@ class StoreCopyReport(TypedDict):
     checked: int
 
 
-class _Place(NamedTuple):
+class _CopiedStore(NamedTuple):
     """A store, where its files are, and its name for people."""
 
     store: KeyedStore
@@ -80,7 +80,7 @@ async def copy(settings: Settings, source: str, target: str, on_progress: OnProg
         return await asyncio.to_thread(_copy, old, new, on_progress)
 
 
-def _open(settings: Settings, where: str, is_source: bool) -> _Place:
+def _open(settings: Settings, where: str, is_source: bool) -> _CopiedStore:
     if where.startswith(_URLS):
         url: str | None = where
         files = settings.data_dir
@@ -95,12 +95,12 @@ def _open(settings: Settings, where: str, is_source: bool) -> _Place:
         ),
     )
     if url is None:
-        return _Place(store, files, str(files))
-    return _Place(store, files, cast("Any", store).place)
+        return _CopiedStore(store, files, str(files))
+    return _CopiedStore(store, files, cast("Any", store).place)
 
 
 @asynccontextmanager
-async def _held(place: _Place, ttl: float) -> AsyncIterator[None]:
+async def _held(place: _CopiedStore, ttl: float) -> AsyncIterator[None]:
     """Hold the store as an orchestrator does. Raises Conflict when one has it, or a node or a worker is at work."""
 
     async def nothing() -> None:
@@ -146,14 +146,14 @@ def _nodes(store: KeyedStore) -> Mapping[str, Any]:
     return {name: store.get("node", name) for name in store.names("node")}
 
 
-def _check_workers(place: _Place) -> None:
+def _check_workers(place: _CopiedStore) -> None:
     for head in place.store.active():
         holder = head["holder"]
         if holder is not None and processes.alive(holder):
             raise _at_work(place, f"the worker {holder['pid']} of run {head['run']}")
 
 
-def _at_work(place: _Place, user: str) -> Conflict:
+def _at_work(place: _CopiedStore, user: str) -> Conflict:
     return Conflict(
         f"{place.name} is in use: {user}",
         hint="End what works on it (`po stop`, or the Jupyter server), or copy what `po backup` and `po restore` made.",
@@ -163,7 +163,7 @@ def _at_work(place: _Place, user: str) -> Conflict:
 # -- in a thread ------------------------------------------------------------------------------------
 
 
-def _copy(old: _Place, new: _Place, on_progress: OnProgress) -> StoreCopyReport:
+def _copy(old: _CopiedStore, new: _CopiedStore, on_progress: OnProgress) -> StoreCopyReport:
     heads = list(heads_of(old.store))
     damaged = next((head for head in heads if "damage" in head), None)
     if damaged is not None:
@@ -240,7 +240,7 @@ def _copy_file(path: Path, target: Path) -> None:
     try:
         for folder in reversed(target.parents):
             if not folder.exists():
-                folder.mkdir(mode=0o700, exist_ok=True)
+                folder.mkdir(mode=private_file.PRIVATE_DIRECTORY, exist_ok=True)
         temporary = target.with_name(f"{TEMPORARY}{target.name}"[:200])
         shutil.copy2(path, temporary)
         with temporary.open("rb+") as file:

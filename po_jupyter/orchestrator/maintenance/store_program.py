@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from po_jupyter import config
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError
 from po_jupyter.orchestrator.maintenance.store_copy import copy
+from po_jupyter.platform import private_file
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.opening import open_store, postgres_store
@@ -100,7 +100,7 @@ def _terminated(*_: object) -> NoReturn:
 
 def main() -> int:
     """Do what standard input asks for, with the settings."""
-    os.umask(0o077)
+    private_file.keep_private()
     signal.signal(signal.SIGTERM, _terminated)
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr)

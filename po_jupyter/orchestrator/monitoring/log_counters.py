@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ENDED
@@ -25,26 +25,29 @@ class LogCounters:
         """Nothing is counted yet; see `begin`."""
         self._store = store
         self._metrics = metrics
-        self._counted: dict[str, int] = {}  # the last record that was counted, of runs that have not ended
+        self._counted: dict[
+            str, int
+        ] = {}  # the last record that was counted, of runs that changed; latest last
+        self._since = ""  # the newest run of which nothing is known: what it had then is not counted
 
-    def begin(self) -> str:
-        """What is in the store now is not counted; the id of the newest run, "" when there is none."""
+    def begin(self) -> None:
+        """What is in the store now is not counted."""
         for head in self._store.active():
             self._counted[head["run"]] = head["n"]
         newest = self._store.runs(limit=1).heads
-        return newest[0]["run"] if newest else ""
+        self._since = newest[0]["run"] if newest else ""
 
-    def count(self, run: str, limit: int, *, since: str) -> int:
-        """Count at most `limit` records of a run; how many there were. Of a run that is not known and no newer than
-        `since` (its id sorts by time), only what comes from now on."""
+    def count(self, run: str, limit: int) -> int:
+        """Count at most `limit` records of a run; how many there were. Of a run that was there before (ids sort by
+        time) and is not known, only what comes from now on."""
         try:
             head = self._store.head(run)
-            if run not in self._counted and run <= since:
+            if run not in self._counted and run <= self._since:
                 self._counted[run] = head["n"]  # it ended before, and goes on
                 return 0
             after = self._counted.get(run, 0)
             records = list(self._store.records(run, after=after, limit=limit))
-        except (NotFound, CorruptRow):
+        except (NotFound, CorruptRow, InvalidInput):  # gone, or no id: anybody in the database may notify
             self._counted.pop(run, None)
             return 0
         for record in records:
@@ -53,10 +56,13 @@ class LogCounters:
         return len(records)
 
     def _remember(self, head: Head, n: int) -> None:
+        self._counted.pop(head["run"], None)  # to the end
         self._counted[head["run"]] = n
-        # One that has ended may be resumed: its place is kept until it is among the oldest of many.
+        # One that has ended may be resumed: its place is kept until it is the one of many that was quiet the longest.
         while len(self._counted) > _KEPT:
-            self._counted.pop(next(iter(self._counted)))
+            quiet = next(iter(self._counted))
+            del self._counted[quiet]
+            self._since = max(self._since, quiet)
 
     def _add(self, record: Record) -> None:
         for event in record["events"]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -23,52 +23,73 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
 from po_jupyter.orchestrator.monitoring.loop_lag import LoopLag
 from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.workers import WorkersView, queue_report
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.telemetry.metrics import Metrics
 
 _MOST_RECORDS = 20_000  # that one scrape counts
+_MOST_RUNS = 2_000  # that one scrape looks at
 _MOST_CHANGED = 100_000  # runs that wait to be counted
 _ACTIVE_STATES = ("pending", "running", "waiting")
+_PROBE = ("probe", "ready")  # one document, whichever server asks
+
+
+class ProbeReport(NamedTuple):
+    """`works`: somebody works runs off. `broker`: the message broker answers; None where there is none."""
+
+    works: bool
+    broker: bool | None
 
 
 class Monitoring:
     """The metrics of one orchestrator."""
 
     def __init__(
-        self, store: Store, changes: ChangeFeed, dispatcher: Dispatcher, to_thread: ToThread, data_dir: Path
+        self,
+        store: Store,
+        changes: ChangeFeed,
+        dispatcher: Dispatcher,
+        workers: Callable[[], WorkersView],
+        to_thread: ToThread,
+        data_dir: Path,
     ) -> None:
         """Nothing is counted before the first `metrics`."""
         self._store = store
         self._changes = changes
         self._dispatcher = dispatcher
+        self._workers = workers
         self._to_thread = to_thread
         self._data_dir = data_dir
-        self._changed: OrderedDict[str, None] = OrderedDict()
+        self._changed: dict[str, int] = {}  # how often each run changed that is not counted yet
         self._lock = asyncio.Lock()
         self._metrics: Metrics | None = None
         self._counters: LogCounters | None = None
-        self._since = ""
         self._lag: LoopLag | None = None
 
     async def metrics(self) -> bytes:
         """All metrics in Prometheus's text format. Raises StoreError."""
         async with self._lock:
-            if self._metrics is None or self._counters is None:
+            if self._metrics is None:
                 await self._begin()
             assert self._metrics is not None
-            changed, self._changed = self._changed, OrderedDict()
-            load = self._dispatcher.load()
-            left = await self._to_thread(self._count, changed, self._dispatcher.is_holder, load["queued"])
-            for run in left:
-                self._changed.setdefault(run)
+            changed = dict(islice(self._changed.items(), _MOST_RUNS))
+            counted = await self._to_thread(self._count, list(changed), self._dispatcher.is_holder)
+            # Only now: of a scrape that fails nothing is lost. A run that changed meanwhile is looked at again.
+            for run in counted:
+                if self._changed.get(run) == changed[run]:
+                    del self._changed[run]
             return await self._to_thread(self._metrics.text)
 
-    async def probe(self) -> None:
+    async def probe(self) -> ProbeReport:
         """Read and write the store, by the threads that serve everybody: a full disk is read from all the same.
         Raises StoreError."""
         await self._to_thread(self._store.runs, limit=1)
-        await self._to_thread(self._store.put, "probe", socket.gethostname(), now())
+        await self._to_thread(self._store.put, *_PROBE, now())
+        report = await self._workers().report()
+        broker = report["broker"]
+        works = any(node["state"] == "works" for node in report["nodes"])
+        return ProbeReport(works, broker["works"] if broker is not None else None)
 
     async def close(self) -> None:
         """Count no more."""
@@ -80,52 +101,44 @@ class Monitoring:
         metrics = Metrics()
         counters = LogCounters(self._store, metrics)
         self._changes.add_listener(self._note)
-        self._since = await self._to_thread(counters.begin)
+        await self._to_thread(counters.begin)
         self._lag = LoopLag(metrics.loop_lag.observe)
         self._lag.start()
         self._metrics, self._counters = metrics, counters
 
     def _note(self, run: str) -> None:
-        if len(self._changed) < _MOST_CHANGED:
-            self._changed[run] = None
+        if run in self._changed or len(self._changed) < _MOST_CHANGED:
+            self._changed[run] = self._changed.get(run, 0) + 1
 
-    def _count(self, changed: Iterable[str], holder: bool, queued: int | None) -> list[str]:
-        """Count what is new in the logs of these runs, and look at what is now; runs that were not got to. Blocks."""
+    def _count(self, runs: Sequence[str], holder: bool) -> list[str]:
+        """Count what is new in the logs of these runs, and look at what is now; the runs that are done with. Blocks."""
         assert self._metrics is not None and self._counters is not None
-        budget, left = _MOST_RECORDS, []
-        for run in changed:
-            if budget > 0:
-                counted = self._counters.count(run, budget, since=self._since)
-                budget -= counted
+        budget, counted = _MOST_RECORDS, []
+        for run in runs:
+            found = self._counters.count(run, budget)
+            budget -= found
             if budget <= 0:
-                left.append(run)
+                break
+            counted.append(run)
         began = time.perf_counter()
-        heads = self._store.active()
+        self._store.runs(limit=1)
         self._metrics.store_seconds.observe(time.perf_counter() - began)
-        self._look(self._metrics, heads, holder, queued)
-        return left
+        self._look(self._metrics, self._store.active(), holder)
+        return counted
 
-    def _look(self, metrics: Metrics, heads: list[Head], holder: bool, queued: int | None) -> None:
+    def _look(self, metrics: Metrics, heads: list[Head], holder: bool) -> None:
         states = Counter(head["state"] for head in heads)
         for state in _ACTIVE_STATES:
             metrics.runs.labels(state).set(states[state])
         metrics.gates_open.set(states["waiting"])
-        waiting = [h for h in heads if h["state"] == "pending"]
-        metrics.queue_depth.set(queued if queued is not None else len(waiting))
-        metrics.queue_oldest.set(max((_age(h["updated_at"]) for h in waiting), default=0.0))
+        queue = queue_report(heads)
+        metrics.queue_depth.set(queue["queued"])
+        metrics.queue_oldest.set(queue["oldest"] or 0.0)
         metrics.holder.set(holder)
         pids = {h["holder"]["pid"] for h in heads if h["holder"] is not None and processes.alive(h["holder"])}
         metrics.workers.set(len(pids))
         metrics.worker_memory.set(sum(map(_resident, pids)))
         metrics.free_bytes.set(shutil.disk_usage(self._data_dir).free)
-
-
-def _age(at: str) -> float:
-    """Seconds since an ISO time; 0 for one that cannot be read."""
-    try:
-        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
-    except ValueError:
-        return 0.0
 
 
 def _resident(pid: int) -> int:

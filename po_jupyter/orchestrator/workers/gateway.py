@@ -120,6 +120,8 @@ class WorkerGateway:
         run, peer = hello.run, channel.peer()
         if peer is not None and peer[0] not in (0, hello.pid):
             return None  # 0: the kernel cannot name a process of another pid namespace
+        if channel.run not in (None, "", run):
+            return None  # it proved that it is another run's worker
         workers = self._supervisor.processes
         if workers.get(run) is None:
             try:

@@ -6,7 +6,6 @@ What the end of one means for its run is the supervisor's matter (`on_exit`).
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -144,7 +143,7 @@ class WorkerProcesses:
             if worker.channel is not None:
                 worker.channel.send(DrainWorker())
             else:
-                processes.send_signal(worker.identity, signal.SIGTERM)
+                processes.ask_to_end(worker.identity)
         return workers
 
     async def wait_ended(self, workers: list[WorkerHandle], seconds: float) -> None:

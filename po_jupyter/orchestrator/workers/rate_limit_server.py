@@ -57,6 +57,7 @@ class RateLimitServer:
         """A limiter with the limits of the settings. Needs a running loop."""
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings.rate_limits, window=settings.rate_window)
+        self._part = 0, 1
         self._retry_after_cap = settings.retry_after_cap
         self._epoch = secrets.token_hex(4)
         self._channels: dict[str, WorkerChannel] = {}
@@ -82,6 +83,18 @@ class RateLimitServer:
     def limits(self) -> dict[str, dict[str, int]]:
         """The limits of a window, by provider or model and by kind."""
         return self._limiter.limits()
+
+    @property
+    def busy(self) -> bool:
+        """True while calls wait."""
+        return self._limiter.busy
+
+    def set_part(self, rank: int, of: int) -> None:
+        """Use part `rank` of `of` of the settings' limits, none with `of` 0: other nodes have the others."""
+        if (rank, of) != self._part:
+            self._part = rank, of
+            self._limiter.set_part(rank, of)
+            self._admit_soon()
 
     def waits(self) -> list[CallWait]:
         """The calls that wait, of each run and model, at most 200."""

@@ -6,7 +6,6 @@ is not as dead as it looked is fenced out.
 
 from __future__ import annotations
 
-import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,7 +22,7 @@ from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.store_backoff import StoreWait
-from po_jupyter.platform import processes
+from po_jupyter.platform import processes, signals
 from po_jupyter.store.protocol import Commit, Head, LogStore
 from po_jupyter.telemetry.redaction import redactor
 
@@ -165,12 +164,8 @@ def describe_exit(end: WorkerExit) -> str:
         return "was ended because it said nothing for longer than any of its stages may take"
     if end.status is None:
         return "ended"
-    if end.status < 0:
-        try:
-            name = signal.Signals(-end.status).name
-        except ValueError:
-            name = f"signal {-end.status}"
-        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    if (name := signals.name_of_end(end.status)) is not None:
+        return f"was killed by {name}"
     return f"ended with status {end.status}"
 
 

@@ -1,4 +1,5 @@
-"""The zygotes of an orchestrator: one process per interpreter, started when first needed, that forks its workers."""
+"""What starts the workers of an orchestrator: one for each interpreter, made when first needed. Here it is a zygote, a
+process that forks them; `spawned_workers` has the other kind."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -27,7 +29,7 @@ from po_jupyter.ipc.messages import (
 )
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.orchestrator.environment.variables import worker_environment
-from po_jupyter.platform import processes
+from po_jupyter.platform import private_file, processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
 from po_jupyter.worker.zygote import PROTOCOL, version
 
@@ -43,6 +45,31 @@ _CLOSE_TIMEOUT = 2.0  # s until a zygote that does not exit by itself is killed
 OnExit = Callable[[int, int | None], None]  # (pid, status)
 
 
+class WorkerSource(Protocol):
+    """What starts the workers of one interpreter. `pid` is of the process that is ready for that."""
+
+    @property
+    def hello(self) -> ZygoteHello:
+        """The greeting of its process."""
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process; None while there is none."""
+
+    @property
+    def alive(self) -> bool:
+        """Can it start workers?"""
+
+    async def spawn(self, request: WorkerRequest, on_exit: OnExit) -> processes.Identity:
+        """Start a worker; `on_exit` is called when it ends. Raises SpawnFailed."""
+
+    async def close(self) -> None:
+        """Start no more; workers go on, and `on_exit` is called no more."""
+
+
+Start = Callable[[str, Path, asyncio.Event], Awaitable[WorkerSource]]  # (interpreter, logs, closed)
+
+
 class ZygoteProcess:
     """One running zygote. `on_exit(pid, status)` is called for each of its workers that ends; the status is
     None when the zygote itself ended first, and then the worker may still live."""
@@ -52,13 +79,18 @@ class ZygoteProcess:
     ) -> None:
         """A zygote after its `hello`. Needs a running loop."""
         self.interpreter = interpreter
-        self.hello = hello
+        self._hello = hello
         self._process = process
         self._channel = channel
         self._ids = itertools.count(1)
         self._spawning: dict[int, tuple[asyncio.Future[WorkerSpawned | ForkFailed], OnExit]] = {}
         self._children: dict[int, OnExit] = {}
         self._reader = asyncio.create_task(self._read(), name=f"zygote {process.pid}")
+
+    @property
+    def hello(self) -> ZygoteHello:
+        """Its greeting."""
+        return self._hello
 
     @property
     def pid(self) -> int:
@@ -130,20 +162,20 @@ async def start_zygote(interpreter: str, logs: Path, closed: asyncio.Event) -> Z
 
     To be given up is not to be cancelled: a process that is just being made could not be ended then.
     """
-    log_path = logs / f"zygote-{short_digest(interpreter, 8)}.log"
+    log_path = log_of(interpreter, logs)
     start = await _launch(interpreter, MODULE, log_path, closed)
     if isinstance(start, str) and re.search(r"No module named '?po_jupyter\.", start):
         # There is a po_jupyter without this module: an older one, which can say its version under the former name.
         start = await _launch(interpreter, FORMER_MODULE, log_path, closed)
     if isinstance(start, str):
-        raise _start_error(interpreter, start)
+        raise start_error(interpreter, start)
     process, channel, hello = start
-    if hello.version != version() or hello.protocol != PROTOCOL:
+    try:
+        check_version(interpreter, hello)
+    except VersionMismatch:
         await channel.close()
         await _end(process, _CLOSE_TIMEOUT)
-        raise _version_mismatch(
-            interpreter, hello.version, f"has po_jupyter {hello.version}, this orchestrator is"
-        )
+        raise
     log.info("zygote ready", interpreter=interpreter, pid=process.pid, python=hello.python)
     return ZygoteProcess(interpreter, process, channel, hello)
 
@@ -155,16 +187,12 @@ async def _launch(
     when it cannot be started, or `closed` is set."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    errors, log_end = await asyncio.to_thread(_open_log, log_path)
-    env = worker_environment()
-    if interpreter == sys.executable:
-        # Our own interpreter finds our own package, also when it was not installed but stands on the path.
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))
+    errors, log_end = await asyncio.to_thread(open_log, log_path)
     try:
         process = await asyncio.create_subprocess_exec(
             interpreter, "-P", "-m", module, str(theirs.fileno()),
             pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors,
-            env=env, cwd="/", start_new_session=True,
+            env=start_environment(interpreter), cwd=processes.ROOT, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         ours.close()
@@ -186,7 +214,7 @@ async def _launch(
     await channel.close()
     if closed.is_set():
         raise SpawnFailed("the orchestrator is stopping")
-    return await asyncio.to_thread(_read_from, log_path, log_end)
+    return await asyncio.to_thread(read_from, log_path, log_end)
 
 
 async def _end(process: asyncio.subprocess.Process, seconds: float) -> None:
@@ -201,30 +229,63 @@ async def _end(process: asyncio.subprocess.Process, seconds: float) -> None:
     await process.wait()
 
 
-def _open_log(path: Path) -> tuple[int, int]:
+def start_environment(interpreter: str) -> dict[str, str]:
+    """The variables that a process which becomes a worker, or forks some, is started with."""
+    env = worker_environment()
+    if interpreter == sys.executable:
+        # Our own interpreter finds our own package, also when it was not installed but stands on the path.
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))
+    return env
+
+
+def log_of(interpreter: str, logs: Path) -> Path:
+    """The file for what goes wrong while processes of that interpreter start."""
+    return logs / f"zygote-{short_digest(interpreter, 8)}.log"
+
+
+def open_log(path: Path) -> tuple[int, int]:
     """The log, to append to, and where its end is now."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=private_file.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_MAX:
         path.replace(path.with_name(path.name + ".1"))
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fd = private_file.open_log(path)
     return fd, os.fstat(fd).st_size
 
 
-def _read_from(path: Path, start: int) -> str:
+def read_from(path: Path, start: int) -> str:
+    """What was written to the log from there on."""
     with path.open("rb") as file:
         file.seek(start)
         return file.read(100_000).decode("utf-8", "replace")
 
 
-def _start_error(interpreter: str, output: str) -> PoError:
+def is_other(output: str) -> bool:
+    """Whether an interpreter ended, with that on its standard error, because its po_jupyter is another one, or none."""
+    return re.search(r"No module named '?po_jupyter\b", output) is not None
+
+
+def start_error(interpreter: str, output: str, theirs: str | None = None) -> PoError:
+    """The error of an interpreter that ended with that on its standard error; `theirs` is its po_jupyter's version."""
+    if theirs is not None:
+        return _other_version(interpreter, theirs)
     if re.search(r"No module named '?po_jupyter\.", output):
         sentence = "has an incomplete or very old po_jupyter; a run there needs the same version as here,"
         return _version_mismatch(interpreter, None, sentence)
-    if re.search(r"No module named '?po_jupyter\b", output):
+    if is_other(output):
         sentence = "has no po_jupyter; a run there needs the same version as here,"
         return _version_mismatch(interpreter, None, sentence)
     last = output.strip().splitlines()[-1:] or ["it said nothing"]
     return SpawnFailed(f"workers cannot be started with {interpreter}: {last[0]}")
+
+
+def check_version(interpreter: str, hello: ZygoteHello) -> None:
+    """Raises VersionMismatch unless its po_jupyter is the same as here."""
+    if hello.version != version() or hello.protocol != PROTOCOL:
+        raise _other_version(interpreter, hello.version)
+
+
+def _other_version(interpreter: str, theirs: str) -> VersionMismatch:
+    return _version_mismatch(interpreter, theirs, f"has po_jupyter {theirs}, this orchestrator is")
 
 
 def _version_mismatch(interpreter: str, theirs: str | None, sentence: str) -> VersionMismatch:
@@ -236,16 +297,17 @@ def _version_mismatch(interpreter: str, theirs: str | None, sentence: str) -> Ve
 
 
 class ZygotePool:
-    """The zygotes of one orchestrator, by interpreter."""
+    """What starts the workers of one orchestrator, by interpreter: zygotes, unless `start` makes something else."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, start: Start = start_zygote) -> None:
         """Starts none yet; what they write on standard error goes to files in `logs`."""
         self._logs = logs
-        self._running: dict[str, ZygoteProcess] = {}
-        self._starting: dict[str, asyncio.Task[ZygoteProcess]] = {}
+        self._start_source = start
+        self._running: dict[str, WorkerSource] = {}
+        self._starting: dict[str, asyncio.Task[WorkerSource]] = {}
         self._closed = asyncio.Event()
 
-    async def get(self, interpreter: str | None) -> ZygoteProcess:
+    async def get(self, interpreter: str | None) -> WorkerSource:
         """The zygote of that interpreter (None: our own), started when there is none.
 
         Raises InvalidInput when there is no such program, VersionMismatch, SpawnFailed.
@@ -267,21 +329,21 @@ class ZygotePool:
             starting.add_done_callback(lambda task: self._started(path, task))
         return await asyncio.shield(starting)
 
-    async def _start(self, path: str) -> ZygoteProcess:
+    async def _start(self, path: str) -> WorkerSource:
         former = self._running.pop(path, None)
         if former is not None:
             await former.close()
-        zygote = self._running[path] = await start_zygote(path, self._logs, self._closed)
+        zygote = self._running[path] = await self._start_source(path, self._logs, self._closed)
         return zygote
 
-    def _started(self, path: str, task: asyncio.Task[ZygoteProcess]) -> None:
+    def _started(self, path: str, task: asyncio.Task[WorkerSource]) -> None:
         del self._starting[path]
         if not task.cancelled():
             task.exception()  # seen, also when nobody waits any more
 
     def pids(self) -> list[int]:
         """The process ids of the zygotes that live."""
-        return [zygote.pid for zygote in self._running.values() if zygote.alive]
+        return [source.pid for source in self._running.values() if source.alive and source.pid]
 
     async def close(self) -> None:
         """End them all; workers go on."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
-    from po_jupyter.server.routing.monitoring import MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.monitoring import DoctorApi, MonitoringApi, ReadinessReport
     from po_jupyter.server.routing.waits import WaitsApi
     from po_jupyter.server.routing.workers import WorkersApi
 
@@ -287,14 +287,6 @@ class MaintenanceApi(Protocol):
 
     async def notifications(self) -> Sequence[JsonMapping]:
         """A report about each channel that is told of ends, failures and gates."""
-        ...
-
-
-class DoctorApi(Protocol):
-    """Checks of the machine that the orchestrator runs on."""
-
-    async def examine(self, *, online: bool = False) -> Sequence[JsonMapping]:
-        """Findings: `{what, verdict, found, todo}`."""
         ...
 
 

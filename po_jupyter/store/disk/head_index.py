@@ -57,7 +57,7 @@ _KEEP = (
 )
 
 
-class HeadFilter(NamedTuple):
+class WantedRuns(NamedTuple):
     """The runs that a list has: of this owner, pipeline and any of these states; None and () are all."""
 
     owner: str | None
@@ -78,7 +78,7 @@ def keep(cache: ShardCache, head: Head) -> None:
         cache._sql("DELETE FROM PoUnknown WHERE run = ?", (run,))
 
 
-def older(cache: ShardCache, wanted: HeadFilter, than: str | None, limit: int) -> list[str]:
+def older(cache: ShardCache, wanted: WantedRuns, than: str | None, limit: int) -> list[str]:
     """Up to `limit` runs below `than` that may be wanted, newest first; that of all heads which cannot be read is among
     them. Outside of a transaction: what is unknown is read first."""
     unknown = _learn(cache)

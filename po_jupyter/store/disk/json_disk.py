@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from diskcache import Cache, Disk
 from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
 
+from po_jupyter.platform import private_dir, private_file
 from po_jupyter.store.diagnosis import make
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
 
@@ -204,7 +205,7 @@ def open_as(kind: type[C], directory: Path) -> C:
     # other connections of this process hold on it, and another process could delete its write-ahead log.
     file = directory / "cache.db"
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(private_file.open_new(file))
     except FileExistsError:
         _writable(file)
     return kind(directory)
@@ -213,8 +214,7 @@ def open_as(kind: type[C], directory: Path) -> C:
 def _writable(file: Path) -> None:
     """Raises the OSError that opening the file for writing would raise, without opening it."""
     if not os.access(file, os.W_OK):
-        read_only = hasattr(os, "statvfs") and os.statvfs(file).f_flag & os.ST_RDONLY
-        code = errno.EROFS if read_only else errno.EACCES
+        code = errno.EROFS if private_dir.is_read_only(file) else errno.EACCES
         raise OSError(code, os.strerror(code), str(file))
 
 

@@ -19,6 +19,7 @@ from diskcache.core import MODE_RAW
 from po_jupyter.errors import NotFound, StoreUnusable
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform import private_file
 from po_jupyter.store import diagnosis
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.json_disk import BUSY
@@ -53,7 +54,7 @@ class StoreCounts(TypedDict):
 
 def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite database, whatever others write to it meanwhile; the copy is for its user alone."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    os.close(private_file.open_new(target))
     with (
         closing(sqlite3.connect(source, timeout=BUSY)) as live,
         closing(sqlite3.connect(target, timeout=BUSY)) as copy,
@@ -74,11 +75,11 @@ class StoreSnapshot:
         self._target = target
         self.format = read_format(source)
         migrations.check(self.format, str(source))
-        target.mkdir(mode=0o700)
+        target.mkdir(mode=private_file.PRIVATE_DIRECTORY)
         try:
             for name in _shards(self.format):
                 if (file := source / name / "cache.db").exists():
-                    (target / name).mkdir(mode=0o700)
+                    (target / name).mkdir(mode=private_file.PRIVATE_DIRECTORY)
                     copy_database(file, target / name / "cache.db")
             # An idempotency key without its run is harmless, a run without its key would be made twice.
             self._copy_rows("documents", "key >= 'i/' AND key < 'i0'")

@@ -27,7 +27,7 @@ from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.disk import head_index, migrations
-from po_jupyter.store.disk.head_index import HeadFilter
+from po_jupyter.store.disk.head_index import WantedRuns
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
 from po_jupyter.store.keyed import run_log
@@ -153,8 +153,8 @@ class DiskStore(KeyedStore):
     def _newest_first(
         self, before: str | None, owner: str | None, states: frozenset[str], pipeline: str | None, limit: int
     ) -> Iterator[Head]:
-        wanted = HeadFilter(owner, states, pipeline)
-        if wanted == HeadFilter(None, frozenset(), None) or (states and not states & ENDED):
+        wanted = WantedRuns(owner, states, pipeline)
+        if wanted == WantedRuns(None, frozenset(), None) or (states and not states & ENDED):
             return super()._newest_first(before, owner, states, pipeline, limit)
 
         def older(shard: Shard, than: str | None, limit: int) -> HeadChunk:
@@ -337,7 +337,7 @@ class _OpenShard:
         else:
             self._cache.put(key, value)
 
-    def older(self, wanted: HeadFilter, than: str | None, limit: int) -> list[str] | None:
+    def older(self, wanted: WantedRuns, than: str | None, limit: int) -> list[str] | None:
         """Up to `limit` runs below `than` that may be wanted, newest first; None while there can be no index."""
         try:
             return head_index.older(self._cache, wanted, than, limit)

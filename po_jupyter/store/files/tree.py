@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from po_jupyter.errors import InvalidInput, NotFound, StoreUnusable
 from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.platform.private_file import PRIVATE, PRIVATE_DIRECTORY
 from po_jupyter.store import diagnosis
 
 TEMPORARY = ".po-"  # how the name of a file begins that is being written; a crash leaves it behind
@@ -27,7 +28,7 @@ _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | geta
 _FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def write_atomic(path: Path, data: bytes | bytearray | memoryview, *, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes | bytearray | memoryview, *, mode: int = PRIVATE) -> None:
     """Write `data` to `path`, durably: after a crash the old content is there or the new one, never a part.
 
     Its directories are made when missing (0700). Raises StoreUnusable (a full or read-only disk, missing
@@ -145,12 +146,12 @@ class Tree:
         """See the class."""
         self.root = root
 
-    def write(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
+    def write(self, name: str, data: bytes, *, mode: int = PRIVATE) -> None:
         """Write a file, as `write_atomic`."""
         with self._errors(name, "written"), self._parent(name, make=True) as (fd, location, last):
             _write(fd, location, last, data, mode)
 
-    def append(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
+    def append(self, name: str, data: bytes, *, mode: int = PRIVATE) -> None:
         """Add to the end of a file, which is made when missing. Of a crash or a full disk a part may be
         left."""
         with self._errors(name, "written"), self._parent(name, make=True) as (fd, location, last):
@@ -279,7 +280,7 @@ class Tree:
             if at.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(at))
             if make:
-                at.mkdir(mode=0o700, exist_ok=True)
+                at.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         return at
 
 
@@ -287,7 +288,7 @@ def _down(fd: int, step: str, make: bool) -> int:
     """The descriptor of the directory `step` in `fd`, which is closed unless this raises."""
     if make:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(step, 0o700, dir_fd=fd)
+            os.mkdir(step, PRIVATE_DIRECTORY, dir_fd=fd)
             os.fsync(fd)
     below = os.open(step, os.O_RDONLY | _DIRECTORY, dir_fd=fd)
     os.close(fd)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform import private_file
 from po_jupyter.testing.model_server.wire import Recorded
 
 
@@ -38,7 +39,7 @@ class RequestLog:
     def open(self) -> None:
         """Open the file, if there is one."""
         if self._path is not None:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file = private_file.open_log(self._path)
 
     def close(self) -> None:
         """Close the file; the requests stay."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,24 +117,35 @@ def test_the_shell_is_that_of_the_user(po: Any, monkeypatch: pytest.MonkeyPatch)
     assert po("completion", "install")[0] == 2
 
 
-def in_bash(home: Path, words: str, place: int) -> list[str]:
-    """What a real bash offers: a new one, with the start-up file that was installed."""
+def environ_of(home: Path) -> dict[str, str]:
+    """An environment with `po` on the path, and without anything of the person who runs the tests."""
     po = home / "bin" / "po"
     po.parent.mkdir(exist_ok=True)
     po.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m po_jupyter \"$@\"\n")
     po.chmod(0o755)
+    path = f"{po.parent}:{os.environ['PATH']}"
+    return {**os.environ, "HOME": str(home), "PATH": path, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+
+
+def shell(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed (Debian: {name})")
+    return found
+
+
+def in_bash(home: Path, words: str, place: int) -> list[str]:
+    """What a real bash offers: a new one, with the start-up file that was installed."""
     script = f"""
     . ~/.bashrc
     COMP_WORDS=({words}); COMP_CWORD={place}
     _po_completion po
     printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    environ = {
-        **os.environ, "HOME": str(home), "PATH": f"{po.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
     done = subprocess.run(
-        ["bash", "--norc", "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=True
-    )
+        ["bash", "--norc", "-c", script],
+        env=environ_of(home), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
     return done.stdout.split()
 
 
@@ -142,6 +154,52 @@ def test_a_real_bash_completes_verbs_and_options(po: Any, home: Path) -> None:
     assert in_bash(home, "po re", 1) == [verb for verb in VERBS if verb.startswith("re")]
     assert "--failed" in in_bash(home, "po rows x --f", 3)
     assert in_bash(home, "po show x", 2) == [], "no orchestrator: nothing is offered, and none is started"
+
+
+def in_fish(home: Path, line: str) -> list[str]:
+    """What a real fish offers; it finds the installed script by itself."""
+    done = subprocess.run(
+        [shell("fish"), "-c", f"complete -C '{line}'"],
+        env=environ_of(home), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return [offer.split("\t")[0] for offer in done.stdout.splitlines()]
+
+
+def test_a_real_fish_completes_verbs_and_options(po: Any, home: Path) -> None:
+    po("completion", "install", "--shell", "fish")
+    assert sorted(in_fish(home, "po re")) == sorted(verb for verb in VERBS if verb.startswith("re"))
+    assert "--failed" in in_fish(home, "po rows x --f")
+    assert in_fish(home, "po show x") == []
+
+
+# An interactive zsh in a pseudo-terminal of zsh's own: a line is typed into it, then Tab, and what it shows is printed.
+ZPTY = r"""
+zmodload zsh/zpty
+zpty zsh "$1 -i"
+zpty -w zsh "PS1='> '; LISTMAX=1000; setopt no_beep no_prompt_cr; stty cols 200; echo BEG''UN"
+zpty -r zsh shown '*BEGUN*'
+zpty -w -n zsh "$2"$'\t\t'
+zpty -w -n zsh $'\C-a: \C-e; echo OV\'\'ER\n'
+zpty -r zsh shown '*OVER*'
+print -r -- "$shown"
+zpty -d zsh
+"""
+
+
+def in_zsh(home: Path, line: str) -> str:
+    """What a real interactive zsh shows after `line` and Tab; its start-up file loads the installed script."""
+    done = subprocess.run(
+        [shell("zsh"), "-f", "-c", ZPTY, "zsh", shell("zsh"), line],
+        env=environ_of(home), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_real_zsh_completes_verbs_and_options(po: Any, home: Path) -> None:
+    po("completion", "install", "--shell", "zsh")
+    offered = in_zsh(home, "po re")
+    assert all(verb in offered for verb in VERBS if verb.startswith("re")), offered
+    assert "--failed" in in_zsh(home, "po rows x --f")
 
 
 def test_runs_are_offered_by_the_end_of_their_id(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,3 +122,40 @@ def test_the_token_is_two_variables_for_another_shell(
     code, _, err = po("token")
     assert code != 0
     assert "`po start`" in err
+
+
+def test_a_node_without_a_store_says_what_it_needs(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PO_STORE", raising=False)
+    code, _, err = po("worker", "--name", "n1")
+    assert code != 0
+    assert "needs the store that it shares with others" in err
+    assert "PO_STORE" in err
+
+
+def test_workers_lists_the_nodes_and_what_waits(
+    po: Any, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = {
+        "name": "n1", "host": "m", "pid": 1, "since": "", "version": "0.1.0", "slots": 8, "running": 3,
+        "labels": ["gpu"], "state": "works", "silent": 0.4,
+    }  # fmt: skip
+    queue = {"running": 3, "queued": 7, "priorities": {"5": 2, "0": 5}, "oldest": 12.5}
+    found = {"nodes": [node], "queue": queue, "broker": {"works": True, "depths": {"po.4": 7}}}
+    drained: list[str] = []
+    monkeypatch.setattr(client, "workers", lambda: found, raising=False)
+    monkeypatch.setattr(client, "drain_node", drained.append, raising=False)
+    code, out, _ = po("workers")
+    assert code == 0
+    for text in (
+        "n1",
+        "3/8",
+        "gpu",
+        "0.4 s",
+        "7 wait, the first for 12.5 s",
+        "2 of priority 5",
+        "answers   po.4 7",
+    ):
+        assert text in out
+    assert json.loads(po("workers", "--json")[1]) == found
+    assert "n1 gives its runs to others" in po("workers", "drain", "n1")[1]
+    assert drained == ["n1"]

@@ -56,6 +56,7 @@ async def test_the_tree_of_a_run(bench: Bench) -> None:
     assert [event.name for event in calls[2].events] == ["retry"]
     row_ids = {span.context.span_id for span in named["row m"] if span.context}
     assert {span.parent.span_id for span in calls if span.parent} == row_ids
+    assert {span.parent.span_id for span in named["row m"] if span.parent} == {task.context.span_id}
     everything = json.dumps([span.to_json() for spans in named.values() for span in spans])
     assert "secret text" not in everything and "row 0" not in everything
 

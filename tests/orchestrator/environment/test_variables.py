@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from po_jupyter.config import SECRETS
 from po_jupyter.llm.specs import BUILT_IN
 from po_jupyter.orchestrator.environment.variables import provider_environment, worker_environment
 
@@ -27,3 +28,15 @@ def test_no_key_of_any_provider_is_in_a_workers_environment() -> None:
     assert worker_environment((), keys) == {}
     assert provider_environment((), keys) == keys
     assert worker_environment(("HF_TOKEN",), keys) == {"HF_TOKEN": "k"}
+
+
+def test_no_secret_setting_and_no_key_of_an_exporter_reaches_a_worker() -> None:
+    """P10: whatever `worker_env` names."""
+    settings = {f"PO_{name.upper()}": "s" for name in SECRETS}
+    assert worker_environment((*settings,), settings) == {}
+    exporters = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=k", "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=k",
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS": "k", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://user:pass@host",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_SERVICE_NAME": "po",
+    }  # fmt: skip
+    assert set(worker_environment((), exporters)) == {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"}

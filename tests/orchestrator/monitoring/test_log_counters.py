@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.monitoring import log_counters
 from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
@@ -17,21 +20,21 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def test_each_record_once_in_pieces_too() -> None:
     store, metrics = MemoryStore(), Metrics()
     counters = LogCounters(store, metrics)
-    since = counters.begin()
+    counters.begin()
     store_run(store)
     lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
     for _ in range(5):
         store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
-    while counters.count(RUN, 2, since=since):
+    while counters.count(RUN, 2):
         pass
     assert value(metrics, "po_waits_total") == 5
     store.commit(
         lease, Commit(events=[draft("call.unknown", "one", usage={}), draft("run.done")], state="done")
     )
-    counters.count(RUN, 100, since=since)
+    counters.count(RUN, 100)
     assert value(metrics, "po_unknown_calls_total") == 1
     assert value(metrics, "po_runs_ended_total", state="done") == 1
-    assert counters.count(RUN, 100, since=since) == 0
+    assert counters.count(RUN, 100) == 0
 
 
 def test_what_was_there_before_is_not_counted() -> None:
@@ -40,21 +43,21 @@ def test_what_was_there_before_is_not_counted() -> None:
     lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
     store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
     counters = LogCounters(store, metrics)
-    since = counters.begin()
+    counters.begin()
     store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
-    counters.count(RUN, 100, since=since)
+    counters.count(RUN, 100)
     assert value(metrics, "po_waits_total") == 1
 
 
 def test_a_run_that_is_gone_counts_nothing() -> None:
     counters = LogCounters(MemoryStore(), Metrics())
-    assert counters.count(RUN, 100, since="") == 0
+    assert counters.count(RUN, 100) == 0
 
 
 def test_a_price_that_nobody_knows_is_no_zero() -> None:
     store, metrics = MemoryStore(), Metrics()
     counters = LogCounters(store, metrics)
-    since = counters.begin()
+    counters.begin()
     store_run(store)
     lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
     for cost in (0.5, None):
@@ -62,7 +65,29 @@ def test_a_price_that_nobody_knows_is_no_zero() -> None:
         response = {"usage": usage, "model": "m", "seconds": 0.2}
         key = f"one/1/{cost}"
         store.commit(lease, Commit(calls=[{"key": key, "kind": "response", "ok": True, "response": response}]))
-    counters.count(RUN, 100, since=since)
+    counters.count(RUN, 100)
     assert value(metrics, "po_cost_usd_total", model="m") == 0.5
     assert value(metrics, "po_calls_without_price_total", model="m") == 1
     assert value(metrics, "po_tokens_total", model="m", kind="input") == 6
+
+
+def test_a_long_run_is_not_counted_again_behind_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was the first to be seen, and forgotten first although it changed all the time."""
+    monkeypatch.setattr(log_counters, "_KEPT", 3)
+    store, metrics = MemoryStore(), Metrics()
+    counters = LogCounters(store, metrics)
+    counters.begin()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    for n in range(8):
+        store_run(store, run=f"1123456789abcdef01234{n}")
+        store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
+        for run in (RUN, f"1123456789abcdef01234{n}"):
+            counters.count(run, 100)
+    assert value(metrics, "po_waits_total") == 8
+
+
+def test_what_is_no_run_is_passed_over() -> None:
+    counters = LogCounters(MemoryStore(), Metrics())
+    counters.begin()
+    assert counters.count("'; no run", 100) == 0

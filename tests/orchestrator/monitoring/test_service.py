@@ -34,7 +34,7 @@ async def test_runs_tasks_rows_and_calls_are_counted_once(tmp_path: Path) -> Non
     async with orchestrator(tmp_path / "data") as service:
         before, _ = await service.submissions.submit(body(task("a")), owner="me")
         await wait_for_state(service, before.id)
-        assert ("po_runs_ended_total", "done") not in await metrics(service), "what was before is not counted"
+        assert (await metrics(service))["po_runs_ended_total", "done"] == 0, "what was before is not counted"
 
         good, _ = await service.submissions.submit(
             {"pipeline": {"name": "p", "tasks": [ROWS]}, "seed": {"name": "s", "data": {"rows": [1, 2, 3]}}},
@@ -94,3 +94,24 @@ async def test_a_store_that_cannot_be_written_is_not_ready(
         monkeypatch.setattr(service.store, "put", full)
         with pytest.raises(StoreError, match="full"):
             await service.monitoring.probe()
+
+
+async def test_a_scrape_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with orchestrator(tmp_path / "data") as service:
+        await metrics(service)
+        view, _ = await service.submissions.submit(body(task("a")), owner="me")
+        await wait_for_state(service, view.id)
+
+        def away(*args: object, **kwargs: object) -> None:
+            raise StoreError("the store is away")
+
+        with monkeypatch.context() as patch, pytest.raises(StoreError):
+            patch.setattr(service.store, "records", away)
+            await service.monitoring.metrics()
+        assert (await metrics(service))["po_runs_ended_total", "done"] == 1
+
+
+async def test_a_probe_says_who_works(tmp_path: Path) -> None:
+    async with orchestrator(tmp_path / "data") as service:
+        assert await service.monitoring.probe() == (True, None)
+        assert service.store.names("probe") == ["ready"]

@@ -101,7 +101,7 @@ async def test_another_version_of_po_jupyter_is_refused_at_submit(tmp_path: Path
     """DESIGN 5."""
     package = tmp_path / "old" / "po_jupyter" / "orchestrator"
     package.mkdir(parents=True)
-    (package.parent / "__init__.py").touch()
+    (package.parent / "__init__.py").write_text("__version__ = '0.0.1'\n")
     (package / "__init__.py").touch()
     (package / "zygote.py").write_text(
         "import json, os, sys\n"

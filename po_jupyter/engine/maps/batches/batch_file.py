@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 
 _BUFFER = 1 << 20  # bytes
 
@@ -55,7 +56,7 @@ class BatchFile:
         data, self._buffer, self._buffered = b"".join(self._buffer), [], 0
 
         def append() -> None:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.write(data)
 

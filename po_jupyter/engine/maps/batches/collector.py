@@ -18,6 +18,7 @@ from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import BatchStatus
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 
 _READ = 500_000  # bytes of results read at once
 _CROWDED = frozenset({"token_limit_exceeded"})  # the account has too much in batches already
@@ -64,7 +65,7 @@ class Collector:
         path = self._folder / f"{batch.token}.results"
         answered = 0
         try:
-            await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(path.parent.mkdir, mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             await self._api.retried(lambda: self._api.api.download(status, path))
             crashpoint("batch.collect.before")
             with path.open("rb") as file:

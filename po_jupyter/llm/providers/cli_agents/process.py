@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import Callable, Mapping
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.wire.bodies import MAX_ANSWER
+from po_jupyter.platform import processes
 
 _MAX_STDERR = 64 * 1024
 _GRACE = 2.0  # seconds between asking an agent to stop and ending it
@@ -94,15 +93,13 @@ async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the process group, and with it everything that the agent started: SIGTERM first, then SIGKILL."""
-    running = process.returncode is None
-    for sign in (signal.SIGTERM, signal.SIGKILL) if running else (signal.SIGKILL,):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, sign)
-        if sign == signal.SIGTERM:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE):
-                    await process.wait()
+    """End the process group, and with it everything that the agent started: it is asked first, then forced."""
+    if process.returncode is None:
+        processes.signal_group(process.pid, force=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await process.wait()
+    processes.signal_group(process.pid, force=True)
     if process.returncode is None:
         await process.wait()
     # asyncio lets go of a process and its pipes only once they were read to their ends.

@@ -5,7 +5,7 @@ import { ServerConnection } from "@jupyterlab/services";
 import type {
   Analysis, AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row, Waits
 } from "./answers.js";
-import { ApiError, refusal } from "./errors.js";
+import { ApiError, refusal, unreachable } from "./errors.js";
 import { StartKey } from "./startKey.js";
 import type { components, operations } from "./schema.js";
 import type { Budget, Run } from "./types.js";
@@ -196,11 +196,7 @@ export class Api {
       response = await ServerConnection.makeRequest(url, init, this.settings);
     } catch {
       // Also an abort comes here, as Jupyter's NetworkError; whoever aborted does not read it.
-      throw new ApiError({
-        code: "unreachable",
-        message: "The Jupyter server does not answer.",
-        hint: "Runs are kept by the server: they are here again when it is."
-      });
+      throw new ApiError(unreachable());
     }
     if (!response.ok) {
       throw new ApiError(await refusal(response));

@@ -1,5 +1,6 @@
 /** What a person is told when a request fails. */
 
+import { language } from "../format/language.js";
 import type { Failure } from "./types.js";
 
 /** Something the server refused, or a server that is not there. */
@@ -14,18 +15,30 @@ export function explain(error: unknown): Failure {
   if (error instanceof ApiError) {
     return error.failure;
   }
-  return { code: "lost", message: "The connection to the server was lost.", hint: "Runs go on without it." };
+  const { trans } = language;
+  return { code: "lost", message: trans.__("The connection to the server was lost."), hint: trans.__("Runs go on without it.") };
+}
+
+/** The server does not answer at all. */
+export function unreachable(): Failure {
+  const { trans } = language;
+  return {
+    code: "unreachable",
+    message: trans.__("The Jupyter server does not answer."),
+    hint: trans.__("Runs are kept by the server: they are here again when it is.")
+  };
 }
 
 /** What a failed response says in its body, or else what its status means for the person before the screen. */
 export async function refusal(response: Response): Promise<Failure> {
   const body = (await response.json().catch(() => null)) as { error?: Partial<Failure>; message?: string } | null;
+  const { trans } = language;
   // An expired hub session answers a POST with 403 and a word about _xsrf: that is a missing login too.
   if (response.status === 401 || (response.status === 403 && body?.message?.includes("_xsrf"))) {
     return {
       code: "unauthenticated",
-      message: "The server does not know who you are (401).",
-      hint: "Reload the page to log in again."
+      message: trans.__("The server does not know who you are (401)."),
+      hint: trans.__("Reload the page to log in again.")
     };
   }
   if (body?.error?.message) {
@@ -35,12 +48,13 @@ export async function refusal(response: Response): Promise<Failure> {
   if (response.status === 404) {
     return {
       code: "not_found",
-      message: "po_jupyter does not run in this Jupyter server (404).",
-      hint: "Install po_jupyter where the server is installed and restart the server."
+      message: trans.__("po_jupyter does not run in this Jupyter server (404)."),
+      hint: trans.__("Install po_jupyter where the server is installed and restart the server.")
     };
   }
   if (response.status === 502 || response.status === 503 || response.status === 504) {
-    return { code: "unavailable", message: `The orchestrator is not ready (${response.status}).`, hint: "" };
+    return { code: "unavailable", message: trans.__("The orchestrator is not ready (%1).", response.status), hint: "" };
   }
-  return { code: "error", message: `The server answered ${response.status} ${response.statusText}.`, hint: "" };
+  const answer = `${response.status} ${response.statusText}`;
+  return { code: "error", message: trans.__("The server answered %1.", answer), hint: "" };
 }

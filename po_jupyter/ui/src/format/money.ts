@@ -1,11 +1,12 @@
 /** Money and tokens, as `po_jupyter.presentation.format` says them: the golden cases hold the two together. */
 
+import { language } from "./language.js";
 import { fixed, grouped } from "./numbers.js";
 
 /** US dollars. Null is unknown, exactly nothing is `$0`; what is not nothing never looks like it. */
 export function money(usd: number | null | undefined): string {
   if (usd === null || usd === undefined) {
-    return "cost unknown";
+    return language.trans.__("cost unknown");
   }
   if (usd === 0) {
     return "$0";
@@ -21,11 +22,13 @@ export function money(usd: number | null | undefined): string {
 
 /** A sum with what is not in it: `$1.20 + 3 calls of unknown price + 1 call of unknown outcome`. */
 export function costSum(usd: number | null, unpriced = 0, unknown = 0): string {
+  const { trans } = language;
   const parts = usd === null && (unpriced || unknown) ? [] : [money(usd)];
-  for (const [count, what] of [[unpriced, "price"], [unknown, "outcome"]] as const) {
-    if (count) {
-      parts.push(`${grouped(count)} ${count === 1 ? "call" : "calls"} of unknown ${what}`);
-    }
+  if (unpriced) {
+    parts.push(trans._n("%2 call of unknown price", "%2 calls of unknown price", unpriced, grouped(unpriced)));
+  }
+  if (unknown) {
+    parts.push(trans._n("%2 call of unknown outcome", "%2 calls of unknown outcome", unknown, grouped(unknown)));
   }
   return parts.join(" + ");
 }

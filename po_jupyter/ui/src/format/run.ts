@@ -2,6 +2,7 @@
 
 import type { Budget, Failure, Items, Run, RunState, Task, TaskState, Usage } from "../api/types.js";
 import { hasEnded } from "../api/types.js";
+import { language, stateName } from "./language.js";
 import { money, tokens } from "./money.js";
 import { grouped, rounded } from "./numbers.js";
 import { duration, elapsed, secondsBetween } from "./time.js";
@@ -47,21 +48,24 @@ export function percent(fraction: number): string {
 
 /** `["18.2k tokens", "$0.043 of $2.00"]`; nothing where no model was asked. */
 export function usageParts(usage: Usage, budgetUsd?: number | null): string[] {
+  const { trans } = language;
   const parts: string[] = [];
   const used = usage.input_tokens + usage.output_tokens;
   const cached = usage.cached_calls ?? 0;
   if (used) {
-    parts.push(`${tokens(used)} ${used === 1 ? "token" : "tokens"}`);
+    parts.push(trans._n("%2 token", "%2 tokens", used, tokens(used)));
   }
   if (usage.calls || used || usage.cost || cached) {
-    parts.push(money(usage.cost) + (budgetUsd ? ` of ${money(budgetUsd)}` : ""));
+    parts.push(budgetUsd ? trans.__("%1 of %2", money(usage.cost), money(budgetUsd)) : money(usage.cost));
   }
   if (cached) {
     const all = usage.calls + cached;
-    parts.push(`${grouped(cached)} of ${grouped(all)} ${all === 1 ? "call" : "calls"} from the cache`);
+    parts.push(
+      trans._n("%2 of %3 call from the cache", "%2 of %3 calls from the cache", all, grouped(cached), grouped(all))
+    );
   }
   if (usage.unknown) {
-    parts.push(`${usage.unknown === 1 ? "1 call" : `${usage.unknown} calls`} of unknown outcome`);
+    parts.push(trans._n("%1 call of unknown outcome", "%1 calls of unknown outcome", usage.unknown));
   }
   return parts;
 }
@@ -71,10 +75,18 @@ export function budgetWarnings(run: Run): string[] {
   if (hasEnded(run)) {
     return [];
   }
-  const names: Record<string, string> = { run: "the budget", day: "today's budget" };
-  return (run.warnings ?? []).map(
-    ({ scope, fraction }) => `${percent(Math.min(fraction, 1))} of ${names[scope] ?? `the budget of ${scope}`} used`
-  );
+  const { trans } = language;
+  return (run.warnings ?? []).map(({ scope, fraction }) => {
+    const share = percent(Math.min(fraction, 1));
+    switch (scope) {
+      case "run":
+        return trans.__("%1 of the budget used", share);
+      case "day":
+        return trans.__("%1 of today's budget used", share);
+      default:
+        return trans.__("%1 of the budget of %2 used", share, scope);
+    }
+  });
 }
 
 /**
@@ -82,15 +94,16 @@ export function budgetWarnings(run: Run): string[] {
  * flight of a task that is not running, whatever its last count was.
  */
 export function rowCounts(items: Items, running = true): string {
-  const parts = [`${items.done + items.failed}/${items.total} rows`];
+  const { trans } = language;
+  const parts = [trans.__("%1/%2 rows", items.done + items.failed, items.total)];
   if (items.failed) {
-    parts.push(`${items.failed} failed`);
+    parts.push(trans.__("%1 failed", items.failed));
   }
   if (items.reused) {
-    parts.push(`${items.reused} reused`);
+    parts.push(trans.__("%1 reused", items.reused));
   }
   if (items.in_flight && running) {
-    parts.push(`${items.in_flight} in flight`);
+    parts.push(trans.__("%1 in flight", items.in_flight));
   }
   return parts.join(" · ");
 }
@@ -119,7 +132,7 @@ export function headline(run: Run, now: number): string[] {
   const seconds = runSeconds(run, now);
   return [
     `${run.pipeline} ${run.version}`,
-    `run ${shortId(run.id)}`,
+    runWord(run),
     stateWords(run),
     ...place(run),
     ...(seconds === null ? [] : [duration(seconds)]),
@@ -128,15 +141,26 @@ export function headline(run: Run, now: number): string[] {
   ];
 }
 
+/** `run 7f3a9c`. */
+export function runWord(run: { id: string }): string {
+  return language.trans.__("run %1", shortId(run.id));
+}
+
+/** `row 12`. */
+export function rowWord(index: number): string {
+  return language.trans.__("row %1", index);
+}
+
 /** `["task 2 of 3"]` while one runs, else how many are done; nothing without tasks. */
 export function place(run: Run): string[] {
+  const { trans } = language;
   const total = run.tasks.length;
   const running = run.tasks.flatMap((task, index) => (task.state === "running" ? [index + 1] : []));
   if (run.state === "running" && running.length === 1) {
-    return [`task ${running[0]} of ${total}`];
+    return [trans.__("task %1 of %2", running[0]!, total)];
   }
   const finished = run.tasks.filter(task => task.state === "done" || task.state === "skipped").length;
-  return total ? [`${finished} of ${total} ${total === 1 ? "task" : "tasks"} done`] : [];
+  return total ? [trans._n("%2 of %1 task done", "%2 of %1 tasks done", total, finished)] : [];
 }
 
 /** Seconds from the submission to the end, or to `now`. */
@@ -146,13 +170,15 @@ export function runSeconds(run: Run, now: number): number | null {
 
 /** The state with what it waits for. */
 export function stateWords(run: Run): string {
+  const { trans } = language;
   if (run.state === "waiting" && run.gate) {
-    return "waiting for a decision";
+    return trans.__("waiting for a decision");
   }
   if (run.state === "pending" && run.position) {
-    return `queued, number ${run.position}`;
+    return trans.__("queued, number %1", run.position);
   }
-  return run.waiting && !hasEnded(run) ? `${run.state}, waits for the store` : run.state;
+  const state = stateName(run.state);
+  return run.waiting && !hasEnded(run) ? trans.__("%1, waits for the store", state) : state;
 }
 
 /** The row of a task in a view. `doing` is the stage while it runs, else the state. */
@@ -174,7 +200,7 @@ export function taskLine(task: Task, now: number): TaskLine {
     details.push(running ? duration(seconds) : elapsed(seconds));
   }
   if (task.attempt > 1) {
-    details.push(`attempt ${task.attempt}`);
+    details.push(language.trans.__("attempt %1", task.attempt));
   }
   details.push(...usageParts(task.usage));
   if (task.kind === "python") {
@@ -184,7 +210,7 @@ export function taskLine(task: Task, now: number): TaskLine {
   return {
     icon: stateIcon(shownTaskState(task)),
     name: task.name,
-    doing: running ? task.stage || "running" : task.state,
+    doing: (running && task.stage) || stateName(task.state),
     details,
     progress: running ? progress(task.items) : null,
     note: task.state === "skipped" ? (task.reason ?? "") : waits
@@ -200,6 +226,7 @@ export interface RunProblem {
 
 /** One for each failed task, one for each map with failed rows, one for a run that failed as a whole. */
 export function problems(run: Run): RunProblem[] {
+  const { trans } = language;
   const found: RunProblem[] = [];
   const messages: string[] = [];
   if (run.waiting && !hasEnded(run)) {
@@ -208,15 +235,17 @@ export function problems(run: Run): RunProblem[] {
   for (const task of run.tasks) {
     const byRows = task.state === "failed" && task.error?.code === "failure_threshold";
     if (task.items?.failed && !byRows) {
-      const wentOn = task.state === "done" ? "; the run went on" : "";
-      const text = `${task.name} failed on ${task.items.failed} of ${task.items.total} rows${wentOn}`;
+      const { failed, total } = task.items;
+      const text =
+        task.state === "done"
+          ? trans.__("%1 failed on %2 of %3 rows; the run went on", task.name, failed, total)
+          : trans.__("%1 failed on %2 of %3 rows", task.name, failed, total);
       found.push({ text, hint: "", traceback: "" });
     }
     if (task.error && ["failed", "pending", "running"].includes(task.state)) {
-      const stage = task.stage && task.state === "failed" ? ` in ${task.stage}` : "";
-      const verb = task.state === "failed" ? "failed" : `attempt ${Math.max(1, task.attempt - 1)} failed`;
-      messages.push(task.error.message);
-      found.push(problem(`${task.name} ${verb}${stage}: ${task.error.message}`, task.error));
+      const { message } = task.error;
+      messages.push(message);
+      found.push(problem(failureText(task, message), task.error));
     }
   }
   const message = run.error?.message;
@@ -224,6 +253,16 @@ export function problems(run: Run): RunProblem[] {
     found.push(problem(message, run.error));
   }
   return found;
+}
+
+function failureText(task: Task, message: string): string {
+  const { trans } = language;
+  if (task.state !== "failed") {
+    return trans.__("%1 attempt %2 failed: %3", task.name, Math.max(1, task.attempt - 1), message);
+  }
+  return task.stage
+    ? trans.__("%1 failed in %2: %3", task.name, task.stage, message)
+    : trans.__("%1 failed: %2", task.name, message);
 }
 
 function problem(text: string, error: Failure): RunProblem {

@@ -5,6 +5,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import type { LiveEvent } from "../api/events.js";
 import type { Run } from "../api/types.js";
 import { shortId } from "../format/run.js";
+import { needOf } from "../state/selectors.js";
 import type { IPoLive } from "../tokens.js";
 import type { Notice, NoticeKind } from "./notices.js";
 import { RunChanges } from "./notices.js";
@@ -64,6 +65,7 @@ export class Observer {
   }
 
   private see(event: LiveEvent): void {
+    this.takeBack(event);
     this.tell(this.changes.see(event));
     switch (event.type) {
       case "snapshot":
@@ -123,6 +125,19 @@ export class Observer {
     }
   }
 
+  /** A gate that was decided, wherever, and a failure that was resumed wait for nobody any more. */
+  private takeBack(event: LiveEvent): void {
+    const runs = event.type === "snapshot" ? event.runs : event.type === "run" ? [event.run] : [];
+    const over = runs.filter(run => this.waiting.get(run.id)?.need !== needOf(run)).map(run => run.id);
+    for (const id of event.type === "gone" ? [event.id] : over) {
+      const notice = this.waiting.get(id);
+      if (notice) {
+        Notification.dismiss(notice.id);
+        this.waiting.delete(id);
+      }
+    }
+  }
+
   private tell(notices: Notice[]): void {
     const wanted = notices.filter(notice => this.shown.wants(notice.kind));
     if (wanted.length > MOST_NOTICES) {
@@ -143,10 +158,10 @@ export class Observer {
         Notification.success(message, { actions, autoClose: END_STAYS });
         break;
       case "failure":
-        Notification.error(message, { actions, autoClose: false });
+        this.waiting.set(run.id, { id: Notification.error(message, { actions, autoClose: false }), need: needOf(run) });
         break;
       default:
-        Notification.warning(message, { actions, autoClose: false });
+        this.waiting.set(run.id, { id: Notification.warning(message, { actions, autoClose: false }), need: needOf(run) });
     }
     this.shown.announce?.(message, run);
   }
@@ -173,6 +188,8 @@ export class Observer {
   }
 
   private readonly changes = new RunChanges();
+  /** Notices that stay until what they ask for is done, by run. */
+  private readonly waiting = new Map<string, { id: string; need: string | null }>();
   private runs = new Map<string, Run>();
   private readonly gone = new Set<string>();
   private today: number | null = null;

@@ -3,7 +3,7 @@
 import type { ServerConnection } from "@jupyterlab/services";
 import type { Api } from "../api/client.js";
 import type { LiveEvent } from "../api/events.js";
-import type { Failure } from "../api/types.js";
+import { unreachable } from "../api/errors.js";
 import type { IPoLive } from "../tokens.js";
 import type { Feed } from "./feed.js";
 import { retriable } from "./retriable.js";
@@ -39,7 +39,7 @@ export class LazyLive implements IPoLive {
           if (!ended) {
             this.failed.add(begin);
             timer = setTimeout(begin, RETRY);
-            watcher({ type: "link", link: { state: "lost", problem: UNLOADED, retryAt: Date.now() + RETRY } });
+            watcher({ type: "link", link: { state: "lost", problem: unreachable(), retryAt: Date.now() + RETRY } });
           }
         }
       );
@@ -70,9 +70,3 @@ export class LazyLive implements IPoLive {
   /** Watches whose feed could not be loaded. */
   private readonly failed = new Set<() => void>();
 }
-
-const UNLOADED: Failure = {
-  code: "unreachable",
-  message: "The Jupyter server does not answer.",
-  hint: "Runs are kept by the server: they are here again when it is."
-};

@@ -1,7 +1,9 @@
 /** Offers the live feed to all that show runs. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { IPoLive } from "../tokens.js";
+import { ITranslator } from "@jupyterlab/translation";
+import { language } from "../format/language.js";
+import { IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
 import { LazyLive } from "./lazy.js";
 
 export const live: JupyterFrontEndPlugin<IPoLive> = {
@@ -9,5 +11,11 @@ export const live: JupyterFrontEndPlugin<IPoLive> = {
   description: "The one stream of runs that a browser tab has, and the orchestrator's HTTP.",
   autoStart: true,
   provides: IPoLive,
-  activate: (app: JupyterFrontEnd) => new LazyLive(app.serviceManager.serverSettings)
+  optional: [ITranslator],
+  activate: (app: JupyterFrontEnd, translator: ITranslator | null) => {
+    if (translator) {
+      language.trans = translator.load(TRANSLATION_DOMAIN);
+    }
+    return new LazyLive(app.serviceManager.serverSettings);
+  }
 };

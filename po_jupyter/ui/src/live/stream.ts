@@ -3,6 +3,7 @@
 import { FrameParser } from "../api/sse.js";
 import type { LiveEvent } from "../api/events.js";
 import { understand } from "../api/events.js";
+import { language } from "../format/language.js";
 import type { Failure } from "../api/types.js";
 
 /** The server pings every 15 s; three missed ones are a dead connection. */
@@ -42,7 +43,7 @@ export class EventStream {
       let problem: Failure;
       try {
         await this.listen(stopped, () => (failures = 0));
-        problem = { code: "closed", message: "The server closed the stream.", hint: "" };
+        problem = { code: "closed", message: language.trans.__("The server closed the stream."), hint: "" };
       } catch (error) {
         problem = this.explain(error);
       }

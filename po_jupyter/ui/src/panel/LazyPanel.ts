@@ -4,6 +4,7 @@ import type { Message } from "@lumino/messaging";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { Panel } from "@lumino/widgets";
 import { Widget } from "@lumino/widgets";
+import { enter } from "../components/focus.js";
 
 export class LazyPanel extends Panel {
   constructor(
@@ -22,6 +23,14 @@ export class LazyPanel extends Panel {
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
     this.fill();
+  }
+
+  /** Shown by a command: the keyboard goes with it. */
+  protected override onActivateRequest(message: Message): void {
+    super.onActivateRequest(message);
+    if (!this.node.contains(document.activeElement)) {
+      enter(this.node);
+    }
   }
 
   private fill(): void {

@@ -15,6 +15,8 @@ import type { KernelValues } from "../views/pipelines/kernelValues.js";
 import type { Verbs } from "../views/runs/actions.js";
 import { RunsView } from "../views/runs/RunsView.js";
 import type { RunLoader } from "./RunLoader.js";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import { stateName } from "../format/language.js";
 
 // Loaded when they are first looked at.
 const PipelinesView = React.lazy(() => import("../views/pipelines/PipelinesView.js"));
@@ -37,6 +39,7 @@ export function PanelView({ api, kernels, store, verbs, loader, scroll, openRun,
   const state = React.useSyncExternalStore(store.subscribe, store.get);
   const scroller = React.useRef<HTMLDivElement>(null);
   const panelId = React.useId();
+  const [newest, setNewest] = React.useState("");
   const tabs = [
     { id: "runs", label: trans.__("Runs") },
     { id: "pipelines", label: trans.__("Pipelines") },
@@ -47,7 +50,16 @@ export function PanelView({ api, kernels, store, verbs, loader, scroll, openRun,
   const started = (run: Run): void => {
     store.dispatch({ type: "run", run });
     show("runs");
+    setNewest(run.id);
   };
+  React.useEffect(() => {
+    // The form that started it is gone: the keyboard goes to what came of it.
+    const head = newest && scroller.current?.querySelector<HTMLElement>(`[data-run="${newest}"] .po-Run-head`);
+    if (head) {
+      head.focus();
+      setNewest("");
+    }
+  });
   const requeued = (run: Run): void => store.dispatch({ type: "run", run });
   const tab = tabs.some(each => each.id === state.tab) ? state.tab : "runs";
   // Again when the runs are known: what was saved has been read by then, and there is something to scroll.
@@ -57,7 +69,7 @@ export function PanelView({ api, kernels, store, verbs, loader, scroll, openRun,
       <div className="po-Panel-head">
         <h2 className="po-Panel-title">{trans.__("Prompt runs")}</h2>
         <span className="po-Panel-link" data-link={state.link.state}>
-          {linkWords(state)}
+          {linkWords(state, trans)}
         </span>
       </div>
       <Tabs tabs={tabs} current={tab} panelId={panelId} label={trans.__("Parts of the panel")} onChange={show} />
@@ -83,23 +95,23 @@ export function PanelView({ api, kernels, store, verbs, loader, scroll, openRun,
   );
 }
 
-function linkWords(state: State): string {
+function linkWords(state: State, trans: TranslationBundle): string {
   switch (state.link.state) {
     case "live": {
       const count = (word: Run["state"]): number =>
         [...state.runs.values()].filter(run => run.state === word).length;
       const [running, queued, waiting] = [count("running"), count("pending"), count("waiting")];
       const words = [
-        running && `${running}${state.limit === null ? "" : ` of ${state.limit}`} running`,
-        queued && `${queued} queued`,
-        waiting && `${waiting} waiting`
+        running && (state.limit === null ? trans.__("%1 running", running) : trans.__("%1 of %2 running", running, state.limit)),
+        queued && trans.__("%1 queued", queued),
+        waiting && trans.__("%1 waiting", waiting)
       ];
-      return ["live", ...words.filter(Boolean)].join(" · ");
+      return [trans.__("live"), ...words.filter(Boolean)].join(" · ");
     }
     case "lost":
-      return "not connected";
+      return trans.__("not connected");
     default:
-      return "connecting…";
+      return trans.__("connecting…");
   }
 }
 
@@ -124,6 +136,7 @@ function Lost({ link, retryNow }: { link: Link & { state: "lost" }; retryNow: ()
 /** Says to a screen reader what changed, and only that: the list itself changes many times a second. */
 function News({ runs }: { runs: State["runs"] }): JSX.Element {
   const seen = React.useRef<State["runs"]>(runs);
+  const trans = useTrans();
   const [news, setNews] = React.useState("");
   React.useEffect(() => {
     // Runs that came with an older page are no news.
@@ -133,7 +146,7 @@ function News({ runs }: { runs: State["runs"] }): JSX.Element {
     });
     seen.current = runs;
     if (changed.length) {
-      setNews(changed.map(run => `${run.name} is ${run.state}`).join(", "));
+      setNews(changed.map(run => trans.__("%1 is %2", run.name, stateName(run.state))).join(", "));
     }
   }, [runs]);
   return (

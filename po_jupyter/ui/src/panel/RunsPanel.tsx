@@ -9,6 +9,7 @@ import type { CommandRegistry } from "@lumino/commands";
 import type { Message } from "@lumino/messaging";
 import type { Api } from "../api/client.js";
 import type { LiveEvent } from "../api/events.js";
+import { keepFocus } from "../components/focus.js";
 import { Translation } from "../components/translation.js";
 import { fromSaved, scrollFromSaved, toSaved } from "../state/persistence.js";
 import type { Remembered } from "../state/reducer.js";
@@ -49,6 +50,7 @@ export class RunsPanel extends ReactWidget {
 
   override dispose(): void {
     this.stopWatching?.();
+    this.stopKeeping();
     clearTimeout(this.saving);
     super.dispose();
   }
@@ -149,6 +151,7 @@ export class RunsPanel extends ReactWidget {
   private readonly verbs: RunActions;
   private readonly loader: RunLoader;
   private stopWatching: (() => void) | null = null;
+  private readonly stopKeeping = keepFocus(this.node);
   private restored: Promise<void> | null = null;
   private lastSaved: Remembered | null = null;
 }

@@ -38,7 +38,11 @@ export const runsPanel: JupyterFrontEndPlugin<void> = {
       label: trans.__("Show Prompt Runs"),
       icon: runsIcon,
       describedBy: { args: { type: "object", properties: {} } },
-      execute: () => app.shell.activateById(panel.id)
+      execute: async () => {
+        // Once a command was executed, Lab's palette gives the keyboard back to the main area. Ask for it after that.
+        await Promise.resolve();
+        app.shell.activateById(panel.id);
+      }
     });
     palette?.addItem({ command: commandIds.showRuns, category: trans.__("Prompt runs") });
   }

@@ -7,6 +7,7 @@ import type { Message } from "@lumino/messaging";
 import type { CommandRegistry } from "@lumino/commands";
 import type { Api } from "../api/client.js";
 import { hasEnded } from "../api/types.js";
+import { keepFocus } from "../components/focus.js";
 import { Translation } from "../components/translation.js";
 import { useNow } from "../components/useNow.js";
 import { shownRunState } from "../format/run.js";
@@ -47,6 +48,7 @@ export class OutputView extends ReactWidget {
 
   override dispose(): void {
     this.observer.disconnect();
+    this.stopKeeping();
     this.following.dispose();
     super.dispose();
   }
@@ -85,6 +87,7 @@ export class OutputView extends ReactWidget {
   private kind: "run" | "nothing" | "unreadable" = "nothing";
   private readonly following: Following;
   private readonly verbs: Verbs;
+  private readonly stopKeeping = keepFocus(this.node);
   /** In a notebook most outputs are out of sight, and ask nothing. */
   private readonly observer = new IntersectionObserver(entries =>
     this.following.see(entries.some(entry => entry.isIntersecting))

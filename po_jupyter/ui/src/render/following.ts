@@ -4,6 +4,7 @@ import { explain } from "../api/errors.js";
 import type { Link, LiveEvent } from "../api/events.js";
 import { hasEnded } from "../api/types.js";
 import type { Failure, Run } from "../api/types.js";
+import { language } from "../format/language.js";
 import { Store } from "../state/store.js";
 import type { IPoLive } from "../tokens.js";
 import { cleaned, readContent, RUN_MIME, WIDGET_MIME } from "./content.js";
@@ -145,7 +146,7 @@ export class Following {
         this.heard(cleaned(event.run));
         break;
       case "gone":
-        this.miss({ code: "not_found", message: "This run was removed.", hint: "" });
+        this.miss({ code: "not_found", message: language.trans.__("This run was removed."), hint: "" });
         this.tell();
         break;
       case "text":
@@ -225,7 +226,8 @@ export class Following {
     } catch (error) {
       const problem = explain(error);
       if (problem.code === "not_found") {
-        this.miss({ ...problem, message: "This server does not have the run, or it is somebody else's.", hint: "" });
+        const message = language.trans.__("This server does not have the run, or it is somebody else's.");
+        this.miss({ ...problem, message, hint: "" });
       } else if (this.standing !== "live") {
         this.standing = "lost";
         this.problem = problem;

@@ -11,6 +11,7 @@ import { EmptyState } from "../../components/EmptyState.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
 import { useTrans } from "../../components/translation.js";
 import { timestamp } from "../../format/time.js";
+import { language } from "../../format/language.js";
 
 const PAGE = 20;
 
@@ -142,5 +143,5 @@ function Letter({ letter, api, open, requeued, gone }: LetterProps): JSX.Element
 
 /** "label · inference · attempt 2": where it was. */
 function place({ task, stage, attempt }: DeadLetter): string {
-  return task === null ? "" : [task, ...(stage ? [stage] : []), ...(attempt ? [`attempt ${attempt}`] : [])].join(" · ");
+  return task === null ? "" : [task, ...(stage ? [stage] : []), ...(attempt ? [language.trans.__("attempt %1", attempt)] : [])].join(" · ");
 }

@@ -132,7 +132,9 @@ export function StartForm({ api, values, name, definition, started }: StartFormP
       aria-label={trans.__("Start %1", name)}
       onSubmit={event => {
         event.preventDefault();
-        void ask("start", start);
+        if (!busy) {
+          void ask("start", start);
+        }
       }}
       onDragOver={event => event.preventDefault()}
       onDrop={event => {
@@ -234,7 +236,7 @@ export function StartForm({ api, values, name, definition, started }: StartFormP
           disabled={!!busy}
           onClick={() => void ask("estimate", reckon)}
         />
-        <button type="submit" className="po-Button po-is-accent" disabled={!!busy}>
+        <button type="submit" className="po-Button po-is-accent" aria-disabled={!!busy || undefined}>
           {busy === "start" ? trans.__("Starting…") : trans.__("Start")}
         </button>
       </div>

@@ -1,6 +1,7 @@
 /** The DataFrames of live kernels. A kernel runs nothing of ours before a person chose it. */
 
 import type { Kernel, ServiceManager } from "@jupyterlab/services";
+import { language } from "../../format/language.js";
 
 /** A kernel that a notebook or a console has. */
 export interface LiveKernel {
@@ -122,10 +123,11 @@ interface ExpressionResult {
 }
 
 function reason(answer: ExpressionResult | undefined): string {
+  const { trans } = language;
   if (answer?.ename === "ModuleNotFoundError") {
-    return "po_jupyter is not installed in the environment of this kernel. Install it there, or save the frame as CSV.";
+    return trans.__("po_jupyter is not installed in the environment of this kernel. Install it there, or save the frame as CSV.");
   }
-  return answer?.evalue ? `The kernel said: ${answer.evalue.slice(0, 300)}` : "The kernel gave no answer.";
+  return answer?.evalue ? trans.__("The kernel said: %1", answer.evalue.slice(0, 300)) : trans.__("The kernel gave no answer.");
 }
 
 function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {

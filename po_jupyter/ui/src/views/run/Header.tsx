@@ -6,7 +6,7 @@ import { Button } from "../../components/Button.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
 import { StateBadge } from "../../components/StateBadge.js";
 import { useSettled } from "../../components/useSettled.js";
-import { budgetWarnings, place, runProgress, runSeconds, shortId, shownRunState, usageParts } from "../../format/run.js";
+import { budgetWarnings, place, runProgress, runSeconds, runWord, shortId, shownRunState, usageParts } from "../../format/run.js";
 import { duration, elapsed } from "../../format/time.js";
 import { GateBox } from "../runs/GateBox.js";
 import { hasEnded } from "../../api/types.js";
@@ -14,6 +14,8 @@ import type { Run } from "../../api/types.js";
 import { usePage } from "./context.js";
 import { eta, etaText } from "./eta.js";
 import { useVerbs } from "./verbs.js";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import { stateName } from "../../format/language.js";
 
 export function Header(): JSX.Element {
   const { run, now, trans } = usePage();
@@ -39,7 +41,7 @@ export function Header(): JSX.Element {
           <CopyLink />
         </span>
       </div>
-      <p className="po-Header-line">{facts(run, now).join(" · ")}</p>
+      <p className="po-Header-line">{facts(run, now, trans).join(" · ")}</p>
       {!hasEnded(run) && run.state !== "pending" && <Progress run={run} />}
       <Forked run={run} />
       {waits(run).map(([task, reason]) => (
@@ -60,17 +62,17 @@ export function Header(): JSX.Element {
       )}
       {run.state === "waiting" && run.gate && !run.gate.decision && <GateBox run={run} busy={verbs.busy ?? undefined} verbs={verbs.gate} />}
       <p className="po-Hidden" role="status">
-        {trans.__("%1 is %2", run.name, run.state)}
+        {trans.__("%1 is %2", run.name, stateName(run.state))}
       </p>
     </section>
   );
 }
 
-function facts(run: Run, now: number): string[] {
-  const parts = [`${run.pipeline === run.name ? "" : `${run.pipeline} `}${run.version}`, `run ${shortId(run.id)}`];
+function facts(run: Run, now: number, trans: TranslationBundle): string[] {
+  const parts = [`${run.pipeline === run.name ? "" : `${run.pipeline} `}${run.version}`, runWord(run)];
   parts.push(...place(run));
   if (run.state === "pending") {
-    parts.push(run.position ? `place ${run.position} in the queue` : "starting");
+    parts.push(run.position ? trans.__("place %1 in the queue", run.position) : trans.__("starting"));
   } else {
     const seconds = runSeconds(run, now) ?? 0;
     parts.push(hasEnded(run) ? elapsed(seconds) : duration(seconds));
@@ -78,7 +80,7 @@ function facts(run: Run, now: number): string[] {
   const left = eta(run, now);
   if (left) {
     const whole = run.tasks.filter(task => !task.ended_at).length === 1;
-    parts.push(`${etaText(left)} left${whole ? "" : ` for ${left.task}`}`);
+    parts.push(whole ? trans.__("%1 left", etaText(left)) : trans.__("%1 left for %2", etaText(left), left.task));
   }
   parts.push(...usageParts(run.usage, run.budget.usd), ...budgetWarnings(run));
   return parts;

@@ -4,6 +4,7 @@ import * as React from "react";
 import { ReactWidget } from "@jupyterlab/apputils";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Message } from "@lumino/messaging";
+import { enter, keepFocus } from "../../components/focus.js";
 import { runsIcon } from "../../icon.js";
 import type { IPoLive } from "../../tokens.js";
 import type { Host } from "./context.js";
@@ -67,7 +68,6 @@ export class RunPageWidget extends ReactWidget {
         onRun={run => {
           this.whole = run.id;
           this.title.label = run.name;
-          this.focusTab();
         }}
       />
     );
@@ -83,21 +83,25 @@ export class RunPageWidget extends ReactWidget {
     this.update();
   }
 
+  /** A page that is closed is gone: one that was only put away would be found, and shown nowhere, by the next open. */
+  protected override onCloseRequest(message: Message): void {
+    super.onCloseRequest(message);
+    this.dispose();
+  }
+
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
     if (!this.node.contains(document.activeElement)) {
-      this.node.focus();
-      this.focusTab();
+      enter(this.node);
     }
   }
 
-  /** The tabs are where the keyboard begins; until they are there the page itself has it. */
-  private focusTab(): void {
-    if (document.activeElement === this.node) {
-      this.node.querySelector<HTMLElement>("[role=tab][aria-selected=true]")?.focus();
-    }
+  override dispose(): void {
+    this.stopKeeping();
+    super.dispose();
   }
 
+  private readonly stopKeeping = keepFocus(this.node);
   private state: PageState;
   /** The run's id, when the page was asked for by the end of it. */
   private whole: string | null = null;

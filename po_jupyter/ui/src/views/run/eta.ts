@@ -3,6 +3,7 @@
 import { hasEnded } from "../../api/types.js";
 import type { Run, Task } from "../../api/types.js";
 import { timestamp } from "../../format/time.js";
+import { language } from "../../format/language.js";
 
 export interface Eta {
   task: string;
@@ -45,11 +46,19 @@ function etaOfTask(task: Task, now: number): Eta | null {
 
 /** "about 3 min", "3 to 5 min", "under a minute". */
 export function etaText({ low, high }: Pick<Eta, "low" | "high">): string {
+  const { trans } = language;
   if (high < 60) {
-    return "under a minute";
+    return trans.__("under a minute");
   }
-  const [unit, word] = high < 5400 ? [60, "min"] : high < 172_800 ? [3600, "h"] : [86_400, "days"];
-  const from = Math.max(1, Math.round(low / unit));
-  const to = Math.max(1, Math.round(high / unit));
-  return from === to ? `about ${to} ${word}` : `${from} to ${to} ${word}`;
+  const span = (unit: number): [number, number] => [low, high].map(each => Math.max(1, Math.round(each / unit))) as [number, number];
+  if (high < 5400) {
+    const [from, to] = span(60);
+    return from === to ? trans.__("about %1 min", to) : trans.__("%1 to %2 min", from, to);
+  }
+  if (high < 172_800) {
+    const [from, to] = span(3600);
+    return from === to ? trans.__("about %1 h", to) : trans.__("%1 to %2 h", from, to);
+  }
+  const [from, to] = span(86_400);
+  return from === to ? trans._n("about %1 day", "about %1 days", to) : trans.__("%1 to %2 days", from, to);
 }

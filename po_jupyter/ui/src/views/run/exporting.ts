@@ -1,11 +1,11 @@
 /** A run as files: its outputs, the rows of a map, its history. */
 
-import { InputDialog } from "@jupyterlab/apputils";
 import { hasEnded } from "../../api/types.js";
 import type { Page } from "./context.js";
 import { exportRows } from "./rows/exportRows.js";
 import type { RowFormat } from "./rows/exportRows.js";
 import type { Fetching, SavedFile, Saving } from "./saving.js";
+import { chooseItem } from "../../components/dialogs.js";
 
 /** Asks which, and begins to save it: nothing else waits until it is here. */
 export async function exportDialog(page: Page, save: Saving["save"]): Promise<null> {
@@ -18,7 +18,7 @@ export async function exportDialog(page: Page, save: Saving["save"]): Promise<nu
     choices.set(trans.__("Rows of %1 (Parquet)", task.name), signal => rowsOf(page, task.name, "parquet", signal));
   }
   choices.set(hasEnded(run) ? trans.__("History (JSON lines)") : trans.__("History so far (JSON lines)"), signal => history(page, signal));
-  const answer = await InputDialog.getItem({
+  const answer = await chooseItem({
     title: trans.__("Export %1", run.name),
     label: trans.__("What?"),
     items: [...choices.keys()],

@@ -2,7 +2,7 @@
 
 import * as React from "react";
 import { Dialog, InputDialog, showDialog } from "@jupyterlab/apputils";
-import { confirm } from "../../components/dialogs.js";
+import { chooseItem, confirm } from "../../components/dialogs.js";
 import { failedRows, shortId, tightBudget } from "../../format/run.js";
 import { RunActions } from "../runs/actions.js";
 import type { Verbs } from "../runs/actions.js";
@@ -179,7 +179,7 @@ async function resume({ run, source, trans }: Page): Promise<Run | null> {
 async function restart({ run, source, state, trans }: Page): Promise<Run | null> {
   const all = trans.__("all of it");
   const names = run.tasks.map(task => task.name);
-  const answer = await InputDialog.getItem({
+  const answer = await chooseItem({
     title: trans.__("Restart %1", run.name),
     label: trans.__("From which task on? It and what follows is done again, and paid again."),
     items: [all, ...names],
@@ -229,7 +229,7 @@ async function compare({ run, source, patch, trans }: Page): Promise<null> {
     });
     return null;
   }
-  const answer = await InputDialog.getItem({
+  const answer = await chooseItem({
     title: trans.__("Compare %1", run.name),
     label: trans.__("With which run of %1?", run.pipeline),
     items: [...others.keys()],

@@ -16,6 +16,7 @@ import type { Verbs } from "./actions.js";
 import { GateBox } from "./GateBox.js";
 import { RunButtons } from "./RunButtons.js";
 import { TaskRow } from "./TaskRow.js";
+import { language, stateName } from "../../format/language.js";
 
 export interface RunCardProps {
   run: Run;
@@ -43,7 +44,7 @@ export const RunCard = React.memo(
         className={`po-Run po-is-${format.shownRunState(run)}`}
         data-run={run.id}
         data-state={run.state}
-        aria-label={`${run.name}, ${run.state}`}
+        aria-label={`${run.name}, ${stateName(run.state)}`}
       >
         <button
           type="button"
@@ -58,7 +59,7 @@ export const RunCard = React.memo(
           </span>
           <StateBadge state={run.state} shown={format.shownRunState(run)} />
         </button>
-        <div className="po-Run-line" title={`run ${run.id} · ${run.pipeline} ${run.version}`}>
+        <div className="po-Run-line" title={trans.__("run %1 · %2", run.id, `${run.pipeline} ${run.version}`)}>
           {summary(run, now)}
         </div>
         {run.state === "running" && (
@@ -107,13 +108,14 @@ function isOfTask(run: Run): boolean {
 function summary(run: Run, now: number): string {
   const version = run.name === run.pipeline ? run.version : `${run.pipeline} ${run.version}`;
   // A gate says itself what it waits for.
-  const words = needOf(run) === "gate" ? run.state : format.stateWords(run);
+  const state = stateName(run.state);
+  const words = needOf(run) === "gate" ? state : format.stateWords(run);
   const seconds = format.runSeconds(run, now);
   return [
     version,
-    `run ${format.shortId(run.id)}`,
-    ...(words === run.state ? [] : [words]),
-    ...(run.state === "done" ? [`${run.tasks.length} ${run.tasks.length === 1 ? "task" : "tasks"}`] : format.place(run)),
+    format.runWord(run),
+    ...(words === state ? [] : [words]),
+    ...(run.state === "done" ? [language.trans._n("%1 task", "%1 tasks", run.tasks.length)] : format.place(run)),
     ...(run.state === "pending" || seconds === null ? [] : [duration(seconds)])
   ].join(" · ");
 }

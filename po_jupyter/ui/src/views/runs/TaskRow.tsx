@@ -4,7 +4,7 @@ import { ErrorBox } from "../../components/ErrorBox.js";
 import { GrowingText } from "../../components/GrowingText.js";
 import { ProgressBar } from "../../components/ProgressBar.js";
 import { useTrans } from "../../components/translation.js";
-import { shownTaskState, taskLine } from "../../format/run.js";
+import { rowWord, shownTaskState, taskLine } from "../../format/run.js";
 import type { Speech } from "../../state/reducer.js";
 
 interface TaskRowProps {
@@ -35,7 +35,7 @@ export function TaskRow({ task, now, speech }: TaskRowProps): JSX.Element {
         {speech && task.state === "running" && (
           <div className="po-Speech" tabIndex={0} aria-label={trans.__("What the model says to %1", task.name)}>
             <div>
-              {speech.item !== null && <span className="po-Speech-row">{`row ${speech.item} │ `}</span>}
+              {speech.item !== null && <span className="po-Speech-row">{`${rowWord(speech.item)} │ `}</span>}
               <GrowingText text={speech.text} />
             </div>
           </div>

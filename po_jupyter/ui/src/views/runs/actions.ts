@@ -6,7 +6,7 @@ import type { Row } from "../../api/answers.js";
 import type { Api } from "../../api/client.js";
 import { explain } from "../../api/client.js";
 import type { Run } from "../../api/types.js";
-import { confirm } from "../../components/dialogs.js";
+import { chooseItem, confirm } from "../../components/dialogs.js";
 import { tightBudget } from "../../format/run.js";
 import type { Action } from "../../state/reducer.js";
 
@@ -86,7 +86,7 @@ export class RunActions implements Verbs {
   };
 
   readonly fork = async (run: Run): Promise<void> => {
-    const answer = await InputDialog.getItem({
+    const answer = await chooseItem({
       title: this.trans.__("Fork %1", run.name),
       label: this.trans.__("From which task on? What is finished before it is taken over, and not paid again."),
       items: run.tasks.map(task => task.name),

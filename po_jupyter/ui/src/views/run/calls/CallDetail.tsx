@@ -8,6 +8,7 @@ import { JsonTree } from "../data/JsonTree.js";
 import { Unloaded, count, dollars, seconds } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { Message, WholeCall } from "../shapes.js";
+import { rowWord } from "../../../format/run.js";
 
 interface CallDetailProps {
   n: number;
@@ -38,7 +39,7 @@ export function CallDetail({ n, side, close }: CallDetailProps): JSX.Element {
 function Whole({ call }: { call: WholeCall }): JSX.Element {
   const { trans } = usePage();
   const facts: [string, string][] = [
-    [trans.__("task"), [call.task ?? "", call.row === null ? "" : `row ${call.row}`].filter(Boolean).join(" · ")],
+    [trans.__("task"), [call.task ?? "", call.row === null ? "" : rowWord(call.row)].filter(Boolean).join(" · ")],
     [trans.__("stage"), call.kind],
     [trans.__("state"), call.state.replace("_", " ")],
     [trans.__("model"), call.model ?? ""],

@@ -12,18 +12,20 @@ import type { Call } from "../shapes.js";
 import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
 import { CallDetail } from "./CallDetail.js";
+import { rowWord } from "../../../format/run.js";
+import { mark } from "../../../format/language.js";
 
 const COLUMNS: readonly Column<Call>[] = [
-  { name: "n", label: "Call", width: "4.2em", number: true, render: call => String(call.n) },
-  { name: "task", label: "Task", width: "minmax(7em, 2fr)", render: call => whose(call) },
-  { name: "kind", label: "Stage", width: "minmax(6em, 1fr)", render: call => stage(call) },
-  { name: "state", label: "State", width: "7em", render: call => <StateBadge state={call.state.replace("_", " ")} shown={tint(call.state)} /> },
-  { name: "model", label: "Model", width: "minmax(8em, 2fr)", render: call => call.model ?? "" },
-  { name: "in", label: "In", width: "5em", number: true, render: call => count(call.input_tokens) },
-  { name: "out", label: "Out", width: "5em", number: true, render: call => count(call.output_tokens) },
-  { name: "cost_usd", label: "Cost", width: "5.5em", number: true, render: call => dollars(call.cost_usd) },
-  { name: "seconds", label: "Time", width: "5em", number: true, render: call => seconds(call.seconds) },
-  { name: "from", label: "From", width: "5em", render: call => (call.cached ? "cache" : call.batch ? "batch" : "") }
+  { name: "n", label: mark("Call"), width: "4.2em", number: true, render: call => String(call.n) },
+  { name: "task", label: mark("Task"), width: "minmax(7em, 2fr)", render: call => whose(call) },
+  { name: "kind", label: mark("Stage"), width: "minmax(6em, 1fr)", render: call => stage(call) },
+  { name: "state", label: mark("State"), width: "7em", render: call => <StateBadge state={call.state.replace("_", " ")} shown={tint(call.state)} /> },
+  { name: "model", label: mark("Model"), width: "minmax(8em, 2fr)", render: call => call.model ?? "" },
+  { name: "in", label: mark("In"), width: "5em", number: true, render: call => count(call.input_tokens) },
+  { name: "out", label: mark("Out"), width: "5em", number: true, render: call => count(call.output_tokens) },
+  { name: "cost_usd", label: mark("Cost"), width: "5.5em", number: true, render: call => dollars(call.cost_usd) },
+  { name: "seconds", label: mark("Time"), width: "5em", number: true, render: call => seconds(call.seconds) },
+  { name: "from", label: mark("From"), width: "5em", render: call => (call.cached ? "cache" : call.batch ? "batch" : "") }
 ];
 /** The columns that are left when calls are open beside them. */
 const ALL = new Set(COLUMNS.map(column => column.name));
@@ -107,7 +109,7 @@ export function CallsTab(): JSX.Element {
 }
 
 export function whose(call: Call): string {
-  return [call.task ?? "", call.row === null ? "" : `row ${call.row}`].filter(Boolean).join(" · ");
+  return [call.task ?? "", call.row === null ? "" : rowWord(call.row)].filter(Boolean).join(" · ");
 }
 
 function stage(call: Call): string {

@@ -16,15 +16,16 @@ import type { ComparedRow, ComparedSide, ComparisonSummary, Row } from "../shape
 import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
 import { agreement, changeWord, rowsOf } from "./words.js";
+import { mark } from "../../../format/language.js";
 
 const COLUMNS: readonly Column<ComparedRow>[] = [
-  { name: "row", label: "Row", width: "5.4em", number: true, render: pair => rowsOf(pair) },
-  { name: "change", label: "Change", width: "6.4em", render: pair => changeWord(pair.change) },
-  { name: "input", label: "Input", width: "minmax(8em, 2fr)", render: pair => line((pair.a ?? pair.b)?.input) },
-  { name: "a", label: "Answer of A", width: "minmax(9em, 3fr)", render: pair => <Answer row={pair.a} /> },
-  { name: "b", label: "Answer of B", width: "minmax(9em, 3fr)", render: pair => <Answer row={pair.b} /> },
-  { name: "cost", label: "Cost A", width: "5.5em", number: true, render: pair => dollars(pair.a?.cost_usd) },
-  { name: "other", label: "Cost B", width: "5.5em", number: true, render: pair => dollars(pair.b?.cost_usd) }
+  { name: "row", label: mark("Row"), width: "5.4em", number: true, render: pair => rowsOf(pair) },
+  { name: "change", label: mark("Change"), width: "6.4em", render: pair => changeWord(pair.change) },
+  { name: "input", label: mark("Input"), width: "minmax(8em, 2fr)", render: pair => line((pair.a ?? pair.b)?.input) },
+  { name: "a", label: mark("Answer of A"), width: "minmax(9em, 3fr)", render: pair => <Answer row={pair.a} /> },
+  { name: "b", label: mark("Answer of B"), width: "minmax(9em, 3fr)", render: pair => <Answer row={pair.b} /> },
+  { name: "cost", label: mark("Cost A"), width: "5.5em", number: true, render: pair => dollars(pair.a?.cost_usd) },
+  { name: "other", label: mark("Cost B"), width: "5.5em", number: true, render: pair => dollars(pair.b?.cost_usd) }
 ];
 /** Those that are left when a pair is open beside them. */
 const BESIDE = new Set(["row", "change", "a", "b"]);

@@ -37,7 +37,7 @@ function Output({ task, first }: { task: Task; first: boolean }): JSX.Element {
   if (task.items) {
     const rows = task.items.total;
     return (
-      <div className="po-Output">
+      <div className="po-Data-value">
         <span className="po-Json-name">{task.name}</span>{" "}
         <Button
           label={trans._n("%2 row", "%2 rows", rows, count(rows))}
@@ -47,7 +47,7 @@ function Output({ task, first }: { task: Task; first: boolean }): JSX.Element {
     );
   }
   return (
-    <details className="po-Output" open={open} onToggle={event => setOpen(event.currentTarget.open)}>
+    <details className="po-Data-value" open={open} onToggle={event => setOpen(event.currentTarget.open)}>
       <summary className="po-Json-name">{task.name}</summary>
       {open && <Loaded task={task} />}
     </details>

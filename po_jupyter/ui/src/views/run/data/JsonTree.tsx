@@ -2,6 +2,7 @@
 
 import * as React from "react";
 import { line } from "../parts.js";
+import { language } from "../../../format/language.js";
 
 /** Entries of one level that are shown at once. */
 const CHUNK = 100;
@@ -58,7 +59,7 @@ function Branch({ value, name, depth = 0 }: TreeProps & { value: object }): JSX.
           ))}
           {entries > shown && (
             <button type="button" className="po-Button" onClick={() => setShown(shown + CHUNK)}>
-              {`${Math.min(CHUNK, entries - shown)} more of ${entries - shown}`}
+              {language.trans.__("%1 more of %2", Math.min(CHUNK, entries - shown), entries - shown)}
             </button>
           )}
         </div>
@@ -85,7 +86,7 @@ function Leaf({ value }: { value: unknown }): JSX.Element {
       <span className="po-Json-text">{long ? value.slice(0, LONG) : value}</span>
       {long && (
         <button type="button" className="po-Button" onClick={() => setWhole(true)}>
-          {`… ${value.length - LONG} more characters`}
+          {language.trans.__("… %1 more characters", value.length - LONG)}
         </button>
       )}
     </>

@@ -9,6 +9,9 @@ import { Choice, Empty, Unloaded } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { StageLog } from "../shapes.js";
 
+/** Seconds between two looks at logs that are followed. */
+const LOOK = 2;
+
 /** What a stage had before it when it failed, and what the worker wrote for itself: seldom looked at. */
 function isRare(log: StageLog): boolean {
   return !log.task || log.name.endsWith(".context.json");
@@ -19,12 +22,14 @@ function nameOf(log: StageLog): string {
 }
 
 export function LogsTab(): JSX.Element {
-  const { run, source, state, patch, trans } = usePage();
+  const { run, source, state, patch, trans, now } = usePage();
+  const follows = state.logs.follow && !hasEnded(run);
   const task = run.tasks.some(one => one.name === state.task) ? state.task : "";
-  const { value, problem, again } = useResource(signal => source.logs(task, signal), `${run.id} ${task}`, run.last_event);
+  // What a stage prints is no event of the run: while it is followed it is asked for again and again.
+  const version = follows ? `${run.last_event} ${Math.floor(now / LOOK)}` : run.last_event;
+  const { value, problem, again } = useResource(signal => source.logs(task, signal), `${run.id} ${task}`, version);
   const failed = run.tasks.filter(one => one.error && (!task || one.name === task));
   const logs = value?.filter(log => log.text);
-  const follows = state.logs.follow && !hasEnded(run);
   return (
     <div className="po-Logs-tab">
       <div className="po-Toolbar" role="group" aria-label={trans.__("Which logs")}>

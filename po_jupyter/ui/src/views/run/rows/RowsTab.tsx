@@ -19,22 +19,23 @@ import { between } from "./between.js";
 import { useOpened } from "./useOpened.js";
 import { useVerbs } from "../verbs.js";
 import { hasEnded } from "../../../api/types.js";
+import { mark } from "../../../format/language.js";
 
 const COLUMNS: readonly Column<Row>[] = [
-  { name: "index", label: "Row", width: "4.6em", number: true, sortable: true, render: row => String(row.index) },
-  { name: "state", label: "State", width: "6em", sortable: true, render: row => <StateBadge state={row.state} /> },
-  { name: "input", label: "Input", width: "minmax(9em, 2fr)", render: row => line(row.input) },
+  { name: "index", label: mark("Row"), width: "4.6em", number: true, sortable: true, render: row => String(row.index) },
+  { name: "state", label: mark("State"), width: "6em", sortable: true, render: row => <StateBadge state={row.state} /> },
+  { name: "input", label: mark("Input"), width: "minmax(9em, 2fr)", render: row => line(row.input) },
   {
     name: "output",
-    label: "Answer",
+    label: mark("Answer"),
     width: "minmax(11em, 3fr)",
     sortable: true,
     render: row => (row.error ? <span className="po-Row-error">{line(row.error.message)}</span> : line(row.output))
   },
-  { name: "attempts", label: "Tries", width: "3.8em", number: true, sortable: true, render: row => count(row.attempts) },
-  { name: "tokens", label: "Tokens", width: "5em", number: true, sortable: true, render: row => count(row.tokens) },
-  { name: "cost_usd", label: "Cost", width: "5.5em", number: true, sortable: true, render: row => dollars(row.cost_usd) },
-  { name: "seconds", label: "Time", width: "5em", number: true, sortable: true, render: row => seconds(row.seconds) }
+  { name: "attempts", label: mark("Tries"), width: "3.8em", number: true, sortable: true, render: row => count(row.attempts) },
+  { name: "tokens", label: mark("Tokens"), width: "5em", number: true, sortable: true, render: row => count(row.tokens) },
+  { name: "cost_usd", label: mark("Cost"), width: "5.5em", number: true, sortable: true, render: row => dollars(row.cost_usd) },
+  { name: "seconds", label: mark("Time"), width: "5em", number: true, sortable: true, render: row => seconds(row.seconds) }
 ];
 
 const PAGE = 500;

@@ -10,6 +10,7 @@ import type { Run, Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
 import { Glyph, taskSeconds } from "../parts.js";
 import { NODE, layout } from "./layout.js";
+import { language, stateName } from "../../../format/language.js";
 
 interface GraphProps {
   needs: Readonly<Record<string, readonly string[]>>;
@@ -44,7 +45,7 @@ export default function Graph({ needs, chosen, choose, down, width }: GraphProps
           selected: name === chosen,
           width: NODE.width,
           height: NODE.height,
-          ariaLabel: `${name}: ${task.state}`
+          ariaLabel: `${name}: ${stateName(task.state)}`
         }]
       : [];
   });
@@ -125,5 +126,5 @@ function nodeLine(task: Task): string {
   if (task.items) {
     return rowCounts(task.items, task.state === "running");
   }
-  return task.state === "running" ? (task.stage ?? "starting") : task.state;
+  return task.state === "running" ? (task.stage ?? language.trans.__("starting")) : stateName(task.state);
 }

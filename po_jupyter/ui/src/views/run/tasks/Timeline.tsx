@@ -6,6 +6,7 @@ import { usePage } from "../context.js";
 import type { Span } from "../shapes.js";
 import { timeline } from "./bars.js";
 import type { Bar } from "./bars.js";
+import { language } from "../../../format/language.js";
 
 export function Timeline({ spans, chosen, choose }: { spans: Span[]; chosen: string; choose: (task: string) => void }): JSX.Element {
   const { run, now, trans } = usePage();
@@ -60,11 +61,11 @@ function tickLabel(seconds: number): string {
 function words({ span, seconds }: Bar): string {
   const parts = [span.stage ?? span.state];
   if (span.attempt > 1) {
-    parts.push(`attempt ${span.attempt}`);
+    parts.push(language.trans.__("attempt %1", span.attempt));
   }
   parts.push(elapsed(seconds));
   if (span.wait > 0) {
-    parts.push(`waited ${elapsed(span.wait)}`);
+    parts.push(language.trans.__("waited %1", elapsed(span.wait)));
   }
   if (span.reason) {
     parts.push(span.reason);

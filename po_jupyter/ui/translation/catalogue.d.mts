@@ -1,0 +1,3 @@
+export const TEMPLATE: string;
+export function catalogue(): string;
+export function written(): string;

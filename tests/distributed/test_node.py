@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from po_jupyter.config import Settings
+from po_jupyter.distributed.node import NodeDistribution, node_settings
+
+
+def test_a_node_has_a_name_of_its_own(tmp_path: Path) -> None:
+    one, two = (node_settings(Settings(data_dir=tmp_path / name)) for name in ("one", "two"))
+    assert one.node and two.node
+    assert one.node != two.node
+    assert node_settings(Settings(data_dir=tmp_path / "one")).node == one.node
+    assert node_settings(Settings(data_dir=tmp_path, node="mine")).node == "mine"
+
+
+def test_its_workers_notice_its_end_before_its_runs_go_to_others(tmp_path: Path) -> None:
+    settings = node_settings(Settings(data_dir=tmp_path, node_ttl=4.0))
+    assert settings.lease_ttl == 4.0
+    assert settings.orphan_timeout < settings.node_ttl
+    assert settings.heartbeat < settings.orphan_timeout
+
+
+def test_its_document_says_what_it_has(tmp_path: Path) -> None:
+    settings = node_settings(Settings(data_dir=tmp_path, node="n", node_labels=("gpu",), max_running=3))
+    node = NodeDistribution(settings)
+    assert node.document == ("node", "n")
+    described = node.describe()
+    assert (described["slots"], described["labels"], described["draining"]) == (3, ["gpu"], False)
+    serving = NodeDistribution(settings.model_copy(update={"node_works": False}))
+    assert serving.describe()["slots"] == 0
