@@ -179,6 +179,15 @@ class Settings(BaseModel):
     max_running: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=16, description="Runs that have a worker at the same time; the others queue."
     )
+    shared_worker: bool = Field(
+        default=False,
+        description="Work runs of prompts alone off together in one process; without, each run has its own.",
+    )
+    max_shared_running: Annotated[int, Field(ge=1, le=2000)] = Field(
+        default=500,
+        description="Runs of prompts alone that are at work at the same time in processes that they share; "
+        "`max_running` counts the others.",
+    )
     worker_start: Literal["fork", "spawn"] | None = Field(
         default=None,
         description="How a worker comes to be: a fork of a process that is ready for it, or a fresh process. Unset: "

@@ -249,6 +249,9 @@ class Observer:
     ) -> None:
         """An attempt of a task is over. The usage of a map's rows is reported with each row, not here again."""
 
+    def on_map_start(self, task: Task, rows: int) -> None:
+        """A map has so many rows in all; it starts, or goes on."""
+
     def on_row_start(self, task: Task, index: int, attempt: int) -> None:
         """An attempt of a row starts; a row of a batch starts again when its answer has come."""
 

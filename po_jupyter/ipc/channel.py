@@ -84,31 +84,45 @@ class Channel:
         self._reader = reader
         self._writer = writer
         self._incoming = incoming
+        self._unsent: list[bytes] = []  # of this turn of the loop: they leave together
 
-    def send(self, message: IpcMessage) -> None:
-        """Queue one message."""
+    def send(self, message: IpcMessage, run: str | None = None) -> None:
+        """Queue one message; `run` is whom it is about, where it does not say so itself."""
         if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > _MAX_BACKLOG:
             return
-        self._writer.write(message.encode())
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(message.encode(run))
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self._writer.is_closing():
+            self._writer.write(b"".join(unsent))
 
     async def receive(self) -> IpcMessage | None:
         """The next message that this version knows, or None at the end. A line that is no JSON object ends the
         connection; a message whose fields are not what they must be is passed over."""
+        addressed = await self.receive_addressed()
+        return None if addressed is None else addressed[0]
+
+    async def receive_addressed(self) -> tuple[IpcMessage, str | None] | None:
+        """As `receive`, with the run that the message names (None: it names none)."""
         while True:
             try:
                 line = await self._reader.readline()
                 if not line.endswith(b"\n"):
                     return None
-                message = self._incoming.decode(line)
+                message, run = self._incoming.decode_addressed(line)
             except MalformedMessage:
                 continue
             except (ValueError, OSError, asyncio.LimitOverrunError):
                 return None
             if message is not None:
-                return message
+                return message, run
 
     async def drain(self) -> None:
         """Wait until what was sent has left this process."""
+        self._flush()
         with suppress(OSError):
             await self._writer.drain()
 
@@ -118,6 +132,7 @@ class Channel:
 
     async def close(self) -> None:
         """End the connection."""
+        self._flush()
         self._writer.close()
         with suppress(OSError, asyncio.CancelledError):
             await self._writer.wait_closed()

@@ -11,3 +11,6 @@ class ExitStatus(IntEnum):
     ORDERLY = 0  # the run ended, waits for a gate, or was given back
     OVERTAKEN = 70  # another process has claimed the run
     STORE_FAILED = 74  # the store could not be read or written: not the run's fault
+    NEEDS_OWN_PROCESS = (
+        75  # of a run in a process of many: it was given back, because it would hold up the others
+    )

@@ -8,6 +8,9 @@ Versions mix: a worker may be adopted by an orchestrator of a newer or an older 
 * an `op` and the names and types of fields never change;
 * a field that is added later has the default None, and is left out of the line when it is None;
 * a reader passes over ops and fields that it does not know (`wire.Vocabulary`).
+
+A connection of a worker may carry the messages of many runs: each names its run in the field `run`. Without it a
+message is about the process, or, from a worker of one run before 0.2.0, about that run.
 """
 
 from __future__ import annotations
@@ -15,6 +18,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
+from po_jupyter.ipc.rate_messages import (
+    LimitedModels,
+    RateHistory,
+    RatePermitDenied,
+    RatePermitDropped,
+    RatePermitGranted,
+    RatePermitRefused,
+    RatePermitRequest,
+    RatePermitUsed,
+    RatePermitWait,
+    RateState,
+)
 from po_jupyter.ipc.wire import IpcMessage, Vocabulary, WireValue
 from po_jupyter.model.values.json import JsonObject
 
@@ -30,6 +45,17 @@ class WorkerHello(IpcMessage):
     pid: int
     created: float | None
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedHello(IpcMessage):
+    """Worker to orchestrator, first, of a process that works many runs off: who it is, and the runs that it has. A
+    `WorkerHello` of each follows."""
+
+    op = "process"
+    pid: int
+    created: float | None
+    runs: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +123,15 @@ class StoreFailure(IpcMessage):
     hint: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunLeft(IpcMessage):
+    """Worker to orchestrator: a process of many runs works on this one no more; `status` as an `ExitStatus` says."""
+
+    op = "left"
+    status: int
+
+
 # -- orchestrator to worker ------------------------------------------------------------------------
-
-
-class RateState(TypedDict):
-    """The limiter as a worker meets it: which one it is, and the models and providers that are limited."""
-
-    epoch: str
-    limited: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +139,18 @@ class Welcome(IpcMessage):
     """Orchestrator to worker, first: whether somebody watches the run, and the state of the limiter."""
 
     op = "welcome"
+    watched: bool
+    rates: RateState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRun(IpcMessage):
+    """Orchestrator to worker: a process of many runs works this one off too; `expect` as in a `WorkerRequest`, the
+    others as in `Welcome`."""
+
+    op = "take"
+    run: str
+    expect: int | None
     watched: bool
     rates: RateState | None = None
 
@@ -174,100 +213,6 @@ class ResourceResponse(IpcMessage):
     variables: dict[str, str] | None = field(default=None, repr=False)
 
 
-# -- rate limits (`orchestrator.workers.rate_limit_server`, `worker.rate_limit_client`) ---------------
-
-
-@dataclass(frozen=True, slots=True)
-class RateHistory(IpcMessage):
-    """Worker to orchestrator: by model, what was sent without asking: `{past, open, limits}`."""
-
-    op = "rate.recall"
-    models: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitRequest(IpcMessage):
-    """Worker to orchestrator: may a call of about `input` tokens go, whose answer has at most `most`?"""
-
-    op = "rate.ask"
-    id: int
-    model: str
-    input: int
-    most: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitDropped(IpcMessage):
-    """Worker to orchestrator: the call will not be sent."""
-
-    op = "rate.drop"
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitUsed(IpcMessage):
-    """Worker to orchestrator: the call began `ago` seconds ago and is over; tokens that count, when they are known,
-    and the limits that the provider's server named."""
-
-    op = "rate.used"
-    id: int
-    ago: float
-    input: int | None = None
-    output: int | None = None
-    limits: JsonObject | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitRefused(IpcMessage):
-    """Worker to orchestrator: the provider's server refused the call (429), for `after` seconds if it said so."""
-
-    op = "rate.refused"
-    id: int
-    model: str
-    after: float | None
-    limits: JsonObject | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LimitedModels(IpcMessage):
-    """Orchestrator to worker: the models and providers whose calls must ask from now on."""
-
-    op = "rate.limited"
-    keys: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitGranted(IpcMessage):
-    """Orchestrator to worker: the call may go."""
-
-    op = "rate.go"
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitDenied(IpcMessage):
-    """Orchestrator to worker: the call can never go, and why."""
-
-    op = "rate.no"
-    id: int
-    error: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class RatePermitWait(IpcMessage):
-    """Orchestrator to worker: what its calls to a model wait for, and for about how many seconds."""
-
-    op = "rate.wait"
-    model: str
-    seconds: float | None
-    reason: str
-    calls: int
-
-
-RateReport = RateHistory | RatePermitRequest | RatePermitDropped | RatePermitUsed | RatePermitRefused
-RateMessage = LimitedModels | RatePermitGranted | RatePermitDenied | RatePermitWait
-
-
 # -- another server to the one that holds the store ---------------------------------------------------
 
 
@@ -319,7 +264,8 @@ class WorkerRequest(WireValue):
     """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
     log goes, its directory and its environment, the `fingerprints` of secrets (`telemetry.redaction`), the URL of the
     `store` where it is not in the data directory, and the headers of the exporter of traces. A zygote reads it, so no
-    key of a model is in it. `credential` is for the link of a worker of spawn (`ipc.credentials`)."""
+    key of a model is in it. `credential` is for the link of a worker of spawn (`ipc.credentials`). With `turns`, the
+    directory of its turn file, it is a process of many runs: `run` is "", and a `TakeRun` brings each."""
 
     run: str
     expect: int | None
@@ -333,6 +279,7 @@ class WorkerRequest(WireValue):
     log_token: str | None = field(repr=False)
     fingerprints: list[JsonObject] | None = None
     store: str | None = field(default=None, repr=False)
+    turns: str | None = None
     credential: str | None = field(default=None, repr=False)
     trace_headers: str | None = field(default=None, repr=False)
 
@@ -386,11 +333,11 @@ class WorkerExited(IpcMessage):
 
 
 TO_ORCHESTRATOR = Vocabulary((
-    WorkerHello, Heartbeat, LogGrew, TextPiece, ResourceRequest, RestingChanged, WorkerFinished, StoreFailure,
-    RateHistory, RatePermitRequest, RatePermitDropped, RatePermitUsed, RatePermitRefused, Notify,
+    WorkerHello, SharedHello, Heartbeat, LogGrew, TextPiece, ResourceRequest, RestingChanged, WorkerFinished,
+    StoreFailure, RunLeft, RateHistory, RatePermitRequest, RatePermitDropped, RatePermitUsed, RatePermitRefused, Notify,
 ))  # fmt: skip
 FROM_ORCHESTRATOR = Vocabulary((
-    Welcome, Heartbeat, LookAtLog, CancelRequested, DrainWorker, StopWorker, WatchedChanged, ResourceProgress,
+    Welcome, TakeRun, Heartbeat, LookAtLog, CancelRequested, DrainWorker, StopWorker, WatchedChanged, ResourceProgress,
     ResourceResponse, LimitedModels, RatePermitGranted, RatePermitDenied, RatePermitWait, NotifyReply,
 ))  # fmt: skip
 TO_ZYGOTE = Vocabulary((Spawn,))

@@ -82,9 +82,10 @@ class IpcMessage(WireValue):
 
     op: ClassVar[str]
 
-    def encode(self) -> bytes:
-        """The line of JSON, with its end."""
-        return json.dumps({"op": self.op, **self.to_json()}, separators=(",", ":")).encode() + b"\n"
+    def encode(self, run: str | None = None) -> bytes:
+        """The line of JSON, with its end; `run` is whom the message is about, where it does not say so itself."""
+        about = {} if run is None else {"run": run}
+        return json.dumps({"op": self.op, **about, **self.to_json()}, separators=(",", ":")).encode() + b"\n"
 
 
 class Vocabulary:
@@ -97,8 +98,13 @@ class Vocabulary:
     def decode(self, line: bytes) -> IpcMessage | None:
         """The message in a line; None for an op that this version does not know. Raises MalformedMessage for a known
         op with other fields than its own, and another ValueError for a line that is no message at all."""
+        return self.decode_addressed(line)[0]
+
+    def decode_addressed(self, line: bytes) -> tuple[IpcMessage | None, str | None]:
+        """As `decode`, and the run that the message is about, if it names one."""
         data = json.loads(line)
         if not isinstance(data, dict) or not isinstance(data.get("op"), str):
             raise ValueError(f"no message: {line[:60]!r}")
         cls = self._by_op.get(data["op"])
-        return None if cls is None else cls.from_json(data)
+        run = data.get("run")
+        return None if cls is None else cls.from_json(data), run if isinstance(run, str) else None

@@ -30,12 +30,14 @@ else:
 
 class Identity(TypedDict):
     """A process of one boot of one host. `node` names the server of a shared store that it belongs to; `reserves`: it
-    is that server itself, which took a run for a worker that it starts."""
+    is that server itself, which took a run for a worker that it starts; `shared`: it works on other runs too, so it is
+    never ended for one of them."""
 
     pid: int
     created: float | None
     boot: str
     host: str
+    shared: NotRequired[bool]
     node: NotRequired[str]
     reserves: NotRequired[bool]
 

@@ -2,7 +2,8 @@
 
 A durable transaction costs about the same for one row as for hundreds, and all of a worker's commits go to
 one run. So there is one queue and one thread (P9: the loop never waits for the disk). While the thread is in a
-transaction the queue grows; then it is taken as a whole. Nobody waits for company that is not there.
+transaction the queue grows; then it is taken as a whole. Nobody waits for company that is not there. Where the store
+has lanes (`commit_lane`), the groups of several runs share one transaction in the same way.
 """
 
 from __future__ import annotations
@@ -10,31 +11,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from hashlib import sha256
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
-from po_jupyter.errors import InvalidInput, StaleFence, StoreUnusable
-from po_jupyter.model.run.events import EventDraft
-from po_jupyter.store.json_codec import JsonText, encode
-from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, LogStore, Record, Ref
+from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
+from po_jupyter.store import commit_lane
+from po_jupyter.store.commit_lane import CommitLane
+from po_jupyter.store.gathered_commits import CommitResult, GatheredCommits, Outcome
+from po_jupyter.store.protocol import Commit, Head, LaneStore, Lease, LogStore, Record, Ref
 
 MOST = 1000  # commits in one transaction
-LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
-SMALLEST_SHARED = 256  # bytes; below that a second copy is cheaper than looking for the first
-PATIENCE = 30.0  # s that a transaction waits for a full disk while answers of models are there or on their way
 _PAUSE = 0.25  # s between two tries
 REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
-
-
-class CommitResult(NamedTuple):
-    """The result of a commit: the run's head after its transaction, the number of the record that it is in, and the
-    reference of each of its payloads (an equal one that was stored before is not stored again)."""
-
-    head: Head
-    n: int
-    refs: tuple[Ref, ...]
 
 
 class _PendingCommit(NamedTuple):
@@ -43,8 +33,14 @@ class _PendingCommit(NamedTuple):
     then: Callable[[CommitResult], None] | None = None
 
 
-E = TypeVar("E", bound=Mapping[str, Any])
-_Outcome: TypeAlias = "CommitResult | BaseException | None"
+_Written: TypeAlias = "tuple[list[Outcome], list[Record]]"
+
+
+class _Memory(NamedTuple):
+    seen: int | None
+    own: set[int]
+    in_flight: set[str]
+    broken: BaseException | None
 
 
 class GroupCommitter:
@@ -74,17 +70,20 @@ class GroupCommitter:
         """See the class."""
         self._store = store
         self._lease = lease
+        self._lane: CommitLane[_Written] | None = (
+            store.lane(lease.run) if isinstance(store, LaneStore) else None
+        )
         self._seen = n
         self._own: set[int] = set()  # records of ours after `_seen`
         self._on_foreign = on_foreign
         self._on_head = on_head
         self._pending: list[_PendingCommit] = []
-        self._working: asyncio.Task[None] | None = None
+        self._is_working = False
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
         self._in_flight: set[str] = set()  # calls that were sent, as far as is recorded
-        self._broken: Exception | None = None  # why nothing is written any more
+        self._broken: BaseException | None = None  # why nothing is written any more
         self._was_raised = False  # a caller got it
 
     async def __aenter__(self) -> GroupCommitter:
@@ -160,27 +159,50 @@ class GroupCommitter:
             raise self._broken
 
     def _start_working(self) -> None:
-        if self._working is None:
-            self._working = asyncio.get_running_loop().create_task(self._work())
+        if not self._is_working:
+            self._is_working = True
+            asyncio.get_running_loop().call_soon(self._work)  # with what is queued in the same step
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _work(self) -> None:
+        """Write what is queued; again when that is done. By callbacks, for a task each time would cost as much."""
+        if not self._pending:
+            self._is_working = False
+            return
+        batch = self._pending[:MOST]
         try:
-            while self._pending:
-                batch = self._pending[:MOST]
-                try:
-                    outcomes, foreign = await loop.run_in_executor(self._thread(), self._write, batch)
-                except Exception as error:  # ours; still, nobody is left waiting
-                    self._broken = self._broken or error
-                    outcomes, foreign = [error] * len(batch), []
-                del self._pending[: len(outcomes)]
-                self._notify(outcomes, foreign)
-                for waiting, outcome in zip(batch, outcomes, strict=False):
-                    self._answer(waiting, outcome)
-        finally:
-            self._working = None
+            writing = asyncio.ensure_future(self._written(batch))
+        except Exception as error:  # no thread, a closed store
+            self._broken = self._broken or error
+            self._wrote(batch, [error] * len(batch), [])
+        else:
+            writing.add_done_callback(partial(self._after, batch))
 
-    def _notify(self, outcomes: Sequence[_Outcome], foreign: list[Record]) -> None:
+    def _after(self, batch: list[_PendingCommit], writing: asyncio.Future[_Written]) -> None:
+        if writing.cancelled():  # the loop ends
+            self._is_working = False
+            return
+        error = writing.exception()
+        if error is None:
+            outcomes, foreign = writing.result()
+        else:  # ours; still, nobody is left waiting
+            self._broken = self._broken or error
+            outcomes, foreign = [error] * len(batch), []
+        self._wrote(batch, outcomes, foreign)
+
+    def _wrote(self, batch: list[_PendingCommit], outcomes: list[Outcome], foreign: list[Record]) -> None:
+        del self._pending[: len(outcomes)]
+        self._notify(outcomes, foreign)
+        for waiting, outcome in zip(batch, outcomes, strict=False):
+            self._answer(waiting, outcome)
+        self._work()
+
+    def _written(self, batch: Sequence[_PendingCommit]) -> Awaitable[_Written]:
+        if self._lane is not None:
+            return self._lane.submit(_GroupWrite(self, batch))
+        until = time.monotonic() + commit_lane.PATIENCE
+        return asyncio.get_running_loop().run_in_executor(self._thread(), self.write, batch, until)
+
+    def _notify(self, outcomes: Sequence[Outcome], foreign: list[Record]) -> None:
         try:
             if foreign and self._on_foreign is not None:
                 self._on_foreign(foreign)
@@ -192,7 +214,7 @@ class GroupCommitter:
                 {"message": "on_foreign or on_head of a GroupCommitter failed", "exception": error}
             )
 
-    def _answer(self, waiting: _PendingCommit, outcome: _Outcome) -> None:
+    def _answer(self, waiting: _PendingCommit, outcome: Outcome) -> None:
         if waiting.then is not None and isinstance(outcome, CommitResult):
             waiting.then(outcome)
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
@@ -204,11 +226,15 @@ class GroupCommitter:
             waiting.future.set_result(outcome)
 
     # -- in the thread --------------------------------------------------------------------------
-    def _write(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
-        """Outcomes of the first commits of `batch`, as many as went into one transaction."""
+    def write(self, batch: Sequence[_PendingCommit], until: float | None) -> _Written:
+        """Outcomes of the first commits of `batch`, as many as went into one transaction, and foreign records.
+
+        A full disk is waited for until then. Without `until` it is inside a transaction of others: what that has to be
+        undone for is raised.
+        """
         if self._broken is not None:
             return [self._broken] * len(batch), []
-        group = _Transaction(self._known)
+        group = GatheredCommits(self._known)
         missing: Exception | None = None
         for waiting in batch:
             if waiting.commit is not None:
@@ -220,42 +246,46 @@ class GroupCommitter:
                 group.outcomes.append(None)
             if group.is_full:
                 break
-        outcomes, foreign = self._write_group(group, batch)
+        outcomes, foreign = self._write_group(group, batch, until)
         if missing is not None:
             self._broken = missing
         return outcomes, foreign
 
     def _write_group(
-        self, group: _Transaction, batch: Sequence[_PendingCommit]
-    ) -> tuple[list[_Outcome], list[Record]]:
+        self, group: GatheredCommits, batch: Sequence[_PendingCommit], until: float | None
+    ) -> _Written:
         if not group.places:
             return group.outcomes, []
         try:
             if self._seen is None:
                 self._seen = self._store.head(self._lease.run)["n"]
-            head = self._commit(group.merged())
-        except InvalidInput as error:
-            if len(group.places) > 1:
-                return self._one_by_one(batch[: len(group.outcomes)])
-            if batch[next(iter(group.places))].future is None:
-                self._broken = error
-            return group.failed(error), []
+            head = self._commit(group.merged(), until)
         except Exception as error:
+            if until is None and not isinstance(
+                error, StaleFence | NotFound
+            ):  # those come before a row is written
+                raise
+            if isinstance(error, InvalidInput):
+                if len(group.places) > 1:
+                    return self._one_by_one(batch[: len(group.outcomes)], until)
+                if batch[next(iter(group.places))].future is None:
+                    self._broken = error
+                return group.failed(error), []
             self._broken = error
             return [error] * len(batch), []
         self._own.add(head["n"])
         self._remember(group, head["n"])
         return group.answered(head), self._foreign(head["n"])
 
-    def _commit(self, commit: Commit) -> Head:
+    def _commit(self, commit: Commit, until: float | None) -> Head:
         """One transaction. A disk that is full may have room in a moment: answers of models are worth a wait."""
         has_answer = any(call.get("kind") == "response" for call in commit.calls)
-        until = time.monotonic() + (PATIENCE if self._in_flight or has_answer else 0.0)
+        is_patient = until is not None and bool(self._in_flight or has_answer)
         while True:
             try:
                 head = self._store.commit(self._lease, commit)
             except StoreUnusable:
-                if time.monotonic() >= until:
+                if until is None or not is_patient or time.monotonic() >= until:
                     raise
                 time.sleep(_PAUSE)
                 continue
@@ -263,12 +293,24 @@ class GroupCommitter:
                 (self._in_flight.add if call.get("kind") == "intent" else self._in_flight.discard)(call["key"])
             return head
 
-    def _one_by_one(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
+    def memory(self) -> _Memory:
+        """What this committer knows of what is written."""
+        return _Memory(self._seen, set(self._own), set(self._in_flight), self._broken)
+
+    def restore(self, memory: _Memory) -> None:
+        """Know again what it knew: what was written since was undone."""
+        self._seen, self._own = memory.seen, set(memory.own)
+        self._in_flight, self._broken = set(memory.in_flight), memory.broken
+        last = self._seen or 0
+        for digest in [digest for digest, ref in self._known.items() if ref.n > last]:
+            del self._known[digest]
+
+    def _one_by_one(self, batch: Sequence[_PendingCommit], until: float | None) -> _Written:
         """One commit of the group is not JSON: it alone fails, the others are written each by itself."""
-        outcomes: list[_Outcome] = []
+        outcomes: list[Outcome] = []
         records: list[Record] = []
         for waiting in batch:
-            outcome, foreign = self._write([waiting])
+            outcome, foreign = self.write([waiting], until)
             outcomes.extend(outcome)
             records.extend(foreign)
         return outcomes, records
@@ -297,102 +339,30 @@ class GroupCommitter:
         self._own.clear()
         return foreign
 
-    def _remember(self, group: _Transaction, n: int) -> None:
+    def _remember(self, group: GatheredCommits, n: int) -> None:
         for digest, at in group.new.items():
             self._known[digest] = Ref(n, at)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
 
-class _Transaction:
-    """A transaction that is being gathered: several commits that are written as one."""
+class _GroupWrite:
+    """The commits of one run on their way through a lane. A `LaneWrite`."""
 
-    def __init__(self, known: Mapping[bytes, Ref]) -> None:
-        self.known = known
-        self.new: dict[bytes, int] = {}  # digests of payloads of this group → index
-        self.events: list[EventDraft] = []
-        self.items: list[ItemDraft] = []
-        self.calls: list[CallDraft] = []
-        self.payloads: list[JsonText] = []
-        self.state: str | None = None
-        self.is_full = False
-        self.outcomes: list[_Outcome] = []
-        self.places: dict[int, list[int | Ref]] = {}  # of the commits that are in: where their payloads are
-        self._bytes = 0
-        self._release = False
+    __slots__ = ("_batch", "_committer", "_memory")
 
-    def add(self, commit: Commit) -> Exception | None:
-        """Take it in, or answer why it cannot be."""
-        count = len(self.payloads)
-        try:
-            texts = [encode(value) for value in commit.payloads]
-            places = [self._place(text) for text in texts]
-            # Copies before anything of it is in the group: an index out of range leaves the others alone.
-            items = _moved(commit.items, "output", places)
-            calls = _moved(commit.calls, "answer", places)
-            events = _moved_events(commit.events, places)
-        except Exception as error:
-            self._undo(count)
-            self.outcomes.append(error)
-            return error
-        self.items.extend(items)
-        self.calls.extend(calls)
-        self.events.extend(events)
-        self.state = commit.state or self.state
-        self.places[len(self.outcomes)] = places
-        self.outcomes.append(None)
-        self._release = commit.release
-        self.is_full = commit.release or self._bytes > LARGEST
-        return None
+    def __init__(self, committer: GroupCommitter, batch: Sequence[_PendingCommit]) -> None:
+        self._committer = committer
+        self._batch = batch
+        self._memory: _Memory | None = None
 
-    def _place(self, text: JsonText) -> int | Ref:
-        if len(text) >= SMALLEST_SHARED:
-            digest = sha256(text).digest()
-            place = self.known.get(digest, self.new.get(digest))
-            if place is not None:
-                return place
-            self.new[digest] = len(self.payloads)
-        self._bytes += len(text)
-        self.payloads.append(text)
-        return len(self.payloads) - 1
+    def together(self) -> _Written:
+        self._memory = self._committer.memory()
+        return self._committer.write(self._batch, None)
 
-    def _undo(self, count: int) -> None:
-        del self.payloads[count:]
-        self.new = {digest: at for digest, at in self.new.items() if at < count}
+    def undone(self) -> None:
+        if self._memory is not None:
+            self._committer.restore(self._memory)
 
-    def merged(self) -> Commit:
-        return Commit(self.events, self.items, self.calls, self.payloads, self.state, self._release)
-
-    def failed(self, error: BaseException) -> list[_Outcome]:
-        return [error if i in self.places else outcome for i, outcome in enumerate(self.outcomes)]
-
-    def answered(self, head: Head) -> list[_Outcome]:
-        n = head["n"]
-        for i, places in self.places.items():
-            refs = tuple(place if isinstance(place, Ref) else Ref(n, place) for place in places)
-            self.outcomes[i] = CommitResult(head, n, refs)
-        return self.outcomes
-
-
-def _moved(entries: Iterable[E], field: str, places: Sequence[int | Ref]) -> list[E]:
-    """`entries` with each index into the commit's own payloads replaced by the place of that payload."""
-    moved: list[E] = []
-    for entry in entries:
-        at = entry.get(field)
-        if type(at) is int:
-            if not 0 <= at < len(places):
-                raise InvalidInput(f"`{field}` points at payload {at}, but the commit carries {len(places)}")
-            place = places[at]
-            if place != at:
-                entry = cast("E", {**entry, field: place})
-        moved.append(entry)
-    return moved
-
-
-def _moved_events(events: Iterable[EventDraft], places: Sequence[int | Ref]) -> list[EventDraft]:
-    moved: list[EventDraft] = []
-    for event in events:
-        if places and event["type"] == "task.done":
-            event = {**event, "data": _moved([event["data"]], "output", places)[0]}
-        moved.append(event)
-    return moved
+    def alone(self, until: float) -> _Written:
+        return self._committer.write(self._batch, until)

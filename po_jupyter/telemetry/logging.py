@@ -56,10 +56,10 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
 
 
 def configure_worker(
-    settings: Settings, *, run: str, token: str | None = None, file: Path | None = None
+    settings: Settings, *, run: str | None, token: str | None = None, file: Path | None = None
 ) -> None:
     """Log to the run's own log file, which is stderr in a worker; every line names the run. `file` is its path,
-    for what became too long."""
+    for what became too long. Without a run the file is that of a process of many, whose lines name theirs."""
     redactor.learn([*secrets_of(os.environ, settings), *([token] if token else [])])
     # A descriptor of its own: the standard one is lent to the log of the stage that runs.
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
@@ -71,7 +71,8 @@ def configure_worker(
         _install(settings, handler, token)
     handler.limit(file, settings.log_max_bytes)
     structlog.contextvars.clear_contextvars()
-    bind_contextvars(run=run)
+    if run is not None:
+        bind_contextvars(run=run)
 
 
 def flush() -> None:

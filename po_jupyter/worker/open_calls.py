@@ -27,64 +27,39 @@ RESERVE = 64  # descriptors for everything else: the store, files, imports, what
 _OF_AGENT = 8  # descriptors of a CLI agent: pipes of a process, and those of its start
 
 
-class OpenCalls:
-    """The calls of a worker that are open, at most as many as it has descriptors for. Lives on one loop."""
+class CallSlots:
+    """The open calls of a process, at most as many as it has descriptors for. Lives on one loop."""
 
-    def __init__(
-        self,
-        inner: Admission,
-        *,
-        on_wait: OnRateWait = lambda task, reason, seconds: None,
-        left: Callable[[], int | None] = open_files.left,
-    ) -> None:
-        """`inner` admits what this lets through. `on_wait` is called when a task begins to wait and when it waits no
-        more; `left` counts the descriptors that are free."""
-        self._inner = inner
-        self._on_wait = on_wait
+    def __init__(self, left: Callable[[], int | None] = open_files.left) -> None:
+        """`left` counts the descriptors that are free."""
         self._left = left
         free = left()
         self.most = None if free is None else max(1, free - RESERVE)  # descriptors of all open calls
         self._open = 0
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
-        self._waiting_of: Counter[str] = Counter()  # calls that wait, by task
-        self._drained = False
 
-    def enter(self, request: ChatRequest, task: str) -> Pass | None:
-        """See `Admission`. Raises Drained."""
-        size = _size(request)
-        if not self._drained and (self._waiting or not self._has_room(size)):
-            return None
-        admitted = self._inner.enter(request, task)
-        return None if admitted is None else self._opened(admitted, size)
+    def is_free(self, size: int) -> bool:
+        """Whether a call of that many descriptors may be opened now, before those that wait."""
+        return not self._waiting and self._has_room(size)
 
-    async def wait(self, request: ChatRequest, task: str) -> Pass:
-        """See `Admission`. Raises ModelRefused, Drained."""
-        # The limiter first: calls that wait for it must not take the room of a model that nothing limits.
-        size = _size(request)
-        admitted = self._inner.enter(request, task) or await self._inner.wait(request, task)
-        try:
-            if self._waiting or not self._has_room(size):
-                await self._room(size, task)
-        except BaseException:
-            admitted.unused()
-            raise
-        return self._opened(admitted, size)
-
-    def drain(self) -> None:
-        """End every wait with Drained."""
-        self._drained = True
-        for granted, _ in self._waiting:
-            if not granted.done():
-                granted.set_exception(Drained())
-
-    def _opened(self, admitted: Pass, size: int) -> Pass:
+    def opened(self, size: int) -> None:
+        """Count an open call."""
         self._open += size
-        return _OpenPass(admitted, self, size)
 
     def closed(self, size: int) -> None:
         """A call is over: others may be sent."""
         self._open -= size
         self._grant()
+
+    async def room(self, size: int, granted: asyncio.Future[None]) -> None:
+        """Wait for room, or for whoever ends `granted` otherwise."""
+        entry = (granted, size)
+        self._waiting.append(entry)
+        try:
+            await granted
+        finally:
+            self._waiting.remove(entry)
+            asyncio.get_running_loop().call_soon(self._grant)  # one that was stopped may have had room
 
     def _grant(self) -> None:
         promised = 0
@@ -109,22 +84,6 @@ class OpenCalls:
         free = self._left()
         return free is None or free >= RESERVE + promised + size
 
-    async def _room(self, size: int, task: str) -> None:
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (granted, size)
-        self._waiting.append(entry)
-        self._waiting_of[task] += 1
-        if self._waiting_of[task] == 1:
-            self._on_wait(task, self.reason, None)
-        try:
-            await granted
-        finally:
-            self._waiting.remove(entry)
-            self._waiting_of[task] -= 1
-            if not self._waiting_of[task]:
-                self._on_wait(task, None, None)
-            asyncio.get_running_loop().call_soon(self._grant)  # one that was stopped may have had room
-
     @property
     def reason(self) -> str:
         """Why calls wait, for people."""
@@ -134,33 +93,99 @@ class OpenCalls:
         )
 
 
+class OpenCalls:
+    """The calls of a run that are open, in the slots of its process. Lives on one loop."""
+
+    def __init__(
+        self,
+        inner: Admission,
+        slots: CallSlots,
+        *,
+        on_wait: OnRateWait = lambda task, reason, seconds: None,
+    ) -> None:
+        """`inner` admits what this lets through. `on_wait` is called when a task begins to wait and when it waits no
+        more."""
+        self._inner = inner
+        self._slots = slots
+        self._on_wait = on_wait
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting_of: Counter[str] = Counter()  # calls that wait, by task
+        self._drained = False
+
+    def enter(self, request: ChatRequest, task: str) -> Pass | None:
+        """See `Admission`. Raises Drained."""
+        size = _size(request)
+        if not self._drained and not self._slots.is_free(size):
+            return None
+        admitted = self._inner.enter(request, task)
+        return None if admitted is None else self._opened(admitted, size)
+
+    async def wait(self, request: ChatRequest, task: str) -> Pass:
+        """See `Admission`. Raises ModelRefused, Drained."""
+        # The limiter first: calls that wait for it must not take the room of a model that nothing limits.
+        size = _size(request)
+        admitted = self._inner.enter(request, task) or await self._inner.wait(request, task)
+        try:
+            if not self._slots.is_free(size):
+                await self._room(size, task)
+        except BaseException:
+            admitted.unused()
+            raise
+        return self._opened(admitted, size)
+
+    def drain(self) -> None:
+        """End every wait with Drained."""
+        self._drained = True
+        for granted in self._waiting:
+            if not granted.done():
+                granted.set_exception(Drained())
+
+    def _opened(self, admitted: Pass, size: int) -> Pass:
+        self._slots.opened(size)
+        return _OpenPass(admitted, self._slots, size)
+
+    async def _room(self, size: int, task: str) -> None:
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(granted)
+        self._waiting_of[task] += 1
+        if self._waiting_of[task] == 1:
+            self._on_wait(task, self._slots.reason, None)
+        try:
+            await self._slots.room(size, granted)
+        finally:
+            self._waiting.discard(granted)
+            self._waiting_of[task] -= 1
+            if not self._waiting_of[task]:
+                self._on_wait(task, None, None)
+
+
 class _OpenPass:
     """The pass of an open call."""
 
-    __slots__ = ("_calls", "_inner", "_size")
+    __slots__ = ("_inner", "_size", "_slots")
 
-    def __init__(self, inner: Pass, calls: OpenCalls, size: int) -> None:
+    def __init__(self, inner: Pass, slots: CallSlots, size: int) -> None:
         self._inner = inner
-        self._calls = calls
+        self._slots = slots
         self._size = size
 
     def sends(self) -> None:
         self._inner.sends()
 
     def answered(self, response: ChatResponse) -> None:
-        self._calls.closed(self._size)
+        self._slots.closed(self._size)
         self._inner.answered(response)
 
     def failed(self, error: ModelError) -> None:
-        self._calls.closed(self._size)
+        self._slots.closed(self._size)
         self._inner.failed(error)
 
     def lost(self) -> None:
-        self._calls.closed(self._size)
+        self._slots.closed(self._size)
         self._inner.lost()
 
     def unused(self) -> None:
-        self._calls.closed(self._size)
+        self._slots.closed(self._size)
         self._inner.unused()
 
 

@@ -1,285 +1,165 @@
-"""A worker's link to its orchestrator: one connection, kept up over restarts of the orchestrator.
+"""The link of a worker process to its orchestrator: one connection for all its runs, kept up over restarts.
 
-It connects as soon as the worker has its run, while the run's log is still read. What the orchestrator sends before
-the run can act on it (a drain, a cancel) is kept until `listen`.
+Each message names its run (`ipc.messages`); what one run sends and gets is its `run_link.RunLink`. A process of one run
+is the case of one: its connection begins with the run's hello, that of a process of many with its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Protocol
 
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.calls.attempt_calls import StreamedText
-from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.ipc.channel import Channel, connect
 from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import (
-    CancelRequested,
     DrainWorker,
     Heartbeat,
-    LimitedModels,
-    LogGrew,
-    LookAtLog,
-    RateMessage,
-    RatePermitDenied,
-    RatePermitGranted,
-    RatePermitWait,
-    ResourceProgress,
-    ResourceRequest,
-    ResourceResponse,
-    RestingChanged,
+    RunLeft,
+    SharedHello,
     StopWorker,
-    StoreFailure,
-    TextPiece,
-    WatchedChanged,
-    Welcome,
-    WorkerFinished,
+    TakeRun,
     WorkerHello,
 )
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger(__name__)
 
 _FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator
-_TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
-_TEXT_MAX = 100_000  # characters kept until the next of them
-_COMMIT_RATE = 0.05  # s between notes of commits
 _LAST_MESSAGE = 1.0  # s that the last message may take to leave this process
 
 
-@dataclass(frozen=True, slots=True)
-class LinkHandlers:
-    """The handlers of a worker for the messages of its orchestrator; called on the loop.
+class LinkedRun(Protocol):
+    """A run's end of the link (`run_link.RunLink`)."""
 
-    `look` reads the run's log again, `drain` stops starting things, `welcome` gets the first message of each
-    connection, `rates` each message of the limiter.
+    run: str
+    fence: int
+
+    @property
+    def is_finished(self) -> bool:
+        """True once the run's last message was sent: no orchestrator is missed."""
+        ...
+
+    def deliver(self, message: IpcMessage) -> None:
+        """Handle a message about the run."""
+        ...
+
+    def disconnected(self) -> None:
+        """The connection ended."""
+        ...
+
+    def abandoned(self) -> None:
+        """There is no orchestrator any more: drain."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessHandlers:
+    """The handlers of a process of many runs, called on the loop.
+
+    `take` works a run off too, `drain` gives all runs back, `disconnected` is called when a connection ended.
     """
 
-    look: Callable[[], object]
+    take: Callable[[TakeRun], object]
     drain: Callable[[], object]
-    welcome: Callable[[Welcome], object]
-    rates: Callable[[RateMessage], object]
+    disconnected: Callable[[], object]
 
 
-class _OpenRequest(NamedTuple):
-    message: ResourceRequest
-    response: asyncio.Future[ResourceResponse]
-    progress: Callable[[str], None]
-
-
-def _exit_overtaken() -> None:
+def exit_overtaken() -> None:
+    """End this process, whose run another one has."""
     os._exit(ExitStatus.OVERTAKEN)
 
 
 class OrchestratorLink:
-    """The connection of one worker. `start` connects, `listen` says what is done about messages."""
+    """The connection of one process. `start` connects; runs `join` and `leave`."""
 
     def __init__(
         self,
         address: Path,
         settings: Settings,
         *,
-        run: str,
         eager: bool = False,
+        shared: ProcessHandlers | None = None,
         credential: Credential | None = None,
-        stop: Callable[[], object] = _exit_overtaken,
     ) -> None:
-        """`eager` connects at once; `credential` is for a connection over TCP. `stop` is called when another process
-        has the run: by default it ends this one."""
-        # Whoever submits a run starts to watch it a moment later: until the orchestrator says otherwise
-        # somebody does, or the first answer would not be seen as it is written.
-        self.watched = True
+        """`eager` connects at once; `credential` is for a connection over TCP. `shared` are the handlers of a process
+        of many runs."""
+        self.loop = asyncio.get_running_loop()
         self._address = address
         self._credential = credential
         self._settings = settings
-        self._run = run
-        self._fence = 0
-        self._loop = asyncio.get_running_loop()
-        self._channel: Channel | None = None
+        self._shared = shared
+        self._runs: dict[str, LinkedRun] = {}
+        self._left: dict[str, int] = {}  # runs that left while nobody heard it, with their statuses
+        self._channel: Channel | None = None  # once something was received on it
         self._connect_now = asyncio.Event()
         if eager:
             self._connect_now.set()
-        self._ids = itertools.count(1)
-        self._requests: dict[int, _OpenRequest] = {}
-        self._texts: dict[tuple[str, int], TextPiece] = {}
-        self._text_timer: asyncio.TimerHandle | None = None
-        self._head: Head | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
         self._last_message = 0.0  # by the loop's clock: when something was received
-        self._finished = asyncio.Event()
-        self._welcomed = asyncio.Event()
-        self._resting = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._undelivered: list[IpcMessage] = []
-        self._listening = False
-        self._handlers: dict[type[IpcMessage], Callable[[Any], object]] = {
-            WatchedChanged: self._on_watched,
-            ResourceResponse: self._on_response,
-            ResourceProgress: self._on_progress,
-            Heartbeat: lambda message: None,
-            StopWorker: lambda message: stop(),
-        }
-
-    def start(self, fence: int) -> None:
-        """Look for the orchestrator from now on; `fence` is the one under which the worker has its run."""
-        self._fence = fence
-        self._tasks = [
-            asyncio.create_task(self._stay_connected(), name="orchestrator link"),
-            asyncio.create_task(self._beat(), name="heartbeat"),
-        ]
-
-    def listen(self, handlers: LinkHandlers) -> None:
-        """Have messages handled from now on; those that came before are handled first, in their order."""
-        rates = dict.fromkeys(
-            (LimitedModels, RatePermitGranted, RatePermitDenied, RatePermitWait), handlers.rates
-        )
-        self._handlers |= {
-            Welcome: handlers.welcome,
-            LookAtLog: lambda message: handlers.look(),
-            CancelRequested: lambda message: handlers.look(),
-            DrainWorker: lambda message: handlers.drain(),
-            **rates,
-        }
-        self._listening = True
-        undelivered, self._undelivered = self._undelivered, []
-        for message in undelivered:
-            self.deliver(message)
-
-    def deliver(self, message: IpcMessage) -> None:
-        """Handle a message as if the orchestrator had sent it: now, or once somebody listens."""
-        handler = self._handlers.get(type(message))
-        if handler is not None:
-            handler(message)
-        elif not self._listening:
-            self._undelivered.append(message)
-
-    # -- to the orchestrator --------------------------------------------------------------------
 
     @property
-    def connected(self) -> bool:
-        """True while an orchestrator receives messages."""
-        return self._channel is not None
+    def is_started(self) -> bool:
+        """True once it looks for the orchestrator."""
+        return bool(self._tasks)
 
-    def send(self, message: IpcMessage) -> None:
-        """Send a message that is worth nothing later; without an orchestrator it is dropped."""
-        if self._channel is not None:
-            self._channel.send(message)
+    @property
+    def runs(self) -> int:
+        """The number of runs that use it."""
+        return len(self._runs)
+
+    def start(self) -> None:
+        """Look for the orchestrator from now on."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._stay_connected(), name="orchestrator link"),
+                asyncio.create_task(self._beat(), name="heartbeat"),
+            ]
+
+    def join(self, run: LinkedRun) -> None:
+        """Have the messages about a run delivered to it."""
+        self._runs[run.run] = run
+
+    def leave(self, run: LinkedRun) -> None:
+        """Deliver nothing more to it."""
+        if self._runs.get(run.run) is run:
+            del self._runs[run.run]
 
     def connect_now(self) -> None:
         """End the pause before the first connection: somebody waits for the orchestrator."""
         self._connect_now.set()
 
-    def committed(self, head: Head) -> None:
-        """The log grew. Sent at most 20 times a second; the last state is always sent."""
-        self._head = head
-        if self._head_timer is None:
-            self._head_timer = self._loop.call_later(_COMMIT_RATE, self._send_head)
-
-    def _send_head(self) -> None:
-        self._head_timer = None
-        head, self._head = self._head, None
-        if head is not None:
-            self.send(LogGrew(head["n"], head["offset"], head["state"]))
-
-    def text(self, piece: StreamedText) -> None:
-        """A piece of a model's answer; pieces of one answer are joined."""
-        if not self.watched:
-            return
-        key = (piece["task"], piece["round"])
-        before = self._texts.get(key)
-        if before is None:
-            self._texts[key] = TextPiece(piece["task"], piece["text"], piece["round"], piece["attempt"])
-        elif len(before.text) < _TEXT_MAX:
-            self._texts[key] = replace(before, text=before.text + piece["text"])
-        if self._text_timer is None:
-            self._text_timer = self._loop.call_later(_TEXT_RATE, self._send_texts)
-
-    def _send_texts(self) -> None:
-        self._text_timer = None
-        if self._channel is None and self.watched and not self._finished.is_set():
-            return  # sent once there is a connection
-        texts, self._texts = self._texts, {}
-        if self.watched:
-            for piece in texts.values():
-                self.send(piece)
-
-    def rest(self, resting: bool) -> None:
-        """From now on the worker only waits for a batch at a provider, or does not."""
-        if resting != self._resting:
-            self._resting = resting
-            self.send(RestingChanged(resting))
-
-    async def request(self, resource: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
-        """Get from the orchestrator what only it has; requested again when a new orchestrator takes over.
-
-        `progress` is told meanwhile, for people, what it waits for. Raises the error that the orchestrator answers
-        with, and Unavailable when there is none for `orphan_timeout`.
-        """
-        message = ResourceRequest(next(self._ids), resource, model)
-        response: asyncio.Future[ResourceResponse] = self._loop.create_future()
-        self._requests[message.id] = _OpenRequest(message, response, progress)
-        self.connect_now()
-        self.send(message)
-        try:
-            answer = await response
-        finally:
-            del self._requests[message.id]
-        if answer.error:
-            raise from_json(answer.error)
-        return answer
-
-    def end_requests(self, reason: str) -> None:
-        """Have every open `request` raise Unavailable: nobody waits for an answer any more."""
-        for request in self._requests.values():
-            if not request.response.done():
-                request.response.set_exception(Unavailable(reason))
-
-    async def finished(self, state: str) -> None:
-        """Send the last message: the state in which the run leaves this process. The exit status and the store say
-        the same, so that no orchestrator has to be there."""
-        self._finished.set()
-        self._send_texts()
-        await self._send_last(WorkerFinished(state))
-
-    async def store_failed(self, message: str, hint: str) -> None:
-        """Send the last message of a worker that cannot write: why. The exit status says the rest.
-
-        One that could not even claim its run, or fails before it is connected, connects for it.
-        """
-        self._finished.set()
-        self.connect_now()
-        if not self._tasks:
-            self.start(fence=0)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_MESSAGE):
-                await self._welcomed.wait()
-        await self._send_last(StoreFailure(message, hint))
-
-    async def _send_last(self, message: IpcMessage) -> None:
+    def send(self, message: IpcMessage, run: str) -> None:
+        """Send a message about a run; without an orchestrator it is dropped."""
         if self._channel is not None:
-            self._channel.send(message)
+            self._channel.send(message, run)
+
+    def left(self, run: str, status: int) -> None:
+        """Say that a process of many runs works on this one no more, to the next orchestrator if need be."""
+        if self._channel is not None:
+            self._channel.send(RunLeft(status), run)
+        else:
+            self._left[run] = status
+
+    async def drain(self) -> None:
+        """Wait until what was sent has left this process, but not for long."""
+        if self._channel is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_MESSAGE):
                     await self._channel.drain()
 
     async def close(self) -> None:
         """End the connection."""
-        for timer in (self._text_timer, self._head_timer):
-            if timer is not None:
-                timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -289,54 +169,57 @@ class OrchestratorLink:
     # -- from the orchestrator ------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST):
-                await self._connect_now.wait()
+        if self._shared is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST):
+                    await self._connect_now.wait()
         while True:
             try:
                 channel = await connect(self._address, self._credential)
             except (OSError, TimeoutError):
                 await asyncio.sleep(_RECONNECT)
                 continue
-            me = processes.myself()
-            channel.send(WorkerHello(self._run, me["pid"], me["created"], self._fence))
+            self._greet(channel)
             try:
                 await self._receive(channel)
             finally:
                 self._channel = None
-                self._welcomed.clear()
+                for run in list(self._runs.values()):
+                    run.disconnected()
                 await channel.close()
+            if self._shared is not None:
+                self._shared.disconnected()
             await asyncio.sleep(_RECONNECT)
 
+    def _greet(self, channel: Channel) -> None:
+        me = processes.myself()
+        if self._shared is not None:
+            channel.send(SharedHello(me["pid"], me["created"], [*self._runs, *self._left]))
+            for left, status in self._left.items():
+                channel.send(RunLeft(status), left)
+            self._left.clear()
+        for run in self._runs.values():
+            channel.send(WorkerHello(run.run, me["pid"], me["created"], run.fence))
+
     async def _receive(self, channel: Channel) -> None:
-        self._last_message = self._loop.time()
-        while (message := await channel.receive()) is not None:
-            self._last_message = self._loop.time()
-            if isinstance(message, Welcome):
-                self._connected(channel, message)
-            self.deliver(message)
+        self._last_message = self.loop.time()
+        while (addressed := await channel.receive_addressed()) is not None:
+            self._last_message = self.loop.time()
+            self._channel = channel
+            self._dispatch(*addressed)
 
-    def _connected(self, channel: Channel, welcome: Welcome) -> None:
-        self.watched = welcome.watched
-        self._channel = channel
-        self._welcomed.set()
-        channel.send(RestingChanged(self._resting))
-        self._send_texts()
-        for request in self._requests.values():
-            channel.send(request.message)
-
-    def _on_watched(self, message: WatchedChanged) -> None:
-        self.watched = message.on
-
-    def _on_response(self, message: ResourceResponse) -> None:
-        request = self._requests.get(message.id)
-        if request is not None and not request.response.done():
-            request.response.set_result(message)
-
-    def _on_progress(self, message: ResourceProgress) -> None:
-        request = self._requests.get(message.id)
-        if request is not None:
-            request.progress(message.text)
+    def _dispatch(self, message: IpcMessage, run: str | None) -> None:
+        if isinstance(message, TakeRun):
+            if self._shared is not None:
+                self._shared.take(message)
+        elif run is None and self._shared is None:
+            for only in list(self._runs.values()):  # an orchestrator before 0.2.0 names no run
+                only.deliver(message)
+        elif run is not None:
+            if (linked := self._runs.get(run)) is not None:
+                linked.deliver(message)
+        elif isinstance(message, DrainWorker | StopWorker) and self._shared is not None:
+            self._shared.drain()
 
     async def _beat(self) -> None:
         """Send that we live, notice when no orchestrator does: then drain.
@@ -347,9 +230,11 @@ class OrchestratorLink:
         step = min(self._settings.heartbeat, self._settings.orphan_timeout / 5)
         alone = 0.0
         while True:
-            before = self._loop.time()
+            before = self.loop.time()
             await asyncio.sleep(step)
-            now = self._loop.time()
+            now = self.loop.time()
+            if now - before > 2 * step:
+                self._last_message = now  # it was us who stood still: what came meanwhile is still to be read
             if self._channel is not None:
                 self._channel.send(Heartbeat())
                 if now - self._last_message < max(self._settings.lease_ttl, 4 * step):
@@ -358,8 +243,16 @@ class OrchestratorLink:
                 # Connected, and nothing comes: a stopped process keeps its sockets. Look for another one.
                 await self._channel.close()
             alone += min(now - before, 2 * step)
-            if alone >= self._settings.orphan_timeout and not self._finished.is_set():
-                log.warning("no orchestrator", seconds=round(alone, 1), does="drains and exits")
-                self.end_requests("there is no orchestrator any more")
-                self.deliver(DrainWorker())
+            if alone >= self._settings.orphan_timeout:
+                self._abandon(alone)
                 return
+
+    def _abandon(self, alone: float) -> None:
+        runs = [run for run in self._runs.values() if not run.is_finished]
+        if not runs and self._shared is None:
+            return
+        log.warning("no orchestrator", seconds=round(alone, 1), does="drains and exits")
+        for run in runs:
+            run.abandoned()
+        if self._shared is not None:
+            self._shared.drain()

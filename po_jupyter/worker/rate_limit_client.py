@@ -17,7 +17,8 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelError, ModelRateLimited, from_json
-from po_jupyter.ipc.messages import (
+from po_jupyter.ipc.messages import Welcome
+from po_jupyter.ipc.rate_messages import (
     LimitedModels,
     RateHistory,
     RateMessage,
@@ -28,7 +29,6 @@ from po_jupyter.ipc.messages import (
     RatePermitRequest,
     RatePermitUsed,
     RatePermitWait,
-    Welcome,
 )
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.bounds import output_limit

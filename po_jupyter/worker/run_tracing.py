@@ -20,8 +20,9 @@ _FIRST = 50  # events: those of a start are among them
 class RunTracing:
     """The observer of a run, with spans where traces are made."""
 
-    def __init__(self, run: str, store: LogStore) -> None:
-        """Nothing is read or opened yet."""
+    def __init__(self, run: str, store: LogStore, log: FailureLog | None = None) -> None:
+        """Nothing is read or opened yet. `log` watches besides; by default it is the plain log of failures."""
+        self._log = log or FailureLog(run)
         self._run = run
         self._store = store
         self._spans: TraceObserver | None = None
@@ -33,7 +34,7 @@ class RunTracing:
 
     def observer(self, events: list[EventRecord]) -> Observer:
         """The observer of the run, from what `read` found; called in the asyncio task that the run's are made in."""
-        log = FailureLog(self._run)
+        log = self._log
         tracer = tracing.tracer() if events else None
         if tracer is None:
             return log

@@ -6,11 +6,8 @@ A short version for each start; with PO_WORKER_START=spawn all other tests start
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,19 +61,15 @@ def cut_links(service: RunningOrchestrator) -> int:
 async def test_a_run_is_worked_off_at_once_and_survives_its_worker_and_its_link(
     tmp_path: Path, start: str
 ) -> None:
-    """Done-when 0: the first stage of a Python run begins within 400 ms. Then its link is cut, and it is killed."""
+    """Its link is cut, and it is killed. How soon it begins is a benchmark (`python -m tests.benchmarks orchestrator`)."""
     child = tmp_path / "child"
     async with orchestrator(tmp_path / "data", worker_start=start) as service:
         await ready(service)
-        began = time.time()
         tasks = [task("one"), task("two", seconds=1.0), task("three", child=str(child), seconds=60.0)]
         for before, after in pairwise(tasks):
             after["needs"] = [before["name"]]
         view, _ = await service.submissions.submit(body(*tasks), owner="me")
         await wait_for_task_state(service, view.id, "two")
-        events = await asyncio.to_thread(service.store.events, view.id)
-        first = next(e for e in events if e["type"] == "task.started")
-        assert _seconds(first["at"]) - began < (4.0 if _is_loaded() else 0.4)
         pid = await wait_for_holder(tmp_path / "data", view.id)
         assert port_file_of(address_of(tmp_path / "data")).exists() == (start == "spawn")
 
@@ -95,15 +88,6 @@ async def test_a_run_is_worked_off_at_once_and_survives_its_worker_and_its_link(
         types = await types_of(service, view.id)
         assert types.count("worker.crashed") == 1
         assert types.count("task.done") == 2, "nothing was done twice"
-
-
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()
-
-
-def _is_loaded() -> bool:
-    """Whether others use the processors of this machine; then nothing that is measured here says anything."""
-    return os.getloadavg()[0] > (os.cpu_count() or 1) * 0.75
 
 
 @pytest.mark.parametrize("start", STARTS)

@@ -23,7 +23,18 @@ WIRE: list[tuple[Vocabulary, IpcMessage, dict[str, Any]]] = [
         messages.WorkerHello("r", 7, 1.5, 3),
         {"op": "hello", "run": "r", "pid": 7, "created": 1.5, "fence": 3},
     ),
+    (
+        TO_ORCHESTRATOR,
+        messages.SharedHello(7, 1.5, ["r"]),
+        {"op": "process", "pid": 7, "created": 1.5, "runs": ["r"]},
+    ),
+    (TO_ORCHESTRATOR, messages.RunLeft(75), {"op": "left", "status": 75}),
     (TO_ORCHESTRATOR, messages.Heartbeat(), {"op": "beat"}),
+    (
+        FROM_ORCHESTRATOR,
+        messages.TakeRun("r", 3, True),
+        {"op": "take", "run": "r", "expect": 3, "watched": True},
+    ),
     (
         TO_ORCHESTRATOR,
         messages.LogGrew(4, 9, "running"),
@@ -137,6 +148,15 @@ def test_a_message_is_the_json_that_every_version_speaks(
     assert line.endswith(b"\n") and line.count(b"\n") == 1
     assert json.loads(line) == wire
     assert vocabulary.decode(line) == message
+
+
+def test_a_message_names_the_run_that_it_is_about_and_an_older_reader_passes_over_that() -> None:
+    """Upgrades: a worker of one run before 0.2.0 named none, and reads what names one."""
+    line = messages.RestingChanged(True).encode("r")
+    assert json.loads(line) == {"op": "rest", "run": "r", "on": True}
+    assert TO_ORCHESTRATOR.decode(line) == messages.RestingChanged(True)
+    assert TO_ORCHESTRATOR.decode_addressed(line) == (messages.RestingChanged(True), "r")
+    assert TO_ORCHESTRATOR.decode_addressed(b'{"op":"beat"}') == (messages.Heartbeat(), None)
 
 
 def test_every_message_is_in_the_table_above() -> None:

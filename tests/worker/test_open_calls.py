@@ -11,7 +11,7 @@ from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.llm.calls.admission import UNLIMITED, Pass
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.worker.open_calls import RESERVE, OpenCalls
+from po_jupyter.worker.open_calls import RESERVE, CallSlots, OpenCalls
 
 REQUEST = ChatRequest("openai:gpt-5-mini", (Message("user", "hello"),))
 AGENT = ChatRequest("claude-cli:x", (Message("user", "hello"),))
@@ -19,7 +19,7 @@ ANSWER = ChatResponse("hi", Usage(calls=1))
 
 
 def calls(free: int | None, **more: Any) -> OpenCalls:
-    return OpenCalls(UNLIMITED, left=lambda: free, **more)
+    return OpenCalls(UNLIMITED, CallSlots(left=lambda: free), **more)
 
 
 async def opened(bound: OpenCalls, request: ChatRequest = REQUEST) -> Pass:
@@ -28,7 +28,7 @@ async def opened(bound: OpenCalls, request: ChatRequest = REQUEST) -> Pass:
 
 async def test_as_many_calls_as_there_are_descriptors_and_the_others_wait_in_their_order() -> None:
     free = RESERVE + 3
-    bound = OpenCalls(UNLIMITED, left=lambda: free)
+    bound = OpenCalls(UNLIMITED, CallSlots(left=lambda: free))
     open_now = [await opened(bound) for _ in range(2)]
     free = RESERVE + 1
     open_now.append(await opened(bound))
@@ -67,7 +67,7 @@ async def test_answers_that_come_together_let_no_more_go_than_there_is_room_for(
 
 async def test_what_tasks_open_themselves_counts() -> None:
     free = RESERVE + 10
-    bound = OpenCalls(UNLIMITED, left=lambda: free)
+    bound = OpenCalls(UNLIMITED, CallSlots(left=lambda: free))
     for _ in range(5):
         await opened(bound)
     free = RESERVE  # a task opened files, or connections wait for their next call

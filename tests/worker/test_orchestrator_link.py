@@ -18,7 +18,6 @@ from po_jupyter.ipc.messages import (
     CancelRequested,
     DrainWorker,
     Heartbeat,
-    LimitedModels,
     LogGrew,
     LookAtLog,
     ResourceProgress,
@@ -33,8 +32,10 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.rate_messages import LimitedModels
 from po_jupyter.ipc.wire import IpcMessage
-from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
+from po_jupyter.worker.orchestrator_link import OrchestratorLink
+from po_jupyter.worker.run_link import LinkHandlers, RunLink
 
 pytestmark = pytest.mark.integration
 
@@ -82,18 +83,26 @@ async def until(true: Callable[[], bool], patience: float = 5.0) -> None:
             await asyncio.sleep(0.005)
 
 
+class StoppingLink(RunLink):
+    """A link that writes down how often it was told to stop."""
+
+    stops: list[str]
+
+
 @asynccontextmanager
-async def linked(address: Path, **more: Any) -> AsyncIterator[OrchestratorLink]:
+async def linked(address: Path, **more: Any) -> AsyncIterator[StoppingLink]:
     """A started link of the run `r` with fence 3."""
     settings = Settings(**{"heartbeat": 0.05, "lease_ttl": 5.0, "orphan_timeout": 60.0, **more})
-    link = OrchestratorLink(address, settings, run="r", eager=True, stop=lambda: calls.append("stop"))
-    calls: list[str] = []
-    link.calls = calls
+    process = OrchestratorLink(address, settings, eager=True)
+    stops: list[str] = []
+    link = StoppingLink(process, "r", stop=lambda: stops.append("stop"))
+    link.stops = stops
     link.start(3)
     try:
         yield link
     finally:
-        await link.close()
+        link.close()
+        await process.close()
 
 
 def recorder(calls: list[Any]) -> LinkHandlers:
@@ -151,7 +160,7 @@ async def test_a_worker_whose_run_was_taken_stops_at_once(
     """P2: also while it loads."""
     async with linked(address) as link:
         await orchestrator.send(StopWorker())
-        await until(lambda: link.calls == ["stop"])
+        await until(lambda: link.stops == ["stop"])
 
 
 async def test_it_says_who_it_is_what_it_committed_and_how_it_ends(
@@ -185,12 +194,13 @@ async def test_a_worker_that_fails_before_it_is_connected_says_why_too(
     address: Path, orchestrator: FakeOrchestrator, started: bool
 ) -> None:
     """The disk may be full already when it claims its run or reads its log: people are told the reason."""
-    link = OrchestratorLink(address, Settings(), run="r")
+    process = OrchestratorLink(address, Settings())
+    link = RunLink(process, "r")
     if started:
         link.start(3)
     await link.store_failed("the disk is full", "Make room.")
     assert await orchestrator.hears(StoreFailure) == StoreFailure("the disk is full", "Make room.")
-    await link.close()
+    await process.close()
 
 
 async def test_pieces_of_one_answer_are_joined_and_only_sent_while_somebody_watches(

@@ -11,9 +11,8 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelRateLimited, ModelRefused
-from po_jupyter.ipc.messages import (
-    FROM_ORCHESTRATOR,
-    TO_ORCHESTRATOR,
+from po_jupyter.ipc.messages import FROM_ORCHESTRATOR, TO_ORCHESTRATOR, Welcome
+from po_jupyter.ipc.rate_messages import (
     RateHistory,
     RatePermitDropped,
     RatePermitGranted,
@@ -21,7 +20,6 @@ from po_jupyter.ipc.messages import (
     RatePermitRequest,
     RatePermitUsed,
     RateReport,
-    Welcome,
 )
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message

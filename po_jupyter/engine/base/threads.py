@@ -17,12 +17,16 @@ OffLoop: TypeAlias = Callable[..., Awaitable[Any]]  # calls a function in a thre
 _MAX_THREADS = 1024  # as many as `max_concurrency` allows rows; a thread exists only once it was needed
 
 
+class StageThreads(ThreadPoolExecutor):
+    """The threads in which stages of a run work, told apart from those of the store."""
+
+
 class Threads:
     """A pool of threads for sync stages."""
 
     def __init__(self, max_threads: int = _MAX_THREADS) -> None:
         """An empty pool; a thread is started when it is needed."""
-        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="po-stage")
+        self._pool = StageThreads(max_threads, thread_name_prefix="po-stage")
 
     async def run(self, fn: Callable[..., T], *args: object) -> T:
         """Call `fn(*args)` in a thread, in this context, and wait for its result.

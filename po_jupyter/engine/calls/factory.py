@@ -17,7 +17,8 @@ from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.tools.toolbox import RemoteTools
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission
-from po_jupyter.llm.calls.cache import AnswerStore, CallCache
+from po_jupyter.llm.calls.answer_queue import AnswerQueue, AnswerStore
+from po_jupyter.llm.calls.cache import CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.money.pricing import PriceBook
@@ -56,7 +57,7 @@ class CallFactory:
         providers: ProviderSource,
         running: Callable[[], set[str]] = set,
         admission: Admission | None = None,
-        answers: AnswerStore | None = None,
+        answers: AnswerStore | AnswerQueue | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
         watched: Callable[[], bool] = lambda: False,
         on_text: Callable[[StreamedText], None] = lambda piece: None,

@@ -33,6 +33,11 @@ class Observers(Observer):
         for observer in self._observers:
             observer.on_task_end(task, attempt, seconds, usage, error)
 
+    def on_map_start(self, task: Task, rows: int) -> None:
+        """Hand it on."""
+        for observer in self._observers:
+            observer.on_map_start(task, rows)
+
     def on_row_start(self, task: Task, index: int, attempt: int) -> None:
         """Hand it on."""
         for observer in self._observers:

@@ -96,6 +96,7 @@ class MapState:
         if self._origin is not None:
             started["data"]["of"] = self._origin.path
         self.parts.log.emit(started)
+        self.parts.observer.on_map_start(self.task, self.total)
         if self.table:
             self._emit_progress()
         self._check_early()

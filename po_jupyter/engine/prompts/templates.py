@@ -11,6 +11,7 @@ in `refine.critique` also `output` and `violations`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,7 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 _PIECES = 10_000  # that are looked at together
+_SHORT = 20_000  # characters of a template that is kept compiled
 _FEW = 50  # pieces that are joined without being looked at before
 
 ENVIRONMENT = make_sandbox()
@@ -45,7 +47,7 @@ class PromptTemplate:
         self.field = field
         self._text: str | None = None
         try:
-            self._template: Template = ENVIRONMENT.from_string(text)
+            self._template: Template = _compiled(text)
         except TemplateSyntaxError as error:
             raise _syntax_error(error, task, field) from None
         except TOO_DEEP:
@@ -81,6 +83,16 @@ class PromptTemplate:
                 line = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return line
+
+
+def _compiled(text: str) -> Template:
+    """The template of a text; runs of one pipeline that are worked off together share it."""
+    return _compiled_short(text) if len(text) <= _SHORT else ENVIRONMENT.from_string(text)
+
+
+@lru_cache(maxsize=1_000)
+def _compiled_short(text: str) -> Template:
+    return ENVIRONMENT.from_string(text)
 
 
 def _collected(rendering: Iterable[str]) -> list[str]:

@@ -14,7 +14,8 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import EventDraft
-from po_jupyter.store.group_commit import CommitResult, GroupCommitter
+from po_jupyter.store.gathered_commits import CommitResult
+from po_jupyter.store.group_commit import GroupCommitter
 from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, Record, Ref, Store
 
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it

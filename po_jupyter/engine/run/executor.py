@@ -89,7 +89,9 @@ class RunExecutor:
         signals.running.add(start.task)
         signals.rest(start.task, False)
         attempt = TaskAttempt(self.session, self._directives, start)
-        self.tasks[start.task] = asyncio.get_running_loop().create_task(attempt.run(), name=f"po {start.task}")
+        task = asyncio.get_running_loop().create_task(attempt.run(), name=f"po {start.task}")
+        task.add_done_callback(lambda task: self.session.log.wake.set())
+        self.tasks[start.task] = task
 
     def _stop(self, name: str) -> None:
         if name in self.tasks and name not in self.stopping:
@@ -124,26 +126,20 @@ class RunExecutor:
         return commands[0] if commands else None
 
     async def _wait(self) -> None:
+        """Wait until a task ended, or something happened in the log; cancelled tasks are cancelled again meanwhile."""
         log = self.session.log
-        if not self.tasks:
-            return
-        waking = asyncio.ensure_future(log.wake.wait())
         cancels = 0
-        try:
-            while True:
-                done, _ = await asyncio.wait(
-                    {*self.tasks.values(), waking},
-                    return_when=asyncio.FIRST_COMPLETED,
-                    timeout=_CANCEL_AGAIN if self.stopping else None,
-                )
-                if done:
-                    break
+        while self.tasks and not any(task.done() for task in self.tasks.values()):
+            if not self.stopping:
+                await log.wake.wait()
+                break
+            try:
+                async with asyncio.timeout(_CANCEL_AGAIN):
+                    await log.wake.wait()
+                break
+            except TimeoutError:
                 cancels += 1
                 self._cancel_again(cancels)
-                if not self.tasks:
-                    break
-        finally:
-            waking.cancel()
         log.wake.clear()
         for name in [n for n, t in self.tasks.items() if t.done()]:
             self._finish(name)

@@ -26,7 +26,7 @@ from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
 from po_jupyter.engine.tools.mcp import GetVariables, own_variables
 from po_jupyter.llm.calls.admission import Admission
-from po_jupyter.llm.calls.cache import AnswerStore
+from po_jupyter.llm.calls.answer_queue import AnswerQueue, AnswerStore
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, Lease, Store
@@ -72,7 +72,7 @@ async def open_session(
     run_dir: Path | None = None,
     worker: RunStartedData | None = None,
     admission: Admission | None = None,
-    answers: AnswerStore | None = None,
+    answers: AnswerStore | AnswerQueue | None = None,
     base_url: Callable[[str], str | None] = lambda ref: "",
     watched: Callable[[], bool] = lambda: False,
     on_text: Callable[[StreamedText], None] = lambda piece: None,
@@ -87,7 +87,7 @@ async def open_session(
     run_dir    the directory of the run's files (default: `DATA_DIR/runs/RUN`)
     worker     fields for `run.started` beside `pid` and `fence`
     admission  lets requests to models go (the limiter); None: at once
-    answers    the store of the cache of calls; None: there is no cache. See `CallCache` for `base_url`
+    answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
     on_rest    gets whether all tasks that run only wait for answers that may take hours

@@ -78,7 +78,8 @@ class TaskAttempt:
         control_file = control_file_path(session.inputs.run_dir, task.name)
         directives: list[SourcedDirectives] = []
         try:
-            remove_control_file(control_file)  # of an attempt that did not get through
+            if task.kind == "python":
+                remove_control_file(control_file)  # of an attempt that did not get through
             output = await self._output(calls, sink)
             if sink is not None:
                 directives += sink.finish()

@@ -336,7 +336,8 @@ def _cancel_requested(s: RunState, data: RunCancelRequestedData, at: str, offset
 
 
 def _worker_crashed(s: RunState, data: WorkerCrashedData, at: str, offset: int, task_of: TaskOf) -> None:
-    s.crashes += 1
+    if data.get("counted", True):
+        s.crashes += 1
 
 
 def _budget_warning(s: RunState, data: BudgetWarningData, at: str, offset: int, task_of: TaskOf) -> None:

@@ -22,6 +22,28 @@ GetKey: TypeAlias = Callable[[str], Awaitable[Mapping[str, str]]]
 """The variables with the key of a provider, by the provider's name."""
 
 
+class Connections:
+    """Connections to models that the registries of several runs share. Lives on one loop."""
+
+    def __init__(self) -> None:
+        """None is open."""
+        self._http: Http | None = None
+
+    def http(self) -> Http:
+        """The client over them."""
+        if self._http is None:
+            from po_jupyter.llm.wire.http import Http
+
+            self._http = Http()
+        return self._http
+
+    async def aclose(self) -> None:
+        """Close them."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+
 class Providers:
     """The open providers of one worker.
 
@@ -34,17 +56,20 @@ class Providers:
         environ: Mapping[str, str],
         *,
         http: Http | None = None,
+        connections: Connections | None = None,
         local: Resolver | None = None,
         get_key: GetKey | None = None,
         opened: Mapping[str, Provider] | None = None,
         cli_agents: bool = False,
     ) -> None:
-        """`opened` are providers that exist already, by name: for tests. `cli_agents` allows CLI agents."""
+        """`opened` are providers that exist already, by name: for tests. `cli_agents` allows CLI agents; `connections`
+        are shared with others, which close them."""
         self._environ = environ
         self._cli_agents = cli_agents
         self._agents_refused_because = ""
         self._http = http
-        self._own_http = http is None
+        self._own_http = http is None and connections is None
+        self._connections = connections
         self._local = local
         self._get_key = get_key
         self._keys: dict[str, Mapping[str, str]] = {}
@@ -98,9 +123,7 @@ class Providers:
 
     def _context(self, spec: Spec) -> ProviderContext:
         if self._http is None:
-            from po_jupyter.llm.wire.http import Http
-
-            self._http = Http()
+            self._http = (self._connections or Connections()).http()
         environ = {**self._environ, **self._keys.get(spec.name, {})}
         return ProviderContext(spec, environ, self._http, self._local, self._cli_agents)
 

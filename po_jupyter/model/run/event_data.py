@@ -107,10 +107,12 @@ class RunHeldData(TypedDict):
 
 
 class WorkerCrashedData(TypedDict):
-    """`crashes`: how many in a row without progress."""
+    """`crashes`: how many in a row without progress; `counted` is False where it was another run that ended the process
+    which they shared."""
 
     error: JsonObject
     crashes: int
+    counted: NotRequired[bool]
 
 
 class BudgetWarningData(TypedDict):

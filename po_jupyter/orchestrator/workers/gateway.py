@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from po_jupyter.errors import PoError
@@ -13,28 +12,34 @@ from po_jupyter.ipc.messages import (
     LogGrew,
     Notify,
     NotifyReply,
-    RateHistory,
-    RatePermitDropped,
-    RatePermitRefused,
-    RatePermitRequest,
-    RatePermitUsed,
-    RateReport,
     ResourceProgress,
     ResourceRequest,
     ResourceResponse,
     RestingChanged,
+    RunLeft,
+    SharedHello,
     StopWorker,
     StoreFailure,
+    TakeRun,
     TextPiece,
     WatchedChanged,
     Welcome,
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.rate_messages import (
+    RateHistory,
+    RatePermitDropped,
+    RatePermitRefused,
+    RatePermitRequest,
+    RatePermitUsed,
+    RateReport,
+    RateState,
+)
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.workers.processes import WorkerHandle
+from po_jupyter.orchestrator.workers.processes import RunChannel, WorkerHandle
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Store
@@ -66,13 +71,13 @@ class WorkerGateway:
         self._get_resource = get_resource
         self._rates = rates
         self._handlers: dict[type[IpcMessage], Callable[[WorkerHandle, Any], None]] = {
-            Heartbeat: self._on_heartbeat,
             LogGrew: self._on_log_grew,
             TextPiece: self._on_text,
             ResourceRequest: self._on_request,
             RestingChanged: self._on_resting,
             StoreFailure: self._on_store_failure,
             WorkerFinished: self._on_finished,
+            RunLeft: self._on_left,
             RateHistory: self._on_rates,
             RatePermitRequest: self._on_rates,
             RatePermitDropped: self._on_rates,
@@ -80,6 +85,7 @@ class WorkerGateway:
             RatePermitRefused: self._on_rates,
         }
         feed.on_subscribers_changed(self._send_watched)
+        supervisor.shared.hand_over = self.hand_over
 
     async def serve(self, channel: Channel, first: IpcMessage) -> None:
         """Serve one connection, from its first message to its end."""
@@ -89,37 +95,99 @@ class WorkerGateway:
             load = self._supervisor.load()
             channel.send(NotifyReply({**load, "waits": self._rates.waits(), "rates": self._rates.limits()}))
             await channel.drain()
+        elif isinstance(first, SharedHello):
+            await self._serve_shared(channel, first)
         elif isinstance(first, WorkerHello):
-            await self._serve_worker(channel, first)
+            worker = await self._greet(channel, first)
+            if worker is None:
+                await channel.drain()
+                return
+            await self._receive(channel, {worker.run: worker}, worker)
 
-    async def _serve_worker(self, channel: Channel, hello: WorkerHello) -> None:
-        worker = await self._identify(channel, hello)
-        if worker is None:
+    async def _serve_shared(self, channel: Channel, hello: SharedHello) -> None:
+        """Serve a process of many runs."""
+        process = self._supervisor.shared.connected(hello, channel) if _is_peer(channel, hello.pid) else None
+        if process is None:
             channel.send(StopWorker())
             await channel.drain()
             return
-        adopted = worker.channel is None and not worker.ours
-        worker.channel = channel
-        worker.last_message = time.monotonic()
-        rates = self._rates.connect(worker.run, channel)
-        channel.send(Welcome(self._feed.watched(worker.run), rates))
-        self._supervisor.connected(worker, adopted=adopted)
+        channel.send(Heartbeat())
+        process.attached.update(process.runs)
         try:
-            while (message := await channel.receive()) is not None:
-                worker.last_message = time.monotonic()
-                handler = self._handlers.get(type(message))
-                if handler is not None:
-                    handler(worker, message)
+            await self._receive(channel, process.attached, None)
         finally:
-            self._rates.disconnect(worker.run, channel)
-        if worker.channel is channel:
-            worker.channel = None
+            process.attached.clear()
+            self._supervisor.shared.disconnected(process, channel)
+
+    async def _receive(
+        self, channel: Channel, runs: Mapping[str, WorkerHandle], only: WorkerHandle | None
+    ) -> None:
+        """Handle the messages of a connection, each of its run; those that name none are of the process, or of the
+        `only` run of a worker before 0.2.0."""
+        try:
+            while (addressed := await channel.receive_addressed()) is not None:
+                message, run = addressed
+                worker = only if run is None else runs.get(run)
+                if isinstance(message, Heartbeat):
+                    self._heard(runs, only)
+                    channel.send(Heartbeat())
+                elif isinstance(message, WorkerHello):
+                    await self._greet(channel, message)
+                elif worker is not None:
+                    worker.heard()
+                    handler = self._handlers.get(type(message))
+                    if handler is not None:
+                        handler(worker, message)
+        finally:
+            for worker in [only] if only is not None else list(runs.values()):
+                self._disconnect(worker, channel)
+
+    @staticmethod
+    def _heard(runs: Mapping[str, WorkerHandle], only: WorkerHandle | None) -> None:
+        worker = only or next(iter(runs.values()), None)
+        if worker is not None:
+            worker.heard()
+
+    def _disconnect(self, worker: WorkerHandle, channel: Channel) -> None:
+        if worker.channel is not None:
+            self._rates.disconnect(worker.run, worker.channel)
+            if worker.channel.channel is channel:
+                worker.channel = None
+
+    def hand_over(self, worker: WorkerHandle) -> None:
+        """Send a connected process of many runs one more."""
+        process = worker.process
+        assert process is not None and process.channel is not None
+        rates = self._connect(worker, process.channel)
+        take = TakeRun(worker.run, worker.expect, self._feed.watched(worker.run), rates)
+        process.channel.send(take)
+        self._supervisor.connected(worker, adopted=False)
+
+    def _connect(self, worker: WorkerHandle, channel: Channel) -> RateState:
+        worker.channel = RunChannel(channel, worker.run)
+        if worker.process is not None:
+            worker.process.attached[worker.run] = worker
+        worker.heard()
+        return self._rates.connect(worker.run, worker.channel)
+
+    async def _greet(self, channel: Channel, hello: WorkerHello) -> WorkerHandle | None:
+        """Welcome the worker of a run, or have it end."""
+        worker = await self._identify(channel, hello)
+        if worker is None:
+            channel.send(StopWorker(), hello.run)
+            return None
+        adopted = worker.channel is None and not worker.ours
+        rates = self._connect(worker, channel)
+        assert worker.channel is not None
+        worker.channel.send(Welcome(self._feed.watched(worker.run), rates))
+        self._supervisor.connected(worker, adopted=adopted)
+        return worker
 
     async def _identify(self, channel: Channel, hello: WorkerHello) -> WorkerHandle | None:
         """The worker at the other end, or None for one that has no business here any more."""
-        run, peer = hello.run, channel.peer()
-        if peer is not None and peer[0] not in (0, hello.pid):
-            return None  # 0: the kernel cannot name a process of another pid namespace
+        run = hello.run
+        if not _is_peer(channel, hello.pid):
+            return None
         if channel.run not in (None, "", run):
             return None  # it proved that it is another run's worker
         workers = self._supervisor.processes
@@ -138,10 +206,6 @@ class WorkerGateway:
         return worker if worker is not None and worker.pid == hello.pid else None
 
     # -- messages of workers --------------------------------------------------------------------
-
-    def _on_heartbeat(self, worker: WorkerHandle, message: Heartbeat) -> None:
-        if worker.channel is not None:
-            worker.channel.send(Heartbeat())
 
     def _on_log_grew(self, worker: WorkerHandle, message: LogGrew) -> None:
         worker.written = max(worker.written, message.n)
@@ -166,6 +230,13 @@ class WorkerGateway:
         self._supervisor.finished(worker, message.state)
         self._feed.changed(worker.run)
 
+    def _on_left(self, worker: WorkerHandle, message: RunLeft) -> None:
+        if worker.process is not None:
+            worker.process.attached.pop(worker.run, None)
+            if worker.channel is not None:
+                self._rates.disconnect(worker.run, worker.channel)
+            self._supervisor.shared.left(worker, message.status)
+
     def _on_rates(self, worker: WorkerHandle, message: RateReport) -> None:
         self._rates.receive(worker.run, message)
 
@@ -186,3 +257,9 @@ class WorkerGateway:
         for worker in self._supervisor.processes.by_run.values():
             if worker.channel is not None and run in (None, worker.run):
                 worker.channel.send(WatchedChanged(self._feed.watched(worker.run)))
+
+
+def _is_peer(channel: Channel, pid: int) -> bool:
+    """Whether the other end is that process, as far as the kernel says."""
+    peer = channel.peer()
+    return peer is None or peer[0] in (0, pid)  # 0: it cannot name a process of another pid namespace

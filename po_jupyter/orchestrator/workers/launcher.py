@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +21,10 @@ from po_jupyter.config import SECRETS, Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.orchestrator.workers.shareable import is_shareable
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
@@ -37,19 +39,22 @@ class LaunchSpec(NamedTuple):
     """The data of a run that the start of its worker needs; `silence_limit` as the function of that name says.
 
     `cwd` is None where nothing of the run's own is imported: prompts need no directory, and none is put on their path.
+    `shared`: it can be worked off in a process of many (`shareable`).
     """
 
     interpreter: str | None
     cwd: str | None
     fence: int
     silence_limit: float
+    shared: bool = False
 
 
 def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> LaunchSpec:
     """The spec of a run."""
     limit = silence_limit(definition, settings)
     cwd = definition.cwd if any(map(_imports, definition.pipeline["tasks"])) else None
-    return LaunchSpec(definition.interpreter, cwd, head["fence"], limit)
+    shared = is_shareable(definition, settings)
+    return LaunchSpec(definition.interpreter, cwd, head["fence"], limit, shared)
 
 
 def _imports(task: Mapping[str, object]) -> bool:
@@ -86,9 +91,38 @@ class Launcher:
         """Start a worker of the run; `on_exit` as in `ZygoteProcess`. Raises SpawnFailed, VersionMismatch or
         InvalidInput after the last try (R1.2)."""
 
+        def request(fingerprints: list[JsonObject]) -> WorkerRequest:
+            log = self._settings.data_dir / "runs" / run / "worker.log"
+            return self._request(
+                fingerprints, run=run, expect=launch.fence, watched=watched, cwd=launch.cwd, log=log
+            )
+
+        return await self._retried(launch.interpreter, request, on_exit, run=run)
+
+    async def start_shared(self, on_exit: OnExit) -> processes.Identity:
+        """Start a process of many runs; otherwise as `start`."""
+        data_dir = self._settings.data_dir
+
+        def request(fingerprints: list[JsonObject]) -> WorkerRequest:
+            log = data_dir / "logs" / "shared-worker.log"
+            return self._request(
+                fingerprints, run="", expect=None, watched=False, cwd=None, log=log, turns=data_dir / "runtime"
+            )
+
+        return await self._retried(None, request, on_exit, run=None)
+
+    async def _retried(
+        self,
+        interpreter: str | None,
+        request: Callable[[list[JsonObject]], WorkerRequest],
+        on_exit: OnExit,
+        *,
+        run: str | None,
+    ) -> processes.Identity:
         def warn(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
-            log.warning("no worker yet", run=run, attempt=state.attempt_number, error=str(error))
+            about = {} if run is None else {"run": run}
+            log.warning("no worker yet", **about, attempt=state.attempt_number, error=str(error))
 
         retry = AsyncRetrying(
             stop=stop_after_attempt(self._settings.spawn_attempts),
@@ -100,28 +134,45 @@ class Launcher:
         )
         async for attempt in retry:
             with attempt:
-                return await self._spawn(run, launch, on_exit, watched)
+                return await self._spawn(interpreter, request, on_exit)
         raise SpawnFailed("no worker could be started")  # not reached: the last try raises
 
-    async def _spawn(self, run: str, launch: LaunchSpec, on_exit: OnExit, watched: bool) -> processes.Identity:
-        zygote = await self._zygotes.get(launch.interpreter)
-        fingerprints = await asyncio.to_thread(self._keys.fingerprints)
-        request = WorkerRequest(
+    def _request(
+        self,
+        fingerprints: list[JsonObject],
+        *,
+        run: str,
+        expect: int | None,
+        watched: bool,
+        cwd: str | None,
+        log: Path,
+        turns: Path | None = None,
+    ) -> WorkerRequest:
+        return WorkerRequest(
             run=run,
-            expect=launch.fence,
+            expect=expect,
             address=self._address,
             watched=watched,
             shards=self._shards,
             settings=self._settings_json,
-            cwd=launch.cwd,
-            log=str(self._settings.data_dir / "runs" / run / "worker.log"),
+            cwd=cwd,
+            log=str(log),
             env=worker_environment(self._settings.worker_env),
             log_token=self._log_token,
             store=self._store,
             trace_headers=tracing.exporter_headers(),
-            fingerprints=[{**fingerprint} for fingerprint in fingerprints],
+            fingerprints=fingerprints,
+            turns=None if turns is None else str(turns),
         )
-        spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))
+
+    async def _spawn(
+        self, interpreter: str | None, request: Callable[[list[JsonObject]], WorkerRequest], on_exit: OnExit
+    ) -> processes.Identity:
+        zygote = await self._zygotes.get(interpreter)
+        fingerprints = await asyncio.to_thread(self._keys.fingerprints)
+        spawning = asyncio.ensure_future(
+            zygote.spawn(request([{**fingerprint} for fingerprint in fingerprints]), on_exit)
+        )
         try:
             return await asyncio.shield(spawning)
         except asyncio.CancelledError:

@@ -17,8 +17,8 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, Violation
-from po_jupyter.ipc.messages import (
-    CallWait,
+from po_jupyter.ipc.messages import CallWait
+from po_jupyter.ipc.rate_messages import (
     LimitedModels,
     RateHistory,
     RatePermitDenied,

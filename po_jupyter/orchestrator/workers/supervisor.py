@@ -12,12 +12,13 @@ import math
 import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
+from po_jupyter.errors import NotFound, PoError, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import CancelRequested, LookAtLog, OrchestratorLoad
 from po_jupyter.model.run.definition import RunDefinition
@@ -27,13 +28,15 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
-from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec, silence_limit
+from po_jupyter.orchestrator.workers.launcher import Launcher, silence_limit
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
-from po_jupyter.orchestrator.workers.queue import RunQueue, RunShare
+from po_jupyter.orchestrator.workers.queue import RunShare
+from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
+from po_jupyter.orchestrator.workers.starts import WorkerStarts
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import processes
-from po_jupyter.platform.concurrency import BackgroundTasks, KeyedLocks
+from po_jupyter.platform.concurrency import BackgroundTasks, KeyedLocks, gather_or_cancel
 from po_jupyter.platform.container import stop_patience
 from po_jupyter.store.protocol import Head, Store
 
@@ -47,8 +50,8 @@ _MAX_CRASH_DELAY = 30.0  # s between two tries of a run that crashes
 class Supervisor:
     """Owns the workers of the orchestrator that holds the store.
 
-    `queue` has the runs that wait for a worker, `processes` the workers, `store_backoff` the runs that wait for the
-    store.
+    `queue` has the runs that wait for a worker, `starts` starts them, `processes` has the workers, `shared` those
+    processes that work many runs off, `store_backoff` the runs that wait for the store.
     """
 
     def __init__(
@@ -75,15 +78,17 @@ class Supervisor:
         self._before_start = before_start
         self._share = share
         shards = getattr(store, "shards", settings.store_shards)
-        self._launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
-        self.queue = RunQueue()
+        launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
         self.processes = WorkerProcesses(settings, self._after_exit)
+        self.shared = SharedWorkers(settings, self.processes, launcher.start_shared)
         self.store_backoff = StoreBackoff()
-        self._starting: set[str] = set()
-        self._starts = BackgroundTasks()  # of workers
+        self.starts = WorkerStarts(
+            settings, store, views, feed, launcher, self.processes, self.shared, self.store_backoff, self,
+            to_thread=to_thread, before_start=before_start, share=share,
+        )  # fmt: skip
+        self.queue = self.starts.queue
         self._background = BackgroundTasks()
         self._retries: set[str] = set()  # runs that are attended to in a moment
-        self._new: dict[str, LaunchSpec] = {}  # how to start runs that nobody has touched since they were made
         self._undelivered: set[str] = set()  # runs that changed before their worker could hear it
         self._locks = KeyedLocks()  # by run
         self._stopping = False
@@ -92,9 +97,7 @@ class Supervisor:
 
     def submitted(self, head: Head, definition: RunDefinition) -> None:
         """Queue a run that was created right now: nothing of it is read."""
-        self._new[head["run"]] = launch_spec(head, definition, self._settings)
-        self.queue.add(head)
-        self.pump()
+        self.starts.submitted(head, definition)
 
     async def attend(self, run: str) -> None:
         """Do what the store says about this run. Raises nothing: what fails is logged, and tried again when it
@@ -102,20 +105,22 @@ class Supervisor:
         if self._stopping:
             return
         try:
-            self._new.pop(run, None)
             async with self._locks.locked(run):
                 await self._attend(run)
         except NotFound:
             self._forget(run)
         except StoreError as error:
-            self._retry_store(run, error.message, error.hint)
+            self.retry_store(run, error.message, error.hint)
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
 
     def has_run(self, run: str) -> bool:
         """True when a worker is at work on the run, or will be."""
         return (
-            run in self.processes.by_run or run in self._starting or run in self.queue or run in self._retries
+            run in self.processes.by_run
+            or run in self.starts.starting
+            or run in self.queue
+            or run in self._retries
         )
 
     async def _attend(self, run: str) -> None:
@@ -127,11 +132,11 @@ class Supervisor:
         if worker is not None and not worker.finished:
             await self._notify_worker(worker, head)
             return
-        if run in self._starting:
+        if run in self.starts.starting:
             self._undelivered.add(run)
             return
         holder = head["holder"]
-        if worker is None and holder is not None and holder["pid"] != os.getpid() and processes.alive(holder):
+        if worker is None and self._is_at_work(run, holder):
             await self._notify_worker(self.adopt(head), head)
             return
         if worker is not None:
@@ -140,11 +145,16 @@ class Supervisor:
             await self._before_start(run)
         outcome, head = await self._to_thread(worker_exits.settle, self._store, self._views, run)
         if outcome == "pending" and (self._share is None or await self._share.take(head)):
-            self.queue.add(head)
-            self.pump()
+            await self.starts.attended(head)
         elif outcome == "ended":
-            self.queue.discard(run)
+            self._forget(run)
             self._feed.changed(run)
+
+    def _is_at_work(self, run: str, holder: processes.Identity | None) -> bool:
+        """Whether a process that we do not know as the run's worker works on it."""
+        if holder is None or holder["pid"] == os.getpid() or not processes.alive(holder):
+            return False
+        return not self.shared.has_left(run, holder)
 
     async def _notify_worker(self, worker: WorkerHandle, head: Head) -> None:
         """Have a worker read its log; see to it that a cancelled one ends."""
@@ -160,13 +170,22 @@ class Supervisor:
             self.processes.kill_after(worker, self._settings.cancel_timeout + patience, "cancel")
 
     def _forget(self, run: str) -> None:
-        self.queue.discard(run)
+        self.starts.discard(run)
+        self.shared.forget(run)
         self.store_backoff.clear(run)
+
+    def busy(self) -> int:
+        """Runs that are at work or about to be."""
+        return self.starts.busy() + self.starts.busy_shared()
+
+    def pump(self) -> None:
+        """Start workers while there are runs and room."""
+        self.starts.pump()
 
     def live(self) -> int:
         """Runs that are at work or want to be."""
         at_work = sum(not worker.finished for worker in self.processes.by_run.values())
-        return len(self.queue) + len(self._starting) + at_work
+        return len(self.queue) + len(self.starts.starting) + at_work
 
     # -- from the gateway -----------------------------------------------------------------------
 
@@ -184,71 +203,11 @@ class Supervisor:
         """A worker sent its last message: it exits now."""
         worker.final_state = state
         self.processes.finished(worker)
-        self.pump()
+        self.starts.pump()
 
-    # -- starting -------------------------------------------------------------------------------
+    # -- from starts ----------------------------------------------------------------------------
 
-    def pump(self) -> None:
-        """Start workers while there are runs and room."""
-        while not self._stopping and self.busy() < self._settings.max_running:
-            run = self.queue.pop()
-            if run is None:
-                if self._share is not None:
-                    self._share.has_room()
-                return
-            worker = self.processes.get(run)
-            if run in self._starting or (worker is not None and not worker.finished):
-                continue
-            self._starting.add(run)
-            self._starts.start(self._start(run), f"start {run}")
-
-    def busy(self) -> int:
-        """Workers that are at work or about to be: what `max_running` limits."""
-        workers = self.processes.by_run.values()
-        return len(self._starting) + sum(not w.finished and not w.resting for w in workers)
-
-    async def _start(self, run: str) -> None:
-        try:
-            launch = self._new.pop(run, None) or await self._to_thread(self._read_launch_spec, run)
-            if launch is None:
-                return
-            wait = self.store_backoff.get(run)
-            if wait is not None:
-                await self._to_thread(worker_exits.record_store_wait, self._store, run, wait)
-                wait.trying = True
-                self._feed.store_wait(run, None)
-            if self._before_start is not None:
-                await self._before_start(run)
-            await self._launch(run, launch)
-        except NotFound:
-            pass
-        except (SpawnFailed, VersionMismatch, InvalidInput) as error:
-            await self._give_up(run, error)
-        except StoreError as error:
-            self._retry_store(run, error.message, error.hint)
-        except Exception as error:
-            log.exception("unexpected while starting a worker", run=run)
-            await self._give_up(run, SpawnFailed(f"no worker could be started: {error!r:.200}"))
-        finally:
-            self._starting.discard(run)
-            if run not in self.processes.by_run and run in self._undelivered:
-                self._undelivered.discard(run)
-                self._attend_later(0.0, run)
-            self.pump()
-
-    async def _give_up(self, run: str, error: PoError) -> None:
-        if self._stopping:
-            return
-        log.error("no worker for the run", run=run, error=error.message)
-        try:
-            if self._before_start is not None:
-                await self._before_start(run)
-            await self._to_thread(worker_exits.end_as_dead, self._store, run, error)
-        except StoreError as failed:
-            self._retry_store(run, failed.message, failed.hint)
-        self._feed.changed(run)
-
-    def _retry_store(self, run: str, reason: str, hint: str) -> None:
+    def retry_store(self, run: str, reason: str, hint: str) -> None:
         """The store could not be used for this run: try again later, and say so meanwhile."""
         if self._stopping:
             return
@@ -257,38 +216,21 @@ class Supervisor:
         self._feed.store_wait(run, self.store_backoff.reason(run))
         self._attend_later(delay, run)
 
-    def _read_launch_spec(self, run: str) -> LaunchSpec | None:
-        head = self._store.head(run)
-        if head["state"] not in ("pending", "running"):
-            return None
-        definition = RunDefinition.from_json(self._store.definition(run))
-        return launch_spec(head, definition, self._settings)
-
-    async def _launch(self, run: str, launch: LaunchSpec) -> None:
-        early: list[int | None] = []  # the exit, when it came before we knew the worker
-        worker: WorkerHandle | None = None
-
-        def on_exit(pid: int, status: int | None) -> None:
-            if worker is None:
-                early.append(status)
-            else:
-                self.processes.exited(worker, status)
-
-        identity = await self._launcher.start(run, launch, on_exit, watched=self._feed.watched(run))
-        worker = WorkerHandle(run, identity, launch.silence_limit)
-        self._starting.discard(run)
-        self.processes.add(worker)
-        log.info("worker started", run=run, pid=worker.pid)
-        if early:
-            self.processes.exited(worker, early[0])
+    def started(self, run: str) -> None:
+        """The start of a worker is over: what it could not hear, and nobody hears now, is attended to."""
+        if run not in self.processes.by_run and run in self._undelivered:
+            self._undelivered.discard(run)
+            self._attend_later(0.0, run)
 
     def adopt(self, head: Head) -> WorkerHandle:
         """Look after a worker that an earlier orchestrator started."""
         run, holder = head["run"], head["holder"]
         assert holder is not None
+        self.starts.discard(run)
+        if holder.get("shared"):
+            return self.shared.adopt(run, holder)
         worker = WorkerHandle(run, holder.copy(), math.inf, ours=False)
         self.processes.add(worker)
-        self.queue.discard(run)
         log.info("worker adopted", run=run, pid=worker.pid)
 
         async def read_silence_limit() -> None:
@@ -301,18 +243,18 @@ class Supervisor:
     # -- ending ---------------------------------------------------------------------------------
 
     async def watch_silence(self) -> None:
-        """Kill workers that hang. Runs until cancelled."""
-        await self.processes.watch_silence()
+        """Kill workers that hang, renew processes of many runs. Runs until cancelled."""
+        await gather_or_cancel([self.processes.watch_silence(), self.shared.watch()])
 
     async def _after_exit(self, worker: WorkerHandle, status: int | None) -> None:
         run = worker.run
         async with self._locks.locked(run):
             self.processes.remove(worker)
-            if status is None:
+            if status is None and worker.process is None:
                 await self._to_thread(processes.end_leftovers, worker.pid)
             delay = await self._record_exit(worker, status)
         if delay is None:
-            self.pump()
+            self.starts.pump()
             return
         self._feed.changed(run)
         # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its
@@ -321,35 +263,39 @@ class Supervisor:
             await self.attend(run)
         else:
             self._attend_later(delay, run)
-        self.pump()
+        self.starts.pump()
 
     async def _record_exit(self, worker: WorkerHandle, status: int | None) -> float | None:
         """Seconds until the run is attended to again; None when it waits for the store."""
         run, failure = worker.run, worker.store_failure
         if not worker.finished and (status == ExitStatus.STORE_FAILED or failure is not None):
             reason, hint = (failure.message, failure.hint or "") if failure is not None else ("", "")
-            self._retry_store(run, reason or "its worker could not write", hint)
+            self.retry_store(run, reason or "its worker could not write", hint)
             return None
         self.store_backoff.clear(run)
         # Many runs end before they are connected: then the exit status is the last word.
-        if worker.finished or status == ExitStatus.ORDERLY or self._stopping:
+        orderly = status in (ExitStatus.ORDERLY, ExitStatus.NEEDS_OWN_PROCESS)
+        if worker.finished or orderly or self._stopping:
             return 0.0
         try:
             return await self._record_crash(worker, status)
         except StoreError as error:
-            self._retry_store(run, error.message, error.hint)
+            self.retry_store(run, error.message, error.hint)
             return None
         except PoError as error:
             log.error("cannot record a worker's end", run=run, error=error.message)
             return _STORE_RETRY
 
     async def _record_crash(self, worker: WorkerHandle, status: int | None) -> float:
-        run_dir = self._settings.data_dir / "runs" / worker.run
-        end = worker_exits.WorkerExit(worker.identity, status, worker.end_reason, run_dir)
+        log_file = self._settings.data_dir / "runs" / worker.run / "worker.log"
+        if worker.process is not None:
+            log_file = worker.process.log
+        end = worker_exits.WorkerExit(worker.identity, status, worker.end_reason, log_file)
         crashes = await self._to_thread(
-            worker_exits.record_crash, self._store, self._views, worker.run, end, self._settings.max_crashes
-        )
-        if crashes is None or crashes <= 1:
+            partial(worker_exits.record_crash, counts=not worker.bystander),
+            self._store, self._views, worker.run, end, self._settings.max_crashes,
+        )  # fmt: skip
+        if crashes is None or crashes <= 1 or worker.bystander:
             return 0.0
         return min(_MAX_CRASH_DELAY, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)
 
@@ -360,13 +306,15 @@ class Supervisor:
         With `drain` false nobody is told anything: the workers go on under another server.
         """
         self._stopping = True
-        await self._starts.cancel()
+        await self.starts.stop()
         if drain:
+            self.shared.drain()
             workers = self.processes.drain()
             patience = self._settings.shutdown_timeout
             await self.processes.wait_ended(workers, stop_patience() if patience is None else patience)
             if remaining := sum(not worker.ended.is_set() for worker in workers):
                 log.info("handed over", workers=remaining, does="they finish what is in flight and exit")
+        await self.shared.close()
         await self.processes.close()
         await self._background.cancel()
 

@@ -33,12 +33,12 @@ _TAIL = 2000  # characters of a worker's log that its crash keeps
 
 class WorkerExit(NamedTuple):
     """The end of a worker. `status` is None when only another process could have known it; `end_reason` says why we
-    ended it ourselves."""
+    ended it ourselves; `log` is the log of its process."""
 
     identity: processes.Identity
     status: int | None
     end_reason: str | None
-    run_dir: Path
+    log: Path
 
 
 def settle(
@@ -93,9 +93,10 @@ def end_as_dead(store: LogStore, run: str, error: PoError) -> None:
 
 
 def record_crash(
-    store: LogStore, views: RunProjections, run: str, end: WorkerExit, max_crashes: int
+    store: LogStore, views: RunProjections, run: str, end: WorkerExit, max_crashes: int, *, counts: bool = True
 ) -> int | None:
-    """Record that the worker of this run ended without a last message.
+    """Record that the worker of this run ended without a last message. Without `counts` it shared its process, and it
+    was another run that ended it.
 
     Returns the number of crashes in a row, or None when there was none: the run had left it already,
     another process works on it, or we ended it ourselves for a cancel.
@@ -110,29 +111,42 @@ def record_crash(
     if state.cancel_requested and not state.open_batches:
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))
         return None
-    crashes = state.crashes + 1
+    crashes = state.crashes + counts
     tasks = [
         {"task": t.name, "stage": t.stage, "attempt": t.attempt}
         for t in state.tasks.values()
         if t.state == "running"
     ]
     error = WorkerCrashed(
-        f"the worker of this run {describe_exit(end)}" + (f", {crashes} times in a row" if crashes > 1 else ""),
-        hint=f"Its log: {end.run_dir / 'worker.log'}",
+        _crash_sentence(end, crashes, counts),
+        hint=f"Its log: {end.log}",
         details={
-            "status": end.status, "crashes": crashes, "log": _tail(end.run_dir / "worker.log"), "tasks": tasks
+            "status": end.status, "crashes": crashes, "log": _tail(end.log), "tasks": tasks
         },
     ).to_json()  # fmt: skip
     about = {"run": run, "pid": end.identity["pid"], "how": describe_exit(end), "crashes": crashes}
     for task in tasks or [{}]:
         log.error("worker crashed", **about, **task)
-    events = [draft("worker.crashed", error=error, crashes=crashes)]
-    if crashes >= max_crashes:
+    crashed = draft("worker.crashed", error=error, crashes=crashes)
+    if not counts:
+        crashed["data"]["counted"] = False
+    events = [crashed]
+    if counts and crashes >= max_crashes:
         events.append(draft("run.dead", error=error))
         store.commit(lease, Commit(events=events, state="dead", release=True))
     else:
         store.commit(lease, Commit(events=events, release=True))
     return crashes
+
+
+def _crash_sentence(end: WorkerExit, crashes: int, counts: bool) -> str:
+    if not counts:
+        return (
+            f"the process that worked on this run and others {describe_exit(end)}; it is not this run's fault"
+        )
+    return f"the worker of this run {describe_exit(end)}" + (
+        f", {crashes} times in a row" if crashes > 1 else ""
+    )
 
 
 def _is_crash(head: Head, end: WorkerExit) -> bool:
@@ -162,6 +176,8 @@ def describe_exit(end: WorkerExit) -> str:
     """The end of the worker as text for people."""
     if end.end_reason == "silence":
         return "was ended because it said nothing for longer than any of its stages may take"
+    if end.end_reason == "stuck":
+        return "was ended because one step of it held up all others that shared its process"
     if end.status is None:
         return "ended"
     if (name := signals.name_of_end(end.status)) is not None:

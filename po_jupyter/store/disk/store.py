@@ -26,7 +26,9 @@ from po_jupyter.errors import CorruptRow, StoreUnusable
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
+from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.disk import head_index, migrations
+from po_jupyter.store.disk.empty_shard import EmptyShard
 from po_jupyter.store.disk.head_index import WantedRuns
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
@@ -69,6 +71,7 @@ class DiskStore(KeyedStore):
         self._lock = Lock()
         self._pid = os.getpid()
         self._threads: dict[int, _ShardThread] = {}
+        self._lanes: dict[int, CommitLane[Any]] = {}
         self._checked = checked
         if checked:
             return
@@ -129,11 +132,22 @@ class DiskStore(KeyedStore):
         """See `LogStore`: the thread of the run's shard."""
         return self._thread_of(self._shard(run)).thread
 
+    def lane(self, run: str) -> CommitLane[Any]:
+        """See `LaneStore`: that of the run's shard."""
+        number = self._shard(run)
+        lane = self._lanes.get(number)
+        if lane is None:
+            lane = self._lanes[number] = CommitLane(
+                lambda: self._thread_of(number).thread,
+                lambda work: self._at(number, lambda shard: work(), write=True),
+            )
+        return lane
+
     def _thread_of(self, number: int) -> _ShardThread:
         with self._lock:
             if self._pid != os.getpid():
-                _inherited.append(self._threads)
-                self._threads, self._pid = {}, os.getpid()
+                _inherited.append((self._threads, self._lanes))
+                self._threads, self._lanes, self._pid = {}, {}, os.getpid()
             thread = self._threads.get(number)
             if thread is None:
                 name = "documents" if number == DOCUMENTS else f"runs-{number}"
@@ -216,7 +230,7 @@ class _ShardThread:
         try:
             if self._cache is None:
                 if not write and not exists(self._directory):
-                    return work(_EmptyShard())  # reading does not make shards
+                    return work(EmptyShard())  # reading does not make shards
                 self._cache = open_shard(self._directory)
                 self._cache.has_head_index = head_index.is_there(self._cache)
             return self._write(self._cache, work) if write else work(_OpenShard(self._cache))
@@ -255,45 +269,6 @@ class _ShardThread:
 
     def verify(self) -> list[str]:
         return self.do(lambda shard: shard.verify() if isinstance(shard, _OpenShard) else [], False)
-
-
-class _EmptyShard:
-    """A shard that nobody has written to."""
-
-    keeps_lists = True
-
-    def read(self, key: str) -> None:
-        return None
-
-    def read_rows(self, keys: Sequence[str]) -> dict[str, Any | CorruptRow]:
-        return {}
-
-    def text(self, key: str) -> None:
-        return None
-
-    def texts(self, keys: Sequence[str]) -> list[bytes | None]:
-        return [None] * len(keys)
-
-    def keys(self, prefix: str) -> list[str]:
-        return []
-
-    def write(self, key: str, value: Any) -> None:
-        raise AssertionError("a write opens its shard")
-
-    def erase(self, key: str) -> bool:
-        raise AssertionError("a write opens its shard")
-
-    def read_many(self, keys: Sequence[str]) -> list[None]:
-        return [None] * len(keys)
-
-    def erase_records(self, run: str, last: int | None) -> None:
-        raise AssertionError("a write opens its shard")
-
-    def measure(self, run: str) -> int:
-        return 0
-
-    def reclaim(self) -> None:
-        """There is nothing."""
 
 
 class _OpenShard:

@@ -332,7 +332,7 @@ async def test_a_full_disk_is_raised_and_the_run_can_go_on(
         return real(lease, said)
 
     monkeypatch.setattr(bench.store, "commit", commit)
-    monkeypatch.setattr("po_jupyter.store.group_commit.PATIENCE", 0.0)  # it would wait for space
+    monkeypatch.setattr("po_jupyter.store.commit_lane.PATIENCE", 0.0)  # it would wait for space
     with pytest.raises(StoreUnusable):
         await bench.go()
     monkeypatch.undo()

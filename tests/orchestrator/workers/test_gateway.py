@@ -16,8 +16,6 @@ from po_jupyter.ipc.channel import Channel, Listener, connect, notify
 from po_jupyter.ipc.messages import (
     Heartbeat,
     LogGrew,
-    RatePermitGranted,
-    RatePermitRequest,
     ResourceProgress,
     ResourceRequest,
     ResourceResponse,
@@ -30,12 +28,14 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.rate_messages import RatePermitGranted, RatePermitRequest
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
+from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.platform import processes
 from po_jupyter.platform.concurrency import BackgroundTasks
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -52,9 +52,13 @@ class FakeSupervisor:
     def __init__(self) -> None:
         self.calls: list[Any] = []
         self.processes = WorkerProcesses(Settings(), self._exited)
+        self.shared = SharedWorkers(Settings(), self.processes, self._start)
         self.background = BackgroundTasks()
 
     async def _exited(self, worker: WorkerHandle, status: int | None) -> None:
+        raise AssertionError
+
+    async def _start(self, on_exit: Any) -> processes.Identity:
         raise AssertionError
 
     def adopt(self, head: Any) -> WorkerHandle:

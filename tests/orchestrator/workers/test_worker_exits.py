@@ -39,7 +39,7 @@ def crash(
     store: MemoryStore, tmp_path: Path, status: int | None = -9, *, reason: str | None = None, limit: int = 3
 ) -> int | None:
     return worker_exits.record_crash(
-        store, RunProjections(store), RUN, WorkerExit(GONE, status, reason, tmp_path), limit
+        store, RunProjections(store), RUN, WorkerExit(GONE, status, reason, tmp_path / "worker.log"), limit
     )
 
 

@@ -1,0 +1,65 @@
+"""Which runs may be worked off in a process of many: those that have no code of a person's own, and are not large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidSeed
+from po_jupyter.llm.specs import Plugin, specs
+from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.run.row_file_ref import refs_in
+
+_MAX_ROWS = (
+    1_000  # of a list in the seed, where there is a map; the worker gives back what turns out to be larger
+)
+
+
+def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
+    """Whether the run needs no process of its own: prompts alone, asked of models over HTTP."""
+    if not settings.shared_worker or definition.interpreter is not None or definition.env:
+        return False
+    tasks: Sequence[Mapping[str, object]] = definition.pipeline["tasks"]
+    if not all(_is_plain_prompt(task) for task in tasks):
+        return False
+    if any(task.get("for_each") for task in tasks) and _has_many_rows(definition.seed):
+        return False
+    return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
+
+
+def _is_plain_prompt(task: Mapping[str, object]) -> bool:
+    return task.get("prompt") is not None and task.get("output_type") is None and not task.get("tools")
+
+
+def _has_many_rows(seed: Mapping[str, object]) -> bool:
+    data = seed.get("data")
+    if not isinstance(data, Mapping):
+        return False
+    try:
+        if any(ref.rows > _MAX_ROWS for _, ref in refs_in(data)):
+            return True
+    except InvalidSeed:
+        return True  # its own worker says what is wrong
+    return any(isinstance(value, list) and len(value) > _MAX_ROWS for value in data.values())
+
+
+def _models(definition: RunDefinition, settings: Settings) -> Iterator[str]:
+    """The models that the tasks may ask, as `RunInputs.model_of` finds them."""
+    if definition.options.model:
+        yield definition.options.model
+        return
+    default = _model_of(definition.pipeline) or settings.default_model
+    for task in definition.pipeline["tasks"]:
+        yield _model_of(task) or default
+
+
+def _model_of(part: Mapping[str, object]) -> str | None:
+    llm = part.get("llm")
+    model = llm.get("model") if isinstance(llm, Mapping) else None
+    return model if isinstance(model, str) else None
+
+
+def _is_asked_by_us(model: str) -> bool:
+    """Whether our own code asks the model: neither a program that may do anything, nor another package."""
+    spec = specs().get(model.partition(":")[0])
+    return spec is not None and not spec.runs_code and not isinstance(spec.factory, Plugin)

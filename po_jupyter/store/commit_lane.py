@@ -1,0 +1,133 @@
+"""The commit lane of a shard: commits of many runs that become ready together share one durable transaction.
+
+What `group_commit` does for the commits of one run a lane does for the runs of a process. A transaction that fails is
+undone for all of them; each is then written by itself, so that only those fail that have to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from threading import Lock
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Results: TypeAlias = "list[tuple[asyncio.Future[R], R | None, Exception | None]]"
+
+MOST_RUNS = 100  # in one transaction
+PATIENCE = 30.0  # s that a lane waits for a full disk, for all its runs together
+
+
+class LaneWrite(Protocol[R_co]):
+    """What a run wants written. Called in the lane's thread."""
+
+    def together(self) -> R_co:
+        """Write, inside a transaction of others. Raises what it has to be undone for."""
+        ...
+
+    def undone(self) -> None:
+        """The transaction was undone: forget what `together` noted."""
+        ...
+
+    def alone(self, until: float) -> R_co:
+        """Write in a transaction of its own; a full disk is waited for until then, by `time.monotonic`."""
+        ...
+
+
+class _Waiting(NamedTuple, Generic[R]):
+    write: LaneWrite[R]
+    result: asyncio.Future[R]
+
+
+class CommitLane(Generic[R]):
+    """The lane of one shard, for any number of event loops."""
+
+    def __init__(
+        self, thread: Callable[[], Executor], transaction: Callable[[Callable[[], object]], object]
+    ) -> None:
+        """`thread` is where the shard's work is done, `transaction` does what it is given in one transaction there."""
+        self._thread = thread
+        self._transaction = transaction
+        self._waiting: list[_Waiting[R]] = []
+        self._is_working = False
+        self._lock = Lock()
+
+    def submit(self, write: LaneWrite[R]) -> asyncio.Future[R]:
+        """Write with what else waits; the result of the write. Call it on a loop."""
+        result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._waiting.append(_Waiting(write, result))
+            start, self._is_working = not self._is_working, True
+        if start:
+            result.get_loop().call_soon(
+                self._start
+            )  # with everything else that is submitted in this turn of the loop
+        return result
+
+    def _start(self) -> None:
+        try:
+            self._thread().submit(self._work)
+        except RuntimeError as error:  # the store was closed meanwhile
+            with self._lock:
+                self._is_working = False
+                waiting, self._waiting = self._waiting, []
+            self._deliver([(w.result, None, error) for w in waiting])
+
+    # -- in the thread --------------------------------------------------------------------------
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                batch, self._waiting = self._waiting[:MOST_RUNS], self._waiting[MOST_RUNS:]
+                if not batch:
+                    self._is_working = False
+                    return
+            self._deliver(self._written(batch))
+
+    def _written(self, batch: list[_Waiting[R]]) -> Results[R]:
+        if len(batch) > 1:
+            results: Results[R] = []
+
+            def write() -> None:
+                results.extend((w.result, w.write.together(), None) for w in batch)
+
+            try:
+                self._transaction(write)
+            except Exception:
+                for waiting in batch:
+                    waiting.write.undone()
+            else:
+                return results
+        until = time.monotonic() + PATIENCE
+        return [self._alone(waiting, until) for waiting in batch]
+
+    @staticmethod
+    def _alone(waiting: _Waiting[R], until: float) -> tuple[asyncio.Future[R], R | None, Exception | None]:
+        try:
+            return waiting.result, waiting.write.alone(until), None
+        except Exception as error:
+            return waiting.result, None, error
+
+    @staticmethod
+    def _deliver(results: Results[R]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, Results[R]] = defaultdict(list)
+        for result in results:
+            by_loop[result[0].get_loop()].append(result)
+        for loop, of_loop in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_settle, of_loop)
+            except RuntimeError:
+                continue  # a loop that was closed: nobody waits there any more
+
+
+def _settle(results: Results[R]) -> None:
+    for future, value, error in results:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)  # type: ignore[arg-type]  # with no error there is a value

@@ -1,0 +1,301 @@
+"""Runs worked off together, by real processes: whom the end of one counts against, and what the others notice of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.orchestrator.service import RunningOrchestrator
+from po_jupyter.orchestrator.workers import shared_workers
+from po_jupyter.store.disk.store import DiskStore
+from tests.support.orchestrator import orchestrator, wait_for_exit, wait_for_state
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.integration
+
+sharing = partial(orchestrator, shared_worker=True)
+
+# Prompts with one of these words make the worker do what no prompt can: end, stand still, or hold the interpreter.
+TROUBLE = """
+import ctypes, os, signal, time
+from po_jupyter.llm.providers.fake import FakeProvider
+
+chat = FakeProvider.chat
+
+async def troubled(self, request, *, on_text=None):
+    text = request.messages[-1].content
+    if "poison" in text:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "slow" in text and not os.path.exists({marker!r}):
+        open({marker!r}, "w").close()
+        until = time.process_time() + 1.3
+        while time.process_time() < until:
+            pass
+    if "stuck" in text:
+        ctypes.PyDLL(None).usleep(600_000_000)
+    with open({calls!r}, "a") as file:
+        file.write(f"{{os.getpid()}} {{text}}\\n")
+    return await chat(self, request, on_text=on_text)
+
+FakeProvider.chat = troubled
+"""
+
+
+@pytest.fixture
+def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file of the calls that workers made, as `PID PROMPT` lines."""
+    calls = tmp_path / "calls"
+    calls.touch()
+    code = TROUBLE.format(calls=str(calls), marker=str(tmp_path / "was-slow"))
+    (tmp_path / "sitecustomize.py").write_text(code)
+    python = tmp_path / "python"
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    return calls
+
+
+def prompts(*texts: str, model: str = "fake:echo", **more: Any) -> dict[str, Any]:
+    tasks = [{"name": f"t{i}", "prompt": text, "retry": {"max_attempts": 1}} for i, text in enumerate(texts)]
+    return {
+        "pipeline": {"name": "p", "llm": {"model": model}, "tasks": tasks},
+        "seed": {"name": "s", "data": {}},
+        **more,
+    }
+
+
+def asked(calls: Path) -> list[tuple[str, str]]:
+    """The pid and the prompt of each call, without those of the zygote's own warm-up."""
+    lines = [line.split(" ", 1) for line in calls.read_text().splitlines()]
+    return [(pid, text) for pid, text in lines if text != "x"]
+
+
+def pids_of(calls: Path) -> dict[str, str]:
+    """Which process made the call with a prompt."""
+    return {text: pid for pid, text in asked(calls)}
+
+
+async def submit(service: RunningOrchestrator, body: dict[str, Any], owner: str = "me") -> str:
+    view, _ = await service.submissions.submit(body, owner=owner)
+    return view.id
+
+
+async def until(true: Any, patience: float = 20.0) -> None:
+    async with asyncio.timeout(patience):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+def shared_of(service: RunningOrchestrator) -> Any:
+    return service.dispatcher.active.supervisor.shared
+
+
+def at_work(service: RunningOrchestrator) -> Any:
+    return service.dispatcher.active.supervisor.processes.by_run
+
+
+async def events(service: RunningOrchestrator, run: str) -> list[dict[str, Any]]:
+    return await service.runs.events(run, None, limit=1000)
+
+
+async def crashes(service: RunningOrchestrator, run: str) -> list[bool]:
+    """For each crash in the log of the run whether it counts."""
+    found = [e for e in await events(service, run) if e["type"] == "worker.crashed"]
+    return [e["data"].get("counted", True) for e in found]
+
+
+async def test_runs_of_prompts_share_a_process_and_others_do_not(tmp_path: Path, troubled: Path) -> None:
+    async with sharing(tmp_path / "data") as service:
+        runs = [await submit(service, prompts(f"one {i}", "two")) for i in range(5)]
+        code = {"name": "code", "source": "def ingestion(ctx):\n    return 1\n"}
+        other = await submit(service, {**prompts(), "pipeline": {"name": "p", "tasks": [code]}})
+        for run in [*runs, other]:
+            assert (await wait_for_state(service, run)).state == "done"
+        assert (await service.results.outputs(runs[0], None)) == {"t0": "echo: one 0", "t1": "echo: two"}
+        logs = sorted(path.parent.name for path in (tmp_path / "data" / "runs").glob("*/worker.log"))
+        assert logs == [other], "a log of its own has who has a process of its own"
+    assert len(set(pids_of(troubled).values())) <= 2
+
+
+async def test_it_can_be_switched_off(tmp_path: Path, troubled: Path) -> None:
+    async with orchestrator(tmp_path / "data", shared_worker=False) as service:
+        runs = [await submit(service, prompts(f"one {i}")) for i in range(3)]
+        for run in runs:
+            assert (await wait_for_state(service, run)).state == "done"
+    assert len(set(pids_of(troubled).values())) == 3
+
+
+@pytest.mark.timeout(110)
+async def test_a_poison_run_among_many_harms_none(tmp_path: Path, troubled: Path) -> None:
+    """The poison cap holds for exactly the poison; the others are not counted, and no answer is asked for again."""
+    async with sharing(tmp_path / "data", max_crashes=2) as service:
+        good = [await submit(service, prompts(f"good {i}", f"then {i}")) for i in range(50)]
+        poison = await submit(service, prompts("poison"))
+        good += [await submit(service, prompts(f"good {i}", f"then {i}")) for i in range(50, 100)]
+        dead = await wait_for_state(service, poison, patience=60.0)
+        assert dead.state == "dead" and dead.error is not None
+        assert await crashes(service, poison) == [True, True]
+        for run in good:
+            assert (await wait_for_state(service, run, patience=60.0)).state == "done"
+            assert not any(await crashes(service, run)), "it counts against nobody else"
+    prompts_sent = [text for _, text in asked(troubled) if text != "poison"]
+    assert len(set(prompts_sent)) == 200
+    assert len(prompts_sent) <= 300, "a call in flight may be sent again, one that was answered may not"
+
+
+@pytest.mark.timeout(60)
+async def test_killed_with_many_runs_nothing_that_was_answered_is_asked_again(
+    tmp_path: Path, troubled: Path
+) -> None:
+    """P1, P3: kill -9 of the process, again and again."""
+    async with sharing(tmp_path / "data") as service:
+        runs = [
+            await submit(
+                service, prompts(*(f"run {i} call {k}" for k in range(6)), model="fake:echo?latency=0.2")
+            )
+            for i in range(20)
+        ]
+        for _ in range(3):
+            await until(lambda: any(w.channel for w in at_work(service).values() if w.process))
+            await asyncio.sleep(0.4)
+            for pid in {w.pid for w in at_work(service).values() if w.process is not None}:
+                os.kill(pid, signal.SIGKILL)
+        for run in runs:
+            assert (await wait_for_state(service, run, patience=40.0)).state == "done"
+        store = service.store
+        answered: list[str] = []
+        for run in runs:
+            calls = [call for record in store.records(run) for call in record["calls"]]
+            assert sum(call["kind"] == "response" for call in calls) == 6, "one answer for each call"
+            answered += [call["key"] for call in calls if call["kind"] == "response"]
+            assert not any(await crashes(service, run)) or len(await crashes(service, run)) < 3
+
+
+@pytest.mark.timeout(60)
+async def test_a_run_whose_step_was_long_goes_on_in_a_process_of_its_own(
+    tmp_path: Path, troubled: Path
+) -> None:
+    async with sharing(tmp_path / "data") as service:
+        other = await submit(service, prompts("other", model="fake:echo?latency=3"))
+        await until(lambda: other in at_work(service))
+        slow = await submit(service, prompts("slow", "after"))
+        assert (await wait_for_state(service, slow)).state == "done"
+        assert await crashes(service, slow) == []
+        assert (await wait_for_state(service, other)).state == "done"
+    pids = pids_of(troubled)
+    assert pids["after"] != pids["other"]
+
+
+@pytest.mark.timeout(110)
+async def test_a_run_that_lets_nobody_else_work_is_ended_and_it_alone_counts(
+    tmp_path: Path, troubled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one that keeps the interpreter's lock, so that nothing in its process could notice."""
+    monkeypatch.setattr(shared_workers, "_STUCK", 1.0)
+    async with sharing(tmp_path / "data", max_crashes=1, silence_grace=2.0) as service:
+        others = [await submit(service, prompts(f"other {i}", "after")) for i in range(10)]
+        stuck = await submit(service, prompts("stuck"))
+        view = await wait_for_state(service, stuck, patience=40.0)
+        assert view.state == "dead" and view.error is not None
+        assert "held up all others" in view.error["message"]
+        for run in others:
+            assert (await wait_for_state(service, run)).state == "done"
+            assert not any(await crashes(service, run))
+
+
+async def test_a_large_map_has_a_process_of_its_own(tmp_path: Path, troubled: Path) -> None:
+    """One that is seen beforehand, and one whose rows come from an earlier task."""
+    rows = {"name": "m", "prompt": "{{ item }}", "for_each": "{{ range(1200) | list }}", "max_concurrency": 200}
+    async with sharing(tmp_path / "data") as service:
+        small = await submit(service, prompts("small", "next", model="fake:echo?latency=1"))
+        body = prompts("first")
+        body["pipeline"]["tasks"].append(rows)
+        large = await submit(service, body)
+        assert (await wait_for_state(service, large, patience=60.0)).state == "done"
+        assert (await wait_for_state(service, small)).state == "done"
+    pids = pids_of(troubled)
+    assert pids["1199"] != pids["first"]
+
+
+async def test_a_stop_gives_every_run_back_and_the_next_server_goes_on(tmp_path: Path, troubled: Path) -> None:
+    """P1: a drain works run by run; calls in flight are finished, and none is sent again."""
+    async with sharing(tmp_path / "data", shutdown_timeout=10.0) as service:
+        runs = [
+            await submit(service, prompts(f"run {i}", f"then {i}", model="fake:echo?latency=0.5"))
+            for i in range(10)
+        ]
+        await until(lambda: all(run in at_work(service) for run in runs))
+        await asyncio.sleep(0.3)
+        pids = {worker.pid for worker in at_work(service).values()}
+    await wait_for_exit(list(pids))
+    store = DiskStore(tmp_path / "data" / "store")
+    assert {store.head(run)["holder"] for run in runs} == {None}
+    store.close()
+    async with sharing(tmp_path / "data") as service:
+        for run in runs:
+            assert (await wait_for_state(service, run)).state == "done"
+            assert await crashes(service, run) == []
+    sent = [text for _, text in asked(troubled)]
+    assert sorted(sent) == sorted(set(sent)), "each once"
+
+
+async def test_the_next_server_adopts_runs_that_go_on_together(tmp_path: Path, troubled: Path) -> None:
+    """A stop that does not wait hands over; a cancel of one run by the next server leaves the others alone."""
+    async with sharing(tmp_path / "data", shutdown_timeout=0.01) as service:
+        runs = [await submit(service, prompts(f"run {i}", model="fake:echo?latency=2")) for i in range(4)]
+        await until(lambda: all(run in at_work(service) for run in runs))
+        await asyncio.sleep(0.5)
+    async with sharing(tmp_path / "data") as service:
+        for run in runs:
+            assert (await wait_for_state(service, run)).state == "done"
+            assert await crashes(service, run) == []
+        await until(lambda: not any(p.retiring for p in shared_of(service)._processes))
+
+
+async def test_a_cancelled_run_leaves_and_the_others_stay(tmp_path: Path, troubled: Path) -> None:
+    async with sharing(tmp_path / "data") as service:
+        runs = [await submit(service, prompts(f"run {i}", model="fake:echo?latency=1")) for i in range(3)]
+        await until(lambda: all(run in at_work(service) for run in runs))
+        await service.control.cancel(runs[1], None)
+        assert (await wait_for_state(service, runs[1])).state == "cancelled"
+        for run in (runs[0], runs[2]):
+            assert (await wait_for_state(service, run)).state == "done"
+    assert len(set(pids_of(troubled).values())) == 1
+
+
+async def test_a_process_that_did_much_is_renewed_without_a_pause(
+    tmp_path: Path, troubled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_workers, "_RENEW_RUNS", 2)
+    monkeypatch.setattr(shared_workers, "_LOOK", 0.1)
+    monkeypatch.setattr(shared_workers, "_LEAVE", 0.5)
+    async with sharing(tmp_path / "data") as service:
+        slow = await submit(service, prompts("long one", "and on", model="fake:echo?latency=1"))
+        first = await submit(service, prompts("first"))
+        await until(lambda: slow in at_work(service))
+        old = at_work(service)[slow].process
+        await until(lambda: old.retiring)
+        second = await submit(service, prompts("second"))
+        for run in (first, second, slow):
+            assert (await wait_for_state(service, run)).state == "done"
+            assert await crashes(service, run) == []
+        await until(lambda: old.ended.is_set())
+    assert len(set(pids_of(troubled).values())) >= 2
+
+
+async def test_somebodys_thousand_runs_do_not_keep_another_ones_waiting(tmp_path: Path, troubled: Path) -> None:
+    async with sharing(tmp_path / "data", max_shared_running=1) as service:
+        many = [await submit(service, prompts(f"many {i}"), owner="many") for i in range(10)]
+        one = await submit(service, prompts("one"), owner="one")
+        for run in [*many, one]:
+            assert (await wait_for_state(service, run)).state == "done"
+    assert [text for _, text in asked(troubled)].index("one") < 6

@@ -1,0 +1,54 @@
+"""Claims: whose process is ended for a run, and whose never."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from po_jupyter.errors import StaleFence
+from po_jupyter.platform import processes
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.worker.run_worker import claim_run
+from tests.support.stored_runs import RUN, store_run
+
+pytestmark = pytest.mark.integration  # with a process
+
+
+@pytest.fixture
+def holder() -> Iterator[processes.Identity]:
+    """The identity of a process that lives, a leader of its group as workers are."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    yield processes.identity_of(process.pid)
+    process.kill()
+    process.wait()
+
+
+def held_by(holder: processes.Identity) -> MemoryStore:
+    store = MemoryStore()
+    store_run(store)
+    store.claim(RUN, holder)
+    return store
+
+
+def test_a_former_worker_of_this_run_alone_is_ended(holder: processes.Identity) -> None:
+    store = held_by(holder)
+    assert claim_run(store, RUN, 1).fence == 2
+    assert not processes.alive(holder)
+
+
+def test_a_process_that_works_on_others_too_is_left_alone(holder: processes.Identity) -> None:
+    """The fence keeps it from writing to this run."""
+    store = held_by({**holder, "shared": True})
+    assert claim_run(store, RUN, 1).fence == 2
+    assert processes.alive(holder)
+    assert store.head(RUN)["holder"] == processes.myself()
+
+
+def test_a_run_that_somebody_took_meanwhile_is_not_claimed(holder: processes.Identity) -> None:
+    store = held_by({**holder, "shared": True})
+    with pytest.raises(StaleFence, match="taken by somebody else"):
+        claim_run(store, RUN, 0)
+    assert store.head(RUN)["fence"] == 1
