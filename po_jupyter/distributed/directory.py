@@ -108,6 +108,10 @@ class NodeDirectory:
         """How many nodes take runs."""
         return sum(node.works for node in self.nodes())
 
+    def labels(self) -> list[frozenset[str]]:
+        """The labels of each node that takes runs."""
+        return [frozenset(node.labels) for node in self.nodes() if node.works]
+
     def is_gone(self, name: str) -> bool:
         """True once the node did not renew for a term; one that has no document is watched from the first question."""
         seen = self._seen.get(name)

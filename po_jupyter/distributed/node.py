@@ -50,6 +50,7 @@ class NodeDistribution:
         self._name = settings.node
         self._slots = settings.max_running if settings.node_works else 0
         self._share: NodeShare | None = None
+        self._hints: QueueHints | None = None
         self._rates: RateShare | None = None
         self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
@@ -82,7 +83,7 @@ class NodeDistribution:
         labels = self._settings.node_labels
         share = NodeShare(store, self._name, self._slots, labels, directory, to_thread)
 
-        hints = self._hints(store, share, to_thread)
+        hints = self._hints = self._open_hints(store, share, directory, to_thread)
         rates = RateShare(self._name, self._settings.rate_window, ttl) if self._settings.rate_limits else None
         self._rates = rates
 
@@ -101,7 +102,14 @@ class NodeDistribution:
         self.workers = NodesView(store, directory, to_thread, hints)
         return dispatcher
 
-    def _hints(self, store: Store, share: NodeShare, to_thread: ToThread) -> QueueHints | None:
+    def broker_problem(self) -> str | None:
+        """What is wrong with the message broker, as it was when it was last asked; None when it answers, or there is
+        none. Asks nobody."""
+        return self._hints.problem() if self._hints is not None else None
+
+    def _open_hints(
+        self, store: Store, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
+    ) -> QueueHints | None:
         settings = self._settings
         if settings.broker is None:
             return None
@@ -109,4 +117,7 @@ class NodeDistribution:
         # Several stores may share a broker: none takes another's runs.
         name = f"po-{short_digest(settings.store.get_secret_value().rpartition('@')[2], 8)}"
         queue = open_queue(settings.broker.get_secret_value(), name=name)
-        return QueueHints(queue, store, share, to_thread, labels=settings.node_labels, ttl=settings.node_ttl)
+        return QueueHints(
+            queue, store, share, to_thread,
+            labels=settings.node_labels, ttl=settings.node_ttl, node_labels=directory.labels,
+        )  # fmt: skip

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeAlias
 
 import structlog
 
-from po_jupyter.distributed.brokers.protocol import Closer, MessageQueue, RunMessage, Verdict
+from po_jupyter.distributed.brokers.protocol import USUAL_PRIORITY, Closer, MessageQueue, RunMessage, Verdict
 from po_jupyter.distributed.share import NodeShare
-from po_jupyter.errors import CorruptRow, NotFound, PoError, StoreError
-from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.errors import BrokerUnavailable, CorruptRow, NotFound, StoreError
+from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import BrokerReport, waits
 from po_jupyter.store.protocol import Head, Store
@@ -28,12 +29,14 @@ _AGAIN = 3.0  # terms after which a run that still waits is published again
 _MOST = 500  # runs that are published again in one look
 _THREADS = 2
 
+Labels: TypeAlias = tuple[str, ...]
+
 
 def level(priority: int) -> int:
-    """The priority of a message, 0 to 9, for that of a run, -100 to 100; 4 is that of most."""
+    """The priority of a message, 0 to 9, for that of a run, -100 to 100."""
     if priority > 0:
         return min(9, 5 + (priority - 1) // 20)
-    return 4 if priority == 0 else max(0, 3 - (-priority - 1) // 25)
+    return USUAL_PRIORITY if priority == 0 else max(0, 3 - (-priority - 1) // 25)
 
 
 class QueueHints:
@@ -46,21 +49,34 @@ class QueueHints:
         share: NodeShare,
         to_thread: ToThread,
         *,
-        labels: tuple[str, ...],
+        labels: Labels,
         ttl: float,
+        node_labels: Callable[[], Collection[frozenset[str]]],
     ) -> None:
-        """`labels` are those of this node. Nothing is consumed before `start`."""
+        """`labels` are those of this node, `node_labels` those of each that takes runs. Nothing is consumed before
+        `start`."""
         self._queue = queue
         self._store = store
         self._share = share
         self._to_thread = to_thread
         self._labels = labels
         self._ttl = ttl
-        self._published: dict[str, float] = {}
+        self._node_labels = node_labels
+        self._since: dict[str, float] = {}  # when runs that wait were first seen, or published again
+        self._unserved: dict[str, Labels] = {}  # of runs that wait for a node that has them
         self._offered: set[str] = set()
         self._room = asyncio.Event()
         self._consumer: Closer | None = None
-        self.works = True  # the broker answered when it was last asked
+        self._problem: str | None = None
+
+    @property
+    def works(self) -> bool:
+        """The broker answered when it was last asked."""
+        return self._problem is None
+
+    def problem(self) -> str | None:
+        """What is wrong with the broker, for people, as of a tenth of a term ago; None when it answers. Asks nobody."""
+        return self._problem
 
     def start(self, *, consumes: bool) -> None:
         """Take messages from now on, if this node has workers."""
@@ -88,36 +104,61 @@ class QueueHints:
 
     async def publish(self, head: Head, definition: RunDefinition | None = None) -> None:
         """Publish a run that waits. Raises nothing: the leader tries again."""
-        run = head["run"]
-        if run in self._offered:
-            return  # a message of it is here, and goes back
-        self._published[run] = time.monotonic()
-        try:
-            if definition is None:
-                definition = RunDefinition.from_json(await self._to_thread(self._store.definition, run))
-            message = RunMessage(run, level(head["priority"]), definition.options.labels)
-            await asyncio.to_thread(self._queue.publish, message)
-            self.works = True
-        except PoError as error:
-            self.works = False
-            log.warning("a run is not published", run=run, error=error.message)
+        await self._publish(head, definition)
 
     async def publish_again(self, heads: Iterable[Head]) -> None:
         """Publish runs that have waited for long, although messages of them should be there; the leader does it."""
-        waiting = [head for head in heads if waits(head)]
+        waiting = {head["run"]: head for head in heads if waits(head)}
         moment = time.monotonic()
-        known = {head["run"]: self._published.setdefault(head["run"], moment) for head in waiting}
-        self._published = known
-        late = [head for head in waiting if moment - known[head["run"]] > _AGAIN * self._ttl]
-        if late and not await self._has(len(waiting)):
-            for head in late[:_MOST]:
-                await self.publish(head)
+        self._since = {run: self._since.get(run, moment) for run in waiting}
+        unserved = {run: labels for run, labels in self._unserved.items() if run in waiting}
+        served = self._served(unserved)
+        late = [run for run in waiting if run not in unserved and self._is_late(run, moment)]
+        if late and await self._has(len(waiting) - len(unserved)):
+            late = []
+        self._unserved = unserved
+        for run in [*served, *late][:_MOST]:
+            self._since[run] = moment
+            self._unserved.pop(run, None)
+            if labels := await self._publish(waiting[run]):
+                self._unserved[run] = labels
+
+    def _is_late(self, run: str, moment: float) -> bool:
+        return moment - self._since[run] > _AGAIN * self._ttl
+
+    async def _publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
+        """Publish a run that waits; its labels when no node has them: whoever submits runs makes up labels, and a
+        broker keeps a queue for each."""
+        run = head["run"]
+        if run in self._offered:
+            return ()  # a message of it is here, and goes back
+        try:
+            if definition is None:
+                definition = RunDefinition.from_json(await self._to_thread(self._store.definition, run))
+            labels = tuple(sorted(set(definition.options.labels)))
+            if labels and not self._served({run: labels}):
+                log.info("a run waits for a node that has its labels", run=run, labels=labels)
+                return labels
+            message = RunMessage(run, level(head["priority"]), labels[:MAX_LABELS])  # older runs may have more
+            await asyncio.to_thread(self._queue.publish, message)
+            self._problem = None
+        except BrokerUnavailable as error:
+            self._problem = error.message
+            log.warning("a run is not published", run=run, error=error.message)
+        except Exception as error:  # it keeps neither its submission nor the runs behind it from their turn
+            log.warning("a run is not published", run=run, error=repr(error)[:500])
+        return ()
+
+    def _served(self, runs: Mapping[str, Labels]) -> list[str]:
+        """Of runs and their labels those that some node can take."""
+        nodes = self._node_labels()
+        return [run for run, labels in runs.items() if any(node.issuperset(labels) for node in nodes)]
 
     async def _has(self, messages: int) -> bool:
         """Whether the broker says that so many wait there."""
         try:
             depths = await asyncio.to_thread(self._queue.depths)
-        except PoError:
+        except BrokerUnavailable:
             return False
         return (
             depths is not None
@@ -128,17 +169,17 @@ class QueueHints:
         """Ask whether the broker answers: while it does not, runs are looked for in the store."""
         try:
             await asyncio.to_thread(self._queue.ping)
-            self.works = True
-        except PoError as error:
+            self._problem = None
+        except BrokerUnavailable as error:
             if self.works:
                 log.warning("the broker does not answer; runs are looked for in the store", error=error.message)
-            self.works = False
+            self._problem = error.message
 
     def report(self) -> BrokerReport:
         """How the broker is. Blocks."""
         try:
             return {"works": True, "depths": self._queue.depths()}
-        except PoError:
+        except BrokerUnavailable:
             return {"works": False, "depths": None}
 
     # -- consuming ------------------------------------------------------------------------------

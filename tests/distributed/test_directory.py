@@ -111,3 +111,13 @@ def test_draining_and_serving_nodes_do_not_work(store: DiskStore, clock: Clock) 
     directory.look()
     assert [node.works for node in directory.nodes()] == [False, False, True]
     assert directory.workers() == 1
+
+
+def test_labels_are_those_of_nodes_that_work(store: DiskStore, clock: Clock) -> None:
+    store.put(KIND, "a", document(1, labels=["gpu", "big"]))
+    store.put(KIND, "b", document(1, labels=["serving"], slots=0))
+    store.put(KIND, "c", document(1, labels=["leaving"], draining=True))
+    store.put(KIND, "d", document(1))
+    directory = NodeDirectory(store, 5.0)
+    directory.look()
+    assert directory.labels() == [{"gpu", "big"}, set()]

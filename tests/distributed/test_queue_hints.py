@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from po_jupyter.config import Settings
+from po_jupyter.distributed import node as node_module
 from po_jupyter.distributed import queue_hints
 from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
 from po_jupyter.distributed.queue_hints import QueueHints, level
 from po_jupyter.errors import BrokerUnavailable
+from po_jupyter.orchestrator.dispatch.protocol import ServiceGroup
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Head
@@ -62,8 +67,27 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
     store.close()
 
 
-def hints(store: DiskStore, share: Any, queue: MemoryQueue | None = None, ttl: float = 5.0) -> QueueHints:
-    return QueueHints(queue or MemoryQueue(), store, share, asyncio.to_thread, labels=(), ttl=ttl)
+def hints(
+    store: DiskStore,
+    share: Any,
+    queue: MemoryQueue | None = None,
+    ttl: float = 5.0,
+    there: Iterable[str] = (),
+) -> QueueHints:
+    """Of a node; `there` are the labels of another one."""
+    queue = queue or MemoryQueue()
+    return QueueHints(
+        queue, store, share, asyncio.to_thread, labels=(), ttl=ttl,
+        node_labels=lambda: [frozenset(), frozenset(there)],
+    )  # fmt: skip
+
+
+def labelled(store: DiskStore, run: str, *labels: str) -> Head:
+    """A run that waits for a node with these labels, as an earlier version may have let one in."""
+    new = new_run(run)
+    options = {**new.definition.get("options", {}), "labels": list(labels)}
+    store.create_run(new._replace(definition={**new.definition, "options": options}))
+    return store.head(run)
 
 
 async def test_a_message_is_answered_when_the_claim_is_decided(store: DiskStore) -> None:
@@ -128,3 +152,107 @@ async def test_messages_of_a_queue_are_taken(store: DiskStore) -> None:
             await asyncio.sleep(0.01)
     await node.close()
     assert waits(store.head("00a1")) is False
+
+
+@pytest.fixture
+def moments(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, to be set."""
+    moments = [0.0]
+    monkeypatch.setattr(queue_hints.time, "monotonic", lambda: moments[0])
+    return moments
+
+
+async def test_a_run_with_many_labels_is_published_like_any(store: DiskStore) -> None:
+    """Its message has some of them: the node that takes it looks at the run itself."""
+    queue = MemoryQueue()
+    labels = [f"l{number:02}" for number in range(20)]
+    node = hints(store, Share(store), queue, there=labels)
+    await node.publish(labelled(store, "00a2", *labels))
+    assert sum(queue.depths().values()) == 1
+    assert node.problem() is None
+
+
+async def test_a_run_that_cannot_be_published_keeps_none_behind_it(
+    store: DiskStore, moments: list[float]
+) -> None:
+    class Choosy(MemoryQueue):
+        def publish(self, message: RunMessage) -> None:
+            if message.labels:
+                raise ValueError("a label that no message can have")
+            super().publish(message)
+
+    queue = Choosy()
+    node = hints(store, Share(store), queue, there=["odd"])
+    labelled(store, "0001", "odd")
+    for moments[0] in (0.0, 16.0):
+        await node.publish_again(store.active())
+    assert sum(queue.depths().values()) == 1
+    assert node.problem() is None  # the broker has done nothing wrong
+
+
+async def test_labels_that_no_node_has_make_no_queues(store: DiskStore, moments: list[float]) -> None:
+    """Whoever submits runs makes up labels, and a broker keeps a queue of each. Once a node has one, it hears of it."""
+    there: set[str] = set()
+    queue = MemoryQueue()
+    node = hints(store, Share(store), queue, there=there)
+    for number in range(5):
+        await node.publish(labelled(store, f"00b{number}", f"made-up-{number}"))
+    await node.publish(store.head("00a1"))
+    assert sum(queue.depths().values()) == 1
+    for moments[0] in (0.0, 16.0):
+        await node.publish_again(store.active())
+    before = sum(queue.depths().values())
+    assert before <= 2  # the other one may be published again, once
+    moments[0] = 60.0
+    await node.publish_again(store.active())
+    assert sum(queue.depths().values()) == before
+    there.add("made-up-3")
+    await node.publish_again(store.active())
+    await node.publish_again(store.active())
+    assert sum(queue.depths().values()) == before + 1
+
+
+async def test_nothing_is_kept_of_runs_that_were_published(store: DiskStore) -> None:
+    """By a node that does not lead: nobody would ever forget them there."""
+    node = hints(store, Share(store))
+    before = {name: len(value) for name, value in vars(node).items() if isinstance(value, set | dict)}
+    for number in range(20):
+        await node.publish(labelled(store, f"00b{number:02}"))
+    assert before == {name: len(value) for name, value in vars(node).items() if isinstance(value, set | dict)}
+
+
+async def test_a_fault_of_the_store_is_none_of_the_broker(store: DiskStore) -> None:
+    node = hints(store, Share(store))
+    head = store.head("00a1")
+    await node.publish({**head, "run": "00ff"})  # there is no such run
+    assert node.problem() is None
+
+
+async def test_it_says_what_is_wrong_with_the_broker(store: DiskStore) -> None:
+    queue = DownQueue()
+    node = hints(store, Share(store), queue)
+    assert node.problem() is None
+    await node.look()
+    assert node.problem() == "no broker"
+    queue.ping = lambda: None  # type: ignore[method-assign]
+    await node.look()
+    assert node.problem() is None
+
+
+async def test_a_node_says_what_is_wrong_with_its_broker(
+    store: DiskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "open_queue", lambda url, name: DownQueue(name))
+    settings = Settings(data_dir=tmp_path, store="postgresql://db/po", broker="redis://h")
+    node = node_module.NodeDistribution(node_module.node_settings(settings))
+    assert node.broker_problem() is None
+    dispatcher = node.join(
+        store, ChangeFeed(), asyncio.to_thread,
+        local=lambda service, share: SimpleNamespace(supervisor=None),  # type: ignore[return-value,arg-type]
+        own=ServiceGroup(), lead=ServiceGroup,
+    )  # fmt: skip
+    assert dispatcher is not None
+    assert node.broker_problem() is None  # nobody has asked it yet
+    assert node._hints is not None
+    await node._hints.look()
+    assert node.broker_problem() == "no broker"

@@ -6,10 +6,10 @@ import re
 from typing import TypedDict
 
 from po_jupyter.distributed.brokers.protocol import PRIORITIES, RunMessage
+from po_jupyter.model.run.definition import MAX_LABELS
 
 RUN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 LABEL = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
-MAX_LABELS = 8
 
 
 class MessageJson(TypedDict):

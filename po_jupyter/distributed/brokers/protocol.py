@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
 
 PRIORITIES = range(10)
+USUAL_PRIORITY = 4  # of a run for which nobody asked for another one
 
 
 class RunMessage(NamedTuple):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+MAX_LABELS = 8  # of one run
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:

@@ -19,7 +19,7 @@ from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
-from po_jupyter.model.run.definition import RunDefinition, RunOptions
+from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
@@ -44,7 +44,7 @@ class SubmittedOptions(BaseModel):
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
     model: Annotated[str, Field(max_length=300)] | None = None
-    labels: tuple[RunLabel, ...] = ()
+    labels: Annotated[tuple[RunLabel, ...], Field(max_length=MAX_LABELS)] = ()
 
     @field_validator("model")
     @classmethod

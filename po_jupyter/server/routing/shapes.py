@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from po_jupyter.model.editing.completion import MAX_TEXT
 from po_jupyter.model.pipeline.violations import did_you_mean, without_most_unknown
+from po_jupyter.model.run.definition import MAX_LABELS
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.auth import SCOPES
@@ -205,7 +206,7 @@ class RunOptionsBody(_Body):
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
     model: Annotated[str, Field(max_length=300)] | None = None
-    labels: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=20)] = []
+    labels: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MAX_LABELS)] = []
 
 
 class SubmitBody(_Body):

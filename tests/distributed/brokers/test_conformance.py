@@ -6,7 +6,7 @@ import base64
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, wraps
 from typing import ClassVar
 
 import pytest
@@ -25,6 +25,16 @@ pytestmark = pytest.mark.integration
 OPENER = (
     "from po_jupyter.distributed.brokers.opening import open_queue; queue = open_queue({url!r}, name={name!r})"
 )
+
+
+def slow(case: Callable[..., None]) -> Callable[..., None]:
+    """The case of one class for the slow tier. A mark on the case itself would be one for all classes."""
+
+    @wraps(case)
+    def copy(*arguments: object, **fixtures: object) -> None:
+        case(*arguments, **fixtures)
+
+    return pytest.mark.slow(copy)
 
 
 class TestMemory(QueueConformance):
@@ -123,6 +133,9 @@ class TestValkey(OnBroker):
 class TestRabbitMQ(OnBroker):
     kind = RabbitServer
 
+    # A restart takes it long; Valkey has the same in the default tier.
+    test_a_broker_that_was_away = slow(OnBroker.test_a_broker_that_was_away)
+
     @pytest.fixture
     def inject(self, name: str, running_server: BrokerServer) -> Iterator[Callable[[Foreign], None]]:
         with Connection(running_server.url) as connection:
@@ -169,16 +182,27 @@ class TestSqs(OnBroker):
     steps = (0, 5, 9)
     many = 20
 
-    # moto takes its time; that consumers keep to their threads is seen on the others.
-    test_many_messages_for_three_consumers_come_once_each = pytest.mark.slow(
-        OnBroker.test_many_messages_for_three_consumers_come_once_each
+    # moto takes its time: in the default tier it has what is SQS's own, priorities, redelivery, dead letters.
+    test_a_label_is_only_for_nodes_that_have_it = slow(OnBroker.test_a_label_is_only_for_nodes_that_have_it)
+    test_what_is_given_back_goes_behind_what_waits = slow(
+        OnBroker.test_what_is_given_back_goes_behind_what_waits
     )
-    test_as_many_are_taken_at_once_as_there_are_threads = pytest.mark.slow(
-        OnBroker.test_as_many_are_taken_at_once_as_there_are_threads
-    )
-    test_a_node_that_is_full_does_not_turn_in_circles = pytest.mark.slow(
+    test_a_node_that_is_full_does_not_turn_in_circles = slow(
         OnBroker.test_a_node_that_is_full_does_not_turn_in_circles
     )
+    test_a_take_that_raises_gives_back = slow(OnBroker.test_a_take_that_raises_gives_back)
+    test_poison_is_buried = slow(OnBroker.test_poison_is_buried)
+    test_consumers_share = slow(OnBroker.test_consumers_share)
+    test_as_many_are_taken_at_once_as_there_are_threads = slow(
+        OnBroker.test_as_many_are_taken_at_once_as_there_are_threads
+    )
+    test_closing_waits_for_what_is_taken_and_keeps_the_rest = slow(
+        OnBroker.test_closing_waits_for_what_is_taken_and_keeps_the_rest
+    )
+    test_many_messages_for_three_consumers_come_once_each = slow(
+        OnBroker.test_many_messages_for_three_consumers_come_once_each
+    )
+    test_a_broker_that_was_away = slow(OnBroker.test_a_broker_that_was_away)
 
     @pytest.fixture
     def inject(self, name: str, running_server: BrokerServer) -> Callable[[Foreign], None]:

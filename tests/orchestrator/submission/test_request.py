@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.errors import Forbidden
+from po_jupyter.distributed.brokers.messages import to_json
+from po_jupyter.distributed.brokers.protocol import RunMessage
+from po_jupyter.errors import Forbidden, InvalidInput
+from po_jupyter.model.run.definition import MAX_LABELS
 from po_jupyter.orchestrator.submission.request import check_submission, read_submission
 
 pytestmark = pytest.mark.integration
@@ -42,3 +45,12 @@ def test_without_code_nobody_chooses_a_directory(tmp_path: Path) -> None:
             lambda name: pytest.fail(name),
             code_allowed=False,
         )
+
+
+def test_a_run_has_no_more_labels_than_a_message_of_it() -> None:
+    labels = [f"l{number}" for number in range(MAX_LABELS)]
+    submission = read_submission({**modules("mine"), "options": {"labels": labels}}, code_allowed=True)
+    message = RunMessage("1", 0, submission.options.labels)
+    assert to_json(message)["labels"] == labels
+    with pytest.raises(InvalidInput, match=rf"labels.*{MAX_LABELS}"):
+        read_submission({**modules("mine"), "options": {"labels": [*labels, "more"]}}, code_allowed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import ssl
 from abc import ABC, abstractmethod
@@ -79,9 +80,13 @@ class Broker(ABC):
         """What brings the messages of these queues."""
 
     def bury(self, message: Message, producer: Producer, reason: str) -> None:
-        """Put a message to the dead letters."""
-        headers = {**(message.headers or {}), "po-dead": reason[:500]}
-        self.send(producer, message.body, self.dead, 0, message.content_type, headers)
+        """Put a message to the dead letters, whatever anybody wrote in the place of its parts."""
+        headers = message.headers if isinstance(message.headers, Mapping) else {}
+        content_type = message.content_type if isinstance(message.content_type, str) else None
+        self.send(
+            producer, _as_bytes(message.body), self.dead, 0, content_type,
+            {**headers, "po-dead": reason[:500]},
+        )  # fmt: skip
         message.ack()
 
     def send(
@@ -145,9 +150,23 @@ class PushReceiver:
                 self._connection.heartbeat_check()
         if not self._arrived:
             return None
-        first = max(self._arrived, key=lambda message: (message.properties or {}).get("priority") or 0)
+        first = max(self._arrived, key=_priority)
         self._arrived.remove(first)
         return first
+
+
+def _as_bytes(body: object) -> bytes:
+    """A body that can be sent; what a frame has as its body may be any JSON, and text that is no Unicode."""
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    text = body if isinstance(body, str) else json.dumps(body)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _priority(message: Message) -> float:
+    """The priority of a message; 0 when somebody wrote something else in its place."""
+    priority = (message.properties or {}).get("priority")
+    return priority if isinstance(priority, int | float) else 0
 
 
 def tls_options(url: BrokerUrl) -> dict[str, object]:

@@ -51,13 +51,15 @@ class Consumer:
             try:
                 with self._broker.connected() as connection:
                     receiver = self._broker.receiver(connection, self._names)
-                    if failures:
-                        log.info("broker.back", broker=self._broker.url.place)
-                    failures = 0
                     while not self._ended.is_set():
                         message = receiver.receive(LOOK)
                         if message is not None:
                             self._handle(connection, message)
+                        if (
+                            failures
+                        ):  # not before: a message that breaks each connection is no broker that is back
+                            log.info("broker.back", broker=self._broker.url.place)
+                            failures = 0
             except Exception as error:  # whatever a broker or its library does, a node goes on looking for work
                 if not failures:
                     text = self._broker.url.without_secrets(f"{type(error).__name__}: {error}")

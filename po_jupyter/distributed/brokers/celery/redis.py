@@ -96,10 +96,10 @@ class RedisChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu's own ar
         try:
             payload = json.loads(item)
             message = self.Message(payload, channel=self)
+            info = message.delivery_info
             # What kombu needs to write it down as unanswered, and to bring it back from there.
-            return not isinstance(message.delivery_info["routing_key"], str) or not isinstance(
-                message.delivery_info["exchange"], str
-            )
+            needed = (message.delivery_tag, info["routing_key"], info["exchange"])
+            return bool(message.errors) or not all(isinstance(text, str) for text in needed)
         except Exception:  # whatever it is, it would end the connection and be lost
             return True
 

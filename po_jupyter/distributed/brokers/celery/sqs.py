@@ -13,7 +13,7 @@ from kombu.transport import SQS as kombu_sqs
 
 from po_jupyter.distributed.brokers.celery.broker import ANSWER_SECONDS, CONNECT_SECONDS, Broker, Receiver
 from po_jupyter.distributed.brokers.celery.urls import BrokerUrl
-from po_jupyter.distributed.brokers.protocol import RunMessage
+from po_jupyter.distributed.brokers.protocol import USUAL_PRIORITY, RunMessage
 
 # The most urgent first: (its end of the name, its lowest priority).
 STEPS = (("high", 7), ("mid", 3), ("low", 0))
@@ -62,7 +62,8 @@ class SqsBroker(Broker):
 
     def receiver(self, connection: Connection, names: Sequence[str]) -> Receiver:
         """We ask, the urgent queues first."""
-        return PullReceiver(connection, [self.queue(name) for name in names])
+        usual, _ = self.route(RunMessage("", USUAL_PRIORITY))
+        return PullReceiver(connection, [self.queue(name) for name in names], names.index(usual))
 
 
 class SqsClients:
@@ -84,16 +85,18 @@ class SqsClients:
 class PullReceiver:
     """Messages that are asked for, queue by queue."""
 
-    def __init__(self, connection: Connection, queues: Sequence[Any]) -> None:
-        """Makes the queues if they are missing."""
+    def __init__(self, connection: Connection, queues: Sequence[Any], usual: int = -1) -> None:
+        """Makes the queues if they are missing. `usual` is the place of the one where most messages come."""
         self._channel = connection.default_channel
         self._queues = [queue(self._channel) for queue in queues]
+        self._usual = self._queues[usual]
         for queue in self._queues:
             queue.declare()
 
     def receive(self, seconds: float) -> Message | None:
-        """The first of the first queue that has one; if none has, the last is waited for, where most messages come."""
-        for queue, wait in [*((queue, 0) for queue in self._queues), (self._queues[-1], LONG_POLL)]:
+        """The first of the first queue that has one; if none has, the usual one is waited for: a message of another
+        comes up to a `LONG_POLL` later."""
+        for queue, wait in [*((queue, 0) for queue in self._queues), (self._usual, LONG_POLL)]:
             self._channel.wait_time_seconds = wait
             message = queue.get(no_ack=False)
             if message is not None:
@@ -125,8 +128,9 @@ class SqsChannel(kombu_sqs.Channel):  # type: ignore[misc]  # kombu's own are un
         payload: dict[str, Any] = super()._prepare_json_payload(text)
         try:
             properties = {"delivery_info": {}, **payload["properties"], "delivery_tag": ""}
-            self.Message({**payload, "properties": properties}, channel=self)
-            return payload if isinstance(properties["delivery_info"].get("routing_key"), str) else {}
+            message = self.Message({**payload, "properties": properties}, channel=self)
+            readable = not message.errors and isinstance(message.delivery_info.get("routing_key"), str)
+            return payload if readable else {}
         except Exception:
             return {}
 

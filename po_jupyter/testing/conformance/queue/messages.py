@@ -32,6 +32,11 @@ def foreign_messages(trap: Path) -> dict[str, Foreign]:
     def task(arguments: object, keywords: object) -> bytes:
         return json.dumps([arguments, keywords, NO_EMBED]).encode()
 
+    def frame(body: object, **others: object) -> Foreign:
+        properties = {"delivery_tag": "1", "delivery_info": {"exchange": "", "routing_key": "x"}}
+        whole = {"body": body, "content-type": "application/json", "headers": PO_RUN, "properties": properties}
+        return Foreign(json.dumps({**whole, **others}).encode(), framed=False)
+
     pickled = pickle.dumps(_Trap(trap))
     return {
         "no JSON": Foreign(b"not json", PO_RUN),
@@ -60,6 +65,12 @@ def foreign_messages(trap: Path) -> dict[str, Foreign]:
             b' "delivery_info": {"exchange": "", "routing_key": "x"}}}',
             framed=False,
         ),
+        "a frame with a mapping as its body": frame({}),
+        "a frame with a list as its body": frame([1]),
+        "a frame without a body": frame(None),
+        "a frame with half a character": frame("\ud800"),
+        "a frame with headers that are a list": frame("{}", headers=[1]),
+        "a frame with a type that is a mapping": frame("{}", **{"content-type": {}}),
     }  # fmt: skip
 
 

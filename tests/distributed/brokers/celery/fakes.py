@@ -16,9 +16,9 @@ from po_jupyter.distributed.brokers.protocol import RunMessage
 class FakeMessage:
     """A message of kombu's, as far as we look at it."""
 
-    def __init__(self, run: RunMessage | None = None, body: object = "") -> None:
+    def __init__(self, run: RunMessage | None = None, body: object = "", headers: Any = None) -> None:
         task = encode(run) if run else None
-        self.headers = task.headers if task else {}
+        self.headers = task.headers if task else headers
         self.body = task.body if task else body
         self.content_type = "application/json"
         self.acknowledged = False

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import pytest
+from kombu import Connection, Producer
+
+from po_jupyter.distributed.brokers.celery.broker import Broker
 from po_jupyter.distributed.brokers.celery.consumer import Consumer
 from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
 from tests.distributed.brokers.celery.fakes import FakeBroker, FakeMessage
@@ -70,3 +78,66 @@ def test_it_connects_again_and_says_so_once_without_the_password(capsys: pytest.
     shown = capsys.readouterr().out
     assert shown.count("broker.lost") == 1
     assert "p@ss" not in shown
+
+
+class InMemoryBroker(FakeBroker):
+    """Sends through kombu's own transport in memory, as a real broker would have it."""
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        self.events.append("connected")
+        with Connection("memory://") as connection:
+            yield connection
+
+    def send(self, producer: Producer, *arguments: Any) -> None:
+        Broker.send(self, producer, *arguments)
+
+    def dead_letters(self) -> list[Any]:
+        with Connection("memory://") as connection:
+            queue = self.queue(self.dead)(connection.default_channel)
+            queue.declare()
+            return [message.body for message in iter(lambda: queue.get(no_ack=True), None)]
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ({}, "{}"), ([], "[]"), (None, "null"), (1.5, "1.5"), ({"run": "\ud800"}, '{"run": "\\ud800"}'),
+        ("\ud800", "\\ud800"), (b"\xff", b"\xff"), ("text", "text"),
+    ],
+)  # fmt: skip
+def test_whatever_an_entry_has_as_its_body_it_is_buried_once(body: object, kept: str | bytes) -> None:
+    broker = InMemoryBroker(FakeMessage(body=body), FakeMessage(RunMessage("2")))
+    broker.name = uuid.uuid4().hex
+    assert consume(broker, Verdict.TAKEN) == [RunMessage("2")]
+    assert broker.events == ["connected"]
+    assert broker.dead_letters() in ([kept], [kept.encode() if isinstance(kept, str) else kept])
+
+
+@pytest.mark.parametrize("headers", [None, [1], "text", 5, {"task": "po.run"}], ids=str)
+@pytest.mark.parametrize("content_type", [None, 5, {}, "application/json"], ids=str)
+def test_odd_headers_and_types_are_buried_too(headers: object, content_type: Any) -> None:
+    message = FakeMessage(body="{}", headers=headers)
+    message.content_type = content_type
+    broker = InMemoryBroker(message, FakeMessage(RunMessage("2")))
+    broker.name = uuid.uuid4().hex
+    assert consume(broker, Verdict.TAKEN) == [RunMessage("2")]
+    assert broker.events == ["connected"]
+
+
+def test_an_entry_that_breaks_the_connection_again_and_again_is_neither_busy_nor_loud(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever may be wrong with it: pauses grow though each connection was made, and the log says it once."""
+    moments: list[float] = []
+
+    def fail(*arguments: object) -> None:
+        moments.append(time.monotonic())
+        raise TypeError("an entry with which nothing can be done")
+
+    broker = FakeBroker(*(FakeMessage(body="{}") for _ in range(4)), FakeMessage(RunMessage("2")))
+    monkeypatch.setattr(broker, "bury", fail)
+    assert consume(broker, Verdict.TAKEN) == [RunMessage("2")]
+    assert moments[3] - moments[2] >= 0.35
+    shown = capsys.readouterr().out
+    assert (shown.count("broker.lost"), shown.count("broker.back")) == (1, 1)

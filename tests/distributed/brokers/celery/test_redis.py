@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import ssl
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from po_jupyter.distributed.brokers.celery.broker import PushReceiver
 from po_jupyter.distributed.brokers.celery.redis import RedisBroker, RedisChannel
 from po_jupyter.distributed.brokers.celery.urls import parse_url
 
@@ -46,6 +48,9 @@ GOOD: dict[str, Any] = {
         (GOOD, True),
         ({**GOOD, "body": "a"}, False),
         ({**GOOD, "body": 3}, False),
+        ({"body": "\ud800", "properties": {"delivery_tag": "1", "delivery_info": DELIVERY}}, False),
+        ({**GOOD, "properties": {**GOOD["properties"], "delivery_tag": ["1"]}}, False),
+        ({**GOOD, "properties": {**GOOD["properties"], "delivery_tag": None}}, False),
         ({**GOOD, "properties": {"delivery_tag": "1"}}, False),
         ({**GOOD, "properties": {**GOOD["properties"], "delivery_info": {}}}, False),
         (
@@ -66,3 +71,11 @@ def test_an_entry_that_kombu_cannot_read_is_known(entry: object, readable: bool)
 @pytest.mark.parametrize("entry", [b"", b"\xff", b"[" * 100_000])
 def test_bytes_that_are_no_json_are_known(entry: bytes) -> None:
     assert RedisChannel.__new__(RedisChannel)._unreadable(entry)
+
+
+def test_a_priority_that_is_no_number_is_none() -> None:
+    """Two messages that arrived together, one of them of somebody else's."""
+    receiver = PushReceiver.__new__(PushReceiver)
+    odd, good = SimpleNamespace(properties={"priority": "high"}), SimpleNamespace(properties={"priority": 3})
+    receiver._arrived = [odd, good]  # type: ignore[list-item]
+    assert [receiver.receive(0), receiver.receive(0)] == [good, odd]
