@@ -102,11 +102,6 @@ class NodeDistribution:
         self.workers = NodesView(store, directory, to_thread, hints)
         return dispatcher
 
-    def broker_problem(self) -> str | None:
-        """What is wrong with the message broker, as it was when it was last asked; None when it answers, or there is
-        none. Asks nobody."""
-        return self._hints.problem() if self._hints is not None else None
-
     def _open_hints(
         self, store: Store, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
     ) -> QueueHints | None:

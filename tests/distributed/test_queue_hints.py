@@ -3,19 +3,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from po_jupyter.config import Settings
-from po_jupyter.distributed import node as node_module
 from po_jupyter.distributed import queue_hints
 from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
 from po_jupyter.distributed.queue_hints import QueueHints, level
 from po_jupyter.errors import BrokerUnavailable
-from po_jupyter.orchestrator.dispatch.protocol import ServiceGroup
-from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Head
@@ -237,22 +232,3 @@ async def test_it_says_what_is_wrong_with_the_broker(store: DiskStore) -> None:
     queue.ping = lambda: None  # type: ignore[method-assign]
     await node.look()
     assert node.problem() is None
-
-
-async def test_a_node_says_what_is_wrong_with_its_broker(
-    store: DiskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_module, "open_queue", lambda url, name: DownQueue(name))
-    settings = Settings(data_dir=tmp_path, store="postgresql://db/po", broker="redis://h")
-    node = node_module.NodeDistribution(node_module.node_settings(settings))
-    assert node.broker_problem() is None
-    dispatcher = node.join(
-        store, ChangeFeed(), asyncio.to_thread,
-        local=lambda service, share: SimpleNamespace(supervisor=None),  # type: ignore[return-value,arg-type]
-        own=ServiceGroup(), lead=ServiceGroup,
-    )  # fmt: skip
-    assert dispatcher is not None
-    assert node.broker_problem() is None  # nobody has asked it yet
-    assert node._hints is not None
-    await node._hints.look()
-    assert node.broker_problem() == "no broker"

@@ -5,8 +5,8 @@ import type { Diagnostic } from "@codemirror/lint";
 import { linter, setDiagnostics } from "@codemirror/lint";
 import type { Extension } from "@codemirror/state";
 import { Prec } from "@codemirror/state";
-import type { EditorView, Tooltip, ViewUpdate } from "@codemirror/view";
-import { hoverTooltip, tooltips, ViewPlugin } from "@codemirror/view";
+import type { Tooltip, ViewUpdate } from "@codemirror/view";
+import { EditorView, hoverTooltip, tooltips, ViewPlugin } from "@codemirror/view";
 import type { IPoLive } from "../tokens.js";
 import { Checks, LONGEST } from "./checks.js";
 import type { Reader } from "./extension.js";
@@ -24,6 +24,9 @@ export function pipelineHelp(live: IPoLive, read: Reader, isFile = false): Exten
     tooltips({ parent: document.body, position: "fixed" }),
     linter(null),
     ViewPlugin.define(view => new CheckedCell(view, live, read)),
+    // CodeMirror passes over a change of size within 75 ms of an update, as when a notebook is being laid out: with lines
+    // that are not wrapped any more, the mouse would then point at another line than people see.
+    EditorView.domEventHandlers({ mouseenter: (_event, view) => view.requestMeasure() }),
     hoverTooltip((view, position) => help(view, position, live, read))
   ];
 }
