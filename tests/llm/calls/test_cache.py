@@ -89,7 +89,7 @@ async def test_lookups_of_one_turn_go_to_the_store_together_and_a_broken_one_is_
     store = DictStore()
     one = cache(store)
     slots = [one.next_slot(REQUEST) for _ in range(3)]
-    lookups = [one._look_up(one._key(slot)) for slot in slots]
+    lookups = [one._queue.find(one._key(slot)) for slot in slots]
     assert [await lookup for lookup in lookups] == [None] * 3 and [len(keys) for keys in store.finds] == [3]
     store.find = lambda keys: 1 / 0
     assert (await one.find(slots[0]))[1] is None, "a defect, but none that a run should die of"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kombu import Connection, Producer
+from structlog.testing import capture_logs
 
 from po_jupyter.distributed.brokers.celery.broker import Broker
 from po_jupyter.distributed.brokers.celery.consumer import Consumer
@@ -66,7 +67,7 @@ def test_what_needs_a_label_that_is_not_here_goes_back() -> None:
     assert consume(FakeBroker(FakeMessage(message)), Verdict.TAKEN, ("highmem", "gpu")) == [message]
 
 
-def test_it_connects_again_and_says_so_once_without_the_password(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_connects_again_and_says_so_once_without_the_password() -> None:
     failures = iter([OSError("no way to redis://me:p@ss@h"), OSError("p%40ss")])
 
     def fail() -> None:
@@ -74,10 +75,10 @@ def test_it_connects_again_and_says_so_once_without_the_password(capsys: pytest.
             raise error
 
     broker = FakeBroker(FakeMessage(RunMessage("1")), fail=fail)
-    assert consume(broker, Verdict.TAKEN) == [RunMessage("1")]
-    shown = capsys.readouterr().out
-    assert shown.count("broker.lost") == 1
-    assert "p@ss" not in shown
+    with capture_logs() as lines:
+        assert consume(broker, Verdict.TAKEN) == [RunMessage("1")]
+    assert [line["event"] for line in lines].count("broker.lost") == 1
+    assert "p@ss" not in str(lines)
 
 
 class InMemoryBroker(FakeBroker):
@@ -126,7 +127,7 @@ def test_odd_headers_and_types_are_buried_too(headers: object, content_type: Any
 
 
 def test_an_entry_that_breaks_the_connection_again_and_again_is_neither_busy_nor_loud(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever may be wrong with it: pauses grow though each connection was made, and the log says it once."""
     moments: list[float] = []
@@ -137,7 +138,8 @@ def test_an_entry_that_breaks_the_connection_again_and_again_is_neither_busy_nor
 
     broker = FakeBroker(*(FakeMessage(body="{}") for _ in range(4)), FakeMessage(RunMessage("2")))
     monkeypatch.setattr(broker, "bury", fail)
-    assert consume(broker, Verdict.TAKEN) == [RunMessage("2")]
+    with capture_logs() as lines:
+        assert consume(broker, Verdict.TAKEN) == [RunMessage("2")]
     assert moments[3] - moments[2] >= 0.35
-    shown = capsys.readouterr().out
-    assert (shown.count("broker.lost"), shown.count("broker.back")) == (1, 1)
+    events = [line["event"] for line in lines]
+    assert (events.count("broker.lost"), events.count("broker.back")) == (1, 1)
