@@ -21,7 +21,7 @@ from po_jupyter import config
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError
 from po_jupyter.orchestrator.maintenance.store_copy import StoreCopyReport, copy
-from po_jupyter.platform import private_file
+from po_jupyter.platform import private_file, signals
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.opening import open_store, postgres_store
@@ -94,7 +94,7 @@ async def _copy(settings: Settings, source: str, target: str) -> StoreCopyReport
     """The copy, which SIGTERM cancels, and nothing else of the loop: the leases are kept until it has ended."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    signals.on_signal(signal.SIGTERM, task.cancel)
     return await copy(settings, source, target, _print_progress)
 
 
