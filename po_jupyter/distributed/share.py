@@ -19,6 +19,7 @@ from po_jupyter.errors import CorruptRow, NotFound, StaleFence
 from po_jupyter.model.run.definition import FORMAT, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import waits
+from po_jupyter.orchestrator.workers.launcher import import_directory
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
@@ -173,6 +174,9 @@ class NodeShare:
         interpreter = definition.interpreter
         if interpreter is not None and not os.access(interpreter, os.X_OK):
             return f"it needs the interpreter {interpreter}"
+        directory = import_directory(definition)
+        if directory is not None and not os.path.isdir(directory):
+            return f"it needs the directory {directory}"
         return None
 
     def candidates(self, heads: Iterable[Head], free: int) -> list[Head]:

@@ -119,6 +119,17 @@ async def test_a_run_goes_to_a_node_that_has_its_interpreter(store: DiskStore, t
     assert "python" in reason
 
 
+def test_a_run_goes_to_a_node_that_has_the_directory_of_its_modules(store: DiskStore, tmp_path: Path) -> None:
+    """A worker cannot be there, and dies before it says why."""
+    away = str(tmp_path / "project")
+    code = RunDefinition({"name": "p", "tasks": [{"name": "a", "source": "def a(ctx): ..."}]}, {}, cwd=away)
+    assert away in str(share(store).misfit(code))
+    prompts = RunDefinition({"name": "p", "tasks": [{"name": "a", "prompt": "hello"}]}, {}, cwd=away)
+    assert share(store).misfit(prompts) is None
+    (tmp_path / "project").mkdir()
+    assert share(store).misfit(code) is None
+
+
 async def test_an_older_node_leaves_the_run_of_a_newer_version_alone(store: DiskStore) -> None:
     definition = {**RunDefinition({"name": "p", "tasks": []}, {}).to_json(), "format": 2}
     new = store.create_run(new_run("00a1")._replace(definition=definition))[0]
