@@ -199,7 +199,9 @@ class WorkerGateway:
             # Looked up again: the answer of the zygote may have come in meanwhile.
             if workers.get(run) is None:
                 holder = head["holder"]
-                if holder is None or head["fence"] != hello.fence or holder["pid"] != hello.pid:
+                if holder is None or holder.get("reserves"):
+                    return None
+                if head["fence"] != hello.fence or holder["pid"] != hello.pid:
                     return None
                 return self._supervisor.adopt(head)
         worker = workers.get(run)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
+from po_jupyter.errors import (
+    InvalidInput,
+    NotFound,
+    PoError,
+    SpawnFailed,
+    StaleFence,
+    StoreError,
+    VersionMismatch,
+)
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
@@ -32,6 +41,10 @@ class StartCallbacks(Protocol):
 
     def retry_store(self, run: str, reason: str, hint: str) -> None:
         """The store could not be used for this run: try again later."""
+        ...
+
+    def attend_again(self, run: str) -> None:
+        """Somebody took the run meanwhile: look at it again."""
         ...
 
     def started(self, run: str) -> None:
@@ -191,7 +204,12 @@ class WorkerStarts:
         try:
             if self._before_start is not None:
                 await self._before_start(run)
-            await self._to_thread(worker_exits.end_as_dead, self._store, run, error)
+            end = worker_exits.end_as_dead
+            if self._share is not None:
+                end = partial(end, is_elsewhere=self._share.is_elsewhere)
+            await self._to_thread(end, self._store, run, error)
+        except StaleFence:
+            self._callbacks.attend_again(run)
         except StoreError as failed:
             self._callbacks.retry_store(run, failed.message, failed.hint)
         self._feed.changed(run)
