@@ -87,7 +87,7 @@ class WorkerStarts:
         self.queue = RunQueues()
         self.starting: dict[str, bool] = {}  # runs, and whether in a process of many
         self._starts = BackgroundTasks()
-        self._launches: dict[str, LaunchSpec] = {}  # of runs that wait
+        self._launches: dict[str, LaunchSpec | Head] = {}  # of runs that wait; heads of those not read yet
         self._stopping = False
 
     def submitted(self, head: Head, definition: RunDefinition) -> None:
@@ -96,14 +96,17 @@ class WorkerStarts:
 
     async def attended(self, head: Head) -> None:
         """Queue a run that needs a worker. Raises StoreError, NotFound."""
-        launch = await self._to_thread(self._read_launch_spec, head)
+        launch: LaunchSpec | Head = head  # read when it is its turn: there may be thousands, with large seeds
+        if self._settings.shared_worker:  # what is read says in which queue it waits
+            launch = await self._to_thread(self._read_launch_spec, head)
         if head["run"] not in self.starting:
             self._queue(head, launch)
 
-    def _queue(self, head: Head, launch: LaunchSpec) -> None:
+    def _queue(self, head: Head, launch: LaunchSpec | Head) -> None:
         run = head["run"]
         self._launches[run] = launch
-        self.queue.add(head, shared=launch.shared and run not in self._shared.alone)
+        may_share = isinstance(launch, LaunchSpec) and launch.shared
+        self.queue.add(head, shared=may_share and run not in self._shared.alone)
         self.pump()
 
     def discard(self, run: str) -> None:
@@ -152,7 +155,7 @@ class WorkerStarts:
         starting = sum(self.starting.values())
         return starting + sum(w.process is not None and not w.finished and not w.resting for w in workers)
 
-    async def _start(self, run: str, launch: LaunchSpec, shared: bool) -> None:
+    async def _start(self, run: str, launch: LaunchSpec | Head, shared: bool) -> None:
         try:
             wait = self._store_backoff.get(run)
             if wait is not None:
@@ -161,6 +164,8 @@ class WorkerStarts:
                 self._feed.store_wait(run, None)
             if self._before_start is not None:
                 await self._before_start(run)
+            if not isinstance(launch, LaunchSpec):
+                launch = await self._to_thread(self._read_launch_spec, launch)
             if shared:
                 await self._shared.take(run, launch.fence, launch.silence_limit)
             else:

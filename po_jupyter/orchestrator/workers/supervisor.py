@@ -115,6 +115,8 @@ class Supervisor:
             self.retry_store(run, error.message, error.hint)
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
+        except Exception:  # whoever looks after many runs goes on with the others
+            log.exception("unexpected while looking after the run", run=run)
 
     def has_run(self, run: str) -> bool:
         """True when a worker is at work on the run, or will be."""
