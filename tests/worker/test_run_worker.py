@@ -16,7 +16,6 @@ from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.worker import run_worker
 from po_jupyter.worker.open_calls import CallSlots
-from po_jupyter.worker.run_link import RunLink
 from po_jupyter.worker.run_worker import ProcessParts, RunWorker, claim_run
 from tests.support.stored_runs import RUN, store_run
 
