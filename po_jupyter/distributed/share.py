@@ -105,7 +105,13 @@ class NodeShare:
     async def take(self, head: Head) -> bool:
         """See `RunShare`."""
         if self.is_own(head):
-            return not await self._to_thread(is_copied, self._store)
+            if await self._to_thread(is_copied, self._store):
+                return False
+            if not await self._to_thread(self._is_misplaced, head):
+                return True
+            await self._to_thread(self._give_back, head["run"])
+            self.on_left(head)
+            return False
         if await self.claim(head) is not None:
             return True
         self.on_left(head)
@@ -164,6 +170,18 @@ class NodeShare:
         except (StaleFence, NotFound, CorruptRow):
             return None
         return {**head, "fence": lease.fence, "holder": self.me}, definition
+
+    def _is_misplaced(self, head: Head) -> bool:
+        """Whether it is only reserved, and this node takes no run like that any more."""
+        if head["holder"] is None or not head["holder"].get("reserves"):
+            return False
+        if not self.takes:
+            return True
+        reason = self.misfit(RunDefinition.from_json(self._store.definition(head["run"])))
+        if reason is not None:
+            log.info("a run is left to other nodes", run=head["run"], reason=reason)
+            self._unfit[head["run"]] = time.monotonic() + _UNFIT
+        return reason is not None
 
     def misfit(self, definition: RunDefinition) -> str | None:
         """Why this node cannot work a run off; None when it can."""

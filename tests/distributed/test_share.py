@@ -149,6 +149,28 @@ async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> Non
     assert (now["holder"], now["state"]) == (None, "pending")
 
 
+@pytest.mark.parametrize("case", ["drains", "no slots", "labels"])
+async def test_what_a_node_reserved_and_cannot_work_off_any_more_goes_to_others(
+    store: DiskStore, case: str
+) -> None:
+    """A restart with other settings, or a drain, leaves what was reserved before."""
+    new = created(store, labels=("gpu",))
+    assert await share(store, labels=("gpu",)).claim(new) is not None
+    later = share(store, slots=0 if case == "no slots" else 2, labels=() if case == "labels" else ("gpu",))
+    later.takes = case == "labels"
+    left = []
+    later.on_left = lambda head: left.append(head["run"])
+    assert not await later.take(store.head(new["run"]))
+    assert store.head(new["run"])["holder"] is None
+    assert left == [new["run"]]
+
+
+async def test_a_run_that_a_worker_of_the_node_had_stays_its_own(store: DiskStore) -> None:
+    new = created(store, labels=("gpu",))
+    store.claim(new["run"], {**processes.myself(), "node": "n1"})
+    assert await share(store).take(store.head(new["run"]))
+
+
 async def test_nothing_is_taken_while_the_store_is_copied(store: DiskStore) -> None:
     """What was copied already would be paid for in both stores."""
     new, own = created(store), created(store, run="00b2")

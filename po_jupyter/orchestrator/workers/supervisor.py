@@ -149,8 +149,11 @@ class Supervisor:
             await self._before_start(run)
         settle = partial(worker_exits.settle, is_elsewhere=self._is_elsewhere)
         outcome, head = await self._to_thread(settle, self._store, self._views, run)
-        if outcome == "pending" and (self._share is None or await self._share.take(head)):
-            await self.starts.attended(head)
+        if outcome == "pending":
+            if self._share is None or await self._share.take(head):
+                await self.starts.attended(head)
+            else:
+                self.starts.discard(run)
         elif outcome == "ended":
             self._forget(run)
             self._feed.changed(run)
