@@ -21,6 +21,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.orchestrator.workers.launcher import import_directory
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.orchestrator.workers.worker_exits import is_reserved_here
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.documents import is_copied
@@ -96,7 +97,11 @@ class NodeShare:
 
     def is_own(self, head: Head) -> bool:
         """True for a run that this node has."""
-        return head["holder"] is not None and head["holder"].get("node") == self._node
+        holder = head["holder"]
+        if holder is None:
+            return False
+        node = holder.get("node")  # a claim of the server's own says none
+        return node == self._node or (node is None and is_reserved_here(holder))
 
     def is_elsewhere(self, head: Head) -> bool:
         """True for a run that another node has, or something that the reaper has to judge."""

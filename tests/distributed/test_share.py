@@ -187,3 +187,12 @@ async def test_nothing_is_taken_while_the_store_is_copied(store: DiskStore) -> N
     assert await node.take(own)
     assert await node.take(new)
     assert len(node.active()) == 2
+
+
+def test_a_claim_of_the_server_itself_whose_commit_failed_is_its_own(store: DiskStore) -> None:
+    """It says no node: nobody would look after the run while the server lives."""
+    new = created(store)
+    store.claim(new["run"], {**processes.myself(), "reserves": True})
+    assert share(store).is_own(store.head(new["run"]))
+    store.claim(new["run"], {**processes.myself(), "created": 1.0, "reserves": True})
+    assert share(store).is_elsewhere(store.head(new["run"])), "another process that had the pid"

@@ -184,20 +184,18 @@ def _crash_sentence(end: WorkerExit, crashes: int, counts: bool) -> str:
     )
 
 
+def is_reserved_here(holder: processes.Identity) -> bool:
+    """Whether this very process has the run, for a worker or for something that it writes itself."""
+    return holder.get("reserves", False) and holder["pid"] == os.getpid() and processes.alive(holder)
+
+
 def _is_crash(head: Head, end: WorkerExit) -> bool:
     if head["state"] in ENDED or head["state"] == "waiting":
         return False
     if end.status == ExitStatus.OVERTAKEN or end.end_reason == "overtaken":
         return False
     holder = head["holder"]
-    # It ended before it claimed what was reserved for it.
-    reserved = (
-        holder is not None
-        and holder.get("reserves", False)
-        and holder["pid"] == os.getpid()
-        and processes.alive(holder)
-    )
-    if holder is None or reserved:
+    if holder is None or is_reserved_here(holder):  # it ended before it claimed what was reserved for it
         return end.status is not None  # without one it was adopted: it gave the run back before it ended
     if not processes.is_local(holder):
         return False  # another machine has it by now
