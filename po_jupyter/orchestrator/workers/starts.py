@@ -164,12 +164,14 @@ class WorkerStarts:
                 self._feed.store_wait(run, None)
             if self._before_start is not None:
                 await self._before_start(run)
-            if not isinstance(launch, LaunchSpec):
-                launch = await self._to_thread(self._read_launch_spec, launch)
-            if shared:
-                await self._shared.take(run, launch.fence, launch.silence_limit)
+            if isinstance(launch, LaunchSpec):
+                spec = launch
             else:
-                await self._launch(run, launch)
+                spec = await self._to_thread(self._read_launch_spec, launch)
+            if shared:
+                await self._shared.take(run, spec.fence, spec.silence_limit)
+            else:
+                await self._launch(run, spec)
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
