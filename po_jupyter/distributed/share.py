@@ -19,7 +19,9 @@ from po_jupyter.errors import CorruptRow, NotFound, StaleFence
 from po_jupyter.model.run.definition import FORMAT, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import waits
+from po_jupyter.orchestrator.workers.launcher import import_directory
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.orchestrator.workers.worker_exits import is_reserved_here
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.documents import is_copied
@@ -95,7 +97,11 @@ class NodeShare:
 
     def is_own(self, head: Head) -> bool:
         """True for a run that this node has."""
-        return head["holder"] is not None and head["holder"].get("node") == self._node
+        holder = head["holder"]
+        if holder is None:
+            return False
+        node = holder.get("node")  # a claim of the server's own says none
+        return node == self._node or (node is None and is_reserved_here(holder))
 
     def is_elsewhere(self, head: Head) -> bool:
         """True for a run that another node has, or something that the reaper has to judge."""
@@ -104,7 +110,13 @@ class NodeShare:
     async def take(self, head: Head) -> bool:
         """See `RunShare`."""
         if self.is_own(head):
-            return not await self._to_thread(is_copied, self._store)
+            if await self._to_thread(is_copied, self._store):
+                return False
+            if not await self._to_thread(self._is_misplaced, head):
+                return True
+            await self._to_thread(self._give_back, head["run"])
+            self.on_left(head)
+            return False
         if await self.claim(head) is not None:
             return True
         self.on_left(head)
@@ -164,6 +176,18 @@ class NodeShare:
             return None
         return {**head, "fence": lease.fence, "holder": self.me}, definition
 
+    def _is_misplaced(self, head: Head) -> bool:
+        """Whether it is only reserved, and this node takes no run like that any more."""
+        if head["holder"] is None or not head["holder"].get("reserves"):
+            return False
+        if not self.takes:
+            return True
+        reason = self.misfit(RunDefinition.from_json(self._store.definition(head["run"])))
+        if reason is not None:
+            log.info("a run is left to other nodes", run=head["run"], reason=reason)
+            self._unfit[head["run"]] = time.monotonic() + _UNFIT
+        return reason is not None
+
     def misfit(self, definition: RunDefinition) -> str | None:
         """Why this node cannot work a run off; None when it can."""
         if definition.format > FORMAT:
@@ -173,6 +197,9 @@ class NodeShare:
         interpreter = definition.interpreter
         if interpreter is not None and not os.access(interpreter, os.X_OK):
             return f"it needs the interpreter {interpreter}"
+        directory = import_directory(definition)
+        if directory is not None and not os.path.isdir(directory):
+            return f"it needs the directory {directory}"
         return None
 
     def candidates(self, heads: Iterable[Head], free: int) -> list[Head]:

@@ -71,8 +71,10 @@ class RunWorker:
         self._run_dir = parts.settings.data_dir / "runs" / link.run
         self._rates = RateLimitClient(link, parts.settings, on_wait=self._emit_rate_wait)
         self._calls = OpenCalls(self._rates, parts.slots, on_wait=self._emit_rate_wait)
+        # A task in Python may set variables: the prompts that follow it are asked at the same addresses as before it.
+        environ = os.environ if parts.holder.get("shared") else dict(os.environ)
         self._providers = Providers(
-            os.environ, connections=parts.connections, local=self._local_model, get_key=self._provider_key
+            environ, connections=parts.connections, local=self._local_model, get_key=self._provider_key
         )
         self._session: RunSession | None = None  # once the log is read
         self._first_events: list[EventRecord] = []  # the first event, where traces are made

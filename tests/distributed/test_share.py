@@ -119,6 +119,17 @@ async def test_a_run_goes_to_a_node_that_has_its_interpreter(store: DiskStore, t
     assert "python" in reason
 
 
+def test_a_run_goes_to_a_node_that_has_the_directory_of_its_modules(store: DiskStore, tmp_path: Path) -> None:
+    """A worker cannot be there, and dies before it says why."""
+    away = str(tmp_path / "project")
+    code = RunDefinition({"name": "p", "tasks": [{"name": "a", "source": "def a(ctx): ..."}]}, {}, cwd=away)
+    assert away in str(share(store).misfit(code))
+    prompts = RunDefinition({"name": "p", "tasks": [{"name": "a", "prompt": "hello"}]}, {}, cwd=away)
+    assert share(store).misfit(prompts) is None
+    (tmp_path / "project").mkdir()
+    assert share(store).misfit(code) is None
+
+
 async def test_an_older_node_leaves_the_run_of_a_newer_version_alone(store: DiskStore) -> None:
     definition = {**RunDefinition({"name": "p", "tasks": []}, {}).to_json(), "format": 2}
     new = store.create_run(new_run("00a1")._replace(definition=definition))[0]
@@ -138,6 +149,28 @@ async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> Non
     assert (now["holder"], now["state"]) == (None, "pending")
 
 
+@pytest.mark.parametrize("case", ["drains", "no slots", "labels"])
+async def test_what_a_node_reserved_and_cannot_work_off_any_more_goes_to_others(
+    store: DiskStore, case: str
+) -> None:
+    """A restart with other settings, or a drain, leaves what was reserved before."""
+    new = created(store, labels=("gpu",))
+    assert await share(store, labels=("gpu",)).claim(new) is not None
+    later = share(store, slots=0 if case == "no slots" else 2, labels=() if case == "labels" else ("gpu",))
+    later.takes = case == "labels"
+    left = []
+    later.on_left = lambda head: left.append(head["run"])
+    assert not await later.take(store.head(new["run"]))
+    assert store.head(new["run"])["holder"] is None
+    assert left == [new["run"]]
+
+
+async def test_a_run_that_a_worker_of_the_node_had_stays_its_own(store: DiskStore) -> None:
+    new = created(store, labels=("gpu",))
+    store.claim(new["run"], {**processes.myself(), "node": "n1"})
+    assert await share(store).take(store.head(new["run"]))
+
+
 async def test_nothing_is_taken_while_the_store_is_copied(store: DiskStore) -> None:
     """What was copied already would be paid for in both stores."""
     new, own = created(store), created(store, run="00b2")
@@ -154,3 +187,12 @@ async def test_nothing_is_taken_while_the_store_is_copied(store: DiskStore) -> N
     assert await node.take(own)
     assert await node.take(new)
     assert len(node.active()) == 2
+
+
+def test_a_claim_of_the_server_itself_whose_commit_failed_is_its_own(store: DiskStore) -> None:
+    """It says no node: nobody would look after the run while the server lives."""
+    new = created(store)
+    store.claim(new["run"], {**processes.myself(), "reserves": True})
+    assert share(store).is_own(store.head(new["run"]))
+    store.claim(new["run"], {**processes.myself(), "created": 1.0, "reserves": True})
+    assert share(store).is_elsewhere(store.head(new["run"])), "another process that had the pid"

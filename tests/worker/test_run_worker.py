@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from po_jupyter.config import Settings
 from po_jupyter.errors import StaleFence
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.worker.run_worker import claim_run
+from po_jupyter.worker import run_worker
+from po_jupyter.worker.open_calls import CallSlots
+from po_jupyter.worker.run_worker import ProcessParts, RunWorker, claim_run
 from tests.support.stored_runs import RUN, store_run
 
 pytestmark = pytest.mark.integration  # with a process
@@ -52,3 +57,28 @@ def test_a_run_that_somebody_took_meanwhile_is_not_claimed(holder: processes.Ide
     with pytest.raises(StaleFence, match="taken by somebody else"):
         claim_run(store, RUN, 0)
     assert store.head(RUN)["fence"] == 1
+
+
+class Link:
+    """The link of a run, of which nothing is sent."""
+
+    run = RUN
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_task_that_sets_a_base_url_redirects_no_prompt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared: bool
+) -> None:
+    """Where tasks in Python run, models are asked at the addresses with which the process began."""
+    given: list[Any] = []
+    real = run_worker.Providers
+    monkeypatch.setattr(
+        run_worker, "Providers", lambda environ, **more: given.append(environ) or real(environ, **more)
+    )
+    holder = processes.myself()
+    if shared:
+        holder["shared"] = True
+    parts = ProcessParts(Settings(data_dir=tmp_path), MemoryStore(), holder, CallSlots(), None)
+    RunWorker(parts, cast("Any", Link()), None)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere")
+    assert (given[0].get("OPENAI_BASE_URL") == "http://elsewhere") == shared

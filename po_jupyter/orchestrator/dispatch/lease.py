@@ -114,25 +114,27 @@ class OrchestratorLease:
 
     async def _step(self) -> None:
         if self._mine is not None:
-            await self._renew(self._mine)
+            if not await self._renew(self._mine):
+                await self._on_lost()
         else:
             await self._take_when_free()
 
-    async def _renew(self, mine: JsonObject) -> None:
+    async def _renew(self, mine: JsonObject) -> bool:
+        """False when another one has it by now: then it is ours no more."""
         fresh = {**mine, **self._describe(), "renewed": now(), "count": mine["count"] + 1}
         if await self._to_thread(self._store.swap, self._kind, self._name, mine, fresh):
             self._mine = self.document = fresh
             self._renewed = time.monotonic()
-            return
+            return True
         current = await self._to_thread(self._store.get, self._kind, self._name)
         if current is not None and current.get("holder") == self._me["holder"]:
             # A renewal that was written although it was said to have failed.
             self._mine = self.document = current
             self._renewed = time.monotonic()
-        else:
-            log.warning("another orchestrator took over", lease=f"{self._kind} {self._name}")
-            self._mine = None
-            await self._on_lost()
+            return True
+        log.warning("another orchestrator took over", lease=f"{self._kind} {self._name}")
+        self._mine = None
+        return False
 
     async def _take_when_free(self) -> None:
         current = await self._to_thread(self._store.get, self._kind, self._name)
@@ -145,7 +147,8 @@ class OrchestratorLease:
             self._renewed = time.monotonic()
             log.info(self._name, pid=fresh["pid"], after=(current or {}).get("pid"))
             try:
-                await self._renew_during(self._on_taken())
+                if not await self._renew_during(self._on_taken()):
+                    await self._on_lost()
             except Exception:
                 # Held by somebody who does nothing, it would keep everybody from working: the next step tries
                 # again, here or in another server.
@@ -153,15 +156,18 @@ class OrchestratorLease:
                 await self._give_back()
                 raise
 
-    async def _renew_during(self, taking: Coroutine[object, object, None]) -> None:
-        """Await it, and keep the lease meanwhile: what there is to do may take longer than a term."""
+    async def _renew_during(self, taking: Coroutine[object, object, None]) -> bool:
+        """Await it, and keep the lease meanwhile: what there is to do may take longer than a term. False when the lease
+        was lost: it was cancelled then, and has ended, so that nothing is begun after `on_lost`."""
         task = asyncio.ensure_future(taking)
         try:
             while not (await asyncio.wait({task}, timeout=self._ttl / 3))[0]:
                 if self._mine is not None:
                     with suppress(StoreError):  # a later one may succeed
-                        await self._renew(self._mine)
+                        if not await self._renew(self._mine):
+                            return False
             task.result()
+            return True
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -116,7 +116,8 @@ class WorkerGateway:
         try:
             await self._receive(channel, process.attached, None)
         finally:
-            process.attached.clear()
+            if process.channel is channel:  # else it connected again meanwhile
+                process.attached.clear()
             self._supervisor.shared.disconnected(process, channel)
 
     async def _receive(
@@ -149,10 +150,9 @@ class WorkerGateway:
             worker.heard()
 
     def _disconnect(self, worker: WorkerHandle, channel: Channel) -> None:
-        if worker.channel is not None:
+        if worker.channel is not None and worker.channel.channel is channel:
             self._rates.disconnect(worker.run, worker.channel)
-            if worker.channel.channel is channel:
-                worker.channel = None
+            worker.channel = None
 
     def hand_over(self, worker: WorkerHandle) -> None:
         """Send a connected process of many runs one more."""
@@ -199,7 +199,9 @@ class WorkerGateway:
             # Looked up again: the answer of the zygote may have come in meanwhile.
             if workers.get(run) is None:
                 holder = head["holder"]
-                if holder is None or head["fence"] != hello.fence or holder["pid"] != hello.pid:
+                if holder is None or holder.get("reserves"):
+                    return None
+                if head["fence"] != hello.fence or holder["pid"] != hello.pid:
                     return None
                 return self._supervisor.adopt(head)
         worker = workers.get(run)

@@ -52,9 +52,14 @@ class LaunchSpec(NamedTuple):
 def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> LaunchSpec:
     """The spec of a run."""
     limit = silence_limit(definition, settings)
-    cwd = definition.cwd if any(map(_imports, definition.pipeline["tasks"])) else None
+    cwd = import_directory(definition)
     shared = is_shareable(definition, settings)
     return LaunchSpec(definition.interpreter, cwd, head["fence"], limit, shared)
+
+
+def import_directory(definition: RunDefinition) -> str | None:
+    """The directory in which a worker of the run has to be, None for any."""
+    return definition.cwd if any(map(_imports, definition.pipeline["tasks"])) else None
 
 
 def _imports(task: Mapping[str, object]) -> bool:

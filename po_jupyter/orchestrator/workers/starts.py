@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
+from po_jupyter.errors import (
+    InvalidInput,
+    NotFound,
+    PoError,
+    SpawnFailed,
+    StaleFence,
+    StoreError,
+    VersionMismatch,
+)
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
@@ -32,6 +41,10 @@ class StartCallbacks(Protocol):
 
     def retry_store(self, run: str, reason: str, hint: str) -> None:
         """The store could not be used for this run: try again later."""
+        ...
+
+    def attend_again(self, run: str) -> None:
+        """Somebody took the run meanwhile: look at it again."""
         ...
 
     def started(self, run: str) -> None:
@@ -74,7 +87,7 @@ class WorkerStarts:
         self.queue = RunQueues()
         self.starting: dict[str, bool] = {}  # runs, and whether in a process of many
         self._starts = BackgroundTasks()
-        self._launches: dict[str, LaunchSpec] = {}  # of runs that wait
+        self._launches: dict[str, LaunchSpec | Head] = {}  # of runs that wait; heads of those not read yet
         self._stopping = False
 
     def submitted(self, head: Head, definition: RunDefinition) -> None:
@@ -83,14 +96,17 @@ class WorkerStarts:
 
     async def attended(self, head: Head) -> None:
         """Queue a run that needs a worker. Raises StoreError, NotFound."""
-        launch = await self._to_thread(self._read_launch_spec, head)
+        launch: LaunchSpec | Head = head  # read when it is its turn: there may be thousands, with large seeds
+        if self._settings.shared_worker:  # what is read says in which queue it waits
+            launch = await self._to_thread(self._read_launch_spec, head)
         if head["run"] not in self.starting:
             self._queue(head, launch)
 
-    def _queue(self, head: Head, launch: LaunchSpec) -> None:
+    def _queue(self, head: Head, launch: LaunchSpec | Head) -> None:
         run = head["run"]
         self._launches[run] = launch
-        self.queue.add(head, shared=launch.shared and run not in self._shared.alone)
+        may_share = isinstance(launch, LaunchSpec) and launch.shared
+        self.queue.add(head, shared=may_share and run not in self._shared.alone)
         self.pump()
 
     def discard(self, run: str) -> None:
@@ -139,7 +155,7 @@ class WorkerStarts:
         starting = sum(self.starting.values())
         return starting + sum(w.process is not None and not w.finished and not w.resting for w in workers)
 
-    async def _start(self, run: str, launch: LaunchSpec, shared: bool) -> None:
+    async def _start(self, run: str, launch: LaunchSpec | Head, shared: bool) -> None:
         try:
             wait = self._store_backoff.get(run)
             if wait is not None:
@@ -148,10 +164,14 @@ class WorkerStarts:
                 self._feed.store_wait(run, None)
             if self._before_start is not None:
                 await self._before_start(run)
-            if shared:
-                await self._shared.take(run, launch.fence, launch.silence_limit)
+            if isinstance(launch, LaunchSpec):
+                spec = launch
             else:
-                await self._launch(run, launch)
+                spec = await self._to_thread(self._read_launch_spec, launch)
+            if shared:
+                await self._shared.take(run, spec.fence, spec.silence_limit)
+            else:
+                await self._launch(run, spec)
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
@@ -191,7 +211,12 @@ class WorkerStarts:
         try:
             if self._before_start is not None:
                 await self._before_start(run)
-            await self._to_thread(worker_exits.end_as_dead, self._store, run, error)
+            end = worker_exits.end_as_dead
+            if self._share is not None:
+                end = partial(end, is_elsewhere=self._share.is_elsewhere)
+            await self._to_thread(end, self._store, run, error)
+        except StaleFence:
+            self._callbacks.attend_again(run)
         except StoreError as failed:
             self._callbacks.retry_store(run, failed.message, failed.hint)
         self._feed.changed(run)

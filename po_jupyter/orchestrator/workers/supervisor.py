@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import NotFound, PoError, StoreError
+from po_jupyter.errors import NotFound, PoError, StaleFence, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import CancelRequested, LookAtLog, OrchestratorLoad
 from po_jupyter.model.run.definition import RunDefinition
@@ -109,10 +109,14 @@ class Supervisor:
                 await self._attend(run)
         except NotFound:
             self._forget(run)
+        except StaleFence:  # somebody took it between our look and our claim
+            self.attend_again(run)
         except StoreError as error:
             self.retry_store(run, error.message, error.hint)
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
+        except Exception:  # whoever looks after many runs goes on with the others
+            log.exception("unexpected while looking after the run", run=run)
 
     def has_run(self, run: str) -> bool:
         """True when a worker is at work on the run, or will be."""
@@ -125,7 +129,7 @@ class Supervisor:
 
     async def _attend(self, run: str) -> None:
         head = await self._to_thread(self._store.head, run)
-        if head["state"] in ENDED or (self._share is not None and self._share.is_elsewhere(head)):
+        if head["state"] in ENDED or self._is_elsewhere(head):
             self._forget(run)
             return
         worker = self.processes.get(run)
@@ -143,17 +147,26 @@ class Supervisor:
             await self.processes.wait_finished(worker)
         if self._before_start is not None:  # a run that is cancelled in the queue ends here
             await self._before_start(run)
-        outcome, head = await self._to_thread(worker_exits.settle, self._store, self._views, run)
-        if outcome == "pending" and (self._share is None or await self._share.take(head)):
-            await self.starts.attended(head)
+        settle = partial(worker_exits.settle, is_elsewhere=self._is_elsewhere)
+        outcome, head = await self._to_thread(settle, self._store, self._views, run)
+        if outcome == "pending":
+            if self._share is None or await self._share.take(head):
+                await self.starts.attended(head)
+            else:
+                self.starts.discard(run)
         elif outcome == "ended":
             self._forget(run)
             self._feed.changed(run)
+
+    def _is_elsewhere(self, head: Head) -> bool:
+        return self._share is not None and self._share.is_elsewhere(head)
 
     def _is_at_work(self, run: str, holder: processes.Identity | None) -> bool:
         """Whether a process that we do not know as the run's worker works on it."""
         if holder is None or holder["pid"] == os.getpid() or not processes.alive(holder):
             return False
+        if holder.get("reserves"):
+            return False  # a server, which is never a worker and never ended as one
         return not self.shared.has_left(run, holder)
 
     async def _notify_worker(self, worker: WorkerHandle, head: Head) -> None:
@@ -216,6 +229,11 @@ class Supervisor:
         self._feed.store_wait(run, self.store_backoff.reason(run))
         self._attend_later(delay, run)
 
+    def attend_again(self, run: str) -> None:
+        """Somebody took the run meanwhile: look what the store says of it now."""
+        if not self._stopping:
+            self._attend_later(0.0, run)
+
     def started(self, run: str) -> None:
         """The start of a worker is over: what it could not hear, and nobody hears now, is attended to."""
         if run not in self.processes.by_run and run in self._undelivered:
@@ -225,7 +243,7 @@ class Supervisor:
     def adopt(self, head: Head) -> WorkerHandle:
         """Look after a worker that an earlier orchestrator started."""
         run, holder = head["run"], head["holder"]
-        assert holder is not None
+        assert holder is not None and not holder.get("reserves")
         self.starts.discard(run)
         if holder.get("shared"):
             return self.shared.adopt(run, holder)
@@ -279,6 +297,8 @@ class Supervisor:
             return 0.0
         try:
             return await self._record_crash(worker, status)
+        except StaleFence:  # somebody has it by now
+            return 0.0
         except StoreError as error:
             self.retry_store(run, error.message, error.hint)
             return None
@@ -292,7 +312,9 @@ class Supervisor:
             log_file = worker.process.log
         end = worker_exits.WorkerExit(worker.identity, status, worker.end_reason, log_file)
         crashes = await self._to_thread(
-            partial(worker_exits.record_crash, counts=not worker.bystander),
+            partial(
+                worker_exits.record_crash, counts=not worker.bystander, is_elsewhere=self._is_elsewhere
+            ),
             self._store, self._views, worker.run, end, self._settings.max_crashes,
         )  # fmt: skip
         if crashes is None or crashes <= 1 or worker.bystander:

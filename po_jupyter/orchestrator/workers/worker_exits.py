@@ -1,11 +1,14 @@
 """The ends of workers, and what becomes of their runs, as the orchestrator itself writes it: a crash, a death, an end.
 
 Every function blocks on the store: call them in a thread. Each claims the run first, so that a worker that
-is not as dead as it looked is fenced out.
+is not as dead as it looked is fenced out. The claim is for what was read: StaleFence when another process took the run
+since, or `is_elsewhere` says that another machine has it. The run is to be looked at again then.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,7 +18,7 @@ import structlog
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
 from po_jupyter.engine.state.decide import End, decide
-from po_jupyter.errors import Moved, PoError, WorkerCrashed
+from po_jupyter.errors import Moved, PoError, StaleFence, WorkerCrashed
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import EventDraft, draft, event_draft
 from po_jupyter.model.run.view import ENDED
@@ -23,7 +26,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.store_backoff import StoreWait
 from po_jupyter.platform import processes, signals
-from po_jupyter.store.protocol import Commit, Head, LogStore
+from po_jupyter.store.protocol import Commit, Head, Lease, LogStore
 from po_jupyter.telemetry.redaction import redactor
 
 log = structlog.get_logger(__name__)
@@ -41,8 +44,12 @@ class WorkerExit(NamedTuple):
     log: Path
 
 
+def _never(head: Head) -> bool:
+    return False
+
+
 def settle(
-    store: LogStore, views: RunProjections, run: str
+    store: LogStore, views: RunProjections, run: str, *, is_elsewhere: Callable[[Head], bool] = _never
 ) -> tuple[Literal["pending", "waiting", "ended"], Head]:
     """Settle a run without a worker: `pending` (it needs one), `waiting` (for a person), or `ended`. A run
     of which nothing but its end is left (a cancel, a rejected gate) is ended here."""
@@ -50,7 +57,9 @@ def settle(
     if head["state"] in ENDED:
         return "ended", head
     if head["holder"] is not None and not processes.alive(head["holder"]):
-        head = _report_losses(store, run, head)  # a machine that went down: nobody saw the worker's end
+        head = _report_losses(
+            store, head, is_elsewhere
+        )  # a machine that went down: nobody saw the worker's end
     state = views.state(head)
     rejected = any(t.gate == "rejected" for t in state.tasks.values())
     if (state.cancel_requested or rejected) and state.open_batches and head["state"] != "waiting":
@@ -58,7 +67,7 @@ def settle(
     if state.cancel_requested or rejected:
         step = decide(views.pipeline(run), state)[0]
         assert isinstance(step, End)
-        return "ended", _end(store, run, f"run.{step.state}", step.state, step.error)
+        return "ended", _end(store, head, is_elsewhere, f"run.{step.state}", step.state, step.error)
     if head["state"] == "waiting":
         if any(t.gate == "open" for t in state.tasks.values()):
             return "waiting", head
@@ -73,27 +82,52 @@ def _losses(store: LogStore, run: str) -> list[EventDraft]:
     return [*report_lost_progress(history), *report_lost_calls(history)]
 
 
-def _report_losses(store: LogStore, run: str, head: Head) -> Head:
-    if not (events := _losses(store, run)):
+def _claim(store: LogStore, head: Head, is_elsewhere: Callable[[Head], bool]) -> Lease:
+    if is_elsewhere(head):
+        raise StaleFence(f"another machine has run {head['run']}")
+    # No worker has it, also where the commit that ends the claim fails.
+    holder: processes.Identity = {**processes.myself(), "reserves": True}
+    return store.claim(head["run"], holder, expect=head["fence"])
+
+
+def _report_losses(store: LogStore, head: Head, is_elsewhere: Callable[[Head], bool]) -> Head:
+    if not (events := _losses(store, head["run"])):
         return head
-    lease = store.claim(run, processes.myself())
+    lease = _claim(store, head, is_elsewhere)
     return store.commit(lease, Commit(events=events, release=True))
 
 
-def _end(store: LogStore, run: str, event: str, state: str, error: JsonObject | None) -> Head:
-    lease = store.claim(run, processes.myself())
+def _end(
+    store: LogStore,
+    head: Head,
+    is_elsewhere: Callable[[Head], bool],
+    event: str,
+    state: str,
+    error: JsonObject | None,
+) -> Head:
+    lease = _claim(store, head, is_elsewhere)
     end = event_draft(event, None, None, {"error": error} if error else {})
-    return store.commit(lease, Commit(events=[*_losses(store, run), end], state=state, release=True))
+    return store.commit(lease, Commit(events=[*_losses(store, head["run"]), end], state=state, release=True))
 
 
-def end_as_dead(store: LogStore, run: str, error: PoError) -> None:
-    """End the run as dead, whatever it was doing."""
-    if store.head(run)["state"] not in ENDED:
-        _end(store, run, "run.dead", "dead", error.to_json())
+def end_as_dead(
+    store: LogStore, run: str, error: PoError, *, is_elsewhere: Callable[[Head], bool] = _never
+) -> None:
+    """End the run as dead, whatever it was doing here."""
+    head = store.head(run)
+    if head["state"] not in ENDED:
+        _end(store, head, is_elsewhere, "run.dead", "dead", error.to_json())
 
 
 def record_crash(
-    store: LogStore, views: RunProjections, run: str, end: WorkerExit, max_crashes: int, *, counts: bool = True
+    store: LogStore,
+    views: RunProjections,
+    run: str,
+    end: WorkerExit,
+    max_crashes: int,
+    *,
+    counts: bool = True,
+    is_elsewhere: Callable[[Head], bool] = _never,
 ) -> int | None:
     """Record that the worker of this run ended without a last message. Without `counts` it shared its process, and it
     was another run that ended it.
@@ -101,9 +135,10 @@ def record_crash(
     Returns the number of crashes in a row, or None when there was none: the run had left it already,
     another process works on it, or we ended it ourselves for a cancel.
     """
-    if not _is_crash(store.head(run), end):
+    head = store.head(run)
+    if not _is_crash(head, end):
         return None
-    lease = store.claim(run, processes.myself())
+    lease = _claim(store, head, is_elsewhere)
     losses = _losses(store, run)
     if losses:
         store.commit(lease, Commit(events=losses))
@@ -149,13 +184,18 @@ def _crash_sentence(end: WorkerExit, crashes: int, counts: bool) -> str:
     )
 
 
+def is_reserved_here(holder: processes.Identity) -> bool:
+    """Whether this very process has the run, for a worker or for something that it writes itself."""
+    return holder.get("reserves", False) and holder["pid"] == os.getpid() and processes.alive(holder)
+
+
 def _is_crash(head: Head, end: WorkerExit) -> bool:
     if head["state"] in ENDED or head["state"] == "waiting":
         return False
     if end.status == ExitStatus.OVERTAKEN or end.end_reason == "overtaken":
         return False
     holder = head["holder"]
-    if holder is None:
+    if holder is None or is_reserved_here(holder):  # it ended before it claimed what was reserved for it
         return end.status is not None  # without one it was adopted: it gave the run back before it ended
     if not processes.is_local(holder):
         return False  # another machine has it by now

@@ -175,6 +175,35 @@ async def test_a_holder_that_cannot_begin_leaves_it_to_others_and_tries_again() 
     await server.lease.stop()
 
 
+async def test_what_was_begun_has_ended_before_a_loss_is_known() -> None:
+    """P3: it would start services after everything was closed, which nobody closes then."""
+    store = MemoryStore()
+    server = Server(store)
+    order: list[str] = []
+    began = asyncio.Event()
+
+    async def begin() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()  # a recovery that takes long
+        finally:
+            await asyncio.sleep(0)  # to end takes it a moment
+            order.append("ended, lost before" if server.lost.is_set() else "ended")
+
+    server.begin = begin
+    starting = asyncio.create_task(server.lease.start())
+    await within(began)
+    store.put(*ORCHESTRATOR_LEASE, ELSEWHERE)
+    await within(server.lost)
+    async with asyncio.timeout(10):
+        await starting
+    assert order == ["ended"]
+    assert not server.taken.is_set()
+    assert not server.lease.is_held
+    await server.lease.stop()
+    assert store.get(*ORCHESTRATOR_LEASE) == ELSEWHERE
+
+
 async def test_a_disk_that_fails_for_a_moment_loses_no_lease() -> None:
     """A renewal that was written and said to have failed is still its own."""
     for written in (False, True):

@@ -20,6 +20,7 @@ from po_jupyter.ipc.messages import (
     ResourceRequest,
     ResourceResponse,
     RestingChanged,
+    SharedHello,
     StopWorker,
     StoreFailure,
     TextPiece,
@@ -33,7 +34,7 @@ from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
-from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
+from po_jupyter.orchestrator.workers.processes import SharedProcess, WorkerHandle, WorkerProcesses
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.platform import processes
@@ -174,6 +175,10 @@ async def test_whoever_has_no_business_here_is_stopped(house: House) -> None:
     ):
         assert answer == StopWorker()
         await channel.close()
+    lease = house.store.claim(RUN, {**processes.myself(), "reserves": True})
+    channel, answer = await house.hello(fence=lease.fence)
+    assert answer == StopWorker(), "a server that reserves a run is not its worker"
+    await channel.close()
     channel = await connect(house.address)
     channel.send(WorkerHello("f" * 22, os.getpid(), None, 1))
     assert await channel.receive() == StopWorker()
@@ -234,3 +239,60 @@ async def test_another_server_notifies_and_learns_the_load(house: House) -> None
     reply = await notify(house.address, None)
     assert reply is not None and reply.load == load
     assert house.supervisor.calls == [("attend", RUN)]
+
+
+async def test_the_end_of_an_older_connection_takes_nothing_from_the_newer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls of a worker that connected again would never be let go."""
+    worker = house.have_worker()
+    ended = asyncio.Event()
+    disconnect = house.gateway._disconnect
+
+    def note(worker: WorkerHandle, channel: Channel) -> None:
+        disconnect(worker, channel)
+        ended.set()
+
+    monkeypatch.setattr(house.gateway, "_disconnect", note)
+    old, _ = await house.hello()
+    new, _ = await house.hello()
+    await old.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    assert worker.channel is not None
+    new.send(RatePermitRequest(1, "openai:gpt-4o-mini", 10, 10))
+    async with asyncio.timeout(5):
+        assert await new.receive() == RatePermitGranted(1)
+    await new.close()
+
+
+async def test_a_process_of_many_runs_that_connected_again_is_still_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of its older connection comes after the hello on the newer one."""
+    shared = house.supervisor.shared
+    worker = shared.adopt(RUN, processes.myself())
+    ended = asyncio.Event()
+    disconnected = shared.disconnected
+
+    def note(process: SharedProcess, channel: Channel) -> None:
+        disconnected(process, channel)
+        ended.set()
+
+    monkeypatch.setattr(shared, "disconnected", note)
+
+    async def hello() -> Channel:
+        channel = await connect(house.address)
+        channel.send(SharedHello(os.getpid(), processes.myself()["created"], [RUN]))
+        assert await channel.receive() == Heartbeat()
+        return channel
+
+    old = await hello()
+    new = await hello()
+    await old.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    new.send(RestingChanged(True), RUN)
+    await until(lambda: worker.resting)
+    await new.close()
+    await shared.close()

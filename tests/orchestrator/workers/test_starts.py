@@ -15,11 +15,12 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.workers import starts
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import Commit
+from po_jupyter.store.protocol import Commit, Head
 from tests.support.engine import new_run
 
 pytestmark = pytest.mark.integration  # waits
@@ -44,12 +45,12 @@ class FakeZygotes:
 
 
 class House:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shared_worker: bool = True) -> None:
         self.store = MemoryStore()
         self.zygotes = FakeZygotes()
         settings = Settings(
             data_dir=folder, default_model="fake:echo", max_running=1, max_shared_running=3, spawn_attempts=1,
-            shared_worker=True,
+            shared_worker=shared_worker,
         )  # fmt: skip
         self.supervisor = Supervisor(
             settings, self.store, RunProjections(self.store), ChangeFeed(), self.zygotes,
@@ -109,3 +110,39 @@ async def test_without_any_process_the_run_is_dead(house: House) -> None:
     run = await house.attend("00a1", PROMPT)
     await until(lambda: house.store.head(run)["state"] == "dead")
     assert house.store.events(run)[-1]["data"]["error"]["message"] == "there is no room"
+
+
+async def test_a_run_is_queued_unread_where_each_has_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recovery of thousands of runs with large seeds would read them all before anything else is done."""
+    house = House(tmp_path, shared_worker=False)
+    reads: list[str] = []
+    launch_spec = starts.launch_spec
+
+    def read(head: Head, *more: Any) -> starts.LaunchSpec:
+        reads.append(head["run"])
+        return launch_spec(head, *more)
+
+    monkeypatch.setattr(starts, "launch_spec", read)
+    for i in range(3):
+        await house.attend(f"00a{i}", PROMPT)
+    await until(lambda: len(house.at_work) == 1)
+    assert (sorted(house.supervisor.queue.positions(9)), reads) == (["00a1", "00a2"], ["00a0"])
+    await house.supervisor.stop(drain=False)
+
+
+async def test_a_definition_that_cannot_be_read_harms_no_other_run(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the sweep, or have the lease given back again and again."""
+
+    def broken(*args: Any) -> Any:
+        raise ValueError("no such field")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(starts, "launch_spec", broken)
+        await house.attend("00a1", PROMPT)
+        assert not house.supervisor.has_run("00a1")
+    await house.attend("00a2", PROMPT)
+    await until(lambda: "00a2" in house.at_work)

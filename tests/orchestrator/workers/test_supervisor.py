@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import SpawnFailed, StoreUnusable
+from po_jupyter.errors import SpawnFailed, StaleFence, StoreUnusable
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import LookAtLog, StoreFailure, WorkerRequest
 from po_jupyter.ipc.wire import IpcMessage
@@ -22,7 +23,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import Commit
+from po_jupyter.store.protocol import Commit, Head
 from tests.support.stored_runs import RUN, store_run
 
 pytestmark = pytest.mark.integration  # waits: it takes seconds
@@ -206,3 +207,62 @@ async def test_a_store_that_cannot_be_read_is_tried_again(
     await house.supervisor.attend(RUN)
     assert "the disk sleeps" in str(house.supervisor.store_backoff.get(RUN))
     await house.started()
+
+
+async def test_a_server_that_reserved_a_run_is_never_its_worker(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancel would end it, with everything else that it does."""
+    server: processes.Identity = {**processes.identity_of(os.getppid()), "node": "n1", "reserves": True}
+    monkeypatch.setattr(processes, "end_group", lambda *args: pytest.fail("a server was ended"))
+    house.store.claim(RUN, server)
+    await house.supervisor.attend(RUN)
+    await house.started()
+    worker = house.supervisor.processes.get(RUN)
+    assert worker is not None and worker.pid == 999_999_999
+
+
+class OvertakenShare:
+    """The share of a node that another one overtakes: its claim comes after that of the other."""
+
+    def __init__(self) -> None:
+        self.elsewhere = False
+
+    def active(self) -> list[Head]:
+        return []
+
+    def is_elsewhere(self, head: Head) -> bool:
+        return self.elsewhere
+
+    async def take(self, head: Head) -> bool:
+        return True
+
+    def has_room(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fails_to_start", [False, True])
+async def test_a_run_that_another_node_has_by_now_is_looked_at_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, fails_to_start: bool
+) -> None:
+    """The store did not fail, and nothing is written."""
+    share = OvertakenShare()
+    house.supervisor._share = house.supervisor.starts._share = share
+
+    def overtaken(*args: Any, **more: Any) -> Any:
+        share.elsewhere = True
+        raise StaleFence("another was quicker")
+
+    monkeypatch.setattr(house.store, "claim", overtaken)
+    retried: list[object] = []
+    monkeypatch.setattr(house.supervisor, "retry_store", lambda *args: retried.append(args))
+    if fails_to_start:
+        house.zygotes.error = SpawnFailed("there is no room")
+        house.submit()
+    else:
+        house.submit()
+        await house.started()
+        house.zygotes.exit(-9)
+    await until(lambda: share.elsewhere and not house.supervisor.has_run(RUN))
+    assert retried == []
+    assert [e["type"] for e in house.store.events(RUN)] == ["run.created"]

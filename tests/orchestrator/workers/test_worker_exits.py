@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from po_jupyter.errors import SpawnFailed
+from po_jupyter.errors import SpawnFailed, StaleFence, StoreUnusable
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -123,3 +124,81 @@ def test_the_wait_for_the_store_is_written_once_it_can_be(store: MemoryStore) ->
 )
 def test_an_end_is_told_in_words(status: int | None, reason: str | None, sentence: str) -> None:
     assert describe_exit(WorkerExit(GONE, status, reason, Path())) == sentence
+
+
+def test_a_worker_that_dies_before_its_claim_crashed_where_its_server_holds_the_run(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    """Otherwise it is started again at once, for ever."""
+    for crashes in (1, 2):
+        store.claim(RUN, {**processes.myself(), "node": "n1", "reserves": True})
+        assert crash(store, tmp_path, 1) == crashes
+        assert store.head(RUN)["holder"] is None
+
+
+class FrozenStore(MemoryStore):
+    """Another machine takes the run between the next read of its log and the claim."""
+
+    takes = False
+
+    def claim(self, run: str, *args: Any, **more: Any) -> Any:
+        if self.takes:
+            self.takes = False
+            super().claim(run, {**GONE, "host": "elsewhere"})
+        return super().claim(run, *args, **more)
+
+
+def _losses_of(store: MemoryStore, tmp_path: Path) -> None:
+    worker_exits.record_crash(
+        store, RunProjections(store), RUN, WorkerExit(GONE, -9, None, tmp_path / "worker.log"), 3
+    )
+
+
+def _cancel(store: MemoryStore, tmp_path: Path) -> None:
+    store.request(RUN, [draft("run.cancel_requested", by="me")])
+    worker_exits.settle(store, RunProjections(store), RUN)
+
+
+def _end_as_dead(store: MemoryStore, tmp_path: Path) -> None:
+    worker_exits.end_as_dead(store, RUN, SpawnFailed("no worker could be started"))
+
+
+@pytest.mark.parametrize("act", [_losses_of, _cancel, _end_as_dead])
+def test_a_run_that_another_machine_takes_meanwhile_is_left_to_it(act: Any, tmp_path: Path) -> None:
+    """P3: it would end a run that is at work there, and pay for its calls twice."""
+    store = FrozenStore()
+    store_run(store)
+    store.claim(RUN, GONE)
+    store.takes = True
+    with pytest.raises(StaleFence):
+        act(store, tmp_path)
+    head = store.head(RUN)
+    assert (head["fence"], head["state"]) == (2, "pending")
+    assert head["holder"] is not None and head["holder"]["host"] == "elsewhere"
+
+
+def test_a_run_of_another_machine_of_the_same_name_is_not_ended(store: MemoryStore, tmp_path: Path) -> None:
+    """Its worker looks like one of ours that is gone."""
+    views, fence = RunProjections(store), store.head(RUN)["fence"]
+    end = WorkerExit(GONE, -9, None, tmp_path / "worker.log")
+    with pytest.raises(StaleFence):
+        worker_exits.record_crash(store, views, RUN, end, 3, is_elsewhere=lambda head: True)
+    with pytest.raises(StaleFence):
+        worker_exits.end_as_dead(store, RUN, SpawnFailed("no"), is_elsewhere=lambda head: True)
+    store.request(RUN, [draft("run.cancel_requested", by="me")])
+    with pytest.raises(StaleFence):
+        worker_exits.settle(store, views, RUN, is_elsewhere=lambda head: True)
+    assert store.head(RUN)["fence"] == fence
+
+
+def test_the_claim_of_a_commit_that_fails_is_no_worker(store: MemoryStore, monkeypatch: Any) -> None:
+    """Another server would end this one as the run's worker."""
+
+    def fail(*args: object) -> None:
+        raise StoreUnusable("the disk is full")
+
+    monkeypatch.setattr(store, "commit", fail)
+    with pytest.raises(StoreUnusable):
+        worker_exits.end_as_dead(store, RUN, SpawnFailed("no"))
+    holder = store.head(RUN)["holder"]
+    assert holder is not None and holder.get("reserves")
