@@ -20,6 +20,7 @@ from po_jupyter.ipc.messages import (
     ResourceRequest,
     ResourceResponse,
     RestingChanged,
+    SharedHello,
     StopWorker,
     StoreFailure,
     TextPiece,
@@ -234,3 +235,32 @@ async def test_another_server_notifies_and_learns_the_load(house: House) -> None
     reply = await notify(house.address, None)
     assert reply is not None and reply.load == load
     assert house.supervisor.calls == [("attend", RUN)]
+
+
+class ProvenChannel:
+    """A connection whose other end proved whose worker it is."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.sent: list[IpcMessage] = []
+
+    def peer(self) -> None:
+        return None
+
+    def send(self, message: IpcMessage) -> None:
+        self.sent.append(message)
+
+    async def drain(self) -> None: ...
+
+    async def receive_addressed(self) -> None:
+        return None
+
+
+async def test_the_worker_of_a_run_is_no_process_of_many(house: House) -> None:
+    """It would get the runs of others, and what is sent to them."""
+    me = processes.myself()
+    hello = SharedHello(me["pid"], me["created"], [])
+    for run, answer in ((RUN, StopWorker()), ("", Heartbeat())):
+        channel: Any = ProvenChannel(run)
+        await house.gateway.serve(channel, hello)
+        assert answer in channel.sent
