@@ -219,6 +219,8 @@ class NodeDispatcher:
                     await self._hints.look()
             except PoError as error:
                 log.warning("cannot look at the nodes", error=error.message)
+            except Exception:  # without this task the other nodes would never be looked at again
+                log.exception("unexpected while looking at the nodes")
             await asyncio.sleep(self._ttl / LOOKS)
 
     def _share_rates(self) -> None:

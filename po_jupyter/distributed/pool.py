@@ -57,6 +57,8 @@ class RunPool:
                 await self._take()
             except PoError as error:
                 log.warning("cannot look for runs", error=error.message)
+            except Exception:  # without this task no run would ever be taken here again
+                log.exception("unexpected while looking for runs")
             took = time.monotonic() - began
             await asyncio.sleep(min(_MOST_PAUSE, max(_PAUSE, _SHARE * took)))
             await self._wait()

@@ -80,8 +80,13 @@ class Reaper:
         freed = 0
         heads = self._store.active()
         for head in heads:
-            if head["holder"] is not None and self._is_abandoned(head):
-                freed += self.free(head)
+            try:
+                if head["holder"] is not None and self._is_abandoned(head):
+                    freed += self.free(head)
+            except PoError:  # the store cannot be used: all of it is looked at again
+                raise
+            except Exception:
+                log.exception("unexpected while judging the holder of a run", run=head["run"])
         for name in gone:
             self._directory.forget(name)
             log.warning("a node is gone", node=name, runs=freed)

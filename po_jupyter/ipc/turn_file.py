@@ -52,7 +52,8 @@ class TurnFile:
         private_dir.make(path.parent)
         fd = open_private(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
-            os.ftruncate(fd, _BYTES)
+            with open(fd, "wb", closefd=False) as file:
+                file.write(bytes(_BYTES))  # no hole: on a full disk the first write into one is a SIGBUS
             self._map = mmap.mmap(fd, _BYTES)
         finally:
             os.close(fd)

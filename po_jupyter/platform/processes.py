@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 _LINUX = sys.platform == "linux"
+_INITIAL = f"pid:[{0xEFFFFFFC}]"  # the pid namespace of the machine itself, on every Linux
 ROOT = os.path.abspath(os.sep)  # a directory that is always there
 if sys.platform == "win32":
     _KILL: int = signal.SIGTERM  # ends a process at once there
@@ -42,9 +43,23 @@ class Identity(TypedDict):
     reserves: NotRequired[bool]
 
 
+def _pid_namespace() -> str:
+    """The pid namespace of this process; empty where nobody says."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 @lru_cache(maxsize=1)
 def boot() -> str:
-    """The id of this boot of this machine."""
+    """The id of this boot of this machine, with the pid namespace in a container: its pids are its own."""
+    namespace = _pid_namespace() if _LINUX else ""
+    return _boot_id() if namespace in ("", _INITIAL) else f"{_boot_id()} {namespace}"
+
+
+def _boot_id() -> str:
+    """Without the namespace, as identities of older versions have it, also in containers."""
     if _LINUX:
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -90,7 +105,7 @@ def is_local(identity: Mapping[str, object]) -> bool:
 
 def alive(identity: Mapping[str, object] | None) -> bool:
     """Does this very process live here, now? False for one of another host or an earlier boot."""
-    if not identity or not is_local(identity) or identity.get("boot") != boot():
+    if not identity or not is_local(identity) or identity.get("boot") not in (boot(), _boot_id()):
         return False
     pid = identity.get("pid")
     start = created(pid) if isinstance(pid, int) else None

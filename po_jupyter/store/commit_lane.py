@@ -71,7 +71,7 @@ class CommitLane(Generic[R]):
     def _start(self) -> None:
         try:
             self._thread().submit(self._work)
-        except RuntimeError as error:  # the store was closed meanwhile
+        except Exception as error:  # the store was closed meanwhile, or no thread can be started
             with self._lock:
                 self._is_working = False
                 waiting, self._waiting = self._waiting, []
@@ -86,6 +86,15 @@ class CommitLane(Generic[R]):
                     self._is_working = False
                     return
             self._deliver(self._written(batch))
+            with self._lock:
+                if not self._waiting:
+                    self._is_working = False
+                    return
+            try:
+                self._thread().submit(self._work)  # behind the reads and claims that came meanwhile
+                return
+            except Exception:  # noqa: S112 - the store is being closed: what waits is written now
+                continue
 
     def _written(self, batch: list[_Waiting[R]]) -> Results[R]:
         if len(batch) > 1:

@@ -216,7 +216,12 @@ class GroupCommitter:
 
     def _answer(self, waiting: _PendingCommit, outcome: Outcome) -> None:
         if waiting.then is not None and isinstance(outcome, CommitResult):
-            waiting.then(outcome)
+            try:
+                waiting.then(outcome)
+            except Exception as error:  # those who wait for later commits go on
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "`then` of a commit failed", "exception": error}
+                )
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
             return
         if isinstance(outcome, BaseException):

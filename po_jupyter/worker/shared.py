@@ -48,7 +48,7 @@ class _RunHere:
 
     link: RunLink
     turn: RunTurn
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[int] | None = None
     needs_own: str = ""  # process, and why
 
     def move(self, reason: str) -> None:
@@ -158,19 +158,21 @@ class SharedWorker:
         context.run(begin, turn)
         context.run(bind_contextvars, run=run)
         here.task = self._loop.create_task(
-            self._work_off(here, message.expect), name=f"run {run}", context=context
+            self._status(here, message.expect), name=f"run {run}", context=context
         )
+        # Not by a `finally` of the task: one that is cancelled before its first step never gets there.
+        here.task.add_done_callback(lambda task: self._left(here, task))
 
-    async def _work_off(self, here: _RunHere, expect: int | None) -> None:
-        status: int = 1
-        try:
-            status = await self._status(here, expect)
-        finally:
-            run = here.link.run
-            here.turn.release()
-            del self._runs[run]
-            self._link.left(run, status)
-            self._end_when_idle()
+    def _left(self, here: _RunHere, task: asyncio.Task[int]) -> None:
+        run = here.link.run
+        here.turn.release()
+        del self._runs[run]
+        if task.cancelled():
+            status: int = ExitStatus.OVERTAKEN
+        else:
+            status = 1 if task.exception() is not None else task.result()
+        self._link.left(run, status)
+        self._end_when_idle()
 
     async def _status(self, here: _RunHere, expect: int | None) -> int:
         try:

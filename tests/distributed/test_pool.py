@@ -80,3 +80,23 @@ async def test_while_a_broker_answers_messages_say_what_to_take(store: DiskStore
     broker.works = False
     await taken(store, share, broker)
     assert share.taken == ["00a2", "00a1"]
+
+
+async def test_an_error_that_nobody_expects_does_not_end_the_search(store: DiskStore) -> None:
+    class Broken(Share):
+        def free(self) -> int:
+            if not self.taken:
+                self.taken.append("failed")
+                raise KeyError("no such thing")
+            return super().free()
+
+    share = Broken(1)
+    pool = RunPool(store, share, asyncio.to_thread, 0.1, None)  # type: ignore[arg-type]
+    task = asyncio.create_task(pool.take_often())
+    async with asyncio.timeout(10):
+        while "00a2" not in share.taken:
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

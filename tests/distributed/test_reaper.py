@@ -97,3 +97,24 @@ def test_who_was_quicker_keeps_the_run(store: DiskStore) -> None:
     lease = store.claim("00a1", {**processes.myself(), "node": "quick"})
     assert not reaper(store, "gone").free(seen)
     store.commit(lease, Commit())
+
+
+def test_a_run_that_cannot_be_judged_keeps_no_other_from_being_freed(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(store, "00a1", node="gone")
+    held(store, "00a2", node="gone")
+    mended = reaper(store, "gone")
+    free = mended.free
+
+    def troubled(head: Any) -> bool:
+        if head["run"] == "00a2":
+            raise KeyError("no such thing")
+        return free(head)
+
+    monkeypatch.setattr(mended, "free", troubled)
+    active = store.active
+    monkeypatch.setattr(store, "active", lambda: sorted(active(), key=lambda head: head["run"], reverse=True))
+    mended.reap(["gone"])
+    assert store.head("00a1")["holder"] is None
+    assert store.head("00a2")["holder"] is not None

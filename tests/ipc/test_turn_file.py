@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from po_jupyter.ipc import turn_file
 from po_jupyter.ipc.turn_file import SLOTS, TurnFile, read_turns, turn_file_of
 
 
@@ -45,3 +48,14 @@ def test_a_file_that_is_not_there_or_not_whole_names_nobody(tmp_path: Path, cont
     if content is not None:
         path.write_bytes(content)
     assert read_turns(path).suspects == frozenset()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_an_error_of_the_file_and_no_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with holes is made on a full disk too; the first number in it would then be a SIGBUS."""
+    monkeypatch.setattr(turn_file, "open_private", lambda path, flags: os.open("/dev/full", os.O_RDWR))
+    with pytest.raises(OSError) as caught:
+        TurnFile(tmp_path / "turns-1")
+    assert caught.value.errno == errno.ENOSPC

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -97,3 +97,42 @@ def test_nobody_is_ended_for_another_ones_pid(process: subprocess.Popen[bytes]) 
     assert not processes.end_group({**identity, "created": 1.0})
     assert not processes.end_group(processes.myself())
     assert processes.alive(identity)
+
+
+@pytest.fixture
+def in_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Has this process be in that pid namespace."""
+
+    def enter(link: str) -> None:
+        monkeypatch.setattr(processes, "_pid_namespace", lambda: link)
+        processes.boot.cache_clear()
+
+    yield enter
+    monkeypatch.undo()
+    processes.boot.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has pid namespaces")
+def test_processes_of_another_pid_namespace_are_of_another_boot(in_namespace: Callable[[str], None]) -> None:
+    """Containers of one kernel and one hostname: a pid of one says nothing in the other."""
+    in_namespace("pid:[4026531836]")
+    initial = processes.boot()
+    in_namespace("pid:[4026532001]")
+    one = processes.myself()
+    assert processes.alive(one)
+    in_namespace("pid:[4026532002]")
+    assert processes.boot() not in (initial, one["boot"])
+    assert not processes.alive(one)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has pid namespaces")
+def test_identities_of_older_versions_are_read(in_namespace: Callable[[str], None]) -> None:
+    """They have the id of the boot alone, in containers too."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        older = {**processes.myself(), "boot": file.read().strip()}
+    in_namespace("pid:[4026531836]")
+    assert processes.myself() == older
+    in_namespace("pid:[4026532001]")
+    assert processes.alive(older)
+    in_namespace("")  # a kernel or sandbox that does not say
+    assert processes.myself() == older

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,68 @@ async def test_a_closed_store_answers_everybody(store: CountedStore) -> None:
 
     with pytest.raises(RuntimeError, match="shut down"):
         await lane.submit(Write())
+
+
+class Written:
+    """A write of nothing, that says when it was."""
+
+    def __init__(self, order: list[str], name: str = "write") -> None:
+        self._order, self._name = order, name
+
+    def together(self) -> int:
+        self._order.append(self._name)
+        return 1
+
+    def undone(self) -> None: ...
+
+    def alone(self, until: float) -> int:
+        return self.together()
+
+
+async def test_a_thread_that_cannot_be_started_is_an_answer_too() -> None:
+    def thread() -> Any:
+        raise StoreUnusable("no thread")
+
+    lane: commit_lane.CommitLane[int] = commit_lane.CommitLane(thread, lambda work: work())
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnusable, match="no thread"):
+                await lane.submit(Written([]))
+
+
+async def test_what_else_the_thread_has_to_do_comes_between_two_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P9: claims and reads of the shard wait for one transaction, not for as many as others have in store."""
+    monkeypatch.setattr(commit_lane, "MOST_RUNS", 1)
+    order: list[str] = []
+    with ThreadPoolExecutor(1) as thread:
+        lane: commit_lane.CommitLane[int] = commit_lane.CommitLane(lambda: thread, lambda work: work())
+        gate = threading.Event()
+        thread.submit(gate.wait, 10)
+        writes = [lane.submit(Written(order, f"write {i}")) for i in range(3)]
+        await asyncio.sleep(0)  # the lane's first batch is queued
+        await asyncio.sleep(0)
+        thread.submit(order.append, "read")
+        gate.set()
+        await asyncio.gather(*writes)
+    assert order == ["write 0", "read", "write 1", "write 2"]
+
+
+async def test_what_waits_is_written_when_the_store_is_closed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commit_lane, "MOST_RUNS", 1)
+    order: list[str] = []
+    thread = ThreadPoolExecutor(1)
+    lane: commit_lane.CommitLane[int] = commit_lane.CommitLane(lambda: thread, lambda work: work())
+    gate = threading.Event()
+    thread.submit(gate.wait, 10)
+    writes = [lane.submit(Written(order, f"write {i}")) for i in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    thread.shutdown(wait=False)
+    gate.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*writes)
+    assert order == ["write 0", "write 1", "write 2"]

@@ -431,3 +431,18 @@ async def test_an_answer_is_kept_while_the_disk_is_full_for_a_moment(
     with pytest.raises(StoreUnusable):
         await committer.commit(Commit(events=[draft("x")]))
     await committer.close()
+
+
+async def test_what_raises_in_then_stops_no_later_commit(store: HeldStore, committer: GroupCommitter) -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context["exception"]))
+
+    def then(result: object) -> None:
+        raise ValueError("then")
+
+    committer.commit_soon(Commit(events=[draft("one")]), then)
+    async with asyncio.timeout(5):
+        await committer.commit(Commit(events=[draft("two")]))
+        await committer.commit(Commit(events=[draft("three")]))
+    assert [str(error) for error in errors] == ["then"]
+    assert [event["type"] for event in store.events(RUN)][1:] == ["one", "two", "three"]

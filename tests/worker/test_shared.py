@@ -155,3 +155,19 @@ def test_a_map_that_is_large_is_given_back_to_be_worked_off_alone(tmp_path: Path
         fake.channel.send(DrainWorker())
 
     assert play(tmp_path, scene) == 0
+
+
+def test_a_run_that_is_taken_back_before_its_first_step_leaves_too(tmp_path: Path) -> None:
+    async def scene(fake: FakeOrchestrator, store: DiskStore) -> None:
+        run = run_of(store, "00a1")
+        fake.take(run)
+        assert fake.channel is not None
+        fake.channel.send(StopWorker(), run)  # in one piece with the other
+        await fake.until(lambda: run in fake.left)
+        assert fake.left == {run: 70}
+        fake.take(run)
+        await fake.until(lambda: run in fake.states)
+        assert fake.states == {run: "done"}
+        fake.channel.send(DrainWorker())
+
+    assert play(tmp_path, scene) == 0

@@ -106,7 +106,9 @@ class WorkerGateway:
 
     async def _serve_shared(self, channel: Channel, hello: SharedHello) -> None:
         """Serve a process of many runs."""
-        process = self._supervisor.shared.connected(hello, channel) if _is_peer(channel, hello.pid) else None
+        # One that proved that it is a run's worker is no process of many.
+        is_one = channel.run in (None, "") and _is_peer(channel, hello.pid)
+        process = self._supervisor.shared.connected(hello, channel) if is_one else None
         if process is None:
             channel.send(StopWorker())
             await channel.drain()

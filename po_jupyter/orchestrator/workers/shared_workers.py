@@ -76,7 +76,10 @@ class SharedWorkers:
         worker = WorkerHandle(run, process.identity, silence_limit, process=process, expect=expect)
         self._workers.add(worker)
         process.taken += 1
-        if process.channel is not None:
+        if process.ended.is_set():  # between its start and here: nobody else looks after this run
+            self.alone.add(run)
+            self._workers.exited(worker, ExitStatus.ORDERLY)
+        elif process.channel is not None:
             self.hand_over(worker)
         return worker
 

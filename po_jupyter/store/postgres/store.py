@@ -188,6 +188,7 @@ class PostgresStore(KeyedStore):
                     self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
                     kwargs={"autocommit": True, "application_name": "po_jupyter", "connect_timeout": 5},
                     name="po-store", num_workers=1, check=None, reconnect_timeout=_RETRY,
+                    configure=_have_durable_commits,
                 )  # fmt: skip
             return self._open
 
@@ -266,6 +267,13 @@ class PostgresStore(KeyedStore):
 
     def reclaim(self) -> None:
         """See `Store`: autovacuum does it."""
+
+
+def _have_durable_commits(connection: Connection[Any]) -> None:
+    """Whatever the server, database or role is set to: what is stronger than the server's own disk stays."""
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
 
 
 def _parts(url: str) -> tuple[str, str, str]:

@@ -296,3 +296,32 @@ async def test_a_process_of_many_runs_that_connected_again_is_still_heard(
     await until(lambda: worker.resting)
     await new.close()
     await shared.close()
+
+
+class ProvenChannel:
+    """A connection whose other end proved whose worker it is."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.sent: list[IpcMessage] = []
+
+    def peer(self) -> None:
+        return None
+
+    def send(self, message: IpcMessage) -> None:
+        self.sent.append(message)
+
+    async def drain(self) -> None: ...
+
+    async def receive_addressed(self) -> None:
+        return None
+
+
+async def test_the_worker_of_a_run_is_no_process_of_many(house: House) -> None:
+    """It would get the runs of others, and what is sent to them."""
+    me = processes.myself()
+    hello = SharedHello(me["pid"], me["created"], [])
+    for run, answer in ((RUN, StopWorker()), ("", Heartbeat())):
+        channel: Any = ProvenChannel(run)
+        await house.gateway.serve(channel, hello)
+        assert answer in channel.sent

@@ -6,15 +6,19 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from po_jupyter.config import Settings
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.orchestrator.workers import shared_workers
+from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
+from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
+from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.orchestrator import orchestrator, wait_for_exit, wait_for_state
 from tests.support.paths import ROOT
@@ -299,3 +303,26 @@ async def test_somebodys_thousand_runs_do_not_keep_another_ones_waiting(tmp_path
         for run in [*many, one]:
             assert (await wait_for_state(service, run)).state == "done"
     assert [text for _, text in asked(troubled)].index("one") < 6
+
+
+async def test_a_process_that_ends_before_it_is_given_its_first_run_keeps_it_from_nobody(
+    tmp_path: Path,
+) -> None:
+    exits: list[tuple[str, int | None]] = []
+    exited = asyncio.Event()
+
+    async def on_exit(worker: WorkerHandle, status: int | None) -> None:
+        exits.append((worker.run, status))
+        exited.set()
+
+    async def start(on_exit: Callable[[int, int | None], None]) -> processes.Identity:
+        on_exit(os.getpid(), 1)
+        return processes.myself()
+
+    settings = Settings(data_dir=tmp_path)
+    shared = SharedWorkers(settings, WorkerProcesses(settings, on_exit), start)
+    await shared.take("00a1", 0, 60.0)
+    async with asyncio.timeout(5):
+        await exited.wait()
+    assert exits == [("00a1", 0)]
+    assert shared.alone == {"00a1"}

@@ -224,3 +224,18 @@ def filled(server: PostgresServer) -> Iterator[tuple[PostgresStore, str]]:
     server.execute(f'ANALYZE "{name}".heads')
     yield store, name
     store.close()
+
+
+@pytest.mark.parametrize(("setting", "used"), [("off", "on"), ("local", "local")])
+def test_a_commit_is_durable_whatever_the_role_is_set_to(
+    place: str, server: PostgresServer, setting: str, used: str
+) -> None:
+    """P2: what is weaker than the disk of the server is not used; what is not, stays."""
+    server.execute(f"ALTER ROLE CURRENT_USER SET synchronous_commit = {setting}")
+    try:
+        store = PostgresStore(place)
+        with store._connection() as connection:
+            assert connection.execute("SHOW synchronous_commit").fetchone() == (used,)
+        store.close()
+    finally:
+        server.execute("ALTER ROLE CURRENT_USER RESET synchronous_commit")
