@@ -102,9 +102,10 @@ class Cached(Bench):
 
 async def disconnected(cache: CallCache) -> None:
     """A process that is killed has no connection; this one goes on, and only the thread that made it may close it."""
-    if cache._thread is not None:
-        await asyncio.get_running_loop().run_in_executor(cache._thread, cache._answers.close)
-        cache._thread.shutdown()
+    queue = cache._queue
+    if queue._thread is not None:
+        await asyncio.get_running_loop().run_in_executor(queue._thread, queue._answers.close)
+        queue._thread.shutdown()
 
 
 @pytest.fixture
