@@ -97,6 +97,8 @@ class Keyboard:
         return found
 
     def press(self, key: str) -> None:
+        """Buttons that have just come take nothing for half a second, and no person is as quick as this."""
+        self.page.wait_for_function("() => document.activeElement?.getAttribute('aria-disabled') !== 'true'")
         self.page.keyboard.press(key)
 
     def to(self, name: str, where: str = "", *, key: str = "Tab", most: int = 60) -> dict[str, Any]:
