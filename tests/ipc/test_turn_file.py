@@ -50,7 +50,7 @@ def test_a_file_that_is_not_there_or_not_whole_names_nobody(tmp_path: Path, cont
     assert read_turns(path).suspects == frozenset()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="platform: no /dev/full")
 def test_a_full_disk_is_an_error_of_the_file_and_no_end_of_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

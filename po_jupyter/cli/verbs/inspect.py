@@ -264,11 +264,11 @@ _CHANGES = {"changed": "waiting", "failed": "failed", "open": "running"}
 def _pair_cells(pair: ComparedRowJson) -> list[str]:
     a, b = pair["a"], pair["b"]
     numbers = [str(side["index"]) for side in (a, b) if side is not None]
-    given = a or b
+    row = a or b
     return [
         numbers[0] if len(set(numbers)) == 1 else " → ".join(numbers),
         pair["change"].replace("_", " "),
-        base.one_line(given["input"] if given is not None else "", 40),
+        base.one_line(row["input"] if row is not None else "", 40),
         _answer(a),
         _answer(b),
     ]

@@ -126,14 +126,14 @@ def worker(
     from po_jupyter import config
     from po_jupyter.distributed import program
 
-    given = {
+    options = {
         "store": store,
         "broker": broker,
         "node": name,
         "max_running": slots,
         "node_labels": list(labels) or None,
     }
-    settings = config.load(jupyter={key: value for key, value in given.items() if value is not None})
+    settings = config.load(jupyter={key: value for key, value in options.items() if value is not None})
 
     def ready(settings: Settings) -> None:
         if as_json:

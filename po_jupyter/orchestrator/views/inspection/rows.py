@@ -120,9 +120,9 @@ class MapTable:
             items = self._items(some) if self.columns.placed and not self._inputs.exact else {}
             for index in some:
                 item, outcome = items.get(index), self.columns.table.get(index)
-                given = self._input(index, item.get("row") if isinstance(item, dict) else None)
+                row_input = self._input(index, item.get("row") if isinstance(item, dict) else None)
                 unread = outcome is not None and outcome.output is not None and index not in outputs
-                digest = None if given is None else digest_of(given)
+                digest = None if row_input is None else digest_of(row_input)
                 before.append(RowContent(self._state(index), digest, outputs.get(index), unread))
             if is_over():
                 break
@@ -160,14 +160,14 @@ class MapTable:
     def _row(self, index: int, item: ItemRecord | CorruptRow | None, limit: int) -> TableRow:
         numbers = self.columns.numbers(index)
         flags = numbers.flags
-        given: Any = None
+        row_input: Any = None
         record = item if isinstance(item, dict) else None
         place = record.get("row") if record is not None else None
         try:
             if self._inputs.has_changed(index, self._recorded(index)):
                 flags = [*flags, "input_changed"]
             else:
-                given = self._inputs.input(index, place, has_outcome=record is not None)
+                row_input = self._inputs.input(index, place, has_outcome=record is not None)
         except PoError:  # the file of the rows is gone, or the definition is damaged
             flags = [*flags, "unreadable"]
         output, error = None, None if record is None else record.get("error")
@@ -178,7 +178,7 @@ class MapTable:
                 raise item
         except (CorruptRow, NotFound) as damage:
             error, flags = damage.to_json(), [*flags, "unreadable"]
-        clips = [clip(value, limit) for value in (given, output)]
+        clips = [clip(value, limit) for value in (row_input, output)]
         shown, cut = (error, False) if error is None else clip_error(error, limit)
         row: TableRow = {
             "index": index, "state": self._state(index), "input": clips[0][0], "output": clips[1][0],
