@@ -164,8 +164,12 @@ class NodeShare:
     def _claim(self, head: Head) -> tuple[Head, RunDefinition] | None:
         run = head["run"]
         try:
-            definition = RunDefinition.from_json(self._store.definition(run))
-            if (reason := self.misfit(definition)) is not None:
+            try:
+                definition = RunDefinition.from_json(self._store.definition(run))
+                reason = self.misfit(definition)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:  # of a newer version, or damaged
+                reason = f"its definition cannot be read here: {error!r:.100}"
+            if reason is not None:
                 log.info("a run is left to other nodes", run=run, reason=reason)
                 self._unfit[run] = time.monotonic() + _UNFIT
                 return None

@@ -139,6 +139,18 @@ async def test_an_older_node_leaves_the_run_of_a_newer_version_alone(store: Disk
     assert store.head("00a1")["fence"] == 0
 
 
+async def test_a_definition_that_cannot_be_read_here_is_left_to_others(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a version to come, while nodes are upgraded one after the other: the search for runs goes on."""
+    head = created(store)
+    node = share(store)
+    monkeypatch.setattr(store, "definition", lambda run: {"pipeline": 7, "seed": None, "options": "more"})
+    assert await node.claim(head) is None
+    assert not node.may_fit(head["run"])
+    assert store.head(head["run"])["holder"] is None
+
+
 async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> None:
     new = created(store)
     node = share(store)
