@@ -62,11 +62,16 @@ class NodeHealth:
             await asyncio.wait({self._looking})
 
 
+def routes(health: NodeHealth) -> list[web.RouteDef]:
+    """All that is served."""
+    return [web.get("/health", health.health), web.get("/ready", health.ready)]
+
+
 @asynccontextmanager
 async def answering(health: NodeHealth, port: int) -> AsyncIterator[None]:
     """Answer at `port` of all addresses of this machine. Raises Unavailable where it is taken."""
     application = web.Application(client_max_size=1024)
-    application.add_routes([web.get("/health", health.health), web.get("/ready", health.ready)])
+    application.add_routes(routes(health))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
