@@ -117,13 +117,15 @@ async def measure(folder: Path, server: PostgresServer, sizes: Sizes) -> None:
             await asyncio.to_thread(worker.ready)
             await api.submissions.submit(prompts(-1), owner="local")
             await all_done(api)
-            await measure_node(api, worker, sizes)
+            await measure_node(api, worker, sizes, server)
             await measure_calls(api, worker, sizes, lambda: used(server, place))
         finally:
             worker.kill()
 
 
-async def measure_node(api: RunningOrchestrator, worker: WorkerNode, sizes: Sizes) -> None:
+async def measure_node(
+    api: RunningOrchestrator, worker: WorkerNode, sizes: Sizes, server: PostgresServer
+) -> None:
     node = psutil.Process(worker.process.pid)
     sizes.add("node (po worker)", megabytes([node]), "MB")
     for number in range(OWN):
@@ -142,6 +144,13 @@ async def measure_node(api: RunningOrchestrator, worker: WorkerNode, sizes: Size
         "worker of a run with Python", megabytes(own) / max(1, len(own)), "MB", "without what your code needs"
     )
     shared = [c for z in zygotes for c in z.children() if c.pid not in pids]
+    ((open_now,),) = server.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    )
+    note = (
+        f"this process's among them, a node that serves and a worker node with {OWN} runs with Python at work"
+    )
+    sizes.add("connections to PostgreSQL", int(str(open_now)) - 1, "", note)
     sizes.add("shared worker, idle", megabytes(shared), "MB", f"{len(shared)} process")
     await all_done(api)
 
