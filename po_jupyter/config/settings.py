@@ -140,6 +140,10 @@ class Settings(BaseModel):
         default=5.0,
         description="How long a node of a shared `store` may be silent before its runs go to others.",
     )
+    health_port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        default=None,
+        description="The port where `po worker` answers probes, at /health and /ready, without a token. Unset: none.",
+    )
     models_dir: Directory = Field(
         default_factory=lambda: user_cache_path("po_jupyter", appauthor=False) / "models",
         description="Where the weights of local models are kept.",

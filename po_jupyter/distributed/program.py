@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
 from po_jupyter.distributed.node import NodeDistribution, node_settings
@@ -13,6 +14,9 @@ from po_jupyter.errors import InvalidSettings
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.platform import signals
 from po_jupyter.telemetry import logging
+
+if TYPE_CHECKING:
+    from po_jupyter.distributed.health import NodeHealth
 
 _STOP_PATIENCE = 25.0  # s for calls in flight, where no setting says; the usual grace of a pod is 30
 
@@ -38,9 +42,24 @@ async def _serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signals.on_signal(number, stopped.set)
+    if settings.health_port is None:
+        await _work(settings, on_ready, stopped)
+        return
+    from po_jupyter.distributed.health import NodeHealth, answering
+
+    health = NodeHealth()
+    async with answering(health, settings.health_port):
+        await _work(settings, on_ready, stopped, health)
+
+
+async def _work(
+    settings: Settings, on_ready: Callable[[], None], stopped: asyncio.Event, health: NodeHealth | None = None
+) -> None:
     orchestrator = Orchestrator(settings, distribution=NodeDistribution(settings))
-    await orchestrator.start()
+    node = await orchestrator.start()
     try:
+        if health is not None:
+            health.probe = node.monitoring.probe
         on_ready()
         await stopped.wait()
     finally:

@@ -85,7 +85,11 @@ class Doctor:
             self._settings, self._keys, self._zygotes, self._store, self._to_thread, online=online
         )
         if not self._has_workers():
-            note = "another server of this data directory has the workers, and its environment counts for keys"
+            note = (
+                "another server of this data directory has the workers, and its environment counts for keys"
+                if self._settings.store is None
+                else "this node works no runs off: `po workers` lists those that do, and their environments count"
+            )
             findings.insert(0, finding("workers of another", "note", note))
         return findings
 

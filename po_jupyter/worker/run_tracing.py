@@ -50,7 +50,7 @@ class RunTracing:
             created["at"] if is_new else None,
             data.get("trace"),
         )
-        return Observers(log, self._spans)
+        return Observers(log, self._spans) if self._spans.is_recorded else log
 
     def end(self, state: str) -> None:
         """The run left this worker in `state`."""

@@ -6,6 +6,7 @@ Comments behind a snippet say what a page need not show; `po help` and a browser
     <!-- file: NAME -->          it is written into a file of the page's folder instead, for a later one to run
     <!-- before: PYTHON -->      run first, in the page's namespace (`client`, `register(...)`, `environ`, ...)
     <!-- beside: PYTHON -->      put before the code of a Python task
+    <!-- stays: TEXT -->         it is started, and goes on beside what follows; once it printed TEXT the page goes on
     <!-- tasks: A, B -->         further tasks of the pipeline that a Python task runs in
     <!-- exit: N -->             the exit code of its last command, 0 without
     <!-- check: PYTHON -->       run afterwards: what came of it, as `run`, `output`, or the snippet's own names
@@ -34,6 +35,7 @@ from po_jupyter.config import load
 from po_jupyter.model.pipeline.pipeline import STAGES
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.testing.model_server.batches import BatchServer
+from tests.docs.services import PageServices
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "po_jupyter" / "docs"
@@ -97,7 +99,7 @@ class PageRunner:
     def __init__(self, folder: Path, environ: dict[str, str], client: po.Client) -> None:
         self.folder = folder
         self.environ = environ
-        self.client = client
+        self.client = self._shared_client = client
         self.shell: InteractiveShell | None = None
         self._batches: BatchServer | None = None
         self.pipelines: dict[str, Any] = {}
@@ -105,7 +107,9 @@ class PageRunner:
             "__name__": "page", "po": po, "client": client, "environ": environ, "pipelines": self.pipelines,
             "register": self.register, "shell_run": self.shell_run, "without_key": self.without_key,
             "with_batches": self.with_batches, "wait_for_run": self.wait_for_run, "PNG": PNG,
+            "with_services": self.with_services,
         }  # fmt: skip
+        self._services = PageServices(environ)
         tickets = next(s.code for s in snippets_of(ROOT / "README.md") if s.language == "yaml")
         self.pipelines["tickets"] = YAML(typ="safe").load(tickets)
         (folder / "tickets.yaml").write_text(tickets)
@@ -120,8 +124,9 @@ class PageRunner:
 
     def shell_run(self, text: str, code: int = 0) -> str:
         """Run lines of a shell; what they printed. Fails unless the last one ends with `code`."""
+        lines = _SHELL + self._services.replaced(text)
         done = subprocess.run(
-            ["bash", "-c", _SHELL + text], cwd=self.folder, env=self.environ, text=True, timeout=100,
+            ["bash", "-c", lines], cwd=self.folder, env=self.environ, text=True, timeout=100,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == code, f"exit code {done.returncode}:\n{done.stdout}"
@@ -138,6 +143,16 @@ class PageRunner:
         self._batches = BatchServer().__enter__()
         self.environ["OPENAI_BASE_URL"] = self._batches.base_url
         self._own_orchestrator()
+
+    def with_services(self, *kinds: str, port: int | None = None) -> None:
+        """From here on the page's commands have a database, a broker, a free port in the place of the page's, and no
+        orchestrator."""
+        for kind in kinds:
+            {"database": self._services.start_database, "broker": self._services.start_broker}[kind]()
+        if port is not None:
+            self._services.use_free_port(port)
+        self.environ["PO_DATA_DIR"] = str(self.folder / "data")
+        self.environ["HOME"] = str(self.folder)
 
     def _own_orchestrator(self) -> None:
         self.environ["PO_DATA_DIR"] = str(self.folder / "data")
@@ -158,8 +173,11 @@ class PageRunner:
         self._python_lines(snippet, "before")
         try:
             for name in snippet.notes("file"):
-                (self.folder / name).write_text(snippet.code)
-            if not snippet.notes("file"):
+                (self.folder / name).write_text(self._services.replaced(snippet.code))
+            for text in snippet.notes("stays"):
+                code = self._services.replaced(self._with_run(snippet.code))
+                self._services.start_program(_SHELL, code, text, self.folder)
+            if not (snippet.notes("file") or snippet.notes("stays")):
                 self._RUNNERS[snippet.language](self, snippet)
             self._python_lines(snippet, "check")
         finally:
@@ -168,8 +186,10 @@ class PageRunner:
     def close(self) -> None:
         """Stop an orchestrator that only this page has."""
         if self.environ.get("PO_DATA_DIR", "").startswith(str(self.folder)):
-            self.client.close()
+            if self.client is not self._shared_client:
+                self.client.close()
             self.shell_run("po stop")
+        self._services.close()
         if self._batches is not None:
             self._batches.__exit__(None, None, None)
         if self.shell is not None:

@@ -196,6 +196,9 @@ async def test_a_server_without_the_workers_says_whose_environment_counts(desk: 
     found = await desk.findings()
     assert next(iter(found)) == "workers of another"
     assert found["workers of another"]["verdict"] == "note"
+    assert "of this data directory" in found["workers of another"]["found"]
+    found = await desk.findings(store="postgresql://po@db.example/po")
+    assert "this node works no runs off: `po workers`" in found["workers of another"]["found"]
 
 
 async def test_without_an_orchestrator_a_store_that_is_not_there_yet_is_a_note(

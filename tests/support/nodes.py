@@ -23,15 +23,16 @@ TTL = 1.5  # s, of a node in tests
 
 
 class WorkerNode:
-    """A `po worker`. `kill` is the end of its machine: the node, its zygotes and its workers."""
+    """A `po worker`. `kill` is the end of its machine: the node, its zygotes and its workers. `prelude` is Python that
+    its own process runs first."""
 
-    def __init__(self, data_dir: Path, store: str, *, slots: int = 4, **env: str) -> None:
+    def __init__(self, data_dir: Path, store: str, *, slots: int = 4, prelude: str = "", **env: str) -> None:
         self.data_dir = data_dir
         variables = {
             **os.environ, "PYTHONPATH": str(ROOT), "PO_DATA_DIR": str(data_dir), "PO_STORE": store,
             "PO_NODE_TTL": str(TTL), "PO_HEARTBEAT": "0.2", "PO_NODE": data_dir.name, **env,
         }  # fmt: skip
-        command = "import sys; from po_jupyter.cli.main import main; sys.exit(main())"
+        command = f"{prelude}\nimport sys; from po_jupyter.cli.main import main; sys.exit(main())"
         self.process = subprocess.Popen(
             [sys.executable, "-c", command, "worker", "--slots", str(slots), "--json"],
             stdout=subprocess.PIPE, text=True, cwd=ROOT, env=variables,

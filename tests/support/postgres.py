@@ -42,6 +42,16 @@ class PostgresServer:
         initdb = [bin / "initdb", "-D", folder / "data", *options]
         subprocess.run(initdb, check=True, capture_output=True, user=self._user, cwd=folder)
 
+    @property
+    def folder(self) -> str:
+        """Where its socket is."""
+        return str(self._folder)
+
+    @property
+    def programs(self) -> str:
+        """Where psql and pg_dump are."""
+        return str(self._bin)
+
     def url(self, schema: str | None = None) -> str:
         """The URL of a store that nobody has used."""
         return f"{self.database}&schema={schema or 's' + uuid.uuid4().hex[:12]}"

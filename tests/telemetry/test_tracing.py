@@ -20,6 +20,9 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.telemetry import tracing
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.brokers import PASSWORD, ValkeyServer, running
+from tests.support.nodes import WorkerNode
+from tests.support.postgres import postgres_server
 from tests.support.trace_collector import TraceCollector
 
 pytestmark = pytest.mark.integration
@@ -92,6 +95,106 @@ def test_one_trace_over_all_processes(tmp_path: Path, traces: TraceCollector) ->
         assert secret.encode() not in sent, "P10, and prompts only when somebody asks for them"
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert [p for p in files if b"key-of-the-collector" in p.read_bytes()] == []
+
+
+PROMPTS = """
+import po_jupyter as po
+client = po.connect()
+runs = [
+    client.submit({
+        "name": "p", "llm": {"model": "openai:any-model", "max_tokens": 20},
+        "tasks": [
+            {"name": "rows", "for_each": "{{ seed.rows }}", "prompt": "the text of a person {{ item }}, " + str(run)},
+            {"name": "sum", "prompt": "and in all " + str(run), "needs": ["rows"]},
+        ],
+    }, seed={"rows": [1, 2, 3]})
+    for run in range(2)
+]
+for run in runs:
+    print(run.id, run.wait().state)
+"""
+
+
+def run_prompts(environ: dict[str, str]) -> list[str]:
+    """The ids of two runs of prompts alone, started at once in one program. Its orchestrator goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROMPTS], env=environ, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ended = [line.split() for line in done.stdout.splitlines()]
+    assert [state for _, state in ended] == ["done", "done"]
+    return [run for run, _ in ended]
+
+
+def check_traces(traces: TraceCollector, runs: list[str], *secrets: str) -> set[int]:
+    """Each run has one whole trace of its own, from the client's request to its calls; the processes of the runs."""
+    pids = set()
+    for run in runs:
+        spans = [span for span in traces.spans if span.attributes.get("po.run") == run]
+        (trace,) = {span.trace for span in spans}
+        ids = {span.id: span for span in traces.spans if span.trace == trace}
+        (client,) = [span for span in ids.values() if not span.parent]
+        assert client.name == "POST runs"
+        names = sorted(span.name for span in ids.values())
+        assert names == sorted(
+            ["POST runs"] * 2
+            + ["queue", "run p", "task rows", "task sum"]
+            + ["row rows"] * 3
+            + ["chat any-model"] * 4
+        )
+        assert {span.parent for span in ids.values()} - {""} <= set(ids), "no span is below one that is missing"
+        above = {span.name: ids[span.parent].name for span in ids.values() if span.parent}
+        assert above["task sum"] == "run p" and above["row rows"] == "task rows"
+        assert {ids[s.parent].name for s in ids.values() if s.name.startswith("chat")} == {
+            "row rows",
+            "task sum",
+        }
+        assert {s.attributes["po.run"] for s in ids.values() if s.name.startswith("chat")} == {run}
+        pids |= {span.pid for span in ids.values() if span.name == "run p"}
+    sent = b"".join(traces.bodies)
+    for secret in ("key-of-the-collector", "the text of a person", "and in all", *secrets):
+        assert secret.encode() not in sent
+    return pids
+
+
+def environment(data_dir: Path, model: ModelServer, traces: TraceCollector, **more: str) -> dict[str, str]:
+    return {
+        **os.environ, "PO_DATA_DIR": str(data_dir), "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.key,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_EXPORTER_OTLP_HEADERS": HEADERS,
+        "OTEL_BSP_SCHEDULE_DELAY": "50", **more,
+    }  # fmt: skip
+
+
+def test_runs_in_one_process_have_a_trace_each(tmp_path: Path, traces: TraceCollector) -> None:
+    """The shared worker: what is active in one run is nobody's parent in another."""
+    with ModelServer(latency=0.05) as model:
+        environ = environment(tmp_path, model, traces, PO_SHARED_WORKER="true")
+        try:
+            runs = run_prompts(environ)
+        finally:
+            subprocess.run([sys.executable, "-m", "po_jupyter", "stop"], env=environ, check=True, timeout=60)
+        assert len(check_traces(traces, runs, model.key)) == 1, "one process had both"
+
+
+@pytest.mark.slow
+def test_a_trace_goes_over_a_broker_to_another_node(tmp_path: Path, traces: TraceCollector) -> None:
+    with ModelServer() as model, postgres_server() as database, running(ValkeyServer) as broker:
+        store = database.url()
+        shared = {"PO_STORE": store, "PO_BROKER": broker.url, "PO_NODE_TTL": "1.5"}
+        environ = environment(tmp_path / "api", model, traces, **shared, PO_NODE="api", PO_NODE_WORKS="false")
+        own = environment(tmp_path / "worker", model, traces, **shared)
+        node = WorkerNode(
+            tmp_path / "worker", store, **{k: v for k, v in own.items() if os.environ.get(k) != v}
+        )
+        try:
+            node.ready()
+            runs = run_prompts(environ)
+            assert node.stop() == 0
+        finally:
+            node.kill()
+            subprocess.run([sys.executable, "-m", "po_jupyter", "stop"], env=environ, check=True, timeout=60)
+        pids = check_traces(traces, runs, model.key, PASSWORD)
+        assert not pids & {span.pid for span in traces.named("POST runs")}
 
 
 def test_a_collector_that_is_away_keeps_nobody(tmp_path: Path, traces: TraceCollector) -> None:

@@ -39,3 +39,21 @@ def test_with_one_there_are_spans_too(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # what is active then is so in its context
     assert type(observer) is Observers
     traces.end("done")
+
+
+def test_a_run_that_the_sampler_leaves_out_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is put together for spans that nobody keeps, and its requests still name its trace."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
+    monkeypatch.setattr(tracing, "_provider", TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
+    store = MemoryStore()
+    store_run(store)
+    traces = RunTracing(RUN, store)
+    context = contextvars.copy_context()
+    assert type(context.run(traces.observer, traces.read())) is FailureLog
+    header = context.run(tracing.traceparent)
+    assert header is not None
+    assert int(header[-2:], 16) & 1 == 0, "not sampled: the others' spans of it are none either"
+    traces.end("done")

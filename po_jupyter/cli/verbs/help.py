@@ -30,7 +30,7 @@ _LINKED_PAGE = re.compile(r"\]\((\w+)/([\w-]+)\.md\)")
 
 @dataclass(frozen=True, slots=True)
 class DocPage:
-    """One page: its topic, its section (`start`, `guide`, `reference`, `design`), title and first sentence."""
+    """One page: its topic, its section (the folder: `start`, `guide`, ...), title and first sentence."""
 
     topic: str
     section: str

@@ -65,7 +65,7 @@ async def test_a_large_map_has_few_spans(bench: Bench) -> None:
     rows = FIRST_ROWS + 2 * EVERY + 5
     bench.create([{"name": "m", "prompt": "row {{ item }}", "for_each": f"range({rows})"}])
     named = await spans_of(bench)
-    assert len(named["row m"]) == len(named["chat echo"]) == FIRST_ROWS + 3
+    assert len(named["row m"]) == len(named["chat echo"]) == FIRST_ROWS + 2
 
 
 async def test_prompts_and_answers_when_somebody_asks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
