@@ -85,4 +85,4 @@ def test_maps(tmp_path: Path, shared: SharedStore, monkeypatch: pytest.MonkeyPat
 def test_models_and_money(tmp_path: Path, shared: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     use(shared, monkeypatch, test_notebook_models)
     test_notebook_models.test_models_and_money_execute_top_to_bottom(tmp_path, monkeypatch)
-    assert shared.runs() >= 4
+    assert shared.runs() >= 1  # its other runs are of an orchestrator that the notebook makes for itself
