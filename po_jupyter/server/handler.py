@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_args
 from urllib.parse import quote
 
 import structlog
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.context import ServerContext
 
 _log = structlog.get_logger(__name__)
+_PIECE = 1 << 18  # bytes of a file that are in memory at once
 _TOKEN_CHECK = 5.0  # s between two looks at whether the token of a stream is still valid
 ModelT = TypeVar("ModelT", bound=BaseModel)
 AnyRequest = ApiRequest[Any, Any]
@@ -254,8 +256,8 @@ class ApiHandler(JupyterHandler):
             case TextResponse(content, media):
                 self.set_header("Content-Type", media)
                 self.finish(content)
-            case FileResponse(content, name):
-                self._send_file(content, name)
+            case FileResponse(file, name):
+                await self._send_file(file, name)
             case JsonResponse(value, status):
                 self.set_status(status)
                 if status == 204:
@@ -264,11 +266,17 @@ class ApiHandler(JupyterHandler):
                 else:
                     self.finish(await json_bodies.write(value))
 
-    def _send_file(self, content: bytes, name: str) -> None:
+    async def _send_file(self, file: BinaryIO, name: str) -> None:
+        """Send a file piece by piece: whoever reads slowly has the next one read later."""
+        self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
         self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
-        self.finish(content)
+        with file, suppress(StreamClosedError):
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                self.write(piece)
+                await self.flush()
+            self.finish()
 
     async def _append_to_audit_log(self, request: AnyRequest, result: ActionResult) -> None:
         """Write a line about the change that was just made."""

@@ -16,7 +16,7 @@ from po_jupyter.engine.calls.factory import CallFactory, ProviderSource
 from po_jupyter.engine.files.artifacts import remove_unlisted, settle_database
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.ports import Observer
+from po_jupyter.engine.ports import Observer, RunFileShare
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.inputs import run_inputs
@@ -81,6 +81,7 @@ async def open_session(
     on_hold: Callable[[], object] = lambda: None,
     observer: Observer | None = None,
     mcp_variables: GetVariables = own_variables,
+    share: RunFileShare | None = None,
 ) -> RunSession:
     """Read the definition and the log of the leased run, and make its parts.
 
@@ -94,6 +95,7 @@ async def open_session(
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
+    share      puts files where other nodes find them; None: they stay in `run_dir`
 
     All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
     cannot run.
@@ -108,7 +110,7 @@ async def open_session(
     observer = observer or FailureLog(lease.run)
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
     signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
-    resources = RunResources(inputs, history, lambda: log.state, mcp_variables)
+    resources = RunResources(inputs, history, lambda: log.state, mcp_variables, share)
     outputs = OutputStore(inputs, log, history)
     calls = CallFactory(
         inputs, log, history, boundary=signals, files=resources.files, threads=resources.threads,

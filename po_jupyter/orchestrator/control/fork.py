@@ -28,6 +28,7 @@ from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
 from po_jupyter.orchestrator.views import artifacts
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, ItemDraft, LogStore, NewRun, Ref, Store
 
 
@@ -42,8 +43,16 @@ class Checkpoints(NamedTuple):
 class ForkPlanner:
     """Plans forks. Blocks: call it in a thread."""
 
-    def __init__(self, store: Store, projections: RunProjections, planner: RunPlanner, data_dir: Path) -> None:
-        """`planner` checks the new run as it does a submission."""
+    def __init__(
+        self,
+        store: Store,
+        projections: RunProjections,
+        planner: RunPlanner,
+        data_dir: Path,
+        files: SharedFiles | None = None,
+    ) -> None:
+        """`planner` checks the new run as it does a submission. `files` are those that nodes share."""
+        self._files = files
         self._store = store
         self._projections = projections
         self._planner = planner
@@ -98,6 +107,7 @@ class ForkPlanner:
             run_directory(self._data_dir, run),
             run_directory(self._data_dir, new.run),
             [state.tasks[name] for name in tasks],
+            self._files,
         )
         origin = {"run": run, "from_task": from_task}
         created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}

@@ -56,8 +56,11 @@ class InboxFolder:
     def __init__(
         self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
         pipelines: PipelineFiles | None = None, keys: KeyStore | None = None, examine: Examine | None = None,
+        rows: RowFiles | None = None,
     ) -> None:  # fmt: skip
-        """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
+        """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date; `rows` has the
+        files of rows that they name (default: those of the data directory)."""
+        self._rows = rows or RowFiles(settings.data_dir)
         self._keys = keys or KeyStore(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
@@ -198,7 +201,7 @@ class InboxFolder:
             settings=self._settings,
             examine=self._examine,
         )
-        RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
+        self._rows.check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
