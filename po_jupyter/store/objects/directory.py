@@ -55,7 +55,12 @@ class DirectoryObjects:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `ObjectStore`."""
-        top = self._root.joinpath(*prefix.split("/"))
+        top = self._root
+        for step in prefix.split("/"):
+            top /= step
+            if top.is_symlink():
+                raise self._unavailable(f"{top} is a link; links are not followed")
+        self._check_mounted(prefix)
 
         def fail(error: OSError) -> None:
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -89,13 +94,18 @@ class DirectoryObjects:
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        room = self._root / key.partition("/")[0]
-        if not room.is_dir() and "/" in key and not key.endswith("/" + MARKER):
-            raise self._unavailable(f"{room} is not there: is {self._root} mounted?")
+        if not key.endswith("/" + MARKER):
+            self._check_mounted(key)
         try:
             yield
         except (StoreUnusable, InvalidInput) as error:
             raise self._unavailable(error.message) from None
+
+    def _check_mounted(self, key: str) -> None:
+        """Every key begins with the directory of its store, which is made with the marker."""
+        room = self._root / key.partition("/")[0]
+        if not room.is_dir():
+            raise self._unavailable(f"{room} is not there: is {self._root} mounted?")
 
     def _unavailable(self, message: str) -> Unavailable:
         return Unavailable(

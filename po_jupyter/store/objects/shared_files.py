@@ -148,7 +148,7 @@ class SharedFiles:
             self._objects.put(f"{prefix}/{file.name}", opened, size)
 
     def fetch(self, run: str, run_dir: Path, files: Sequence[RunFile]) -> dict[str, str]:
-        """Bring files of a run into its directory; by path, why one is not there: it is not in the place, or changed."""
+        """Bring files of a run into its directory; by path, why one could not be: it is not there, or was changed."""
         prefix, tree = f"{self.open()}/runs/{run}", Tree(run_dir)
         problems: dict[str, str] = {}
 
