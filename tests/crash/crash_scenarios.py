@@ -592,6 +592,7 @@ class SharedDelete(_OnStore):
         return RunCleaner(Settings(data_dir=at), store, RunProjections(store), files)
 
     def act(self, at: Path) -> None:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         store, files = self._opened(at)
         head = store.head(RUN)
         self._cleaner(at, store, files).delete(Deletion(RUN, "done", "n", head["updated_at"], 0, "age"))

@@ -55,8 +55,8 @@ def _unlisted(store: Store, run: str, objects: list[RunObject]) -> Iterator[Obje
         if time.time() - newest > _NEW:
             yield from (found.info for found in objects)
         return
-    except CorruptRow:
-        return  # a person decides about those
+    except (CorruptRow, KeyError, TypeError, ValueError):
+        return  # of a log that cannot be read: a person decides about those
     yield from (found.info for found in earlier if (found.fence, found.sha256) not in listed)
 
 

@@ -59,7 +59,8 @@ class RowFiles:
         room = short_digest(owner, 16)
         return self._root / room / f"{checked_hash(digest)}.ndjson"
 
-    def _keep(self, path: Path) -> None:
+    def keep(self, path: Path) -> None:
+        """Put one of the files where other nodes find it. Raises Unavailable."""
         if self._shared is not None:
             self._shared.keep_rows(path.parent.name, path.stem, path)
 
@@ -76,12 +77,12 @@ class RowFiles:
             size = path.stat().st_size
         except FileNotFoundError:
             raise NotFound(f"there is no file of rows {digest[:12]}...") from None
-        self._keep(path)
+        self.keep(path)
         return {"sha256": digest, "bytes": size, "rows": len(FileRows(path))}
 
     def receive(self, owner: str, digest: str) -> RowFileUpload:
         """The upload that takes the bytes of a new file. Raises StoreUnusable."""
-        return RowFileUpload(self._path(owner, digest), digest, self._keep)
+        return RowFileUpload(self._path(owner, digest), digest, self.keep)
 
     def sweep(self) -> None:
         """Remove what uploads of yesterday left when their server was killed."""
