@@ -33,6 +33,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.intent_log import LOG
+from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.objects.directory import DirectoryObjects
 from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from po_jupyter.store.protocol import Commit, Head, NewRun, Ref, Store
@@ -66,7 +67,14 @@ class Scenario:
     def finish(self, at: Path) -> None: ...
 
 
-def opened(at: Path) -> DiskStore:
+DATABASE = "database"  # the file with the URL of the store, in a scenario over PostgreSQL
+
+
+def opened(at: Path) -> KeyedStore:
+    if (at / DATABASE).exists():
+        from po_jupyter.store.postgres.store import PostgresStore
+
+        return PostgresStore((at / DATABASE).read_text())
     return DiskStore(at / "store", shards=2)
 
 
@@ -91,9 +99,9 @@ def dump(store: Store, run: str) -> dict[str, Any]:
     return {"head": head, "records": records, "definition": store.definition(run)}
 
 
-def sound(store: DiskStore) -> None:
+def sound(store: KeyedStore) -> None:
     """No row is broken, no list contradicts a run, no offset is missing."""
-    assert store.verify() == []
+    assert not isinstance(store, DiskStore) or store.verify() == []
     heads = store.runs(limit=1000).heads
     assert len({h["run"] for h in heads}) == len(heads)
     assert {h["run"] for h in store.active()} == {h["run"] for h in heads if h["state"] not in ENDED}
@@ -584,11 +592,11 @@ class SharedDelete(_OnStore):
             store.commit(lease, Commit(events=[draft("run.done")], state="done", release=True))
         store.close()
 
-    def _opened(self, at: Path) -> tuple[DiskStore, SharedFiles]:
+    def _opened(self, at: Path) -> tuple[KeyedStore, SharedFiles]:
         store = opened(at)
         return store, SharedFiles(store, DirectoryObjects(at / "shared"))
 
-    def _cleaner(self, at: Path, store: DiskStore, files: SharedFiles) -> RunCleaner:
+    def _cleaner(self, at: Path, store: KeyedStore, files: SharedFiles) -> RunCleaner:
         return RunCleaner(Settings(data_dir=at), store, RunProjections(store), files)
 
     def act(self, at: Path) -> None:

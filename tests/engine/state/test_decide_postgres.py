@@ -106,9 +106,7 @@ def store() -> Iterator[None]:
 
 
 @pytest.mark.timeout(110)
-@pytest.mark.parametrize(
-    "examples", [5, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
-)
+@pytest.mark.parametrize("examples", [5, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_whatever_comes_the_promises_hold(examples: int) -> None:
     """P1, P2, P3, P8, P12."""
     run_state_machine_as_test(
