@@ -189,6 +189,7 @@ def _jobs(
             keys=base.keys,
             examine=base.examiner.examine,
             rows=base.row_files,
+            files=base.files,
         )
         jobs.append(InboxWatcher(
             folder, settings,

@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from po_jupyter.engine.files.run_database import DATABASE, settle, take_back
 from po_jupyter.engine.ports import RunFileShare
@@ -119,9 +119,12 @@ class RunFiles:
         state: Callable[[], RunState],
         share: RunFileShare | None = None,
         rows: Sequence[str] = (),
+        seed_files: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """The artifacts in `run_dir` under the lease with `fence`; `state` is the run as it is now. With `share` other
-        nodes have them too; `rows` are then the hashes of the files of rows that the run needs."""
+        nodes have them too; `rows` are then the hashes of the files of rows that the run needs, `seed_files` those of
+        its definition."""
+        self._seed_files = [shared_seed_file(file) for file in seed_files]
         self.run_dir = run_dir
         self._share = share
         self._needed_rows = rows
@@ -168,10 +171,9 @@ class RunFiles:
             if self._share is None:
                 return
             entries = [*self.visible().values(), *self._rows_entries()]
-            if entries or self._needed_rows:
-                files = await asyncio.to_thread(
-                    _absent, self.run_dir, [shared_file(entry) for entry in entries]
-                )
+            wanted = [*self._seed_files, *(shared_file(entry) for entry in entries)]
+            if wanted or self._needed_rows:
+                files = await asyncio.to_thread(absent_files, self.run_dir, wanted)
                 if files or self._needed_rows:
                     self._missing.update(await self._share.fetch(files, self._needed_rows))
             self._fetching = None
@@ -224,7 +226,13 @@ def shared_file(entry: Artifact) -> tuple[str, int, str]:
     return f"{ARTIFACTS}/{entry['path']}", int(attempt.rpartition("-")[2]), entry["sha256"]
 
 
-def _absent(run_dir: Path, files: Sequence[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+def shared_seed_file(file: Mapping[str, Any]) -> tuple[str, int, str]:
+    """The same for a file that came with the seed, as the definition of the run has it."""
+    return f"{SEED_FILES}/{file['name']}", 0, str(file["sha256"])
+
+
+def absent_files(run_dir: Path, files: Iterable[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+    """Those that are not in the run's directory, each once."""
     return [file for file in dict.fromkeys(files) if not os.path.lexists(run_dir / file[0])]
 
 

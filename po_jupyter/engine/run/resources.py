@@ -33,7 +33,9 @@ class RunResources:
     ) -> None:
         """The resources of a run; `state` is the run as it is now, the others as for `open_session`."""
         rows = [ref.sha256 for _, ref in refs_in(inputs.seed.data)] if share is not None else []
-        self.files = RunFiles(inputs.run_dir, inputs.fence, history, state, share, rows)
+        self.files = RunFiles(
+            inputs.run_dir, inputs.fence, history, state, share, rows, inputs.definition.seed_files
+        )
         self.threads = Threads()
         self.mcp = McpTools(inputs.settings.mcp_servers, mcp_variables)
         self.snapshots = Snapshots(inputs.run, inputs.run_dir)

@@ -108,7 +108,11 @@ class ForkPlanner:
             run_directory(self._data_dir, new.run),
             [state.tasks[name] for name in tasks],
             self._files,
+            definition.seed_files,
         )
+        if definition.seed_files:
+            seed_files = [dict(file) for file in definition.seed_files]
+            new = new._replace(definition={**new.definition, "seed_files": seed_files})
         origin = {"run": run, "from_task": from_task}
         created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(

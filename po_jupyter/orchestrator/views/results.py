@@ -72,7 +72,9 @@ class RunResults:
         """The run's artifacts by name."""
         head = await self._runs.find_readable(run_id, owner)
         return await self._to_thread(
-            lambda: artifacts.listed(self._directory(head), self._projections.state(head))
+            lambda: artifacts.listed(
+                self._directory(head), self._projections.state(head), self._seed_files(head["run"])
+            )
         )
 
     async def artifact(self, run_id: str, owner: str | None, name: str) -> BinaryIO:
@@ -82,8 +84,13 @@ class RunResults:
         directory, files = self._directory(head), self._files
         fetch = None if files is None else partial(artifacts.fetch_from, files, head["run"], directory)
         return await self._to_thread(
-            lambda: artifacts.opened(directory, self._projections.state(head), name, fetch)
+            lambda: artifacts.opened(
+                directory, self._projections.state(head), name, fetch, self._seed_files(head["run"])
+            )
         )
+
+    def _seed_files(self, run: str) -> artifacts.SeedFiles:
+        return () if self._files is None else self._projections.definition(run).seed_files
 
     async def items(
         self,
