@@ -182,11 +182,11 @@ class InboxFolder:
             if _stamp(os.fstat(file.fileno())) != stamp or _stamp(path.lstat()) != stamp:
                 return TakenFile()  # somebody writes to it after all
             run_dir = self._settings.data_dir / "runs" / new.run
+        try:
             if archive is not None:
                 self._forget_artifacts(new.run)  # what a crash left of an earlier try
                 archive.unpack(run_dir)
                 new = self._shared(new, run_dir)
-        try:
             head, fresh = transitions.take_in(self._intents, self._store, new, name, places=self.places)
         except BaseException:
             if archive is not None:
