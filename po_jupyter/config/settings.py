@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import (
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from po_jupyter.config.notifications import NotificationChannel
+from po_jupyter.config.objects_url import ObjectsUrl
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.values.durations import Seconds
 
@@ -66,31 +65,6 @@ def _of_a_store(value: SecretStr) -> SecretStr:
     return value
 
 
-def _of_objects(value: Any) -> Any:
-    if not isinstance(value, str | Path):
-        return value
-    text = str(value).strip()
-    if text.startswith("file://"):
-        text = unquote(text.removeprefix("file://"))
-    if "://" not in text:
-        path = Path(text).expanduser()
-        if not text or "\0" in text or not path.is_absolute():
-            raise ValueError(_OBJECTS)
-        return str(path)
-    bucket, _, prefix = text.removeprefix("s3://").partition("/")
-    if not text.startswith("s3://") or not _BUCKET.fullmatch(bucket) or set("?#@\0\\") & set(prefix):
-        raise ValueError(_OBJECTS)
-    if any(step in ("", ".", "..") for step in prefix.strip("/").split("/")) and prefix.strip("/"):
-        raise ValueError(_OBJECTS)
-    return text.rstrip("/")
-
-
-_OBJECTS = (
-    "is s3://BUCKET/PREFIX or the full path of a directory; credentials and endpoint go into AWS's own variables "
-    "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
-)
-_BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,254}")
-ObjectsUrl = Annotated[str, BeforeValidator(_of_objects)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_of_a_store)]
 Directory = Annotated[Path, BeforeValidator(_expanded)]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_args
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import structlog
 from jupyter_server._tz import utcnow
@@ -25,6 +23,7 @@ from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
 from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response, exhaustion
+from po_jupyter.server.file_response import send_file
 from po_jupyter.server.routing.request import (
     ActionResult,
     ApiRequest,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.context import ServerContext
 
 _log = structlog.get_logger(__name__)
-_PIECE = 1 << 18  # bytes of a file that are in memory at once
 _TOKEN_CHECK = 5.0  # s between two looks at whether the token of a stream is still valid
 ModelT = TypeVar("ModelT", bound=BaseModel)
 AnyRequest = ApiRequest[Any, Any]
@@ -257,7 +255,7 @@ class ApiHandler(JupyterHandler):
                 self.set_header("Content-Type", media)
                 self.finish(content)
             case FileResponse(file, name):
-                await self._send_file(file, name)
+                await send_file(self, file, name)
             case JsonResponse(value, status):
                 self.set_status(status)
                 if status == 204:
@@ -265,18 +263,6 @@ class ApiHandler(JupyterHandler):
                     self.finish()
                 else:
                     self.finish(await json_bodies.write(value))
-
-    async def _send_file(self, file: BinaryIO, name: str) -> None:
-        """Send a file piece by piece: whoever reads slowly has the next one read later."""
-        self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
-        self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
-        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
-        with file, suppress(StreamClosedError):
-            while piece := await asyncio.to_thread(file.read, _PIECE):
-                self.write(piece)
-                await self.flush()
-            self.finish()
 
     async def _append_to_audit_log(self, request: AnyRequest, result: ActionResult) -> None:
         """Write a line about the change that was just made."""

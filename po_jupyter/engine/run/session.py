@@ -97,8 +97,7 @@ async def open_session(
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
     share      puts files where other nodes find them; None: they stay in `run_dir`
 
-    All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
-    cannot run.
+    Callbacks are called on the loop. Raises NotFound, InvalidPipeline for a definition that this version cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
     definition, history = await asyncio.get_running_loop().run_in_executor(
@@ -107,9 +106,8 @@ async def open_session(
     inputs = run_inputs(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
-    observer = observer or FailureLog(lease.run)
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
-    signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
+    signals, observer = RunSignals(log, on_rest=on_rest, on_hold=on_hold), observer or FailureLog(lease.run)
     resources = RunResources(inputs, history, lambda: log.state, mcp_variables, share)
     outputs = OutputStore(inputs, log, history)
     calls = CallFactory(
@@ -121,10 +119,10 @@ async def open_session(
     map_parts = MapParts(
         inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
     )
-    stack = _exit_stack(store, log, calls, resources)
     return RunSession(
-        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
-    )
+        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts,
+        _exit_stack(store, log, calls, resources),
+    )  # fmt: skip
 
 
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:

@@ -181,12 +181,9 @@ class InboxFolder:
                 archive.verify()
             if _stamp(os.fstat(file.fileno())) != stamp or _stamp(path.lstat()) != stamp:
                 return TakenFile()  # somebody writes to it after all
-            run_dir = self._settings.data_dir / "runs" / new.run
-        try:
             if archive is not None:
-                self._forget_artifacts(new.run)  # what a crash left of an earlier try
-                archive.unpack(run_dir)
-                new = self._shared(new, run_dir)
+                new = self._unpacked(new, archive)
+        try:
             head, fresh = transitions.take_in(self._intents, self._store, new, name, places=self.places)
         except BaseException:
             if archive is not None:
@@ -197,12 +194,20 @@ class InboxFolder:
         log.info("taken in", file=name_as_text(name), run=head["run"], pipeline=head["pipeline"])
         return TakenFile(new, head, fresh)
 
-    def _shared(self, new: NewRun, run_dir: Path) -> NewRun:
-        """The run with its files where other nodes find them, before it is created. Raises Unavailable."""
-        if self._files is None:
-            return new
-        found = seed_files_of(run_dir)
-        self._files.keep(new.run, run_dir, [RunFile(*shared_seed_file(file)) for file in found])
+    def _unpacked(self, new: NewRun, archive: SeedZip) -> NewRun:
+        """The run with the files of its archive, also where other nodes find them, before it is created. Raises
+        InvalidSeed, StoreUnusable, Unavailable; nothing is left here then."""
+        self._forget_artifacts(new.run)  # what a crash left of an earlier try
+        run_dir = self._settings.data_dir / "runs" / new.run
+        try:
+            archive.unpack(run_dir)
+            if self._files is None:
+                return new
+            found = seed_files_of(run_dir)
+            self._files.keep(new.run, run_dir, [RunFile(*shared_seed_file(file)) for file in found])
+        except BaseException:
+            self._forget_artifacts(new.run)
+            raise
         return new._replace(definition={**new.definition, "seed_files": found})
 
     def _planned(self, name: str, stamp: FileStamp, content: str, value: Any, changed: int) -> NewRun:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
@@ -24,7 +23,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.tree import Tree
-from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
+from po_jupyter.store.objects.shared_files import RunFile, SharedFiles, digest_of_file
 
 SeedFiles = Sequence[Mapping[str, Any]]  # as the definition of a run has them
 
@@ -96,8 +95,8 @@ def seed_files_of(run_dir: Path) -> list[JsonObject]:
     found: list[JsonObject] = []
     for name in sorted(_names(tree.root)):
         with tree.open(name) as file:
-            digest = file_digest(file, "sha256").hexdigest()
-            found.append({"name": name, "bytes": os.fstat(file.fileno()).st_size, "sha256": digest})
+            digest, size = digest_of_file(file)
+            found.append({"name": name, "bytes": size, "sha256": digest})
     return found
 
 

@@ -12,7 +12,7 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views import artifacts, stage_logs
-from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
+from po_jupyter.orchestrator.views.artifacts import ArtifactInfo, SeedFiles
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_labels import RowLabels
@@ -89,7 +89,7 @@ class RunResults:
             )
         )
 
-    def _seed_files(self, run: str) -> artifacts.SeedFiles:
+    def _seed_files(self, run: str) -> SeedFiles:
         return () if self._files is None else self._projections.definition(run).seed_files
 
     async def items(

@@ -138,7 +138,7 @@ class SharedFiles:
 
     def _keep(self, prefix: str, tree: Tree, file: RunFile) -> None:
         with tree.open(file.path) as opened:
-            digest, size = _digest(opened)
+            digest, size = digest_of_file(opened)
             if digest != file.sha256:
                 raise InvalidInput(
                     f"the file {file.path[:200]} was changed after it was written",
@@ -245,7 +245,8 @@ class SharedFiles:
             raise errors[0]
 
 
-def _digest(file: BinaryIO) -> tuple[str, int]:
+def digest_of_file(file: BinaryIO) -> tuple[str, int]:
+    """The SHA-256 of what is left of a file, and its bytes."""
     digest, size = sha256(), 0
     for piece in pieces_of(file):
         digest.update(piece)
