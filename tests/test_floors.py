@@ -57,6 +57,7 @@ FLOORS = {
     "opentelemetry-sdk": ("1.27", "no advisory; the oldest that is tested"),
     "opentelemetry-exporter-otlp-proto-http": ("1.27", "no advisory; the oldest that is tested"),
     "platformdirs": ("4", "no advisory; the oldest that is tested"),
+    "obstore": ("0.12", "no advisory; the oldest that is tested"),
     "polars": ("1.30", "no advisory; the oldest that is tested"),
     "psycopg": ("3.2", "no advisory; the oldest that is tested"),
     "psutil": ("5.9", "no advisory (CVE-2019-18874 ended with 5.6.6); the oldest that is tested"),

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from po_jupyter.config.notifications import NotificationChannel
+from po_jupyter.config.objects_url import ObjectsUrl
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.values.durations import Seconds
 
@@ -119,6 +120,11 @@ class Settings(BaseModel):
     store: StoreUrl | None = Field(
         default=None,
         description="A PostgreSQL database for what is else in DATA_DIR/store: postgresql://USER@HOST/DATABASE.",
+    )
+    blobs: ObjectsUrl | None = Field(
+        default=None,
+        description="Where the nodes of one `store` share files of runs and uploaded rows: s3://BUCKET/PREFIX or the "
+        "path of a directory that all of them mount. Unset: each node has its own in DATA_DIR.",
     )
     broker: SecretStr | None = Field(
         default=None,

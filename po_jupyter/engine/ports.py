@@ -105,6 +105,18 @@ class ArtifactReader(Protocol):
         """Names of the artifacts. Blocks."""
 
 
+class RunFileShare(Protocol):
+    """The files of a run where other nodes find them (`worker.file_share`). Both wait, visibly, while that place cannot
+    be used. Raise an Interrupt when the run leaves meanwhile."""
+
+    async def keep(self, files: Sequence[tuple[str, int, str]]) -> None:
+        """Put files there: the path of each in the run's directory, the fence under which it was written, its SHA-256.
+        Raises InvalidInput for one that was changed since."""
+
+    async def fetch(self, files: Sequence[tuple[str, int, str]], rows: Sequence[str]) -> Mapping[str, str]:
+        """Bring files here, and rows of the seed by their SHA-256; by path, why one could not be brought."""
+
+
 class CallFrame(Protocol):
     """The part of an attempt's frame that a call needs (`lifecycle.frame.Frame`)."""
 

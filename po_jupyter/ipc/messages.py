@@ -90,12 +90,15 @@ class TextPiece(IpcMessage):
 @dataclass(frozen=True, slots=True)
 class ResourceRequest(IpcMessage):
     """Worker to orchestrator: what only the orchestrator has. `what` is `local_model`, `provider_key` or
-    `mcp_variables`, and `model` the name of the model, the provider or the MCP server."""
+    `mcp_variables`, and `model` the name of the model, the provider or the MCP server. For `keep_files` and
+    `fetch_files`, where several nodes share files, `about` has `files`, a list of `[path, fence, sha256]`, and `rows`,
+    SHA-256s."""
 
     op = "need"
     id: int
     what: str
     model: str | None = None
+    about: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,8 @@ class ResourceProgress(IpcMessage):
 @dataclass(frozen=True, slots=True)
 class ResourceResponse(IpcMessage):
     """Orchestrator to worker: the resource of a `ResourceRequest` (for a local model the `base_url` and `key` of
-    its server, else `variables` by name), or the error, as `PoError.to_json` writes it."""
+    its server, of `fetch_files` the `problems` by path, else `variables` by name), or the error, as `PoError.to_json`
+    writes it."""
 
     op = "answer"
     id: int
@@ -211,6 +215,7 @@ class ResourceResponse(IpcMessage):
     key: str | None = field(default=None, repr=False)
     error: JsonObject | None = None
     variables: dict[str, str] | None = field(default=None, repr=False)
+    problems: dict[str, str] | None = None
 
 
 # -- another server to the one that holds the store ---------------------------------------------------

@@ -18,6 +18,7 @@ from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
+from po_jupyter.orchestrator.environment.run_file_exchange import RunFileExchange
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.examination.examiner import Examiner
@@ -35,6 +36,7 @@ from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 
@@ -50,6 +52,7 @@ class Base:
     keys: KeyStore
     projections: RunProjections
     registry: PipelineRegistry
+    files: SharedFiles | None
     row_files: RowFiles
     daily_usage: DailyUsage
     cleaner: RunCleaner
@@ -113,8 +116,14 @@ class _Makers:
         return LocalDispatcher(
             base.settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
             address=self._address, to_thread=base.to_thread, warm_up=self._warm_up, services=services,
-            before_start=notifier.watch if notifier is not None else None, share=share,
+            before_start=notifier.watch if notifier is not None else None, share=share, files=self._files(),
         )  # fmt: skip
+
+    def _files(self) -> RunFileExchange | None:
+        base = self._base
+        if base.files is None:
+            return None
+        return RunFileExchange(base.settings.data_dir, base.store, base.files, base.row_files)
 
     def _notifier(self) -> Notifier | None:
         base = self._base
@@ -179,6 +188,8 @@ def _jobs(
             pipelines=pipelines,
             keys=base.keys,
             examine=base.examiner.examine,
+            rows=base.row_files,
+            files=base.files,
         )
         jobs.append(InboxWatcher(
             folder, settings,

@@ -46,6 +46,7 @@ from po_jupyter.orchestrator.workers.spawned_workers import worker_pool
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform.private_dir import prepare_parent
 from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.objects.opening import open_shared_files
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
 
@@ -186,6 +187,10 @@ class Orchestrator:
         if store is None:
             store = await to_thread(open_settings_store, settings)
             resources.push_async_callback(to_thread, store.close)
+        files = await to_thread(open_shared_files, store, settings.blobs)
+        if files is not None:
+            resources.push_async_callback(to_thread, files.close)
+        row_files = RowFiles(settings.data_dir, files)
         projections = RunProjections(store)
         base = Base(
             settings=settings,
@@ -196,9 +201,10 @@ class Orchestrator:
             keys=KeyStore(settings.data_dir),
             projections=projections,
             registry=PipelineRegistry(store),
-            row_files=RowFiles(settings.data_dir),
+            files=files,
+            row_files=row_files,
             daily_usage=DailyUsage(store),
-            cleaner=RunCleaner(settings, store, projections),
+            cleaner=RunCleaner(settings, store, projections, files),
             local_models=LocalModels(settings),
             zygotes=worker_pool(settings),
             examiner=Examiner(settings),
@@ -243,9 +249,9 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         changes=base.changes,
         dispatcher=dispatcher,
         runs=runs,
-        results=RunResults(settings, projections, runs, to_thread),
+        results=RunResults(settings, projections, runs, to_thread, base.row_files, base.files),
         inspection=RunInspection(
-            settings, store, projections, runs,
+            settings, store, projections, runs, rows=base.row_files,
             examine=base.examiner.examine, inspecting=base.inspecting, rendering=base.reading,
         ),
         submissions=Submissions(
@@ -254,7 +260,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         ),
         control=RunControl(
             store, projections, runs, dispatcher, base.changes, settings=settings,
-            forks=ForkPlanner(store, projections, planner, settings.data_dir),
+            forks=ForkPlanner(store, projections, planner, settings.data_dir, base.files), files=base.files,
             daily_usage=base.daily_usage, to_thread=to_thread, submitting=base.submitting,
         ),
         pipelines=PipelineLibrary(

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
-from urllib.parse import quote
 
 import structlog
 from jupyter_server._tz import utcnow
@@ -24,6 +23,7 @@ from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
 from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response, exhaustion
+from po_jupyter.server.file_response import send_file
 from po_jupyter.server.routing.request import (
     ActionResult,
     ApiRequest,
@@ -254,8 +254,8 @@ class ApiHandler(JupyterHandler):
             case TextResponse(content, media):
                 self.set_header("Content-Type", media)
                 self.finish(content)
-            case FileResponse(content, name):
-                self._send_file(content, name)
+            case FileResponse(file, name):
+                await send_file(self, file, name)
             case JsonResponse(value, status):
                 self.set_status(status)
                 if status == 204:
@@ -263,12 +263,6 @@ class ApiHandler(JupyterHandler):
                     self.finish()
                 else:
                     self.finish(await json_bodies.write(value))
-
-    def _send_file(self, content: bytes, name: str) -> None:
-        self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
-        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
-        self.finish(content)
 
     async def _append_to_audit_log(self, request: AnyRequest, result: ActionResult) -> None:
         """Write a line about the change that was just made."""

@@ -39,6 +39,7 @@ from po_jupyter.ipc.rate_messages import (
     RatePermitWait,
 )
 from po_jupyter.ipc.wire import IpcMessage
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head
 from po_jupyter.worker.orchestrator_link import OrchestratorLink, exit_overtaken
 
@@ -197,13 +198,20 @@ class RunLink:
             self._resting = resting
             self.send(RestingChanged(resting))
 
-    async def request(self, resource: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
+    async def request(
+        self,
+        resource: str,
+        progress: Callable[[str], None],
+        *,
+        model: str | None = None,
+        about: JsonObject | None = None,
+    ) -> ResourceResponse:
         """Get from the orchestrator what only it has; requested again when a new orchestrator takes over.
 
         `progress` is told meanwhile, for people, what it waits for. Raises the error that the orchestrator answers
         with, and Unavailable when there is none for `orphan_timeout`.
         """
-        message = ResourceRequest(next(self._ids), resource, model)
+        message = ResourceRequest(next(self._ids), resource, model, about)
         response: asyncio.Future[ResourceResponse] = self._loop.create_future()
         self._requests[message.id] = _OpenRequest(message, response, progress)
         self.connect_now()

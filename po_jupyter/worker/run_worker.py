@@ -15,6 +15,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base import deadline
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
+from po_jupyter.engine.ports import RunFileShare
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
@@ -35,6 +36,7 @@ from po_jupyter.worker.run_tracing import RunTracing
 if TYPE_CHECKING:
     from po_jupyter.llm.calls.answer_queue import AnswerQueue, AnswerStore
     from po_jupyter.model.run.events import EventRecord
+    from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +151,7 @@ class RunWorker:
             on_hold=self.drain, run_dir=self._run_dir, admission=self._calls,
             observer=self._tracing.observer(self._first_events),
             mcp_variables=self._mcp_variables,
+            share=self._file_share(),
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         self._providers.allow_cli_agents(
@@ -186,9 +189,25 @@ class RunWorker:
         redactor.learn(secrets_of(variables))
         return variables
 
-    async def _get_resource(self, what: str, name: str) -> ResourceResponse:
+    def _file_share(self) -> RunFileShare | None:
+        if self._parts.settings.blobs is None:
+            return None
+        from po_jupyter.worker.file_share import NodeFileShare
+
+        async def ask(what: str, about: dict[str, object]) -> ResourceResponse:
+            return await self._get_resource(what, None, about)
+
+        async def sleep(seconds: float) -> None:
+            assert self._session is not None
+            await self._session.signals.sleep(seconds)
+
+        return NodeFileShare(ask, self._emit_resource_wait, sleep)
+
+    async def _get_resource(
+        self, what: str, name: str | None, about: JsonObject | None = None
+    ) -> ResourceResponse:
         try:
-            return await self._link.request(what, self._emit_resource_wait, model=name)
+            return await self._link.request(what, self._emit_resource_wait, model=name, about=about)
         except Unavailable:
             if self._session is not None and self._session.signals.draining:
                 raise Drained from None  # not the task's failure: the next worker asks again

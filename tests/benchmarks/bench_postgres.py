@@ -1,15 +1,23 @@
-"""The store in PostgreSQL: appends alone and in groups, notifications, lists among 100,000 runs."""
+"""The store in PostgreSQL: appends alone and in groups, notifications; lists among 100,000 runs, there and on disk.
+
+The server is the tests' own, with `fsync` and `synchronous_commit` on: what it answers is on the disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
+from functools import partial
+from pathlib import Path
 from queue import Queue
 from statistics import quantiles
 from typing import Any
 
 from po_jupyter.platform import processes
+from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.group_commit import GroupCommitter
+from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.conformance.store import event, new_run
@@ -72,25 +80,37 @@ def notifications(store: PostgresStore, other: PostgresStore) -> list[float]:
 
 def main() -> list[dict[str, Any]]:
     rows = []
-    with postgres_server() as server:
+    with postgres_server(durable=True) as server:
         url = server.url()
         store, other = PostgresStore(url), PostgresStore(url)
         p50, p99 = percentiles(appends(store))
         rows.append(row("append, p50", p50, "ms", "<= 1", "8 events, 1 KB output, synchronous_commit=on"))
         rows.append(row("append, p99", p99, "ms"))
         for size in (16, 100, 400):
-            rate = asyncio.run(in_groups(store, size))
+            rate = asyncio.run(in_groups(store, size, 50 * size if size < 100 else 8000))
             rows.append(row(f"appends in groups of {size}", rate, "1/s", ">= 5000" if size == 100 else ""))
         p50, p99 = percentiles(notifications(store, other))
         rows.append(row("notification behind its commit, p50", p50, "ms"))
         rows.append(row("notification behind its commit, p99", p99, "ms", "<= 5"))
         many_runs.fill(store)
         server.execute(f'ANALYZE "{url.rpartition("schema=")[2]}".heads')
-        slowest, name, _ = many_runs.lists(store)
-        rows.append(
-            row("a list of 50 among 100,000 runs", slowest, "ms", "<= 5", f"the slowest filter: {name}")
-        )
+        rows += lists(store, "in PostgreSQL", "<= 5")
         rows.append(row("runs that have not ended", many_runs.timed(store.active), "ms"))
         store.close()
         other.close()
+    with tempfile.TemporaryDirectory() as folder:
+        disk = DiskStore(Path(folder) / "store")
+        many_runs.fill(disk)
+        disk.runs(owner="nobody")  # makes the index, once for ever
+        rows += lists(disk, "on disk", "<= 20")
+        disk.close()
     return rows
+
+
+def lists(store: KeyedStore, where: str, aim: str) -> list[dict[str, Any]]:
+    slowest, name, _ = many_runs.lists(store)
+    nobody = many_runs.timed(partial(store.runs, owner="nobody", limit=50))
+    return [
+        row(f"a list of 50 among 100,000 runs, {where}", slowest, "ms", aim, f"the slowest filter: {name}"),
+        row(f"the list of an owner without runs, {where}", nobody, "ms", aim),
+    ]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.files.artifacts import artifacts_by_name
+from po_jupyter.engine.files.artifacts import artifacts_by_name, shared_file
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
@@ -25,12 +25,20 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.inbox import transitions as intake
 from po_jupyter.orchestrator.inbox.folder import InboxFolder
+from po_jupyter.orchestrator.maintenance import shared_sweep
+from po_jupyter.orchestrator.maintenance.retention import Deletion, RunCleaner
+from po_jupyter.orchestrator.maintenance.shared_sweep import sweep_shared
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.intent_log import LOG
+from po_jupyter.store.keyed.store import KeyedStore
+from po_jupyter.store.objects.directory import DirectoryObjects
+from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from po_jupyter.store.protocol import Commit, Head, NewRun, Ref, Store
 from tests.support.engine import RUN, Bench
+from tests.support.file_share import DirectShare
 
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -59,7 +67,14 @@ class Scenario:
     def finish(self, at: Path) -> None: ...
 
 
-def opened(at: Path) -> DiskStore:
+DATABASE = "database"  # the file with the URL of the store, in a scenario over PostgreSQL
+
+
+def opened(at: Path) -> KeyedStore:
+    if (at / DATABASE).exists():
+        from po_jupyter.store.postgres.store import PostgresStore
+
+        return PostgresStore((at / DATABASE).read_text())
     return DiskStore(at / "store", shards=2)
 
 
@@ -84,9 +99,9 @@ def dump(store: Store, run: str) -> dict[str, Any]:
     return {"head": head, "records": records, "definition": store.definition(run)}
 
 
-def sound(store: DiskStore) -> None:
+def sound(store: KeyedStore) -> None:
     """No row is broken, no list contradicts a run, no offset is missing."""
-    assert store.verify() == []
+    assert not isinstance(store, DiskStore) or store.verify() == []
     heads = store.runs(limit=1000).heads
     assert len({h["run"] for h in heads}) == len(heads)
     assert {h["run"] for h in store.active()} == {h["run"] for h in heads if h["state"] not in ENDED}
@@ -511,6 +526,98 @@ class Artifact(_Run):
         super().check_end(bench)
         state = read_history(bench.store, RUN).state
         assert bench.store.payload(RUN, Ref(*(state.tasks["two"].output or ()))) == "ab"
+
+
+class SharedArtifact(Artifact):
+    """The same where nodes share files: whatever a commit lists is in the shared place, and the node that goes on has
+    nothing of the one that died. What that one put for nothing is cleaned away."""
+
+    name = "shared-artifact"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        _python("one", "ctx.io.write_artifact('a.txt', 'a')"),
+        _python("rows", "ctx.io.write_artifact('b.txt', 'b')", for_each="{{ seed.rows[:1] }}"),
+        _python("two", "return ctx.io.read_artifact('a.txt') + ctx.io.read_artifact('b.txt')"),
+    ]
+    node = "one"
+
+    def setup(self, at: Path) -> None:
+        (at / "shared").mkdir()
+        super().setup(at)
+
+    def bench(self, at: Path) -> Bench:
+        bench = Bench(at / self.node, opened(at))
+        bench.fake = Logged(at / "asked.log")
+        files = SharedFiles(bench.store, DirectoryObjects(at / "shared"))
+        bench.share = DirectShare(files, RUN, bench.tmp / "runs" / RUN)
+        return bench
+
+    def check_state(self, bench: Bench) -> None:
+        files = SharedFiles(bench.store, DirectoryObjects(bench.tmp.parent / "shared"))
+        there = {(found.fence, found.sha256): found.info.key for found in files.run_objects(RUN)}
+        for entry in read_history(bench.store, RUN).listed:
+            _, fence, digest = shared_file(entry)
+            data = (bench.tmp.parent / "shared" / there[fence, digest]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+
+    def finish(self, at: Path) -> None:
+        self.node = "two"
+        _Run.finish(self, at)
+        store = opened(at)
+        files = SharedFiles(store, DirectoryObjects(at / "shared"))
+        sweep_shared(files, store, ())
+        listed = {shared_file(entry)[1:] for entry in read_history(store, RUN).listed}
+        assert {(found.fence, found.sha256) for found in files.run_objects()} == listed
+        store.close()
+
+
+class SharedDelete(_OnStore):
+    """A run that is deleted takes what it shared with it, at the next cleaning if need be; never before it is gone."""
+
+    name = "shared-delete"
+
+    def setup(self, at: Path) -> None:
+        (at / "shared").mkdir()
+        store, files = self._opened(at)
+        for run in (RUN, "0193f00000000000abcd00"):
+            store.create_run(new(run))
+            lease = store.claim(run, {"pid": 1})
+            kept = []
+            for name in ("a", "b"):
+                path = at / "runs" / run / "artifacts" / "t" / f"1-{lease.fence}" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(name)
+                digest = hashlib.sha256(name.encode()).hexdigest()
+                kept.append(RunFile.of(f"artifacts/t/1-{lease.fence}/{name}", lease.fence, digest))
+            files.keep(run, at / "runs" / run, kept)
+            store.commit(lease, Commit(events=[draft("run.done")], state="done", release=True))
+        store.close()
+
+    def _opened(self, at: Path) -> tuple[KeyedStore, SharedFiles]:
+        store = opened(at)
+        return store, SharedFiles(store, DirectoryObjects(at / "shared"))
+
+    def _cleaner(self, at: Path, store: KeyedStore, files: SharedFiles) -> RunCleaner:
+        return RunCleaner(Settings(data_dir=at), store, RunProjections(store), files)
+
+    def act(self, at: Path) -> None:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        store, files = self._opened(at)
+        head = store.head(RUN)
+        self._cleaner(at, store, files).delete(Deletion(RUN, "done", "n", head["updated_at"], 0, "age"))
+        store.close()
+
+    def recover(self, at: Path) -> None:
+        shared_sweep._NEW = 0.0
+        store, files = self._opened(at)
+        self._cleaner(at, store, files).sweep()
+        store.close()
+
+    def check(self, at: Path) -> str:
+        store, files = self._opened(at)
+        runs = {head["run"] for head in store.runs().heads}
+        assert Counter(found.run for found in files.run_objects()) == dict.fromkeys(runs, 2)
+        store.close()
+        return "before" if RUN in runs else "after"
 
 
 class Gate(_Run):

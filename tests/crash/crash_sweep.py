@@ -1,6 +1,8 @@
 """A process that kills a scenario at each of its crash points, recovers, and says what it found (R2.3).
 
-    python crash_sweep.py SCENARIO DIRECTORY      one JSON line for each killed process
+    python crash_sweep.py SCENARIO DIRECTORY [DATABASE-URL]      one JSON line for each killed process
+
+With the URL of a PostgreSQL database the stores are in that server: each copy of a directory has a database of its own.
 
 It has one thread and never opens a store itself, so that it can fork; everything else happens in its children.
 """
@@ -12,16 +14,19 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from po_jupyter.engine.replay import run_log
 from po_jupyter.platform import crashpoints
 from po_jupyter.store import group_commit as group
-from tests.crash.crash_scenarios import SCENARIOS, Scenario
+from tests.crash.crash_scenarios import DATABASE, SCENARIOS, Scenario
 
 _LIMIT = 60  # s for one child
 # How many commits a run makes depends a little on time. This many more than were counted are looked for.
@@ -93,16 +98,66 @@ def die_at(point: tuple[str, int], work: Callable[[], Any]) -> bool:
     return killed(status)
 
 
-def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
+class Databases:
+    """The databases of one server, each for a directory: a copy of the directory has a copy of it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._count = 0
+
+    def make(self, at: Path, source: Path | None = None) -> None:
+        """A new one for `at`, empty or a copy of that of `source`; its old one goes."""
+        self._count += 1
+        name, template = f"sweep{os.getpid()}_{self._count}", "template0"
+        if source is not None:
+            template = self._name((source / DATABASE).read_text())
+        in_child(lambda: self._create(name, template))
+        (at / DATABASE).write_text(self._url.replace("/postgres?", f"/{name}?"))
+
+    def drop(self, at: Path) -> None:
+        if (at / DATABASE).exists():
+            name = self._name((at / DATABASE).read_text())
+            in_child(lambda: self._execute(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+    @staticmethod
+    def _name(url: str) -> str:
+        return url.rpartition("?")[0].rpartition("/")[2]
+
+    def _create(self, name: str, template: str) -> None:
+        # A killed process's backend may live a moment longer.
+        self._execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{template}'")
+        for _ in range(100):
+            try:
+                self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+                return
+            except psycopg.errors.ObjectInUse:
+                time.sleep(0.05)
+        raise AssertionError(f"{template} is in use")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def sweep(scenario: Scenario, base: Path, *, nested: bool, url: str | None = None) -> None:
     setup, at, crashed = base / "setup", base / "at", base / "crashed"
     setup.mkdir(parents=True)
+    databases = None if url is None else Databases(url)
+    if databases is not None:
+        databases.make(setup)
     in_child(lambda: scenario.setup(setup))
 
     def fresh(source: Path, target: Path) -> Path:
+        if databases is not None:
+            databases.drop(target)
         shutil.rmtree(target, ignore_errors=True)
-        return Path(shutil.copytree(source, target, symlinks=True))
+        shutil.copytree(source, target, symlinks=True)
+        if databases is not None:
+            databases.make(target, source)
+        return target
 
-    points = count(lambda: scenario.act(fresh(setup, at)))
+    fresh(setup, at)
+    points = count(lambda: scenario.act(at))
     last, end = points[-1], points[-1][1] + _MORE
     while points:
         point = points.pop(0)
@@ -117,7 +172,8 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
         if nested and reached:
             fresh(at, crashed)
             report["again"] = 0
-            for second in count(lambda: scenario.recover(fresh(crashed, at))):
+            fresh(crashed, at)
+            for second in count(lambda: scenario.recover(at)):
                 fresh(crashed, at)
                 report["again"] += die_at(second, lambda: scenario.recover(at))
                 in_child(lambda: (scenario.recover(at), scenario.check(at)))
@@ -127,9 +183,9 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
         print(json.dumps(report), flush=True)
 
 
-def main(name: str, directory: str) -> None:
+def main(name: str, directory: str, url: str | None = None) -> None:
     scenario = SCENARIOS[name]
-    sweep(scenario, Path(directory), nested=scenario.nested)
+    sweep(scenario, Path(directory), nested=scenario.nested, url=url)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ class Opened:
         folder, state = self._data_dir / "runs" / run, self._views.state(self._store.head(run))
         found = []
         for entry in artifacts.listed(folder, state):
-            text = artifacts.content(folder, state, entry["name"], limit=10**6).decode()
+            with artifacts.opened(folder, state, entry["name"]) as file:
+                text = file.read().decode()
             found.append({**{k: v for k, v in entry.items() if k != "path"}, "text": text})
         return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.ports import RunFileShare
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.session import RunSession, open_session
@@ -124,6 +125,7 @@ class Bench:
         self.run = RUN
         self.settings: dict[str, Any] = {}
         self.base_url = ""  # where every model is asked
+        self.share: RunFileShare | None = None  # files where other nodes find them
 
     def create(self, tasks: Sequence[Any], data: Mapping[str, Any] | None = None, **more: Any) -> Bench:
         options = more.pop("options", {})
@@ -142,6 +144,7 @@ class Bench:
             on_text=self.said.append,
             watched=lambda: self.watched,
             base_url=lambda ref: self.base_url,
+            share=self.share,
         )
         try:
             yield session

@@ -12,7 +12,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
@@ -279,7 +279,7 @@ class FakeResults:
         self._log.find(run_id, owner)
         return []
 
-    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> BinaryIO:
         self._log.find(run_id, owner)
         raise NotFound(f"there is no artifact {name!r}")
 

@@ -29,8 +29,8 @@ def programs() -> Path | None:
 class PostgresServer:
     """A running server, on a Unix socket alone. `url` is of its database; each schema is a store of its own."""
 
-    def __init__(self, folder: Path, bin: Path) -> None:
-        self._folder, self._bin = folder, bin
+    def __init__(self, folder: Path, bin: Path, *, durable: bool = False) -> None:
+        self._folder, self._bin, self._durable = folder, bin, durable
         # As root it refuses to run: somebody else does then, who has nothing else.
         self._user = "nobody" if os.getuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +59,7 @@ class PostgresServer:
     def start(self) -> None:
         options = ["-k", self._folder, "-c", "listen_addresses=", "-c", "max_connections=200"]
         # What was written outlives the death of a process, which is all that dies here: no test waits for the disk.
-        options += ["-c", "fsync=off"]
+        options += ["-c", f"fsync={'on' if self._durable else 'off'}"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self._folder / "data", *options],
@@ -94,13 +94,14 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A server of its own; `durable`: what it answers is on the disk, for those who measure."""
     bin = programs()
     if bin is None:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="po-pg-", dir="/tmp"))  # short: Unix sockets; not below root's own
     try:
-        server = PostgresServer(folder, bin)
+        server = PostgresServer(folder, bin, durable=durable)
         server.start()
         try:
             yield server

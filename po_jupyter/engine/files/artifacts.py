@@ -15,17 +15,19 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import TypedDict, cast
+from types import MappingProxyType
+from typing import Any, TypedDict, cast
 
 from po_jupyter.engine.files.run_database import DATABASE, settle, take_back
+from po_jupyter.engine.ports import RunFileShare
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import NotFound, StoreUnusable
+from po_jupyter.errors import NotFound, StageFailed, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.tree import TEMPORARY, Tree
 
@@ -50,9 +52,17 @@ class ArtifactFields(TypedDict, total=False):
 class AttemptFiles:
     """The files of one attempt of a task or a row. Safe to use from the threads of sync stages."""
 
-    def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
-        """The files in `artifacts/PATH`; `visible` are the artifacts of finished tasks, by name."""
+    def __init__(
+        self,
+        run_dir: Path,
+        path: str,
+        visible: Callable[[], Mapping[str, Artifact]] = dict,
+        missing: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """The files in `artifacts/PATH`; `visible` are the artifacts of finished tasks, by name. `missing` says of
+        paths in the run's directory why there is no file."""
         self._run_dir = run_dir
+        self._missing = missing
         self.path = path
         self.uses_database = False
         self._visible = visible
@@ -89,17 +99,37 @@ class AttemptFiles:
         return sorted({*list_files(self._seed_files), *self._visible(), *self.entries})
 
     def read(self, name: str) -> bytes:
-        """An artifact that this attempt sees: its own, a finished task's, or the seed's. Raises NotFound."""
+        """An artifact that this attempt sees: its own, a finished task's, or the seed's. Raises NotFound, StageFailed
+        for one that could not be brought here."""
         entry = self.entries.get(name) or self._visible().get(name)
+        path = f"{SEED_FILES}/{name}" if entry is None else f"{ARTIFACTS}/{entry['path']}"
+        if path in self._missing:
+            raise StageFailed(f"the file {name!r} cannot be read here: {self._missing[path]}")
         return self._seed_files.read(name) if entry is None else self._tree.read(entry["path"])
 
 
 class RunFiles:
     """The artifacts of a run in one worker."""
 
-    def __init__(self, run_dir: Path, fence: int, history: History, state: Callable[[], RunState]) -> None:
-        """The artifacts in `run_dir` under the lease with `fence`; `state` is the run as it is now."""
+    def __init__(
+        self,
+        run_dir: Path,
+        fence: int,
+        history: History,
+        state: Callable[[], RunState],
+        share: RunFileShare | None = None,
+        rows: Sequence[str] = (),
+        seed_files: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """The artifacts in `run_dir` under the lease with `fence`; `state` is the run as it is now. With `share` other
+        nodes have them too; `rows` are then the hashes of the files of rows that the run needs, `seed_files` those of
+        its definition."""
+        self._seed_files = [shared_seed_file(file) for file in seed_files]
         self.run_dir = run_dir
+        self._share = share
+        self._needed_rows = rows
+        self._missing: dict[str, str] = {}
+        self._fetching: asyncio.Lock | None = asyncio.Lock() if share is not None else None
         self._fence = fence
         self._state = state
         self._rows = history.artifacts  # of rows with an outcome: task → index → entries
@@ -113,7 +143,7 @@ class RunFiles:
         path = f"{task}/{number}-{self._fence}"
         if index is not None:
             path = f"{task}/{self._state().tasks[task].attempt}-{self._fence}/{index}-{number}"
-        files = AttemptFiles(self.run_dir, path, self.visible)
+        files = AttemptFiles(self.run_dir, path, self.visible, self._missing)
         self._open[task, index] = (frame, files)
         return files
 
@@ -124,7 +154,32 @@ class RunFiles:
 
     def now(self) -> AttemptFiles:
         """The artifacts of the run now, for reading."""
-        return AttemptFiles(self.run_dir, "", self.visible)
+        return AttemptFiles(self.run_dir, "", self.visible, self._missing)
+
+    async def keep(self, task: str, index: int | None = None) -> None:
+        """Put what a successful attempt wrote where other nodes find it, before the commit that lists it. Raises
+        InvalidInput, an Interrupt."""
+        opened = self._open.get((task, index))
+        if self._share is not None and opened is not None and opened[1].entries:
+            await self._share.keep([shared_file(entry) for entry in opened[1].entries.values()])
+
+    async def fetch(self) -> None:
+        """Bring the run's files here that another node wrote; at the first time only. Raises an Interrupt."""
+        if self._fetching is None:
+            return
+        async with self._fetching:
+            if self._share is None:
+                return
+            entries = [*self.visible().values(), *self._rows_entries()]
+            wanted = [*self._seed_files, *(shared_file(entry) for entry in entries)]
+            if wanted or self._needed_rows:
+                files = await asyncio.to_thread(absent_files, self.run_dir, wanted)
+                if files or self._needed_rows:
+                    self._missing.update(await self._share.fetch(files, self._needed_rows))
+            self._fetching = None
+
+    def _rows_entries(self) -> list[Artifact]:
+        return [entry for rows in self._rows.values() for entries in rows.values() for entry in entries]
 
     def commit_fields(self, task: str, index: int | None = None) -> ArtifactFields:
         """`{artifacts: [...]}` for the commit of a successful attempt; {} when it wrote none.
@@ -163,6 +218,22 @@ class RunFiles:
         seed_files = Tree(self.run_dir / SEED_FILES)
         digests = {name: sha256(seed_files.read(name)).hexdigest() for name in list_files(seed_files)}
         return digests | {name: entry["sha256"] for name, entry in self.visible().items()}
+
+
+def shared_file(entry: Artifact) -> tuple[str, int, str]:
+    """Where an artifact is in the run's directory, the fence under which it was written, its SHA-256."""
+    attempt = entry["path"].split("/")[1]
+    return f"{ARTIFACTS}/{entry['path']}", int(attempt.rpartition("-")[2]), entry["sha256"]
+
+
+def shared_seed_file(file: Mapping[str, Any]) -> tuple[str, int, str]:
+    """The same for a file that came with the seed, as the definition of the run has it."""
+    return f"{SEED_FILES}/{file['name']}", 0, str(file["sha256"])
+
+
+def absent_files(run_dir: Path, files: Iterable[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+    """Those that are not in the run's directory, each once."""
+    return [file for file in dict.fromkeys(files) if not os.path.lexists(run_dir / file[0])]
 
 
 def list_files(tree: Tree, *, most: int = 10_000) -> list[str]:

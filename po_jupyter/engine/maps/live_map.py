@@ -103,6 +103,7 @@ class LiveMap:
                     hold=parts.boundary.hold,
                 )
             )
+            await parts.files.keep(task.name, index)
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):
                 self._report_stopped(frame, calls)

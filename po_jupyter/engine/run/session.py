@@ -16,7 +16,7 @@ from po_jupyter.engine.calls.factory import CallFactory, ProviderSource
 from po_jupyter.engine.files.artifacts import remove_unlisted, settle_database
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.ports import Observer
+from po_jupyter.engine.ports import Observer, RunFileShare
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.inputs import run_inputs
@@ -81,6 +81,7 @@ async def open_session(
     on_hold: Callable[[], object] = lambda: None,
     observer: Observer | None = None,
     mcp_variables: GetVariables = own_variables,
+    share: RunFileShare | None = None,
 ) -> RunSession:
     """Read the definition and the log of the leased run, and make its parts.
 
@@ -94,9 +95,9 @@ async def open_session(
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
+    share      puts files where other nodes find them; None: they stay in `run_dir`
 
-    All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
-    cannot run.
+    Callbacks are called on the loop. Raises NotFound, InvalidPipeline for a definition that this version cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
     definition, history = await asyncio.get_running_loop().run_in_executor(
@@ -105,10 +106,9 @@ async def open_session(
     inputs = run_inputs(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
-    observer = observer or FailureLog(lease.run)
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
-    signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
-    resources = RunResources(inputs, history, lambda: log.state, mcp_variables)
+    signals, observer = RunSignals(log, on_rest=on_rest, on_hold=on_hold), observer or FailureLog(lease.run)
+    resources = RunResources(inputs, history, lambda: log.state, mcp_variables, share)
     outputs = OutputStore(inputs, log, history)
     calls = CallFactory(
         inputs, log, history, boundary=signals, files=resources.files, threads=resources.threads,
@@ -119,10 +119,10 @@ async def open_session(
     map_parts = MapParts(
         inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
     )
-    stack = _exit_stack(store, log, calls, resources)
     return RunSession(
-        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
-    )
+        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts,
+        _exit_stack(store, log, calls, resources),
+    )  # fmt: skip
 
 
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:

@@ -80,7 +80,9 @@ class TaskAttempt:
         try:
             if task.kind == "python":
                 remove_control_file(control_file)  # of an attempt that did not get through
+            await session.resources.files.fetch()
             output = await self._output(calls, sink)
+            await session.resources.files.keep(task.name)
             if sink is not None:
                 directives += sink.finish()
             if task.kind == "python":

@@ -1,7 +1,7 @@
 """The definition of a run: what was submitted, kept by the store as JSON and read once where it is used.
 
-The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?}`; versions before 0.1.0 wrote
-the same. A field that is missing has the default below, so every older definition is read.
+The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?, seed_files?}`; versions before
+0.1.0 wrote the same. A field that is missing has the default below, so every older definition is read.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class RunDefinition:
     `pipeline` and `seed` are JSON as submitted (a seed may be large): they are parsed by `parse_pipeline` and
     `read_seed` where they are used. `interpreter` and `cwd` are absolute paths on the orchestrator's machine, None for
     its own. `code_allowed`: the submitter had the scope `code:run`. `forked_from`: `{run, from_task}` of the origin.
+    `seed_files`: `{name, bytes, sha256}` of files that came with the seed, where nodes share them.
     `format`: what a server has to know that works it off, above `FORMAT` for one of a newer version.
     """
 
@@ -69,6 +70,7 @@ class RunDefinition:
     options: RunOptions = RunOptions()
     code_allowed: bool = False
     forked_from: Mapping[str, Any] | None = None
+    seed_files: tuple[Mapping[str, Any], ...] = ()
     format: int = FORMAT
 
     @classmethod
@@ -83,12 +85,13 @@ class RunDefinition:
             options=RunOptions.from_json(value.get("options")),
             code_allowed=bool(value.get("code_allowed")),
             forked_from=value.get("forked_from"),
+            seed_files=tuple(value.get("seed_files") or ()),
             format=int(value.get("format", 1)),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The definition as the store keeps it."""
-        body = {
+        body: dict[str, Any] = {
             "pipeline": self.pipeline,
             "seed": self.seed,
             "interpreter": self.interpreter,
@@ -97,4 +100,6 @@ class RunDefinition:
             "options": self.options.to_json(),
             "code_allowed": self.code_allowed,
         }
+        if self.seed_files:
+            body["seed_files"] = [dict(file) for file in self.seed_files]
         return body if self.forked_from is None else {**body, "forked_from": self.forked_from}

@@ -28,6 +28,7 @@ from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
 from po_jupyter.orchestrator.views import artifacts
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, ItemDraft, LogStore, NewRun, Ref, Store
 
 
@@ -42,8 +43,16 @@ class Checkpoints(NamedTuple):
 class ForkPlanner:
     """Plans forks. Blocks: call it in a thread."""
 
-    def __init__(self, store: Store, projections: RunProjections, planner: RunPlanner, data_dir: Path) -> None:
-        """`planner` checks the new run as it does a submission."""
+    def __init__(
+        self,
+        store: Store,
+        projections: RunProjections,
+        planner: RunPlanner,
+        data_dir: Path,
+        files: SharedFiles | None = None,
+    ) -> None:
+        """`planner` checks the new run as it does a submission. `files` are those that nodes share."""
+        self._files = files
         self._store = store
         self._projections = projections
         self._planner = planner
@@ -94,21 +103,31 @@ class ForkPlanner:
         new = self._planner.new_run(submission, checked, envelope, owner, code_allowed=code_allowed)
         tasks = tasks_taken_over(checked, state, from_task)
         checkpoints = copy_checkpoints(self._store, state, tasks, None if seed is None else renamed)
-        artifacts.take_over(
-            run_directory(self._data_dir, run),
-            run_directory(self._data_dir, new.run),
-            [state.tasks[name] for name in tasks],
-        )
+        self._copy_files(state, new.run, tasks, definition)
         origin = {"run": run, "from_task": from_task}
         created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(
-            definition={**new.definition, "forked_from": origin},
+            definition={**new.definition, **_seed_files(definition), "forked_from": origin},
             events=[created, *checkpoints.events],
             items=checkpoints.items,
             payloads=checkpoints.payloads,
             idempotency_key=idempotency_key,
             request_hash=short_digest(json.dumps(request, sort_keys=True)) if idempotency_key else "",
         )
+
+    def _copy_files(self, state: RunState, new: str, tasks: Sequence[str], definition: RunDefinition) -> None:
+        artifacts.take_over(
+            run_directory(self._data_dir, state.run),
+            run_directory(self._data_dir, new),
+            [state.tasks[name] for name in tasks],
+            self._files,
+            definition.seed_files,
+        )
+
+
+def _seed_files(definition: RunDefinition) -> JsonObject:
+    """The field of a definition that has what came with the seed; nothing where nodes share no files."""
+    return {"seed_files": [dict(file) for file in definition.seed_files]} if definition.seed_files else {}
 
 
 def inherited_definition(pipeline: Pipeline, state: RunState, from_task: str) -> Pipeline:

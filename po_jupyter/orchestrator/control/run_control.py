@@ -23,7 +23,7 @@ from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.rows_again import RowSelection, check_selection, plan_rows
-from po_jupyter.orchestrator.control.run_files import remove_run_directory
+from po_jupyter.orchestrator.control.run_files import remove_run_files
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
@@ -32,6 +32,7 @@ from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
+from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.telemetry.correlation import request_id
 
@@ -52,8 +53,9 @@ class RunControl:
         daily_usage: DailyUsage,
         to_thread: ToThread,
         submitting: OwnerThreads,
+        files: SharedFiles | None = None,
     ) -> None:
-        """Writes to `store` in threads, and tells `dispatcher`."""
+        """Writes to `store` in threads, and tells `dispatcher`. `files` are those that nodes share."""
         self._store = store
         self._projections = projections
         self._runs = runs
@@ -61,6 +63,7 @@ class RunControl:
         self._changes = changes
         self._settings = settings
         self._forks = forks
+        self._files = files
         self._daily_usage = daily_usage
         self._to_thread = to_thread
         self._submitting = submitting
@@ -240,7 +243,7 @@ class RunControl:
         if is_new:
             await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
         else:
-            await self._to_thread(remove_run_directory, self._settings.data_dir, new.run)
+            await self._to_thread(remove_run_files, self._settings.data_dir, self._files, new.run)
         return await self._runs.view(created)
 
     async def delete(self, run_id: str, owner: str | None) -> None:
@@ -251,7 +254,7 @@ class RunControl:
         def remove() -> None:
             self._daily_usage.count([head])
             self._store.delete_run(run)
-            remove_run_directory(self._settings.data_dir, run)
+            remove_run_files(self._settings.data_dir, self._files, run)
             self._projections.forget(run)
 
         await self._to_thread(remove)

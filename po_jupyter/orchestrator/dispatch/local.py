@@ -14,6 +14,7 @@ from po_jupyter.orchestrator.dispatch.recovery import recover, sweep
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
 from po_jupyter.orchestrator.environment.run_credentials import RunCredentials
+from po_jupyter.orchestrator.environment.run_file_exchange import RunFileExchange
 from po_jupyter.orchestrator.environment.worker_resources import WorkerResources
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
@@ -50,10 +51,12 @@ class LocalDispatcher:
         services: HolderService,
         before_start: Callable[[str], Awaitable[None]] | None = None,
         share: RunShare | None = None,
+        files: RunFileExchange | None = None,
     ) -> None:
         """`address` is where workers and followers reach this one; `warm_up` runs once beside the first runs;
         `services` are started after the runs that were there are attended to; `before_start` is awaited before a worker
-        of a run is started. `share` is which runs are looked after here, where that is not all."""
+        of a run is started. `share` is which runs are looked after here, where that is not all;
+        `files` are those that nodes share."""
         self._settings = settings
         self._store = store
         self._to_thread = to_thread
@@ -65,7 +68,7 @@ class LocalDispatcher:
             address=address, to_thread=to_thread, keys=keys, before_start=before_start, share=share,
         )  # fmt: skip
         self._rates = self.rate_limit_server = RateLimitServer(settings)
-        resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread)
+        resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread, files)
         gateway = WorkerGateway(
             self.supervisor, store, changes,
             to_thread=to_thread, get_resource=resources.get, rates=self._rates,

@@ -14,8 +14,16 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.files.artifacts import SEED_FILES
-from po_jupyter.errors import InvalidSeed, NotFound, PoError, StoreError, Unavailable, Violation
+from po_jupyter.engine.files.artifacts import SEED_FILES, shared_seed_file
+from po_jupyter.errors import (
+    InvalidSeed,
+    NotFound,
+    PoError,
+    StoreError,
+    StoreUnusable,
+    Unavailable,
+    Violation,
+)
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
@@ -27,10 +35,12 @@ from po_jupyter.orchestrator.inbox.archive import SeedZip
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run
+from po_jupyter.orchestrator.views.artifacts import seed_files_of
 from po_jupyter.platform import file_lock, private_file
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 log = structlog.get_logger(__name__)
@@ -56,8 +66,12 @@ class InboxFolder:
     def __init__(
         self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
         pipelines: PipelineFiles | None = None, keys: KeyStore | None = None, examine: Examine | None = None,
+        rows: RowFiles | None = None, files: SharedFiles | None = None,
     ) -> None:  # fmt: skip
-        """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
+        """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date; `rows` has the
+        files of rows that they name (default: those of the data directory), `files` are those that nodes share."""
+        self._files = files
+        self._rows = rows or RowFiles(settings.data_dir)
         self._keys = keys or KeyStore(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
@@ -146,6 +160,8 @@ class InboxFolder:
             return TakenFile()
         except StoreError:
             raise
+        except Unavailable as error:  # of what nodes share: it is no fault of the file
+            raise StoreUnusable(error.message, hint=error.hint) from None
         except PoError as error:
             return self._rejected(name, path, error)
         except OSError as error:
@@ -165,10 +181,8 @@ class InboxFolder:
                 archive.verify()
             if _stamp(os.fstat(file.fileno())) != stamp or _stamp(path.lstat()) != stamp:
                 return TakenFile()  # somebody writes to it after all
-            run_dir = self._settings.data_dir / "runs" / new.run
             if archive is not None:
-                self._forget_artifacts(new.run)  # what a crash left of an earlier try
-                archive.unpack(run_dir)
+                new = self._unpacked(new, archive)
         try:
             head, fresh = transitions.take_in(self._intents, self._store, new, name, places=self.places)
         except BaseException:
@@ -179,6 +193,22 @@ class InboxFolder:
             self._hand_over(new.run, head["run"])
         log.info("taken in", file=name_as_text(name), run=head["run"], pipeline=head["pipeline"])
         return TakenFile(new, head, fresh)
+
+    def _unpacked(self, new: NewRun, archive: SeedZip) -> NewRun:
+        """The run with the files of its archive, also where other nodes find them, before it is created. Raises
+        InvalidSeed, StoreUnusable, Unavailable; nothing is left here then."""
+        self._forget_artifacts(new.run)  # what a crash left of an earlier try
+        run_dir = self._settings.data_dir / "runs" / new.run
+        try:
+            archive.unpack(run_dir)
+            if self._files is None:
+                return new
+            found = seed_files_of(run_dir)
+            self._files.keep(new.run, run_dir, [RunFile(*shared_seed_file(file)) for file in found])
+        except BaseException:
+            self._forget_artifacts(new.run)
+            raise
+        return new._replace(definition={**new.definition, "seed_files": found})
 
     def _planned(self, name: str, stamp: FileStamp, content: str, value: Any, changed: int) -> NewRun:
         """The run of this very file: planned again, it is the same one. Raises InvalidInput, NotFound."""
@@ -198,7 +228,7 @@ class InboxFolder:
             settings=self._settings,
             examine=self._examine,
         )
-        RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
+        self._rows.check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)

@@ -24,9 +24,11 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, CorruptRow, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.control.run_files import remove_run_directory, run_directory
+from po_jupyter.orchestrator.control.run_files import remove_run_files, run_directory
+from po_jupyter.orchestrator.maintenance.shared_sweep import sweep_shared
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.worker.call_cache import cache_directory
 
@@ -66,8 +68,15 @@ def policy_of(settings: Settings) -> RetentionPolicy:
 class RunCleaner:
     """Cleans the runs of one data directory."""
 
-    def __init__(self, settings: Settings, store: Store, projections: RunProjections) -> None:
-        """The usage of a run is counted by day before it is deleted."""
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projections: RunProjections,
+        files: SharedFiles | None = None,
+    ) -> None:
+        """The usage of a run is counted by day before it is deleted. `files` are those that nodes share."""
+        self._files = files
         self._data_dir = settings.data_dir
         self._store = store
         self._projections = projections
@@ -137,7 +146,7 @@ class RunCleaner:
             self._store.delete_run(deletion.run)
         except (NotFound, Conflict, CorruptRow):
             return False
-        remove_run_directory(self._data_dir, deletion.run)
+        remove_run_files(self._data_dir, self._files, deletion.run)
         self._projections.forget(deletion.run)
         log.info("deleted", run=deletion.run, state=deletion.state, why=deletion.why, bytes=deletion.bytes)
         return True
@@ -152,7 +161,7 @@ class RunCleaner:
         rooms = _entries(self._data_dir / "blobs")  # one for each owner
         files = (e for room in rooms if room.is_dir(follow_symlinks=False) for e in _entries(Path(room.path)))
         blobs = [e for e in files if _SHA.match(e.name) and _older(e, _BLOB)]
-        used = self._used_blobs() if blobs else set()
+        used = self._used_blobs() if blobs or self._files is not None else set()
         for entry in blobs:
             if entry.name[:64] not in used:
                 with suppress(OSError):
@@ -160,6 +169,8 @@ class RunCleaner:
                     if time.time() - info.st_mtime > _BLOB:
                         os.unlink(entry.path)
                         freed += info.st_size
+        if self._files is not None:
+            freed += sweep_shared(self._files, self._store, used)
         return freed
 
     def _exists(self, run: str) -> bool:

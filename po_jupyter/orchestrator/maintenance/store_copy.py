@@ -23,6 +23,7 @@ from po_jupyter.engine.state.state_json import state_to_json
 from po_jupyter.errors import Conflict, InvalidInput, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease, term_of
+from po_jupyter.orchestrator.maintenance.shared_copy import share_copied
 from po_jupyter.platform import private_file, processes
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.documents import COPY_HOLDER, ORCHESTRATOR_LEASE
@@ -85,7 +86,7 @@ async def copy(settings: Settings, source: str, target: str, on_progress: OnProg
             raise InvalidInput("a store cannot be copied into itself")
         for place in places:
             await resources.enter_async_context(_held(place, settings.lease_ttl))
-        return await _until_stopped(partial(_copy, old, new), on_progress)
+        return await _until_stopped(partial(_copy, settings, old, new), on_progress)
 
 
 async def _until_stopped(
@@ -202,7 +203,7 @@ def _at_work(place: _CopiedStore, user: str) -> Conflict:
 # -- in a thread ------------------------------------------------------------------------------------
 
 
-def _copy(old: _CopiedStore, new: _CopiedStore, on_progress: OnProgress) -> StoreCopyReport:
+def _copy(settings: Settings, old: _CopiedStore, new: _CopiedStore, on_progress: OnProgress) -> StoreCopyReport:
     heads = list(heads_of(old.store))
     damaged = next((head for head in heads if "damage" in head), None)
     if damaged is not None:
@@ -222,6 +223,8 @@ def _copy(old: _CopiedStore, new: _CopiedStore, on_progress: OnProgress) -> Stor
         copied += copy_run(old.store, new.store, head["run"])
     documents = copy_documents(old.store, new.store)
     files, size = (0, 0) if old.files == new.files else _copy_files(old.files, new.files, on_progress)
+    runs = [head["run"] for head in heads]
+    shared, shared_size = share_copied(settings, old.store, new.store, new.files, runs, on_progress)
     for done, head in enumerate(heads):
         on_progress("checked", done, len(heads))
         _check_same(old.store, new.store, head["run"])
@@ -230,8 +233,8 @@ def _copy(old: _CopiedStore, new: _CopiedStore, on_progress: OnProgress) -> Stor
     on_progress("checked", len(heads), len(heads))
     return {
         "source": old.name, "target": new.name, "runs": len(heads), "copied": copied,
-        "records": sum(head["n"] for head in heads), "documents": documents, "files": files, "bytes": size,
-        "checked": len(heads),
+        "records": sum(head["n"] for head in heads), "documents": documents, "files": files + shared,
+        "bytes": size + shared_size, "checked": len(heads),
     }  # fmt: skip
 
 

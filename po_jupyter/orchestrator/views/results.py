@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views import artifacts, stage_logs
-from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
+from po_jupyter.orchestrator.views.artifacts import ArtifactInfo, SeedFiles
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_labels import RowLabels
 from po_jupyter.orchestrator.views.row_pages import RowOutcome
 from po_jupyter.orchestrator.views.stage_logs import StageLogView
+from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head
 
 
@@ -23,14 +27,22 @@ class RunResults:
     """Reads the results of runs. Every method raises NotFound for an unknown run, and for somebody else's."""
 
     def __init__(
-        self, settings: Settings, projections: RunProjections, runs: RunQueries, to_thread: ToThread
+        self,
+        settings: Settings,
+        projections: RunProjections,
+        runs: RunQueries,
+        to_thread: ToThread,
+        rows: RowFiles | None = None,
+        files: SharedFiles | None = None,
     ) -> None:
-        """Reads the store and the directories of runs in threads."""
+        """Reads the store and the directories of runs in threads. `rows` has the files of rows that seeds name
+        (default: those of the data directory), `files` are those that nodes share."""
+        self._files = files
         self._settings = settings
         self._projections = projections
         self._runs = runs
         self._to_thread = to_thread
-        self._labels = RowLabels(settings.data_dir, projections.seed)
+        self._labels = RowLabels(rows or RowFiles(settings.data_dir), projections.seed)
 
     def _directory(self, head: Head) -> Path:
         return self._settings.data_dir / "runs" / head["run"]
@@ -60,16 +72,25 @@ class RunResults:
         """The run's artifacts by name."""
         head = await self._runs.find_readable(run_id, owner)
         return await self._to_thread(
-            lambda: artifacts.listed(self._directory(head), self._projections.state(head))
+            lambda: artifacts.listed(
+                self._directory(head), self._projections.state(head), self._seed_files(head["run"])
+            )
         )
 
-    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
-        """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> BinaryIO:
+        """The file of an artifact, open for reading: close it. NotFound; Unavailable for one of another node while the
+        place that they share is away."""
         head = await self._runs.find_readable(run_id, owner)
-        limit = self._settings.max_request_bytes
+        directory, files = self._directory(head), self._files
+        fetch = None if files is None else partial(artifacts.fetch_from, files, head["run"], directory)
         return await self._to_thread(
-            lambda: artifacts.content(self._directory(head), self._projections.state(head), name, limit=limit)
+            lambda: artifacts.opened(
+                directory, self._projections.state(head), name, fetch, self._seed_files(head["run"])
+            )
         )
+
+    def _seed_files(self, run: str) -> SeedFiles:
+        return () if self._files is None else self._projections.definition(run).seed_files
 
     async def items(
         self,

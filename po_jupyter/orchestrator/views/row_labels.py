@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Any, NotRequired, TypedDict
 
@@ -32,9 +31,9 @@ class LabelledRow(TypedDict):
 class RowLabels:
     """Adds labels to rows. Blocks on the disk: call it in a thread. Safe for several threads."""
 
-    def __init__(self, data_dir: Path, seed: Callable[[str], Mapping[str, Any]]) -> None:
-        """`seed` reads the seed of a run."""
-        self._files = RowFiles(data_dir)
+    def __init__(self, files: RowFiles, seed: Callable[[str], Mapping[str, Any]]) -> None:
+        """`files` has labels that are in files of rows; `seed` reads the seed of a run."""
+        self._files = files
         self._seed = seed
         self._lock = Lock()
         self._indexes: OrderedDict[tuple[str, str], _Index | None] = OrderedDict()

@@ -54,8 +54,8 @@ async def artifacts(request: ApiRequest[Query, None]) -> JsonResponse:
 async def artifact(request: ApiRequest[Query, None]) -> FileResponse:
     """One of these files."""
     name = request.path["path"]
-    content = await request.orchestrator.results.artifact(request.path["id"], request.owner, name)
-    return FileResponse(content, name.rpartition("/")[2])
+    file = await request.orchestrator.results.artifact(request.path["id"], request.owner, name)
+    return FileResponse(file, name.rpartition("/")[2])
 
 
 async def items(request: ApiRequest[ItemsQuery, None]) -> JsonResponse:

@@ -8,7 +8,7 @@ Answers that are handed on as JSON are `JsonMapping`s; their fields are document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
@@ -122,8 +122,8 @@ class ResultsApi(Protocol):
         """Artifacts by name: `{name, task, bytes, sha256, path}`."""
         ...
 
-    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
-        """The content of an artifact. NotFound; InvalidInput when it is too large."""
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> BinaryIO:
+        """The file of an artifact, open for reading: close it. NotFound, Unavailable."""
         ...
 
     async def items(

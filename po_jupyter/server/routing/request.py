@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -33,9 +33,10 @@ class TextResponse(NamedTuple):
 
 
 class FileResponse(NamedTuple):
-    """A response that is a file, to be saved and never to be shown: a model may have written it (P6)."""
+    """A response that is a file, to be saved and never to be shown: a model may have written it (P6). It is sent piece
+    by piece, and closed."""
 
-    content: bytes
+    file: BinaryIO
     name: str
 
 

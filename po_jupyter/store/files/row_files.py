@@ -14,11 +14,12 @@ import os
 import tempfile
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
 from po_jupyter.model.run.row_file_ref import RowFileRef, checked_hash, refs_in
@@ -35,30 +36,53 @@ LONGEST_ROW = 16 * 2**20  # bytes
 _ABANDONED = 24 * 3600  # s after which nobody writes to a temporary file any more
 
 
-class RowFiles:
-    """The files of one data directory. Blocks on the disk: call it in a thread."""
+class SharedRows(Protocol):
+    """Files of rows where other nodes find them (`objects.shared_files`); `owner` is the hash of the owner. Raises
+    Unavailable."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Below `data_dir`."""
+    def keep_rows(self, owner: str, digest: str, path: Path) -> None:
+        """Put a file there unless it is there."""
+
+    def fetch_rows(self, owner: str, digest: str, path: Path) -> bool:
+        """Bring a file to `path`; False when there is none."""
+
+
+class RowFiles:
+    """The files of one data directory, and of what its nodes share. Blocks on the disk: call it in a thread."""
+
+    def __init__(self, data_dir: Path, shared: SharedRows | None = None) -> None:
+        """Below `data_dir`; with `shared` a file that is not there is fetched, and a new one put there too."""
         self._root = data_dir / "blobs"
+        self._shared = shared
 
     def _path(self, owner: str, digest: str) -> Path:
         room = short_digest(owner, 16)
         return self._root / room / f"{checked_hash(digest)}.ndjson"
 
+    def keep(self, path: Path) -> None:
+        """Put one of the files where other nodes find it. Raises Unavailable."""
+        if self._shared is not None:
+            self._shared.keep_rows(path.parent.name, path.stem, path)
+
+    def _fetch(self, path: Path) -> bool:
+        return self._shared is not None and self._shared.fetch_rows(path.parent.name, path.stem, path)
+
     def info(self, owner: str, digest: str) -> JsonObject:
         """`{sha256, bytes, rows}` of a file. NotFound. It is about to be used, so it counts as new from now on."""
         path = self._path(owner, digest)
+        if not path.exists():
+            self._fetch(path)
         try:
             os.utime(path)
             size = path.stat().st_size
         except FileNotFoundError:
             raise NotFound(f"there is no file of rows {digest[:12]}...") from None
+        self.keep(path)
         return {"sha256": digest, "bytes": size, "rows": len(FileRows(path))}
 
     def receive(self, owner: str, digest: str) -> RowFileUpload:
         """The upload that takes the bytes of a new file. Raises StoreUnusable."""
-        return RowFileUpload(self._path(owner, digest), digest)
+        return RowFileUpload(self._path(owner, digest), digest, self.keep)
 
     def sweep(self) -> None:
         """Remove what uploads of yesterday left when their server was killed."""
@@ -69,7 +93,8 @@ class RowFiles:
 
     def rows(self, owner: str, ref: RowFileRef) -> FileRows:
         """The rows of a file, opened when they are looked at."""
-        return FileRows(self._path(owner, ref.sha256), ref.rows)
+        path = self._path(owner, ref.sha256)
+        return FileRows(path, ref.rows, None if self._shared is None else partial(self._fetch, path))
 
     def with_rows(self, owner: str, data: Mapping[str, Any]) -> JsonObject:
         """A seed's data in which references to files are the rows."""
@@ -105,10 +130,11 @@ class RowFiles:
 class RowFileUpload:
     """A file of rows that is being received. `finish` keeps it, `abort` leaves nothing."""
 
-    def __init__(self, path: Path, digest: str) -> None:
-        """Opens a temporary file beside `path`. Raises StoreUnusable."""
+    def __init__(self, path: Path, digest: str, on_kept: Callable[[Path], object] = lambda path: None) -> None:
+        """Opens a temporary file beside `path`; `on_kept` is called once the file is there. Raises StoreUnusable."""
         self._path = path
         self._digest = digest
+        self._on_kept = on_kept
         self._hash = hashlib.sha256()
         try:
             diagnosis.make(path.parent)
@@ -129,7 +155,8 @@ class RowFileUpload:
         self.size += len(data)
 
     def finish(self) -> JsonObject:
-        """Check every line and keep the file: `{sha256, bytes, rows}`. Raises InvalidInput, StoreUnusable."""
+        """Check every line and keep the file: `{sha256, bytes, rows}`. Raises InvalidInput, StoreUnusable,
+        Unavailable."""
         assert self._temporary is not None
         try:
             self._file.flush()
@@ -151,6 +178,7 @@ class RowFileUpload:
             raise diagnosis.unusable_os(error, self._path.parent) from error
         finally:
             self.abort()
+        self._on_kept(self._path)
         return {"sha256": digest, "bytes": self.size, "rows": rows}
 
     def abort(self) -> None:
@@ -185,10 +213,12 @@ class FileRows(LazyList):
     Raises NotFound when the file is gone.
     """
 
-    def __init__(self, path: Path, count: int | None = None) -> None:
-        """Nothing is opened before the first look; `count` rows, or as many as it has lines."""
+    def __init__(self, path: Path, count: int | None = None, fetch: Callable[[], object] | None = None) -> None:
+        """Nothing is opened before the first look; `count` rows, or as many as it has lines. `fetch` is called where
+        the file is not there, and may bring it."""
         self._path = path
         self._count = count
+        self._fetch = fetch
         self._map: mmap.mmap | bytes | None = None
         self._ends = array("Q")
         self._lock = Lock()
@@ -198,6 +228,8 @@ class FileRows(LazyList):
         with self._lock:
             if self._map is not None:
                 return
+            if self._fetch is not None and not self._path.exists():
+                self._fetch()
             try:
                 with self._path.open("rb") as file:
                     size = os.fstat(file.fileno()).st_size

@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -45,14 +45,21 @@ def write_atomic(path: Path, data: bytes | bytearray | memoryview, *, mode: int 
 def _write(
     parent: int | None, location: Path, name: str, data: bytes | bytearray | memoryview, mode: int
 ) -> None:
+    with _writing(parent, location, name, mode) as fd:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+
+
+@contextlib.contextmanager
+def _writing(parent: int | None, location: Path, name: str, mode: int) -> Iterator[int]:
+    """The descriptor of a new file, which takes its name when the body ends well."""
     temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
     at = temporary if parent is not None else location / temporary
     fd = os.open(at, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, mode, dir_fd=parent)
     try:
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            yield fd
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -150,6 +157,18 @@ class Tree:
         """Write a file, as `write_atomic`."""
         with self._errors(name, "written"), self._parent(name, make=True) as (fd, location, last):
             _write(fd, location, last, data, mode)
+
+    def receive(self, name: str, pieces: Iterable[bytes], *, mode: int = PRIVATE) -> None:
+        """Write a file as `write` does, from pieces that come one after the other; nothing when they raise."""
+        with (
+            self._errors(name, "written"),
+            self._parent(name, make=True) as (fd, location, last),
+            _writing(fd, location, last, mode) as file,
+        ):
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
 
     def append(self, name: str, data: bytes, *, mode: int = PRIVATE) -> None:
         """Add to the end of a file, which is made when missing. Of a crash or a full disk a part may be

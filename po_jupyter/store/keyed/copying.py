@@ -20,7 +20,8 @@ from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Head
 
-_NOT_COPIED = frozenset({"lease", "node", "drain", "probe"})  # of the processes that run now
+# Of the processes that run now, and the place of files that nodes share, where each store has a room of its own.
+_NOT_COPIED = frozenset({"lease", "node", "drain", "probe", "objects"})
 
 
 def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:

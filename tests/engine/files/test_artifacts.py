@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import RunFiles, artifacts_by_name, remove_unlisted
+from po_jupyter.engine.files.artifacts import RunFiles, artifacts_by_name, remove_unlisted, shared_seed_file
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound, StoreUnusable
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.views.artifacts import seed_files_of
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.objects.directory import DirectoryObjects
+from po_jupyter.store.objects.protocol import ObjectStore
+from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
+from po_jupyter.store.protocol import NewRun, Store
 from tests.support.engine import RUN, Bench
+from tests.support.file_share import DirectShare
 
 
 def python(name: str, source: str, **more: Any) -> dict[str, Any]:
@@ -185,3 +195,98 @@ async def test_of_a_full_disk_the_run_waits_and_goes_on_when_there_is_space(
     assert await bench.go() == "done"
     assert bench.state.tasks["one"].attempt == 1
     assert list(artifacts_by_name(bench.state)) == ["a.txt"]
+
+
+# -- where nodes share files ----------------------------------------------------------------------------
+
+
+class Node(Bench):
+    """A node with a data directory of its own, over a store that others have too."""
+
+    def __init__(self, tmp: Path, store: Store, objects: ObjectStore) -> None:
+        super().__init__(tmp, store)
+        self.files = SharedFiles(store, objects)
+        self.share = self.direct = DirectShare(self.files, RUN, tmp / "runs" / RUN)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
+    (tmp_path / "shared").mkdir()
+    store, objects = MemoryStore(), DirectoryObjects(tmp_path / "shared")
+    nodes = Node(tmp_path / "1", store, objects), Node(tmp_path / "2", store, objects)
+    yield nodes
+    for node in nodes:
+        node.files.close()
+
+
+ONCE = "def integration(ctx):\n    assert ctx.meta['attempt'] > 1\n    return ctx.io.read_artifact('a.txt')\n"
+
+
+async def test_a_node_that_takes_a_run_over_reads_what_another_one_wrote(two: tuple[Node, Node]) -> None:
+    one, other = two
+    rows = python(
+        "rows", "def integration(ctx):\n    ctx.io.write_artifact(f'{ctx.item}', 'r')\n", for_each="[1, 2]"
+    )
+    reads = "def integration(ctx):\n    return [ctx.io.artifacts(), ctx.io.read_artifact('2', 'text')]\n"
+    one.create([python("one", WRITES), rows, python("two", ONCE), python("three", reads, needs=["two"])])
+    assert await one.go() == "failed"
+    assert one.direct.fetched == []
+    other.resume("two")
+    assert await other.go() == "done"
+    assert other.output("two") == "one"
+    assert other.output("three") == [["1", "2", "a.txt"], "r"]
+    assert len(other.direct.fetched) == 3
+    assert one.direct.kept[0][0] == "artifacts/one/1-1/a.txt"
+
+
+async def test_what_a_failed_attempt_wrote_is_not_put_there(two: tuple[Node, Node]) -> None:
+    one, _ = two
+    one.create([python("one", FAILS)])
+    assert await one.go() == "failed"
+    assert one.direct.kept == []
+
+
+async def test_a_task_that_reads_a_file_that_was_changed_fails_and_says_so(
+    two: tuple[Node, Node], tmp_path: Path
+) -> None:
+    one, other = two
+    one.create(
+        [python("one", WRITES), python("two", ONCE), python("three", "def integration(ctx):\n    return 1\n")]
+    )
+    assert await one.go() == "failed"
+    (found,) = one.files.run_objects()
+    (tmp_path / "shared" / found.info.key).write_bytes(b"onE")
+    other.resume("two")
+    assert await other.go() == "failed"
+    message = other.state.tasks["two"].error["message"]
+    assert "'a.txt' cannot be read here" in message and "was changed where it is kept" in message
+
+
+async def test_a_task_that_changed_the_file_of_its_artifact_fails(two: tuple[Node, Node]) -> None:
+    """What others would read is not what the log says."""
+    one, _ = two
+    source = (
+        "def integration(ctx):\n    ctx.io.write_artifact('a.txt', 'a')\n"
+        "    path = next((ctx.io.task_dir.parent.parent / 'artifacts').rglob('a.txt'))\n    path.write_text('b')\n"
+    )
+    one.create([python("one", source)])
+    assert await one.go() == "failed"
+    assert "changed after it was written" in one.state.tasks["one"].error["message"]
+    assert list(one.files.run_objects()) == []
+
+
+async def test_files_that_came_with_the_seed_are_read_on_every_node(two: tuple[Node, Node]) -> None:
+    one, other = two
+    given = one.tmp / "runs" / RUN / "given"
+    given.mkdir(parents=True)
+    (given / "a.txt").write_text("from the seed")
+    files = seed_files_of(one.tmp / "runs" / RUN)
+    one.files.keep(RUN, one.tmp / "runs" / RUN, [RunFile(*shared_seed_file(file)) for file in files])
+    pipeline = validate_pipeline({"name": "p", "tasks": [python("one", READS)]})
+    definition = {"pipeline": pipeline.to_json(), "seed": {"name": "s", "data": {}}, "seed_files": files}
+    created = draft(
+        "run.created", name="s", pipeline="p", version="1.0.0", tasks=[{"name": "one", "kind": "python"}]
+    )
+    one.store.create_run(NewRun(RUN, "me", "p", "1.0.0", "s", 0, definition, [created]))
+    assert await other.go() == "done"
+    assert other.output("one") == "from the seed"

@@ -106,11 +106,15 @@ class Runs(RuleBasedStateMachine):
     def hear(self, worker: Worker, upto: int | None = None) -> None:
         worker.state = fold(worker.state, self.log[:upto])
 
+    def take(self) -> None:
+        """The run is somebody else's from now on."""
+        self.fence += 1
+
     # -- workers --------------------------------------------------------------------------------
     @rule(target=workers)
     def claim(self) -> Worker:
         """A new worker takes the run over: the old one may live on, and is stale from now on."""
-        self.fence += 1
+        self.take()
         worker = Worker(self.fence, self.log)
         if worker.state.state not in ENDED:
             self.commit(worker, [draft("run.started", fence=self.fence)])
@@ -121,7 +125,7 @@ class Runs(RuleBasedStateMachine):
         """It is gone, with what it had not committed. The orchestrator may record it, if the run was its
         own."""
         if counted and worker.fence == self.fence and self.truth().state not in ENDED:
-            self.fence += 1
+            self.take()
             self.append([draft("worker.crashed", crashes=1)])
 
     @rule(worker=workers)
@@ -343,7 +347,7 @@ class Runs(RuleBasedStateMachine):
         """However it stands: one calm worker brings the run to an end, or to a gate."""
         if not hasattr(self, "log"):
             return
-        self.fence += 1
+        self.take()
         worker = Worker(self.fence, self.log)
         for _ in range(300):
             if worker.state.state in ENDED:

@@ -178,7 +178,8 @@ def integration(ctx):
         assert (await wait_for_state(service, forked.id)).state == "done"
         assert (await service.results.outputs(forked.id, "me"))["b"] == ["a", "row2"]
         assert [a["name"] for a in await service.results.artifacts(forked.id, "me")] == names
-        assert await service.results.artifact(forked.id, "me", "c.txt") == b"c"
+        with await service.results.artifact(forked.id, "me", "c.txt") as file:
+            assert file.read() == b"c"
 
 
 async def test_a_fork_may_have_another_pipeline(tmp_path: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from po_jupyter.engine.files.artifacts import shared_seed_file
+from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.orchestrator.inbox.folder import InboxFolder
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.store.objects.directory import DirectoryObjects
+from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from tests.support.inbox import GOOD, GREET, Desk, seed
 
 NAMES = [
@@ -106,3 +112,31 @@ def test_a_file_may_what_whoever_registered_its_pipeline_may(tmp_path: Path) -> 
     registry.put(validate_pipeline(with_code), "local", code_allowed=False)  # as no version wrote it
     desk.drop("code.json", json.dumps(GOOD).encode())
     assert folder.take_in("code.json").rejected == "code.json"
+
+
+def test_the_files_of_an_archive_are_where_all_nodes_find_them(tmp_path: Path) -> None:
+    """Before the run is created; while that place is away the file waits, and is not rejected."""
+    (tmp_path / "shared").mkdir()
+    desk = Desk(tmp_path)
+    files = SharedFiles(desk.store, DirectoryObjects(tmp_path / "shared"))
+    desk.folder._files = files
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("seed.json", seed())
+        archive.writestr("artifacts/d/größe.txt", "content")
+    desk.drop("first-seed.zip", data.getvalue())
+    files.open()
+    (tmp_path / "shared").rename(tmp_path / "away")
+    with pytest.raises(StoreUnusable, match=r"is .* mounted"):
+        desk.folder.take_in("first-seed.zip")
+    desk.unchanged()
+    (tmp_path / "away").rename(tmp_path / "shared")
+    taken = desk.folder.take_in("first-seed.zip")
+    assert taken.head is not None
+    (file,) = desk.store.definition(taken.head["run"])["seed_files"]
+    assert (file["name"], file["bytes"]) == ("d/größe.txt", 7)
+    shared = RunFile(*shared_seed_file(file))
+    assert files.fetch(taken.head["run"], tmp_path / "other", [shared]) == {}
+    assert (tmp_path / "other" / "given" / "d" / "größe.txt").read_text() == "content"
+    files.close()
+    desk.folder.close()

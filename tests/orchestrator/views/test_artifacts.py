@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.state.run_state import RunState, TaskState
-from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.orchestrator.views.artifacts import content, listed, take_over
+from po_jupyter.errors import NotFound
+from po_jupyter.orchestrator.views.artifacts import listed, opened, seed_files_of, take_over
 
 
 def entry(run_dir: Path, path: str, data: bytes) -> dict[str, Any]:
@@ -26,6 +26,11 @@ def entry(run_dir: Path, path: str, data: bytes) -> dict[str, Any]:
 def state(**artifacts: list[dict[str, Any]]) -> RunState:
     tasks = {name: TaskState(name, artifacts=tuple(entries)) for name, entries in artifacts.items()}
     return RunState("0123456789abcdef012345", tasks=tasks)
+
+
+def content(run_dir: Path, state: RunState, name: str) -> bytes:
+    with opened(run_dir, state, name) as file:
+        return file.read()
 
 
 @pytest.fixture
@@ -57,8 +62,8 @@ def test_a_later_task_and_any_task_wins_over_the_seed(run_dir: Path) -> None:
     )
     (only,) = listed(run_dir, run)
     assert only["task"] == "b"
-    assert content(run_dir, run, "in/photo.png", limit=100) == b"b's"
-    assert content(run_dir, state(), "in/photo.png", limit=100) == b"photo"
+    assert content(run_dir, run, "in/photo.png") == b"b's"
+    assert content(run_dir, state(), "in/photo.png") == b"photo"
 
 
 @pytest.mark.parametrize("name", ["report.mt", "../../../etc/passwd", "/etc/passwd", "in", "a/1-1/report.md"])
@@ -66,18 +71,33 @@ def test_nothing_but_an_artifact_is_read_by_its_name(run_dir: Path, name: str) -
     """P6, P11."""
     run = state(a=[entry(run_dir, "a/1-1/report.md", b"report")])
     with pytest.raises(NotFound, match="has no artifact") as caught:
-        content(run_dir, run, name, limit=100)
+        content(run_dir, run, name)
     if name == "report.mt":
         assert "did you mean `report.md`?" in caught.value.message
 
 
-def test_a_large_one_is_named_with_the_place_where_it_is(run_dir: Path) -> None:
-    run = state(a=[entry(run_dir, "a/1-1/big", b"x" * 11)])
-    assert content(run_dir, run, "big", limit=11) == b"x" * 11
-    for name, place in (("big", "artifacts/a/1-1/big"), ("in/photo.png", "given/in/photo.png")):
-        with pytest.raises(InvalidInput) as caught:
-            content(run_dir, run, name, limit=4)
-        assert caught.value.hint.endswith(str(run_dir / place))
+def test_one_of_another_node_is_brought_here_once(run_dir: Path, tmp_path: Path) -> None:
+    """One that came with the seed, too."""
+    here = tmp_path / "here"
+    run = state(a=[entry(run_dir, "a/1-7/d/report.md", b"report")])
+    given = seed_files_of(run_dir)
+    assert [info["name"] for info in listed(here, run, given)] == ["d/report.md", "in/photo.png"]
+    asked: list[str] = []
+
+    def fetch(file: tuple[str, int, str]) -> None:
+        asked.append(file[0])
+        assert file[1] == (7 if "report" in file[0] else 0)
+        target = here / file[0]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((run_dir / file[0]).read_bytes())
+
+    for _ in range(2):
+        for name, data in (("d/report.md", b"report"), ("in/photo.png", b"photo")):
+            with opened(here, run, name, fetch, given) as file:
+                assert file.read() == data
+    assert asked == ["artifacts/a/1-7/d/report.md", "given/in/photo.png"]
+    with pytest.raises(NotFound):
+        opened(tmp_path / "nowhere", run, "d/report.md")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="platform: links need rights there")
@@ -87,7 +107,7 @@ def test_a_link_that_somebody_put_there_is_no_artifact(run_dir: Path, tmp_path: 
     (run_dir / "given" / "link").symlink_to(tmp_path / "secret")
     assert [info["name"] for info in listed(run_dir, state())] == ["in/photo.png"]
     with pytest.raises(NotFound):
-        content(run_dir, state(), "link", limit=100)
+        content(run_dir, state(), "link")
 
 
 def test_a_fork_gets_the_files_of_the_tasks_that_it_keeps_and_of_the_seed(

@@ -22,7 +22,7 @@ class Rig:
     def __init__(self, tmp: Path, index: Mapping[str, Any] | None = None) -> None:
         self.reads = 0
         self.index = index
-        self.labels = RowLabels(tmp, self.seed)
+        self.labels = RowLabels(RowFiles(tmp), self.seed)
 
     def seed(self, run: str) -> Mapping[str, Any]:
         self.reads += 1

@@ -45,6 +45,7 @@ class RowRunner:
                 boundary=parts.boundary.checkpoint,
                 hold=parts.boundary.hold,
             )
+            await parts.files.keep(task.name, index)
         except NeedsAnswer as question:
             observer.on_row_end(task, index, 1, calls.usage, question)
             calls.drop()

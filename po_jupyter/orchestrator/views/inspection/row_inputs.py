@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -26,9 +25,9 @@ _CHAIN = re.compile(r"\s*\{\{\s*(seed|tasks)((?:\.\w+)+)\s*\}\}\s*")
 class RowInputs:
     """Reads inputs. Blocks on the store and the disk: call it in a thread. Safe for several threads."""
 
-    def __init__(self, data_dir: Path, store: Store, projections: RunProjections) -> None:
+    def __init__(self, files: RowFiles, store: Store, projections: RunProjections) -> None:
         """Nothing is read yet."""
-        self._files = RowFiles(data_dir)
+        self._files = files
         self._store = store
         self._projections = projections
         self._lock = Lock()

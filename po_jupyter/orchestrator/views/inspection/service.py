@@ -23,6 +23,7 @@ from po_jupyter.orchestrator.views.inspection.tables import RunTables, TableCach
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_labels import RowLabels
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, Store
 
 T = TypeVar("T")
@@ -42,9 +43,11 @@ class RunInspection:
         examine: Examine,
         inspecting: OwnerThreads,
         rendering: OwnerThreads,
+        rows: RowFiles | None = None,
     ) -> None:
         """Reads the store in threads of `inspecting`, for a search may take seconds; `examine` renders messages, in
-        those of `rendering`."""
+        those of `rendering`; `rows` has the files of rows that seeds name (default: those of the data directory)."""
+        rows = rows or RowFiles(settings.data_dir)
         self._store = store
         self._projections = projections
         self._runs = runs
@@ -52,8 +55,8 @@ class RunInspection:
         self._inspecting = inspecting
         self._rendering = rendering
         self._tables = TableCache(store)
-        self._inputs = RowInputs(settings.data_dir, store, projections)
-        self._labels = RowLabels(settings.data_dir, projections.seed)
+        self._inputs = RowInputs(rows, store, projections)
+        self._labels = RowLabels(rows, projections.seed)
         self._comparison = MapComparison(self._read, self._table, self._labels.add)
 
     async def rows(
