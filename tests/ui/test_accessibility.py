@@ -161,6 +161,54 @@ def test_dialogs_of_a_run(page: Page, runs: dict[str, str], verb: str, state: st
     look(page, ".jp-Dialog-content", f"dialog-{verb[:-1].lower()}")
 
 
+@pytest.fixture(scope="module")
+def again(lab: JupyterProcess, runs: dict[str, str]) -> str:
+    """Another run of the pipeline that is done, with one other answer: to be compared with."""
+    with lab.http() as http:
+        http.post(f"runs/{runs['running']}/cancel", json={}).raise_for_status()  # one runs at a time
+        await_state(lab, runs["running"], "cancelled")
+        http.post(f"runs/{runs['pending']}/cancel", json={}).raise_for_status()
+        body = {
+            "pipeline": {"name": "done", "llm": {"model": "fake:echo"}, "tasks": [LABEL]},
+            "seed": {"name": "the other one", "data": {"name": "Ada", "rows": ["a", "c"]}},
+        }
+        other = str(http.post("runs", json=body).json()["run"]["id"])
+    await_state(lab, other, "done")
+    return other
+
+
+def test_the_question_which_run_to_compare_with(page: Page, runs: dict[str, str], again: str) -> None:
+    open_dialog(page, runs["done"], "done", "Compare with…")
+    look(page, ".jp-Dialog-content", "dialog-compare")
+
+
+def test_two_runs_beside_each_other(page: Page, runs: dict[str, str], again: str) -> None:
+    """With what changed, with a pair opened, narrow; and without a change."""
+    open_dialog(page, runs["done"], "done", "Compare with…")
+    page.locator(".jp-Dialog").get_by_role("button", name="Compare").click()
+    compared = page.locator(".po-TabPanel[data-tab=compare]")
+    compared.get_by_text("1 of 2 answers agree").wait_for(timeout=20 * SECOND)
+    look(page, ".po-RunPage", "compare")
+    compared.get_by_role("grid").get_by_role("row").nth(1).click()
+    compared.locator(".po-Compare-side").nth(1).wait_for(timeout=10 * SECOND)
+    look(page, ".po-RunPage", "compare-pair")
+    page.set_viewport_size({"width": 700, "height": 900})
+    try:
+        page.wait_for_timeout(300)  # Lab lays itself out
+        look(page, ".po-RunPage", "compare-narrow", dark=False)
+        assert page.evaluate(COLLISIONS, ".po-RunPage") == []
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_question_of_the_panel_from_where_to_fork(page: Page, runs: dict[str, str]) -> None:
+    card = open_panel(page).locator(".po-Run[data-state=done]").first
+    card.locator(".po-Run-head[aria-expanded=false]").click()
+    card.get_by_role("button", name="Fork").click()
+    page.locator(".jp-Dialog").wait_for(timeout=10 * SECOND)
+    look(page, ".jp-Dialog-content", "dialog-panel-fork")
+
+
 @pytest.mark.slow
 def test_the_dialog_that_asks_for_the_seed_of_a_file(page: Page, lab: JupyterProcess) -> None:
     (lab.folder / "work/hello.yaml").write_text("name: hello\ntasks: [{name: a, prompt: x}]\n")
