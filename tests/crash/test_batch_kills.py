@@ -39,7 +39,9 @@ def sweep(server: BatchServer, model: str, *more: str) -> list[dict[str, Any]]:
             capture_output=True, text=True, timeout=110, check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-    reports: list[dict[str, Any]] = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    reports: list[dict[str, Any]] = [
+        json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")
+    ]
     assert ran.returncode == 0, f"{ran.stderr[-3000:]} after {reports[-1:]}"
     return reports
 
