@@ -318,6 +318,21 @@ def test_nothing_overlaps_or_is_cut_whatever_the_direction(
         page.evaluate("() => { document.documentElement.removeAttribute('dir') }")
 
 
+def test_the_graph_stays_in_sight_when_the_page_becomes_narrow(page: Page, lab: JupyterProcess) -> None:
+    tasks = [{"name": name, "prompt": "x"} for name in ("label", "reply", "send")]
+    body = {"pipeline": {"name": "three", "llm": {"model": "fake:echo"}, "tasks": tasks}, "seed": {"name": "three"}}
+    with lab.http() as http:
+        run = str(http.post("runs", json=body).json()["run"]["id"])
+    shown = open_page(page, run)
+    shown.locator(".po-Node").nth(2).wait_for(timeout=20 * SECOND)
+    for width in (760, 1280, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(700)  # the graph moves into its view
+        page.screenshot(path=str(SHOTS / f"graph-{width}.png"))
+        assert page.evaluate(COLLISIONS, ".po-Graph-box") == [], width
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
 @pytest.mark.slow
 def test_the_panel_with_runs_that_need_a_person(page: Page, runs: dict[str, str]) -> None:
     side = open_panel(page)
