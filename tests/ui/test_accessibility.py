@@ -320,7 +320,10 @@ def test_nothing_overlaps_or_is_cut_whatever_the_direction(
 
 def test_the_graph_stays_in_sight_when_the_page_becomes_narrow(page: Page, lab: JupyterProcess) -> None:
     tasks = [{"name": name, "prompt": "x"} for name in ("label", "reply", "send")]
-    body = {"pipeline": {"name": "three", "llm": {"model": "fake:echo"}, "tasks": tasks}, "seed": {"name": "three"}}
+    body = {
+        "pipeline": {"name": "three", "llm": {"model": "fake:echo"}, "tasks": tasks},
+        "seed": {"name": "three", "data": {}},
+    }
     with lab.http() as http:
         run = str(http.post("runs", json=body).json()["run"]["id"])
     shown = open_page(page, run)
