@@ -11,8 +11,9 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,9 @@ _BEFORE = ("index", "state", "input")
 _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LARGEST = 2**63
+_EXACT = 2**53  # up to which a fraction's type has every whole number
+_KINDS = {"index": "int", "attempts": "int", "tokens": "int", "cost_usd": "float", "seconds": "float"}
+_PIECE = 5000  # rows that are written at once
 _MOST_FIELDS = (
     500  # that have a column each: answers whose fields are all different would be a table of millions
 )
@@ -80,10 +84,16 @@ class _Columns:
         return [*_BEFORE, *(["output"] if self.whole or not fields else []), *fields, *_AFTER]
 
     def kind(self, name: str) -> str:
-        """The one kind of the values of a column; `text` where there are several."""
+        """The one kind of the values of a column; `text` where there are several. Numbers that rows have of
+        themselves are of their kind also where no row has one."""
         kinds = self.kinds.get(name, set()) - {"nothing"}
         if name == "output" and self.fields and not self.has_fields:
             return "text"
+        known = _KINDS.get(name)
+        if known is not None and kinds <= {"int", "float"} and (known == "float" or "float" not in kinds):
+            return known
+        if "large" in kinds and kinds <= {"int", "large"}:
+            return "int"
         return "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else "text"
 
     def cells(self, row: Cells) -> Cells:
@@ -113,20 +123,20 @@ async def export_rows(aio: AsyncClient, run: str, wanted: RowsWanted, path: str 
     """Write the rows to `path`, which is replaced as a whole; how many. Raises as `check_target`, NotFound, and PoError
     for a search that the server cannot finish and a file that cannot be written."""
     target = check_target(path)
-    columns, count = _Columns(), 0
+    columns, written = _Columns(), 0
     with tempfile.SpooledTemporaryFile(max_size=_SPOOLED, mode="w+", encoding="utf-8") as spool:
         async for row in _whole_rows(aio, run, wanted):
             cells = _cells(row)
             columns.add(cells)
             spool.write(json.dumps(cells, ensure_ascii=True) + "\n")
-            count += 1
+            written += 1
         spool.seek(0)
         try:
             with _replacing(target) as part:
                 _WRITERS[target.suffix.lower()](part, (json.loads(line) for line in spool), columns)
         except OSError as error:
             raise PoError(f"{str(target)!r} cannot be written: {error.strerror or error}") from error
-    return count
+    return written
 
 
 async def _whole_rows(aio: AsyncClient, run: str, wanted: RowsWanted) -> AsyncIterator[TableRowJson]:
@@ -185,7 +195,9 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "int" if -_LARGEST <= value < _LARGEST else "json"
+        if abs(value) <= _EXACT:
+            return "int"
+        return "large" if -_LARGEST <= value < _LARGEST else "json"
     if isinstance(value, float):
         return "float"
     return "text" if isinstance(value, str) else "json"
@@ -199,7 +211,8 @@ def _write_csv(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
     with path.open("w", encoding="utf-8-sig", errors="replace", newline="") as file:
         writer = csv.writer(file)
         names = columns.names
-        writer.writerow([_csv_cell(name) for name in names])
+        headings = _headings(names)
+        writer.writerow([_csv_cell(headings[name]) for name in names])
         for row in map(columns.cells, rows):
             writer.writerow([_csv_cell(row.get(name)) for name in names])
 
@@ -230,7 +243,18 @@ def _answer_of(row: Cells) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, float) else _json(value, separators=(",", ":"))
+
+
+def _json(value: Any, *, ensure_ascii: bool = False, separators: tuple[str, str] | None = None) -> str:
+    """JSON that every reader takes: NaN and infinities, which have no place in it, are null."""
+    try:
+        return json.dumps(value, ensure_ascii=ensure_ascii, separators=separators, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(value), parse_constant=lambda constant: None)
+        return json.dumps(finite, ensure_ascii=ensure_ascii, separators=separators)
 
 
 # -- JSON lines, Parquet ----------------------------------------------------------------------------------
@@ -243,24 +267,51 @@ def _write_lines(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
             shown = {name: row.get(name) for name in _BEFORE}
             shown["output"] = _answer_of(row)
             shown |= {name: row.get(name) for name in _AFTER}
-            file.write(json.dumps(shown, ensure_ascii=True) + "\n")
+            file.write(_json(shown, ensure_ascii=True) + "\n")
 
 
 def _write_parquet(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
+    """By way of typed pieces on the disk: a text in between would have to be read again, and knows no NaN."""
     polars = _polars()
     types = {"bool": polars.Boolean, "int": polars.Int64, "float": polars.Float64}
-    schema = {name: types.get(columns.kind(name), polars.String) for name in columns.names}
-    texts = {name for name, kind in schema.items() if kind == polars.String}
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8", dir=path.parent) as lines:
-        for row in map(columns.cells, rows):
-            cells = {
-                name: _as_text(value) if name in texts and value is not None else value
-                for name in schema
-                for value in (row.get(name),)
+    kinds = {name: columns.kind(name) for name in columns.names}
+    headings = _headings(kinds)
+    schema = {headings[name]: types.get(kind, polars.String) for name, kind in kinds.items()}
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        pieces: list[Path] = []
+        cells = map(columns.cells, rows)
+        while (piece := list(islice(cells, _PIECE))) or not pieces:
+            columns_of_piece = {
+                headings[name]: [_typed(row.get(name), kind) for row in piece] for name, kind in kinds.items()
             }
-            lines.write(json.dumps(cells, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
-        lines.flush()
-        polars.scan_ndjson(lines.name, schema=schema).sink_parquet(path)
+            pieces.append(Path(folder) / f"{len(pieces)}.arrow")
+            polars.DataFrame(columns_of_piece, schema=schema).write_ipc(pieces[-1])
+        polars.scan_ipc(pieces).sink_parquet(path)
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """A value as its column has it."""
+    if value is None:
+        return None
+    if kind == "float":
+        return float(value)
+    return value if kind in ("bool", "int") else _utf8(_as_text(value))
+
+
+def _headings(names: Collection[str]) -> dict[str, str]:
+    """What stands above each column: no two the same, although half a surrogate pair is no UTF-8."""
+    headings = {name: name for name in names if _utf8(name) == name}
+    taken = set(headings)
+    for name in names:
+        if name not in headings:
+            tries = (f"{_utf8(name)} ({n})" if n > 1 else _utf8(name) for n in count(1))
+            headings[name] = next(heading for heading in tries if heading not in taken)
+            taken.add(headings[name])
+    return headings
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _polars() -> Any:

@@ -231,7 +231,8 @@ class RunWidget:
         if self._waits_in_cell and self.run.state == "waiting" and not notice:
             notice = "This cell blocks its buttons: decide in the side panel, or interrupt (■) first."
         text = self._texts.current(time.monotonic())
-        return Picture(self.run, time.time(), text, notice, self._results)
+        # Kept as well: frontends write the state of widgets into the file, and its readers have no kernel.
+        return Picture(self.run, time.time(), text, notice, self._results, kept=True)
 
     def _draw(self) -> None:
         if self._controls is not None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from po_jupyter.client.row_export import RowsWanted, check_target, export_rows
 from po_jupyter.errors import InvalidInput, NotFound, PoError
@@ -182,3 +184,99 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_says_so(
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(PoError, match=r"other\.csv' cannot be written: No space left"):
         await exported(Table(MIXED), tmp_path / "other.csv")
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+async def test_parquet_keeps_numbers_that_json_does_not_have(tmp_path: Path) -> None:
+    """NaN and infinities in a column of numbers, among texts, and inside of a value."""
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "rows.parquet"
+    answers = [
+        {"n": NAN, "mixed": INF, "deep": [1]},
+        {"n": -INF, "mixed": "x", "deep": [NAN]},
+        {"n": 1},
+        {"n": None},
+    ]
+    await exported(Table([row(index, answer) for index, answer in enumerate(answers)]), path)
+    frame = polars.read_parquet(path)
+    assert [str(value) for value in frame["output.n"]] == ["nan", "-inf", "1.0", "None"]
+    assert frame["output.mixed"].to_list() == ["Infinity", "x", None, None]
+    assert frame["output.deep"].to_list() == ["[1]", "[null]", None, None]
+
+
+async def test_columns_of_parquet_keep_their_types_whatever_the_rows_have(tmp_path: Path) -> None:
+    """Files of several runs are put together: no row, or none with a cost, makes no column of text."""
+    polars = pytest.importorskip("polars")
+    failed = row(0, None, state="failed", tokens=None, cost_usd=None, seconds=None, model=None)
+    schemas = []
+    for number, rows in enumerate([[], [failed], [row(0, "x", cost_usd=0)], [row(0, "x", tokens=2**70)]]):
+        path = tmp_path / f"{number}.parquet"
+        await exported(Table(rows), path)
+        schemas.append(polars.read_parquet_schema(path))
+    for schema in schemas[:3]:
+        kinds = {name: schema[name] for name in ("index", "attempts", "tokens", "cost_usd", "seconds", "model")}
+        whole, real = polars.Int64, polars.Float64
+        assert list(kinds.values()) == [whole, whole, whole, real, real, polars.String]
+    assert schemas[3]["tokens"] == polars.String, "more than a column of numbers takes"
+
+
+async def test_whole_numbers_in_parquet_are_exact(tmp_path: Path) -> None:
+    """Beside fractions a number of more than 53 bits would be another one: such a column is text."""
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "rows.parquet"
+    answers = [
+        {"id": 2**53 + 1, "both": 2**53 + 1, "ends": -(2**63)},
+        {"id": 1, "both": 0.5, "ends": 2**63 - 1},
+    ]
+    await exported(Table([row(index, answer) for index, answer in enumerate(answers)]), path)
+    frame = polars.read_parquet(path)
+    assert frame["output.id"].to_list() == [2**53 + 1, 1]
+    assert frame["output.both"].to_list() == [str(2**53 + 1), "0.5"]
+    assert frame["output.ends"].to_list() == [-(2**63), 2**63 - 1]
+
+
+async def test_fields_whose_names_look_alike_have_a_column_each(tmp_path: Path) -> None:
+    """Half a surrogate pair is no UTF-8: two such names, and one that is what becomes of them."""
+    polars = pytest.importorskip("polars")
+    answer = {"a\ud800": 1, "a" + chr(0xD801): 2, "a?": 3, "": 4, "input": 5, "A?": 6}
+    path = tmp_path / "rows.parquet"
+    await exported(Table([row(0, answer)]), path)
+    frame = polars.read_parquet(path)
+    fields = {name: frame[name].item() for name in frame.columns if name.startswith("output.")}
+    assert sorted(fields.values()) == [1, 2, 3, 4, 5, 6]
+    assert fields["output.a?"] == 3 and fields["output."] == 4
+    await exported(Table([row(0, answer)]), tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
+        read = next(csv.DictReader(file))
+    assert sorted(value for name, value in read.items() if name.startswith("output.")) == list("123456")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(answers=st.lists(_JSON, max_size=6))
+@settings(max_examples=60, deadline=None)
+async def test_any_answers_are_a_file_that_can_be_read(
+    tmp_path_factory: pytest.TempPathFactory, answers: list[Any]
+) -> None:
+    """Whatever models answered: no row is lost, in no kind of file."""
+    polars = pytest.importorskip("polars")
+    folder = tmp_path_factory.mktemp("any")
+    table = Table([row(index, answer) for index, answer in enumerate(answers)])
+    for kind in ("parquet", "csv", "jsonl"):
+        assert await exported(table, folder / f"rows.{kind}") == len(answers)
+    assert polars.read_parquet(folder / "rows.parquet")["index"].to_list() == list(range(len(answers)))
+    with (folder / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(answers)
+    lines = (folder / "rows.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=no_json)["index"] for line in lines] == list(range(len(answers)))
+
+
+def no_json(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")

@@ -1,6 +1,7 @@
 """A process that kills a map in batches at each of its crash points, goes on, and says what it found.
 
-    python batch_sweep.py ROOT_URL MODEL DIRECTORY      one JSON line for each point
+    python batch_sweep.py ROOT_URL MODEL DIRECTORY          one JSON line for each point
+    python batch_sweep.py ROOT_URL MODEL DIRECTORY POINT    killed there, given up, and row 1 asked for again by name
 
 Every point has an API key of its own, so that the server can say what was made for it.
 """
@@ -24,6 +25,7 @@ from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import estimate
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.structured.parsing import answer_validator
+from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.store import DiskStore
 from tests.crash.crash_sweep import count, die_at, in_child
 from tests.support.engine import RUN, new_run
@@ -89,7 +91,17 @@ def outcome_of(at: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def main(root: str, model: str, directory: str) -> None:
+def ask_again(at: Path) -> None:
+    """Give the run up, as after too many deaths, and resume it with row 1."""
+    store = opened(at)
+    store.request(RUN, [draft("run.dead", error={"code": "worker_died", "message": "killed"})], state="dead")
+    rows = {"m": {"rows": "1", "done": 0, "failed": 1}}
+    resumed = draft("run.resumed", reset=["m"], clear=[], keep=["m"], rows=rows, by="me")
+    store.request(RUN, [resumed], state="pending")
+    store.close()
+
+
+def main(root: str, model: str, directory: str, point: str = "") -> None:
     at = Path(directory)
     # What a worker imports when it first needs it: once here instead of in each child.
     provider = Providers({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"}).get(model)
@@ -98,11 +110,18 @@ def main(root: str, model: str, directory: str) -> None:
     answer_validator(SCHEMA).violations({})
     estimate("x")
     in_child(lambda: setup(at, model))
+    if point:
+        in_child(lambda: setup(at, model))
+        report: dict[str, Any] = {"killed": die_at((point, 1), lambda: go(at, root, "key"))}
+        in_child(lambda: ask_again(at))
+        report["state"] = in_child(lambda: go(at, root, "key"))[1]
+        print(json.dumps(report | in_child(lambda: outcome_of(at))[1]))
+        return
     points = count(lambda: go(at, root, "count"))
     for n, point in enumerate(points):
         key = f"key-{n}"
         in_child(lambda: setup(at, model))
-        report: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
+        report = {"point": f"{point[0]}:{point[1]}", "key": key}
         report["killed"] = die_at(point, lambda key=key: go(at, root, key))
         report["state"] = in_child(lambda key=key: go(at, root, key))[1]
         report |= in_child(lambda: outcome_of(at))[1]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.testing.model_server.batches import BatchServer
+from po_jupyter.testing.model_server.wire import Reply
 from tests.support.paths import ROOT, TESTS
 
 HERE = TESTS / "crash"
@@ -29,17 +30,45 @@ def reply(body: dict[str, Any], custom_id: str) -> dict[str, Any]:
     return {"label": "bad" if (row, last) == ("1", "0i") else "good"}
 
 
-@pytest.mark.parametrize("model", ["openai:gpt-4o", "anthropic:claude-haiku-4-5"])
-def test_no_kill_makes_a_second_batch(model: str) -> None:
+def sweep(server: BatchServer, model: str, *more: str) -> list[dict[str, Any]]:
+    """The reports of `batch_sweep.py`."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with BatchServer(reply) as server, tempfile.TemporaryDirectory(dir=memory, prefix="po-batch-") as base:
-        sweep = subprocess.run(
-            [sys.executable, str(HERE / "batch_sweep.py"), server.root_url, model, f"{base}/at"],
+    with tempfile.TemporaryDirectory(dir=memory, prefix="po-batch-") as base:
+        ran = subprocess.run(
+            [sys.executable, str(HERE / "batch_sweep.py"), server.root_url, model, f"{base}/at", *more],
             capture_output=True, text=True, timeout=110, check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        reports = [json.loads(line) for line in sweep.stdout.splitlines()]
-        assert sweep.returncode == 0, f"{sweep.stderr[-3000:]} after {reports[-1:]}"
+    reports: list[dict[str, Any]] = [
+        json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")
+    ]
+    assert ran.returncode == 0, f"{ran.stderr[-3000:]} after {reports[-1:]}"
+    return reports
+
+
+@pytest.mark.parametrize("point", ["batch.collect.after", "batch.close.before", "batch.close.after"])
+def test_a_row_asked_for_again_after_a_kill_gets_an_answer_of_its_own(point: str) -> None:
+    """Killed between the outcomes of a batch and its end: the failure that the batch had for the row is used up."""
+    asked = Counter[str]()
+
+    def refuses_once(body: dict[str, Any], custom_id: str) -> Any:
+        row = custom_id.split("-")[1]
+        asked[row] += 1
+        return Reply(status=400, error="no") if row == "1" and asked[row] == 1 else {"label": "good"}
+
+    with BatchServer(refuses_once) as server:
+        (report,) = sweep(server, "openai:gpt-4o", point)
+        assert report["killed"] and report["state"] == "done"
+        assert report["outputs"] == [{"label": "good"}] * 4
+        assert report["items"] == {"0": 1, "1": 2, "2": 1, "3": 1}
+        assert report["open"] == []
+        assert [len(batch.requests) for batch in server.batches("key")] == [4, 1]
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-4o", "anthropic:claude-haiku-4-5"])
+def test_no_kill_makes_a_second_batch(model: str) -> None:
+    with BatchServer(reply) as server:
+        reports = sweep(server, model)
         killed = [report for report in reports if report["killed"]]
         assert {report["point"].partition(":")[0] for report in killed} >= NAMES
         for report in reports:

@@ -161,6 +161,54 @@ def test_dialogs_of_a_run(page: Page, runs: dict[str, str], verb: str, state: st
     look(page, ".jp-Dialog-content", f"dialog-{verb[:-1].lower()}")
 
 
+@pytest.fixture(scope="module")
+def again(lab: JupyterProcess, runs: dict[str, str]) -> str:
+    """Another run of the pipeline that is done, with one other answer: to be compared with."""
+    with lab.http() as http:
+        http.post(f"runs/{runs['running']}/cancel", json={}).raise_for_status()  # one runs at a time
+        await_state(lab, runs["running"], "cancelled")
+        http.post(f"runs/{runs['pending']}/cancel", json={}).raise_for_status()
+        body = {
+            "pipeline": {"name": "done", "llm": {"model": "fake:echo"}, "tasks": [LABEL]},
+            "seed": {"name": "the other one", "data": {"name": "Ada", "rows": ["a", "c"]}},
+        }
+        other = str(http.post("runs", json=body).json()["run"]["id"])
+    await_state(lab, other, "done")
+    return other
+
+
+def test_the_question_which_run_to_compare_with(page: Page, runs: dict[str, str], again: str) -> None:
+    open_dialog(page, runs["done"], "done", "Compare with…")
+    look(page, ".jp-Dialog-content", "dialog-compare")
+
+
+def test_two_runs_beside_each_other(page: Page, runs: dict[str, str], again: str) -> None:
+    """With what changed, with a pair opened, narrow; and without a change."""
+    open_dialog(page, runs["done"], "done", "Compare with…")
+    page.locator(".jp-Dialog").get_by_role("button", name="Compare").click()
+    compared = page.locator(".po-TabPanel[data-tab=compare]")
+    compared.get_by_text("1 of 2 answers agree").wait_for(timeout=20 * SECOND)
+    look(page, ".po-RunPage", "compare")
+    compared.get_by_role("grid").get_by_role("row").nth(1).click()
+    compared.locator(".po-Compare-side").nth(1).wait_for(timeout=10 * SECOND)
+    look(page, ".po-RunPage", "compare-pair")
+    page.set_viewport_size({"width": 700, "height": 900})
+    try:
+        page.wait_for_timeout(300)  # Lab lays itself out
+        look(page, ".po-RunPage", "compare-narrow", dark=False)
+        assert page.evaluate(COLLISIONS, ".po-RunPage") == []
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_question_of_the_panel_from_where_to_fork(page: Page, runs: dict[str, str]) -> None:
+    card = open_panel(page).locator(".po-Run[data-state=done]").first
+    card.locator(".po-Run-head[aria-expanded=false]").click()
+    card.get_by_role("button", name="Fork").click()
+    page.locator(".jp-Dialog").wait_for(timeout=10 * SECOND)
+    look(page, ".jp-Dialog-content", "dialog-panel-fork")
+
+
 @pytest.mark.slow
 def test_the_dialog_that_asks_for_the_seed_of_a_file(page: Page, lab: JupyterProcess) -> None:
     (lab.folder / "work/hello.yaml").write_text("name: hello\ntasks: [{name: a, prompt: x}]\n")
@@ -268,6 +316,24 @@ def test_nothing_overlaps_or_is_cut_whatever_the_direction(
         assert page.evaluate(COLLISIONS, ".po-RunPage") == []
     finally:
         page.evaluate("() => { document.documentElement.removeAttribute('dir') }")
+
+
+def test_the_graph_stays_in_sight_when_the_page_becomes_narrow(page: Page, lab: JupyterProcess) -> None:
+    tasks = [{"name": name, "prompt": "x"} for name in ("label", "reply", "send")]
+    body = {
+        "pipeline": {"name": "three", "llm": {"model": "fake:echo"}, "tasks": tasks},
+        "seed": {"name": "three", "data": {}},
+    }
+    with lab.http() as http:
+        run = str(http.post("runs", json=body).json()["run"]["id"])
+    shown = open_page(page, run)
+    shown.locator(".po-Node").nth(2).wait_for(timeout=20 * SECOND)
+    for width in (760, 1280, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(700)  # the graph moves into its view
+        page.screenshot(path=str(SHOTS / f"graph-{width}.png"))
+        assert page.evaluate(COLLISIONS, ".po-Graph-box") == [], width
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 @pytest.mark.slow

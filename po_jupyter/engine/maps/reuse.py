@@ -89,12 +89,13 @@ async def reuse_outcomes(state: MapState) -> None:
     """Copy what earlier runs paid for, and put this run into the index. Raises Drained and StoreError."""
     parts, task, log, options = state.parts, state.task, state.parts.log, state.parts.inputs.options
     definition = state.code.definition
-    if definition is None or task.cache is False or options.cache is False:
+    if definition is None:
         return
-    runs = await asyncio.to_thread(announce, log.store, definition, log.run)
+    off = task.cache is False or options.cache is False
+    runs = [] if off else await asyncio.to_thread(announce, log.store, definition, log.run)
     if task.name in parts.history.anew:
         return
-    # Rows before it were asked for again: what is as it was has its outcome in this run.
+    # Rows before it were asked for again: what is as it was has its outcome in this run, which is no other run's.
     renewed = task.name in parts.history.renewed
     if not renewed and log.state.tasks[task.name].cleared_at:
         return

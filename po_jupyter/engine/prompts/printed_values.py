@@ -47,13 +47,18 @@ def to_json(context: RenderContext, value: Any, indent: int | str | None = None)
 
 
 def _dumped(value: Any, indent: int | None) -> str:
+    if isinstance(value, Namespace):
+        return "<namespace>"
     try:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
+        return json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
     except (TypeError, ValueError):
-        # `seed.items()`, `rows | map(...)`: not JSON, but lists in all but name.
-        if isinstance(value, Iterable):
-            return _dumped(list(value), indent)
-        return "<namespace>" if isinstance(value, Namespace) else str(value)
+        return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """What is printed of a part that JSON does not have. Raises UndefinedError for one that is not there."""
+    # `seed.items()`, `rows | map(...)`: not JSON, but lists in all but name.
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, Undefined) else str(value)
 
 
 @pass_context

@@ -26,6 +26,7 @@ from po_jupyter.errors import PoError, TemplateFailed
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
+_FAILED = "A row of a map that failed has the output null: tasks.NAME | selectattr('ok') has the others."
 _PIECES = 10_000  # that are looked at together
 _SHORT = 20_000  # characters of a template that is kept compiled
 _FEW = 50  # pieces that are joined without being looked at before
@@ -212,6 +213,8 @@ def _render_error(error: Exception, task: str, field: str, line: int | None = No
         reason = error.message or "undefined"
         if "there is no" in reason and field != "for_each":
             hint = _HYPHENS
+        elif reason.startswith("null has no"):
+            hint = _FAILED
     elif isinstance(error, SecurityError):
         reason = f"not allowed in a template: {error}"
     else:

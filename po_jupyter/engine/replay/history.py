@@ -19,6 +19,7 @@ from po_jupyter.model.run.row_spans import parse_spans
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import CallRecord, CallResponse, CallResponseDraft, ItemRecord, LogStore, Record
 
+_BATCH_ENDED = frozenset({"batch.closed", "batch.dropped"})
 _ATTEMPT_ENDED = frozenset({"task.done", "task.failed", "task.retrying"})
 
 
@@ -56,6 +57,8 @@ class History:
     asked      rows that the last resume named, by map: no other row is asked for
     anew       of these maps the rows that are asked for had an answer, and none of an earlier run is wanted
     renewed    maps that are done again because rows before them are: what did not change in them is not paid again
+    void       by map and open batch, rows that a resume opened again after the batch had given them an outcome: the
+               answers that it has for them count no more
     places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
@@ -73,6 +76,7 @@ class History:
     asked: dict[str, frozenset[int]] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
     renewed: set[str] = field(default_factory=set)
+    void: dict[str, dict[str, set[int]]] = field(default_factory=dict)
     places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)
@@ -161,6 +165,10 @@ def _apply_record(history: History, record: Record) -> None:
             history.apply_report(event)
         elif event["type"] == "run.resumed":
             _apply_resume(history, event["data"])
+        elif event["type"] == "batch.prepared":
+            history.void.setdefault(event["task"], {})[event["data"]["token"]] = set()
+        elif event["type"] in _BATCH_ENDED:
+            history.void.get(event["task"], {}).pop(event["data"]["token"], None)
 
 
 def _apply_call(history: History, record: CallRecord) -> None:
@@ -240,7 +248,9 @@ def _apply_resume(history: History, data: JsonObject) -> None:
             if again["done"]:
                 history.anew.add(task)
         if task in history.rows:
-            history.rows[task].reopen(again)
+            reopened = history.rows[task].reopen(again)
+            for rows_of_batch in history.void.get(task, {}).values():
+                rows_of_batch.update(reopened)
 
 
 def _count_hits(history: History, calls: Mapping[str, JournaledCall] | None) -> None:

@@ -87,27 +87,18 @@ class RowTable(Mapping[int, StoredOutcome]):
         """Set the outcome of a row to that of an item of record `n`."""
         self.set(item["index"], bool(item["ok"]), item.get("output"), item.get("error"), n=n)
 
-    def drop_failed(self) -> None:
-        """Remove the outcomes of failed rows: these are tried again."""
-        for index in self.indexes(FAILED):
+    def drop(self, indexes: Iterable[int]) -> list[int]:
+        """Remove the outcomes of these rows: they are asked for again. Those that had one."""
+        dropped = [index for index in indexes if index in self]
+        for index in dropped:
+            self._count(self._state[index], -1)
             self._state[index] = 0
-        self.failed = 0
-        self.errors.clear()
+            self.errors.pop(index, None)
+        return dropped
 
-    def drop(self, indexes: Iterable[int]) -> None:
-        """Remove the outcomes of these rows: they are asked for again."""
-        for index in indexes:
-            if index in self:
-                self._count(self._state[index], -1)
-                self._state[index] = 0
-                self.errors.pop(index, None)
-
-    def reopen(self, again: RowsAgain | None) -> None:
-        """Remove the outcomes of the rows that a resume names; of all that failed when it names none."""
-        if again is None:
-            self.drop_failed()
-        else:
-            self.drop(parse_spans(again["rows"]))
+    def reopen(self, again: RowsAgain | None) -> list[int]:
+        """Remove the outcomes of the rows that a resume names; of all that failed when it names none. Those rows."""
+        return self.drop(self.indexes(FAILED) if again is None else parse_spans(again["rows"]))
 
     def record_number(self, index: int) -> int:
         """The number of the record with the outcome, 0 on its way to the disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from po_jupyter.engine.prompts.sandbox import make_sandbox
 from po_jupyter.model.values.lazy_list import LazyList
@@ -68,3 +69,26 @@ def test_what_is_a_list_in_all_but_name_is_printed_as_one() -> None:
     assert rendered("{{ [1, 2] | map('string') }}") == '["1", "2"]'
     assert rendered("{{ rows }}", rows=Rows()) == "[1, 2]"
     assert rendered("{% set n = namespace(a=1) %}{{ n }}") == "<namespace>"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ rows | map(attribute='output.label') | list }}",
+        "{{ rows | map(attribute='output.label') }}",
+        "{{ rows | map(attribute='output.label') | tojson }}",
+        "{{ {'labels': [rows[1].output.label]} }}",
+        "{{ [[[rows[1].output.label]]] ~ '' }}",
+    ],
+)
+def test_what_is_not_there_is_named_also_inside_of_a_list(template: str) -> None:
+    """A row that failed has no output: its label is none, and no recursion without an end."""
+    with pytest.raises(UndefinedError, match="null has no 'label'"):
+        rendered(template, rows=[{"output": {"label": "bug"}}, {"output": None}])
+
+
+def test_lists_in_all_but_name_inside_of_values_are_printed_as_lists() -> None:
+    assert (
+        rendered("{{ {'a': x.items(), 'b': [x | map('upper')]} }}", x={"k": 1})
+        == '{"a": [["k", 1]], "b": [["K"]]}'
+    )

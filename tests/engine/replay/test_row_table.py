@@ -25,7 +25,7 @@ def test_the_newest_outcome_of_each_row_counts(outcomes: list[tuple[int, bool]])
     assert list(table) == sorted(plain) and len(table) == len(plain)
     assert (table.done, table.failed) == (sum(plain.values()), len(plain) - sum(plain.values()))
     assert list(table.indexes(FAILED)) == sorted(i for i, ok in plain.items() if not ok)
-    table.drop_failed()
+    assert table.reopen(None) == sorted(i for i, ok in plain.items() if not ok)
     assert list(table) == sorted(i for i, ok in plain.items() if ok) and table.failed == 0
 
 

@@ -221,20 +221,26 @@ AFTER: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["refresh", "fresh"])
+@pytest.mark.parametrize("how", ["refresh", "fresh", "task without a cache", "run without a cache"])
 async def test_a_map_after_the_map_of_a_fresh_run_pays_only_for_what_changed(tmp_path: Path, how: str) -> None:
-    """Who asked for new answers of models got them in this run: they are not paid twice either."""
+    """Who asked for new answers of models, or wants none of others, got them in this run: they are not paid twice
+    either, however often rows before them are asked for."""
     bench = Ill(tmp_path)
-    after = {**AFTER, "cache": "refresh"} if how == "refresh" else AFTER
-    bench.create(
-        (MAP, after), {"rows": list(range(6))}, **({"options": {"fresh": True}} if how == "fresh" else {})
-    )
+    caches = {"refresh": "refresh", "task without a cache": False}
+    options = {"fresh": {"fresh": True}, "run without a cache": {"cache": False}}
+    after = {**AFTER, "cache": caches[how]} if how in caches else AFTER
+    bench.create((MAP, after), {"rows": list(range(6))}, options=options.get(how, {}))
     await bench.go()
     bench.bad.clear()
+    for row in (4, 1):
+        bench.fake.requests.clear()
+        bench.again({"m": [row]})
+        assert await bench.go() == "done"
+        assert bench.asked == {f"row {row}.": 1, f"after echo: row {row}.": 1}
     bench.fake.requests.clear()
-    bench.again({"m": [4]})
+    bench.resume("after", clear=["after"], restart=True)
     assert await bench.go() == "done"
-    assert bench.asked == {"row 4.": 1, "after echo: row 4.": 1}
+    assert len(bench.fake.requests) == 6, "a restart asks for all of it"
 
 
 async def test_equal_rows_after_the_map_keep_each_its_own_answer(tmp_path: Path) -> None:

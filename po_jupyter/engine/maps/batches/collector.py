@@ -104,7 +104,7 @@ class Collector:
 
     async def _answer(self, batch: OpenBatch, index: int, answer: BatchAnswer) -> int:
         state = self._state
-        if index in state.table:
+        if index in state.table or index not in batch.members:
             return 0
         question, calls = await self._runner.run(index, batch.attempt, answer)
         if calls.fresh is not None and batch.hold is not None:

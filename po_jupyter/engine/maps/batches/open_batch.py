@@ -16,7 +16,8 @@ class OpenBatch:
     """A batch that is at its provider, or perhaps is.
 
     token       the name that we gave it        id        the provider's; None while it is not known to have it
-    attempt     of the calls of its rows        rows      in the order of the file; `members` as a set
+    attempt     of the calls of its rows        rows      in the order of the file
+    void      rows that were asked for again after it had given them an outcome; `members`: the others
     prepared    when it was about to be sent, in seconds since 1970
     reserved    the worst case of all its rows  hold      what is set aside for it; None: nothing is limited
     cancelling  its end is wanted, so rows without an answer stay open; `cancel_sent`: the provider has the request
@@ -31,6 +32,7 @@ class OpenBatch:
     reserved: Amount
     id: str | None = None
     hold: BatchHold | None = None
+    void: frozenset[int] = frozenset()
     cancelling: bool = False
     cancel_sent: bool = False
     collected: int = 0
@@ -39,8 +41,8 @@ class OpenBatch:
     members: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the set of its rows."""
-        self.members = frozenset(self.rows)
+        """Make the set of the rows that it answers."""
+        self.members = frozenset(self.rows) - self.void
 
     @property
     def reserved_for_row(self) -> Amount:
@@ -48,8 +50,8 @@ class OpenBatch:
         return self.reserved.share(1, len(self.rows))
 
 
-def open_batch_from_log(record: JsonObject) -> OpenBatch:
-    """The batch of a `BatchRecord` in the state of its task."""
+def open_batch_from_log(record: JsonObject, void: frozenset[int] = frozenset()) -> OpenBatch:
+    """The batch of a `BatchRecord` in the state of its task; `void` as in `OpenBatch`."""
     return OpenBatch(
         token=record["token"],
         attempt=record["attempt"],
@@ -57,5 +59,6 @@ def open_batch_from_log(record: JsonObject) -> OpenBatch:
         prepared=datetime.fromisoformat(record["at"]).timestamp(),
         reserved=Amount(*record.get("reserved") or ()),
         id=record.get("id"),
+        void=void,
         cancelling=bool(record.get("cancelling")),
     )

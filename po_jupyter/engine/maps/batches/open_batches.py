@@ -50,17 +50,17 @@ class OpenBatches:
         return frozenset(batch.id for batch in self if batch.id is not None)
 
     def rows(self) -> set[int]:
-        """Rows that are in a batch."""
-        return {index for batch in self for index in batch.rows}
+        """Rows that a batch answers."""
+        return {index for batch in self for index in batch.members}
 
     def add(self, batch: OpenBatch) -> None:
         """Add a batch whose `batch.prepared` is in the log."""
         self._by_token[batch.token] = batch
-        self._state.in_flight += len(batch.rows)
+        self._state.in_flight += len(batch.members)
 
     def _remove(self, batch: OpenBatch) -> None:
         del self._by_token[batch.token]
-        self._state.in_flight -= len(batch.rows) - batch.collected
+        self._state.in_flight -= len(batch.members) - batch.collected
         if batch.hold is not None:
             batch.hold.release()
 
@@ -107,7 +107,11 @@ class OpenBatches:
         parts = self._state.parts
         task = parts.log.state.tasks[self._task]
         budget = parts.calls.budget if adopt_holds else None
-        batches = [(open_batch_from_log(record), record["offset"]) for record in task.batches.values()]
+        void = parts.history.void.get(self._task, {})
+        batches = [
+            (open_batch_from_log(record, frozenset(void.get(token, ()))), record["offset"])
+            for token, record in task.batches.items()
+        ]
         for batch, _ in batches:  # all of them first: while one is searched for, no row of another is free
             if budget is not None:
                 batch.hold = BatchHold.adopt(budget, self._task, parts.history.spent.of_batch(batch.token))

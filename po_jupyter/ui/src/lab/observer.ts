@@ -12,8 +12,9 @@ import { RunChanges } from "./notices.js";
 import type { Counts } from "./summary.js";
 import { counts, summary } from "./summary.js";
 
-/** Milliseconds between two looks at what today cost. */
-const USAGE_EVERY = 30_000;
+/** Milliseconds between two looks at what today cost, while something happens. */
+const USAGE_EVERY = 10_000;
+const DAY = 24 * 3600_000;
 /** Milliseconds between two looks of a hidden tab, and the runs that it looks at: the newest. */
 const HIDDEN_EVERY = 30_000;
 const HIDDEN_RUNS = 50;
@@ -44,6 +45,7 @@ export class Observer {
     const timer = setInterval(() => void this.lookHidden(), HIDDEN_EVERY);
     this.stop = () => {
       clearInterval(timer);
+      clearTimeout(this.next);
       stop();
     };
   }
@@ -112,16 +114,28 @@ export class Observer {
     return this.gone.has(run.id) || (this.runs.get(run.id)?.last_event ?? -1) >= run.last_event;
   }
 
+  /** Soon after each event, and when a day begins: days are those of UTC, as the server counts them. */
   private async askUsage(): Promise<void> {
-    if (Date.now() - this.asked < USAGE_EVERY) {
+    const now = Date.now();
+    clearTimeout(this.next);
+    const pause = this.asked + USAGE_EVERY - now;
+    this.next = setTimeout(() => this.askSeenUsage(), pause > 0 ? pause : DAY - (now % DAY) + 1000);
+    if (pause > 0) {
       return;
     }
-    this.asked = Date.now();
+    this.asked = now;
     try {
       this.today = (await (await this.live.api()).usage(1)).total.cost;
       this.show();
     } catch {
       // The sum of before stays: the stream says when the server is gone.
+    }
+  }
+
+  /** The snapshot of a tab that comes back asks for it. */
+  private askSeenUsage(): void {
+    if (!this.page.hidden) {
+      void this.askUsage();
     }
   }
 
@@ -194,6 +208,7 @@ export class Observer {
   private readonly gone = new Set<string>();
   private today: number | null = null;
   private asked = 0;
+  private next: ReturnType<typeof setTimeout> | undefined;
 }
 
 /** Lab shows no more of a message than 140 characters. */

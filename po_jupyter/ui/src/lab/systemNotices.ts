@@ -11,7 +11,7 @@ export class SystemNotices {
   constructor(
     private readonly trans: TranslationBundle,
     private readonly open: (run: Run | null) => void,
-    private readonly system: SystemNotification = "Notification" in globalThis ? globalThis.Notification : null,
+    private system: SystemNotification = "Notification" in globalThis ? globalThis.Notification : null,
     private readonly page: Pick<Document, "hidden" | "hasFocus"> = document
   ) {}
 
@@ -34,13 +34,22 @@ export class SystemNotices {
     if (this.system.permission === "default") {
       this.offer();
     } else if (this.system.permission === "granted") {
+      this.show(this.system, message, run);
+    }
+  }
+
+  private show(system: typeof Notification, message: string, run: Run | null): void {
+    try {
       // A later one of the same run takes the place of the one before.
-      const notice = new this.system(this.trans.__("Prompt runs"), { body: message, tag: `po-jupyter ${run?.id ?? ""}` });
+      const notice = new system(this.trans.__("Prompt runs"), { body: message, tag: `po-jupyter ${run?.id ?? ""}` });
       notice.onclick = () => {
         window.focus();
         notice.close();
         this.open(run);
       };
+    } catch {
+      // Chrome on Android takes them from a service worker alone, and Lab has none: the page's own notice has to do.
+      this.system = null;
     }
   }
 

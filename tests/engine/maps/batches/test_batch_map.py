@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +16,14 @@ from po_jupyter.config import Price, Settings
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
+from po_jupyter.errors import StaleFence
 from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.call_cache import AnswerCache
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit, Lease
 from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
 from tests.support.engine import RUN, Bench, wait_until
@@ -208,6 +212,45 @@ async def test_expired_rows_are_failures_and_a_resume_sends_only_them(
     assert await bench.go() == "done"
     assert bench.outputs() == [f"echo: row r{i}" for i in range(5)]
     assert [len(made.requests) for made in server.batches()] == [5, 2]
+
+
+class DyingAtClose(MemoryStore):
+    """A store whose worker is killed when all outcomes of its batch are recorded, and the batch is not closed."""
+
+    dies = True
+
+    def commit(self, lease: Lease, commit: Commit) -> Any:
+        if self.dies and any(event["type"] == "batch.closed" for event in commit.events):
+            raise StaleFence("this process is dead")
+        return super().commit(lease, commit)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+async def test_failed_rows_of_a_batch_that_was_not_closed_are_sent_anew(
+    tmp_path: Path, server: BatchServer, model: str, named: bool, kept: bool
+) -> None:
+    """P3: who asks for a row again wants another answer, and not that of the batch before; the others keep theirs."""
+    bench = Batched(tmp_path, DyingAtClose())
+    bench.server, bench.more = server, {}
+    server.reply = lambda body, custom_id: (
+        Reply(status=400, error="no") if custom_id.split("-")[1] in "13" else "good"
+    )
+    bench.map(model)
+    with pytest.raises(StaleFence):
+        await bench.go()
+    bench.store.request(RUN, [draft("run.dead", error={"code": "worker_died", "message": "x"})], state="dead")
+    server.reply = lambda body, custom_id: "mended"
+    bench.store.dies = False  # type: ignore[attr-defined]
+    rows = {"m": {"rows": "1", "done": 0, "failed": 1}}
+    bench.resume("m", keep=["m"] if kept else [], **({"rows": rows} if named else {}))
+    assert await bench.go() == "done"
+    assert sorted(bench.errors()) == ([3] if named else [])
+    assert bench.outputs() == ["good", "mended", "good", None if named else "mended", "good"]
+    assert [len(made.requests) for made in server.batches()] == [5, 1 if named else 2]
+    assert bench.state.tasks["m"].batches == {}
+    again = {index: 2 if index == 1 or (index == 3 and not named) else 1 for index in range(5)}
+    assert Counter(i["index"] for r in bench.records() for i in r["items"]) == again
 
 
 async def test_the_threshold_is_judged_at_collection(bench: Batched, server: BatchServer) -> None:

@@ -48,3 +48,40 @@ it("takes the notice of a gate back when it is decided, wherever", () => {
   expect(Notification.dismiss).toHaveBeenCalledExactlyOnceWith("gate");
   observer.stop();
 });
+
+it("says what today cost soon after the last event, and begins anew with the day", async () => {
+  vi.useFakeTimers({ now: Date.UTC(2026, 0, 1, 23, 50) });
+  let say: (event: LiveEvent) => void = () => undefined;
+  let cost = 0.5;
+  const usage = vi.fn(async () => ({ total: { cost } }));
+  const api = { attention: async () => ({ runs: [], total: 0 }), usage };
+  const live = { api: async () => api, watch: (_: unknown, watcher: typeof say) => ((say = watcher), () => undefined) };
+  const texts: string[] = [];
+  const page = { hidden: false };
+  const observer = new Observer(live as unknown as IPoLive, nullTranslator.load("po_jupyter"), { show: text => texts.push(text), open: vi.fn(), wants: () => false }, page);
+  say({ type: "snapshot", runs: [aRun("a")] });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(texts.at(-1)).toContain("$0.500 today");
+  cost = 1.2;
+  for (const last_event of [2, 3, 4]) {
+    say({ type: "run", run: aRun("a", { last_event, state: last_event === 4 ? "done" : "running" }) });
+  }
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(texts.at(-1)).toContain("$1.20 today");
+  expect(usage.mock.calls.length).toBeLessThanOrEqual(3);
+  const asked = usage.mock.calls.length;
+  cost = 0;
+  await vi.advanceTimersByTimeAsync(5 * 60_000);
+  expect(usage).toHaveBeenCalledTimes(asked); // nothing happens: nothing is asked
+  await vi.advanceTimersByTimeAsync(6 * 60_000);
+  expect(texts.at(-1)).not.toContain("today");
+  page.hidden = true;
+  const before = usage.mock.calls.length;
+  say({ type: "run", run: aRun("a", { last_event: 9 }) });
+  await vi.advanceTimersByTimeAsync(48 * 3600_000);
+  expect(usage.mock.calls.length).toBeLessThanOrEqual(before + 1);
+  observer.stop();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});

@@ -48,6 +48,22 @@ it("is shown when the person looks elsewhere, and opens the run", () => {
   expect(requested).not.toHaveBeenCalled();
 });
 
+it("is left out where a page may not show it by itself, as in Chrome for Android", () => {
+  const told = vi.fn();
+  class Mobile {
+    static permission = "granted";
+    constructor() {
+      told();
+      throw new TypeError("Failed to construct 'Notification': Illegal constructor. Use ServiceWorkerRegistration.showNotification() instead.");
+    }
+  }
+  const notices = new SystemNotices(trans, vi.fn(), Mobile as unknown as SystemNotification, page(true, false));
+  notices.tell("a is done", run);
+  notices.tell("b is done", run);
+  expect(told).toHaveBeenCalledOnce(); // it is not tried again
+  expect(lab.warning).not.toHaveBeenCalled();
+});
+
 it("asks for leave when it is turned on, and says what to do where the browser refuses", async () => {
   const yes = browser("default", "granted");
   await new SystemNotices(trans, vi.fn(), yes.system, page(true, false)).ask();

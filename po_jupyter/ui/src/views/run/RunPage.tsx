@@ -73,9 +73,9 @@ export function RunPage(props: RunPageProps): JSX.Element {
 }
 
 function Known({ known, run, ...props }: RunPageProps & { known: LiveRun; run: Run }): JSX.Element {
-  const { source, state, patch, host, trans, visible } = props;
+  const { source, live, state, patch, host, trans, visible } = props;
   const now = useNow(visible && !hasEnded(run));
-  const page: Page = { run, source, state, patch, host, trans, now, speech: known.speech, answered: known.answered };
+  const page: Page = { run, source, live, visible, state, patch, host, trans, now, speech: known.speech, answered: known.answered };
   const verbs = useVerbSet(page);
   const panelId = `po-page-${run.id}`;
   const tabs = tabsOf(run, state.compare.run, trans);
@@ -87,7 +87,7 @@ function Known({ known, run, ...props }: RunPageProps & { known: LiveRun; run: R
       <Translation.Provider value={trans}>
       <VerbsProvider value={verbs}>
         <Header />
-        <Lost known={known} retryNow={() => props.live.retryNow()} trans={trans} />
+        <Lost known={known} retryNow={() => live.retryNow()} trans={trans} />
         <Tabs
           label={trans.__("Parts of the run")}
           tabs={tabs}

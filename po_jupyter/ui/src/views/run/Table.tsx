@@ -1,7 +1,7 @@
 /** A table of which only the rows in sight are in the document: as fast with 100,000 rows as with 10. */
 
 import * as React from "react";
-import { useVirtualizer } from "@tanstack/react-virtual";
+import { HEIGHT, useWindow } from "./window.js";
 
 export interface Column<T> {
   name: string;
@@ -46,8 +46,6 @@ interface TableProps<T> {
   version: unknown;
 }
 
-const HEIGHT = 28;
-
 export function Table<T>(props: TableProps<T>): JSX.Element {
   const { id, label, columns, count, open, onOpen, onRange, onTop, top = 0 } = props;
   const box = React.useRef<HTMLDivElement>(null);
@@ -55,23 +53,9 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
   const anchor = React.useRef(Math.max(0, open));
   const latest = React.useRef(props);
   latest.current = props;
-  const rows = useVirtualizer({
-    count,
-    getScrollElement: () => box.current,
-    estimateSize: () => HEIGHT,
-    overscan: 8,
-    scrollPaddingStart: HEIGHT,
-    initialOffset: top * HEIGHT,
-    useFlushSync: false
-  });
-  const shown = rows.getVirtualItems();
-  // The element of a row that leaves is the next one's: far fewer are made while one scrolls.
-  const slots = 16 * Math.ceil((shown.length + 1) / 16);
-  const first = shown[0]?.index ?? 0;
-  const last = shown[shown.length - 1]?.index ?? 0;
+  const { first, length, above, show } = useWindow(box, count, top);
+  const last = Math.max(first, first + length - 1);
   React.useEffect(() => onRange(first, last), [first, last, onRange]);
-  // Not read from the element: that would lay the page out in the middle of a scroll.
-  const above = Math.floor((rows.scrollOffset ?? top * HEIGHT) / HEIGHT);
   React.useEffect(() => {
     const timer = setTimeout(() => onTop?.(above), 300);
     return () => clearTimeout(timer);
@@ -84,7 +68,7 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
   const go = (index: number): void => {
     const to = Math.max(0, Math.min(count - 1, index));
     setActive(to);
-    rows.scrollToIndex(to);
+    show(to);
     if (open >= 0) {
       onOpen(to);
     }
@@ -158,13 +142,12 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
       onKeyDown={onKey}
     >
       <Head {...props} template={template} />
-      <div role="rowgroup" className="po-Table-body" style={{ height: rows.getTotalSize() }}>
-        {shown.map(({ index, start }) => (
+      <div role="rowgroup" className="po-Table-body" style={{ height: count * HEIGHT }}>
+        {Array.from({ length }, (_, n) => first + n).map(index => (
           <TableRow
-            key={index % slots}
+            key={index % length} // the element of a row that leaves is that of one that comes: none is made
             id={rowId(id, index)}
             index={index}
-            start={start}
             item={props.at(index)}
             columns={columns as readonly Column<unknown>[]}
             template={template}
@@ -229,7 +212,6 @@ function Head<T>({ columns, chosen, sort, desc, onSort, template }: TableProps<T
 interface RowProps {
   id: string;
   index: number;
-  start: number;
   item: unknown;
   columns: readonly Column<unknown>[];
   template: object;
@@ -242,7 +224,7 @@ interface RowProps {
 }
 
 const TableRow = React.memo(
-  function TableRow({ id, index, start, item, columns, template, state, box, choose, check }: RowProps): JSX.Element {
+  function TableRow({ id, index, item, columns, template, state, box, choose, check }: RowProps): JSX.Element {
     const classes = ["po-Table-row", ...state.split(" ").flatMap(word => (word ? [`po-is-${word}`] : []))];
     return (
       <div
@@ -252,7 +234,7 @@ const TableRow = React.memo(
         aria-selected={state.includes(box === null ? "open" : "chosen")}
         aria-current={box !== null && state.includes("open") ? true : undefined}
         className={classes.join(" ")}
-        style={{ ...template, transform: `translateY(${start}px)` }}
+        style={{ ...template, insetBlockStart: index * HEIGHT }}
         onClick={event => choose(index, event.shiftKey)}
         // Shift and a click would mark the text between the two rows.
         onMouseDown={event => box !== null && event.shiftKey && event.preventDefault()}
@@ -284,7 +266,6 @@ const TableRow = React.memo(
   (before, after) =>
     before.index === after.index &&
     before.item === after.item &&
-    before.start === after.start &&
     before.state === after.state &&
     before.box === after.box &&
     before.template === after.template

@@ -3,6 +3,7 @@
 import * as React from "react";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Run } from "../../api/types.js";
+import type { IPoLive } from "../../tokens.js";
 import type { PageState, Patch } from "./pageState.js";
 import type { RunSource } from "./source.js";
 import type { Speech } from "./useRun.js";
@@ -21,6 +22,9 @@ export interface Host {
 export interface Page {
   run: Run;
   source: RunSource;
+  live: IPoLive;
+  /** Somebody can see the page: else nothing is asked and nothing is watched. */
+  visible: boolean;
   state: PageState;
   patch: (patch: Patch) => void;
   speech: Speech | null;

@@ -52,7 +52,7 @@ function Today({ today }: { today: NonNullable<DailyUsage["today"]> }): JSX.Elem
     ) : (
       <div className={of.used >= of.limit ? "po-is-failed" : "po-is-running"}>
         <div>{trans.__("%1 of %2 today", shown(of.used), shown(of.limit))}</div>
-        <ProgressBar share={of.used / of.limit} label={label} />
+        <ProgressBar share={of.limit > 0 ? of.used / of.limit : 1} label={label} />
       </div>
     );
   return (

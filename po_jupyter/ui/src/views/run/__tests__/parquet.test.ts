@@ -19,6 +19,14 @@ describe("rows as Parquet", () => {
     expect(columns.input!.data[0]).toBe('{"text":"t"}');
   });
 
+  it("have their numbers as numbers also where no row has one", () => {
+    const without = { cost_usd: null, attempts: 0 };
+    for (const rows of [[], [row(0, "x", without)], [row(0, "x", { cost_usd: 0, seconds: 2 })]]) {
+      const types = Object.fromEntries(columnsOf(rows).map(({ name, type }) => [name, type]));
+      expect(types).toMatchObject({ index: "INT64", attempts: "INT64", tokens: "INT64", cost_usd: "DOUBLE", seconds: "DOUBLE" });
+    }
+  });
+
   it("keep an answer without a field, and know no field but those of the answer", () => {
     const rows = [row(0, {}), row(1, JSON.parse('{"constructor": 1, "__proto__": 2}')), row(2, { a: 1 })];
     const columns = Object.fromEntries(columnsOf(rows).map(({ name, data }) => [name, data]));

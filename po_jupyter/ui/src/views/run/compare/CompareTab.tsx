@@ -2,6 +2,7 @@
 
 import * as React from "react";
 import { explain } from "../../../api/client.js";
+import type { Run } from "../../../api/types.js";
 import { Button } from "../../../components/Button.js";
 import { ErrorBox } from "../../../components/ErrorBox.js";
 import { StateBadge } from "../../../components/StateBadge.js";
@@ -11,8 +12,10 @@ import { JsonTree } from "../data/JsonTree.js";
 import { Choice, Empty, Unloaded, count, dollars, line, seconds } from "../parts.js";
 import { useResource } from "../resource.js";
 import { useOpened } from "../rows/useOpened.js";
+import { numbersOf } from "../rows/rowNumbers.js";
 import { usePages } from "../rows/usePages.js";
 import type { ComparedRow, ComparedSide, ComparisonSummary, Row } from "../shapes.js";
+import { useRun } from "../useRun.js";
 import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
 import { agreement, changeWord, rowsOf } from "./words.js";
@@ -24,8 +27,8 @@ const COLUMNS: readonly Column<ComparedRow>[] = [
   { name: "input", label: mark("Input"), width: "minmax(8em, 2fr)", render: pair => line((pair.a ?? pair.b)?.input) },
   { name: "a", label: mark("Answer of A"), width: "minmax(9em, 3fr)", render: pair => <Answer row={pair.a} /> },
   { name: "b", label: mark("Answer of B"), width: "minmax(9em, 3fr)", render: pair => <Answer row={pair.b} /> },
-  { name: "cost", label: mark("Cost A"), width: "5.5em", number: true, render: pair => dollars(pair.a?.cost_usd) },
-  { name: "other", label: mark("Cost B"), width: "5.5em", number: true, render: pair => dollars(pair.b?.cost_usd) }
+  { name: "cost", label: mark("Cost A"), width: "5.5em", number: true, render: pair => pair.a && numbersOf(pair.a).cost },
+  { name: "other", label: mark("Cost B"), width: "5.5em", number: true, render: pair => pair.b && numbersOf(pair.b).cost }
 ];
 /** Those that are left when a pair is open beside them. */
 const BESIDE = new Set(["row", "change", "a", "b"]);
@@ -48,7 +51,7 @@ export function CompareTab(): JSX.Element {
     setSummary({ of: about, found: page.summary, complete: page.complete });
     return { items: page.rows, matching: page.matching, total: page.summary.a.rows };
   };
-  const [pages, drawn] = usePages(load, JSON.stringify([about, all]), run.last_event);
+  const [pages, drawn] = usePages(load, JSON.stringify([about, all]), `${run.last_event} ${useProgress(other)}`);
   const opened = useOpened(open, place => (pages.at(place) ? place : undefined), place => patch({ compare: { open: place } }));
   const pair = open === null ? undefined : pages.at(open);
   const columns = React.useMemo(
@@ -106,6 +109,18 @@ export function CompareTab(): JSX.Element {
   );
 }
 
+/** How far another run has come since it was first seen: a number that is another one with each change of it. */
+function useProgress(id: string): number {
+  const { source, live, visible } = usePage();
+  const other = React.useMemo(() => source.beside(id), [source, id]);
+  const { run } = useRun(other, live, visible);
+  const first = React.useRef<Run | null>(null);
+  if (first.current?.id !== run?.id) {
+    first.current = run;
+  }
+  return run && first.current ? run.last_event - first.current.last_event : 0;
+}
+
 function Answer({ row }: { row: Row | null }): JSX.Element {
   if (!row) {
     return <span className="po-Quiet">–</span>;
@@ -155,7 +170,14 @@ function Side({ letter, side }: { letter: string; side: ComparedSide }): JSX.Ele
           </button>
         )}
       </th>
-      <td>{side.models.join(", ")}</td>
+      <td>
+        {side.models.map((model, index) => (
+          <React.Fragment key={model}>
+            {index > 0 && ", "}
+            <span className="po-Compare-model">{model}</span>
+          </React.Fragment>
+        ))}
+      </td>
       {numbers.map((number, index) => (
         <td key={index} className="po-is-number">
           {number}
@@ -208,7 +230,7 @@ function WholeSide({ letter, row, load }: { letter: string; row: Row | null; loa
       {shown && !shown.error && <JsonTree value={shown.output} depth={3} />}
       {shown && (
         <p className="po-Quiet">
-          {[dollars(shown.cost_usd), shown.tokens ? `${count(shown.tokens)} ${trans.__("tokens")}` : "", seconds(shown.seconds), shown.model ?? ""]
+          {[numbersOf(shown).cost, shown.tokens ? `${count(shown.tokens)} ${trans.__("tokens")}` : "", numbersOf(shown).seconds, shown.model ?? ""]
             .filter(Boolean)
             .join(" · ")}
         </p>

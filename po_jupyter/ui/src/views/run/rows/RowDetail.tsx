@@ -6,7 +6,8 @@ import { ErrorBox } from "../../../components/ErrorBox.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
 import { JsonTree } from "../data/JsonTree.js";
-import { Unloaded, count, dollars, seconds } from "../parts.js";
+import { Unloaded } from "../parts.js";
+import { numbersOf } from "./rowNumbers.js";
 import { useResource } from "../resource.js";
 
 export function RowDetail({ task, index, close }: { task: string; index: number; close: () => void }): JSX.Element {
@@ -16,11 +17,12 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
     `${run.id} ${task} ${index}`,
     run.last_event
   );
-  const facts = row && [
-    count(row.attempts) + " " + trans._n("try", "tries", row.attempts),
-    row.tokens ? `${count(row.tokens)} ${trans.__("tokens")}` : "",
-    dollars(row.cost_usd),
-    seconds(row.seconds),
+  const numbers = row && numbersOf(row);
+  const facts = numbers && [
+    numbers.attempts && `${numbers.attempts} ${trans._n("try", "tries", row.attempts)}`,
+    row.tokens ? `${numbers.tokens} ${trans.__("tokens")}` : "",
+    numbers.cost,
+    numbers.seconds,
     row.model ?? "",
     ...(row.flags ?? [])
   ];

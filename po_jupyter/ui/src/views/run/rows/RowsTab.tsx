@@ -4,7 +4,7 @@ import * as React from "react";
 import { Button } from "../../../components/Button.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
-import { Choice, Empty, Unloaded, count, dollars, line, seconds } from "../parts.js";
+import { Choice, Empty, Unloaded, count, line } from "../parts.js";
 import { explain } from "../../../api/client.js";
 import type { Row, RowQuery, Sort } from "../shapes.js";
 import { Table } from "../Table.js";
@@ -12,6 +12,7 @@ import type { Column } from "../Table.js";
 import { RowDetail } from "./RowDetail.js";
 import { exportRows } from "./exportRows.js";
 import type { RowFormat } from "./exportRows.js";
+import { numbersOf } from "./rowNumbers.js";
 import { usePages } from "./usePages.js";
 import { MOST, NOTHING, extended, toggled } from "./selection.js";
 import type { Selection } from "./selection.js";
@@ -32,10 +33,10 @@ const COLUMNS: readonly Column<Row>[] = [
     sortable: true,
     render: row => (row.error ? <span className="po-Row-error">{line(row.error.message)}</span> : line(row.output))
   },
-  { name: "attempts", label: mark("Tries"), width: "3.8em", number: true, sortable: true, render: row => count(row.attempts) },
-  { name: "tokens", label: mark("Tokens"), width: "5em", number: true, sortable: true, render: row => count(row.tokens) },
-  { name: "cost_usd", label: mark("Cost"), width: "5.5em", number: true, sortable: true, render: row => dollars(row.cost_usd) },
-  { name: "seconds", label: mark("Time"), width: "5em", number: true, sortable: true, render: row => seconds(row.seconds) }
+  { name: "attempts", label: mark("Tries"), width: "3.8em", number: true, sortable: true, render: row => numbersOf(row).attempts },
+  { name: "tokens", label: mark("Tokens"), width: "5em", number: true, sortable: true, render: row => numbersOf(row).tokens },
+  { name: "cost_usd", label: mark("Cost"), width: "5.5em", number: true, sortable: true, render: row => numbersOf(row).cost },
+  { name: "seconds", label: mark("Time"), width: "5em", number: true, sortable: true, render: row => numbersOf(row).seconds }
 ];
 
 const PAGE = 500;

@@ -11,13 +11,22 @@ interface Column {
   data: unknown[];
 }
 
+/** Numbers that rows have of themselves: of one type also where no row has one, as files of several runs are put together. */
+const KNOWN = new Map<string, BasicType>([
+  ["index", "INT64"],
+  ["attempts", "INT64"],
+  ["tokens", "INT64"],
+  ["cost_usd", "DOUBLE"],
+  ["seconds", "DOUBLE"]
+]);
+
 /** The same columns as the CSV has: what is neither a number nor true or false in all rows is text. */
 export function columnsOf(rows: readonly Row[]): Column[] {
   const header = csvHeader(rows);
   const fields = hasColumns(header);
   return header.map(name => {
     const values = rows.map(row => valueOf(row, name, fields) ?? null);
-    const type = typeOf(values);
+    const type = typeOf(values, KNOWN.get(name));
     return { name, type, data: values.map(value => (value === null ? null : converted(value, type))) };
   });
 }
@@ -26,8 +35,11 @@ export function parquetOf(rows: readonly Row[]): Blob {
   return new Blob([parquetWriteBuffer({ columnData: columnsOf(rows) })], { type: "application/vnd.apache.parquet" });
 }
 
-function typeOf(values: readonly unknown[]): BasicType {
+function typeOf(values: readonly unknown[], own?: BasicType): BasicType {
   const known = values.filter(value => value !== null);
+  if (own && known.every(value => typeof value === "number" && (own === "DOUBLE" || Number.isSafeInteger(value)))) {
+    return own;
+  }
   if (known.length && known.every(value => typeof value === "boolean")) {
     return "BOOLEAN";
   }

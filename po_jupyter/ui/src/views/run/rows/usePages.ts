@@ -20,7 +20,7 @@ interface Shown<T> {
 export function usePages<T>(
   load: (start: number, limit: number, signal: AbortSignal) => Promise<Page<T>>,
   key: string,
-  version: number
+  version: number | string
 ): [Shown<T>, number] {
   const [drawn, draw] = React.useReducer((times: number) => times + 1, 0);
   const latest = React.useRef(load);
@@ -37,7 +37,12 @@ export function usePages<T>(
     return () => pages.dispose();
   }, [pages]);
   const refreshed = React.useRef(0);
+  const seen = React.useRef(version);
   React.useEffect(() => {
+    if (seen.current === version) {
+      return; // what is asked for in the beginning is of now
+    }
+    seen.current = version;
     const wait = Math.max(0, PAUSE - (Date.now() - refreshed.current));
     const timer = setTimeout(() => {
       refreshed.current = Date.now();

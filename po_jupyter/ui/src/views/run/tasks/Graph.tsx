@@ -1,8 +1,8 @@
 /** The graph of a run's tasks. Loaded when it is first shown: React Flow and dagre are a chunk of their own. */
 
 import * as React from "react";
-import { Controls, Handle, MarkerType, Position, ReactFlow } from "@xyflow/react";
-import type { Edge, Node, NodeProps, ReactFlowInstance } from "@xyflow/react";
+import { Controls, Handle, MarkerType, Position, ReactFlow, useReactFlow, useStore } from "@xyflow/react";
+import type { Edge, Node, NodeProps } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import { rowCounts, shownTaskState } from "../../../format/run.js";
 import { elapsed } from "../../../format/time.js";
@@ -66,12 +66,9 @@ export default function Graph({ needs, chosen, choose, down, width }: GraphProps
   };
   const height = Math.min(TALLEST, placed.height + 24);
   const fits = placed.width < width && placed.height < TALLEST;
-  const flow = React.useRef<ReactFlowInstance<TaskNode> | null>(null);
-  React.useEffect(() => void flow.current?.fitView(FIT), [width, height]);
   return (
     <div className="po-Graph-box" style={{ height }} onKeyDown={onKey}>
     <ReactFlow
-      onInit={instance => (flow.current = instance)}
       nodes={nodes}
       edges={edges}
       nodeTypes={TYPES}
@@ -88,10 +85,20 @@ export default function Graph({ needs, chosen, choose, down, width }: GraphProps
       onNodeClick={(_, node) => choose(node.id)}
       key={key}
     >
+      <Fitted />
       {!fits && <Controls showInteractive={false} position="top-right" />}
     </ReactFlow>
     </div>
   );
+}
+
+/** Keeps the whole graph in sight when its room changes: in the room that the graph itself knows of, which it measures. */
+function Fitted(): null {
+  const { fitView } = useReactFlow();
+  const width = useStore(state => state.width);
+  const height = useStore(state => state.height);
+  React.useEffect(() => void fitView(FIT), [fitView, width, height]);
+  return null;
 }
 
 function TaskBox({ data: { task, run, now, down }, selected }: NodeProps<TaskNode>): JSX.Element {

@@ -42,6 +42,15 @@ describe("what calls used", () => {
     expect(today.querySelectorAll("[role=progressbar]").length).toBe(1);
   });
 
+  it("has used up a limit of nothing", async () => {
+    for (const used of [0, 0.4]) {
+      await show({ ...usage, today: { usd: { used, limit: 0 }, tokens: { used: 0, limit: 0 } } });
+      const bars = [...host.querySelectorAll("section[aria-label=Today] [role=progressbar]")];
+      expect(bars.map(bar => bar.getAttribute("aria-valuenow"))).toEqual(["100", "100"]);
+      expect(host.textContent).not.toContain("NaN");
+    }
+  });
+
   it("is a plain sum where there is no limit", async () => {
     await show({ ...usage, today: { usd: { used: 0.4, limit: null }, tokens: { used: 12, limit: 1000 } } });
     const today = host.querySelector("section[aria-label=Today]")!;
