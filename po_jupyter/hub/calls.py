@@ -8,16 +8,16 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from po_jupyter.hub.balances import Demand, Hold
-from po_jupyter.hub.bodies import read_answer, read_body
+from po_jupyter.hub.accounts.balances import Demand, Hold
+from po_jupyter.hub.accounts.ledger import Amounts, in_full
 from po_jupyter.hub.identity import HubUser
-from po_jupyter.hub.ledger import Amounts, in_full
-from po_jupyter.hub.meters import Meter
-from po_jupyter.hub.operations import Operation
 from po_jupyter.hub.problems import GatewayProblem
-from po_jupyter.hub.request_bounds import BoundedRequest, bound_request, read_json
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.upstreams import NeverSent, StreamScrubber, Upstream, answer_headers, unavailable
+from po_jupyter.hub.wires.bodies import read_answer, read_body
+from po_jupyter.hub.wires.meters import Meter
+from po_jupyter.hub.wires.operations import Operation
+from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, read_json
+from po_jupyter.hub.wires.upstreams import NeverSent, StreamScrubber, Upstream, answer_headers, unavailable
 
 log = structlog.get_logger(__name__)
 _NOTHING = Amounts()
