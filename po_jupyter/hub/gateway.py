@@ -8,6 +8,8 @@ import structlog
 from aiohttp import web
 
 from po_jupyter.hub.admin import Administration, query_of
+from po_jupyter.hub.batch_settlement import watch_batches
+from po_jupyter.hub.batches import Batches
 from po_jupyter.hub.browser_sessions import BrowserLogin, BrowserSessions
 from po_jupyter.hub.calls import call
 from po_jupyter.hub.identity import Authenticator, HubUser, RememberedTokens, user_of
@@ -18,6 +20,7 @@ from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.usage_report import By, UsageRow, summed
 from po_jupyter.hub.wires.operations import Operation, find_operation
 from po_jupyter.hub.wires.upstreams import Upstream
+from po_jupyter.platform.concurrency import BackgroundTasks
 
 log = structlog.get_logger(__name__)
 Action = Callable[[web.BaseRequest, HubUser], Awaitable[web.StreamResponse]]
@@ -39,6 +42,7 @@ class Gateway:
         self.prefix = prefix
         self.authenticator = RememberedTokens(authenticator)
         self._sessions = BrowserSessions(login, self.authenticator, prefix) if login is not None else None
+        self._watch = BackgroundTasks()
         self._admin = admin = Administration(state)
         self._actions: dict[tuple[str, str], Action] = {
             ("GET", "api/models"): self._models,
@@ -52,9 +56,11 @@ class Gateway:
     async def start(self) -> None:
         """Open the ledger and the connections. Raises StoreUnusable."""
         await self.state.start()
+        self._watch.start(watch_batches(self.state), "batches")
 
     async def stop(self) -> None:
         """Close them."""
+        await self._watch.cancel()
         await self.state.stop()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -87,7 +93,7 @@ class Gateway:
             return await call(self.state, request, user, upstream, operation)
         if operation.kind == "models":
             return as_json(self._vendor_models(user, upstream, operation))
-        raise not_found("this operation")
+        return await Batches(self.state, upstream, request, user).answer(operation)
 
     async def _own(self, request: web.BaseRequest, rest: str) -> web.StreamResponse:
         path = rest.partition("?")[0]

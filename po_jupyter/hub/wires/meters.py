@@ -50,8 +50,12 @@ class Meter:
         except (ValueError, RecursionError):
             return
         if isinstance(value, dict):
-            self._read(value)
-            self.ended = not value.get("error")
+            self.read(value)
+
+    def read(self, body: JsonObject) -> None:
+        """Read a whole body that is parsed already."""
+        self._read(body)
+        self.ended = not body.get("error")
 
     def feed(self, data: bytes) -> None:
         """Read a piece of a stream of server-sent events."""
