@@ -10,8 +10,8 @@ import aiohttp
 import structlog
 
 from po_jupyter.errors import PoError
-from po_jupyter.hub.accounts.balances import Demand, Hold
-from po_jupyter.hub.accounts.ledger import Amounts, in_full
+from po_jupyter.hub.accounts.balances import Demand, Reservation
+from po_jupyter.hub.accounts.ledger import Charge, in_full
 from po_jupyter.hub.accounts.owned_objects import OwnedObject, OwnedObjects
 from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub.state import GatewayState
@@ -31,13 +31,15 @@ _FORGOTTEN = 26 * 3600.0  # seconds after which a batch whose making was never a
 class BatchResults:
     """The results of a batch while they are read: what each model used, and how many lines were answered."""
 
-    def __init__(self, state: GatewayState, holds: Sequence[Hold], counts: Mapping[str, int], api: str) -> None:
+    def __init__(
+        self, state: GatewayState, holds: Sequence[Reservation], counts: Mapping[str, int], api: str
+    ) -> None:
         """`holds` are the reservations, one for each model; `counts` their lines."""
         self._state = state
         self._holds = {hold.demand.model: hold for hold in holds}
         self._counts = counts
         self._is_anthropic = api == "messages"
-        self._amounts = {ref: Amounts(calls=0) for ref in self._holds}
+        self._amounts = {ref: Charge(calls=0) for ref in self._holds}
         self._seen: dict[str, int] = dict.fromkeys(self._holds, 0)
         self._ids: set[str] = set()
 
@@ -61,7 +63,7 @@ class BatchResults:
             used = self._state.pricer.amounts(meter.usage, ref, rate=BATCH_PRICE)
             self._amounts[ref] = plus(self._amounts[ref], used)
 
-    def settled(self, *, whole: bool) -> list[tuple[Hold, Amounts]]:
+    def settled(self, *, whole: bool) -> list[tuple[Reservation, Charge]]:
         """What each reservation used. Lines without a result count in full when the batch is `whole`, and nothing
         when it ended before them: a vendor bills no line that it did not begin."""
         rows = []
@@ -84,15 +86,15 @@ class BatchResults:
         return max(refs or list(self._holds), key=len)
 
 
-def plus(one: Amounts, other: Amounts) -> Amounts:
+def plus(one: Charge, other: Charge) -> Charge:
     """The sum of two amounts."""
-    return Amounts(*(a + b for a, b in zip(one, other, strict=True)))
+    return Charge(*(a + b for a, b in zip(one, other, strict=True)))
 
 
-def _part(demand: Demand, lines: int, of: int) -> Amounts:
+def _part(demand: Demand, lines: int, of: int) -> Charge:
     """That many lines of a demand, in full."""
     whole = in_full(demand)
-    return Amounts(
+    return Charge(
         -(-whole.input * lines // of), -(-whole.output * lines // of), nano=-(-whole.nano * lines // of), lost=lines,
         unpriced=whole.unpriced, calls=lines,
     )  # fmt: skip
@@ -129,7 +131,7 @@ async def settle_batch(
     return True
 
 
-async def settle_holds(state: GatewayState, name: str, settled: Sequence[tuple[Hold, Amounts]]) -> None:
+async def settle_holds(state: GatewayState, name: str, settled: Sequence[tuple[Reservation, Charge]]) -> None:
     """Settle the reservations of a batch, once; durable when this returns."""
     holds = state.batches.pop(name, None)
     if holds is None:

@@ -12,8 +12,8 @@ import structlog
 from aiohttp import web
 
 from po_jupyter.errors import PoError
-from po_jupyter.hub.accounts.balances import Demand, Hold
-from po_jupyter.hub.accounts.ledger import Amounts
+from po_jupyter.hub.accounts.balances import Demand, Reservation
+from po_jupyter.hub.accounts.ledger import Charge
 from po_jupyter.hub.accounts.owned_objects import ObjectState, OwnedObject, OwnedObjects
 from po_jupyter.hub.batch_settlement import BatchResults, settle_batch, settle_holds
 from po_jupyter.hub.calls import prepare
@@ -36,7 +36,7 @@ _MARK = "po_gateway"  # in the metadata of a batch: by it one is found whose ans
 _OPENAI_FIELDS = frozenset({"input_file_id", "endpoint", "completion_window", "metadata"})
 
 
-class Batches:
+class UserBatches:
     """The files and batches of one upstream, for one user's request."""
 
     def __init__(
@@ -135,7 +135,7 @@ class Batches:
     ) -> web.StreamResponse:
         """Reserve what a batch may take, and make it. One whose answer is lost stays reserved in full."""
         state, name = self._state, f"{self._upstream.name}/?{token}"
-        holds: list[Hold] = []
+        holds: list[Reservation] = []
         try:
             for demand in demands:
                 holds.append(await state.admission.admit(state.new_id(), demand))
@@ -148,13 +148,13 @@ class Batches:
         try:
             answer = await send_whole(state, self._upstream, self._request, "POST", operation.path, data=data)
         except NeverSent:
-            await settle_holds(state, name, [(hold, Amounts(calls=0)) for hold in holds])
+            await settle_holds(state, name, [(hold, Charge(calls=0)) for hold in holds])
             raise
         id = as_text(answer.value.get("id")) if answer.value is not None else ""
         if answer.response.status == 200 and id:
             await self._adopt(name, id, counts, self._user.name)
         elif answer.response.status < 500:
-            await settle_holds(state, name, [(hold, Amounts(calls=0)) for hold in holds])
+            await settle_holds(state, name, [(hold, Charge(calls=0)) for hold in holds])
         return answer.response
 
     async def _adopt(self, name: str, id: str, counts: dict[str, int], user: str) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from aiohttp import web
 
-from po_jupyter.hub.identity import Authenticator, HubUser
+from po_jupyter.hub.identity import HubUser, TokenAuthority
 from po_jupyter.hub.problems import GatewayProblem
 
 _SESSION, _STATE = "po-session", "po-login"
@@ -54,7 +54,7 @@ class BrowserSessions:
     def __init__(
         self,
         login: BrowserLogin,
-        authenticator: Authenticator,
+        authenticator: TokenAuthority,
         prefix: str,
         clock: Callable[[], float] = time.time,
     ) -> None:

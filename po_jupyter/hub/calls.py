@@ -7,8 +7,8 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
-from po_jupyter.hub.accounts.balances import Demand, Hold
-from po_jupyter.hub.accounts.ledger import Amounts, in_full
+from po_jupyter.hub.accounts.balances import Demand, Reservation
+from po_jupyter.hub.accounts.ledger import Charge, in_full
 from po_jupyter.hub.identity import HubUser
 from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub.state import GatewayState
@@ -19,7 +19,7 @@ from po_jupyter.hub.wires.operations import Operation
 from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, read_json
 from po_jupyter.hub.wires.upstreams import NeverSent, Upstream
 
-_NOTHING = Amounts()
+_NOTHING = Charge()
 # Between us and the vendor's model somebody gave up: it may have answered.
 _UNKNOWN = frozenset({502, 504, *range(520, 526)})
 
@@ -67,7 +67,7 @@ class _Settlement:
 
     __slots__ = ("amounts",)
 
-    def __init__(self, amounts: Amounts) -> None:
+    def __init__(self, amounts: Charge) -> None:
         self.amounts = amounts
 
 
@@ -85,7 +85,7 @@ def prepare(
     return Demand(user.name, user.groups, ref, input, output, nano, is_batch), data
 
 
-async def _make_durable(state: GatewayState, hold: Hold, settlement: _Settlement) -> None:
+async def _make_durable(state: GatewayState, hold: Reservation, settlement: _Settlement) -> None:
     try:
         await state.ledger.reserve([hold])
     except Exception:

@@ -9,10 +9,10 @@ from aiohttp import web
 
 from po_jupyter.hub.admin import Administration, query_of
 from po_jupyter.hub.batch_settlement import watch_batches
-from po_jupyter.hub.batches import Batches
+from po_jupyter.hub.batches import UserBatches
 from po_jupyter.hub.browser_sessions import BrowserLogin, BrowserSessions
 from po_jupyter.hub.calls import call
-from po_jupyter.hub.identity import Authenticator, HubUser, RememberedTokens, user_of
+from po_jupyter.hub.identity import HubUser, RememberedTokens, TokenAuthority, user_of
 from po_jupyter.hub.own_answers import as_json, as_page
 from po_jupyter.hub.pages import STYLE_DIGEST, problem_page, usage_page
 from po_jupyter.hub.problems import GatewayProblem, not_found, response_of
@@ -32,7 +32,7 @@ class Gateway:
     def __init__(
         self,
         state: GatewayState,
-        authenticator: Authenticator,
+        authenticator: TokenAuthority,
         *,
         login: BrowserLogin | None = None,
         prefix: str = "/services/po/",
@@ -93,7 +93,7 @@ class Gateway:
             return await call(self.state, request, user, upstream, operation)
         if operation.kind == "models":
             return as_json(self._vendor_models(user, upstream, operation))
-        return await Batches(self.state, upstream, request, user).answer(operation)
+        return await UserBatches(self.state, upstream, request, user).answer(operation)
 
     async def _own(self, request: web.BaseRequest, rest: str) -> web.StreamResponse:
         path = rest.partition("?")[0]

@@ -41,7 +41,7 @@ class HubIdentity:
         return str(self._hub.base_url)
 
     async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
-        """See `identity.Authenticator`."""
+        """See `identity.TokenAuthority`."""
         from tornado.web import HTTPError
 
         try:

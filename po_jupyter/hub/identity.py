@@ -27,7 +27,7 @@ class HubUser:
     is_admin: bool = False
 
 
-class Authenticator(Protocol):
+class TokenAuthority(Protocol):
     """Knows users by their tokens."""
 
     async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
@@ -44,7 +44,7 @@ class TokenTable:
         self.users = dict(users)
 
     async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
-        """See `Authenticator`."""
+        """See `TokenAuthority`."""
         return self.users.get(token)
 
 
@@ -53,7 +53,7 @@ class RememberedTokens:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        authenticator: TokenAuthority,
         *,
         seconds: float = REMEMBERED,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +66,7 @@ class RememberedTokens:
         self._asking: dict[bytes, asyncio.Future[HubUser | None]] = {}
 
     async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
-        """See `Authenticator`. Many requests with one token make one question."""
+        """See `TokenAuthority`. Many requests with one token make one question."""
         key = sha256(f"{session}\0{token}".encode("utf-8", "replace")).digest()
         known = self._known.get(key)
         if known is not None and known[0] > self._clock():
@@ -108,7 +108,7 @@ def token_in(headers: Mapping[str, str]) -> str:
     return token
 
 
-async def user_of(headers: Mapping[str, str], authenticator: Authenticator) -> HubUser:
+async def user_of(headers: Mapping[str, str], authenticator: TokenAuthority) -> HubUser:
     """Who sent a request, by its token. Raises GatewayProblem."""
     user = await authenticator.user_for_token(token_in(headers))
     if user is None:

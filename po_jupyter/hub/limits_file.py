@@ -73,7 +73,8 @@ def checked(data: object, source: str) -> GatewayConfig:
     try:
         return GatewayConfig.model_validate(data)
     except ValidationError as error:
-        raise InvalidSettings(violations=violations_in(error)) from None
+        violations = [Violation(f"{source}: {v.where}", v.message) for v in violations_in(error)]
+        raise InvalidSettings(violations=violations) from None
 
 
 def violations_in(error: ValidationError) -> list[Violation]:

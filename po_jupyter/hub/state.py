@@ -12,8 +12,8 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.errors import PoError
-from po_jupyter.hub.accounts.admission import Admission
-from po_jupyter.hub.accounts.balances import Balances, Hold
+from po_jupyter.hub.accounts.admission import GatewayAdmission
+from po_jupyter.hub.accounts.balances import Balances, Reservation
 from po_jupyter.hub.accounts.ledger import Ledger
 from po_jupyter.hub.accounts.periods import Calendar, Period
 from po_jupyter.hub.config import GatewayConfig, LimitBook, Limits
@@ -53,10 +53,10 @@ class GatewayState:
         self.pricer: Pricer
         self._take(file.read())
         self.balances = Balances(Calendar(self.config.time_zone), self._book, self._account)
-        self.admission = Admission(self.balances, lambda: self.config.queue, clock)
+        self.admission = GatewayAdmission(self.balances, lambda: self.config.queue, clock)
         self.ledger = Ledger(ledger_place(self.config, file.path, environ))
         self.vendors: VendorConnections
-        self.batches: dict[str, list[Hold]] = {}
+        self.batches: dict[str, list[Reservation]] = {}
         self._ids = itertools.count()
         self._boot = f"{time.time_ns():x}-{os.getpid():x}"
         self._watch: asyncio.Task[None] | None = None

@@ -56,9 +56,14 @@ async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeHub]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     address = f"http://127.0.0.1:{runner.addresses[0][1]}/hub/api"
     for name, value in {
-        "API_URL": address, "API_TOKEN": "service-token", "SERVICE_NAME": "po", "CLIENT_ID": "service-po",
-        "SERVICE_PREFIX": "/services/po/", "OAUTH_ACCESS_SCOPES": json.dumps([SERVICE]), "BASE_URL": "/",
-    }.items():  # fmt: skip
+        "API_URL": address,
+        "API_TOKEN": "service-token",
+        "SERVICE_NAME": "po",
+        "CLIENT_ID": "service-po",
+        "SERVICE_PREFIX": "/services/po/",
+        "OAUTH_ACCESS_SCOPES": json.dumps([SERVICE]),
+        "BASE_URL": "/",
+    }.items():
         monkeypatch.setenv(f"JUPYTERHUB_{name}", value)
     yield hub
     await runner.cleanup()
@@ -187,9 +192,11 @@ async def test_a_login_ends_in_the_browser_that_began_it(gateway: GatewayClient)
     state, cookie = await begin(gateway)
     gateway.session.cookie_jar.clear()
     for query, sent in (
-        (f"code=good-code&state={state}", ""), ("code=good-code", cookie), ("code=good-code&state=x", cookie),
+        (f"code=good-code&state={state}", ""),
+        ("code=good-code", cookie),
+        ("code=good-code&state=x", cookie),
         ("code=good-code&state=x", "po-login=x"),
-    ):  # fmt: skip
+    ):
         status, _, _ = await gateway.ask(
             "GET", f"oauth_callback?{query}", token="", **({"Cookie": sent} if sent else {})
         )

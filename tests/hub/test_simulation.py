@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from po_jupyter.hub.accounts.balances import NANO, Admitted, Balances, Demand, Hold, Waiting
+from po_jupyter.hub.accounts.balances import NANO, Balances, Demand, Permitted, Reservation, Waiting
 from po_jupyter.hub.accounts.fair_queue import FairQueue
-from po_jupyter.hub.accounts.ledger import Amounts, Ledger, in_full
+from po_jupyter.hub.accounts.ledger import Charge, Ledger, in_full
 from po_jupyter.hub.accounts.periods import Calendar, Period
 from po_jupyter.hub.config import LimitBook, Limits
 from po_jupyter.hub.problems import GatewayProblem
@@ -50,7 +50,7 @@ class World:
         self.loop = asyncio.new_event_loop()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
-        self.running: dict[str, Hold] = {}
+        self.running: dict[str, Reservation] = {}
         self.open()
 
     def open(self) -> None:
@@ -94,13 +94,13 @@ class World:
         if seconds is not None and len(self.queue):
             self.at(self.now + max(seconds, 0.001), self.pump)
 
-    def attempt(self, demand: Demand) -> Admitted | Waiting | None:
+    def attempt(self, demand: Demand) -> Permitted | Waiting | None:
         try:
             verdict = self.balances.verdict(demand, self.now)
         except GatewayProblem as problem:
             self.problems[problem.code] += 1
             return None
-        if isinstance(verdict, Admitted):
+        if isinstance(verdict, Permitted):
             hold = self.balances.reserve(f"{next(self.order)}", demand, self.now)
             self.loop.run_until_complete(self.ledger.reserve([hold]))
             self.running[hold.id] = hold
@@ -108,7 +108,7 @@ class World:
             self.at(self.now + self.random.uniform(20, 200), lambda: self.finish(hold))
         return verdict
 
-    def finish(self, hold: Hold) -> None:
+    def finish(self, hold: Reservation) -> None:
         if self.running.pop(hold.id, None) is None:
             return  # of a process that was killed
         demand, kind = hold.demand, self.random.random()
@@ -116,7 +116,7 @@ class World:
             amounts = in_full(demand)  # lost: the vendor may have billed all of it
         else:
             part = 1.0 if kind < 0.3 else self.random.random()
-            amounts = Amounts(
+            amounts = Charge(
                 demand.input_tokens, int(demand.output_tokens * part), nano=int((demand.nano or 0) * part)
             )
         self.bill(hold, amounts.nano)
@@ -125,7 +125,7 @@ class World:
         self.ledger.settle(hold, amounts)
         self.pump()
 
-    def bill(self, hold: Hold, nano: int) -> None:
+    def bill(self, hold: Reservation, nano: int) -> None:
         user, groups = hold.demand.user, hold.demand.groups
         for scope in (f"user:{user}", *(f"group:{group}" for group in groups), "all"):
             for period in hold.period:

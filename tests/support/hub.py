@@ -15,7 +15,7 @@ import aiohttp
 
 from po_jupyter.hub.browser_sessions import BrowserLogin
 from po_jupyter.hub.gateway import Gateway
-from po_jupyter.hub.identity import Authenticator, HubUser, TokenTable
+from po_jupyter.hub.identity import TokenAuthority, HubUser, TokenTable
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.program import RunningGateway
 from po_jupyter.hub.state import GatewayState
@@ -129,7 +129,7 @@ async def running(
     limits: object = None,
     more: str = "",
     clock: Callable[[], float] = time.time,
-    authenticator: Authenticator | None = None,
+    authenticator: TokenAuthority | None = None,
     login: BrowserLogin | None = None,
 ) -> AsyncIterator[GatewayClient]:
     """A gateway with a server as its vendors. `more` are further lines of its configuration."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from po_jupyter.hub.accounts.balances import Admitted, Balances, Demand, Hold, Waiting
+from po_jupyter.hub.accounts.balances import Balances, Demand, Permitted, Reservation, Waiting
 from po_jupyter.hub.accounts.fair_queue import FairQueue
 from po_jupyter.hub.config import QueueConfig
 from po_jupyter.hub.problems import GatewayProblem
@@ -15,14 +15,14 @@ _WAIT = 1.0  # seconds that a client is told to wait for a call to end
 
 
 @dataclass(slots=True, eq=False)
-class _QueuedCall:
+class _WaitingCall:
     id: str
     demand: Demand
-    future: asyncio.Future[Hold]
+    future: asyncio.Future[Reservation]
     reason: Waiting | None = None
 
 
-class Admission:
+class GatewayAdmission:
     """The door to the vendors: balances, and a queue before them."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Admission:
         self.balances = balances
         self._config = queue
         self._clock = clock
-        self._queue: FairQueue[_QueuedCall] = FairQueue()
+        self._queue: FairQueue[_WaitingCall] = FairQueue()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -40,24 +40,24 @@ class Admission:
         """The calls that wait."""
         return len(self._queue)
 
-    async def admit(self, id: str, demand: Demand) -> Hold:
+    async def admit(self, id: str, demand: Demand) -> Reservation:
         """The reservation of a call. Raises GatewayProblem."""
         now = self._clock()
         if not len(self._queue):
             verdict = self.balances.verdict(demand, now)
-            if isinstance(verdict, Admitted):
+            if isinstance(verdict, Permitted):
                 return self.balances.reserve(id, demand, now)
         return await self._wait(id, demand)
 
-    def settle(self, hold: Hold, tokens: int, nano: int) -> None:
+    def settle(self, hold: Reservation, tokens: int, nano: int) -> None:
         """Settle a reservation; whoever waited for it gets in."""
         self.balances.settle(hold, tokens, nano)
         if len(self._queue):
             self._admit_waiting()
 
-    async def _wait(self, id: str, demand: Demand) -> Hold:
+    async def _wait(self, id: str, demand: Demand) -> Reservation:
         config, queue = self._config(), self._queue
-        call = _QueuedCall(id, demand, asyncio.get_running_loop().create_future())
+        call = _WaitingCall(id, demand, asyncio.get_running_loop().create_future())
         queue.push(demand.user, demand.provider, call)
         self._admit_waiting()
         if call.future.done():
@@ -88,7 +88,7 @@ class Admission:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(seconds, 0.01), self._admit_waiting)
 
-    def _attempt(self, call: _QueuedCall) -> Admitted | Waiting | None:
+    def _attempt(self, call: _WaitingCall) -> Permitted | Waiting | None:
         if call.future.done():
             return None
         now = self._clock()
@@ -97,14 +97,14 @@ class Admission:
         except GatewayProblem as problem:
             call.future.set_exception(problem)
             return None
-        if isinstance(verdict, Admitted):
+        if isinstance(verdict, Permitted):
             call.future.set_result(self.balances.reserve(call.id, call.demand, now))
         else:
             call.reason = verdict
         return verdict
 
 
-def _turned_away(call: _QueuedCall, what: str) -> GatewayProblem:
+def _turned_away(call: _WaitingCall, what: str) -> GatewayProblem:
     reason = call.reason
     seconds = reason.seconds if reason is not None and reason.seconds is not None else _WAIT
     text = f"{what}: {reason.reason}" if reason is not None else f"{what}: other calls are before this one"

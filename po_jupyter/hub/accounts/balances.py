@@ -46,7 +46,7 @@ class Demand:
 
 
 @dataclass(slots=True)
-class Hold:
+class Reservation:
     """A reservation, from the admission of a call to its settlement."""
 
     id: str
@@ -56,7 +56,7 @@ class Hold:
     entries: list[tuple[SlidingMinute, MinuteEntry]] = field(default_factory=list)
 
 
-class Admitted(NamedTuple):
+class Permitted(NamedTuple):
     """There is room for the call."""
 
 
@@ -136,7 +136,7 @@ class Balances:
         self._scopes: dict[str, _Scope] = {}
 
     # -- admission --------------------------------------------------------------------------------------
-    def verdict(self, demand: Demand, now: float) -> Admitted | Waiting:
+    def verdict(self, demand: Demand, now: float) -> Permitted | Waiting:
         """Whether there is room for a call now. Raises GatewayProblem when waiting would not help."""
         period = self.calendar.period(now)
         waiting: Waiting | None = None
@@ -150,11 +150,11 @@ class Balances:
             # A limit that all share wins: whoever is behind it need not be looked at.
             if found is not None and (waiting is None or not _is_shared(waiting.scope)):
                 waiting = found
-        return waiting or Admitted()
+        return waiting or Permitted()
 
-    def reserve(self, id: str, demand: Demand, now: float) -> Hold:
+    def reserve(self, id: str, demand: Demand, now: float) -> Reservation:
         """Reserve what a call may take, whether or not there is room."""
-        hold = Hold(id, demand, self.calendar.period(now), now)
+        hold = Reservation(id, demand, self.calendar.period(now), now)
         for name, _ in self._limits_of(demand):
             scope = self._scope(name)
             scope.in_flight += not demand.is_batch
@@ -163,7 +163,7 @@ class Balances:
         self._hold(hold, 1)
         return hold
 
-    def settle(self, hold: Hold, tokens: int, nano: int) -> None:
+    def settle(self, hold: Reservation, tokens: int, nano: int) -> None:
         """Put what a call took in the place of its reservation."""
         for minute, entry in hold.entries:
             minute.settle(entry, tokens)
@@ -184,7 +184,7 @@ class Balances:
                 tally.tokens += tokens
                 tally.nano += nano
 
-    def restore(self, hold: Hold) -> None:
+    def restore(self, hold: Reservation) -> None:
         """Take over the reservation of a batch that was made before this process."""
         self._hold(hold, 1)
 
@@ -231,7 +231,7 @@ class Balances:
             scope = self._scopes[name] = _Scope()
         return scope
 
-    def _hold(self, hold: Hold, sign: int) -> None:
+    def _hold(self, hold: Reservation, sign: int) -> None:
         for name in scopes_of(hold.demand.user, hold.demand.groups):
             scope = self._scope(name)
             for when in hold.period:

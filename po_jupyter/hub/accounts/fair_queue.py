@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from po_jupyter.hub.accounts.balances import ALL, Admitted, Waiting
+from po_jupyter.hub.accounts.balances import ALL, Permitted, Waiting
 
 Waiter = TypeVar("Waiter")
 _Lane = tuple[str, str]  # user and provider: a call waits behind others of both only
@@ -47,10 +47,10 @@ class FairQueue(Generic[Waiter]):
             waiters.remove(waiter)
             self._forget((user, provider))
 
-    def admit(self, attempt: Callable[[Waiter], Admitted | Waiting | None]) -> float | None:
+    def admit(self, attempt: Callable[[Waiter], Permitted | Waiting | None]) -> float | None:
         """Try the first call of each lane in turn, again and again until none gets in.
 
-        `attempt` says what became of a call: Admitted and None (it was answered otherwise) take it out of the queue.
+        `attempt` says what became of a call: Permitted and None (it was answered otherwise) take it out of the queue.
         Returns the seconds until it is worth trying again without a call having ended; None: it is not.
         """
         soonest: float | None = None

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import structlog
 
-from po_jupyter.hub.accounts.balances import Demand, Hold
+from po_jupyter.hub.accounts.balances import Demand, Reservation
 from po_jupyter.hub.accounts.ledger_database import LedgerDatabase, Row, open_database
 from po_jupyter.hub.accounts.periods import Period
 from po_jupyter.platform.crashpoints import crashpoint
@@ -42,7 +42,7 @@ _RESERVE = """INSERT INTO reservations (id, at, day, username, groups, model, in
 _RESERVED = "SELECT id, at, day, username, groups, model, input, output, nano, batch FROM reservations"
 
 
-class Amounts(NamedTuple):
+class Charge(NamedTuple):
     """What a call used. `nano` are nano-dollars; `lost`: its outcome is not known, so it counts in full."""
 
     input: int = 0
@@ -67,12 +67,12 @@ class TotalRow(NamedTuple):
     user: str
     groups: tuple[str, ...]
     model: str
-    amounts: Amounts
+    amounts: Charge
 
 
-def in_full(demand: Demand) -> Amounts:
+def in_full(demand: Demand) -> Charge:
     """What a call counts as whose outcome is not known."""
-    return Amounts(
+    return Charge(
         demand.input_tokens, demand.output_tokens, nano=demand.nano or 0, lost=1, unpriced=demand.nano is None
     )
 
@@ -108,16 +108,16 @@ class Ledger:
             self._thread = None
 
     # -- calls ------------------------------------------------------------------------------------------
-    async def reserve(self, holds: Sequence[Hold], batch: str = "") -> None:
+    async def reserve(self, holds: Sequence[Reservation], batch: str = "") -> None:
         """Make reservations durable; `batch` names what will settle them. Raises whatever the database raises."""
         rows = [_row_of(hold, batch) for hold in holds]
         await self.change(lambda database: database.execute_many(_RESERVE, rows))
 
-    def settle(self, hold: Hold, amounts: Amounts) -> None:
+    def settle(self, hold: Reservation, amounts: Charge) -> None:
         """Put what was used in the place of a reservation, soon; when that fails, it counts in full."""
         self._put(_settling([(hold, amounts)]), is_urgent=False)
 
-    async def settle_batch(self, settled: Sequence[tuple[Hold, Amounts]]) -> None:
+    async def settle_batch(self, settled: Sequence[tuple[Reservation, Charge]]) -> None:
         """The same for the calls of a batch, durable when this returns."""
         await self.change(_settling(settled))
 
@@ -142,7 +142,7 @@ class Ledger:
         return read
 
     @staticmethod
-    def open_batches(database: LedgerDatabase) -> list[tuple[str, Hold]]:
+    def open_batches(database: LedgerDatabase) -> list[tuple[str, Reservation]]:
         """Work for `change`: the reservations of batches, each with what will settle it."""
         rows = database.execute(f"{_RESERVED} WHERE batch <> ''")
         return [(str(row[9]), _hold_of(row)) for row in rows]
@@ -214,7 +214,7 @@ def _commit(database: LedgerDatabase, changes: list[_Change]) -> None:
         change.future.set_result(result)
 
 
-def _settling(settled: Sequence[tuple[Hold, Amounts]]) -> Callable[[LedgerDatabase], None]:
+def _settling(settled: Sequence[tuple[Reservation, Charge]]) -> Callable[[LedgerDatabase], None]:
     ids = [(hold.id,) for hold, _ in settled]
     rows = [
         (hold.period.day, hold.demand.user, json.dumps(hold.demand.groups), hold.demand.model, amounts.calls,
@@ -238,7 +238,7 @@ def _count_lost(database: LedgerDatabase) -> None:
         _settling([(hold, in_full(hold.demand)) for hold in lost])(database)
 
 
-def _row_of(hold: Hold, batch: str) -> Row:
+def _row_of(hold: Reservation, batch: str) -> Row:
     demand = hold.demand
     return (
         hold.id, hold.at, hold.period.day, demand.user, json.dumps(demand.groups), demand.model,
@@ -246,14 +246,14 @@ def _row_of(hold: Hold, batch: str) -> Row:
     )  # fmt: skip
 
 
-def _hold_of(row: Row) -> Hold:
+def _hold_of(row: Row) -> Reservation:
     id, at, day, user, groups, model, input, output, nano, batch = row
     demand = Demand(
         str(user), tuple(json.loads(str(groups))), str(model), int(input or 0), int(output or 0),
         None if nano is None else int(nano), bool(batch),
     )  # fmt: skip
-    return Hold(str(id), demand, Period(str(day), str(day)[:7]), float(at or 0))
+    return Reservation(str(id), demand, Period(str(day), str(day)[:7]), float(at or 0))
 
 
-def _amounts(counts: Sequence[object]) -> Amounts:
-    return Amounts(*(int(str(count)) for count in counts))
+def _amounts(counts: Sequence[object]) -> Charge:
+    return Charge(*(int(str(count)) for count in counts))

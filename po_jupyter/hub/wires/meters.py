@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 
 from po_jupyter.hub.accounts.balances import NANO, Demand
-from po_jupyter.hub.accounts.ledger import Amounts, in_full
+from po_jupyter.hub.accounts.ledger import Charge, in_full
 from po_jupyter.hub.wires.operations import Api
 from po_jupyter.llm.bounds import thinks
 from po_jupyter.llm.money.pricing import PriceBook
@@ -152,15 +152,15 @@ class Pricer:
         )
         return _nano(max(plain, written or 0.0))
 
-    def amounts(self, usage: Usage, ref: str, *, rate: float = 1.0) -> Amounts:
+    def amounts(self, usage: Usage, ref: str, *, rate: float = 1.0) -> Charge:
         """What a usage counts as. `rate` is the part of the price that is paid."""
         cost = self._prices.priced(usage, ref, rate=rate).cost
-        return Amounts(
+        return Charge(
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens,
             0 if cost is None else _nano(cost), 0, cost is None,
         )  # fmt: skip
 
-    def settlement(self, demand: Demand, meter: Meter) -> Amounts:
+    def settlement(self, demand: Demand, meter: Meter) -> Charge:
         """What a call counts as whose answer has passed, as far as it came.
 
         A whole answer counts as the vendor says. One that broke off counts with the input and what was seen of the

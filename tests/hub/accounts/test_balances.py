@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from po_jupyter.hub.accounts.balances import NANO, Admitted, Balances, Demand, Waiting
+from po_jupyter.hub.accounts.balances import NANO, Balances, Demand, Permitted, Waiting
 from po_jupyter.hub.accounts.periods import Calendar
 from po_jupyter.hub.config import LimitBook, Limits
 from po_jupyter.hub.problems import GatewayProblem
@@ -51,7 +51,7 @@ def test_what_a_call_did_not_use_is_there_again() -> None:
     hold = kept.reserve("1", demand(cents=2.0), NOON)
     assert isinstance(kept.verdict(demand(), NOON), Waiting)
     kept.settle(hold, 10, 1)
-    assert isinstance(kept.verdict(demand(), NOON), Admitted)
+    assert isinstance(kept.verdict(demand(), NOON), Permitted)
 
 
 def test_a_batch_is_counted_as_used_while_it_is_reserved() -> None:
@@ -61,12 +61,12 @@ def test_a_batch_is_counted_as_used_while_it_is_reserved() -> None:
     with pytest.raises(GatewayProblem, match="budget"):
         kept.verdict(demand(), NOON)
     kept.settle(hold, 10, 1)
-    assert isinstance(kept.verdict(demand(), NOON), Admitted) and kept.in_flight() == 0
+    assert isinstance(kept.verdict(demand(), NOON), Permitted) and kept.in_flight() == 0
 
 
 def test_a_model_without_a_price_is_refused_under_a_limit_in_dollars_only() -> None:
     kept = balances(LimitBook(each_user=Limits(tokens_per_day=1000), groups={"blue": Limits(usd_per_day=1)}))
-    assert isinstance(kept.verdict(demand(cents=None), NOON), Admitted)
+    assert isinstance(kept.verdict(demand(cents=None), NOON), Permitted)
     with pytest.raises(GatewayProblem) as refused:
         balances(LimitBook(all=Limits(usd_per_month=5))).verdict(demand(cents=None), NOON)
     assert refused.value.code == "model_not_allowed" and "price" in refused.value.message
@@ -78,7 +78,7 @@ def test_short_limits_wait_and_say_for_how_long() -> None:
         kept.settle(kept.reserve(str(n), demand(), NOON + n), 1, 1)
     waiting = kept.verdict(demand(), NOON + 10)
     assert isinstance(waiting, Waiting) and waiting.seconds == 50
-    assert isinstance(kept.verdict(demand(), NOON + 60), Admitted)
+    assert isinstance(kept.verdict(demand(), NOON + 60), Permitted)
 
 
 def test_concurrency_waits_for_a_call_to_end() -> None:
@@ -87,20 +87,20 @@ def test_concurrency_waits_for_a_call_to_end() -> None:
     waiting = kept.verdict(demand("bob"), NOON)
     assert isinstance(waiting, Waiting) and (waiting.scope, waiting.seconds) == ("provider:openai", None)
     kept.settle(hold, 1, 1)
-    assert isinstance(kept.verdict(demand("bob"), NOON), Admitted)
+    assert isinstance(kept.verdict(demand("bob"), NOON), Permitted)
 
 
 def test_a_call_larger_than_a_minutes_tokens_goes_alone() -> None:
     kept = balances(LimitBook(each_user=Limits(tokens_per_minute=50)))
-    assert isinstance(kept.verdict(demand(tokens=1000), NOON), Admitted)
+    assert isinstance(kept.verdict(demand(tokens=1000), NOON), Permitted)
     kept.reserve("1", demand(tokens=1000), NOON)
     assert isinstance(kept.verdict(demand(tokens=1), NOON + 59), Waiting)
-    assert isinstance(kept.verdict(demand(tokens=1000), NOON + 60), Admitted)
+    assert isinstance(kept.verdict(demand(tokens=1000), NOON + 60), Permitted)
 
 
 def test_a_user_without_limits_of_their_own_has_those_of_each() -> None:
     book = LimitBook(each_user=Limits(usd_per_day=0), users={"alice": Limits()})
-    assert isinstance(balances(book).verdict(demand("alice"), NOON), Admitted)
+    assert isinstance(balances(book).verdict(demand("alice"), NOON), Permitted)
     with pytest.raises(GatewayProblem):
         balances(book).verdict(demand("bob"), NOON)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from po_jupyter.hub.accounts.balances import Admitted, Waiting
+from po_jupyter.hub.accounts.balances import Permitted, Waiting
 from po_jupyter.hub.accounts.fair_queue import FairQueue
 
 
@@ -13,9 +13,9 @@ def test_lanes_take_turns() -> None:
             queue.push(user, "openai", f"{user}{n}")
     order: list[str] = []
 
-    def attempt(waiter: str) -> Admitted:
+    def attempt(waiter: str) -> Permitted:
         order.append(waiter)
-        return Admitted()
+        return Permitted()
 
     assert queue.admit(attempt) is None
     assert order == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"] and len(queue) == 0
@@ -25,7 +25,7 @@ def test_a_user_at_their_own_limit_stops_nobody_else() -> None:
     queue: FairQueue[str] = FairQueue()
     for user in "abc":
         queue.push(user, "openai", user)
-    assert queue.admit(lambda w: Waiting("user:a", "", 7.0) if w == "a" else Admitted()) == 7.0
+    assert queue.admit(lambda w: Waiting("user:a", "", 7.0) if w == "a" else Permitted()) == 7.0
     assert len(queue) == 1 and queue.of_user("a") == 1 and queue.of_user("b") == 0
 
 
@@ -37,9 +37,9 @@ def test_behind_a_shared_limit_nobody_is_tried() -> None:
     queue.push("user-1", "anthropic", "a")
     tried: list[str] = []
 
-    def attempt(waiter: str) -> Admitted | Waiting:
+    def attempt(waiter: str) -> Permitted | Waiting:
         tried.append(waiter)
-        return Waiting("provider:openai", "", None) if waiter == "o" else Admitted()
+        return Waiting("provider:openai", "", None) if waiter == "o" else Permitted()
 
     queue.admit(attempt)
     assert tried == ["o", "a"]
@@ -57,4 +57,4 @@ def test_a_call_that_gave_up_is_gone() -> None:
     queue.discard("nobody", "openai", "1")
     assert len(queue) == 1 and queue.of_user("a") == 1
     queue.discard("a", "openai", "2")
-    assert len(queue) == 0 and queue.admit(lambda waiter: Admitted()) is None
+    assert len(queue) == 0 and queue.admit(lambda waiter: Permitted()) is None

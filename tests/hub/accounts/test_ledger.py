@@ -14,8 +14,8 @@ import pytest_asyncio
 
 import po_jupyter.hub.accounts.ledger as module
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.hub.accounts.balances import Demand, Hold
-from po_jupyter.hub.accounts.ledger import Amounts, Ledger, in_full
+from po_jupyter.hub.accounts.balances import Demand, Reservation
+from po_jupyter.hub.accounts.ledger import Charge, Ledger, in_full
 from po_jupyter.hub.accounts.ledger_database import LedgerDatabase
 from po_jupyter.hub.accounts.periods import Period
 from tests.support.paths import ROOT
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.integration
 DAY = Period("2026-11-27", "2026-11")
 
 
-def hold(id: str, nano: int | None = 100, *, is_batch: bool = False) -> Hold:
-    return Hold(id, Demand("alice", ("red",), "openai:m", 10, 20, nano, is_batch), DAY, 5.0)
+def hold(id: str, nano: int | None = 100, *, is_batch: bool = False) -> Reservation:
+    return Reservation(id, Demand("alice", ("red",), "openai:m", 10, 20, nano, is_batch), DAY, 5.0)
 
 
 @pytest_asyncio.fixture
@@ -36,15 +36,15 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     ledger.close()
 
 
-async def rows(ledger: Ledger) -> list[Amounts]:
+async def rows(ledger: Ledger) -> list[Charge]:
     return [row.amounts for row in await ledger.change(ledger.totals("0000"))]
 
 
 async def test_a_settlement_takes_the_place_of_its_reservation(ledger: Ledger) -> None:
     await ledger.reserve([hold("1")])
-    ledger.settle(hold("1"), Amounts(5, 6, 1, 2, 50))
-    ledger.settle(hold("2"), Amounts(1, 1, nano=1))
-    assert await rows(ledger) == [Amounts(6, 7, 1, 2, 51, 0, 0, 2)]
+    ledger.settle(hold("1"), Charge(5, 6, 1, 2, 50))
+    ledger.settle(hold("2"), Charge(1, 1, nano=1))
+    assert await rows(ledger) == [Charge(6, 7, 1, 2, 51, 0, 0, 2)]
     assert await ledger.change(lambda database: database.execute("SELECT count(*) FROM reservations")) == [(0,)]
 
 
@@ -54,7 +54,7 @@ async def test_what_a_dead_process_left_counts_in_full_once(tmp_path: Path, ledg
     ledger.close()
     for _ in range(2):
         ledger.open()
-        assert await rows(ledger) == [Amounts(20, 40, nano=100, lost=2, unpriced=1, calls=2)]
+        assert await rows(ledger) == [Charge(20, 40, nano=100, lost=2, unpriced=1, calls=2)]
         ((batch, left),) = await ledger.change(Ledger.open_batches)
         assert batch == "openai/batch_1" and left.demand.is_batch and left.id == "3"
         ledger.close()
@@ -107,8 +107,8 @@ def test_a_place_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 _PROGRAM = """
 import asyncio, sys
-from po_jupyter.hub.accounts.balances import Demand, Hold
-from po_jupyter.hub.accounts.ledger import Amounts, Ledger
+from po_jupyter.hub.accounts.balances import Demand, Reservation
+from po_jupyter.hub.accounts.ledger import Charge, Ledger
 from po_jupyter.hub.accounts.periods import Period
 
 async def main():
@@ -116,11 +116,11 @@ async def main():
     ledger.open()
     for n in range(8):
         demand = Demand("alice", (), "openai:m", 10, 10, 100)
-        hold = Hold(f"{sys.argv[2]}-{n}", demand, Period("2026-11-27", "2026-11"), 0)
+        hold = Reservation(f"{sys.argv[2]}-{n}", demand, Period("2026-11-27", "2026-11"), 0)
         print("reserving", flush=True)
         await ledger.reserve([hold])
         print("sent", flush=True)          # from here on it may be billed, up to what was reserved
-        ledger.settle(hold, Amounts(5, 5, nano=60))
+        ledger.settle(hold, Charge(5, 5, nano=60))
         print("settled", flush=True)
         await ledger.change(lambda database: None)
         print("billed", flush=True)        # the settlement is durable
@@ -157,5 +157,5 @@ def test_killed_at_every_commit_the_ledger_has_what_may_have_been_billed(
 
 
 async def test_amounts_in_full() -> None:
-    assert in_full(hold("1").demand) == Amounts(10, 20, nano=100, lost=1)
+    assert in_full(hold("1").demand) == Charge(10, 20, nano=100, lost=1)
     assert in_full(hold("1", None).demand).unpriced == 1
