@@ -15,7 +15,7 @@ import aiohttp
 
 from po_jupyter.hub.browser_sessions import BrowserLogin
 from po_jupyter.hub.gateway import Gateway
-from po_jupyter.hub.identity import TokenAuthority, HubUser, TokenTable
+from po_jupyter.hub.identity import HubUser, TokenAuthority, TokenTable
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.program import RunningGateway
 from po_jupyter.hub.state import GatewayState

@@ -72,6 +72,7 @@ class FairQueue(Generic[Waiter]):
             if verdict.seconds is not None:
                 soonest = verdict.seconds if soonest is None else min(soonest, verdict.seconds)
             if verdict.scope == ALL:
+                self._turns.rotate(idle)  # who was tried in vain keeps their turn
                 break
             if verdict.scope == f"provider:{lane[1]}":
                 blocked.add(lane[1])

@@ -73,7 +73,11 @@ class TotalRow(NamedTuple):
 def in_full(demand: Demand) -> Charge:
     """What a call counts as whose outcome is not known."""
     return Charge(
-        demand.input_tokens, demand.output_tokens, nano=demand.nano or 0, lost=1, unpriced=demand.nano is None
+        demand.input_tokens,
+        demand.output_tokens,
+        nano=demand.nano or 0,
+        lost=1,
+        unpriced=int(demand.nano is None),
     )
 
 

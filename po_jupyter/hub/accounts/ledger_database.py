@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.platform import file_lock
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | int | float | None
 Row: TypeAlias = tuple[Value, ...]
 
-_LOCK = 0x706F5F687562  # of PostgreSQL's advisory locks: `po_hub`
+_LOCK = 0x706F68  # of PostgreSQL's advisory locks: `poh`
 SCHEMA = (
     # Calls that went out and are not settled: after a crash each counts in full.
     """CREATE TABLE IF NOT EXISTS reservations (
@@ -119,10 +120,14 @@ class _Sqlite:
 
 
 class _Postgres:
-    """A PostgreSQL database, in a schema of its own. The connection is made anew after a failure."""
+    """A PostgreSQL database, in a schema of its own: `po_hub`, or that of the URL with `_hub` behind it. The connection
+    is made anew after a failure."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        self._schema = f"{query.pop('schema', 'po')}_hub"  # of a store's URL; libpq does not know it
+        self._url = urlunsplit(parts._replace(query=urlencode(query)))
         self._connection: psycopg.Connection[Row] | None = None
         self._connected()
 
@@ -131,18 +136,21 @@ class _Postgres:
             return self._connection
         try:
             import psycopg
+            import psycopg.sql
         except ImportError as error:
             raise StoreUnusable(
                 f"a ledger in PostgreSQL needs {error.name}", hint="pip install 'po_jupyter[postgres]'"
             ) from None
         try:
             connection = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
-            locked = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+            locking = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+            locked = connection.execute(locking, (_LOCK, self._schema)).fetchone()
             if locked is None or not locked[0]:
                 connection.close()
                 raise StoreUnusable("another gateway has this ledger", hint="One gateway has a ledger.")
-            connection.execute("CREATE SCHEMA IF NOT EXISTS po_hub")
-            connection.execute("SET search_path TO po_hub")
+            schema = psycopg.sql.Identifier(self._schema)
+            connection.execute(psycopg.sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+            connection.execute(psycopg.sql.SQL("SET search_path TO {}").format(schema))
             for statement in SCHEMA:
                 connection.execute(statement.encode())
         except psycopg.Error as error:

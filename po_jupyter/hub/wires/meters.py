@@ -157,7 +157,7 @@ class Pricer:
         cost = self._prices.priced(usage, ref, rate=rate).cost
         return Charge(
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens,
-            0 if cost is None else _nano(cost), 0, cost is None,
+            0 if cost is None else _nano(cost), 0, int(cost is None),
         )  # fmt: skip
 
     def settlement(self, demand: Demand, meter: Meter) -> Charge:

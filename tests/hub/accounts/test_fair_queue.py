@@ -48,6 +48,28 @@ def test_behind_a_shared_limit_nobody_is_tried() -> None:
     assert tried == ["o"]
 
 
+def test_who_was_tried_in_vain_keeps_their_turn() -> None:
+    """However often calls that come later have the queue tried."""
+    queue: FairQueue[str] = FairQueue()
+    for user in "abcd":
+        queue.push(user, "openai", user)
+        for scope in ("all", "provider:openai", f"user:{user}"):
+            queue.admit(lambda waiter, scope=scope: Waiting(scope, "", None))  # type: ignore[misc]
+    order: list[str] = []
+
+    def attempt(waiter: str) -> Permitted | Waiting:
+        if len(order) == 2:
+            return Waiting("all", "", None)
+        order.append(waiter)
+        return Permitted()
+
+    queue.admit(attempt)
+    assert order == ["a", "b"]
+    queue.push("a", "openai", "a")
+    queue.admit(lambda waiter: order.append(waiter) or Permitted())  # type: ignore[func-returns-value]
+    assert order == ["a", "b", "c", "d", "a"]
+
+
 def test_a_call_that_gave_up_is_gone() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.push("a", "openai", "1")

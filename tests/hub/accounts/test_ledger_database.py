@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,24 +12,25 @@ from po_jupyter.hub.accounts.balances import Demand, Reservation
 from po_jupyter.hub.accounts.ledger import Charge, Ledger
 from po_jupyter.hub.accounts.ledger_database import open_database
 from po_jupyter.hub.accounts.periods import Period
-from tests.support.postgres import PostgresServer, programs
+from tests.support.postgres import PostgresServer, postgres_server
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
-    bin = programs()
-    if bin is None:
-        if os.environ.get("PO_TEST_STRICT") == "1":
-            pytest.fail("PostgreSQL is not installed: apt install postgresql")
-        pytest.skip("PostgreSQL is not installed: apt install postgresql")
-    with tempfile.TemporaryDirectory(prefix="po-hub-") as folder:
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder), bin)
-        server.start()
+    with postgres_server() as server:
         yield server
-        server.stop()
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Ledger]:
+    ledger = Ledger(url)
+    ledger.open()
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def hold(id: str, *, is_batch: bool = False) -> Reservation:
@@ -40,40 +39,37 @@ def hold(id: str, *, is_batch: bool = False) -> Reservation:
 
 
 async def test_it_counts_as_the_file_does(postgres: PostgresServer) -> None:
-    ledger = Ledger(postgres.database)
-    ledger.open()
-    await ledger.reserve([hold("1"), hold("2"), hold("3")])
-    await ledger.reserve([hold("4", is_batch=True)], "openai/b")
-    ledger.settle(hold("1"), Charge(1, 2, nano=7))
-    ledger.settle(hold("2"), Charge(1, 2, nano=7))
-    ledger.close()
+    url = postgres.url()
+    with opened(url) as ledger:
+        await ledger.reserve([hold("1"), hold("2"), hold("3")])
+        await ledger.reserve([hold("4", is_batch=True)], "openai/b")
+        ledger.settle(hold("1"), Charge(1, 2, nano=7))
+        ledger.settle(hold("2"), Charge(1, 2, nano=7))
     for _ in range(2):
-        ledger.open()
-        (row,) = await ledger.change(ledger.totals("2026-11-01"))
-        assert row.groups == ("red",) and row.amounts == Charge(12, 24, nano=114, lost=1, calls=3)
-        ((name, left),) = await ledger.change(Ledger.open_batches)
-        assert (name, left.id, left.demand.is_batch) == ("openai/b", "4", True)
-        ledger.close()
+        with opened(url) as ledger:
+            (row,) = await ledger.change(ledger.totals("2026-11-01"))
+            assert row.groups == ("red",) and row.amounts == Charge(12, 24, nano=114, lost=1, calls=3)
+            ((name, left),) = await ledger.change(Ledger.open_batches)
+            assert (name, left.id, left.demand.is_batch) == ("openai/b", "4", True)
 
 
 async def test_a_ledger_has_one_gateway(postgres: PostgresServer) -> None:
-    first = open_database(postgres.database)
-    with pytest.raises(StoreUnusable, match="another gateway"):
-        open_database(postgres.database)
-    first.close()
-    open_database(postgres.database).close()
+    url = postgres.url()
+    with opened(url):
+        with pytest.raises(StoreUnusable, match="another gateway"):
+            open_database(url)
+        open_database(postgres.url()).close()  # another one
+    open_database(url).close()
 
 
 async def test_a_change_that_fails_leaves_nothing_and_the_next_is_made(postgres: PostgresServer) -> None:
-    ledger = Ledger(postgres.database)
-    ledger.open()
-    await ledger.reserve([hold("10")])
-    with pytest.raises(Exception, match="duplicate"):
-        await ledger.reserve([hold("11"), hold("10")])
-    await ledger.reserve([hold("11")])
-    rows = await ledger.change(lambda database: database.execute("SELECT id FROM reservations ORDER BY id"))
-    assert rows == [("10",), ("11",), ("4",)]
-    ledger.close()
+    with opened(postgres.url()) as ledger:
+        await ledger.reserve([hold("10")])
+        with pytest.raises(Exception, match="duplicate"):
+            await ledger.reserve([hold("11"), hold("10")])
+        await ledger.reserve([hold("11")])
+        rows = await ledger.change(lambda database: database.execute("SELECT id FROM reservations ORDER BY id"))
+        assert rows == [("10",), ("11",)]
 
 
 def test_a_password_is_in_no_error() -> None:
