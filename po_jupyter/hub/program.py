@@ -22,7 +22,7 @@ from po_jupyter.hub.hub_identity import HubIdentity
 from po_jupyter.hub.identity import HubUser, TokenTable
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.platform.signals import on_signal
+from po_jupyter.platform.signals import on_reload, on_signal
 from po_jupyter.telemetry import logging
 
 log = structlog.get_logger(__name__)
@@ -73,8 +73,7 @@ async def _serve(options: argparse.Namespace) -> None:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             on_signal(number, stopped.set)
-        if hasattr(signal, "SIGHUP"):
-            on_signal(signal.SIGHUP, state.reload_or_log)
+        on_reload(state.reload_or_log)
         print(json.dumps({"url": running.url}), flush=True)
         await stopped.wait()
 

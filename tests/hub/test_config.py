@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from po_jupyter.errors import InvalidSettings
-from po_jupyter.hub.config import base_url_of, wire_of
+from po_jupyter.hub.config import GatewayConfig, Limits, UpstreamConfig, base_url_of, wire_of
 from po_jupyter.hub.limits_file import checked
+from tests.support.paths import ROOT
 
 GOOD: dict[str, Any] = {"providers": {"openai": {}}, "models": ["openai:gpt-5-mini"]}
 
@@ -18,6 +20,19 @@ def test_the_smallest_configuration() -> None:
     assert config.limits.all.usd_per_day is None and config.time_zone == "UTC" and not config.own_keys
     assert base_url_of("openai", config.providers["openai"]) == "https://api.openai.com/v1"
     assert wire_of("openai", config.providers["openai"]) == "openai"
+
+
+def test_the_example_of_the_reference_is_one() -> None:
+    page = (ROOT / "po_jupyter" / "docs" / "reference" / "gateway.md").read_text()
+    text = page.partition("## limits.yaml")[2].partition("```text\n")[2].partition("```")[0]
+    config = checked(YAML(typ="safe").load(text), "the page")
+    assert config.limits.users["alice"].usd_per_day == 10 and set(config.providers) == {
+        "openai",
+        "anthropic",
+        "inside",
+    }
+    for fields in (GatewayConfig, UpstreamConfig, Limits):
+        assert [name for name in fields.model_fields if f"`{name}`" not in page] == []
 
 
 def test_a_provider_of_ones_own_has_a_wire_and_an_address() -> None:
