@@ -40,6 +40,7 @@ class BoundedRequest:
     answers: int
     images: int
     image_bytes: int
+    thoughts: int = 0  # tokens beside the limit (Model Studio's `thinking_budget`)
 
     def input_bound(self, ref: str, size: int) -> int:
         """The most tokens of the input, for a body of `size` bytes."""
@@ -59,7 +60,7 @@ class BoundedRequest:
             self._put_limit(ref, limit)
         elif self.limit is not None:
             self._put_limit(ref, limit)
-        return limit * self.answers
+        return (limit + self.thoughts) * self.answers
 
     def _put_limit(self, ref: str, limit: int) -> None:
         provider, _, model = ref.partition(":")
@@ -128,7 +129,10 @@ def bound_request(
         streams = body.get("stream")
         if streams not in (None, True, False):
             raise invalid("`stream` must be true or false")
-        return BoundedRequest(api, model, body, bool(streams), limit, answers, images.count, images.size)
+        thoughts = _count(body, "thinking_budget", MOST_OUTPUT) if body.get("thinking_budget") else 0
+        return BoundedRequest(
+            api, model, body, bool(streams), limit, answers, images.count, images.size, thoughts
+        )
     except RecursionError:
         raise invalid("the body is nested too deeply") from None
 

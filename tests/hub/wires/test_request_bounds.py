@@ -55,6 +55,14 @@ def test_each_answer_is_bounded() -> None:
     assert request.body["generationConfig"] == {"candidateCount": 4, "maxOutputTokens": 10}
 
 
+def test_thoughts_with_a_budget_of_their_own_are_beside_the_limit() -> None:
+    request = bound_request("chat", chat(max_tokens=10, thinking_budget=500, n=2))
+    assert request.output_bound("alibaba:qwen-plus", 1) == 1020
+    for bad in (-1, "5", 1.5, 10**9, True, [1]):
+        with pytest.raises(GatewayProblem):
+            bound_request("chat", chat(thinking_budget=bad))
+
+
 def test_the_bound_of_the_input_is_its_bytes() -> None:
     text = "日本語 " * 100
     request = bound_request("chat", chat(messages=[{"role": "user", "content": text}]))
