@@ -48,6 +48,9 @@ FLOORS = {
     "nest-asyncio": ("1.6", "no advisory; the oldest that is tested"),
     "apprise": ("1.9", "no advisory; the oldest that is tested"),
     "keyring": ("25", "no advisory since 0.10; the oldest that is tested"),
+    # -- a hub
+    "jupyterhub": ("6.1.1", "no advisory for 6 (5.4.4 and 5.5.1 are security releases); PKCE of a login came with 6.0, "
+                   "and this is the oldest that is tested"),
     # -- messages of a broker
     "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
     # -- inside

@@ -18,6 +18,12 @@ def on_signal(sig: signal.Signals, call: Callable[[], object]) -> bool:
     return True
 
 
+def on_reload(call: Callable[[], object]) -> bool:
+    """Have `call()` run on the running loop at SIGHUP, by which a service is told that its configuration changed; False
+    where there is no such signal."""
+    return sys.platform != "win32" and on_signal(signal.SIGHUP, call)
+
+
 def ignore_interrupts() -> None:
     """Ignore Ctrl-C: in the server's terminal it is the server's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

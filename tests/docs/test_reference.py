@@ -24,7 +24,8 @@ def test_the_made_part_of_a_written_page_is_up_to_date(path: Path) -> None:
 
 
 def test_every_page_of_the_reference_is_made() -> None:
-    assert {path.stem for path in REFERENCE.glob("*.md")} == set(PAGES)
+    """But for that of the gateway, which is a program of its own: its routes are in no table."""
+    assert {path.stem for path in REFERENCE.glob("*.md")} - {"gateway"} == set(PAGES)
 
 
 def test_every_field_of_a_pipeline_is_explained() -> None:

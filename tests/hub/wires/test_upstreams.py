@@ -1,0 +1,97 @@
+"""The team's keys, and headers in both directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from po_jupyter.errors import InvalidSettings
+from po_jupyter.hub.limits_file import checked
+from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream, answer_headers, read_upstreams
+
+KEY = "sk-team-key-0123456789"
+
+
+def upstreams(providers: object, folder: Path, **environ: str) -> dict[str, Upstream]:
+    name = next(iter(providers))  # type: ignore[call-overload]
+    return read_upstreams(checked({"providers": providers, "models": [f"{name}:m"]}, "x"), folder, environ)
+
+
+def test_a_key_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"'{KEY}'\n")
+    for found in (
+        upstreams({"openai": {}}, tmp_path, OPENAI_API_KEY=KEY),
+        upstreams({"openai": {"key_env": "TEAM"}}, tmp_path, TEAM=f" {KEY}\n"),
+        upstreams({"openai": {"key_file": "key"}}, tmp_path),
+        upstreams({"openai": {"key_file": str(tmp_path / "key")}}, tmp_path),
+    ):
+        assert found["openai"].key == KEY and KEY not in repr(found)
+        assert found["openai"].headers({})["Authorization"] == f"Bearer {KEY}"
+        assert str(found["openai"].url("/models")) == "https://api.openai.com/v1/models"
+
+
+@pytest.mark.parametrize(
+    ("provider", "environ"),
+    [
+        ({}, {}),
+        ({"key_env": "TEAM"}, {"TEAM": ""}),
+        ({"key_file": "nothing"}, {}),
+        ({"key_env": "TEAM"}, {"TEAM": "a\r\nX-Evil: 1"}),
+        ({"key_env": "TEAM"}, {"TEAM": "schlüssel"}),
+    ],
+)
+def test_a_provider_without_a_usable_key_is_named(
+    tmp_path: Path, provider: dict[str, str], environ: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidSettings, match=r"providers\.openai") as refused:
+        upstreams({"openai": provider}, tmp_path, **environ)
+    assert "Evil" not in str(refused.value)
+
+
+def test_a_server_of_ones_own_needs_no_key(tmp_path: Path) -> None:
+    assert "Authorization" not in upstreams({"vllm": {}}, tmp_path)["vllm"].headers({})
+
+
+def test_the_keys_place_is_the_vendors() -> None:
+    for wire, name in (("anthropic", "x-api-key"), ("gemini", "x-goog-api-key")):
+        upstream = Upstream(wire, wire, "https://x", None, key=KEY)  # type: ignore[arg-type]
+        assert upstream.headers({})[name] == KEY
+    azure = Upstream("azure", "chat", "https://x", None, key=KEY)  # type: ignore[arg-type]
+    assert azure.headers({})["api-key"] == KEY
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 22, 1000])
+def test_a_stream_goes_on_without_the_key_in_any_pieces(size: int) -> None:
+    data = f"sk-team {KEY}{KEY} sk-team-key-01234 {KEY[:-1]}".encode()
+    scrubber = StreamScrubber(KEY)
+    shown = b"".join(scrubber.feed(data[n : n + size]) for n in range(0, len(data), size)) + scrubber.flush()
+    assert shown == data.replace(KEY.encode(), b"********")
+    assert StreamScrubber(KEY).feed(b"data: hello\n\n") == b"data: hello\n\n"  # nothing waits without a reason
+    assert StreamScrubber("").feed(b"x") == b"x"
+
+
+def test_headers_of_answers_are_a_list() -> None:
+    passed = answer_headers(
+        {
+            "Content-Type": "a",
+            "Retry-After": "5",
+            "X-RateLimit-Remaining-Tokens": "5",
+            "anthropic-ratelimit-x": "1",
+            "Set-Cookie": "a=b",
+            "openai-organization": "org",
+            "Location": "x",
+            "Transfer-Encoding": "chunked",
+            "Content-Encoding": "gzip",
+            "Server": "x",
+            "X-Po-Error": "budget_exceeded",
+            "Access-Control-Allow-Origin": "*",
+        }
+    )
+    assert sorted(name.lower() for name in passed) == [
+        "anthropic-ratelimit-x",
+        "content-type",
+        "retry-after",
+        "x-po-from",
+        "x-ratelimit-remaining-tokens",
+    ]
