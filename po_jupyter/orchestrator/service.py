@@ -193,7 +193,7 @@ class Orchestrator:
             to_thread=to_thread,
             changes=ChangeFeed(),
             audit=AuditLog(settings.data_dir / "audit"),
-            keys=KeyStore(settings.data_dir),
+            keys=KeyStore(settings.data_dir, settings.hub_url),
             projections=projections,
             registry=PipelineRegistry(store),
             row_files=RowFiles(settings.data_dir),
@@ -268,7 +268,8 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
             prices=settings.prices,
         ),
         maintenance=Maintenance(
-            settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
+            settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store,
+            team=base.keys.team,
         ),
         monitoring=Monitoring(store, base.changes, dispatcher, workers, to_thread, settings.data_dir),
         doctor=Doctor(

@@ -8,13 +8,13 @@ import json
 import os
 from typing import Any
 
-c: Any = get_config()  # type: ignore[name-defined]  # noqa: F821
+c: Any = get_config()  # type: ignore[name-defined]
 options = json.loads(os.environ["PO_TEST_HUB"])
 folder, python = options["folder"], options["python"]
 
 for name, value in options["guide"].items():  # what the guide's file reads
     os.environ[name] = value
-load_subconfig(options["guide_file"])  # type: ignore[name-defined]  # noqa: F821
+load_subconfig(options["guide_file"])  # type: ignore[name-defined]
 
 c.JupyterHub.bind_url = options["url"]
 c.JupyterHub.hub_bind_url = options["hub_url"]
@@ -50,7 +50,15 @@ c.JupyterHub.load_roles += [
     {
         "name": "test",
         "services": ["test"],
-        "scopes": ["admin:users", "admin:servers", "tokens", "list:users", "read:servers", "read:users:activity", "groups"],
+        "scopes": [
+            "admin:users",
+            "admin:servers",
+            "tokens",
+            "list:users",
+            "read:servers",
+            "read:users:activity",
+            "groups",
+        ],
     }
 ]
 

@@ -5,8 +5,8 @@
         hub.stop_server("alice")
 
 Its configuration is that of the admin's guide (`po_jupyter/docs/guide/jupyterhub_config.py`) behind
-`tests/support/hub_config.py`. Each process is ended by its own id. `system_users`: each user is one of the machine, made
-and removed here, which needs root.
+`tests/support/hub_config.py`. Each process is ended by its own id. `system_users`: each user is one of the machine,
+made and removed here, which needs root.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ _NOT_OF_A_USER = ("JUPYTER", "JPY", "PO_", "OPENAI", "ANTHROPIC", "GEMINI")
 def proxy_command() -> list[str]:
     """The proxy of the hub: on the PATH, or where `.ci/run` put it. Skips where there is none."""
     found = os.environ.get("PO_HUB_PROXY") or shutil.which(PROXY)
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "po-hub-proxy/node_modules/.bin" / PROXY
+    cached = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        / "po-hub-proxy/node_modules/.bin"
+        / PROXY
+    )
     if found is None and cached.exists():
         found = str(cached)
     if found is None or shutil.which("node") is None:
@@ -185,8 +189,15 @@ class RealHub:
         mine = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if any(self._proxy_token in value or str(self.folder) == value.rstrip("/") or self.gateway_url == value
-                       for value in process.environ().values()) and process.pid != os.getpid():
+                if (
+                    any(
+                        self._proxy_token in value
+                        or str(self.folder) == value.rstrip("/")
+                        or self.gateway_url == value
+                        for value in process.environ().values()
+                    )
+                    and process.pid != os.getpid()
+                ):
                     mine.append(process)  # fmt: skip
         return mine
 
@@ -197,7 +208,9 @@ class RealHub:
             return
         (self.folder / "home").mkdir(exist_ok=True)
         subprocess.run(
-            ["useradd", "--create-home", "--home-dir", home, "--shell", "/bin/bash", user], check=True, capture_output=True
+            ["useradd", "--create-home", "--home-dir", home, "--shell", "/bin/bash", user],
+            check=True,
+            capture_output=True,
         )
         self._made.append(user)
 
@@ -239,7 +252,9 @@ class RealHub:
             {"PO_TEST_HUB": json.dumps(self.options), "CONFIGPROXY_AUTH_TOKEN": self._proxy_token},
         )  # fmt: skip
         await_true(self._is_ready, 40, "the hub", self.log)
-        await_true(lambda: _status(f"{self.gateway_url}/api/models") in (200, 401, 403), 40, "the gateway", self.log)
+        await_true(
+            lambda: _status(f"{self.gateway_url}/api/models") in (200, 401, 403), 40, "the gateway", self.log
+        )
 
     def _is_ready(self) -> bool:
         assert self.is_up("hub"), self.log()[-4000:]
@@ -317,9 +332,10 @@ class RealHub:
         prefix = f"/user/{user}/"
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                variables = process.environ()
-                if variables.get("JUPYTERHUB_SERVICE_PREFIX") == prefix and variables.get("PO_HUB_URL") == self.gateway_url \
-                        and "jupyterhub.singleuser" in " ".join(process.cmdline()):  # fmt: skip
+                variables, command = process.environ(), " ".join(process.cmdline())
+                mine = variables.get("PO_HUB_URL") == self.gateway_url
+                of_user = variables.get("JUPYTERHUB_SERVICE_PREFIX") == prefix
+                if mine and of_user and "jupyterhub.singleuser" in command:
                     return int(process.pid)
         raise LookupError(f"no server of {user} runs")
 

@@ -1,8 +1,9 @@
+# mypy: ignore-errors
 # jupyterhub_config.py: what a hub needs for a team's models. Yours, for authenticator and spawner, goes around it.
 import os
 import sys
 
-c = get_config()  # noqa: F821
+c = get_config()
 
 # Where users' servers reach the hub's proxy. On one machine: the proxy's own address. In Kubernetes:
 # http://proxy-public.NAMESPACE.svc

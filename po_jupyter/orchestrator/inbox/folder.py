@@ -58,7 +58,7 @@ class InboxFolder:
         pipelines: PipelineFiles | None = None, keys: KeyStore | None = None, examine: Examine | None = None,
     ) -> None:  # fmt: skip
         """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
-        self._keys = keys or KeyStore(settings.data_dir)
+        self._keys = keys or KeyStore(settings.data_dir, settings.hub_url)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
         self.places = transitions.InboxPlaces(
