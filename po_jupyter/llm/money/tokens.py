@@ -165,9 +165,14 @@ def _unwritten(request: ChatRequest) -> int:
     if request.schema is not None or request.json:
         tokens += _WITH_FORMAT
     if images := sum(len(m.images) for m in request.messages):
-        prefix, large = _LARGE_IMAGES
-        tokens += images * (large if request.model.startswith(prefix) else _IMAGE)
+        tokens += images * image_bound(request.model)
     return tokens
+
+
+def image_bound(ref: str) -> int:
+    """The most tokens that a model counts one image as."""
+    prefix, large = _LARGE_IMAGES
+    return large if ref.startswith(prefix) else _IMAGE
 
 
 def _dense(text: str) -> int:

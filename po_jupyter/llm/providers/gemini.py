@@ -29,8 +29,7 @@ from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import token_count, usage_from
-from po_jupyter.model.run.usage import Usage
+from po_jupyter.llm.wire.usage import gemini_usage
 from po_jupyter.model.values.json import JsonObject
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -253,7 +252,7 @@ class GeminiReader(ResponseReader):
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a response; cumulative: the last one wins."""
         if isinstance(body.get("usageMetadata"), Mapping):
-            usage = _usage(body["usageMetadata"])
+            usage = gemini_usage(body["usageMetadata"])
             if self.usage is None or usage.input_tokens or usage.output_tokens:
                 self.usage = usage
 
@@ -289,14 +288,3 @@ class GeminiReader(ResponseReader):
         """Carry a signed turn with tool calls."""
         if self.has_tool_calls and any("thoughtSignature" in part for part in self._parts):
             self.carry = {"provider": self.provider, "parts": self._parts}
-
-
-def _usage(counts: Mapping[str, object]) -> Usage:
-    """The usage of a response: tokens of tools' results are input, thoughts are output."""
-    thoughts = token_count(counts.get("thoughtsTokenCount"))
-    return usage_from(
-        token_count(counts.get("promptTokenCount")) + token_count(counts.get("toolUsePromptTokenCount")),
-        token_count(counts.get("candidatesTokenCount")) + thoughts,
-        cached=token_count(counts.get("cachedContentTokenCount")),
-        reasoning=thoughts,
-    )

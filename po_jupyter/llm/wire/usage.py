@@ -74,6 +74,46 @@ def anthropic_usage(counts: Mapping[str, object]) -> Usage:
     )
 
 
+def chat_usage(counts: Mapping[str, object], *, says_cost: bool = False) -> Usage:
+    """Usage from the `usage` of Chat Completions. Cached tokens by the names that servers use; `says_cost`: its `cost`
+    is that of the call."""
+    details = mapping_at(counts, "prompt_tokens_details")
+    cached = (
+        details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or counts.get("cached_tokens")
+    )
+    return usage_from(
+        token_count(counts.get("prompt_tokens")),
+        token_count(counts.get("completion_tokens")),
+        cached=token_count(cached),
+        written=token_count(details.get("cache_write_tokens")),
+        reasoning=token_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
+        cost=reported_cost(counts.get("cost")) if says_cost else None,
+    )
+
+
+def responses_usage(counts: Mapping[str, object]) -> Usage:
+    """Usage from the `usage` of Responses."""
+    details = mapping_at(counts, "input_tokens_details")
+    return usage_from(
+        token_count(counts.get("input_tokens")),
+        token_count(counts.get("output_tokens")),
+        cached=token_count(details.get("cached_tokens")),
+        written=token_count(details.get("cache_write_tokens")),
+        reasoning=token_count(mapping_at(counts, "output_tokens_details").get("reasoning_tokens")),
+    )
+
+
+def gemini_usage(counts: Mapping[str, object]) -> Usage:
+    """Usage from Gemini's `usageMetadata`: tokens of tools' results are input, thoughts are output."""
+    thoughts = token_count(counts.get("thoughtsTokenCount"))
+    return usage_from(
+        token_count(counts.get("promptTokenCount")) + token_count(counts.get("toolUsePromptTokenCount")),
+        token_count(counts.get("candidatesTokenCount")) + thoughts,
+        cached=token_count(counts.get("cachedContentTokenCount")),
+        reasoning=thoughts,
+    )
+
+
 class CheckedUsage(NamedTuple):
     """A usage that can be counted with; `estimated`: part of it is a guess, because the server's count was none."""
 

@@ -34,8 +34,7 @@ from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import reported_cost, token_count, usage_from
-from po_jupyter.model.run.usage import Usage
+from po_jupyter.llm.wire.usage import chat_usage
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -268,7 +267,8 @@ class ChatReader(ResponseReader):
 
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a body or chunk."""
-        usage = self._usage(body.get("usage"))
+        counts = body.get("usage")
+        usage = chat_usage(counts, says_cost=self._quirks.says_cost) if isinstance(counts, Mapping) else None
         if usage is not None and (self.usage is None or usage.input_tokens or usage.output_tokens):
             self.usage = usage  # an empty one behind a full one says nothing
 
@@ -298,23 +298,6 @@ class ChatReader(ResponseReader):
         reasoning = "".join(self._reasoning)
         if reasoning and self.has_tool_calls:
             self.carry = {"provider": self.provider, "reasoning_content": reasoning}
-
-    def _usage(self, counts: object) -> Usage | None:
-        """The usage of a response; None when there is none. Cached tokens by the names that servers use."""
-        if not isinstance(counts, Mapping):
-            return None
-        details = mapping_at(counts, "prompt_tokens_details")
-        cached = (
-            details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or counts.get("cached_tokens")
-        )
-        return usage_from(
-            token_count(counts.get("prompt_tokens")),
-            token_count(counts.get("completion_tokens")),
-            cached=token_count(cached),
-            written=token_count(details.get("cache_write_tokens")),
-            reasoning=token_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
-            cost=reported_cost(counts.get("cost")) if self._quirks.says_cost else None,
-        )
 
 
 def _message_text(content: object) -> str:

@@ -31,8 +31,7 @@ from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
-from po_jupyter.llm.wire.usage import token_count, usage_from
-from po_jupyter.model.run.usage import Usage
+from po_jupyter.llm.wire.usage import responses_usage
 from po_jupyter.model.values.json import JsonObject
 
 _REASONING = re.compile(OPENAI_REASONING)
@@ -183,7 +182,8 @@ class ResponsesReader(ResponseReader):
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a response, or of an event that holds one."""
         response = mapping_at(body, "response") or body
-        usage = _usage(response.get("usage"))
+        counts = response.get("usage")
+        usage = responses_usage(counts) if isinstance(counts, Mapping) else None
         if usage is not None and (self.usage is None or usage.input_tokens or usage.output_tokens):
             self.usage = usage
 
@@ -247,17 +247,3 @@ class ResponsesReader(ResponseReader):
 def _as_input(item: JsonObject) -> JsonObject:
     """An output item as it goes back in: without its state, which the API sets."""
     return {name: value for name, value in item.items() if name != "status" and value is not None}
-
-
-def _usage(counts: object) -> Usage | None:
-    """The usage of a response; None when there is none."""
-    if not isinstance(counts, Mapping):
-        return None
-    details = mapping_at(counts, "input_tokens_details")
-    return usage_from(
-        token_count(counts.get("input_tokens")),
-        token_count(counts.get("output_tokens")),
-        cached=token_count(details.get("cached_tokens")),
-        written=token_count(details.get("cache_write_tokens")),
-        reasoning=token_count(mapping_at(counts, "output_tokens_details").get("reasoning_tokens")),
-    )

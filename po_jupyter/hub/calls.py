@@ -1,0 +1,155 @@
+"""One call: bounded, reserved, sent with the team's key, passed on while it comes, and settled by what it used."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from po_jupyter.hub.balances import Demand, Hold
+from po_jupyter.hub.bodies import read_answer, read_body
+from po_jupyter.hub.identity import HubUser
+from po_jupyter.hub.ledger import Amounts, in_full
+from po_jupyter.hub.meters import Meter
+from po_jupyter.hub.operations import Operation
+from po_jupyter.hub.problems import GatewayProblem
+from po_jupyter.hub.request_bounds import BoundedRequest, bound_request, read_json
+from po_jupyter.hub.state import GatewayState
+from po_jupyter.hub.upstreams import NeverSent, StreamScrubber, Upstream, answer_headers, unavailable
+
+log = structlog.get_logger(__name__)
+_NOTHING = Amounts()
+# Between us and the vendor's model somebody gave up: it may have answered.
+_UNKNOWN = frozenset({502, 504, *range(520, 526)})
+
+
+async def call(
+    state: GatewayState, request: web.BaseRequest, user: HubUser, upstream: Upstream, operation: Operation
+) -> web.StreamResponse:
+    """Make a call for a user. Raises GatewayProblem."""
+    body = read_json(await read_body(request, state.config.max_body))
+    bounded = bound_request(
+        operation.api, body, path_model=operation.id, stream=":stream" in operation.path, fields=upstream.fields
+    )
+    demand, data = prepare(state, user, upstream, bounded)
+    hold = await state.admission.admit(state.new_id(), demand)
+    meter = Meter(operation.api, says_cost=upstream.says_cost)
+    settlement = _Settlement(in_full(demand))
+    try:
+        await _make_durable(state, hold, settlement)
+        path = operation.path
+        if operation.api == "gemini":
+            head, method = path.partition("/models/")[0], path.rpartition(":")[2]
+            path = f"{head}/models/{quote(demand.model.partition(':')[2], safe='')}:{method}"
+        response = await state.vendors.send(
+            upstream,
+            "POST",
+            upstream.url(path, operation.query),
+            headers=upstream.headers(request.headers),
+            data=data,
+        )
+        try:
+            return await _pass_on(state, request, upstream, response, meter, demand, settlement)
+        finally:
+            response.close() if not response.content.at_eof() else response.release()
+    except NeverSent:
+        settlement.amounts = _NOTHING._replace(calls=0)
+        raise
+    finally:
+        amounts = settlement.amounts
+        state.admission.settle(hold, amounts.tokens, amounts.nano)
+        state.ledger.settle(hold, amounts)
+
+
+class _Settlement:
+    """What a call counts as, as far as it is known; in full until something is."""
+
+    __slots__ = ("amounts",)
+
+    def __init__(self, amounts: Amounts) -> None:
+        self.amounts = amounts
+
+
+def prepare(
+    state: GatewayState, user: HubUser, upstream: Upstream, bounded: BoundedRequest, *, is_batch: bool = False
+) -> tuple[Demand, bytes]:
+    """What a request may take, and its body as it goes out. Raises GatewayProblem when the model is not allowed."""
+    ref = state.models.resolve(user, upstream.name, bounded.model)
+    bounded.set_model(ref)
+    bounded.ask_for_usage(upstream.name)
+    output = bounded.output_bound(ref, state.config.default_max_tokens)
+    data = bounded.encoded()
+    input = bounded.input_bound(ref, len(data))
+    nano = state.pricer.worst(ref, input, output)
+    return Demand(user.name, user.groups, ref, input, output, nano, is_batch), data
+
+
+async def _make_durable(state: GatewayState, hold: Hold, settlement: _Settlement) -> None:
+    try:
+        await state.ledger.reserve([hold])
+    except Exception:
+        settlement.amounts = _NOTHING._replace(calls=0)
+        raise GatewayProblem(
+            503, "gateway_unavailable", "the ledger cannot be written, so nothing was sent", retry_after=5
+        ) from None
+
+
+async def _pass_on(
+    state: GatewayState,
+    request: web.BaseRequest,
+    upstream: Upstream,
+    response: aiohttp.ClientResponse,
+    meter: Meter,
+    demand: Demand,
+    settlement: _Settlement,
+) -> web.StreamResponse:
+    if response.status == 200 and response.content_type == "text/event-stream":
+        try:
+            return await _stream(request, upstream, response, meter)
+        finally:
+            settlement.amounts = state.pricer.settlement(demand, meter)
+    if response.status != 200 and response.status not in _UNKNOWN:
+        settlement.amounts = _NOTHING
+    body = await read_answer(response)
+    if response.status == 200:
+        meter.whole(body)
+        settlement.amounts = state.pricer.settlement(demand, meter)
+    return vendor_answer(upstream, response, body)
+
+
+def vendor_answer(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes) -> web.Response:
+    """A vendor's whole answer, as it is passed on. Raises GatewayProblem for what is no user's business: the team's
+    key was refused, or the vendor sends elsewhere."""
+    if response.status in (401, 403):
+        log.error("a vendor refuses the team's key", provider=upstream.name, status=response.status)
+        raise unavailable(
+            f"{upstream.name} refuses the team's key with {response.status}: an administrator has to look at it"
+        )
+    if response.status < 200 or 300 <= response.status < 400:
+        raise unavailable(f"{upstream.name} answered {response.status}: redirects are not followed")
+    headers = answer_headers(response.headers)
+    return web.Response(body=upstream.scrubbed(body), status=response.status, headers=headers)
+
+
+async def _stream(
+    request: web.BaseRequest, upstream: Upstream, response: aiohttp.ClientResponse, meter: Meter
+) -> web.StreamResponse:
+    """Pass a stream on, piece by piece. One that breaks off is broken off."""
+    headers = answer_headers(response.headers) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    stream = web.StreamResponse(status=200, headers=headers)
+    scrubber = StreamScrubber(upstream.key)
+    await stream.prepare(request)
+    try:
+        async for data in response.content.iter_any():
+            meter.feed(data)
+            if shown := scrubber.feed(data):
+                await stream.write(shown)
+        if rest := scrubber.flush():
+            await stream.write(rest)
+        await stream.write_eof()
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
+    return stream

@@ -1,0 +1,86 @@
+"""The hub's own word on who somebody is: tokens asked of its API, and the login of its OAuth for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from po_jupyter.errors import InvalidSettings
+from po_jupyter.hub.identity import HubUser
+from po_jupyter.hub.problems import GatewayProblem
+
+ADMIN_SCOPE = "custom:po:admin"
+
+
+class HubIdentity:
+    """The hub as an authenticator. Its addresses and the service's own token come from the hub's environment."""
+
+    def __init__(self) -> None:
+        """Raises InvalidSettings where JupyterHub is not installed, or did not start this."""
+        try:
+            from jupyterhub.services.auth import HubOAuth
+        except ImportError as error:
+            raise InvalidSettings(
+                f"the gateway needs {error.name}, which is not installed", hint="pip install 'po_jupyter[hub]'"
+            ) from None
+        try:
+            self._hub = HubOAuth(cache_max_age=1)
+            self._hub.oauth_client_id, self._hub.api_token = self._hub.oauth_client_id, self._hub.api_token
+            ready = bool(self._hub.access_scopes and self._hub.api_token)
+        except ValueError:  # of traitlets: one of them is empty
+            ready = False
+        if not ready:
+            raise InvalidSettings(
+                "JUPYTERHUB_API_TOKEN and JUPYTERHUB_SERVICE_NAME are not set",
+                hint="The gateway is started by the hub as a service, or with both in its environment.",
+            )
+
+    @property
+    def prefix(self) -> str:
+        """The path of the service, with a slash at both ends."""
+        return str(self._hub.base_url)
+
+    async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
+        """See `identity.Authenticator`."""
+        from tornado.web import HTTPError
+
+        try:
+            model = await self._hub.user_for_token(token, use_cache=False, session_id=session, sync=False)
+        except HTTPError as error:
+            raise hub_away(error.status_code) from None
+        return None if model is None else self._user(model)
+
+    def _user(self, model: Mapping[str, object]) -> HubUser:
+        name, groups = str(model["name"]), model.get("groups")
+        # A service of the hub may have the name of a person.
+        name = f"service:{name}" if model.get("kind") == "service" else name
+        return HubUser(
+            name,
+            tuple(sorted(str(group) for group in groups)) if isinstance(groups, list) else (),
+            bool(self._hub.check_scopes(self._hub.access_scopes, model)),
+            bool(self._hub.check_scopes({ADMIN_SCOPE}, model)),
+        )
+
+    # -- pages ------------------------------------------------------------------------------------------
+    def login(self) -> tuple[str, str, str]:
+        """Where a browser logs in, the state that it has to bring back, and the secret of its code (PKCE)."""
+        verifier, challenge, method = self._hub.generate_pkce_code_challenge()
+        state = self._hub.generate_state(self.prefix)
+        url = f"{self._hub.login_url}&state={quote(state)}&code_challenge={quote(challenge)}"
+        return f"{url}&code_challenge_method={method}", state, verifier
+
+    async def token_for_code(self, code: str, verifier: str) -> str:
+        """The token of a browser that logged in. Raises GatewayProblem."""
+        from tornado.web import HTTPError
+
+        try:
+            return str(await self._hub.token_for_code(code, code_verifier=verifier, sync=False))
+        except (HTTPError, KeyError):
+            raise GatewayProblem(401, "unauthorized", "the hub does not know this login: begin again") from None
+
+
+def hub_away(status: int) -> GatewayProblem:
+    """The problem of a hub that does not answer: it says nothing about the token."""
+    return GatewayProblem(
+        503, "gateway_unavailable", f"the hub cannot be asked now ({status}): try again", retry_after=2
+    )

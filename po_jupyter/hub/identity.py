@@ -1,0 +1,122 @@
+"""Who asks: users by their tokens, remembered for at most a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from po_jupyter.hub.problems import GatewayProblem
+
+REMEMBERED = 60.0  # seconds that a token is believed without asking the hub again
+_REFUSED = 5.0  # seconds that a refused token is refused without asking
+_MOST = 10_000  # tokens that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class HubUser:
+    """A person or a service of the hub. `may_use`: it has the scope of this service; `is_admin`: that of its admins."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    may_use: bool = True
+    is_admin: bool = False
+
+
+class Authenticator(Protocol):
+    """Knows users by their tokens."""
+
+    async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
+        """The user of a token; None for one that is wrong, expired or revoked. Raises GatewayProblem when nobody can
+        be asked. `session` is that of a browser, with which a token ends."""
+        ...
+
+
+class TokenTable:
+    """An authenticator with a table of tokens: for tests, and for a gateway without a hub."""
+
+    def __init__(self, users: Mapping[str, HubUser]) -> None:
+        """`users` by token."""
+        self.users = dict(users)
+
+    async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
+        """See `Authenticator`."""
+        return self.users.get(token)
+
+
+class RememberedTokens:
+    """An authenticator that remembers what another one said. Tokens are kept as digests only."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        *,
+        seconds: float = REMEMBERED,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A user is remembered for `seconds`, a refusal for a shorter while."""
+        self._authenticator = authenticator
+        self._seconds = min(seconds, REMEMBERED)
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[float, HubUser | None]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Future[HubUser | None]] = {}
+
+    async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
+        """See `Authenticator`. Many requests with one token make one question."""
+        key = sha256(f"{session}\0{token}".encode("utf-8", "replace")).digest()
+        known = self._known.get(key)
+        if known is not None and known[0] > self._clock():
+            return known[1]
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.ensure_future(self._ask(key, token, session))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, key: bytes, token: str, session: str) -> HubUser | None:
+        try:
+            user = await self._authenticator.user_for_token(token, session)
+        finally:
+            del self._asking[key]
+        seconds = self._seconds if user is not None else min(_REFUSED, self._seconds)
+        self._known[key] = (self._clock() + seconds, user)
+        self._known.move_to_end(key)
+        while len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return user
+
+
+def token_in(headers: Mapping[str, str]) -> str:
+    """The token of a request, where its wire puts a key. Raises GatewayProblem without one, or with two that differ.
+
+    Never a query, which ends up in logs, and never a cookie, which a browser sends for others.
+    """
+    kind, _, bearer = headers.get("Authorization", "").partition(" ")
+    found = {bearer.strip()} if kind.lower() in ("bearer", "token") else set()
+    found |= {headers.get(name, "").strip() for name in ("x-api-key", "x-goog-api-key", "api-key")}
+    found.discard("")
+    if not found:
+        raise GatewayProblem(401, "unauthorized", "a hub token is needed where the vendor's key would stand")
+    if len(found) > 1:
+        raise GatewayProblem(401, "unauthorized", "the request has two different tokens")
+    token = found.pop()
+    if len(token) > 1000 or not token.isascii() or not token.isprintable():
+        raise GatewayProblem(401, "unauthorized", "the token is no token of the hub")
+    return token
+
+
+async def user_of(headers: Mapping[str, str], authenticator: Authenticator) -> HubUser:
+    """Who sent a request, by its token. Raises GatewayProblem."""
+    user = await authenticator.user_for_token(token_in(headers))
+    if user is None:
+        raise GatewayProblem(401, "unauthorized", "the hub does not know this token: wrong, expired or revoked")
+    if not user.may_use:
+        raise GatewayProblem(
+            403,
+            "no_access",
+            f"{user.name} may not use this service: the scope access:services!service=po is missing",
+        )
+    return user

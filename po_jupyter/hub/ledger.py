@@ -1,0 +1,247 @@
+"""The ledger: reservations and what was used, durable, written by one thread that commits many changes at once.
+
+A reservation is on disk before its call goes out, and its settlement takes it away and adds what was used, in one
+transaction. So whenever the process dies, a call that went out is in the ledger: settled, or with the most that it may
+have cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, cast
+
+import structlog
+
+from po_jupyter.hub.balances import Demand, Hold
+from po_jupyter.hub.ledger_database import LedgerDatabase, Row, open_database
+from po_jupyter.hub.periods import Period
+from po_jupyter.platform.crashpoints import crashpoint
+
+log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
+_MOST = 500  # changes in one transaction
+
+_ADD = """INSERT INTO totals
+    (day, username, groups, model, calls, input, output, cached, reasoning, nano, lost, unpriced)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (day, username, groups, model) DO UPDATE SET calls = totals.calls + excluded.calls,
+    input = totals.input + excluded.input, output = totals.output + excluded.output,
+    cached = totals.cached + excluded.cached, reasoning = totals.reasoning + excluded.reasoning,
+    nano = totals.nano + excluded.nano, lost = totals.lost + excluded.lost,
+    unpriced = totals.unpriced + excluded.unpriced"""
+_RESERVE = """INSERT INTO reservations (id, at, day, username, groups, model, input, output, nano, batch)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_RESERVED = "SELECT id, at, day, username, groups, model, input, output, nano, batch FROM reservations"
+
+
+class Amounts(NamedTuple):
+    """What a call used. `nano` are nano-dollars; `lost`: its outcome is not known, so it counts in full."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+    nano: int = 0
+    lost: int = 0
+    unpriced: int = 0
+    calls: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input + self.output
+
+
+class TotalRow(NamedTuple):
+    """What a user used of a model on a day, in the groups that they were in."""
+
+    day: str
+    user: str
+    groups: tuple[str, ...]
+    model: str
+    amounts: Amounts
+
+
+def in_full(demand: Demand) -> Amounts:
+    """What a call counts as whose outcome is not known."""
+    return Amounts(
+        demand.input_tokens, demand.output_tokens, nano=demand.nano or 0, lost=1, unpriced=demand.nano is None
+    )
+
+
+@dataclass(slots=True)
+class _Change:
+    work: Callable[[LedgerDatabase], object]
+    future: Future[object]
+
+
+class Ledger:
+    """The ledger of one gateway. Its methods may be called from the event loop: they do not wait for the disk there."""
+
+    def __init__(self, place: str) -> None:
+        """`place` is the path of a SQLite file or the URL of a PostgreSQL database."""
+        self._place = place
+        self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Open it, and count what an earlier process left open in full. Blocks. Raises StoreUnusable."""
+        opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(opened,), name="ledger", daemon=True)
+        self._thread.start()
+        opened.result()
+
+    def close(self) -> None:
+        """Write what is still to be written, and close it. Blocks."""
+        if self._thread is not None:
+            self._changes.put(None)
+            self._thread.join()
+            self._thread = None
+
+    # -- calls ------------------------------------------------------------------------------------------
+    async def reserve(self, holds: Sequence[Hold], batch: str = "") -> None:
+        """Make reservations durable; `batch` names what will settle them. Raises whatever the database raises."""
+        rows = [_row_of(hold, batch) for hold in holds]
+        await self.change(lambda database: database.execute_many(_RESERVE, rows))
+
+    def settle(self, hold: Hold, amounts: Amounts) -> None:
+        """Put what was used in the place of a reservation, soon; when that fails, it counts in full."""
+        self._put(_settling([(hold, amounts)]))
+
+    async def settle_batch(self, settled: Sequence[tuple[Hold, Amounts]]) -> None:
+        """The same for the calls of a batch, durable when this returns."""
+        await self.change(_settling(settled))
+
+    # -- anything else ------------------------------------------------------------------------------------
+    async def change(self, work: Callable[[LedgerDatabase], Result]) -> Result:
+        """Run `work` in the ledger's thread, in a transaction that is durable when this returns."""
+        return cast(Result, await asyncio.wrap_future(self._put(work)))
+
+    def totals(self, since: str, until: str = "9999") -> Callable[[LedgerDatabase], list[TotalRow]]:
+        """Work for `change`: what was used from one day to another, both included."""
+
+        def read(database: LedgerDatabase) -> list[TotalRow]:
+            rows = database.execute(
+                "SELECT day, username, groups, model, input, output, cached, reasoning, nano, lost, unpriced, calls "
+                "FROM totals WHERE day >= ? AND day <= ? ORDER BY day, username, model", (since, until),
+            )  # fmt: skip
+            return [
+                TotalRow(str(day), str(user), tuple(json.loads(str(groups))), str(model), _amounts(counts))
+                for day, user, groups, model, *counts in rows
+            ]
+
+        return read
+
+    @staticmethod
+    def open_batches(database: LedgerDatabase) -> list[tuple[str, Hold]]:
+        """Work for `change`: the reservations of batches, each with what will settle it."""
+        rows = database.execute(f"{_RESERVED} WHERE batch <> ''")
+        return [(str(row[9]), _hold_of(row)) for row in rows]
+
+    # -- inside -----------------------------------------------------------------------------------------
+    def _put(self, work: Callable[[LedgerDatabase], object]) -> Future[object]:
+        change = _Change(work, Future())
+        self._changes.put(change)
+        return change.future
+
+    def _run(self, opened: Future[None]) -> None:
+        try:
+            database = open_database(self._place)
+            database.begin()
+            _count_lost(database)
+            database.commit()
+        except BaseException as error:
+            opened.set_exception(error)
+            return
+        opened.set_result(None)
+        last = False
+        while not last:
+            changes, last = self._gathered()
+            if changes:
+                _commit(database, changes)
+        database.close()
+
+    def _gathered(self) -> tuple[list[_Change], bool]:
+        """The changes that wait, at least one; and whether the ledger is to be closed."""
+        changes: list[_Change] = []
+        change = self._changes.get()
+        while change is not None:
+            changes.append(change)
+            if len(changes) >= _MOST:
+                return changes, False
+            try:
+                change = self._changes.get_nowait()
+            except queue.Empty:
+                return changes, False
+        return changes, True
+
+
+def _commit(database: LedgerDatabase, changes: list[_Change]) -> None:
+    try:
+        database.begin()
+        results = [change.work(database) for change in changes]
+        crashpoint("hub.ledger.commit.before")
+        database.commit()
+    except Exception as error:
+        log.error("the ledger cannot be written", error=f"{type(error).__name__}: {error}"[:300])
+        try:
+            database.rollback()
+        except Exception as second:
+            log.error("the ledger cannot be rolled back", error=type(second).__name__)
+        for change in changes:
+            change.future.set_exception(error)
+        return
+    crashpoint("hub.ledger.commit.after")
+    for change, result in zip(changes, results, strict=True):
+        change.future.set_result(result)
+
+
+def _settling(settled: Sequence[tuple[Hold, Amounts]]) -> Callable[[LedgerDatabase], None]:
+    ids = [(hold.id,) for hold, _ in settled]
+    rows = [
+        (hold.period.day, hold.demand.user, json.dumps(hold.demand.groups), hold.demand.model, amounts.calls,
+         amounts.input, amounts.output, amounts.cached, amounts.reasoning, amounts.nano, amounts.lost,
+         amounts.unpriced)
+        for hold, amounts in settled
+    ]  # fmt: skip
+
+    def settle(database: LedgerDatabase) -> None:
+        database.execute_many("DELETE FROM reservations WHERE id = ?", ids)
+        database.execute_many(_ADD, rows)
+
+    return settle
+
+
+def _count_lost(database: LedgerDatabase) -> None:
+    """Count the calls of a process that died in full: nobody knows what became of them."""
+    lost = [_hold_of(row) for row in database.execute(f"{_RESERVED} WHERE batch = ''")]
+    if lost:
+        log.warning("calls of an earlier process count in full", calls=len(lost))
+        _settling([(hold, in_full(hold.demand)) for hold in lost])(database)
+
+
+def _row_of(hold: Hold, batch: str) -> Row:
+    demand = hold.demand
+    return (
+        hold.id, hold.at, hold.period.day, demand.user, json.dumps(demand.groups), demand.model,
+        demand.input_tokens, demand.output_tokens, demand.nano, batch,
+    )  # fmt: skip
+
+
+def _hold_of(row: Row) -> Hold:
+    id, at, day, user, groups, model, input, output, nano, batch = row
+    demand = Demand(
+        str(user), tuple(json.loads(str(groups))), str(model), int(input or 0), int(output or 0),
+        None if nano is None else int(nano), bool(batch),
+    )  # fmt: skip
+    return Hold(str(id), demand, Period(str(day), str(day)[:7]), float(at or 0))
+
+
+def _amounts(counts: Sequence[object]) -> Amounts:
+    return Amounts(*(int(str(count)) for count in counts))

@@ -1,0 +1,82 @@
+"""The file with the configuration: read whole, and its limits written again whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from po_jupyter.errors import InvalidSettings, Violation
+from po_jupyter.hub.config import GatewayConfig, LimitBook
+from po_jupyter.platform.private_file import write_private
+
+
+class LimitsFile:
+    """`limits.yaml` of a gateway."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is read yet."""
+        self.path = path.absolute()
+        self._seen: tuple[int, int] | None = None
+
+    def read(self) -> GatewayConfig:
+        """The configuration. Raises InvalidSettings with every violation."""
+        try:
+            status = self.path.stat()
+            data = YAML(typ="safe").load(self.path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidSettings(f"{self.path} cannot be read ({type(error).__name__})") from None
+        except YAMLError as error:
+            raise InvalidSettings(f"{self.path} is no YAML: {str(error).splitlines()[0]}") from None
+        self._seen = status.st_mtime_ns, status.st_ino
+        return checked(data, str(self.path))
+
+    def has_changed(self) -> bool:
+        """Whether the file is another than the one that was read. Each change is told once."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        seen = status.st_mtime_ns, status.st_ino
+        changed = seen != self._seen
+        self._seen = seen
+        return changed
+
+    def write_limits(self, book: LimitBook) -> None:
+        """Put other limits into the file, whose other lines and comments stay. Blocks.
+
+        Raises InvalidSettings, OSError.
+        """
+        yaml = YAML()
+        yaml.preserve_quotes = True
+        document = yaml.load(self.path.read_text(encoding="utf-8"))
+        document["limits"] = book.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        checked(document, str(self.path))
+        text = io.StringIO()
+        yaml.dump(document, text)
+        write_private(self.path, text.getvalue())
+
+
+def checked(data: object, source: str) -> GatewayConfig:
+    """The configuration in what a file holds. Raises InvalidSettings; what is wrong is named without its value, which
+    may be a key that stands in the wrong place."""
+    if not isinstance(data, Mapping):
+        raise InvalidSettings(f"{source}: providers, models and limits are missing")
+    try:
+        return GatewayConfig.model_validate(data)
+    except ValidationError as error:
+        raise InvalidSettings(violations=violations_in(error)) from None
+
+
+def violations_in(error: ValidationError) -> list[Violation]:
+    """The violations of a configuration, by their place."""
+    return [
+        Violation(
+            ".".join(map(str, found["loc"])) or "limits.yaml", str(found["msg"]).removeprefix("Value error, ")
+        )
+        for found in error.errors(include_input=False, include_url=False)
+    ]

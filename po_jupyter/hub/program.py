@@ -1,0 +1,133 @@
+"""The program: reads its arguments and what the hub's environment says, serves until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidSettings, PoError
+from po_jupyter.hub.gateway import Gateway
+from po_jupyter.hub.hub_identity import HubIdentity
+from po_jupyter.hub.identity import HubUser, TokenTable
+from po_jupyter.hub.limits_file import LimitsFile
+from po_jupyter.hub.state import GatewayState
+from po_jupyter.platform.signals import on_signal
+from po_jupyter.telemetry import logging
+
+log = structlog.get_logger(__name__)
+_PREFIX = "/services/po/"
+_GRACE = 20.0  # seconds for calls in flight when it ends
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0 after a signal, 1 when the gateway cannot start."""
+    options = _arguments(argv)
+    logging.configure(Settings())
+    try:
+        asyncio.run(_serve(options))
+    except (PoError, OSError) as error:
+        print(f"po_jupyter.hub: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m po_jupyter.hub", description="The model gateway: a service of a JupyterHub."
+    )
+    parser.add_argument("--config", type=Path, required=True, help="limits.yaml")
+    parser.add_argument(
+        "--host", help="where to listen (default: as JUPYTERHUB_SERVICE_URL says, else 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=int, help="the same; 0 is any free one")
+    parser.add_argument(
+        "--tokens", type=Path,
+        help="without a hub: a JSON file {TOKEN: {name, groups, is_admin}} of those who may use it",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
+    host = options.host or address.hostname or "127.0.0.1"
+    port = options.port if options.port is not None else address.port or 0
+    if options.tokens is not None:
+        authenticator: HubIdentity | TokenTable = _token_table(options.tokens)
+        prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", _PREFIX)
+    else:
+        authenticator = HubIdentity()
+        prefix = authenticator.prefix
+    state = GatewayState(LimitsFile(options.config))
+    gateway = Gateway(state, authenticator, prefix=prefix)
+    async with RunningGateway(gateway, host, port) as running:
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            on_signal(number, stopped.set)
+        if hasattr(signal, "SIGHUP"):
+            on_signal(signal.SIGHUP, state.reload_or_log)
+        print(json.dumps({"url": running.url}), flush=True)
+        await stopped.wait()
+
+
+def _token_table(path: Path) -> TokenTable:
+    try:
+        rows = json.loads(path.read_text())
+        return TokenTable(
+            {
+                token: HubUser(
+                    row["name"],
+                    tuple(row.get("groups", ())),
+                    row.get("may_use", True),
+                    row.get("is_admin", False),
+                )
+                for token, row in rows.items()
+            }
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InvalidSettings(f"{path} is no table of tokens ({type(error).__name__})") from None
+
+
+class RunningGateway:
+    """A gateway that listens, as a context."""
+
+    def __init__(self, gateway: Gateway, host: str = "127.0.0.1", port: int = 0) -> None:
+        """`port` 0 is any free one."""
+        self.gateway = gateway
+        self._host = host
+        self._port = port
+        self._runner: web.ServerRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The address that users have as PO_HUB_URL, without a hub's proxy before it."""
+        return f"http://{self._host}:{self._port}{self.gateway.prefix.rstrip('/')}"
+
+    async def __aenter__(self) -> RunningGateway:
+        """Listen. Raises StoreUnusable, OSError."""
+        await self.gateway.start()
+        # Not decompressed: a body that is compressed is refused before it is read.
+        server = web.Server(self.gateway.handle, access_log=None, auto_decompress=False)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, backlog=1024)
+        await site.start()
+        self._port = int(self._runner.addresses[0][1])
+        log.info("the gateway listens", url=self.url)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let calls in flight end, and close the ledger."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.gateway.stop()
