@@ -31,13 +31,14 @@ import psutil
 import pytest
 
 from tests.support.brokers import free_port
+from tests.support.fake_gateway import TEAM_KEY
 from tests.support.paths import ROOT, TESTS
 
 GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_config.py"
 CONFIG = TESTS / "support/hub_config.py"
 PASSWORD = "the-password-of-the-hub"
 PROXY = "configurable-http-proxy"
-WAIT = 60.0  # s, for a server of a user to start
+WAIT = 120.0  # s, for a server of a user to start
 _NOT_OF_A_USER = ("JUPYTER", "JPY", "PO_", "OPENAI", "ANTHROPIC", "GEMINI")
 
 
@@ -58,8 +59,8 @@ def proxy_command() -> list[str]:
 
 def need_hub() -> None:
     """Skip where a hub cannot be run."""
-    pytest.importorskip("jupyterhub", reason="pip install '.[hubtest]'")
-    pytest.importorskip("jupyterhub_idle_culler", reason="pip install '.[hubtest]'")
+    pytest.importorskip("jupyterhub", reason="pip install '.[test]'")
+    pytest.importorskip("jupyterhub_idle_culler", reason="pip install '.[test]'")
     proxy_command()
 
 
@@ -90,7 +91,8 @@ def _everybody_may_enter(path: Path) -> bool:
 class RealHub:
     """See the module. `gateway` is the command of the service `po`; unset, that of the guide.
 
-    keys        what the guide's file of keys has
+    key         the team's, of the provider openai, whose server is `upstream`
+    limits      what is else in the gateway's limits.yaml
     cull        seconds after which an idle server is culled; None: an hour
     server_env  further variables of users' servers
     """
@@ -100,8 +102,9 @@ class RealHub:
         folder: Path,
         *,
         gateway: Sequence[str] | None = None,
-        keys: Mapping[str, str] | None = None,
-        limits: str = "",
+        key: str = TEAM_KEY,
+        upstream: str = "http://127.0.0.1:1",
+        limits: Mapping[str, Any] | None = None,
         cull: int | None = None,
         system_users: bool = False,
         server_env: Mapping[str, str] | None = None,
@@ -125,13 +128,14 @@ class RealHub:
         python: str | None = sys.executable
         if system_users:
             python = self._system_python()
-        self.limits = folder / "limits.yaml"
-        self.limits.write_text(limits)
-        keys_file = folder / "keys.env"
-        keys_file.write_text("".join(f"{name}={value}\n" for name, value in (keys or {}).items()))
-        (folder / "ledger").mkdir(exist_ok=True)
-        for private in (keys_file, folder / "ledger", self.limits):
-            private.chmod(0o700 if private.is_dir() else 0o600)
+        (folder / "po").mkdir(exist_ok=True)
+        self.limits = folder / "po/limits.yaml"
+        self.key_file = folder / "po/openai.key"
+        self.key_file.write_text(f"{key}\n")
+        self.set_limits(limits or {}, upstream)
+        for private in (self.limits, self.key_file):
+            private.chmod(0o600)
+        (folder / "po").chmod(0o700)
         self.options: dict[str, Any] = {
             "folder": str(folder), "python": python, "url": f"{self.url}/", "hub_url": self.hub_url,
             "proxy_api": f"http://127.0.0.1:{self.api_port}", "proxy_token": self._proxy_token,
@@ -141,8 +145,7 @@ class RealHub:
             "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **(server_env or {})},
             "api_token": self.api_token, "guide_file": str(GUIDE), "gateway": list(gateway or ()),
             "guide": {
-                "PO_GUIDE_PROXY": self.url, "PO_GUIDE_LIMITS": str(self.limits), "PO_GUIDE_KEYS": str(keys_file),
-                "PO_GUIDE_LEDGER": str(folder / "ledger"), "PO_GUIDE_CULL": str(cull or 3600),
+                "PO_GUIDE_PROXY": self.url, "PO_GUIDE_LIMITS": str(self.limits), "PO_GUIDE_CULL": str(cull or 3600),
                 "PO_GUIDE_CULL_EVERY": "1" if cull else "300",
                 "PO_GUIDE_SERVICE": f"http://127.0.0.1:{self.service_port}",
             },
@@ -153,6 +156,15 @@ class RealHub:
             trust_env=False,
             timeout=20,
         )
+
+    def set_limits(self, limits: Mapping[str, Any], upstream: str) -> None:
+        """What the gateway allows from its next start on."""
+        config = {
+            "providers": {"openai": {"base_url": f"{upstream}/v1", "key_file": "openai.key"}},
+            "models": ["openai:gpt-5-mini", "openai:gpt-4o-mini"],
+            **limits,
+        }
+        self.limits.write_text(json.dumps(config))  # which is YAML
 
     # -- the whole ---------------------------------------------------------------------------------
     def __enter__(self) -> RealHub:
@@ -251,9 +263,9 @@ class RealHub:
             "hub", [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)],
             {"PO_TEST_HUB": json.dumps(self.options), "CONFIGPROXY_AUTH_TOKEN": self._proxy_token},
         )  # fmt: skip
-        await_true(self._is_ready, 40, "the hub", self.log)
+        await_true(self._is_ready, 120, "the hub", self.log)
         await_true(
-            lambda: _status(f"{self.gateway_url}/api/models") in (200, 401, 403), 40, "the gateway", self.log
+            lambda: _status(f"{self.gateway_url}/api/models") in (200, 401, 403), 120, "the gateway", self.log
         )
 
     def _is_ready(self) -> bool:

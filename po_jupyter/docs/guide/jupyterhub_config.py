@@ -5,23 +5,17 @@ import sys
 
 c = get_config()
 
-# Where users' servers reach the hub's proxy. On one machine: the proxy's own address. In Kubernetes:
+# Where users' servers reach the hub's proxy. On one machine that is the proxy's own address, in Kubernetes
 # http://proxy-public.NAMESPACE.svc
 proxy = os.environ.get("PO_GUIDE_PROXY", "http://127.0.0.1:8000")
-limits = os.environ.get("PO_GUIDE_LIMITS", "/etc/jupyterhub/po-limits.yaml")
-keys = os.environ.get("PO_GUIDE_KEYS", "/etc/jupyterhub/po-keys.env")  # OPENAI_API_KEY=..., mode 0600, root's
-ledger = os.environ.get("PO_GUIDE_LEDGER", "/var/lib/jupyterhub/po-gateway")  # its own, mode 0700
+limits = os.environ.get("PO_GUIDE_LIMITS", "/etc/jupyterhub/po/limits.yaml")  # root's, in a directory of mode 0700
 
-with open(keys, encoding="utf-8") as file:
-    team_keys = dict(line.strip().split("=", 1) for line in file if "=" in line and not line.startswith("#"))
-
-# The gateway alone has the keys. A service's environment is not that of users' servers.
+# The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
 c.JupyterHub.services = [
     {
         "name": "po",
         "url": os.environ.get("PO_GUIDE_SERVICE", "http://127.0.0.1:10301"),
         "command": [sys.executable, "-m", "po_jupyter.hub", "--config", limits],
-        "environment": {**team_keys, "PO_DATA_DIR": ledger},
         "oauth_no_confirm": True,
     },
     {
@@ -34,10 +28,10 @@ c.JupyterHub.services = [
     },
 ]  # fmt: skip
 
-c.JupyterHub.custom_scopes = {"custom:po:admin": {"description": "See and change limits and usage of models"}}
+c.JupyterHub.custom_scopes = {"custom:po:admin": {"description": "See and change the limits and usage of models"}}
+c.JupyterHub.load_groups = {"po-admins": {"users": []}}
 c.JupyterHub.load_roles = [
     {"name": "user", "scopes": ["self", "access:services!service=po"]},
-    {"name": "po-gateway", "services": ["po"], "scopes": ["list:users", "list:groups"]},
     {"name": "po-admin", "groups": ["po-admins"], "scopes": ["custom:po:admin", "access:services!service=po"]},
     {
         "name": "idle-culler",
@@ -45,7 +39,6 @@ c.JupyterHub.load_roles = [
         "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
     },
 ]
-c.JupyterHub.load_groups = {"po-admins": {"users": []}}
 
 # A server's token may ask the gateway, and nothing else that its user may.
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "access:services!service=po"]

@@ -3,6 +3,7 @@
     X-Po-Error: rate_limited        waited out: counts as no attempt
                 budget_exceeded     BudgetExceeded, with the time of the reset
                 model_not_allowed   ModelKeyError, with the list; so is no_access
+                gateway_unavailable waited out: the gateway cannot ask the hub
                 unauthorized        waited out until the orchestrator has a token that the hub knows
     a page, a redirect, no connection     the hub or its proxy is away: waited out
 
@@ -104,6 +105,9 @@ def of_gateway(error: ModelError) -> PoError:
         unknown = _transient(error)
         unknown.waits_for = "token"
         return unknown
+    elif code == "gateway_unavailable" and error.http_status == 503:
+        error = _transient(error)  # it could not ask the hub who asks
+        error.waits_for = "hub"
     elif code == "vendor_unavailable" and not error.transient:
         return _transient(error)
     elif not code and (error.page or _never_arrived(error)):

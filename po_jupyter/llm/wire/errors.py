@@ -73,6 +73,7 @@ _STATUS_OF = {
 }
 GATEWAY_ERROR = "x-po-error"
 GATEWAY_RESET = "x-po-resets-at"
+FROM_VENDOR = "x-po-from"
 _REQUEST_IDS = ("x-request-id", "request-id", "x-goog-request-id", "x-ds-trace-id", "x-log-id", "cf-ray")
 
 
@@ -162,7 +163,7 @@ def _of_gateway(response: HttpResponse, body: _ErrorBody) -> JsonObject:
         details["gateway"] = code
         if resets := response.headers.get(GATEWAY_RESET, "")[:100]:
             details["resets_at"] = resets
-    elif not body.is_of_api:
+    elif not body.is_of_api and FROM_VENDOR not in response.headers:
         details["page"] = True
     return details
 

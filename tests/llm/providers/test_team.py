@@ -74,6 +74,7 @@ async def test_the_teams_key_is_put_in_by_the_gateway_alone(gateway, model):
     [
         (Fault(429, "rate_limited", headers={"Retry-After": "2"}), "limit", False),
         (Fault(401, "unauthorized"), "token", False),
+        (Fault(503, "gateway_unavailable", headers={"Retry-After": "2"}), "hub", False),
         (Fault(403, body=PAGE), "hub", False),
         (Fault(302, body="", headers={"Location": "/hub/login"}), "hub", False),
         (Fault(200, body=PAGE), "hub", False),
