@@ -228,7 +228,7 @@ class RealHub:
 
     def _system_python(self) -> str:
         if os.name != "posix" or os.getuid() != 0 or shutil.which("useradd") is None:
-            pytest.skip("users of the machine are made by root alone")
+            pytest.skip("platform: users of the machine are made by root alone")
         if not _everybody_may_enter(self.folder / "x"):
             pytest.skip(f"other users may not enter {self.folder}: give --basetemp in a directory that is open")
         python = python_for_others(self.folder)
@@ -316,6 +316,17 @@ class RealHub:
                 if child.environ().get("JUPYTERHUB_SERVICE_NAME") == "po":
                     return int(child.pid)
         raise LookupError("no gateway runs")
+
+    def await_gateway(self) -> None:
+        """Wait until the gateway answers through the proxy."""
+        answers = (200, 401, 403)
+        await_true(lambda: _status(f"{self.gateway_url}/api/models") in answers, 120, "the gateway", self.log)
+
+    def await_routes(self, user: str) -> None:
+        """Wait until the proxy knows the way to the gateway and to a user's server again."""
+        self.await_gateway()
+        url = f"{self.url}/user/{user}/po/api/v1/health"
+        await_true(lambda: _status(url) in (200, 401, 403), 120, "the way to the server", self.log)
 
     def log(self) -> str:
         """What the hub and its services wrote."""

@@ -23,7 +23,9 @@ def vendor() -> Iterator[ModelServer]:
 def hub(vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
     """The hub, with 2 dollars a day for each user."""
     folder = tmp_path_factory.mktemp("hub")
-    with real_hub(folder, upstream=vendor.root_url, limits={"limits": {"each_user": {"usd_per_day": 2}}}) as hub:
+    with real_hub(
+        folder, upstream=vendor.root_url, limits={"limits": {"each_user": {"usd_per_day": 2}}}
+    ) as hub:
         yield hub
 
 
@@ -34,7 +36,12 @@ def rows(count: int, name: str = "tickets", **more: Any) -> dict[str, Any]:
             "name": name,
             "llm": {"model": "openai:gpt-5-mini", "max_tokens": 50},
             "tasks": [
-                {"name": "label", "for_each": "{{ seed.rows }}", "prompt": f"{name} {{{{ item }}}}", "max_concurrency": 4}
+                {
+                    "name": "label",
+                    "for_each": "{{ seed.rows }}",
+                    "prompt": f"{name} {{{{ item }}}}",
+                    "max_concurrency": 4,
+                }
             ],
         },
         "seed": {"name": name, "data": {"rows": list(range(count))}},

@@ -91,8 +91,7 @@ def test_the_token_of_the_hub_is_no_variable_of_a_worker(hub, alice):
     ]
     run = submit(alice, body)
     await_state(lambda: hub.po(hub.alice), run, "done")
-    found = alice.get(f"runs/{run}/outputs").text if alice.get(f"runs/{run}/outputs").is_success else ""
-    found = found or alice.get(f"runs/{run}/tasks/look/output").text
+    found = alice.get(f"runs/{run}/outputs").text
     assert "PO_HUB_URL" in found
     token = psutil.Process(hub.server_pid(hub.alice)).environ()["JUPYTERHUB_API_TOKEN"]
     assert token not in found

@@ -1,4 +1,4 @@
-"""Calls that wait for a hub: as long as it takes, visibly, without an attempt, and what was never sent is not counted."""
+"""Calls that wait for a hub: as long as it takes, visibly and without an attempt."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def waiting(what: str, *, billed: bool = False) -> ModelError:
 
 async def test_a_hub_that_is_away_costs_no_attempt_and_is_seen():
     hub = Hub(*[waiting("hub") for _ in range(20)], away=3)
-    response, journal, waits, slept = await ask(hub)
+    response, _journal, waits, slept = await ask(hub)
     assert response.text == "ok"
     assert hub.sent == 21
     assert len(waits) == 20

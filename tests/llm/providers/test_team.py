@@ -92,7 +92,9 @@ async def test_what_is_waited_for(gateway, fault, waits_for, billed):
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_page_of_a_proxy_is_waited_out_while_the_gateway_is_away_and_counts_as_an_attempt_else(gateway, status):
+async def test_a_page_of_a_proxy_is_waited_out_while_the_gateway_is_away_and_counts_as_an_attempt_else(
+    gateway, status
+):
     gateway.faults.append(Fault(status, body=PAGE))
     with pytest.raises(ModelUnavailable) as raised:
         await ask(gateway)
@@ -144,8 +146,8 @@ async def test_what_is_not_allowed_is_permanent_and_says_what_is(gateway, code, 
 
 @pytest.mark.parametrize(
     ("status", "code", "cls"),
-    [(400, "", ModelRefused), (413, "", ModelRefused), (401, "", ModelKeyError), (503, "vendor_unavailable", ModelUnavailable),
-     (403, "vendor_unavailable", ModelUnavailable)],
+    [(400, "", ModelRefused), (413, "", ModelRefused), (401, "", ModelKeyError),
+     (503, "vendor_unavailable", ModelUnavailable), (403, "vendor_unavailable", ModelUnavailable)],
 )  # fmt: skip
 async def test_the_vendors_own_errors_mean_what_they_mean_without_a_gateway(gateway, status, code, cls):
     gateway.faults.append(Fault(status, code, "no such parameter"))
