@@ -5,21 +5,20 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import aiohttp
-import structlog
 from aiohttp import web
 
-from po_jupyter.hub.balances import Demand, Hold
-from po_jupyter.hub.bodies import read_answer, read_body
+from po_jupyter.hub.accounts.balances import Demand, Hold
+from po_jupyter.hub.accounts.ledger import Amounts, in_full
 from po_jupyter.hub.identity import HubUser
-from po_jupyter.hub.ledger import Amounts, in_full
-from po_jupyter.hub.meters import Meter
-from po_jupyter.hub.operations import Operation
 from po_jupyter.hub.problems import GatewayProblem
-from po_jupyter.hub.request_bounds import BoundedRequest, bound_request, read_json
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.upstreams import NeverSent, StreamScrubber, Upstream, answer_headers, unavailable
+from po_jupyter.hub.vendor_answers import pass_on, vendor_answer
+from po_jupyter.hub.wires.bodies import read_answer, read_body
+from po_jupyter.hub.wires.meters import Meter
+from po_jupyter.hub.wires.operations import Operation
+from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, read_json
+from po_jupyter.hub.wires.upstreams import NeverSent, Upstream
 
-log = structlog.get_logger(__name__)
 _NOTHING = Amounts()
 # Between us and the vendor's model somebody gave up: it may have answered.
 _UNKNOWN = frozenset({502, 504, *range(520, 526)})
@@ -107,7 +106,7 @@ async def _pass_on(
 ) -> web.StreamResponse:
     if response.status == 200 and response.content_type == "text/event-stream":
         try:
-            return await _stream(request, upstream, response, meter)
+            return await pass_on(request, upstream, response, meter.feed)
         finally:
             settlement.amounts = state.pricer.settlement(demand, meter)
     if response.status != 200 and response.status not in _UNKNOWN:
@@ -117,39 +116,3 @@ async def _pass_on(
         meter.whole(body)
         settlement.amounts = state.pricer.settlement(demand, meter)
     return vendor_answer(upstream, response, body)
-
-
-def vendor_answer(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes) -> web.Response:
-    """A vendor's whole answer, as it is passed on. Raises GatewayProblem for what is no user's business: the team's
-    key was refused, or the vendor sends elsewhere."""
-    if response.status in (401, 403):
-        log.error("a vendor refuses the team's key", provider=upstream.name, status=response.status)
-        raise unavailable(
-            f"{upstream.name} refuses the team's key with {response.status}: an administrator has to look at it"
-        )
-    if response.status < 200 or 300 <= response.status < 400:
-        raise unavailable(f"{upstream.name} answered {response.status}: redirects are not followed")
-    headers = answer_headers(response.headers)
-    return web.Response(body=upstream.scrubbed(body), status=response.status, headers=headers)
-
-
-async def _stream(
-    request: web.BaseRequest, upstream: Upstream, response: aiohttp.ClientResponse, meter: Meter
-) -> web.StreamResponse:
-    """Pass a stream on, piece by piece. One that breaks off is broken off."""
-    headers = answer_headers(response.headers) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = web.StreamResponse(status=200, headers=headers)
-    scrubber = StreamScrubber(upstream.key)
-    await stream.prepare(request)
-    try:
-        async for data in response.content.iter_any():
-            meter.feed(data)
-            if shown := scrubber.feed(data):
-                await stream.write(shown)
-        if rest := scrubber.flush():
-            await stream.write(rest)
-        await stream.write_eof()
-    except (aiohttp.ClientError, TimeoutError, ConnectionError):
-        if request.transport is not None:
-            request.transport.abort()
-    return stream

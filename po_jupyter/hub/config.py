@@ -102,6 +102,7 @@ class GatewayConfig(Strict):
     own_keys            users may use keys of their own beside the team's; the gateway only says so
     default_max_tokens  put into a request that sets no limit, where the model's own is not known
     max_body            bytes of a request
+    max_batch           bytes of the input of a batch
     timeout             seconds without a byte from a vendor before a call is given up
     """
 
@@ -117,6 +118,7 @@ class GatewayConfig(Strict):
     queue: QueueConfig = QueueConfig()
     default_max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 32_768
     max_body: Annotated[int, Field(ge=1024, le=1024**3)] = 32 * 1024**2
+    max_batch: Annotated[int, Field(ge=1024, le=1024**3)] = 100 * 1024**2
     timeout: Annotated[float, Field(ge=1, le=3600)] = 600.0
 
     @field_validator("time_zone")

@@ -2,51 +2,65 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
+from po_jupyter.hub.admin import Administration, query_of
+from po_jupyter.hub.batch_settlement import watch_batches
+from po_jupyter.hub.batches import Batches
+from po_jupyter.hub.browser_sessions import BrowserLogin, BrowserSessions
 from po_jupyter.hub.calls import call
 from po_jupyter.hub.identity import Authenticator, HubUser, RememberedTokens, user_of
-from po_jupyter.hub.operations import Operation, find_operation
+from po_jupyter.hub.own_answers import as_json, as_page
+from po_jupyter.hub.pages import STYLE_DIGEST, problem_page, usage_page
 from po_jupyter.hub.problems import GatewayProblem, not_found, response_of
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.upstreams import Upstream
+from po_jupyter.hub.usage_report import By, UsageRow, summed
+from po_jupyter.hub.wires.operations import Operation, find_operation
+from po_jupyter.hub.wires.upstreams import Upstream
+from po_jupyter.platform.concurrency import BackgroundTasks
 
 log = structlog.get_logger(__name__)
 Action = Callable[[web.BaseRequest, HubUser], Awaitable[web.StreamResponse]]
-# What every answer of the gateway's own says to a browser.
-SAFE = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 class Gateway:
     """The requests of a gateway. `handle` is for `aiohttp.web.Server`."""
 
     def __init__(
-        self, state: GatewayState, authenticator: Authenticator, *, prefix: str = "/services/po/"
+        self,
+        state: GatewayState,
+        authenticator: Authenticator,
+        *,
+        login: BrowserLogin | None = None,
+        prefix: str = "/services/po/",
     ) -> None:
-        """`prefix` begins and ends with a slash."""
+        """`login` is of browsers, None: there is no page. `prefix` begins and ends with a slash."""
         self.state = state
         self.prefix = prefix
         self.authenticator = RememberedTokens(authenticator)
-        self.actions: dict[tuple[str, str], Action] = {
+        self._sessions = BrowserSessions(login, self.authenticator, prefix) if login is not None else None
+        self._watch = BackgroundTasks()
+        self._admin = admin = Administration(state)
+        self._actions: dict[tuple[str, str], Action] = {
             ("GET", "api/models"): self._models,
             ("GET", "api/usage"): self._usage,
+            ("GET", "api/admin/usage"): admin.usage,
+            ("GET", "api/admin/metrics"): admin.metrics,
+            ("GET", "api/admin/limits"): admin.limits,
+            ("PUT", "api/admin/limits"): admin.change_limits,
         }
 
     async def start(self) -> None:
         """Open the ledger and the connections. Raises StoreUnusable."""
         await self.state.start()
+        self._watch.start(watch_batches(self.state), "batches")
 
     async def stop(self) -> None:
         """Close them."""
+        await self._watch.cancel()
         await self.state.stop()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -79,15 +93,55 @@ class Gateway:
             return await call(self.state, request, user, upstream, operation)
         if operation.kind == "models":
             return as_json(self._vendor_models(user, upstream, operation))
-        raise not_found("this operation")
+        return await Batches(self.state, upstream, request, user).answer(operation)
 
     async def _own(self, request: web.BaseRequest, rest: str) -> web.StreamResponse:
         path = rest.partition("?")[0]
-        action = self.actions.get((request.method, path))
-        user = await user_of(request.headers, self.authenticator)
+        if path == "health" and request.method == "GET":
+            return as_json({})
+        if path in ("", "oauth_callback") and self._sessions is not None and request.method == "GET":
+            return await self._page(request, self._sessions, path)
+        action = self._actions.get((request.method, path))
+        user = await self._user_of(request, path)
         if action is None:
             raise not_found()
         return await action(request, user)
+
+    async def _user_of(self, request: web.BaseRequest, path: str) -> HubUser:
+        """Who asks: by a token, or for a file of the page by going to its address."""
+        if path == "api/admin/usage" and self._sessions is not None and "Authorization" not in request.headers:
+            user = await self._sessions.user_of(request)
+            if user is not None and user.may_use:
+                return user
+        return await user_of(request.headers, self.authenticator)
+
+    # -- the page ---------------------------------------------------------------------------------------
+    async def _page(self, request: web.BaseRequest, sessions: BrowserSessions, path: str) -> web.StreamResponse:
+        if path:
+            try:
+                return await sessions.finish(
+                    request, query_of(request, {"code", "state", "error", "error_description"})
+                )
+            except GatewayProblem as problem:
+                page = as_page(problem_page(problem.message), STYLE_DIGEST)
+                page.set_status(problem.status)
+                return page
+        user = await sessions.user_of(request)
+        if user is None:
+            if request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
+                raise GatewayProblem(401, "unauthorized", "this page is for browsers that go to it")
+            return sessions.begin(request)
+        if not user.may_use:
+            page = as_page(problem_page(f"{user.name} may not use this service."), STYLE_DIGEST)
+            page.set_status(403)
+            return page
+        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        tables: list[tuple[str, list[UsageRow]]] = []
+        if user.is_admin:
+            rows = await self._admin.totals(self._admin.this_month(), "9999-12-31")
+            kinds: tuple[By, ...] = ("user", "group", "model")
+            tables = [(by, summed(rows, by)) for by in kinds]
+        return as_page(usage_page(user, windows, tables), STYLE_DIGEST)
 
     # -- actions ----------------------------------------------------------------------------------------
     async def _models(self, request: web.BaseRequest, user: HubUser) -> web.StreamResponse:
@@ -123,9 +177,3 @@ class Gateway:
             "object": "list",
             "data": [{"id": name, "object": "model", "owned_by": "team"} for name in names],
         }
-
-
-def as_json(value: object, status: int = 200) -> web.Response:
-    """An answer of the gateway's own."""
-    body = json.dumps(value).encode()
-    return web.Response(body=body, status=status, content_type="application/json", headers=SAFE)

@@ -46,10 +46,10 @@ class LimitsFile:
         self._seen = seen
         return changed
 
-    def write_limits(self, book: LimitBook) -> None:
-        """Put other limits into the file, whose other lines and comments stay. Blocks.
+    def check_limits(self, book: LimitBook) -> str:
+        """The text of the file with other limits in it; its other lines and comments stay. Blocks.
 
-        Raises InvalidSettings, OSError.
+        Raises InvalidSettings when they do not fit to the rest, OSError.
         """
         yaml = YAML()
         yaml.preserve_quotes = True
@@ -58,7 +58,11 @@ class LimitsFile:
         checked(document, str(self.path))
         text = io.StringIO()
         yaml.dump(document, text)
-        write_private(self.path, text.getvalue())
+        return text.getvalue()
+
+    def write_limits(self, book: LimitBook) -> None:
+        """Put other limits into the file, whole or not at all. Blocks. Raises InvalidSettings, OSError."""
+        write_private(self.path, self.check_limits(book))
 
 
 def checked(data: object, source: str) -> GatewayConfig:

@@ -62,14 +62,13 @@ async def _serve(options: argparse.Namespace) -> None:
     address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
     host = options.host or address.hostname or "127.0.0.1"
     port = options.port if options.port is not None else address.port or 0
-    if options.tokens is not None:
-        authenticator: HubIdentity | TokenTable = _token_table(options.tokens)
-        prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", _PREFIX)
-    else:
-        authenticator = HubIdentity()
-        prefix = authenticator.prefix
     state = GatewayState(LimitsFile(options.config))
-    gateway = Gateway(state, authenticator, prefix=prefix)
+    if options.tokens is not None:
+        prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", _PREFIX)
+        gateway = Gateway(state, _token_table(options.tokens), prefix=prefix)
+    else:
+        identity = HubIdentity()
+        gateway = Gateway(state, identity, login=identity, prefix=identity.prefix)
     async with RunningGateway(gateway, host, port) as running:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,15 +12,15 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.errors import PoError
-from po_jupyter.hub.admission import Admission
-from po_jupyter.hub.balances import Balances, Hold
+from po_jupyter.hub.accounts.admission import Admission
+from po_jupyter.hub.accounts.balances import Balances, Hold
+from po_jupyter.hub.accounts.ledger import Ledger
+from po_jupyter.hub.accounts.periods import Calendar, Period
 from po_jupyter.hub.config import GatewayConfig, LimitBook, Limits
-from po_jupyter.hub.ledger import Ledger
 from po_jupyter.hub.limits_file import LimitsFile
-from po_jupyter.hub.meters import Pricer
-from po_jupyter.hub.periods import Calendar, Period
 from po_jupyter.hub.team_models import TeamModels
-from po_jupyter.hub.upstreams import Upstream, VendorConnections, read_upstreams
+from po_jupyter.hub.wires.meters import Pricer
+from po_jupyter.hub.wires.upstreams import Upstream, VendorConnections, read_upstreams
 from po_jupyter.llm.money.pricing import PriceBook
 
 log = structlog.get_logger(__name__)

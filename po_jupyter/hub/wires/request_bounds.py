@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from po_jupyter.hub.operations import Api
 from po_jupyter.hub.problems import invalid
-from po_jupyter.hub.request_fields import GEMINI_CONFIG, GEMINI_PARTS, PARTS, SERVICE_TIERS, TOOLS, TOP
+from po_jupyter.hub.wires.operations import Api
+from po_jupyter.hub.wires.request_fields import GEMINI_CONFIG, GEMINI_PARTS, PARTS, SERVICE_TIERS, TOOLS, TOP
 from po_jupyter.llm.bounds import model_limit
 from po_jupyter.llm.money.tokens import image_bound
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from math import ceil
 
-from po_jupyter.hub.balances import NANO, Demand
-from po_jupyter.hub.ledger import Amounts, in_full
-from po_jupyter.hub.operations import Api
+from po_jupyter.hub.accounts.balances import NANO, Demand
+from po_jupyter.hub.accounts.ledger import Amounts, in_full
+from po_jupyter.hub.wires.operations import Api
 from po_jupyter.llm.bounds import thinks
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
@@ -50,8 +50,12 @@ class Meter:
         except (ValueError, RecursionError):
             return
         if isinstance(value, dict):
-            self._read(value)
-            self.ended = not value.get("error")
+            self.read(value)
+
+    def read(self, body: JsonObject) -> None:
+        """Read a whole body that is parsed already."""
+        self._read(body)
+        self.ended = not body.get("error")
 
     def feed(self, data: bytes) -> None:
         """Read a piece of a stream of server-sent events."""

@@ -18,9 +18,9 @@ from typing import NamedTuple, TypeVar, cast
 
 import structlog
 
-from po_jupyter.hub.balances import Demand, Hold
-from po_jupyter.hub.ledger_database import LedgerDatabase, Row, open_database
-from po_jupyter.hub.periods import Period
+from po_jupyter.hub.accounts.balances import Demand, Hold
+from po_jupyter.hub.accounts.ledger_database import LedgerDatabase, Row, open_database
+from po_jupyter.hub.accounts.periods import Period
 from po_jupyter.platform.crashpoints import crashpoint
 
 log = structlog.get_logger(__name__)

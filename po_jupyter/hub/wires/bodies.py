@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp import web
 
 from po_jupyter.hub.problems import GatewayProblem, invalid
-from po_jupyter.hub.upstreams import unavailable
+from po_jupyter.hub.wires.upstreams import unavailable
 
 MAX_ANSWER = 64 * 1024**2
 MAX_ERROR = 64 * 1024

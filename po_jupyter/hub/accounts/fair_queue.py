@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from po_jupyter.hub.balances import ALL, Admitted, Waiting
+from po_jupyter.hub.accounts.balances import ALL, Admitted, Waiting
 
 Waiter = TypeVar("Waiter")
 _Lane = tuple[str, str]  # user and provider: a call waits behind others of both only

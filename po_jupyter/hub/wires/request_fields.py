@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from po_jupyter.hub.operations import Api
+from po_jupyter.hub.wires.operations import Api
 
 # At the top of a body. What asks for work that no token count shows (searches, containers, other people's
 # conversations, work in the background, a dearer lane) is left out; an administrator may add a field.

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from po_jupyter.hub.balances import Admitted, Balances, Demand, Hold, Waiting
+from po_jupyter.hub.accounts.balances import Admitted, Balances, Demand, Hold, Waiting
+from po_jupyter.hub.accounts.fair_queue import FairQueue
 from po_jupyter.hub.config import QueueConfig
-from po_jupyter.hub.fair_queue import FairQueue
 from po_jupyter.hub.problems import GatewayProblem
 
 _WAIT = 1.0  # seconds that a client is told to wait for a call to end

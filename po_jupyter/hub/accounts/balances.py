@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
+from po_jupyter.hub.accounts.periods import Calendar, MinuteEntry, Period, SlidingMinute
 from po_jupyter.hub.config import LimitBook, Limits
-from po_jupyter.hub.periods import Calendar, MinuteEntry, Period, SlidingMinute
 from po_jupyter.hub.problems import GatewayProblem, iso
 
 NANO = 1_000_000_000

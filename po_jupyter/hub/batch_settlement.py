@@ -1,0 +1,216 @@
+"""Settlement of batches: their results are read at the vendor's, whether or not their owner asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import aiohttp
+import structlog
+
+from po_jupyter.errors import PoError
+from po_jupyter.hub.accounts.balances import Demand, Hold
+from po_jupyter.hub.accounts.ledger import Amounts, in_full
+from po_jupyter.hub.accounts.owned_objects import OwnedObject, OwnedObjects
+from po_jupyter.hub.problems import GatewayProblem
+from po_jupyter.hub.state import GatewayState
+from po_jupyter.hub.wires.bodies import MAX_ANSWER, read_answer
+from po_jupyter.hub.wires.meters import Meter
+from po_jupyter.hub.wires.upstreams import Upstream, unavailable
+from po_jupyter.llm.batches.protocol import BATCH_PRICE
+from po_jupyter.llm.wire.json_fields import as_text, mapping_at
+from po_jupyter.model.values.json import JsonObject
+
+log = structlog.get_logger(__name__)
+_LOOK = 300.0  # seconds between two looks at the batches that nobody asked for
+_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+_FORGOTTEN = 26 * 3600.0  # seconds after which a batch whose making was never answered counts in full
+
+
+class BatchResults:
+    """The results of a batch while they are read: what each model used, and how many lines were answered."""
+
+    def __init__(self, state: GatewayState, holds: Sequence[Hold], counts: Mapping[str, int], api: str) -> None:
+        """`holds` are the reservations, one for each model; `counts` their lines."""
+        self._state = state
+        self._holds = {hold.demand.model: hold for hold in holds}
+        self._counts = counts
+        self._is_anthropic = api == "messages"
+        self._amounts = {ref: Amounts(calls=0) for ref in self._holds}
+        self._seen: dict[str, int] = dict.fromkeys(self._holds, 0)
+        self._ids: set[str] = set()
+
+    @staticmethod
+    def has_ended(batch: Mapping[str, object]) -> bool:
+        """Whether a vendor's batch has ended."""
+        return batch.get("processing_status") == "ended" or batch.get("status") in _ENDED
+
+    def add(self, line: JsonObject) -> None:
+        """Count a line of the results, once."""
+        custom_id = as_text(line.get("custom_id"))
+        if custom_id in self._ids:
+            return
+        self._ids.add(custom_id)
+        answer = self._answer(line)
+        meter = Meter("messages" if self._is_anthropic else "responses" if "output" in answer else "chat")
+        meter.read(answer)
+        ref = self._ref_of(meter.model)
+        self._seen[ref] += 1
+        if meter.usage is not None:
+            used = self._state.pricer.amounts(meter.usage, ref, rate=BATCH_PRICE)
+            self._amounts[ref] = plus(self._amounts[ref], used)
+
+    def settled(self, *, whole: bool) -> list[tuple[Hold, Amounts]]:
+        """What each reservation used. Lines without a result count in full when the batch is `whole`, and nothing
+        when it ended before them: a vendor bills no line that it did not begin."""
+        rows = []
+        for ref, hold in self._holds.items():
+            amounts = self._amounts[ref]
+            lines = max(1, self._counts.get(ref, 1))
+            if whole and (missing := max(0, lines - self._seen[ref])):
+                amounts = plus(amounts, _part(hold.demand, missing, lines))
+            rows.append((hold, amounts))
+        return rows
+
+    def _answer(self, line: JsonObject) -> JsonObject:
+        if self._is_anthropic:
+            return dict(mapping_at(mapping_at(line, "result"), "message"))
+        return dict(mapping_at(mapping_at(line, "response"), "body"))
+
+    def _ref_of(self, model: str) -> str:
+        """The reservation that an answer belongs to: a vendor may add a date to the name of a model."""
+        refs = [ref for ref in self._holds if model.startswith(ref.partition(":")[2])]
+        return max(refs or list(self._holds), key=len)
+
+
+def plus(one: Amounts, other: Amounts) -> Amounts:
+    """The sum of two amounts."""
+    return Amounts(*(a + b for a, b in zip(one, other, strict=True)))
+
+
+def _part(demand: Demand, lines: int, of: int) -> Amounts:
+    """That many lines of a demand, in full."""
+    whole = in_full(demand)
+    return Amounts(
+        -(-whole.input * lines // of), -(-whole.output * lines // of), nano=-(-whole.nano * lines // of), lost=lines,
+        unpriced=whole.unpriced, calls=lines,
+    )  # fmt: skip
+
+
+async def settle_batch(
+    state: GatewayState, upstream: Upstream, owned: OwnedObject, batch: Mapping[str, object] | None = None
+) -> bool:
+    """Settle a batch that has ended; `batch` is how its vendor describes it. True when it is settled.
+
+    Raises GatewayProblem when its results cannot be read now.
+    """
+    name = f"{upstream.name}/{owned.id}"
+    holds = state.batches.get(name)
+    if holds is None:
+        return True
+    is_anthropic = upstream.wire == "anthropic"
+    path = f"/v1/messages/batches/{owned.id}" if is_anthropic else f"/batches/{owned.id}"
+    if batch is None:
+        batch = await _fetch(state, upstream, path)
+    if not BatchResults.has_ended(batch):
+        return False
+    results = BatchResults(state, holds, owned.state.get("counts", {}), "messages" if is_anthropic else "chat")
+    if is_anthropic:
+        places = [f"{path}/results"] if batch.get("results_url") else []
+    else:
+        files = (as_text(batch.get(key)) for key in ("output_file_id", "error_file_id"))
+        places = [f"/files/{file}/content" for file in files if file]
+    for place in places:
+        async for line in _lines(state, upstream, place):
+            results.add(line)
+    whole = is_anthropic or batch.get("status") == "completed"
+    await settle_holds(state, name, results.settled(whole=whole))
+    return True
+
+
+async def settle_holds(state: GatewayState, name: str, settled: Sequence[tuple[Hold, Amounts]]) -> None:
+    """Settle the reservations of a batch, once; durable when this returns."""
+    holds = state.batches.pop(name, None)
+    if holds is None:
+        return
+    try:
+        await state.ledger.settle_batch(settled)
+    except BaseException:
+        state.batches[name] = holds
+        raise
+    for hold, amounts in settled:
+        state.admission.settle(hold, amounts.tokens, amounts.nano)
+
+
+async def _fetch(state: GatewayState, upstream: Upstream, path: str) -> Mapping[str, object]:
+    response = await state.vendors.send(upstream, "GET", upstream.url(path), headers=_headers(upstream))
+    try:
+        body = await read_answer(response)
+    finally:
+        response.release()
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if response.status != 200 or not isinstance(value, dict):
+        raise unavailable(f"{upstream.name} does not say what became of a batch ({response.status})")
+    return value
+
+
+async def _lines(state: GatewayState, upstream: Upstream, path: str) -> AsyncIterator[JsonObject]:
+    """The JSON objects in the lines of a file at the vendor's."""
+    response = await state.vendors.send(upstream, "GET", upstream.url(path), headers=_headers(upstream))
+    rest = b""
+    try:
+        if response.status != 200:
+            raise unavailable(f"{upstream.name} has not the results of a batch ({response.status})")
+        async for piece in response.content.iter_any():
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > MAX_ANSWER:
+                raise unavailable("a line of the results is too long")
+            for line in lines:
+                if (value := _object(line)) is not None:
+                    yield value
+        if (value := _object(rest)) is not None:
+            yield value
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
+        raise unavailable("the results broke off") from None
+    finally:
+        response.close()
+
+
+def _object(line: bytes) -> JsonObject | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _headers(upstream: Upstream) -> dict[str, str]:
+    return upstream.headers({"anthropic-version": "2023-06-01"} if upstream.wire == "anthropic" else {}, "")
+
+
+async def watch_batches(state: GatewayState) -> None:
+    """Look at every open batch again and again."""
+    while True:
+        await asyncio.sleep(_LOOK)
+        await look_at_batches(state)
+
+
+async def look_at_batches(state: GatewayState) -> None:
+    """Settle every open batch that has ended, and in full those whose making was never answered."""
+    for name, holds in list(state.batches.items()):
+        provider, _, id = name.partition("/")
+        upstream = state.upstreams.get(provider)
+        try:
+            if id.startswith("?"):
+                if holds and holds[0].at < state.clock() - _FORGOTTEN:
+                    await settle_holds(state, name, [(hold, in_full(hold.demand)) for hold in holds])
+                continue
+            owned = await OwnedObjects(state.ledger, provider).find(id)
+            if upstream is not None and owned is not None:
+                await settle_batch(state, upstream, owned)
+        except (GatewayProblem, PoError) as error:
+            log.warning("a batch cannot be settled yet", batch=id, error=str(error)[:200])

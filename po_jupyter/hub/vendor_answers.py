@@ -1,0 +1,109 @@
+"""Answers of vendors as they are passed on: whole, or piece by piece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from po_jupyter.hub.state import GatewayState
+from po_jupyter.hub.wires.bodies import read_answer
+from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream, answer_headers, unavailable
+from po_jupyter.model.values.json import JsonObject
+
+log = structlog.get_logger(__name__)
+Watch = Callable[[bytes], object]
+
+
+class VendorAnswer(NamedTuple):
+    """A whole answer: as it is passed on, and its JSON object; None for an answer that is none."""
+
+    response: web.Response
+    value: JsonObject | None
+
+
+def vendor_answer(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes) -> web.Response:
+    """A vendor's whole answer, as it is passed on. Raises GatewayProblem for what is no user's business: the team's
+    key was refused, or the vendor sends elsewhere."""
+    if response.status in (401, 403):
+        log.error("a vendor refuses the team's key", provider=upstream.name, status=response.status)
+        raise unavailable(
+            f"{upstream.name} refuses the team's key with {response.status}: an administrator has to look at it"
+        )
+    if response.status < 200 or 300 <= response.status < 400:
+        raise unavailable(f"{upstream.name} answered {response.status}: redirects are not followed")
+    headers = answer_headers(response.headers)
+    return web.Response(body=upstream.scrubbed(body), status=response.status, headers=headers)
+
+
+async def send_whole(
+    state: GatewayState,
+    upstream: Upstream,
+    request: web.BaseRequest,
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    data: object = None,
+    content_type: str = "application/json",
+    change: Callable[[JsonObject], JsonObject] | None = None,
+) -> VendorAnswer:
+    """Send a request that is no call; `change` makes of its JSON what is passed on. Raises GatewayProblem."""
+    headers = upstream.headers(request.headers, content_type if data is not None else "")
+    response = await state.vendors.send(upstream, method, upstream.url(path, query), headers=headers, data=data)
+    try:
+        body = upstream.scrubbed(await read_answer(response))
+    finally:
+        response.release()
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        return VendorAnswer(vendor_answer(upstream, response, body), None)
+    if change is not None and response.status == 200:
+        body = json.dumps(change(value)).encode()
+    return VendorAnswer(vendor_answer(upstream, response, body), value)
+
+
+async def vendor_stream(
+    state: GatewayState, upstream: Upstream, request: web.BaseRequest, path: str
+) -> web.StreamResponse:
+    """Pass a file on while it comes. Raises GatewayProblem."""
+    headers = upstream.headers(request.headers, "")
+    response = await state.vendors.send(upstream, "GET", upstream.url(path), headers=headers)
+    try:
+        if response.status != 200:
+            return vendor_answer(upstream, response, await read_answer(response))
+        return await pass_on(request, upstream, response)
+    finally:
+        response.close()
+
+
+async def pass_on(
+    request: web.BaseRequest,
+    upstream: Upstream,
+    response: aiohttp.ClientResponse,
+    watch: Watch = lambda data: None,
+) -> web.StreamResponse:
+    """Pass an answer on piece by piece; `watch` sees each before it goes. One that breaks off is broken off."""
+    headers = answer_headers(response.headers) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    stream = web.StreamResponse(status=200, headers=headers)
+    scrubber = StreamScrubber(upstream.key)
+    await stream.prepare(request)
+    try:
+        async for data in response.content.iter_any():
+            watch(data)
+            if shown := scrubber.feed(data):
+                await stream.write(shown)
+        if rest := scrubber.flush():
+            await stream.write(rest)
+        await stream.write_eof()
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
+    return stream

@@ -1,0 +1,158 @@
+"""Inputs of batches: every line bounded and written anew, as a single call is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from po_jupyter.hub.accounts.balances import Demand
+from po_jupyter.hub.problems import invalid
+from po_jupyter.hub.wires.bodies import too_large
+from po_jupyter.hub.wires.operations import Api
+from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request
+from po_jupyter.model.values.json import JsonObject
+
+_MOST_LINES = 100_000
+_SECONDS = 900.0
+_ENDPOINTS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
+
+Prepare = Callable[[BoundedRequest], tuple[Demand, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInput:
+    """The input of a batch as it goes out: `data`, its `lines`, and the most that they take by model."""
+
+    data: bytes
+    lines: int
+    demands: tuple[Demand, ...]
+    counts: tuple[int, ...]  # lines of each demand
+    endpoint: str = ""
+
+
+async def read_upload(request: web.BaseRequest, most: int) -> bytes:
+    """The file of an upload to OpenAI's Files, for a batch. Raises GatewayProblem."""
+    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        raise invalid("an upload is multipart/form-data")
+    fields: dict[str, bytes] = {}
+    try:
+        reader = aiohttp.MultipartReader(request.headers, request.content)
+        async with asyncio.timeout(_SECONDS):
+            while (part := await reader.next()) is not None:
+                if not isinstance(part, aiohttp.BodyPartReader) or part.name not in ("purpose", "file"):
+                    raise invalid("an upload has the fields `purpose` and `file`")
+                if part.name in fields:
+                    raise invalid(f"`{part.name}` is there twice")
+                fields[part.name] = await _read_part(part, most if part.name == "file" else 100)
+    except TimeoutError:
+        raise invalid("the upload did not arrive in time", 408) from None
+    except (ValueError, aiohttp.ClientError, ConnectionError, RuntimeError, AssertionError):
+        raise invalid("the upload is no multipart/form-data, or broke off") from None
+    if fields.get("purpose", b"").strip() != b"batch" or "file" not in fields:
+        raise invalid("only files with the purpose `batch` are passed on")
+    return fields["file"]
+
+
+async def _read_part(part: aiohttp.BodyPartReader, most: int) -> bytes:
+    data = bytearray()
+    while chunk := await part.read_chunk(65_536):
+        data += chunk
+        if len(data) > most:
+            raise too_large(most)
+    return bytes(data)
+
+
+def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
+    """The input of a batch of OpenAI's, from its file. Blocks. Raises GatewayProblem."""
+    endpoint = ""
+
+    def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
+        nonlocal endpoint
+        for n, text in enumerate(filter(None, map(bytes.strip, data.splitlines())), 1):
+            row = _row(text, n)
+            custom_id, url, body = row.get("custom_id"), row.get("url"), row.get("body")
+            if row.get("method") != "POST" or not isinstance(url, str) or url not in _ENDPOINTS:
+                raise invalid(f"line {n}: `method` is POST and `url` one of {', '.join(_ENDPOINTS)}")
+            if url != (endpoint := endpoint or url):
+                raise invalid(f"line {n}: all lines have one `url`")
+            if not isinstance(custom_id, str) or not isinstance(body, dict):
+                raise invalid(f"line {n}: `custom_id` and `body` are needed")
+            api = _ENDPOINTS[url]
+            yield (
+                bound_request(api, body, fields=fields),
+                lambda body, id=custom_id, url=url: {  # type: ignore[misc]
+                    "custom_id": id, "method": "POST", "url": url, "body": body,
+                },
+            )  # fmt: skip
+
+    bounded = _bound(requests(), prepare, b"\n")
+    return BatchInput(bounded.data, bounded.lines, bounded.demands, bounded.counts, endpoint)
+
+
+def bound_requests(body: JsonObject, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
+    """The input of a batch of Anthropic's, from the body that creates it. Blocks. Raises GatewayProblem."""
+    rows = body.get("requests")
+    if set(body) != {"requests"} or not isinstance(rows, list) or not rows:
+        raise invalid("a batch has `requests` and nothing else")
+
+    def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
+        for n, row in enumerate(rows, 1):
+            if not isinstance(row, dict) or set(row) != {"custom_id", "params"}:
+                raise invalid(f"request {n}: it has `custom_id` and `params`")
+            if not isinstance(row["custom_id"], str) or not isinstance(row["params"], dict):
+                raise invalid(f"request {n}: `custom_id` is a text, `params` an object")
+            yield (
+                bound_request("messages", row["params"], fields=fields),
+                lambda body, id=row["custom_id"]: {"custom_id": id, "params": body},  # type: ignore[misc]
+            )
+
+    bounded = _bound(requests(), prepare, b",")
+    data = b'{"requests":[' + bounded.data + b"]}"
+    return BatchInput(data, bounded.lines, bounded.demands, bounded.counts)
+
+
+def _bound(
+    requests: Iterable[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]],
+    prepare: Prepare,
+    between: bytes,
+) -> BatchInput:
+    lines: list[bytes] = []
+    sums: dict[str, Demand] = {}
+    counts: dict[str, int] = {}
+    for request, wrapped in requests:
+        if request.stream:
+            raise invalid("a line of a batch cannot be a stream")
+        if len(lines) >= _MOST_LINES:
+            raise invalid(f"a batch has {_MOST_LINES:,} lines at most")
+        demand, _ = prepare(request)
+        lines.append(json.dumps(wrapped(request.body), separators=(",", ":")).encode())
+        sums[demand.model] = _plus(sums.get(demand.model), demand)
+        counts[demand.model] = counts.get(demand.model, 0) + 1
+    if not lines:
+        raise invalid("the batch is empty")
+    return BatchInput(between.join(lines), len(lines), tuple(sums.values()), tuple(counts[ref] for ref in sums))
+
+
+def _plus(sum: Demand | None, demand: Demand) -> Demand:
+    if sum is None:
+        return demand
+    nano = None if sum.nano is None or demand.nano is None else sum.nano + demand.nano
+    return Demand(
+        sum.user, sum.groups, sum.model, sum.input_tokens + demand.input_tokens,
+        sum.output_tokens + demand.output_tokens, nano, True,
+    )  # fmt: skip
+
+
+def _row(text: bytes, n: int) -> JsonObject:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        raise invalid(f"line {n} is not JSON") from None
+    if not isinstance(row, dict):
+        raise invalid(f"line {n} is no JSON object")
+    return row
