@@ -80,17 +80,19 @@ def _hub_lines(hub: HubUsageJson | None) -> list[str]:
     if hub is None:
         return []
     lines = [f"on the hub, as {hub['user']}:" if hub["user"] else "on the hub:"]
-    for window in hub["windows"]:
+    windows = [window for window in hub["windows"] if window.get("limit") is not None or window.get("used")]
+    for window in windows:
         lines.append(f"  {_scope_of(window)}: {_used(window)}")
     if hub["problem"]:
         lines.append(f"  {base.plain(hub['problem'])}; this is the last that is known")
-    elif not hub["windows"]:
+    elif not windows:
         lines.append("  no limit, and nothing used")
     return lines
 
 
 def _scope_of(window: HubWindowJson) -> str:
     scope = window.get("scope", "")
+    scope = "user" if scope.startswith("user:") else scope
     return base.plain({"user": "you", "all": "everybody"}.get(scope, scope.replace(":", " ", 1)))
 
 

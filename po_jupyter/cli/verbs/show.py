@@ -144,7 +144,9 @@ def _orchestrator_status(as_json: bool) -> int:
     base.print_line(f"runs          {summary or 'none going on'}")
     hub = meta.get("hub") or {}
     if hub.get("stops_servers"):
-        base.print_line("hub           where it stops your server, runs go on by themselves when your server starts again")
+        base.print_line(
+            "hub           where it stops your server, runs go on by themselves when your server starts again"
+        )
     if hub.get("gateway"):
         base.print_line(f"team models   {base.plain(hub['gateway'])}   (po models, po usage)")
     for channel in _troubled_channels(client):

@@ -8,7 +8,9 @@ c = get_config()
 # Where users' servers reach the hub's proxy. On one machine that is the proxy's own address, in Kubernetes
 # http://proxy-public.NAMESPACE.svc
 proxy = os.environ.get("PO_GUIDE_PROXY", "http://127.0.0.1:8000")
-limits = os.environ.get("PO_GUIDE_LIMITS", "/etc/jupyterhub/po/limits.yaml")  # root's, in a directory of mode 0700
+limits = os.environ.get(
+    "PO_GUIDE_LIMITS", "/etc/jupyterhub/po/limits.yaml"
+)  # root's, in a directory of mode 0700
 
 # The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
 c.JupyterHub.services = [
@@ -28,7 +30,9 @@ c.JupyterHub.services = [
     },
 ]  # fmt: skip
 
-c.JupyterHub.custom_scopes = {"custom:po:admin": {"description": "See and change the limits and usage of models"}}
+c.JupyterHub.custom_scopes = {
+    "custom:po:admin": {"description": "See and change the limits and usage of models"}
+}
 c.JupyterHub.load_groups = {"po-admins": {"users": []}}
 c.JupyterHub.load_roles = [
     {"name": "user", "scopes": ["self", "access:services!service=po"]},

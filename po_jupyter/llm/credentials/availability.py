@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of
-from po_jupyter.llm.credentials.team import HUB, WITHOUT_LOGIN, Catalogue, is_of_team
+from po_jupyter.llm.credentials.team import HUB, WITHOUT_LOGIN, TeamCatalogue, is_of_team
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
@@ -89,7 +89,7 @@ def model_problems(
     settings: Settings,
     model: str | None = None,
     refused: Mapping[str, str] | None = None,
-    team: Catalogue | None = None,
+    team: TeamCatalogue | None = None,
 ) -> list[EnvironmentProblem]:
     """Every problem of a run's models, errors first; a provider's once, with the tasks that it touches.
 
@@ -137,7 +137,7 @@ def model_problems(
 
 
 def _of_team(
-    pipeline: Pipeline, spec: Spec, uses: Iterable[ModelUse], environ: Mapping[str, str], team: Catalogue
+    pipeline: Pipeline, spec: Spec, uses: Iterable[ModelUse], environ: Mapping[str, str], team: TeamCatalogue
 ) -> Iterator[EnvironmentProblem]:
     """The problems of a provider that is asked through the gateway of a hub."""
     tasks = _tasks_of(pipeline, uses)

@@ -29,7 +29,7 @@ class TeamModelJson(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class TeamCatalogue:
     """The models that a user may ask through the gateway, and whether keys of their own count beside it.
 
     `problem` says why nothing newer is known, "" mostly; `is_known` is false while the gateway has never answered.
@@ -56,7 +56,7 @@ class Catalogue:
         return ", ".join(self.refs[:_SHOWN]) + (f" and {more} more" if more > 0 else "") or "none"
 
     @classmethod
-    def from_json(cls, value: object) -> Catalogue:
+    def from_json(cls, value: object) -> TeamCatalogue:
         """That of an answer. Raises ValueError."""
         if not isinstance(value, dict) or not isinstance(value.get("models"), list):
             raise ValueError("it has no models")
@@ -83,7 +83,7 @@ def is_of_team(spec: Spec, environ: Mapping[str, str], hub_url: str | None) -> b
     return hub_url is not None and bool(spec.base_env) and spec.base_url_in(environ) == spec.team_url(hub_url)
 
 
-def with_team(environ: Mapping[str, str], hub_url: str, token: str, catalogue: Catalogue) -> dict[str, str]:
+def with_team(environ: Mapping[str, str], hub_url: str, token: str, catalogue: TeamCatalogue) -> dict[str, str]:
     """`environ` with the addresses of the gateway, and the user's token in the place of keys; see the module."""
     complete = dict(environ)
     for name in specs():
@@ -97,7 +97,7 @@ def with_team(environ: Mapping[str, str], hub_url: str, token: str, catalogue: C
     return complete
 
 
-def goes_through(spec: Spec, environ: Mapping[str, str], catalogue: Catalogue) -> bool:
+def goes_through(spec: Spec, environ: Mapping[str, str], catalogue: TeamCatalogue) -> bool:
     """Whether a provider is asked through the gateway. `environ` has the user's own keys."""
     if not (spec.is_vendor or (spec.base_env and spec.key_env and spec.name in catalogue.providers)):
         return False

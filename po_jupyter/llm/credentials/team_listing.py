@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from po_jupyter.llm.credentials.team import Catalogue, TeamModelJson, is_of_team
+from po_jupyter.llm.credentials.team import TeamCatalogue, TeamModelJson, is_of_team
 from po_jupyter.llm.providers.catalogue import ModelListing, alias_of
 from po_jupyter.llm.specs import spec_of
 
 
 def team_listing(
-    listed: list[ModelListing], environ: Mapping[str, str], hub_url: str, team: Catalogue
+    listed: list[ModelListing], environ: Mapping[str, str], hub_url: str, team: TeamCatalogue
 ) -> list[ModelListing]:
     """The models of a list, and those of the team that are not in it; usable ones first. `environ` is that of
     `with_team`."""
@@ -31,7 +31,7 @@ def _adapted(
     listing: ModelListing,
     environ: Mapping[str, str],
     hub_url: str,
-    team: Catalogue,
+    team: TeamCatalogue,
     model: TeamModelJson | None,
 ) -> ModelListing:
     spec = spec_of(listing.provider)

@@ -19,7 +19,7 @@ import structlog
 from po_jupyter.errors import InvalidInput, ModelKeyError, NotFound, StoreError
 from po_jupyter.llm.credentials import keys
 from po_jupyter.llm.credentials.keys import KeyState, StoredKey
-from po_jupyter.llm.credentials.team import HUB, Catalogue, goes_through, is_of_team, team_state, with_team
+from po_jupyter.llm.credentials.team import HUB, TeamCatalogue, goes_through, is_of_team, team_state, with_team
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
@@ -115,7 +115,7 @@ class KeyStore:
                 return stored.key or ""
         return ""
 
-    def catalogue(self) -> Catalogue | None:
+    def catalogue(self) -> TeamCatalogue | None:
         """The team's models on the hub; None without a hub."""
         return self.team.catalogue() if self.team is not None else None
 

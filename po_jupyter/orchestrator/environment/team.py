@@ -11,7 +11,7 @@ from typing import TypedDict
 import httpx
 import structlog
 
-from po_jupyter.llm.credentials.team import Catalogue
+from po_jupyter.llm.credentials.team import TeamCatalogue
 from po_jupyter.llm.wire.errors import redact
 from po_jupyter.model.values.json import JsonObject
 
@@ -47,19 +47,19 @@ class Team:
         self._token = token
         self._clock = clock
         self._lock = threading.Lock()
-        self._catalogue = Catalogue()
+        self._catalogue = TeamCatalogue()
         self._catalogue_until = float("-inf")
         self._usage: TeamUsage = {"url": url, "user": "", "groups": [], "windows": [], "problem": ""}
         self._usage_until = float("-inf")
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> TeamCatalogue:
         """The user's models; the last ones that are known while the gateway is away."""
         with self._lock:
             if self._clock() >= self._catalogue_until:
                 body, problem = self._ask("api/models")
                 if not problem:
                     try:
-                        self._catalogue = Catalogue.from_json(body)
+                        self._catalogue = TeamCatalogue.from_json(body)
                     except ValueError as error:
                         problem = f"the gateway's list of models cannot be read: {error}"
                 self._catalogue = replace(self._catalogue, problem=problem)
@@ -115,7 +115,8 @@ class Team:
 def today_of(usage: TeamUsage) -> JsonObject | None:
     """The user's own day in US dollars as `{used, limit}`, None where the gateway limits and counts none."""
     for window in usage["windows"]:
-        if (window.get("scope"), window.get("window"), window.get("unit")) == ("user", "day", "usd"):
+        scope = str(window.get("scope")).partition(":")[0]
+        if (scope, window.get("window"), window.get("unit")) == ("user", "day", "usd"):
             used = float(window.get("used") or 0.0) + float(window.get("reserved") or 0.0)
             limit = window.get("limit")
             return {"used": used, "limit": float(limit) if limit is not None else None}

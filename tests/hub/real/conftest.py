@@ -53,13 +53,13 @@ def submit(client: httpx.Client, body: dict[str, Any]) -> str:
     """The id of a new run."""
     response = client.post("runs", json=body)
     assert response.status_code in (200, 201), response.text
-    return str(response.json()["id"])
+    return str(response.json()["run"]["id"])
 
 
 def state_of(client: httpx.Client, run: str) -> str:
     """The state of a run."""
     response = client.get(f"runs/{run}")
-    return str(response.json()["state"]) if response.status_code == 200 else ""
+    return str(response.json()["run"]["state"]) if response.status_code == 200 else ""
 
 
 def await_state(client: Callable[[], httpx.Client], run: str, *states: str, seconds: float = 120) -> None:

@@ -116,7 +116,16 @@ class Hunter:
         await_state(lambda: self.hub.po(self.user), done, "done", "failed", seconds=240)
         await_state(lambda: self.hub.po(self.user), failed, "done", "failed", seconds=240)
         for run in (done, failed):
-            for path in ("", "/outputs", "/calls", "/calls/0", "/events", "/logs", "/artifacts", "/timeline"):
+            for path in (
+                "",
+                "/outputs",
+                "/calls",
+                "/model-calls",
+                "/model-calls/0",
+                "/logs",
+                "/artifacts",
+                "/timeline",
+            ):
                 self.seen[f"run {run[:6]}{path}"] = client.get(f"runs/{run}{path}").text
         self.done = done
 

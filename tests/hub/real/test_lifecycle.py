@@ -80,9 +80,9 @@ def check_run(hub: RealHub, vendor: ModelServer, run: str, name: str, count: int
     """The run is done with all rows; of calls that were sent again, no answer had been recorded."""
     await_state(lambda: hub.po(hub.alice), run, "done", "failed", "dead", seconds=240)
     with hub.po(hub.alice) as client:
-        view = client.get(f"runs/{run}").json()
+        view = client.get(f"runs/{run}").json()["run"]
         assert view["state"] == "done", view["error"]
-        calls = client.get(f"runs/{run}/calls?limit=500").json()["calls"]
+        calls = client.get(f"runs/{run}/model-calls?limit=500").json()["calls"]
     assert view["tasks"][0]["rows"]["done"] == count
     answered = [call for call in calls if call["state"] == "done"]
     assert len(answered) == count  # one recorded answer a row: none was paid twice

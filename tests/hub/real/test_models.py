@@ -42,7 +42,7 @@ def test_a_run_asks_through_the_gateway_without_a_key_of_its_own(hub, alice, ven
     calls = [request for request in vendor.requests if "tickets" in str(request.body)]
     assert len(calls) == 3
     assert {call.headers["authorization"] for call in calls} == {f"Bearer {hub.key_file.read_text().strip()}"}
-    view = alice.get(f"runs/{run}").json()
+    view = alice.get(f"runs/{run}").json()["run"]
     assert view["usage"]["cost"] > 0
 
 
