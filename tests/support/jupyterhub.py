@@ -123,6 +123,7 @@ class RealHub:
         self.alice, self.bob, self.carol = self.users[:3]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._made: list[str] = []
+        self._tokens: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         python: str | None = sys.executable
@@ -162,6 +163,10 @@ class RealHub:
         config = {
             "providers": {"openai": {"base_url": f"{upstream}/v1", "key_file": "openai.key"}},
             "models": ["openai:gpt-5-mini", "openai:gpt-4o-mini"],
+            "prices": {
+                "openai:gpt-5-mini": {"input": 0.25, "output": 2.0},
+                "openai:gpt-4o-mini": {"input": 0.15, "output": 0.6},
+            },
             **limits,
         }
         self.limits.write_text(json.dumps(config))  # which is YAML
@@ -373,10 +378,11 @@ class RealHub:
 
     def po(self, user: str, token: str | None = None) -> httpx.Client:
         """A client of the API of po_jupyter in a user's server, through the proxy."""
-        scopes = [f"access:servers!user={user}"]
+        if token is None and user not in self._tokens:
+            self._tokens[user] = self.new_token(user, [f"access:servers!user={user}"])
         return httpx.Client(
             base_url=f"{self.url}/user/{user}/po/api/v1/",
-            headers={"Authorization": f"token {token or self.new_token(user, scopes)}"},
+            headers={"Authorization": f"token {token or self._tokens[user]}"},
             trust_env=False,
             timeout=30,
         )
@@ -406,7 +412,7 @@ def await_true(condition: Callable[[], bool], seconds: float, what: str, log: Ca
         with contextlib.suppress(httpx.HTTPError, LookupError):
             if condition():
                 return
-        time.sleep(0.1)
+        time.sleep(0.2)
     raise AssertionError(f"{what}: not within {seconds:g} s\n{log()[-4000:]}")
 
 

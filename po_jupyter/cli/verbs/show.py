@@ -145,7 +145,7 @@ def _orchestrator_status(as_json: bool) -> int:
     hub = meta.get("hub") or {}
     if hub.get("stops_servers"):
         base.print_line(
-            "hub           where it stops your server, runs go on by themselves when your server starts again"
+            "hub           if it stops your server, runs go on by themselves when your server starts again"
         )
     if hub.get("gateway"):
         base.print_line(f"team models   {base.plain(hub['gateway'])}   (po models, po usage)")

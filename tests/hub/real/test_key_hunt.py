@@ -106,8 +106,8 @@ class Hunter:
                 "source": f"{look}\ndef inference(ctx):\n    return everything()\n",
             }
         )
-        asks = "def inference(ctx):\n    return str(ctx.llm.chat('who', model='openai:gpt-5-mini'))\n"
-        body["pipeline"]["tasks"].append({"name": "asks", "kind": "python", "source": asks})
+        asks = "async def inference(ctx):\n    return str(await ctx.llm.openai.gpt5_mini('who'))\n"
+        body["pipeline"]["tasks"].append({"name": "asks", "source": asks})
         done = submit(client, body)
         failing = rows(1, "fails")
         failing["pipeline"]["llm"]["model"] = "openai:gpt-4.1"

@@ -85,7 +85,6 @@ def test_the_token_of_the_hub_is_no_variable_of_a_worker(hub, alice):
     body["pipeline"]["tasks"] = [
         {
             "name": "look",
-            "kind": "python",
             "source": "import os\ndef inference(ctx):\n    return dict(os.environ)\n",
         }
     ]
