@@ -146,9 +146,9 @@ class RealHub:
             "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **(server_env or {})},
             "api_token": self.api_token, "guide_file": str(GUIDE), "gateway": list(gateway or ()),
             "guide": {
-                "PO_GUIDE_PROXY": self.url, "PO_GUIDE_LIMITS": str(self.limits), "PO_GUIDE_CULL": str(cull or 3600),
-                "PO_GUIDE_CULL_EVERY": "1" if cull else "300",
-                "PO_GUIDE_SERVICE": f"http://127.0.0.1:{self.service_port}",
+                "TEAM_PROXY": self.url, "TEAM_LIMITS": str(self.limits), "TEAM_CULL": str(cull or 3600),
+                "TEAM_CULL_EVERY": "1" if cull else "300",
+                "TEAM_SERVICE": f"http://127.0.0.1:{self.service_port}",
             },
         }  # fmt: skip
         self.api = httpx.Client(

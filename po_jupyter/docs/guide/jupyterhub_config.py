@@ -7,16 +7,16 @@ c = get_config()
 
 # Where users' servers reach the hub's proxy. On one machine that is the proxy's own address, in Kubernetes
 # http://proxy-public.NAMESPACE.svc
-proxy = os.environ.get("PO_GUIDE_PROXY", "http://127.0.0.1:8000")
+proxy = os.environ.get("TEAM_PROXY", "http://127.0.0.1:8000")
 limits = os.environ.get(
-    "PO_GUIDE_LIMITS", "/etc/jupyterhub/po/limits.yaml"
+    "TEAM_LIMITS", "/etc/jupyterhub/po/limits.yaml"
 )  # root's, in a directory of mode 0700
 
 # The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
 c.JupyterHub.services = [
     {
         "name": "po",
-        "url": os.environ.get("PO_GUIDE_SERVICE", "http://127.0.0.1:10301"),
+        "url": os.environ.get("TEAM_SERVICE", "http://127.0.0.1:10301"),
         "command": [sys.executable, "-m", "po_jupyter.hub", "--config", limits],
         "oauth_no_confirm": True,
     },
@@ -24,8 +24,8 @@ c.JupyterHub.services = [
         "name": "idle-culler",
         "command": [
             sys.executable, "-m", "jupyterhub_idle_culler",
-            "--timeout=" + os.environ.get("PO_GUIDE_CULL", "3600"),
-            "--cull-every=" + os.environ.get("PO_GUIDE_CULL_EVERY", "300"),
+            "--timeout=" + os.environ.get("TEAM_CULL", "3600"),
+            "--cull-every=" + os.environ.get("TEAM_CULL_EVERY", "300"),
         ],
     },
 ]  # fmt: skip

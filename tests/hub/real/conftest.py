@@ -20,12 +20,12 @@ def vendor() -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="module")
-def hub(vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """The hub, with 2 dollars a day for each user."""
+def hub(
+    vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[RealHub]:
+    """The hub, with what a module's `LIMITS` say in `limits.yaml`."""
     folder = tmp_path_factory.mktemp("hub")
-    with real_hub(
-        folder, upstream=vendor.root_url, limits={"limits": {"each_user": {"usd_per_day": 2}}}
-    ) as hub:
+    with real_hub(folder, upstream=vendor.root_url, limits=getattr(request.module, "LIMITS", {})) as hub:
         yield hub
 
 

@@ -102,7 +102,6 @@ class Hunter:
         body["pipeline"]["tasks"].append(
             {
                 "name": "look",
-                "kind": "python",
                 "source": f"{look}\ndef inference(ctx):\n    return everything()\n",
             }
         )

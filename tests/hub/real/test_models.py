@@ -11,10 +11,12 @@ import pytest
 
 from po_jupyter.testing.model_server import ModelServer
 from tests.hub.real.conftest import await_state, rows, submit
+from tests.hub.real.test_guide import guide_limits
 from tests.support.jupyterhub import RealHub
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.acceptance
+LIMITS = {name: value for name, value in guide_limits().items() if name in ("models", "limits")}
 
 
 @pytest.fixture(scope="module")
