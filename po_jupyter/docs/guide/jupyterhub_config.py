@@ -8,9 +8,7 @@ c = get_config()
 # Where users' servers reach the hub's proxy. On one machine that is the proxy's own address, in Kubernetes
 # http://proxy-public.NAMESPACE.svc
 proxy = os.environ.get("TEAM_PROXY", "http://127.0.0.1:8000")
-limits = os.environ.get(
-    "TEAM_LIMITS", "/etc/jupyterhub/po/limits.yaml"
-)  # root's, in a directory of mode 0700
+limits = os.environ.get("TEAM_LIMITS", "/etc/jupyterhub/po/limits.yaml")  # root's, in a directory of mode 0700
 
 # The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
 c.JupyterHub.services = [

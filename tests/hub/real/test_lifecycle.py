@@ -83,7 +83,7 @@ def check_run(hub: RealHub, vendor: ModelServer, run: str, name: str, count: int
         view = client.get(f"runs/{run}").json()["run"]
         assert view["state"] == "done", view["error"]
         calls = client.get(f"runs/{run}/model-calls?limit=500").json()["calls"]
-    assert view["tasks"][0]["rows"]["done"] == count
+    assert view["tasks"][0]["items"]["done"] == count
     answered = [call for call in calls if call["state"] == "done"]
     assert len(answered) == count  # one recorded answer a row: none was paid twice
     sent = asked(vendor, name)
