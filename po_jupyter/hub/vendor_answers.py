@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
 Watch = Callable[[bytes], object]
+_LOOK = 1.0  # seconds between two looks at a user's connection
 
 
 class VendorAnswer(NamedTuple):
@@ -95,6 +97,7 @@ async def pass_on(
     stream = web.StreamResponse(status=200, headers=headers)
     scrubber = StreamScrubber(upstream.key)
     await stream.prepare(request)
+    presence = _Presence(request, response)
     try:
         async for data in response.content.iter_any():
             watch(data)
@@ -106,4 +109,27 @@ async def pass_on(
     except (aiohttp.ClientError, TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()
+    finally:
+        presence.end()
     return stream
+
+
+class _Presence:
+    """Looks whether the user is still there while the vendor is silent: nothing is written then, which would say so.
+    When nobody is, the vendor's connection is closed, so that it can stop as well."""
+
+    def __init__(self, request: web.BaseRequest, response: aiohttp.ClientResponse) -> None:
+        self._request = request
+        self._response = response
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            self._response.close()
+        else:
+            self._next = self._loop.call_later(_LOOK, self._look)
+
+    def end(self) -> None:
+        self._next.cancel()

@@ -11,6 +11,7 @@ import asyncio
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from po_jupyter.platform.crashpoints import crashpoint
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 _MOST = 500  # changes in one transaction
+_PATIENCE = 0.05  # seconds that a settlement waits for a reservation, to be committed with it
 
 _ADD = """INSERT INTO totals
     (day, username, groups, model, calls, input, output, cached, reasoning, nano, lost, unpriced)
@@ -79,6 +81,7 @@ def in_full(demand: Demand) -> Amounts:
 class _Change:
     work: Callable[[LedgerDatabase], object]
     future: Future[object]
+    is_urgent: bool
 
 
 class Ledger:
@@ -112,7 +115,7 @@ class Ledger:
 
     def settle(self, hold: Hold, amounts: Amounts) -> None:
         """Put what was used in the place of a reservation, soon; when that fails, it counts in full."""
-        self._put(_settling([(hold, amounts)]))
+        self._put(_settling([(hold, amounts)]), is_urgent=False)
 
     async def settle_batch(self, settled: Sequence[tuple[Hold, Amounts]]) -> None:
         """The same for the calls of a batch, durable when this returns."""
@@ -145,8 +148,8 @@ class Ledger:
         return [(str(row[9]), _hold_of(row)) for row in rows]
 
     # -- inside -----------------------------------------------------------------------------------------
-    def _put(self, work: Callable[[LedgerDatabase], object]) -> Future[object]:
-        change = _Change(work, Future())
+    def _put(self, work: Callable[[LedgerDatabase], object], *, is_urgent: bool = True) -> Future[object]:
+        change = _Change(work, Future(), is_urgent)
         self._changes.put(change)
         return change.future
 
@@ -168,15 +171,24 @@ class Ledger:
         database.close()
 
     def _gathered(self) -> tuple[list[_Change], bool]:
-        """The changes that wait, at least one; and whether the ledger is to be closed."""
+        """The changes that wait, at least one; and whether the ledger is to be closed.
+
+        Somebody waits for a reservation. Settlements alone are committed a moment later, with the next one.
+        """
         changes: list[_Change] = []
+        until = 0.0
         change = self._changes.get()
         while change is not None:
             changes.append(change)
             if len(changes) >= _MOST:
                 return changes, False
+            until = 0.0 if change.is_urgent else until if len(changes) > 1 else time.monotonic() + _PATIENCE
             try:
-                change = self._changes.get_nowait()
+                change = (
+                    self._changes.get(timeout=max(0.0, until - time.monotonic()))
+                    if until
+                    else self._changes.get_nowait()
+                )
             except queue.Empty:
                 return changes, False
         return changes, True

@@ -52,6 +52,11 @@ class RequestLog:
         with self._changed:
             return list(self._requests)
 
+    def clear(self) -> None:
+        """Forget every request."""
+        with self._changed:
+            self._requests.clear()
+
     def add(self, path: str, headers: dict[str, str], raw: bytes) -> Recorded:
         """Record a request that arrived."""
         try:

@@ -160,6 +160,12 @@ class ModelServer:
         """Block until `count` requests have arrived (or were answered). Raises TimeoutError."""
         return self._log.wait_for(count, answered=answered, timeout=timeout)
 
+    def forget(self) -> None:
+        """Forget the requests so far, and replies that are still queued: another test begins."""
+        self._log.clear()
+        with self._script_lock:
+            self._script.clear()
+
     # -- what tests change while it runs ------------------------------------------------------------------
     def enqueue(self, *replies: Answer) -> None:
         """Append replies that are given once, in order, before `reply` applies again."""
