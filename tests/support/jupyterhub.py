@@ -137,12 +137,17 @@ class RealHub:
         for private in (self.limits, self.key_file):
             private.chmod(0o600)
         (folder / "po").chmod(0o700)
+        panel = ROOT / "po_jupyter/labextension"
+        if panel.exists():  # this checkout's, whatever is installed
+            (folder / "labextensions").mkdir(exist_ok=True)
+            (folder / "labextensions/po-jupyter").symlink_to(panel)
         self.options: dict[str, Any] = {
             "folder": str(folder), "python": python, "url": f"{self.url}/", "hub_url": self.hub_url,
             "proxy_api": f"http://127.0.0.1:{self.api_port}", "proxy_token": self._proxy_token,
             "password": PASSWORD, "admin": "admin", "groups": self.groups, "system_users": system_users,
             "server_args": ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-                            "--LabApp.expose_app_in_browser=True"],
+                            "--LabApp.expose_app_in_browser=True",
+                            f"--LabApp.extra_labextensions_path={folder / 'labextensions'}"],
             "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **(server_env or {})},
             "api_token": self.api_token, "guide_file": str(GUIDE), "gateway": list(gateway or ()),
             "guide": {
