@@ -16,14 +16,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelKeyError, ModelUnavailable, PoError
 from po_jupyter.llm.batches.protocol import Batches, batch_api_of
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
+from po_jupyter.llm.providers.team_batches import TeamBatches
 from po_jupyter.llm.wire.http import Http, Target
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _PATIENCE = 10.0  # s, for the answer that shows that the gateway is there
@@ -49,9 +52,28 @@ class TeamProvider:
         self._looking: asyncio.Future[bool] | None = None
 
     @property
-    def batches(self) -> Batches | None:
-        """The batch API of the provider as it is now."""
-        return batch_api_of(self._provider)
+    def batches(self) -> TeamBatches | None:
+        """The batch API, if the provider has one."""
+        current = batch_api_of(self._provider)
+        return TeamBatches(current, self._ask_batches) if current is not None else None
+
+    async def _ask_batches(self, request: Callable[[Batches], Awaitable[T]]) -> T:
+        """Make a request of the batch API; once more where the token was an old one."""
+        try:
+            return await request(self._batches_now())
+        except ModelError as error:
+            meaning = of_gateway(error)
+            refused = isinstance(meaning, ModelError) and meaning.waits_for == "token"
+            if not (refused and await self.ready()):
+                if meaning is error:
+                    raise
+                raise meaning from None
+        return await request(self._batches_now())
+
+    def _batches_now(self) -> Batches:
+        current = batch_api_of(self._provider)
+        assert current is not None  # the same provider, with another token
+        return current
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Make one request. See `llm.chat.Provider`. Raises BudgetExceeded too."""

@@ -176,3 +176,21 @@ async def test_no_error_has_the_token_in_it(gateway):
     with pytest.raises(ModelRefused) as raised:
         await ask(gateway)
     assert "token-of-ada-1" not in str(raised.value.to_json())
+
+
+async def test_a_batch_goes_on_with_a_new_token_and_a_hub_that_is_away_is_no_reason_to_give_up(gateway):
+    keys = Keys(gateway)
+    providers = Providers({}, get_key=keys.get, hub_url=gateway.url)
+    await providers.prepare(REQUEST.model)
+    api = providers.get(REQUEST.model).batches
+    gateway.tokens, keys.token = {"token-of-ada-2"}, "token-of-ada-2"
+    with pytest.raises(ModelRefused):  # the model server knows no such batch: it was asked, with the new token
+        await api.status("batch_1")
+    assert gateway.requests[-1] == ("openai/v1/batches/batch_1", "token-of-ada-2")
+    gateway.standing = Fault(403, body=PAGE)
+    with pytest.raises(ModelUnavailable):
+        await api.status("batch_1")
+    gateway.standing = Fault(429, "budget_exceeded", "spent")
+    with pytest.raises(BudgetExceeded):
+        await api.create("t", "g", "file-1")
+    await providers.aclose()
