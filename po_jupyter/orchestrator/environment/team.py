@@ -12,7 +12,6 @@ import httpx
 import structlog
 
 from po_jupyter.llm.credentials.team import TeamCatalogue
-from po_jupyter.llm.wire.errors import redact
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -107,7 +106,7 @@ class Team:
                 return None, f"the hub's gateway does not answer now ({response.status_code})"
             return response.json(), ""
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return None, f"the hub's gateway cannot be reached ({redact(type(error).__name__, token)})"
+            return None, f"the hub's gateway cannot be reached ({type(error).__name__})"
         except ValueError:
             return None, "the hub's gateway does not answer now (no JSON)"
 
