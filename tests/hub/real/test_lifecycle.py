@@ -135,7 +135,7 @@ def test_a_stopped_servers_runs_go_on_at_the_next_spawn_by_themselves(alice: Rea
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("blow", BLOWS, ids=lambda blow: blow.__name__)
 def test_a_run_ends_done_and_pays_once(alice: RealHub, vendor: ModelServer, blow: Callable[[RealHub], None]):
-    name = blow.__name__
+    name = blow.__name__.replace("_", "-")
     with alice.po(alice.alice) as client:
         run = submit(client, rows(40, name))
     await_true(lambda: len(asked(vendor, name)) >= 6, 60, "six rows")
