@@ -44,8 +44,7 @@ c.Spawner.default_url = "/lab"
 c.Spawner.http_timeout = 120
 c.Spawner.start_timeout = 120
 c.Spawner.env_keep = ["PATH", "LANG", "LC_ALL"]
-path = f"{os.path.dirname(python)}:{os.environ['PATH']}"  # terminals find the servers' Python
-c.Spawner.environment = {**c.Spawner.environment, "PATH": path, **options["server_env"]}
+c.Spawner.environment = {**c.Spawner.environment, **options["server_env"]}
 c.JupyterHub.services += [{"name": "test", "api_token": options["api_token"]}]
 c.JupyterHub.load_roles += [
     {

@@ -87,9 +87,9 @@ def test_a_terminal_has_the_same_words(hub: RealHub, page: Page):
     page.locator(".jp-LauncherCard", has_text="Terminal").click()
     page.locator(".jp-Terminal .xterm-screen").wait_for()
     page.locator(".jp-Terminal .xterm-screen").click()
-    page.keyboard.type(
-        "clear; python -m po_jupyter usage > usage.txt; python -m po_jupyter status; cat usage.txt; touch ready\n"
-    )
+    # A login shell has a PATH of its own, and no `po` of this environment.
+    page.keyboard.type(f"alias po='{hub.options['python']} -m po_jupyter'; clear\n")
+    page.keyboard.type("po usage | tee usage.txt; po status; touch ready\n")
     done = hub.home(hub.alice) / "ready"
     for _ in range(600):
         if done.exists():
