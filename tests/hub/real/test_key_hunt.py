@@ -196,6 +196,8 @@ def strict_hub(vendor: ModelServer) -> Iterator[RealHub]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_teams_key_is_nowhere(strict_hub: RealHub, vendor: ModelServer):
     strict_hub.start_server(strict_hub.alice)
     hunter = Hunter(strict_hub, strict_hub.alice)
@@ -208,6 +210,8 @@ def test_the_teams_key_is_nowhere(strict_hub: RealHub, vendor: ModelServer):
     assert hunter.finds(TEAM_KEY) == {}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_users_token_is_in_nothing_that_is_kept(strict_hub: RealHub):
     hunter = Hunter(strict_hub, strict_hub.alice)
     hunter.look()
@@ -221,6 +225,8 @@ def test_the_users_token_is_in_nothing_that_is_kept(strict_hub: RealHub):
     assert {where: found for where, found in kept.items() if "jpserver-" not in where} == {}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_hunt_finds_a_key_that_the_spawners_environment_has(vendor: ModelServer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("careless")
     with real_hub(

@@ -83,7 +83,10 @@ def check_run(hub: RealHub, vendor: ModelServer, run: str, name: str, count: int
     with hub.po(hub.alice) as client:
         view = client.get(f"runs/{run}").json()["run"]
         assert view["state"] == "done", view["error"]
-        calls = client.get(f"runs/{run}/model-calls?limit=500").json()["calls"]
+        calls, page = [], {"next": 0}
+        while page["next"] is not None:
+            page = client.get(f"runs/{run}/model-calls", params={"start": page["next"], "limit": 500}).json()
+            calls += page["calls"]
     assert view["tasks"][0]["items"]["done"] == count
     answered = [call for call in calls if call["state"] == "done"]
     assert len(answered) == count  # one recorded answer a row: none was paid twice
