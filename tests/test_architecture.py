@@ -61,7 +61,7 @@ def modules() -> dict[Path, Module]:
     return {
         path: read_module(path.read_text())
         for path in sorted(PACKAGE.rglob("*.py"))
-        if "ui" not in path.relative_to(PACKAGE).parts
+        if not {"ui", "docs"} & set(path.relative_to(PACKAGE).parts)
     }
 
 

@@ -59,6 +59,10 @@ _EXAMPLE_COMMAND = '`python -c "import secrets; print(secrets.token_urlsafe())"`
 Token = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 
 
+def _without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
 def _of_a_store(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("is postgresql://USER@HOST/DATABASE; without it runs are in the data directory")
@@ -180,6 +184,13 @@ class Settings(BaseModel):
         default="json", description="One JSON object a line, or OpenTelemetry's OTLP in JSON."
     )
     log_remote_token: SecretStr | None = Field(default=None, description="A bearer token for `log_remote_url`.")
+    hub_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$"), AfterValidator(_without_slash)] | None = (
+        Field(
+            default=None,
+            description="The gateway of a hub, which has the team's keys: https://hub.example/services/po. "
+            "Models are asked through it.",
+        )
+    )
     default_model: str = Field(
         default="local:smollm2-135m", description="The model of prompt tasks that name none."
     )

@@ -19,6 +19,9 @@ class ModelError(PoError):
     model          the name that the server gave for the model
     http_status    and `reason`: of the provider's answer, the latter as its code
     at_once        the next try goes another way, so that it does not wait
+    gateway        what the gateway of a hub says of it (the header X-Po-Error)
+    page           a page answered, in the place of an API
+    waits_for      `hub`, `token` or `limit`: it is tried again once that is there, and counts as no attempt
     """
 
     code = "model_error"
@@ -30,6 +33,9 @@ class ModelError(PoError):
     http_status = DetailField[int | None]("status", int, None)
     reason = DetailField[str | None]("reason", str, None)
     at_once = DetailField[bool]("at_once", bool, False)
+    gateway = DetailField[str]("gateway", str, "")
+    page = DetailField[bool]("page", bool, False)
+    waits_for = DetailField[Literal["hub", "token", "limit"] | None]("waits_for", str, None)
 
     def __init__(
         self,

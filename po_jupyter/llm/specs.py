@@ -95,6 +95,16 @@ class Spec:
         """The base URL in `environ`, else the provider's own."""
         return plain_value(environ.get(self.base_env, "")) or self.base_url
 
+    def team_url(self, hub_url: str) -> str:
+        """The base URL behind the gateway of a hub: the vendor's own paths are below it."""
+        path = "" if self.name in ("anthropic", "gemini") else "/v1"
+        return f"{hub_url}/{self.name}{path}"
+
+    @property
+    def is_vendor(self) -> bool:
+        """Whether it is asked over the network, with a key and for money."""
+        return bool(self.key_env and self.base_env) and not (self.free or self.runs_code)
+
     def is_home(self, url: str) -> bool:
         """True for an address of the vendor's own, whose prices are its."""
         host = _host_of(url)

@@ -22,10 +22,12 @@ from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.credentials.availability import provider_problems
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of
 from po_jupyter.llm.credentials.probe import probe
+from po_jupyter.llm.credentials.team import is_of_team
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.environment.team import Team
 from po_jupyter.orchestrator.notifications.report import ChannelReport, channel_reports, receiver
 from po_jupyter.orchestrator.notifications.senders import missing_package
 from po_jupyter.orchestrator.threads import ToThread
@@ -118,6 +120,8 @@ async def examine(
     ):
         findings.append(await _guarded(what, check))
     findings += await to_thread(_notifications, settings, store)
+    if keys.team is not None:
+        findings.append(await _guarded("hub", partial(to_thread, _hub, keys.team)))
     environ, refused = await to_thread(keys.environment, settings.worker_env)
     states: dict[str, KeyState] = {}
     with contextlib.suppress(StoreError):  # said by the check of the file
@@ -227,6 +231,20 @@ def _prices(settings: Settings) -> DoctorFinding:
     return finding("prices", "ok", f"{len(settings.prices)} of your own over the list's")
 
 
+def _hub(team: Team) -> DoctorFinding:
+    catalogue = team.catalogue()
+    summary = f"{team.url}, models: {catalogue.listed() if catalogue.is_known else 'not known yet'}"
+    if catalogue.problem:
+        todo = "Runs wait for it. Ask the hub's admin if it stays so."
+        return finding("hub", "bad", f"{summary}; {catalogue.problem}", todo)
+    own = (
+        "keys of your own win over the team's for their provider"
+        if catalogue.own_keys
+        else "no keys of your own"
+    )
+    return finding("hub", "ok", f"{summary}; {own}")
+
+
 def _limits(settings: Settings) -> DoctorFinding:
     try:
         check_limit_names(settings)
@@ -286,6 +304,8 @@ async def _provider(
     )
     default = settings.default_model.partition(":")[0] == name
     facts = _facts(spec, environ, state)
+    if is_of_team(spec, environ, settings.hub_url):
+        return finding(name, "ok", f"asked through the hub's gateway, {shown_url(base_url_of(spec, environ))}")
     errors = [p.message for p in problems if not p.warning]
     notes = [p.message for p in problems if p.warning]
     if errors:
@@ -343,7 +363,7 @@ def main() -> None:
         try:
             return await examine(
                 settings,
-                KeyStore(settings.data_dir),
+                KeyStore(settings.data_dir, settings.hub_url),
                 zygotes,
                 None,
                 asyncio.to_thread,

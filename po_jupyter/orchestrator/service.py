@@ -6,6 +6,7 @@ Nothing in it blocks the loop that it runs on (P9).
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +133,17 @@ class RunningOrchestrator:
             "runs": self.dispatcher.load(),
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
+            "hub": _hub(settings),
         }
+
+
+def _hub(settings: Settings) -> dict[str, object] | None:
+    """The hub whose user's server this is, or whose gateway it uses; None without one. `stops_servers`: the hub may
+    stop this server, and its runs go on when the hub starts it again."""
+    stops = "JUPYTERHUB_SERVICE_PREFIX" in os.environ
+    if not stops and settings.hub_url is None:
+        return None
+    return {"gateway": settings.hub_url, "stops_servers": stops}
 
 
 class Orchestrator:
@@ -198,7 +209,7 @@ class Orchestrator:
             to_thread=to_thread,
             changes=ChangeFeed(),
             audit=AuditLog(settings.data_dir / "audit"),
-            keys=KeyStore(settings.data_dir),
+            keys=KeyStore(settings.data_dir, settings.hub_url),
             projections=projections,
             registry=PipelineRegistry(store),
             files=files,
@@ -274,7 +285,8 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
             prices=settings.prices,
         ),
         maintenance=Maintenance(
-            settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store
+            settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store,
+            team=base.keys.team,
         ),
         monitoring=Monitoring(store, base.changes, dispatcher, workers, to_thread, settings.data_dir),
         doctor=Doctor(

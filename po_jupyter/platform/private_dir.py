@@ -32,6 +32,12 @@ NETWORK_FUSE = frozenset({
 ELSEWHERE = "Set PO_DATA_DIR to a directory on a local disk."
 
 
+ON_A_HUB = (
+    "Home directories of this hub are on a network. Its admin sets PO_DATA_DIR in the spawner's environment to a "
+    "directory of the user's on a local disk, or PO_STORE to a PostgreSQL database: po help hub-admin."
+)
+
+
 class Mount(NamedTuple):
     """One mounted file system."""
 
@@ -163,6 +169,6 @@ def prepare(path: Path, *, allow_network: bool) -> None:
         if kind is not None:
             raise StoreUnusable(
                 f"the data directory {path} is on a network file system ({kind}), where SQLite's locks fail",
-                hint=ELSEWHERE,
+                hint=ON_A_HUB if os.environ.get("JUPYTERHUB_USER") else ELSEWHERE,
                 details={"path": str(path), "type": kind},
             )

@@ -76,7 +76,11 @@ class RunWorker:
         # A task in Python may set variables: the prompts that follow it are asked at the same addresses as before it.
         environ = os.environ if parts.holder.get("shared") else dict(os.environ)
         self._providers = Providers(
-            environ, connections=parts.connections, local=self._local_model, get_key=self._provider_key
+            environ,
+            connections=parts.connections,
+            local=self._local_model,
+            get_key=self._provider_key,
+            hub_url=parts.settings.hub_url,
         )
         self._session: RunSession | None = None  # once the log is read
         self._first_events: list[EventRecord] = []  # the first event, where traces are made

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from po_jupyter.errors import StoreUnusable
 from po_jupyter.platform import private_dir
 from po_jupyter.platform.private_dir import Mount, mounts, network_type
 
@@ -42,3 +43,21 @@ def test_parents_are_made_too_and_a_directory_that_is_there_is_no_error(tmp_path
     private_dir.make(tmp_path / "a" / "b")
     private_dir.make(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_network_home_on_a_hub_is_refused_with_what_its_admin_can_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        private_dir, "mounts", lambda: [Mount("/", "ext4"), Mount(str(tmp_path.resolve()), "nfs4")]
+    )
+    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    with pytest.raises(StoreUnusable) as refused:
+        private_dir.prepare(tmp_path / "data", allow_network=False)
+    assert refused.value.hint == private_dir.ELSEWHERE
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    with pytest.raises(StoreUnusable, match="nfs4") as refused:
+        private_dir.prepare(tmp_path / "data", allow_network=False)
+    assert "PO_DATA_DIR" in refused.value.hint
+    assert "PO_STORE" in refused.value.hint
+    assert "po help hub-admin" in refused.value.hint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import BaseModel, SecretStr
@@ -11,6 +11,9 @@ from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.urls import shown_url
+
+if TYPE_CHECKING:
+    from po_jupyter.config import Settings
 
 
 @click.command()
@@ -73,7 +76,12 @@ def _print_settings(as_json: bool) -> int:
     settings = load()
     values = {name: _public_value(getattr(settings, name)) for name in Settings.model_fields}
     if as_json:
-        base.print_json({n: {"value": v, "source": settings.source_of(n)} for n, v in values.items()})
+        base.print_json(
+            {
+                n: {"value": v, "source": settings.source_of(n), **_enforcement(settings, n)}
+                for n, v in values.items()
+            }
+        )
     else:
         base.print_table(
             ["setting", "value", "from", "what it is"],
@@ -82,7 +90,23 @@ def _print_settings(as_json: bool) -> int:
                 for name, value in values.items()
             ],
         )
+        if settings.hub_url is not None:
+            base.print_line(_ON_A_HUB)
     return 0
+
+
+def _enforcement(settings: Settings, name: str) -> dict[str, str]:
+    """Who holds a user to a limit, on a hub."""
+    if settings.hub_url is None or name not in _LIMITS:
+        return {}
+    return {"enforced_by": "nobody"}
+
+
+_LIMITS = ("daily_usd", "daily_tokens", "rate_limits", "cli_agents", "max_running", "requests_per_minute")
+_ON_A_HUB = (
+    "Enforced by the hub's gateway: the team's models, budgets and limits (po models, po usage). Not enforced, as "
+    f"everybody can set them for themselves: all settings here, {', '.join(_LIMITS)} among them."
+)
 
 
 def _public_value(value: Any) -> Any:

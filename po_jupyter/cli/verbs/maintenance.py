@@ -12,7 +12,15 @@ from po_jupyter.model.run.names import short_id
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
-    from po_jupyter.client.http.payloads import ChargesJson, CleanedCacheJson, CleaningJson, DiskJson, UsageJson
+    from po_jupyter.client.http.payloads import (
+        ChargesJson,
+        CleanedCacheJson,
+        CleaningJson,
+        DiskJson,
+        HubUsageJson,
+        HubWindowJson,
+        UsageJson,
+    )
 
     _Type = click.ParamType[float]
 else:
@@ -61,8 +69,45 @@ def usage(days: int, by_model: bool, as_json: bool) -> int:
         base.print_json(report)
         return 0
     _print_charges(report, days, by_model)
+    for line in _hub_lines(report.get("hub")):
+        base.print_line(line)
     _print_room(report["disk"])
     return 0
+
+
+def _hub_lines(hub: HubUsageJson | None) -> list[str]:
+    """The limits of the hub's gateway, and what is used of them."""
+    if hub is None:
+        return []
+    lines = [f"on the hub, as {hub['user']}:" if hub["user"] else "on the hub:"]
+    windows = [window for window in hub["windows"] if window.get("limit") is not None or window.get("used")]
+    for window in windows:
+        lines.append(f"  {_scope_of(window)}: {_used(window)}")
+    if hub["problem"]:
+        lines.append(f"  {base.plain(hub['problem'])}; this is the last that is known")
+    elif not windows:
+        lines.append("  no limit, and nothing used")
+    return lines
+
+
+def _scope_of(window: HubWindowJson) -> str:
+    scope = window.get("scope", "")
+    scope = "user" if scope.startswith("user:") else scope
+    return base.plain({"user": "you", "all": "everybody"}.get(scope, scope.replace(":", " ", 1)))
+
+
+def _used(window: HubWindowJson) -> str:
+    """`$0.40 of $2 today, until 2026-11-28 00:00 UTC`."""
+
+    def amount(value: float) -> str:
+        return fmt.money(value) if window.get("unit") == "usd" else f"{value:,.0f} {window.get('unit', '')}"
+
+    used = window.get("used", 0) + window.get("reserved", 0)
+    limit = window.get("limit")
+    part = amount(used) if limit is None else f"{amount(used)} of {amount(limit)}"
+    when = {"day": "today", "month": "this month", "minute": "this minute"}.get(window.get("window", ""), "")
+    resets = str(window.get("resets_at") or "")[:16].replace("T", " ")
+    return base.plain(f"{part} {when}" + (f", until {resets} UTC" if resets and when != "this minute" else ""))
 
 
 def _print_room(disk: DiskJson) -> None:

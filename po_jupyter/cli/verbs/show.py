@@ -142,6 +142,13 @@ def _orchestrator_status(as_json: bool) -> int:
     counts = {state: states.count(state) for state in ("running", "pending", "waiting")}
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     base.print_line(f"runs          {summary or 'none going on'}")
+    hub = meta.get("hub") or {}
+    if hub.get("stops_servers"):
+        base.print_line(
+            "hub           if it stops your server, runs go on by themselves when your server starts again"
+        )
+    if hub.get("gateway"):
+        base.print_line(f"team models   {base.plain(hub['gateway'])}   (po models, po usage)")
     for channel in _troubled_channels(client):
         waiting = f", {channel['waiting']} waiting" if channel["waiting"] else ""
         text = f"{channel['name']} ({channel['receiver']}): {channel['error']}{waiting}"

@@ -306,10 +306,33 @@ class DiskJson(TypedDict, total=False):
     free: int | None
 
 
+class HubWindowJson(TypedDict, total=False):
+    """A window of the limits of a hub's gateway; `limit` is None where there is none."""
+
+    scope: str
+    window: str
+    unit: str
+    used: float
+    reserved: float
+    limit: float | None
+    resets_at: str
+
+
+class HubUsageJson(TypedDict):
+    """A user's use of a hub's gateway; `problem` is why nothing newer is known."""
+
+    url: str
+    user: str
+    groups: list[str]
+    windows: list[HubWindowJson]
+    problem: str
+
+
 class UsageJson(TypedDict, total=False):
-    """GET usage: the newest day first; `owners` for callers who see everybody's."""
+    """GET usage: the newest day first; `owners` for callers who see everybody's, `hub` where there is one."""
 
     days: list[DayJson]
     total: ChargesJson
     disk: DiskJson
     owners: dict[str, OwnerJson]
+    hub: HubUsageJson

@@ -37,10 +37,18 @@ class StreamedText(TypedDict):
     attempt: int
 
 
+_WAITS_FOR = {
+    "hub": "the hub, which does not answer now",
+    "token": "a token that the hub knows",
+    "limit": "a limit of the hub's gateway",
+}
+
+
 def retry_event(
     task: str, index: int | None, provider: str, attempt: int, delay: float, error: ModelError, *, stage: str
 ) -> EventDraft:
     """The `call.retry` of try `attempt`, which failed with `error` and is followed by another in `delay` seconds."""
+    reason = f"{provider} ({error.code.removeprefix('model_').replace('_', ' ')})"
     return draft(
         "call.retry",
         task,
@@ -48,7 +56,7 @@ def retry_event(
         attempt=attempt,
         delay=round(delay, 2),
         seconds=round(delay, 2),
-        reason=f"{provider} ({error.code.removeprefix('model_').replace('_', ' ')})",
+        reason=_WAITS_FOR.get(error.waits_for or "", reason),
         error={"code": error.code, "message": error.message},
         stage=stage,
     )

@@ -71,7 +71,7 @@ class CallFactory:
         self._settings: dict[str, ModelSettings] = {}
         self._base_url = base_url
         self._addresses: dict[str, str | None] = {}
-        self.prices = PriceBook(inputs.settings.prices, base_url=base_url)
+        self.prices = PriceBook(inputs.settings.prices, base_url=base_url, hub_url=inputs.settings.hub_url)
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)

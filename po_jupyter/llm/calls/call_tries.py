@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from po_jupyter.errors import ModelError
+from po_jupyter.errors import BudgetExceeded, ModelError
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.calls.cache import CallCache
 from po_jupyter.llm.calls.journal import CallKey, Journal
 from po_jupyter.llm.calls.pending_call import CallHooks, CallOutcomes, OnDone, PendingCall, with_broken_tries
-from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, with_retry
+from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, retry_delay, with_retry
 from po_jupyter.llm.chat import ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.wire.ends import check_not_empty
@@ -23,6 +23,7 @@ from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
 log = structlog.get_logger(__name__)
+_HUB = CallRetry(initial_delay=0.5, multiplier=2.0, max_delay=15.0)  # between two looks at a hub that is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class CallTries:
     begin ─► try ─► an answer ──────────────────────────► recorded, before anything else is done with it
              ▲ ├──► a transient error ─► wait, and again
              │ ├──► another error ──────────────────────► failed
+             │ ├──► a hub, its token or its limit to wait for ─► wait, and again: no attempt
              └─┴──► stopped: withdrawn, unless a request may have been billed; that stays an open intent
     """
 
@@ -153,6 +155,28 @@ class CallTries:
 
     # -- requests ---------------------------------------------------------------------------------------
     async def _try(self) -> ChatResponse:
+        waits = 0
+        while True:
+            try:
+                return await self._try_once()
+            except ModelError as error:
+                if error.waits_for is None:
+                    raise
+                waits += 1
+                await self._wait_for(error, waits)
+
+    async def _wait_for(self, error: ModelError, waits: int) -> None:
+        """Wait until what a hub did not have is there, or a limit of its gateway is over."""
+        delay = retry_delay(waits, _HUB, error.retry_after, cap=self._chat.retry_after_cap)
+        ready: Callable[[], Awaitable[bool]] | None = getattr(self._provider, "ready", None)
+        self._note_wait(waits, delay, error)
+        with self._hooks.waiting():
+            await self._chat.sleep(delay)
+            while error.waits_for != "limit" and ready is not None and not await ready():
+                waits += 1
+                await self._chat.sleep(retry_delay(waits, _HUB, cap=self._chat.retry_after_cap))
+
+    async def _try_once(self) -> ChatResponse:
         failed, on_again = self._failed, self._hooks.on_again
         if failed is not None and on_again is not None and (self._open or failed.usage is not None):
             await on_again(failed)
@@ -167,6 +191,10 @@ class CallTries:
             self._open, self._failed = error.may_be_billed, error
             admitted.failed(error)
             _suggest_model(error, self._call.request.model)
+            raise
+        except BudgetExceeded:  # of a gateway, which sent nothing on
+            self._open = False
+            admitted.lost()
             raise
         except BaseException:
             admitted.lost()

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of
+from po_jupyter.llm.credentials.team import HUB, WITHOUT_LOGIN, TeamCatalogue, is_of_team
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
@@ -88,10 +89,12 @@ def model_problems(
     settings: Settings,
     model: str | None = None,
     refused: Mapping[str, str] | None = None,
+    team: TeamCatalogue | None = None,
 ) -> list[EnvironmentProblem]:
     """Every problem of a run's models, errors first; a provider's once, with the tasks that it touches.
 
-    `environ` is that of a worker, keys included; `refused` is why a provider's stored key is not in it.
+    `environ` is that of a worker, keys included; `refused` is why a provider's stored key is not in it, `team` what
+    the gateway of a hub says.
     """
     problems: list[EnvironmentProblem] = []
     by_provider: dict[str, list[ModelUse]] = {}
@@ -106,6 +109,9 @@ def model_problems(
         if spec is None:
             message = f"{tasks}: the plugin of {name} cannot be loaded"
             problems.append(EnvironmentProblem(uses[0].where, message, name))
+            continue
+        if team is not None and is_of_team(spec, environ, settings.hub_url):
+            problems += _of_team(pipeline, spec, uses, environ, team)
             continue
         if spec.base_url_in(environ) == spec.base_url:
             problems += [
@@ -123,11 +129,29 @@ def model_problems(
             for problem in provider_problems(spec, environ, settings, refused=(refused or {}).get(name, ""))
         ]
     problems += _superfluous_apis(pipeline)
-    prices = PriceBook(settings.prices, base_url=addresses_in(environ))
+    prices = PriceBook(settings.prices, base_url=addresses_in(environ), hub_url=settings.hub_url)
     if settings.daily_usd is not None:
         problems += _unpriced(pipeline, by_provider, prices)
     problems += _unpriced_here(pipeline, by_provider, prices, environ)
     return sorted(problems, key=lambda problem: problem.warning)
+
+
+def _of_team(
+    pipeline: Pipeline, spec: Spec, uses: Iterable[ModelUse], environ: Mapping[str, str], team: TeamCatalogue
+) -> Iterator[EnvironmentProblem]:
+    """The problems of a provider that is asked through the gateway of a hub."""
+    tasks = _tasks_of(pipeline, uses)
+    for use in uses:
+        if team.is_known and use.ref not in team.refs:
+            own = f"; or use a key of your own: po keys set {spec.name}" if team.own_keys else ""
+            yield EnvironmentProblem(
+                use.where, f"{_tasks_of(pipeline, [use])}: {use.ref} is not among your team's models on the hub "
+                f"({team.listed()}){own}", spec.name,
+            )  # fmt: skip
+    if not spec.key_in(environ):
+        yield EnvironmentProblem("", f"{tasks}: {spec.name}: {WITHOUT_LOGIN}", spec.name, HUB.key_env)
+    elif team.problem:
+        yield EnvironmentProblem("", f"{tasks}: {team.problem}: the run waits for it", spec.name, warning=True)
 
 
 def provider_problems(

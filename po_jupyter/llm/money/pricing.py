@@ -35,16 +35,18 @@ class TokenPrices(TypedDict):
 class PriceBook:
     """The prices of models: those of the setting `prices`, over the list. Cheap to make."""
 
-    __slots__ = ("_base_url", "_own")
+    __slots__ = ("_base_url", "_hub_url", "_own")
 
     def __init__(
         self,
         own: Mapping[str, Price] | None = None,
         *,
         base_url: Callable[[str], str | None] = lambda ref: None,
+        hub_url: str | None = None,
     ) -> None:
         """`own` is the setting `prices`, by model ref; `base_url(ref)` where a model is asked (None: there
-        is no one address, or it is not known)."""
+        is no one address, or it is not known); behind the gateway `hub_url` is the vendor itself."""
+        self._hub_url = hub_url
         self._base_url = base_url
         self._own = {ref: _of_setting(price) for ref, price in (own or {}).items()}
 
@@ -102,7 +104,10 @@ class PriceBook:
 
     def is_elsewhere(self, ref: str) -> bool:
         """True when a model is asked at an address whose prices are not those of the list."""
-        return is_elsewhere(ref.partition(":")[0], self._base_url(ref) or "")
+        url = self._base_url(ref) or ""
+        if self._hub_url is not None and url.startswith(f"{self._hub_url}/"):
+            return False
+        return is_elsewhere(ref.partition(":")[0], url)
 
 
 LIST_PRICES = PriceBook()

@@ -188,8 +188,12 @@ def list_models(
     word: str | None = None,
     provider: str | None = None,
     prices: PriceBook = LIST_PRICES,
+    adapt: Callable[[list[ModelListing]], list[ModelListing]] = list,
 ) -> list[JsonObject]:
-    """`usable_models` as JSON: those of a provider, with `word` in their name or alias. Raises InvalidInput."""
+    """`usable_models`, as `adapt` has them, as JSON: those of a provider, with `word` in their name or alias.
+
+    Raises InvalidInput.
+    """
     if provider is not None and provider not in specs():
         other = ALSO_CALLED.get(provider.lower())
         guess = f"; did you mean `{other}`?" if other else did_you_mean(provider, sorted(specs()))
@@ -197,7 +201,7 @@ def list_models(
     part = (word or "").lower()
     return [
         model.to_json()
-        for model in usable_models(environ, cli_agents=cli_agents, prices=prices)
+        for model in adapt(usable_models(environ, cli_agents=cli_agents, prices=prices))
         if provider in (None, model.provider) and (part in model.ref.lower() or part in model.alias)
     ]
 

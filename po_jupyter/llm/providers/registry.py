@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import ModelRefused
@@ -61,9 +62,11 @@ class Providers:
         get_key: GetKey | None = None,
         opened: Mapping[str, Provider] | None = None,
         cli_agents: bool = False,
+        hub_url: str | None = None,
     ) -> None:
         """`opened` are providers that exist already, by name: for tests. `cli_agents` allows CLI agents; `connections`
-        are shared with others, which close them."""
+        are shared with others, which close them; `hub_url` is the gateway of a hub, if there is one."""
+        self._hub_url = hub_url
         self._environ = environ
         self._cli_agents = cli_agents
         self._agents_refused_because = ""
@@ -119,7 +122,20 @@ class Providers:
 
     def _open(self, name: str) -> Provider:
         spec = load_plugin(specs()[name])
-        return load_factory(spec)(self._context(spec))
+        context = self._context(spec)
+        provider = load_factory(spec)(context)
+        if self._hub_url is None or context.base_url != spec.team_url(self._hub_url):
+            return provider
+        from po_jupyter.llm.providers.team import TeamProvider
+
+        return TeamProvider(provider, self._hub_url, context.http, partial(self._reopen, spec))
+
+    async def _reopen(self, spec: Spec) -> tuple[Provider, str]:
+        """A provider with its key as it is now, and the key. Raises what `get_key` raises."""
+        if self._get_key is not None:
+            self._keys[spec.name] = await self._get_key(spec.name)
+        context = self._context(spec)
+        return load_factory(spec)(context), context.key or ""
 
     def _context(self, spec: Spec) -> ProviderContext:
         if self._http is None:
@@ -143,6 +159,8 @@ class Providers:
             except OSError:
                 return None
             return f"{file.st_size}-{file.st_mtime_ns}"  # another file under the same name
+        if self._hub_url is not None and spec.is_vendor:
+            return spec.team_url(self._hub_url)
         return spec.base_url_in(self._environ).rstrip("/")
 
     async def aclose(self) -> None:

@@ -71,6 +71,9 @@ _STATUS_OF = {
     "invalid_request_error": 400,
     "invalid_prompt": 400,
 }
+GATEWAY_ERROR = "x-po-error"
+GATEWAY_RESET = "x-po-resets-at"
+FROM_VENDOR = "x-po-from"
 _REQUEST_IDS = ("x-request-id", "request-id", "x-goog-request-id", "x-ds-trace-id", "x-log-id", "cf-ray")
 
 
@@ -140,6 +143,7 @@ def error_from_response(
         details["request_id"] = request
     if reason := body.code or body.kind:
         details["reason"] = reason
+    details |= _of_gateway(response, body)
     text = f"{provider} answered {status} for {model}" + (f": {body.message}" if body.message else "")
     if status in (401, 403) or body.key_refused:
         return ModelKeyError(text, hint=_key_hint(provider, key_env), details=details)
@@ -150,6 +154,18 @@ def error_from_response(
     if status in _BETWEEN:
         error.outcome = "unknown"
     return error
+
+
+def _of_gateway(response: HttpResponse, body: _ErrorBody) -> JsonObject:
+    """What the gateway of a hub says in its headers; and where a page answered, in the place of an API."""
+    details: JsonObject = {}
+    if code := response.headers.get(GATEWAY_ERROR, "")[:100]:
+        details["gateway"] = code
+        if resets := response.headers.get(GATEWAY_RESET, "")[:100]:
+            details["resets_at"] = resets
+    elif not body.is_of_api and FROM_VENDOR not in response.headers:
+        details["page"] = True
+    return details
 
 
 def _by_status(text: str, response: HttpResponse, body: _ErrorBody, details: JsonObject) -> ModelError:
@@ -191,15 +207,17 @@ class _ErrorBody:
     message      for people
     wait         seconds that a RetryInfo asks for, or None
     key_refused  the body says that the key is invalid
+    is_of_api    it is JSON with an `error` in it: no page, and not the JSON of a hub
     """
 
-    __slots__ = ("code", "key_refused", "kind", "message", "names", "request_id", "wait")
+    __slots__ = ("code", "is_of_api", "key_refused", "kind", "message", "names", "request_id", "wait")
 
     def __init__(self, response: HttpResponse, key: str | None) -> None:
         body = decode_json(response.body)
         if isinstance(body, list) and body:
             body = body[0]  # Gemini's streams without `alt=sse`
         error = body.get("error", body) if isinstance(body, dict) else body
+        self.is_of_api = isinstance(body, dict) and "error" in body
         message: object = ""
         kind: object = None
         code: object = None

@@ -323,6 +323,6 @@ class ResponseReader:
             return ModelRefused(
                 f"{self.provider} answered with a web page instead of JSON",
                 hint=self.base_url_hint,
-                details=self.error_details(),
+                details={**self.error_details(), "page": True},
             )
         return self.malformed("the answer is not JSON, or not all of it")

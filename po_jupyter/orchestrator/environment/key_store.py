@@ -16,12 +16,14 @@ from pathlib import Path
 
 import structlog
 
-from po_jupyter.errors import InvalidInput, NotFound, StoreError
+from po_jupyter.errors import InvalidInput, ModelKeyError, NotFound, StoreError
 from po_jupyter.llm.credentials import keys
 from po_jupyter.llm.credentials.keys import KeyState, StoredKey
+from po_jupyter.llm.credentials.team import HUB, TeamCatalogue, goes_through, is_of_team, team_state, with_team
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
+from po_jupyter.orchestrator.environment.team import Team
 from po_jupyter.orchestrator.environment.variables import provider_environment
 from po_jupyter.platform.private_file import locked
 from po_jupyter.store import diagnosis
@@ -37,8 +39,9 @@ _MOST_PAUSE = 60.0  # s
 class KeyStore:
     """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Nothing is read yet."""
+    def __init__(self, data_dir: Path, hub_url: str | None = None) -> None:
+        """Nothing is read yet. `hub_url` is the gateway of a hub, with the keys of a team."""
+        self.team = Team(hub_url, self.hub_token) if hub_url is not None else None
         self._data_dir = data_dir
         self._path = data_dir / keys.FILE
         self._lock = threading.RLock()
@@ -74,6 +77,19 @@ class KeyStore:
 
         A file that cannot be used is the reason for every provider without a key, and keeps no worker from starting.
         """
+        environ, refused = self._own_environment(extra)
+        if self.team is None:
+            return environ, refused
+        catalogue = self.team.catalogue()
+        complete = with_team(environ, self.team.url, self.hub_token(), catalogue)
+        return complete, {
+            name: reason
+            for name, reason in refused.items()
+            if not is_of_team(specs()[name], complete, self.team.url)
+        }
+
+    def _own_environment(self, extra: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """`environment` without a hub."""
         environ = provider_environment(extra)
         try:
             stored = self.stored()
@@ -88,10 +104,34 @@ class KeyStore:
             return environ, {}
         return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
+    def hub_token(self) -> str:
+        """The user's token of the hub, as it is now; "" when there is none: that of this server, else a stored one."""
+        for name in ("JUPYTERHUB_API_TOKEN", HUB.key_env):
+            if token := os.environ.get(name, "").strip():
+                return token
+        with suppress(StoreError):
+            stored = self.stored().get(HUB.name)
+            if stored is not None and self.team is not None and stored.origin == keys.origin_of(self.team.url):
+                return stored.key or ""
+        return ""
+
+    def catalogue(self) -> TeamCatalogue | None:
+        """The team's models on the hub; None without a hub."""
+        return self.team.catalogue() if self.team is not None else None
+
     def key_of(self, provider: str, extra: Iterable[str] = ()) -> dict[str, str]:
-        """The key of one provider, by the name of its variable; nothing when it has none, or takes none."""
+        """The key of one provider, by the name of its variable; nothing when it has none, or takes none. Behind a hub
+        with its address. Raises ModelKeyError when there is no token of the hub."""
         spec = spec_of(provider)
         environ, _ = self.environment(extra)
+        if spec is not None and self.team is not None and is_of_team(spec, environ, self.team.url):
+            if not environ.get(spec.key_env):
+                raise ModelKeyError(
+                    f"{provider} is asked through the hub, and there is no token of the hub here",
+                    hint="Make one on the hub's page Token, then: po keys set hub",
+                    details={"provider": provider},
+                )
+            return {name: environ[name] for name in (spec.base_env, spec.key_env)}
         names = spec.key_variables if spec is not None else ()
         return next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
 
@@ -104,12 +144,42 @@ class KeyStore:
 
     def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
         """The state of the key of every provider that takes one. Raises StoreUnusable."""
-        return keys.key_states(provider_environment(extra), self.stored())
+        environ, stored = provider_environment(extra), self.stored()
+        states = keys.key_states(environ, stored)
+        if self.team is None:
+            return states
+        token, catalogue = self.hub_token(), self.team.catalogue()
+        own = keys.with_stored_keys(environ, stored)
+        return [
+            team_state(state, spec, self.team.url, token) if goes_through(spec, own, catalogue) else state
+            for state in states
+            if (spec := spec_of(state.provider)) is not None
+        ]
 
     def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
         """The state of one provider's key. Raises InvalidInput, StoreUnusable."""
+        if provider == HUB.name:
+            return self._hub_state()
         _spec(provider)
         return next(state for state in self.states(extra) if state.provider == provider)
+
+    def _hub_state(self) -> KeyState:
+        token = self.hub_token()
+        source = (
+            "environment" if any(os.environ.get(n) for n in ("JUPYTERHUB_API_TOKEN", HUB.key_env)) else "file"
+        )
+        url = self.team.url if self.team is not None else ""
+        kept = HUB.name in self.stored()
+        return KeyState(
+            HUB.name,
+            HUB.key_env,
+            url,
+            True,
+            source if token else None,
+            keys.mask(token) if token else "",
+            kept,
+            "",
+        )
 
     def put(self, provider: str, key: str) -> None:
         """Keep a key: in the system's keyring when there is one, else in the file. InvalidInput, StoreUnusable."""
@@ -118,6 +188,8 @@ class KeyStore:
         if (problem := keys.problem_of_key(key, spec.key_env)) is not None:
             raise InvalidInput(f"that is not a key of {provider}: {problem}", hint=f"po keys set {provider}")
         base = keys.base_url_of(spec, provider_environment())
+        if spec is HUB and self.team is not None:
+            base = self.team.url
         origin = keys.origin_of(base)
         if not origin:
             raise InvalidInput(
@@ -187,7 +259,9 @@ class KeyStore:
 
 
 def _spec(provider: str) -> Spec:
-    """A provider that takes a key. Raises InvalidInput, which does not repeat a word that may be a key."""
+    """A provider that takes a key, or the hub. Raises InvalidInput, which does not repeat a word that may be a key."""
+    if provider == HUB.name:
+        return HUB
     spec = spec_of(provider)
     takers = sorted(name for name, spec in specs().items() if spec.key_env)
     if spec is None:

@@ -17,11 +17,24 @@ from po_jupyter import config
 from po_jupyter.errors import PoError
 from po_jupyter.llm.providers.catalogue import list_models
 from po_jupyter.llm.specs import specs
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.environment.service import listed_models
 
 
 def providers() -> list[str]:
     """The names of the providers that take a key, and of plugins, which may."""
     return sorted(name for name, spec in specs().items() if spec.key_env or not spec.base_url)
+
+
+def models(settings: config.Settings, word: str | None, provider: str | None) -> list[JsonObject]:
+    """The models by name. Raises InvalidInput."""
+    if settings.hub_url is None:
+        return list_models(os.environ, cli_agents=settings.cli_agents, word=word, provider=provider)
+    keys = KeyStore(settings.data_dir, settings.hub_url)
+    return listed_models(
+        keys, settings.prices, settings.worker_env, cli_agents=settings.cli_agents, word=word, provider=provider
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,9 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.subject == "providers":
             answer: dict[str, object] = {"providers": providers()}
         else:
-            agents = config.load().cli_agents
-            models = list_models(os.environ, cli_agents=agents, word=options.word, provider=options.provider)
-            answer = {"models": models}
+            answer = {"models": models(config.load(), options.word, options.provider)}
     except PoError as error:
         answer = {"error": error.to_json()}
     print(json.dumps(answer))

@@ -50,7 +50,9 @@ def run_problems(
 ) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.worker_env)
-    return model_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
+    return model_problems(
+        pipeline, environ=environ, settings=settings, model=model, refused=refused, team=keys.catalogue()
+    )
 
 
 def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:

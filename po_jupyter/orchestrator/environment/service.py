@@ -48,18 +48,46 @@ class EnvironmentService:
 
     async def models(self, *, word: str | None = None, provider: str | None = None) -> list[JsonObject]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
-        from po_jupyter.llm.money.pricing import PriceBook
-        from po_jupyter.llm.providers.catalogue import list_models
-        from po_jupyter.llm.specs import addresses_in
 
         def read() -> list[JsonObject]:
-            environ, _ = self._keys.environment(self._inherited)
-            return list_models(
-                environ,
+            return listed_models(
+                self._keys,
+                self._prices,
+                self._inherited,
                 cli_agents=self._cli_agents,
                 word=word,
                 provider=provider,
-                prices=PriceBook(self._prices, base_url=addresses_in(environ)),
             )
 
         return await self._to_thread(read)
+
+
+def listed_models(
+    keys: KeyStore,
+    prices: Mapping[str, Price],
+    inherited: Iterable[str],
+    *,
+    cli_agents: bool,
+    word: str | None = None,
+    provider: str | None = None,
+) -> list[JsonObject]:
+    """Models as `EnvironmentService.models` has them. Blocks. Raises InvalidInput."""
+    from po_jupyter.llm.credentials.team_listing import team_listing
+    from po_jupyter.llm.money.pricing import PriceBook
+    from po_jupyter.llm.providers.catalogue import list_models
+    from po_jupyter.llm.specs import addresses_in
+
+    environ, _ = keys.environment(inherited)
+    team = keys.team
+    return list_models(
+        environ,
+        cli_agents=cli_agents,
+        word=word,
+        provider=provider,
+        prices=PriceBook(
+            prices, base_url=addresses_in(environ), hub_url=team.url if team is not None else None
+        ),
+        adapt=list
+        if team is None
+        else lambda listed: team_listing(listed, environ, team.url, team.catalogue()),
+    )

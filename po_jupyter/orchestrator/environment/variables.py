@@ -30,7 +30,9 @@ _PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_", "OTEL_")
 _SUFFIXES = ("_BASE_URL", "_OPENAI_ENDPOINT")  # where providers are asked
 _KEY_SUFFIX = "_API_KEY"
 # The door's own keys are not for user code, whatever a setting names.
-_NEVER = frozenset({"PO_JUPYTER_TOKEN", *(f"PO_{name.upper()}" for name in SECRETS)})
+_NEVER = frozenset(
+    {"PO_JUPYTER_TOKEN", "PO_HUB_TOKEN", "JUPYTERHUB_API_TOKEN", *(f"PO_{name.upper()}" for name in SECRETS)}
+)
 
 
 def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:

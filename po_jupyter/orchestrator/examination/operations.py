@@ -146,7 +146,9 @@ def _estimate(examination: Examination, settings: Settings) -> JsonObject:
     estimate = estimate_run(
         pipeline, seed, data, settings=settings,
         limit=examination.get("limit"), model=examination.get("model"),
-        prices=PriceBook(settings.prices, base_url=addresses_in(examination.get("addresses") or {})),
+        prices=PriceBook(
+            settings.prices, base_url=addresses_in(examination.get("addresses") or {}), hub_url=settings.hub_url
+        ),
     )  # fmt: skip
     return {**estimate, "analysis": analyse(pipeline, data)}
 

@@ -72,7 +72,7 @@ class InboxFolder:
         files of rows that they name (default: those of the data directory), `files` are those that nodes share."""
         self._files = files
         self._rows = rows or RowFiles(settings.data_dir)
-        self._keys = keys or KeyStore(settings.data_dir)
+        self._keys = keys or KeyStore(settings.data_dir, settings.hub_url)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
         self.places = transitions.InboxPlaces(

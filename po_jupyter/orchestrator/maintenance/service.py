@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.run.names import actor_of
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.environment.team import Team, today_of
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
@@ -65,8 +66,10 @@ class Maintenance:
         to_thread: ToThread,
         *,
         store: Store,
+        team: Team | None = None,
     ) -> None:
-        """Deletes and measures in threads."""
+        """Deletes and measures in threads. `team` is the gateway of a hub."""
+        self._team = team
         self._settings = settings
         self._cleaner = cleaner
         self._daily_usage = daily_usage
@@ -109,11 +112,17 @@ class Maintenance:
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:
-        """Usage of the last `days` days and the room that runs take: `{days, total, by_pipeline, owners?, today?,
-        disk}` as `DailyUsage.report` and `RunCleaner.used` say it; `today` is an owner's day beside its limits."""
+        """Usage of the last `days` days and the room that runs take: `{days, total, by_pipeline, owners?, today?, hub?,
+        disk}` as `DailyUsage.report` and `RunCleaner.used` say it; `today` is an owner's day beside its limits: on a
+        hub in dollars those of the gateway, of which `hub` has all."""
         used = await self._to_thread(self._daily_usage.report, owner, days)
         if owner is not None:
             used["today"] = await self._to_thread(self._today, owner, used["days"])
+        if self._team is not None:
+            team = await self._to_thread(self._team.usage)
+            used["hub"] = {**team}
+            if owner is not None and (today := today_of(team)) is not None:
+                used["today"]["usd"] = today
         return {**used, "disk": await self._to_thread(self._cleaner.used, owner)}
 
     def _today(self, owner: str, days: Sequence[JsonObject]) -> JsonObject:

@@ -78,7 +78,9 @@ class Supervisor:
         self._before_start = before_start
         self._share = share
         shards = getattr(store, "shards", settings.store_shards)
-        launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
+        launcher = Launcher(
+            settings, zygotes, address, shards, keys or KeyStore(settings.data_dir, settings.hub_url)
+        )
         self.processes = WorkerProcesses(settings, self._after_exit)
         self.shared = SharedWorkers(settings, self.processes, launcher.start_shared)
         self.store_backoff = StoreBackoff()

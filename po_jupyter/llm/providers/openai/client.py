@@ -155,7 +155,7 @@ class OpenAI:
         try:
             return await self._responses.chat(request, on_text=on_text)
         except (ModelRefused, ModelUnavailable) as error:
-            if request.api is not None or not unknown_to_responses(error):
+            if request.api is not None or error.page or error.gateway or not unknown_to_responses(error):
                 raise
             self._chat_only[model] = f"the Responses API of this server does not know it: {error.message:.200}"
             log.warning("api fallback", provider=self.name, model=model, api="chat", reason=error.message)

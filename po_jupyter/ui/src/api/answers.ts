@@ -98,6 +98,8 @@ export interface DailyUsage {
   by_pipeline?: Record<string, Usage & { unpriced: number }>;
   /** Today (UTC) beside the limits of a day. */
   today?: { usd: OfLimit; tokens: OfLimit };
+  /** The gateway of a hub, where there is one: `problem` is why nothing newer is known of it. */
+  hub?: { user: string; problem: string };
   disk: {
     runs: { bytes: number; states: Partial<Record<RunState, { runs: number; bytes: number }>> };
     store: number;
@@ -160,6 +162,8 @@ export interface Meta {
   data_dir: string;
   limits: { running: number; rates: Record<string, unknown> | null };
   runs: { running: number; queued: number };
+  /** The hub whose user's server this is, or whose gateway it uses. */
+  hub?: { gateway: string | null; stops_servers: boolean } | null;
 }
 
 export interface CleanReport {

@@ -50,7 +50,11 @@ function Health({ api }: { api: Api }): JSX.Element {
               [trans.__("Works here"), data.orchestrator.holder ? trans.__("yes") : trans.__("no, in another process")],
               [trans.__("Running"), trans.__("%1 of %2", data.runs.running, data.limits.running)],
               [trans.__("Queued"), grouped(data.runs.queued)],
-              [trans.__("Data"), data.data_dir]
+              [trans.__("Data"), data.data_dir],
+              ...(data.hub?.stops_servers
+                ? [[trans.__("If the hub stops this server"), trans.__("runs go on when your server starts again")] as [string, string]]
+                : []),
+              ...(data.hub?.gateway ? [[trans.__("Team models"), data.hub.gateway] as [string, string]] : [])
             ]
           : []
       }

@@ -38,6 +38,7 @@ export default function UsageView({ api }: { api: Api }): JSX.Element {
         </ErrorBox>
       )}
       {data?.today && <Today today={data.today} />}
+      {data?.hub && <OfHub hub={data.hub} />}
       {data && <Numbers usage={data} />}
     </div>
   );
@@ -61,6 +62,18 @@ function Today({ today }: { today: NonNullable<DailyUsage["today"]> }): JSX.Elem
       {today.tokens.limit !== null &&
         line(today.tokens, amount => trans.__("%1 tokens", tokens(amount)), trans.__("Tokens of the day"))}
     </section>
+  );
+}
+
+/** Whose word the numbers of today are, and what keeps the hub's gateway from saying it. */
+function OfHub({ hub }: { hub: NonNullable<DailyUsage["hub"]> }): JSX.Element {
+  const trans = useTrans();
+  return hub.problem ? (
+    <div className="po-is-waiting" role="status">
+      {hub.problem}
+    </div>
+  ) : (
+    <div>{trans.__("On the hub as %1: its gateway holds you to the limits.", hub.user)}</div>
   );
 }
 

@@ -58,6 +58,16 @@ describe("what calls used", () => {
     expect(today.textContent).toContain("12 tokens of 1.0k tokens today");
   });
 
+  it("is the word of a hub's gateway, which may be away", async () => {
+    await show({ ...usage, hub: { user: "ada", problem: "" } });
+    expect(host.textContent).toContain("On the hub as ada");
+    await show(usage);
+    act(() => root.unmount());
+    root = createRoot(host);
+    await show({ ...usage, hub: { user: "ada", problem: "the hub's gateway cannot be reached" } });
+    expect(host.querySelector("[role=status]")!.textContent).toBe("the hub's gateway cannot be reached");
+  });
+
   it("is told by pipeline, the dearest first, and what deleted runs used is not lost", async () => {
     await show(usage);
     const [table] = [...host.querySelectorAll("table")];

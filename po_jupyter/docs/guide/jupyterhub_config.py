@@ -1,0 +1,47 @@
+# mypy: ignore-errors
+# jupyterhub_config.py: what a hub needs for a team's models. Yours, for authenticator and spawner, goes around it.
+import os
+import sys
+
+c = get_config()
+
+# Where users' servers reach the hub's proxy. On one machine that is the proxy's own address, in Kubernetes
+# http://proxy-public.NAMESPACE.svc
+proxy = os.environ.get("TEAM_PROXY", "http://127.0.0.1:8000")
+limits = os.environ.get("TEAM_LIMITS", "/etc/jupyterhub/po/limits.yaml")  # root's, in a directory of mode 0700
+
+# The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
+c.JupyterHub.services = [
+    {
+        "name": "po",
+        "url": os.environ.get("TEAM_SERVICE", "http://127.0.0.1:10301"),
+        "command": [sys.executable, "-m", "po_jupyter.hub", "--config", limits],
+        "oauth_no_confirm": True,
+    },
+    {
+        "name": "idle-culler",
+        "command": [
+            sys.executable, "-m", "jupyterhub_idle_culler",
+            "--timeout=" + os.environ.get("TEAM_CULL", "3600"),
+            "--cull-every=" + os.environ.get("TEAM_CULL_EVERY", "300"),
+        ],
+    },
+]  # fmt: skip
+
+c.JupyterHub.custom_scopes = {
+    "custom:po:admin": {"description": "See and change the limits and usage of models"}
+}
+c.JupyterHub.load_groups = {"po-admins": {"users": []}}
+c.JupyterHub.load_roles = [
+    {"name": "user", "scopes": ["self", "access:services!service=po"]},
+    {"name": "po-admin", "groups": ["po-admins"], "scopes": ["custom:po:admin", "access:services!service=po"]},
+    {
+        "name": "idle-culler",
+        "services": ["idle-culler"],
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    },
+]
+
+# A server's token may ask the gateway, and nothing else that its user may.
+c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "access:services!service=po"]
+c.Spawner.environment = {"PO_HUB_URL": f"{proxy}/services/po"}

@@ -1,0 +1,58 @@
+"""The admin's guide is what the tests of a real hub use: its configuration, its limits."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from po_jupyter.hub.config import GatewayConfig
+from tests.support.jupyterhub import GUIDE
+from tests.support.paths import ROOT
+
+PAGE = ROOT / "po_jupyter/docs/guide/hub-admin.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+
+
+def documents(text: str) -> list[Any]:
+    """The documents of a block of YAML."""
+    return list(YAML(typ="safe", pure=True).load_all(io.StringIO(text)))
+
+
+def guide_limits() -> dict[str, Any]:
+    """The `limits.yaml` of the page."""
+    return dict(documents(blocks("yaml")[0])[0])
+
+
+def test_the_page_shows_the_file_that_the_tests_use():
+    file = GUIDE.read_text("utf-8").split("\n", 1)[1]  # without the line for our type checker
+    assert file in blocks("python")
+
+
+def test_the_limits_of_the_page_are_limits():
+    config = GatewayConfig.model_validate(guide_limits())
+    assert config.limits.each_user.usd_per_day == 2
+    assert config.limits.groups["chemists"].models == ("openai:gpt-4o-mini",)
+
+
+def test_the_values_for_kubernetes_say_the_same_as_the_file_for_one_machine():
+    values, objects = (documents(text) for text in blocks("yaml")[1:3])
+    namespace: dict[str, Any] = {}
+    exec("import types\nclass Any(types.SimpleNamespace):\n    def __getattr__(self, name):\n"
+         "        setattr(self, name, Any())\n        return getattr(self, name)\nc = Any()", namespace)  # fmt: skip
+    exec(values[0]["hub"]["extraConfig"]["po"], namespace)
+    text = GUIDE.read_text("utf-8")
+    for scope in namespace["c"].Spawner.server_token_scopes:
+        assert f'"{scope}"' in text
+    kinds = [entry["kind"] for entry in objects]
+    assert kinds == ["Deployment", "Service", "NetworkPolicy"]
+    container = objects[0]["spec"]["template"]["spec"]["containers"][0]
+    secrets = [e["valueFrom"]["secretKeyRef"]["name"] for e in container["env"] if "valueFrom" in e]
+    assert secrets == ["hub", "po-team-keys"]
+    assert "po-team-keys" not in str(values)  # users' pods never have it
