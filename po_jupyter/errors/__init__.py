@@ -261,6 +261,12 @@ class RowsLeft(TaskError):
     code = "rows_left"
 
 
+class ShardFailed(TaskError):
+    """A child run of a map ended before its rows had outcomes; what it finished is kept."""
+
+    code = "shard_failed"
+
+
 class ControlInvalid(TaskError):
     """A task cannot add, skip or pause that; `details["violations"]` has everything that is wrong."""
 

@@ -214,7 +214,9 @@ class PythonTask:
         files = self._files.attempt(task.name, frame.index, frame.attempt, frame)
         images = files if dependencies is None else RecordedArtifacts(files, dependencies)
         llm = TaskLlm(calls, frame, stage, images)
-        io = TaskIo(run.run_dir, task.name, files, epoch=self._epoch(), dependencies=dependencies)
+        io = TaskIo(
+            run.run_dir, task.name, files, epoch=self._epoch(), dependencies=dependencies, alone=run.is_child
+        )
         if frame.control is not None:
             frame.control.begin(stage)
         ctx = _LazyContext(
@@ -228,7 +230,7 @@ class PythonTask:
             io=io,
             validators=self._validators,
             meta={
-                "run": run.run,
+                "run": run.whole_run,
                 "pipeline": run.pipeline.name,
                 "version": run.pipeline.version,
                 "name": run.seed.name,

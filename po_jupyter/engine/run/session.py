@@ -21,6 +21,7 @@ from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.outputs import OutputStore
+from po_jupyter.engine.run.parent_run import ParentOutputs, definition_of, recall
 from po_jupyter.engine.run.resources import RunResources
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
@@ -43,6 +44,7 @@ class RunSession:
     log        events and the state of the run   calls      model calls: journal, cache, budget
     history    what the log said at first        tasks      templates compiled, code loaded
     signals    drain, checkpoint, sleep, rest    resources  files, threads, MCP servers, snapshots
+    on_child   gets a child run that was created, or is to look at its log: a hint, the store says so too
     observer   watches tasks, rows and calls     map_parts  those of these that a map uses
     """
 
@@ -79,6 +81,7 @@ async def open_session(
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
     on_hold: Callable[[], object] = lambda: None,
+    on_child: Callable[[str], object] = lambda run: None,
     observer: Observer | None = None,
     mcp_variables: GetVariables = own_variables,
 ) -> RunSession:
@@ -109,7 +112,8 @@ async def open_session(
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
     signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
     resources = RunResources(inputs, history, lambda: log.state, mcp_variables)
-    outputs = OutputStore(inputs, log, history)
+    parent = inputs.definition.parent
+    outputs = OutputStore(inputs, log, history, None if parent is None else ParentOutputs(store, parent["run"]))
     calls = CallFactory(
         inputs, log, history, boundary=signals, files=resources.files, threads=resources.threads,
         mcp=resources.mcp, observer=observer, providers=providers, running=lambda: signals.running,
@@ -117,8 +121,9 @@ async def open_session(
     )  # fmt: skip
     tasks = TaskLibrary(inputs, log, outputs, resources)
     map_parts = MapParts(
-        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
-    )
+        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer,
+        on_child,
+    )  # fmt: skip
     stack = _exit_stack(store, log, calls, resources)
     return RunSession(
         inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
@@ -128,7 +133,9 @@ async def open_session(
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
     """The definition and the log of a run; files that no commit lists are removed, and what
     attempts without an outcome wrote into its database. Blocks on store and disk."""
-    definition, history = store.definition(run), read_history(store, run)
+    definition, history = definition_of(store, run), read_history(store, run)
+    if (parent := definition.get("parent")) is not None:
+        recall(history, parent)
     remove_unlisted(directory, history.listed)
     settle_database(directory, history)
     return definition, history

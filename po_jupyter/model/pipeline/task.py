@@ -148,6 +148,9 @@ class LLM(Value):
         )
 
 
+MOST_SHARDS = 64
+
+
 class Budget(Value):
     """Hard limits of a run: US dollars and tokens (input and output together)."""
 
@@ -268,6 +271,13 @@ class Task(Value):
     max_concurrency: Annotated[
         int, Field(ge=1, le=1000, description="Rows of `for_each` that run at the same time.")
     ] = 5
+    shards: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_SHARDS)] | Literal["auto"] | None,
+        Field(
+            description="Child runs that the rows of `for_each` are shared out to, so that several machines work on "
+            "them; `auto`: one for 5,000 rows, 8 at most."
+        ),
+    ] = None
     failure_threshold: Annotated[
         float | None,
         Field(
@@ -366,6 +376,24 @@ class Task(Value):
             )
         if self.mode == "batch" and self.for_each is None:
             raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_shared_out(self) -> Task:
+        if self.shards is None:
+            return self
+        if self.for_each is None:
+            raise ValueError(f"task {self.name!r}: `shards` is for maps; it needs `for_each`")
+        if self.mode == "batch":
+            raise ValueError(
+                f"task {self.name!r}: `shards` and `mode: batch` do not go together: "
+                "a batch needs no machine that works on its rows"
+            )
+        if self.images:
+            raise ValueError(
+                f"task {self.name!r}: `shards` and `images` do not go together: "
+                "files of a run are on the machine that works on it"
+            )
         return self
 
     @property
