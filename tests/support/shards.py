@@ -21,12 +21,14 @@ from tests.support.engine import RUN, Bench
 
 
 class Family(Bench):
-    """A `Bench` whose run has children. `answers` is the cache of calls; `alone`: nobody works off child runs."""
+    """A `Bench` whose run has children. `answers` is the cache of calls; `alone`: nobody works off child runs, and
+    the run itself drains once it has `drains_at` of them."""
 
     def __init__(self, tmp: Path, store: Store | None = None) -> None:
         super().__init__(tmp, store)
         self.answers: AnswerStore | None = None
         self.alone = False
+        self.drains_at = 0
         self.at_work: dict[str, asyncio.Task[str]] = {}
         self.sessions: dict[str, RunSession] = {}
 
@@ -51,6 +53,8 @@ class Family(Bench):
     def look_at(self, run: str) -> None:
         """What the orchestrator does when a child run changed."""
         if self.alone:
+            if len(self.children()) == self.drains_at:
+                self.session.signals.drain()
             return
         task = self.at_work.get(run)
         if task is None or task.done():

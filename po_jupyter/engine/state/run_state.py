@@ -96,6 +96,11 @@ class RunState:
         return [task.name for task in self.tasks.values() if task.shards and task.open_shards]
 
     @property
+    def child_runs(self) -> list[str]:
+        """Every child run that the run ever had, those of tasks that are no more included."""
+        return [run for task in (*self.tasks.values(), *self.withdrawn.values()) for run in task.shards]
+
+    @property
     def works_elsewhere(self) -> bool:
         """Whether something of it is at work that a worker of this run has to collect before the run ends."""
         return bool(self.open_batches or self.open_shards)
@@ -137,6 +142,7 @@ def run_view_of(
         last_event=state.offset,
         owner=state.owner,
         forked_from=state.forked_from,
+        parent=None if state.parent is None else dict(state.parent),
     )
 
 
@@ -154,4 +160,8 @@ def _task_view(t: TaskState) -> TaskView:
         items=t.items,
         waiting=t.waiting,
         reason=t.reason,
+        shards=tuple(
+            {"run": s["run"], "shard": s["shard"], "rows": s["rows"], "state": s.get("state")}
+            for s in t.shards.values()
+        ),
     )

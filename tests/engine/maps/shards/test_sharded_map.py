@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ async def test_the_threshold_counts_over_all_shards(family: Family) -> None:
     assert await family.go() == "failed"
     error = family.state.error
     assert error is not None
-    assert (error["code"], error["message"]) == (
+    assert (error["code"], error["message"].partition(": ")[0]) == (
         "failure_threshold",
         "5 of 10 rows failed; failure_threshold 0.4 allows 4",
     )
@@ -145,22 +146,23 @@ async def test_a_later_run_reuses_the_rows_and_the_other_way_round(family: Famil
 async def test_a_cancel_goes_through_and_a_resume_goes_on(family: Family) -> None:
     """P12."""
     family.create([{**TASK, "shards": 2, "max_concurrency": 1}], rows(6))
-    family.fake.hold = True
+    chat, calls, held = family.fake.chat, itertools.count(), asyncio.Event()
+
+    async def held_from_the_fourth_on(request: Any, **more: Any) -> Any:
+        if next(calls) == 3:
+            family.fake.hold = True
+            held.set()
+        return await chat(request, **more)
+
+    family.fake.chat = held_from_the_fourth_on
     going = asyncio.ensure_future(family.go())
-    await family.fake.waiting.wait()
-    family.fake.hold = False
-    family.fake.gate.set()
-    await wait_until(lambda: len(family.fake.answered) >= 3)
-    family.fake.gate.clear()
-    family.fake.waiting.clear()
-    family.fake.hold = True
-    await family.fake.waiting.wait()
+    await held.wait()
     family.store.request(family.run, [draft("run.cancel_requested", by="me")])
     family.session.signals.cancel_hint()
     assert await going == "cancelled"
     assert {family.store.head(run)["state"] for run in family.children()} == {"cancelled"}
     kept = len(read_history(family.store, family.run).table("m"))
-    assert kept >= 3
+    assert kept == 3
     family.fake.hold = False
     family.fake.gate.set()
     before = len(family.fake.answered)
@@ -199,10 +201,11 @@ async def test_the_budget_is_that_of_all_shards_together(family: Family, alone: 
         assert family.state.error is not None
         assert alone.state.error is not None
         assert family.state.error["code"] == alone.state.error["code"] == "budget_exceeded"
-        assert family.state.error["details"] == alone.state.error["details"]
-    assert bill(family) == bill(alone)
-    used = bill(family)
-    assert used.input_tokens + used.output_tokens <= tokens
+        assert family.state.error["message"].startswith(f"the budget of {tokens} tokens is spent: ")
+    # Which rows fit depends on their order: the next call might not have.
+    used = [one.input_tokens + one.output_tokens for one in (bill(family), bill(alone))]
+    assert all(one <= tokens for one in used)
+    assert ends[0] == "done" or all(one + 31 > tokens for one in used)
     family.resume("m", keep=["m"], budget={"tokens": 10_000})
     alone.resume("m", keep=["m"], budget={"tokens": 10_000})
     if ends[0] == "failed":
