@@ -42,6 +42,7 @@ class Scenario:
     name: ClassVar[str]
     sound: ClassVar[bool] = True  # False: written carelessly, to show that the sweep can fail
     nested: ClassVar[bool] = False  # kill the recovery at each of its points too
+    only: ClassVar[str] = ""  # the beginning of the names of the points that are killed at
     states: ClassVar[frozenset[str]] = frozenset({"before", "after"})
 
     def __init_subclass__(cls) -> None:
@@ -687,3 +688,10 @@ class Shards(Scenario):
         family.store.close()
         store.close()
         return "after"
+
+
+class ShardsBriefly(Shards):
+    """The same at the points that it alone has."""
+
+    name = "shards-briefly"
+    only = "shard"

@@ -29,6 +29,7 @@ class Family(Bench):
         self.answers: AnswerStore | None = None
         self.alone = False
         self.drains_at = 0
+        self.patience = 30.0
         self.at_work: dict[str, asyncio.Task[str]] = {}
         self.sessions: dict[str, RunSession] = {}
 
@@ -71,7 +72,7 @@ class Family(Bench):
     async def go(self) -> str:
         async with self.worker_of(self.run) as session:
             self.session = session
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(self.patience):
                 return await RunExecutor(session).run()
 
     def rows(self, task: str) -> Any:

@@ -26,7 +26,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.maps.shards.pieces import Piece
+    from po_jupyter.engine.maps.piece import Piece
     from po_jupyter.engine.ports import CommitPlace
     from po_jupyter.store.protocol import ItemDraft
 

@@ -44,6 +44,11 @@ class ParentOutputs:
         return output_from_log(self._store, self._history.state, name, self._history.table)
 
 
+def parent_outputs(store: LogStore, parent: ParentTask | None) -> ParentOutputs | None:
+    """The outputs that a child run sees; None for a run that is none."""
+    return None if parent is None else ParentOutputs(store, parent["run"])
+
+
 def definition_of(store: Store, run: str) -> JsonObject:
     """The definition of a run; that of a child run has the seed of its parent. Blocks. Raises NotFound, also for a
     child run whose parent is gone."""

@@ -21,7 +21,7 @@ from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.outputs import OutputStore
-from po_jupyter.engine.run.parent_run import ParentOutputs, definition_of, recall
+from po_jupyter.engine.run.parent_run import definition_of, parent_outputs, recall
 from po_jupyter.engine.run.resources import RunResources
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
@@ -44,7 +44,6 @@ class RunSession:
     log        events and the state of the run   calls      model calls: journal, cache, budget
     history    what the log said at first        tasks      templates compiled, code loaded
     signals    drain, checkpoint, sleep, rest    resources  files, threads, MCP servers, snapshots
-    on_child   gets a child run that was created, or is to look at its log: a hint, the store says so too
     observer   watches tasks, rows and calls     map_parts  those of these that a map uses
     """
 
@@ -92,14 +91,13 @@ async def open_session(
     admission  lets requests to models go (the limiter); None: at once
     answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
-    on_commit  gets each new head of the run after it became durable
+    on_commit  gets each new head of the run after it became durable; on_child, as a hint, a child run that changed
     on_rest    gets whether all tasks that run only wait for answers that may take hours
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
 
-    All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
-    cannot run.
+    All callbacks are called on the loop. Raises NotFound, InvalidPipeline for what this version cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
     definition, history = await asyncio.get_running_loop().run_in_executor(
@@ -112,8 +110,7 @@ async def open_session(
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
     signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
     resources = RunResources(inputs, history, lambda: log.state, mcp_variables)
-    parent = inputs.definition.parent
-    outputs = OutputStore(inputs, log, history, None if parent is None else ParentOutputs(store, parent["run"]))
+    outputs = OutputStore(inputs, log, history, parent_outputs(store, inputs.definition.parent))
     calls = CallFactory(
         inputs, log, history, boundary=signals, files=resources.files, threads=resources.threads,
         mcp=resources.mcp, observer=observer, providers=providers, running=lambda: signals.running,
@@ -121,8 +118,7 @@ async def open_session(
     )  # fmt: skip
     tasks = TaskLibrary(inputs, log, outputs, resources)
     map_parts = MapParts(
-        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer,
-        on_child,
+        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer, on_child
     )  # fmt: skip
     stack = _exit_stack(store, log, calls, resources)
     return RunSession(

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
+from po_jupyter.model.pipeline.sharding import MOST_SHARDS, shards_problem
 from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
@@ -146,9 +147,6 @@ class LLM(Value):
         return self.model_copy(
             update={k: v for k, v in base.__dict__.items() if v is not None and getattr(self, k) is None}
         )
-
-
-MOST_SHARDS = 64
 
 
 class Budget(Value):
@@ -380,20 +378,8 @@ class Task(Value):
 
     @model_validator(mode="after")
     def _can_be_shared_out(self) -> Task:
-        if self.shards is None:
-            return self
-        if self.for_each is None:
-            raise ValueError(f"task {self.name!r}: `shards` is for maps; it needs `for_each`")
-        if self.mode == "batch":
-            raise ValueError(
-                f"task {self.name!r}: `shards` and `mode: batch` do not go together: "
-                "a batch needs no machine that works on its rows"
-            )
-        if self.images:
-            raise ValueError(
-                f"task {self.name!r}: `shards` and `images` do not go together: "
-                "files of a run are on the machine that works on it"
-            )
+        if self.shards is not None and (problem := shards_problem(self.for_each, self.mode, self.images)):
+            raise ValueError(f"task {self.name!r}: {problem}")
         return self
 
     @property

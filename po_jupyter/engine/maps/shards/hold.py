@@ -62,7 +62,7 @@ class ShardHold:
 
     def use(self, amount: Amount) -> None:
         """Count what the child used; less than nothing where a call cost less than was feared."""
-        self._remaining = self._remaining.minus(amount)
+        self._remaining = self._remaining.change_since(amount)
         for account in self._accounts:
             account.adjust(amount, amount)
         self._guard.warn(self._accounts)

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from po_jupyter.engine.maps.piece import Piece
 from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, SpentFromLog
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.protocol import CallDraft, CallRecord, ItemDraft, ItemRecord, LogStore, Record, Ref
 
 _MOST = 500  # outcomes and calls of one piece, unless a single record has more
 _COPIED = frozenset({"item.failed", "call.unknown", "call.withdrawn"})
-
-
-class Piece(NamedTuple):
-    """Records of a child run up to `n`: what they say of its rows, with the payloads that this points at.
-
-    `used` is what its calls used more than before; `in_flight` are its rows at work, None where nothing says so.
-    """
-
-    n: int
-    items: tuple[ItemDraft, ...]
-    calls: tuple[CallDraft, ...]
-    payloads: tuple[Any, ...]
-    events: tuple[EventDraft, ...]
-    used: Amount
-    in_flight: int | None
 
 
 class ChildLog:
@@ -71,7 +57,7 @@ class ChildLog:
                 break
         return Piece(
             self.merged, tuple(copying.items), tuple(copying.calls), tuple(copying.payloads), tuple(copying.events),
-            self.spent.minus(before), in_flight,
+            self.spent.change_since(before), in_flight,
         )  # fmt: skip
 
 
