@@ -219,12 +219,16 @@ def _batch_gone(t: TaskState, data: BatchDroppedData | BatchClosedData, at: str,
 
 
 def _shards_planned(t: TaskState, data: ShardsPlannedData, at: str, offset: int) -> None:
-    # The first record of a child is its creation, which this log needs no copy of.
-    planned: dict[str, ShardRecord] = {
-        shard["run"]: {**shard, "number": data["number"], "merged": 1, "offset": offset}
-        for shard in data["shards"]
-    }
-    t.shards = {**t.shards, **planned}
+    number = data["number"]
+    for plan in data["shards"]:
+        # The first record of a child is its creation, which this log needs no copy of.
+        record: ShardRecord = {
+            "run": plan["run"], "shard": plan["shard"], "rows": plan["rows"],
+            "number": number, "merged": 1, "offset": offset,
+        }  # fmt: skip
+        if "share" in plan:
+            record["share"] = plan["share"]
+        t.shards = {**t.shards, plan["run"]: record}
 
 
 def _shard_merged(t: TaskState, data: ShardMergedData, at: str, offset: int) -> None:

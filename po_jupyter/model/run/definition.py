@@ -111,7 +111,7 @@ class RunDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """The definition as the store keeps it."""
-        body = {
+        body: dict[str, Any] = {
             "pipeline": self.pipeline,
             "seed": self.seed,
             "interpreter": self.interpreter,
