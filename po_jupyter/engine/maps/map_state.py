@@ -137,11 +137,10 @@ class MapState:
         """Queue what a child run committed, in one commit with how far that goes. Without `outcomes` its rows keep the
         outcomes that they have; what they cost counts."""
         name = self.task.name
-        for item in piece.items:
-            self._unreported.add_json(item.get("usage") or {})
         items = piece.items if outcomes else ()
         for item in items:
             self._note(item["index"], item)
+            self._unreported.add_json(item.get("usage") or {})
             self.done, self.failed = self.done + item["ok"], self.failed + (not item["ok"])
             self.table.set(item["index"], item["ok"])
 
@@ -151,7 +150,7 @@ class MapState:
                 ref = place.refs[output] if isinstance(output, int) else None
                 self.table.set(item["index"], item["ok"], ref, n=place.n)
 
-        events = [e for e in piece.events if outcomes or e["type"] != "item.failed"]
+        events = list(piece.events) if outcomes else _cost_alone(name, piece)
         merged = draft("shard.merged", name, run=child, n=piece.n)
         self.parts.log.commit_soon(
             *events, merged, items=items, calls=piece.calls, payloads=piece.payloads, then=durable
@@ -321,6 +320,15 @@ class MapState:
                 usage=self._unreported.pop(),
             )
         )
+
+
+def _cost_alone(task: str, piece: Piece) -> list[EventDraft]:
+    """The events of a piece whose outcomes do not count: its rows cost what they cost, and none of it is to come."""
+    events = [event for event in piece.events if event["type"] != "item.failed"]
+    for item in piece.items:
+        if usage := item.get("usage"):
+            events.append(draft("call.unknown", task, item["index"], stage=None, usage=usage, covers="all"))
+    return events
 
 
 async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:

@@ -237,3 +237,68 @@ async def test_a_child_run_that_died_is_an_error_of_the_map(family: Family) -> N
     family.resume("m")
     assert await family.go() == "done"
     assert len(family.fake.answered) == 4
+
+
+async def test_answers_of_rows_that_a_cancel_left_are_not_asked_for_again(family: Family) -> None:
+    """P3: the child runs of the next round find them."""
+    source = (
+        "async def inference(ctx):\n"
+        "    first = await ctx.llm.chat(f'first of {ctx.index}')\n"
+        "    return (await ctx.llm.chat(f'second of {ctx.index}')).text\n"
+    )
+    task = {"name": "m", "for_each": "{{ seed.rows }}", "source": source, "shards": 2, "max_concurrency": 1}
+    family.create([task], rows(2))
+    chat, asked, held = family.fake.chat, list[str](), asyncio.Event()
+
+    async def held_from_the_third_on(request: Any, **more: Any) -> Any:
+        asked.append(request.request_hash)
+        if len(asked) > 2 and not held.is_set():
+            family.fake.hold = True
+            held.set()
+        return await chat(request, **more)
+
+    family.fake.chat = held_from_the_third_on
+    going = asyncio.ensure_future(family.go())
+    await held.wait()
+    family.store.request(family.run, [draft("run.cancel_requested", by="me")])
+    family.session.signals.cancel_hint()
+    assert await going == "cancelled"
+    family.fake.hold = False
+    answered = len(family.fake.answered)
+    assert answered == 2
+    family.resume("m", keep=["m"])
+    assert await family.go() == "done"
+    assert len(set(family.fake.answered)) == len(family.fake.answered), "an answered call was sent again"
+    used = bill(family)
+    assert used.calls - used.unknown == len(family.fake.answered)
+    assert used.calls == len(asked)
+
+
+async def test_a_restart_asks_every_row_anew(family: Family, alone: Family) -> None:
+    family.create([{**TASK, "shards": 2}], rows(4))
+    alone.create([TASK], rows(4))
+    for bench in (family, alone):
+        assert await bench.go() == "done"
+        bench.resume("m", clear=["m"])
+        assert await bench.go() == "done"
+        assert len(bench.fake.prompts) == 8
+    assert family.rows("m") == alone.rows("m")
+    assert bill(family) == bill(alone)
+    assert len(family.children()) == 4
+
+
+async def test_child_runs_of_a_map_that_was_started_over_count_as_cost_alone(family: Family) -> None:
+    """They were left at work by a run that died, and the map is done anew: their rows are none of its rows."""
+    family.create([{**TASK, "shards": 2, "max_concurrency": 1}], rows(4))
+    family.alone, family.drains_at = True, 2
+    assert await family.go() == "released"
+    one, _ = family.children()
+    assert await family.work_off(one) == "done"
+    lease = family.store.claim(family.run, {"pid": 2})
+    family.store.commit(lease, Commit(events=[draft("run.dead", error={})], state="dead", release=True))
+    family.resume("m", clear=["m"])
+    family.alone = False
+    assert await family.go() == "done"
+    assert len(family.rows("m")) == 4
+    assert bill(family).calls == len(family.fake.answered) == 6
+    assert {family.store.head(run)["state"] for run in family.children()} == {"done", "cancelled"}
