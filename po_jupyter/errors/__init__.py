@@ -34,6 +34,7 @@
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
     │   ├── ThresholdExceeded         too many rows of a map failed
+    │   ├── ShardFailed               a child run of a map ended without its rows
     │   ├── RowsLeft                  the rows that a resume named have their outcome, others have none
     │   └── ControlInvalid            a task directed its run in a way that cannot be
     ├── BudgetExceeded
@@ -259,6 +260,12 @@ class RowsLeft(TaskError):
     """The rows of a map that a resume named were asked for again, and others have no outcome yet; all is kept."""
 
     code = "rows_left"
+
+
+class ShardFailed(TaskError):
+    """A child run of a map ended before its rows had outcomes; what it finished is kept."""
+
+    code = "shard_failed"
 
 
 class ControlInvalid(TaskError):

@@ -110,6 +110,14 @@ class RestingChanged(IpcMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildChanged(IpcMessage):
+    """Worker to orchestrator: its run created a child run, or wrote to the log of one: look at it."""
+
+    op = "child"
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFinished(IpcMessage):
     """Worker to orchestrator, last: the state in which the run leaves it."""
 
@@ -338,8 +346,9 @@ class WorkerExited(IpcMessage):
 
 
 TO_ORCHESTRATOR = Vocabulary((
-    WorkerHello, SharedHello, Heartbeat, LogGrew, TextPiece, ResourceRequest, RestingChanged, WorkerFinished,
-    StoreFailure, RunLeft, RateHistory, RatePermitRequest, RatePermitDropped, RatePermitUsed, RatePermitRefused, Notify,
+    WorkerHello, SharedHello, Heartbeat, LogGrew, TextPiece, ResourceRequest, RestingChanged, ChildChanged,
+    WorkerFinished, StoreFailure, RunLeft, RateHistory, RatePermitRequest, RatePermitDropped, RatePermitUsed,
+    RatePermitRefused, Notify,
 ))  # fmt: skip
 FROM_ORCHESTRATOR = Vocabulary((
     Welcome, TakeRun, Heartbeat, LookAtLog, CancelRequested, DrainWorker, StopWorker, WatchedChanged, ResourceProgress,

@@ -40,8 +40,9 @@ class Lease(NamedTuple):
 
 class Head(TypedDict):
     """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
-    process that works on it. `damage` is in lists only: why the summary itself cannot be read; of the other fields
-    there is then what the first record says, and nothing is done with the run but deleting it."""
+    process that works on it; `parent` is the run that a child run is a part of. `damage` is in lists only: why the
+    summary itself cannot be read; of the other fields there is then what the first record says, and nothing is done
+    with the run but deleting it."""
 
     run: str
     owner: str
@@ -57,6 +58,7 @@ class Head(TypedDict):
     offset: int
     holder: Identity | None
     damage: NotRequired[str]
+    parent: NotRequired[str]
 
 
 class _Item(TypedDict):
@@ -174,7 +176,7 @@ class Commit(NamedTuple):
 
 class NewRun(NamedTuple):
     """A run to create. `definition` is the JSON of a `RunDefinition`. `events`, `items` and `payloads` are its first
-    record, as in a Commit: a fork starts with checkpoints."""
+    record, as in a Commit: a fork starts with checkpoints. `parent` is the run that it is a part of."""
 
     run: str
     owner: str
@@ -188,6 +190,7 @@ class NewRun(NamedTuple):
     request_hash: str = ""
     items: Sequence[ItemDraft] = ()
     payloads: Sequence[Any] = ()
+    parent: str | None = None
 
 
 class HeadPage(NamedTuple):
@@ -221,8 +224,10 @@ class RunStore(Protocol):
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        children: bool = False,
     ) -> HeadPage:
-        """Runs from the newest to the oldest, filtered. InvalidInput for a cursor that is none."""
+        """Runs from the newest to the oldest, filtered; those that are part of another one only with `children`.
+        InvalidInput for a cursor that is none."""
 
     def active(self) -> list[Head]:
         """Every run that has not ended (pending, running, waiting), oldest first."""

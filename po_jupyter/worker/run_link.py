@@ -16,6 +16,7 @@ from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.ipc.messages import (
     CancelRequested,
+    ChildChanged,
     DrainWorker,
     Heartbeat,
     LogGrew,
@@ -197,6 +198,10 @@ class RunLink:
         if resting != self._resting:
             self._resting = resting
             self.send(RestingChanged(resting))
+
+    def child_changed(self, child: str) -> None:
+        """A child run was created, or its log was written to."""
+        self.send(ChildChanged(child))
 
     async def request(
         self,

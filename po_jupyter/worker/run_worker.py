@@ -152,7 +152,7 @@ class RunWorker:
             parts.store, lease, settings=parts.settings, providers=self._providers,
             answers=parts.answers, base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
-            on_hold=self.drain, run_dir=self._run_dir, admission=self._calls,
+            on_child=link.child_changed, on_hold=self.drain, run_dir=self._run_dir, admission=self._calls,
             observer=self._tracing.observer(self._first_events),
             mcp_variables=self._mcp_variables,
             share=self._file_share(),

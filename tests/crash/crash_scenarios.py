@@ -50,6 +50,7 @@ class Scenario:
     name: ClassVar[str]
     sound: ClassVar[bool] = True  # False: written carelessly, to show that the sweep can fail
     nested: ClassVar[bool] = False  # kill the recovery at each of its points too
+    only: ClassVar[str] = ""  # the beginning of the names of the points that are killed at
     states: ClassVar[frozenset[str]] = frozenset({"before", "after"})
 
     def __init_subclass__(cls) -> None:
@@ -102,7 +103,7 @@ def dump(store: Store, run: str) -> dict[str, Any]:
 def sound(store: KeyedStore) -> None:
     """No row is broken, no list contradicts a run, no offset is missing."""
     assert not isinstance(store, DiskStore) or store.verify() == []
-    heads = store.runs(limit=1000).heads
+    heads = store.runs(limit=1000, children=True).heads
     assert len({h["run"] for h in heads}) == len(heads)
     assert {h["run"] for h in store.active()} == {h["run"] for h in heads if h["state"] not in ENDED}
     for head in heads:
@@ -732,3 +733,72 @@ class TakeInArchive(Scenario):
     def finish(self, at: Path) -> None:
         self.act(at)
         assert self.check(at) == "after"
+
+
+class Shards(Scenario):
+    """A map whose rows are shared out to child runs: whatever dies where, its outcomes, its bill and what was asked are
+    those of a map that nobody killed."""
+
+    name = "shards"
+    states = frozenset({"after"})  # whoever opens it goes on
+
+    def _family(self, at: Path, run: str = RUN) -> Any:
+        from tests.support.shards import Family
+
+        family = Family(at, opened(at))
+        family.run = run
+        family.fake = Logged(at / "asked")  # type: ignore[assignment]
+        return family
+
+    def setup(self, at: Path) -> None:
+        opened(at).close()
+        family = self._family(at)
+        task = {"name": "m", "for_each": "{{ seed.rows }}", "prompt": "say {{ item }}", "max_concurrency": 1}
+        family.create([{**task, "shards": 2}], {"rows": [f"row {i}" for i in range(4)]})
+        family.store.close()
+
+    def act(self, at: Path) -> None:
+        asyncio.run(self._go(at))
+
+    async def _go(self, at: Path) -> None:
+        family = self._family(at)
+        # One after the other, so that the points come in the same order each time.
+        family.alone, family.drains_at = True, 2
+        while family.store.head(RUN)["state"] not in ENDED:
+            for head in family.store.active():
+                if "parent" in head:
+                    await family.work_off(head["run"])
+            await family.go()
+        family.store.close()
+
+    recover = act
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        sound(store)
+        family = self._family(at)
+        assert [(row["ok"], row["index"]) for row in family.rows("m")] == [(True, i) for i in range(4)]
+        children = family.children()
+        assert len(children) == 2
+        assert {store.head(run)["state"] for run in children} == {"done"}
+        asked = Counter((at / "asked").read_text().split("\n")[:-1])
+        usage = read_history(store, RUN).state.usage
+        # A call in flight at the kill is sent again once: its outcome is unknown, and counted as that.
+        assert usage.calls - usage.unknown == 4, (usage, asked)
+        assert sum(asked.values()) <= usage.calls, (usage, asked)
+        assert sorted(item["index"] for record in store.records(RUN) for item in record["items"]) == [
+            0,
+            1,
+            2,
+            3,
+        ]
+        family.store.close()
+        store.close()
+        return "after"
+
+
+class ShardsBriefly(Shards):
+    """The same at the points that it alone has."""
+
+    name = "shards-briefly"
+    only = "shard"

@@ -157,7 +157,7 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool, url: str | None = Non
         return target
 
     fresh(setup, at)
-    points = count(lambda: scenario.act(at))
+    points = [p for p in count(lambda: scenario.act(at)) if p[0].startswith(scenario.only)]
     last, end = points[-1], points[-1][1] + _MORE
     while points:
         point = points.pop(0)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fo
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
 AT_LEAST = {
     "move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "shared-artifact": 20,
-    "gate": 14, "inbox": 20,
+    "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7,
 }  # fmt: skip
 
 
@@ -48,7 +48,16 @@ def run(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(name for name, scenario in SCENARIOS.items() if scenario.sound))
+SLOW = {"shards"}  # of which there is a short form
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in sorted(name for name, scenario in SCENARIOS.items() if scenario.sound)
+    ],
+)
 def test_killed_at_every_point(name: str, place: Path) -> None:
     """R2.3, P1-P3, P12."""
     judge(name, run(name, place))

@@ -237,3 +237,28 @@ async def test_rate_limits_hold_for_all_nodes_together(tmp_path: Path, place: st
             assert len(moments) == 80
             # A request is counted when it is let go, and arrives a little later: the 11th after it not in 1.5 s.
             assert min(later - first for first, later in zip(moments, moments[10:], strict=False)) > 1.5
+
+
+async def test_child_runs_of_a_map_are_worked_off_on_several_nodes(
+    tmp_path: Path, place: str, model: ModelServer
+) -> None:
+    """Any node takes each of them, and the run that waits for them takes no place of a node."""
+    task = {
+        "name": "m", "for_each": "{{ seed.rows }}", "prompt": "row {{ item }}", "shards": 2, "max_concurrency": 2,
+    }  # fmt: skip
+    wanted = body()
+    wanted["pipeline"]["tasks"] = [task]
+    wanted["seed"]["data"] = {"rows": list(range(8))}
+    with workers(tmp_path, place, "one", "two", slots=1):
+        async with api_node(tmp_path / "api", place) as api:
+            model.hold()
+            run = (await api.submissions.submit(wanted, owner="local"))[0].id
+            model.wait_for(4)
+            children = api.projections.state(await asyncio.to_thread(api.store.head, run)).child_runs
+            assert {await holder_of(api, child) for child in children} == {"one", "two"}
+            model.release()
+            view = await wait_for_state(api, run)
+            assert view.state == "done", view.error
+            assert len(model.requests) == view.usage.calls == 8
+            rows = (await api.results.outputs(run, "local"))["m"]
+            assert [(row["index"], row["ok"]) for row in rows] == [(i, True) for i in range(8)]

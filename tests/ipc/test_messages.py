@@ -51,6 +51,7 @@ WIRE: list[tuple[Vocabulary, IpcMessage, dict[str, Any]]] = [
         {"op": "need", "id": 1, "what": "local_model", "model": "local:m"},
     ),
     (TO_ORCHESTRATOR, messages.RestingChanged(True), {"op": "rest", "on": True}),
+    (TO_ORCHESTRATOR, messages.ChildChanged("c"), {"op": "child", "child": "c"}),
     (TO_ORCHESTRATOR, messages.WorkerFinished("done"), {"op": "bye", "state": "done"}),
     (TO_ORCHESTRATOR, messages.StoreFailure("full", ""), {"op": "failed", "message": "full", "hint": ""}),
     (TO_ORCHESTRATOR, messages.RateHistory({"m": {}}), {"op": "rate.recall", "models": {"m": {}}}),

@@ -231,11 +231,13 @@ class FakeRuns:
         q: str = "",
         since: str = "",
         until: str = "",
+        children: bool = False,
     ) -> tuple[list[RunView], str | None]:
         views = [
             view
             for view in sorted(self._log.views.values(), key=lambda v: v.id, reverse=True)
             if owner in (None, view.owner)
+            and (children or view.parent is None)
             and q.casefold() in f"{view.id} {view.pipeline} {view.name}".casefold()
             and since <= view.created_at
             and (not until or view.created_at < until)

@@ -44,6 +44,22 @@ class RunInputs:
         """The options of the run, in which it differs from its pipeline."""
         return self.definition.options
 
+    @property
+    def is_child(self) -> bool:
+        """Whether the run works on rows of a map of another run."""
+        return self.definition.parent is not None
+
+    @property
+    def whole_run(self) -> str:
+        """The run as code, templates and the cache of calls know it: of a child run its parent."""
+        parent = self.definition.parent
+        return self.run if parent is None else parent["run"]
+
+    def attempt_of_whole(self, attempt: int) -> int:
+        """The attempt of a task as templates know it: of a child run that of its parent's map."""
+        parent = self.definition.parent
+        return attempt if parent is None else parent["number"]
+
     def llm_of(self, task: Task) -> LLM:
         """The model settings of a task, the pipeline's filled in; of a task that another one added too."""
         return self.pipeline.llm_of(task)

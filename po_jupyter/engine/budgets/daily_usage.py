@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, NotRequired, TypeAlias, TypedDict
 
+from po_jupyter.model.run.row_spans import parse_spans
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import CallResponse, CallWithdrawn, Head, Record
@@ -162,6 +163,8 @@ def _over(record: Record, open_calls: Iterable[str]) -> list[str]:
             place = f"{name}/{event.get('item', '-')}"
             if covers != "all":
                 attempts.add((place, covers))
+            elif (spans := event["data"].get("rows")) is not None:
+                rows.update(f"{name}/{index}" for index in parse_spans(spans))
             elif event.get("item") is None:
                 tasks.add(name)
             else:

@@ -74,7 +74,7 @@ class CallFactory:
         self.prices = PriceBook(inputs.settings.prices, base_url=base_url, hub_url=inputs.settings.hub_url)
         self.journal = StoreJournal(log, history)
         self.cache = (
-            CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
+            CallCache(answers, owner=inputs.owner, run=inputs.whole_run, base_url=base_url, used=history.hits)
             if answers is not None
             else None
         )

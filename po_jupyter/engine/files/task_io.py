@@ -63,8 +63,9 @@ class TaskIo:
         *,
         epoch: int = 0,
         dependencies: Dependencies | None = None,
+        alone: bool = False,
     ) -> None:
-        """The files of `task` in `run_dir`.
+        """The files of `task` in `run_dir`; `alone`, in a child run, without those that the tasks of a run share.
 
         `written` are those of the attempt; `epoch` is where the log last voided the outcomes of the task;
         `dependencies` records what is read.
@@ -73,8 +74,16 @@ class TaskIo:
         self._run_dir = run_dir
         self._task, self._epoch = task, epoch
         self._dependencies = dependencies
+        self._alone = alone
         self._db: sqlite3.Connection | None = None
         self._appended: set[str] = set()  # logs, which may have a key in two pieces
+
+    def _check_shared(self, what: str) -> None:
+        if self._alone:
+            raise StageFailed(
+                f"rows of a map with `shards` have no {what}: they are worked on by other runs, on other machines",
+                hint="Return it as the output of the row, or leave `shards` out.",
+            )
 
     def _record(self, name: str) -> None:
         if self._dependencies is not None:
@@ -97,16 +106,19 @@ class TaskIo:
 
     def write_artifact(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
         """Write an artifact, replacing one of that name; returns its name."""
+        self._check_shared("artifacts")
         return _write(self._artifacts, name, content, append)
 
     def read_artifact(self, name: str, as_: As | None = None) -> Any:
         """An artifact: a JSON value when its name ends in `.json`, else text, unless `as_` says. Raises NotFound."""
+        self._check_shared("artifacts")
         self._record("artifacts")
         return _read(self._artifacts, name, as_)
 
     def artifacts(self) -> list[str]:
         """Names of the artifacts that this task can read: its own, finished tasks', and what came with the
         seed."""
+        self._check_shared("artifacts")
         self._record("artifacts")
         return self._artifacts.names()
 
@@ -135,6 +147,7 @@ class TaskIo:
         Opened at its first use, closed when the stage ends: committed when it ended well, else rolled back. What an
         attempt wrote is taken back when it fails or its worker dies (`files.run_database`).
         """
+        self._check_shared("database")
         self._record("run")
         if self._db is None:
             self._artifacts.uses_database = True

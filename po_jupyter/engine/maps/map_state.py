@@ -26,6 +26,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
+    from po_jupyter.engine.maps.piece import Piece
     from po_jupyter.engine.ports import CommitPlace
     from po_jupyter.store.protocol import ItemDraft
 
@@ -92,7 +93,9 @@ class MapState:
     # -- start and end ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Emit that the map starts, and how far an earlier attempt came."""
-        started = draft("map.started", self.task.name, total=self.total, stage=self.code.stage)
+        # Of a child run the rows that it works on are all there is.
+        total = len(self._asked or ()) if self.parts.inputs.is_child else self.total
+        started = draft("map.started", self.task.name, total=total, stage=self.code.stage)
         if self._origin is not None:
             started["data"]["of"] = self._origin.path
         self.parts.log.emit(started)
@@ -108,8 +111,8 @@ class MapState:
     def judge(self) -> None:
         """Decide whether the map is done, once no further row starts; the verdict is `error`. Rows that are left come
         first: calls that were answered for them are kept then, and the threshold is one of all rows."""
-        if self.remaining:
-            return
+        if self.remaining or self.parts.inputs.is_child:
+            return  # what failed, and what is left, is the business of the parent's map
         left = self.total - self.done - self.failed
         if self.error is None and left:
             count = len(self._asked or ())
@@ -130,6 +133,41 @@ class MapState:
         return map_marker(self.task.name, self.total)
 
     # -- outcomes ---------------------------------------------------------------------------------------
+    def merge(self, child: str, piece: Piece, *, outcomes: bool) -> None:
+        """Queue what a child run committed, in one commit with how far that goes. Without `outcomes` its rows keep the
+        outcomes that they have; what they cost counts."""
+        name = self.task.name
+        items = piece.items if outcomes else ()
+        for item in items:
+            self._note(item["index"], item)
+            self._unreported.add_json(item.get("usage") or {})
+            self.done, self.failed = self.done + item["ok"], self.failed + (not item["ok"])
+            self.table.set(item["index"], item["ok"])
+
+        def durable(place: CommitPlace) -> None:
+            for item in items:
+                output = item.get("output")
+                ref = place.refs[output] if isinstance(output, int) else None
+                self.table.set(item["index"], item["ok"], ref, n=place.n)
+
+        events = list(piece.events) if outcomes else _cost_alone(name, piece)
+        merged = draft("shard.merged", name, run=child, n=piece.n)
+        self.parts.log.commit_soon(
+            *events, merged, items=items, calls=piece.calls, payloads=piece.payloads, then=durable
+        )
+        self._report_soon()
+        self._check_early()
+
+    def _note(self, index: int, item: ItemDraft) -> None:
+        """Note in an outcome where in its list of the seed the row is."""
+        if self._origin is not None and self._origin.places is not None:
+            item["row"] = self._origin.position(index)
+            self.parts.history.places.setdefault(self.task.name, {})[index] = item["row"]
+
+    def _report_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PROGRESS, self.report_progress)
+
     def succeed(
         self,
         index: int,
@@ -225,14 +263,11 @@ class MapState:
             self.table.set(index, ok, place.refs[0] if ok else None, n=place.n)
             history.forget_calls(name, index)  # of a row that was in several batches
 
-        if self._origin is not None and self._origin.places is not None:
-            item["row"] = self._origin.position(index)
-            history.places.setdefault(name, {})[index] = item["row"]
+        self._note(index, item)
         self._unflushed += 1
         self.table.set(index, ok)
         self.parts.log.commit_soon(*events, items=(item,), payloads=payloads, then=durable)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PROGRESS, self.report_progress)
+        self._report_soon()
 
     def _check_early(self) -> None:
         """Stop starting rows once too many failed; rows that a person named are all asked for."""
@@ -285,6 +320,15 @@ class MapState:
                 usage=self._unreported.pop(),
             )
         )
+
+
+def _cost_alone(task: str, piece: Piece) -> list[EventDraft]:
+    """The events of a piece whose outcomes do not count: its rows cost what they cost, and none of it is to come."""
+    events = [event for event in piece.events if event["type"] != "item.failed"]
+    for item in piece.items:
+        if usage := item.get("usage"):
+            events.append(draft("call.unknown", task, item["index"], stage=None, usage=usage, covers="all"))
+    return events
 
 
 async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,3 +42,4 @@ class MapParts:
     files: RunFiles
     snapshots: Snapshots
     observer: Observer
+    on_child: Callable[[str], object] = lambda run: None  # a child run was created, or is to look at its log

@@ -1,4 +1,5 @@
-"""Running a map: outcomes of earlier runs first, then the other rows one by one or in batches of the provider."""
+"""Running a map: outcomes of earlier runs first, then the other rows one by one, in batches of the provider, or
+in child runs."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ async def run_map(parts: MapParts, task: Task, attempt: int) -> JsonObject:
     """
     state = await load_map(parts, task, attempt)
     state.start()
-    if state.error is None and state.remaining > 0:
-        await reuse_outcomes(state)
+    if state.error is None and state.remaining > 0 and not parts.inputs.is_child:
+        await reuse_outcomes(state)  # for child runs their parent's map has done it
     try:
         await _run_rows(state)
     finally:
@@ -36,5 +37,9 @@ async def _run_rows(state: MapState) -> None:
         from po_jupyter.engine.maps.batches.batch_map import BatchMap  # few maps need it
 
         await (await BatchMap.open(state)).run()
+    elif state.task.shards is not None or state.parts.log.state.tasks[state.task.name].open_shards:
+        from po_jupyter.engine.maps.shards.sharded_map import ShardedMap  # few maps need it
+
+        await ShardedMap(state).run()
     else:
         await LiveMap(state).run()

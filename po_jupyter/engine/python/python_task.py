@@ -19,12 +19,12 @@ from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.engine.control.control import Control
-from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.engine.files.artifacts import AttemptFiles, RunFiles
 from po_jupyter.engine.files.images import RecordedArtifacts
 from po_jupyter.engine.files.task_io import TaskIo
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage
-from po_jupyter.engine.ports import ModelCalls
+from po_jupyter.engine.ports import Dependencies, ModelCalls
 from po_jupyter.engine.python.context import Context, Validators
 from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.stage_logs.capture import StageLog
@@ -202,6 +202,12 @@ class PythonTask:
 
         return {stage: bind(stage, fn) for stage, fn in self.functions.items()}
 
+    def _io(self, files: AttemptFiles, dependencies: Dependencies | None) -> TaskIo:
+        run, task = self._inputs, self._task
+        return TaskIo(
+            run.run_dir, task.name, files, epoch=self._epoch(), dependencies=dependencies, alone=run.is_child
+        )
+
     async def _call(
         self,
         stage: str,
@@ -214,7 +220,7 @@ class PythonTask:
         files = self._files.attempt(task.name, frame.index, frame.attempt, frame)
         images = files if dependencies is None else RecordedArtifacts(files, dependencies)
         llm = TaskLlm(calls, frame, stage, images)
-        io = TaskIo(run.run_dir, task.name, files, epoch=self._epoch(), dependencies=dependencies)
+        io = self._io(files, dependencies)
         if frame.control is not None:
             frame.control.begin(stage)
         ctx = _LazyContext(
@@ -228,7 +234,7 @@ class PythonTask:
             io=io,
             validators=self._validators,
             meta={
-                "run": run.run,
+                "run": run.whole_run,
                 "pipeline": run.pipeline.name,
                 "version": run.pipeline.version,
                 "name": run.seed.name,

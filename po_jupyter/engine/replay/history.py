@@ -116,8 +116,10 @@ class History:
         if covers is None:
             return  # it came with the intent after the lost one, which says so
         every = covers == "all" and event.get("item") is None
+        rows = event["data"].get("rows")
+        within = None if rows is None else frozenset(parse_spans(rows))
         for index, calls in self.calls.get(event.get("task") or "", {}).items():
-            if not every and index != event.get("item"):
+            if (not every and index != event.get("item")) or (within is not None and index not in within):
                 continue
             for key, call in calls.items():
                 if covers in ("all", attempt_of_key(key)):

@@ -21,6 +21,8 @@ def report_lost_calls(history: History) -> list[EventDraft]:
     """
     events: list[EventDraft] = []
     for task, rows in history.calls.items():
+        if (state := history.state.tasks.get(task)) is not None and state.open_shards:
+            continue  # child runs have made them, and say themselves what they lost
         usage = UsageSum()
         for index, calls in rows.items():
             for call in calls.values():

@@ -43,6 +43,10 @@ class Amount(NamedTuple):
         """The sum."""
         return Amount(self.usd + other.usd, self.tokens + other.tokens)
 
+    def change_since(self, earlier: Amount) -> Amount:
+        """What it is more than before: less than nothing where a call cost less than was feared."""
+        return Amount(self.usd - earlier.usd, self.tokens - earlier.tokens)
+
     def minus(self, other: Amount) -> Amount:
         """The difference, never below nothing: sums of floats drift."""
         return Amount(max(0.0, self.usd - other.usd), max(0, self.tokens - other.tokens))

@@ -100,8 +100,8 @@ class RunExecutor:
 
     async def _end(self, end: End) -> str | None:
         log = self.session.log
-        if end.state == "cancelled" and log.state.open_batches:
-            from po_jupyter.engine.maps.batches.cancel import wind_up
+        if end.state == "cancelled" and log.state.works_elsewhere:
+            from po_jupyter.engine.maps.wind_up import wind_up
 
             try:
                 await wind_up(self.session.map_parts)
@@ -170,7 +170,8 @@ class RunExecutor:
         self.session.signals.running.discard(name)
         self.stopping.discard(name)
         task = log.state.tasks[name]
-        if cancelled and task.state == "running" and not task.batches:  # else it ends once they are collected
+        if cancelled and task.state == "running" and not (task.batches or task.open_shards):
+            # Otherwise it ends once they are collected.
             log.emit(draft("task.cancelled", name))
 
     async def _abandon(self) -> None:

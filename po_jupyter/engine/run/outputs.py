@@ -9,8 +9,9 @@ from functools import cached_property
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin, find_origin
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
-from po_jupyter.engine.replay.history import History, expand_output, map_of_marker
+from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.engine.run.parent_run import ParentOutputs, output_from_log
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.model.values.lazy_list import LazyList
@@ -22,8 +23,12 @@ _RECENT = 64  # outputs in memory
 class OutputStore:
     """The outputs of one run; the 64 used last are in memory, the others in the store. A `TaskOutputs`."""
 
-    def __init__(self, inputs: RunInputs, log: RunLog, history: History) -> None:
-        """The outputs that `log` has, and those of maps by the rows of `history`."""
+    def __init__(
+        self, inputs: RunInputs, log: RunLog, history: History, parent: ParentOutputs | None = None
+    ) -> None:
+        """The outputs that `log` has, and those of maps by the rows of `history`; those of a child run are its
+        parent's."""
+        self._parent = parent
         self._inputs = inputs
         self._log = log
         self._history = history
@@ -35,14 +40,12 @@ class OutputStore:
             self._recent.move_to_end(name)
             return self._recent[name]
         log = self._log
-        task = log.state.tasks.get(name)
-        if task is None or task.output is None:
-            return None
-        value = log.payload(task.output)
-        map_name = map_of_marker(value) if task.items is not None else None
-        if map_name is not None:
-            value = expand_output(log.store, log.run, value, self._history.table(map_name))
-        self.put(name, value)
+        if self._parent is not None:
+            value = self._parent.output(name)
+        else:
+            value = output_from_log(log.store, log.state, name, self._history.table)
+        if value is not None:
+            self.put(name, value)
         return value
 
     def put(self, name: str, value: JsonValue) -> None:
@@ -69,11 +72,11 @@ class OutputStore:
             tasks=self.outputs_for(task),
             config=task.config,
             run={
-                "id": inputs.run,
+                "id": inputs.whole_run,
                 "name": inputs.seed.name,
                 "pipeline": inputs.pipeline.name,
                 "version": inputs.pipeline.version,
-                "attempt": attempt,
+                "attempt": inputs.attempt_of_whole(attempt),
             },
         )
 

@@ -21,6 +21,7 @@ from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.outputs import OutputStore
+from po_jupyter.engine.run.parent_run import definition_of, parent_outputs, recall
 from po_jupyter.engine.run.resources import RunResources
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
@@ -79,6 +80,7 @@ async def open_session(
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
     on_hold: Callable[[], object] = lambda: None,
+    on_child: Callable[[str], object] = lambda run: None,
     observer: Observer | None = None,
     mcp_variables: GetVariables = own_variables,
     share: RunFileShare | None = None,
@@ -90,7 +92,7 @@ async def open_session(
     admission  lets requests to models go (the limiter); None: at once
     answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
-    on_commit  gets each new head of the run after it became durable
+    on_commit  gets each new head of the run after it became durable; on_child, as a hint, a child run that changed
     on_rest    gets whether all tasks that run only wait for answers that may take hours
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
@@ -109,7 +111,7 @@ async def open_session(
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
     signals, observer = RunSignals(log, on_rest=on_rest, on_hold=on_hold), observer or FailureLog(lease.run)
     resources = RunResources(inputs, history, lambda: log.state, mcp_variables, share)
-    outputs = OutputStore(inputs, log, history)
+    outputs = OutputStore(inputs, log, history, parent_outputs(store, inputs.definition.parent))
     calls = CallFactory(
         inputs, log, history, boundary=signals, files=resources.files, threads=resources.threads,
         mcp=resources.mcp, observer=observer, providers=providers, running=lambda: signals.running,
@@ -117,8 +119,8 @@ async def open_session(
     )  # fmt: skip
     tasks = TaskLibrary(inputs, log, outputs, resources)
     map_parts = MapParts(
-        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
-    )
+        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer, on_child
+    )  # fmt: skip
     return RunSession(
         inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts,
         _exit_stack(store, log, calls, resources),
@@ -128,7 +130,9 @@ async def open_session(
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
     """The definition and the log of a run; files that no commit lists are removed, and what
     attempts without an outcome wrote into its database. Blocks on store and disk."""
-    definition, history = store.definition(run), read_history(store, run)
+    definition, history = definition_of(store, run), read_history(store, run)
+    if (parent := definition.get("parent")) is not None:
+        recall(history, parent)
     remove_unlisted(directory, history.listed)
     settle_database(directory, history)
     return definition, history

@@ -213,7 +213,7 @@ class TaskAttempt:
         numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
         commands = decide(log.pipeline, fold(state, numbered), frozenset(running - {self.task.name}))
         match commands:
-            case [End() as end] if end.state != "waiting" and not state.open_batches:
+            case [End() as end] if end.state != "waiting" and not state.works_elsewhere:
                 return end
         return None
 

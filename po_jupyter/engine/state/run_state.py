@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
 from po_jupyter.model.values.json import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import ShardOrigin, ShardRecord
 
 
 @dataclass(slots=True)
@@ -40,6 +43,12 @@ class TaskState:
     batches: dict[str, JsonObject] = field(
         default_factory=dict
     )  # at a provider, by token; never changed in place
+    shards: dict[str, ShardRecord] = field(default_factory=dict)  # child runs, by run; never changed in place
+
+    @property
+    def open_shards(self) -> list[ShardRecord]:
+        """The child runs that are at work on its rows, or whose outcomes are not all here."""
+        return [shard for shard in self.shards.values() if "state" not in shard]
 
 
 class AddedTask(NamedTuple):
@@ -74,11 +83,27 @@ class RunState:
     withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
     only: str | None = None  # the one task that a restart asked for
     forked_from: JsonObject | None = None
+    parent: ShardOrigin | None = None
 
     @property
     def open_batches(self) -> list[str]:
         """Tasks with a batch at a provider that was not collected yet."""
         return [task.name for task in self.tasks.values() if task.batches]
+
+    @property
+    def open_shards(self) -> list[str]:
+        """Maps with child runs whose outcomes are not all here."""
+        return [task.name for task in self.tasks.values() if task.shards and task.open_shards]
+
+    @property
+    def child_runs(self) -> list[str]:
+        """Every child run that the run ever had, those of tasks that are no more included."""
+        return [run for task in (*self.tasks.values(), *self.withdrawn.values()) for run in task.shards]
+
+    @property
+    def works_elsewhere(self) -> bool:
+        """Whether something of it is at work that a worker of this run has to collect before the run ends."""
+        return bool(self.open_batches or self.open_shards)
 
     @property
     def usage(self) -> Usage:
@@ -117,6 +142,7 @@ def run_view_of(
         last_event=state.offset,
         owner=state.owner,
         forked_from=state.forked_from,
+        parent=None if state.parent is None else dict(state.parent),
     )
 
 
@@ -134,4 +160,8 @@ def _task_view(t: TaskState) -> TaskView:
         items=t.items,
         waiting=t.waiting,
         reason=t.reason,
+        shards=tuple(
+            {"run": s["run"], "shard": s["shard"], "rows": s["rows"], "state": s.get("state")}
+            for s in t.shards.values()
+        ),
     )

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
+from po_jupyter.model.pipeline.sharding import MOST_SHARDS, shards_problem
 from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
@@ -268,6 +269,13 @@ class Task(Value):
     max_concurrency: Annotated[
         int, Field(ge=1, le=1000, description="Rows of `for_each` that run at the same time.")
     ] = 5
+    shards: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_SHARDS)] | Literal["auto"] | None,
+        Field(
+            description="Child runs that the rows of `for_each` are shared out to, so that several machines work on "
+            "them; `auto`: one for 5,000 rows, 8 at most."
+        ),
+    ] = None
     failure_threshold: Annotated[
         float | None,
         Field(
@@ -366,6 +374,12 @@ class Task(Value):
             )
         if self.mode == "batch" and self.for_each is None:
             raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_shared_out(self) -> Task:
+        if self.shards is not None and (problem := shards_problem(self.for_each, self.mode, self.images)):
+            raise ValueError(f"task {self.name!r}: {problem}")
         return self
 
     @property

@@ -1,14 +1,14 @@
 """The definition of a run: what was submitted, kept by the store as JSON and read once where it is used.
 
-The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?, seed_files?}`; versions before
-0.1.0 wrote the same. A field that is missing has the default below, so every older definition is read.
+The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?, seed_files?, parent?}`; versions
+before 0.1.0 wrote the same. A field that is missing has the default below, so every older definition is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, NotRequired, Self, TypedDict
 
 MAX_LABELS = 8  # of one run
 
@@ -48,7 +48,27 @@ class RunOptions:
         }
 
 
-FORMAT = 1  # of definitions; a version whose definitions mean more than this one knows writes a higher one
+FORMAT = 2  # of definitions; a version whose definitions mean more than this one knows writes a higher one
+_OF_CHILDREN = 2  # the format of what a server that knows of no child runs must leave alone
+
+
+class ParentTask(TypedDict):
+    """The task of another run that a child run is a part of: rows of a map.
+
+    `shard` is its number among the child runs of the task, `rows` are those that it works on, as spans; `attempt` is
+    the task's as in keys of calls, `number` as people count it. `redone`: as in `replay.history.History`, of these
+    rows, by row. `calls`: recorded answers of rows that are taken up again, each a key, the record of its response
+    (with a reference to a payload of the child's first record) and whether its usage was reported.
+    """
+
+    run: str
+    task: str
+    shard: int
+    rows: str
+    attempt: int
+    number: int
+    redone: NotRequired[dict[str, int]]
+    calls: NotRequired[list[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,7 @@ class RunDefinition:
     `read_seed` where they are used. `interpreter` and `cwd` are absolute paths on the orchestrator's machine, None for
     its own. `code_allowed`: the submitter had the scope `code:run`. `forked_from`: `{run, from_task}` of the origin.
     `seed_files`: `{name, bytes, sha256}` of files that came with the seed, where nodes share them.
+    `parent`: of a child run, which has the data of its parent's seed.
     `format`: what a server has to know that works it off, above `FORMAT` for one of a newer version.
     """
 
@@ -71,7 +92,8 @@ class RunDefinition:
     code_allowed: bool = False
     forked_from: Mapping[str, Any] | None = None
     seed_files: tuple[Mapping[str, Any], ...] = ()
-    format: int = FORMAT
+    format: int = 1
+    parent: ParentTask | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -87,6 +109,7 @@ class RunDefinition:
             forked_from=value.get("forked_from"),
             seed_files=tuple(value.get("seed_files") or ()),
             format=int(value.get("format", 1)),
+            parent=value.get("parent"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -102,4 +125,8 @@ class RunDefinition:
         }
         if self.seed_files:
             body["seed_files"] = [dict(file) for file in self.seed_files]
-        return body if self.forked_from is None else {**body, "forked_from": self.forked_from}
+        if self.forked_from is not None:
+            body["forked_from"] = self.forked_from
+        if self.parent is not None:
+            body |= {"parent": self.parent, "format": _OF_CHILDREN}
+        return body

@@ -27,6 +27,14 @@ class ForkOrigin(TypedDict):
     from_task: str
 
 
+class ShardOrigin(TypedDict):
+    """The run and the map that a child run is a part of, and its number among those of the map."""
+
+    run: str
+    task: str
+    shard: int
+
+
 class RunCreatedData(TypedDict):
     """`budget`: `{usd?, tokens?, tasks?}`; `request`: the id of the HTTP request; `trace`: its W3C trace context."""
 
@@ -39,6 +47,7 @@ class RunCreatedData(TypedDict):
     request: NotRequired[str | None]
     trace: NotRequired[str]
     forked_from: NotRequired[ForkOrigin]
+    parent: NotRequired[ShardOrigin]
 
 
 class RunStartedData(TypedDict):
@@ -242,6 +251,50 @@ class ItemFailedData(TypedDict):
     error: JsonObject
 
 
+# -- maps on several machines ---------------------------------------------------------------------------
+
+
+class ShardPlan(TypedDict):
+    """A child run of a map. `rows` as `0-99,105`, `share` of the budget as `[usd, tokens]`, None: no limit."""
+
+    run: str
+    shard: int
+    rows: str
+    share: NotRequired[list[float | None]]
+
+
+class ShardsPlannedData(TypedDict):
+    """These child runs work on the rows from now on; they are created after it. `number`: the attempt of the map."""
+
+    number: int
+    shards: list[ShardPlan]
+
+
+class ShardMergedData(TypedDict):
+    """What the records of a child run up to `n` say is in this log from here on."""
+
+    run: str
+    n: int
+
+
+class ShardEndedData(TypedDict):
+    """A child run has ended, and all that it did is in this log. `state` and `error` are its own."""
+
+    run: str
+    state: str
+    error: NotRequired[JsonObject | None]
+
+
+class ShardRecord(ShardPlan):
+    """A child run in the state of its map: what the events of it said."""
+
+    number: int
+    merged: int
+    offset: int
+    state: NotRequired[str]
+    error: NotRequired[JsonObject | None]
+
+
 # -- calls of models ------------------------------------------------------------------------------------
 
 
@@ -271,13 +324,14 @@ class CallUsageData(TypedDict):
     """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (ended between two tries).
 
     `covers` of a `call.unknown`: the attempt, as in keys of calls, of the task (of the row `item`) whose calls it
-    counts, answered ones of a row included; `all`: of every attempt, and without `item` of every row. Without it the
-    call is sent again in the same record.
+    counts, answered ones of a row included; `all`: of every attempt, and without `item` of every row (of those of
+    `rows`, written as `0-99,105`). Without it the call is sent again in the same record.
     """
 
     stage: str | None
     usage: JsonObject
     covers: NotRequired[int | Literal["all"]]
+    rows: NotRequired[str]
 
 
 # -- batches at a provider ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ map.started  map.progress                                                       
 item.failed                                                                             (task, item)
 call.retry  call.done  call.unknown  call.withdrawn                                     (task, item?)
 batch.prepared  batch.submitted  batch.cancelling  batch.dropped  batch.closed          (task)
+shards.planned  shard.merged  shard.ended                                               (task)
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.
 """
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
         RunResumedData,
         RunStartedData,
         RunWaitingData,
+        ShardEndedData,
+        ShardMergedData,
+        ShardsPlannedData,
         TaskDoneDraft,
         TaskFailedData,
         TaskRetryingData,
@@ -222,6 +226,12 @@ def draft(type: Literal["batch.submitted"], task: str, **data: Unpack[BatchSubmi
 def draft(type: Literal["batch.cancelling"], task: str, **data: Unpack[BatchCancellingData]) -> EventDraft: ...
 
 
+@overload
+def draft(type: Literal["shards.planned"], task: str, **data: Unpack[ShardsPlannedData]) -> EventDraft: ...
+@overload
+def draft(type: Literal["shard.merged"], task: str, **data: Unpack[ShardMergedData]) -> EventDraft: ...
+@overload
+def draft(type: Literal["shard.ended"], task: str, **data: Unpack[ShardEndedData]) -> EventDraft: ...
 @overload
 def draft(type: Literal["batch.dropped"], task: str, **data: Unpack[BatchDroppedData]) -> EventDraft: ...
 

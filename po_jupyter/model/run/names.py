@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+
 SHORT = 6  # characters of a run's id that people see
 
 
@@ -13,3 +16,8 @@ def short_id(run_id: str) -> str:
 def actor_of(owner: str | None) -> str:
     """The name under which an action is recorded; `admin` for one who may see all owners (None)."""
     return owner or "admin"
+
+
+def new_run_id() -> str:
+    """A run id: 12 hex digits of the time in milliseconds, 10 random ones. Sorts by time."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"

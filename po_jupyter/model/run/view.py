@@ -30,7 +30,8 @@ class ItemCounts(_View):
 
 class TaskView(_View):
     """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
-    why it was skipped."""
+    why it was skipped; `shards` are the child runs of a map: `{run, shard, rows, state}`, whose state is None until
+    all of it is in this run."""
 
     name: str
     state: TaskStatus = "pending"
@@ -44,13 +45,15 @@ class TaskView(_View):
     items: ItemCounts | None = None
     waiting: str | None = None
     reason: str | None = None
+    shards: tuple[JsonObject, ...] = ()
 
 
 class RunView(_View):
     """One run. `last_event` is the offset of the newest event that this view has seen (0: none).
 
     `position` is its place in the queue; `waiting` says why it waits for the store (a full disk), in words.
-    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are
+    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one; `parent` is
+    `{run, task, shard}` of a child run, which works on rows of a map. `warnings` are
     budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
     """
 
@@ -73,3 +76,4 @@ class RunView(_View):
     last_event: int = 0
     owner: str = ""
     forked_from: JsonObject | None = None
+    parent: JsonObject | None = None

@@ -6,6 +6,7 @@ Each request is in the run's log when its method returns, whoever has the worker
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import ValidationError
@@ -13,13 +14,14 @@ from pydantic import ValidationError
 from po_jupyter.config import Settings
 from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.errors import Conflict, CorruptRow, InvalidInput
 from po_jupyter.model.pipeline.pipeline import RunBudget
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.orchestrator.control.child_runs import check_is_whole, delete_child_runs
 from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.rows_again import RowSelection, check_selection, plan_rows
@@ -90,7 +92,7 @@ class RunControl:
     async def cancel(self, run_id: str, owner: str | None) -> RunView:
         """Stop the run; what is finished is kept. The request is durable when this returns. Conflict when it
         ended in another way already; cancelling twice is one cancel."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._find_whole(run_id, owner)
         run = head["run"]
         if head["state"] == "cancelled":
             return await self._runs.view(head)
@@ -110,7 +112,7 @@ class RunControl:
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
-        head = await self._runs.find(run_id, owner)
+        head = await self._find_whole(run_id, owner)
         by = actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
@@ -154,7 +156,7 @@ class RunControl:
             check_selection(rows, from_task, only_failed)
         larger = _read_budget(budget) if budget is not None else None
         amounts = {k: v for k, v in larger.model_dump(exclude_none=True).items() if v} if larger else {}
-        head = await self._runs.find(run_id, owner)
+        head = await self._find_whole(run_id, owner)
         run = head["run"]
 
         def build(now: Head, state: RunState) -> LogAppend:
@@ -200,7 +202,7 @@ class RunControl:
             raise InvalidInput(
                 "`only` says that one task runs, and no task is named", hint="Name it with `task`."
             )
-        head = await self._runs.find(run_id, owner)
+        head = await self._find_whole(run_id, owner)
         run = head["run"]
 
         def build(now: Head, state: RunState) -> LogAppend:
@@ -233,7 +235,7 @@ class RunControl:
 
         Raises what `submit` does, and NotFound for an unknown task.
         """
-        head = await self._runs.find(run_id, owner)
+        head = await self._find_whole(run_id, owner)
         whose = owner or head["owner"]
         new = await self._submitting.of(whose)(
             self._forks.plan, head, whose, from_task,
@@ -248,17 +250,39 @@ class RunControl:
 
     async def delete(self, run_id: str, owner: str | None) -> None:
         """Remove an ended run with its files. Conflict when it has not ended."""
-        head = await self._runs.find(run_id, owner)
+        head = await self._find_whole(run_id, owner)
         run = head["run"]
 
         def remove() -> None:
+            for child in self._delete_children(head):
+                self._projections.forget(child)
             self._daily_usage.count([head])
             self._store.delete_run(run)
             remove_run_files(self._settings.data_dir, self._files, run)
             self._projections.forget(run)
 
-        await self._to_thread(remove)
+        try:
+            await self._to_thread(remove)
+        except Conflict as error:
+            for child in error.details.get("runs", ()):
+                await self._dispatcher.changed(child)
+            raise
         self._changes.changed(run)
+
+    def _delete_children(self, head: Head) -> list[str]:
+        if head["state"] not in ENDED or "damage" in head:
+            return []  # the store refuses, or nobody knows of any
+        with suppress(CorruptRow):
+            return delete_child_runs(
+                self._store, self._settings.data_dir, self._files, self._projections.state(head)
+            )
+        return []
+
+    async def _find_whole(self, run_id: str, owner: str | None) -> Head:
+        """The run of that id, which is to be changed. NotFound; Conflict for a part of another run."""
+        head = await self._runs.find(run_id, owner)
+        check_is_whole(head)
+        return head
 
     # -- dead letters ---------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, CorruptRow, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.control.child_runs import delete_child_runs
 from po_jupyter.orchestrator.control.run_files import remove_run_files, run_directory
 from po_jupyter.orchestrator.maintenance.shared_sweep import sweep_shared
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
@@ -120,12 +121,21 @@ class RunCleaner:
         )
 
     def bytes_of(self, run: str) -> int:
-        """The bytes of a run: its rows in the store and its directory."""
+        """The bytes of a run and its child runs: their rows in the store and their directories."""
+        return sum(self._bytes_alone(one) for one in (run, *self._children(run)))
+
+    def _bytes_alone(self, run: str) -> int:
         try:
             rows = self._store.run_bytes(run)
         except (NotFound, CorruptRow):
             rows = 0
         return rows + tree_bytes(run_directory(self._data_dir, run))
+
+    def _children(self, run: str) -> list[str]:
+        try:
+            return self._projections.state(self._store.head(run)).child_runs
+        except (NotFound, CorruptRow):
+            return []
 
     def count(self, deletions: Iterable[Deletion]) -> None:
         """Count the usage of these runs by day, in few writes: `delete` would do it one by one."""
@@ -142,6 +152,7 @@ class RunCleaner:
             head = self._store.head(deletion.run)
             if head["updated_at"] != deletion.ended_at:
                 return False
+            delete_child_runs(self._store, self._data_dir, self._files, self._projections.state(head))
             self._daily.count([head])
             self._store.delete_run(deletion.run)
         except (NotFound, Conflict, CorruptRow):
@@ -152,8 +163,9 @@ class RunCleaner:
         return True
 
     def sweep(self) -> int:
-        """Remove what belongs to no run: directories that a crash left, uploaded rows. Returns the bytes."""
-        freed = 0
+        """Remove what belongs to no run: directories that a crash left, uploaded rows, child runs without their
+        parent. Returns the bytes."""
+        freed = self._sweep_children()
         for entry in _entries(self._data_dir / "runs"):
             if _ID.fullmatch(entry.name) and _older(entry, _ORPHAN) and not self._exists(entry.name):
                 freed += tree_bytes(Path(entry.path))
@@ -172,6 +184,23 @@ class RunCleaner:
         if self._files is not None:
             freed += sweep_shared(self._files, self._store, used)
         return freed
+
+    def _sweep_children(self) -> int:
+        """Remove ended child runs whose parent is gone: a worker that stood still may create one too late."""
+        freed = 0
+        cursor: str | None = None
+        while True:
+            page = self._store.runs(cursor=cursor, limit=200, children=True)
+            for head in page.heads:
+                parent = head.get("parent")
+                if parent is not None and head["state"] in ENDED and not self._exists(parent):
+                    freed += self._bytes_alone(head["run"])
+                    with suppress(NotFound, Conflict, CorruptRow):
+                        self._store.delete_run(head["run"])
+                    remove_run_files(self._data_dir, self._files, head["run"])
+            cursor = page.next
+            if cursor is None:
+                return freed
 
     def _exists(self, run: str) -> bool:
         try:
@@ -208,11 +237,11 @@ class RunCleaner:
         states: dict[str, dict[str, int]] = {}
         cursor: str | None = None
         while True:
-            page = self._store.runs(owner=owner, cursor=cursor, limit=200)
+            page = self._store.runs(owner=owner, cursor=cursor, limit=200, children=True)
             for head in page.heads:
                 entry = states.setdefault(head["state"], {"runs": 0, "bytes": 0})
-                entry["runs"] += 1
-                entry["bytes"] += self.bytes_of(head["run"])
+                entry["runs"] += "parent" not in head
+                entry["bytes"] += self._bytes_alone(head["run"])
             cursor = page.next
             if cursor is None:
                 break

@@ -79,15 +79,15 @@ class Outbox:
     def watch(self, run: str) -> None:
         """Have the run's events read from the one on that set it going; before a worker of it starts."""
         with self._lock:
-            if self._store.get(KIND, run) is None:
-                self._begin(run, self._start_offset(self._store.head(run)))
+            if self._store.get(KIND, run) is None and "parent" not in (head := self._store.head(run)):
+                self._begin(run, self._start_offset(head))
 
     def watch_active(self) -> None:
         """The same, from now on, for the runs that have not ended and that nobody watches: channels are new."""
         with self._lock:
             known = set(self._store.names(KIND))
             for head in self._store.active():
-                if head["run"] not in known:
+                if head["run"] not in known and "parent" not in head:
                     self._begin(head["run"], head["offset"])
 
     def _begin(self, run: str, offset: int) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import time
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -21,6 +19,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
 from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.names import new_run_id
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.model.values.json import JsonValue
@@ -252,11 +251,6 @@ def check_task_budgets(budget: RunBudget | None, pipeline: Pipeline) -> None:
 # -- planning -------------------------------------------------------------------------------------
 
 
-def new_id() -> str:
-    """A run id: 12 hex digits of the time in milliseconds, 10 random ones. Sorts by time."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
-
-
 def new_run(
     submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
 ) -> NewRun:
@@ -281,7 +275,7 @@ def new_run(
     if (trace := tracing.traceparent()) is not None:
         created["data"]["trace"] = trace
     return NewRun(
-        run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
+        run=new_run_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
         priority=submission.priority, definition=definition.to_json(), events=[created],
         idempotency_key=submission.idempotency_key,
         request_hash=request_hash(submission) if submission.idempotency_key else "",

@@ -35,14 +35,22 @@ def filtered_page(
     states: Sequence[str],
     pipeline: str | None,
     cursor: str | None,
+    children: bool = False,
 ) -> HeadPage:
-    """A page of the runs that are meant, newest first. InvalidInput for a cursor that is none."""
+    """A page of the runs that are meant, newest first; with `children` also those that are a part of another one.
+    InvalidInput for a cursor that is none."""
+
+    def read(cursor: str | None, size: int) -> HeadPage:
+        return store.runs(
+            owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=size, children=children
+        )
+
     if wanted == HeadFilter():
-        return store.runs(owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=limit)
+        return read(cursor, limit)
     found: list[Head] = []
     size = limit
     while True:
-        page = store.runs(owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=size)
+        page = read(cursor, size)
         for head in page.heads:
             if wanted.since and head["created_at"] and head["created_at"] < wanted.since:
                 return HeadPage(found, None)  # ids go by time: all that follow are older

@@ -80,7 +80,7 @@ class RunQueries:
         matches: list[Head] = []
         cursor, seen = None, 0
         while seen < _NEWEST:
-            page = self._store.runs(owner=owner, cursor=cursor, limit=200)
+            page = self._store.runs(owner=owner, cursor=cursor, limit=200, children=True)
             matches += [h for h in page.heads if h["run"].endswith(run_id)]
             seen += len(page.heads)
             cursor = page.next
@@ -134,20 +134,22 @@ class RunQueries:
         q: str = "",
         since: str = "",
         until: str = "",
+        children: bool = False,
     ) -> tuple[list[RunView], str | None]:
         """A page of runs, newest first, and the cursor of the next one. One that cannot be read says so as its
         error.
 
         `q`: a part of the id, or of the name of the pipeline or the run, whatever the case. `since` and `until`: made
-        then or later, and before, as ISO 8601 in UTC.
+        then or later, and before, as ISO 8601 in UTC. With `children` also runs that are a part of another one.
         """
 
         def read() -> tuple[list[RunView], str | None]:
             most = max(1, min(limit, _MOST_RUNS))
             wanted = HeadFilter(q, since, until)
             page = filtered_page(
-                self._store, wanted, most, owner=owner, states=states, pipeline=pipeline, cursor=cursor
-            )
+                self._store, wanted, most, owner=owner, states=states, pipeline=pipeline, cursor=cursor,
+                children=children,
+            )  # fmt: skip
             return self._views(page.heads), page.next
 
         return await self._to_thread(read)
@@ -175,7 +177,9 @@ class RunQueries:
             heads += [
                 head
                 for head in self._store.active()
-                if owner in (None, head["owner"]) and self._waiting.waiting_reason(head["run"]) is not None
+                if owner in (None, head["owner"])
+                and "parent" not in head
+                and self._waiting.waiting_reason(head["run"]) is not None
             ]
             newest = sorted({head["run"]: head for head in heads}.values(), key=lambda head: head["run"])[::-1]
             return self._views(newest[:_MOST_ATTENTION]), len(newest)

@@ -8,6 +8,7 @@ from typing import Any
 from po_jupyter.errors import PoError
 from po_jupyter.ipc.channel import Channel
 from po_jupyter.ipc.messages import (
+    ChildChanged,
     Heartbeat,
     LogGrew,
     Notify,
@@ -75,6 +76,7 @@ class WorkerGateway:
             TextPiece: self._on_text,
             ResourceRequest: self._on_request,
             RestingChanged: self._on_resting,
+            ChildChanged: self._on_child,
             StoreFailure: self._on_store_failure,
             WorkerFinished: self._on_finished,
             RunLeft: self._on_left,
@@ -225,6 +227,10 @@ class WorkerGateway:
     def _on_resting(self, worker: WorkerHandle, message: RestingChanged) -> None:
         worker.resting = message.on
         self._supervisor.pump()
+
+    def _on_child(self, worker: WorkerHandle, message: ChildChanged) -> None:
+        self._feed.changed(message.child)
+        self._supervisor.run_in_background(self._supervisor.attend(message.child), f"attend to {message.child}")
 
     def _on_store_failure(self, worker: WorkerHandle, message: StoreFailure) -> None:
         hint = (message.hint or "")[:_MAX_FAILURE]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed
 from po_jupyter.llm.specs import Plugin, specs
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_file_ref import refs_in
+from po_jupyter.model.run.row_spans import parse_spans
 
 _MAX_ROWS = (
     1_000  # of a list in the seed, where there is a map; the worker gives back what turns out to be larger
@@ -23,6 +25,8 @@ def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
     if not all(_is_plain_prompt(task) for task in tasks):
         return False
     if any(task.get("for_each") for task in tasks) and _has_many_rows(definition.seed):
+        return False
+    if definition.parent is not None and _is_large(definition.parent["rows"]):
         return False
     return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
 
@@ -41,6 +45,10 @@ def _has_many_rows(seed: Mapping[str, object]) -> bool:
     except InvalidSeed:
         return True  # its own worker says what is wrong
     return any(isinstance(value, list) and len(value) > _MAX_ROWS for value in data.values())
+
+
+def _is_large(spans: str) -> bool:
+    return sum(1 for _ in islice(parse_spans(spans), _MAX_ROWS + 1)) > _MAX_ROWS
 
 
 def _models(definition: RunDefinition, settings: Settings) -> Iterator[str]:

@@ -180,8 +180,8 @@ class Supervisor:
             worker.channel.send(CancelRequested() if state.cancel_requested else LookAtLog())
         if state.cancel_requested and not worker.cancelled:
             worker.cancelled = True
-            # What a batch has finished is paid for: it is waited for.
-            patience = self._settings.batch_cancel_wait if state.open_batches else 0.0
+            # What a batch or a child run has finished is paid for: it is waited for.
+            patience = self._settings.batch_cancel_wait if state.works_elsewhere else 0.0
             self.processes.kill_after(worker, self._settings.cancel_timeout + patience, "cancel")
 
     def _forget(self, run: str) -> None:

@@ -62,8 +62,8 @@ def settle(
         )  # a machine that went down: nobody saw the worker's end
     state = views.state(head)
     rejected = any(t.gate == "rejected" for t in state.tasks.values())
-    if (state.cancel_requested or rejected) and state.open_batches and head["state"] != "waiting":
-        return "pending", head  # a worker cancels them at their provider and keeps what is finished
+    if (state.cancel_requested or rejected) and state.works_elsewhere and head["state"] != "waiting":
+        return "pending", head  # a worker cancels batches and child runs, and keeps what is finished
     if state.cancel_requested or rejected:
         step = decide(views.pipeline(run), state)[0]
         assert isinstance(step, End)
@@ -143,7 +143,7 @@ def record_crash(
     if losses:
         store.commit(lease, Commit(events=losses))
     state = views.state(store.head(run))
-    if state.cancel_requested and not state.open_batches:
+    if state.cancel_requested and not state.works_elsewhere:
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))
         return None
     crashes = state.crashes + counts

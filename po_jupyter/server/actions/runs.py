@@ -43,7 +43,7 @@ async def list_runs(request: ApiRequest[ListRuns, None]) -> JsonResponse:
     query = request.query
     views, cursor = await request.orchestrator.runs.page(
         request.owner, query.state, query.pipeline, query.cursor, query.limit,
-        q=query.q, since=query.since or "", until=query.until or "",
+        q=query.q, since=query.since or "", until=query.until or "", children=query.children,
     )  # fmt: skip
     return JsonResponse({"runs": [run_json(view, brief=query.brief) for view in views], "next": cursor})
 

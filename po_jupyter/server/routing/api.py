@@ -81,8 +81,10 @@ class RunsApi(Protocol):
         q: str = "",
         since: str = "",
         until: str = "",
+        children: bool = False,
     ) -> tuple[Sequence[RunView], str | None]:
-        """A page of runs, newest first, and the cursor of the next one; with `q` in their id or names, made from
+        """A page of runs, newest first, and the cursor of the next one, with `children` those that are a part of
+        another one too; with `q` in their id or names, made from
         `since` to before `until` (ISO 8601, UTC). InvalidInput for a wrong cursor."""
         ...
 

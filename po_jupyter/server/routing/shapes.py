@@ -68,7 +68,7 @@ Time = Annotated[str, BeforeValidator(_time)]
 
 class ListRuns(Query):
     """`state` is a list with commas; `q` a part of the id, or of the name of the pipeline or the run; runs made from
-    `since` to before `until`; with `brief` no seeds."""
+    `since` to before `until`; with `brief` no seeds; with `children` also the child runs of maps with `shards`."""
 
     state: Annotated[tuple[str, ...], BeforeValidator(_states)] = ()
     pipeline: str | None = None
@@ -76,6 +76,7 @@ class ListRuns(Query):
     since: Time | None = None
     until: Time | None = None
     brief: bool = False
+    children: bool = False
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 

@@ -157,7 +157,9 @@ class _Overview:
             return None
         except StoreError:  # the other runs go on; a list says what is wrong with this one
             return None
-        self._mine[run] = True
+        self._mine[run] = view.parent is None  # a child run is shown with its parent
+        if view.parent is not None:
+            return None
         if view.state in ENDED:
             self._sent.pop(run, None)  # nothing more is expected; a resume is shown at once
         else:

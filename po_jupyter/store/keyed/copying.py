@@ -86,7 +86,7 @@ def heads_of(store: KeyedStore) -> Iterator[Head]:
     """The summaries of all runs of a store, the newest first."""
     cursor: str | None = None
     while True:
-        page = store.runs(cursor=cursor, limit=200)
+        page = store.runs(cursor=cursor, limit=200, children=True)
         yield from page.heads
         cursor = page.next
         if cursor is None:

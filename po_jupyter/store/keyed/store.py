@@ -109,6 +109,8 @@ class KeyedStore(ABC):
                 "offset": 0,
                 "holder": None,
             }
+            if new.parent is not None:
+                head["parent"] = new.parent
             shard.write(f"def/{run}", definition)
             run_index.add(shard, run)
             run_index.set_active(shard, run, True)
@@ -146,13 +148,20 @@ class KeyedStore(ABC):
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        children: bool = False,
     ) -> HeadPage:
         """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
         before = before_of(cursor)
-        # One more than the page has: only then is there a next one.
-        heads = list(islice(self._listed(owner, frozenset(states), pipeline, before, limit), limit + 1))
+        heads: list[Head] = []
+        while True:
+            # One more than the page has: only then is there a next one.
+            found = list(islice(self._listed(owner, frozenset(states), pipeline, before, limit), limit + 1))
+            heads += [head for head in found if children or "parent" not in head]
+            if len(found) <= limit or len(heads) > limit:
+                break
+            before = found[-1]["run"]
         return HeadPage(heads[:limit], f"before:{heads[limit - 1]['run']}" if len(heads) > limit else None)
 
     def _listed(

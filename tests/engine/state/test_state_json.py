@@ -19,7 +19,7 @@ from po_jupyter.model.run.view import ItemCounts
 
 # What the fold is made of, by its version. When this fails: does the fold give another state for a log of before, or
 # has the state another field? Then raise FOLD_VERSION. In any case write down the new digest.
-DIGESTS = {1: "01fc27948989202b"}
+DIGESTS = {2: "142825b6d8929564"}
 
 
 def digest() -> str:
@@ -41,12 +41,12 @@ def whole() -> RunState:
     task = TaskState(
         "a", "python", "failed", "parsing", 3, 1, "t1", "t2", Usage(input_tokens=5, cost=None), {"code": "x"}, [3, 0],
         ItemCounts(total=9, done=2), "rows", "waiting", True, 1.5, "open", {"message": "m"}, ({"path": "p"},), 7,
-        "why", "b", {"token": {"id": 1}},
+        "why", "b", {"token": {"id": 1}}, {"s": {"run": "s", "shard": 1, "rows": "0-4"}},
     )  # fmt: skip
     return RunState(
         "r", "n", "p", "1", "me", "failed", "c", "u", {"a": task}, {"code": "y"}, {"usd": 1}, {"run": {"scope": "run"}},
         "req", True, 2, 99, {"a": AddedTask({"name": "a"}, "b", "c")}, {"w": TaskState("w")}, "a",
-        {"run": "o", "from_task": "a"},
+        {"run": "o", "from_task": "a"}, {"run": "p", "task": "m", "shard": 2},
     )  # fmt: skip
 
 

@@ -17,6 +17,16 @@ def test_a_definition_comes_back_as_it_was_kept() -> None:
 
 def test_older_definitions_are_read_and_newer_ones_recognised() -> None:
     old = RunDefinition.from_json({"pipeline": {}, "seed": {}, "options": None})
-    assert (old.format, old.options) == (FORMAT, RunOptions())
+    assert (old.format, old.options) == (1, RunOptions())
     assert RunDefinition.from_json({"pipeline": {}, "seed": {}, "format": 7}).format == 7
     assert RunOptions.from_json({"of_a_later_version": 1}) == RunOptions()
+
+
+def test_a_child_run_is_left_alone_by_servers_that_know_of_none() -> None:
+    whole = RunDefinition({}, {})
+    assert "format" not in whole.to_json()
+    part = RunDefinition(
+        {}, {}, parent={"run": "r", "task": "m", "shard": 1, "rows": "0-4", "attempt": 1, "number": 1}
+    )
+    kept = RunDefinition.from_json(json.loads(json.dumps(part.to_json())))
+    assert (kept.format, kept.parent) == (FORMAT, part.parent)

@@ -14,6 +14,7 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.names import new_run_id
 from po_jupyter.orchestrator.maintenance.retention import (
     DAY,
     RetentionPolicy,
@@ -21,7 +22,6 @@ from po_jupyter.orchestrator.maintenance.retention import (
     policy_of,
     tree_bytes,
 )
-from po_jupyter.orchestrator.submission.request import new_id
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
@@ -39,7 +39,7 @@ class Shelf:
         self.retention = RunCleaner(self.settings, self.store, RunProjections(self.store))
 
     def run(self, state: str, *, kilobytes: int = 1, seed: Any = None, owner: str = "me") -> str:
-        run = new_id()
+        run = new_run_id()
         definition = {"pipeline": {}, "seed": {"name": "n", "data": seed or {}}}
         created = draft(
             "run.created", name="n", pipeline="p", version="1.0.0", tasks=[], owner=owner, budget={}
@@ -156,7 +156,7 @@ def test_what_belongs_to_no_run_is_swept(shelf: Shelf) -> None:
     """R2.3, G7: directories that a crash left and rows that nobody uses; not what is young or in use."""
     folder, sha = shelf.settings.data_dir, ["a" * 64, "b" * 64, "c" * 64]
     run = shelf.run("failed", seed={"deep": [{"rows": {"$rows": sha[0], "count": 2}}]})
-    for name in (new_id(), new_id()):
+    for name in (new_run_id(), new_run_id()):
         (folder / "runs" / name / "artifacts").mkdir(parents=True)
     orphan, young = sorted(p.name for p in (folder / "runs").iterdir() if p.name != run)
     (folder / "runs" / "notes").mkdir()

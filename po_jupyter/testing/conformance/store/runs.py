@@ -154,6 +154,22 @@ class RunCases(Cases):
         page = store.runs(limit=2)
         assert store.runs(cursor=page.next, limit=2).next is None
 
+    def test_child_runs_are_listed_only_when_asked_for(self, store: Store) -> None:
+        """A page is full of whole runs, however many parts they have."""
+        for i in range(6):
+            parent = f"{i:02x}"
+            store.create_run(new_run(parent, owner="ada"))
+            for part in "abcd":
+                store.create_run(new_run(parent + part, owner="ada", parent=parent))
+        page = store.runs(owner="ada", limit=4)
+        assert [head["run"] for head in page.heads] == ["05", "04", "03", "02"]
+        assert [head["run"] for head in store.runs(limit=4, cursor=page.next).heads] == ["01", "00"]
+        everything = store.runs(limit=100, children=True).heads
+        assert len(everything) == 30
+        assert {head.get("parent") for head in everything if head["run"].startswith("03")} == {None, "03"}
+        assert len(store.active()) == 30
+        assert store.head("03a")["parent"] == "03"
+
     def test_runs_that_come_late_are_listed_where_they_belong(self, store: Store) -> None:
         """P8: an id that was reserved before a crash."""
         order = [5, 1, 9, 0, 7, 3, 8, 2, 6, 4]

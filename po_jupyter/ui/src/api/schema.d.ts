@@ -1009,7 +1009,8 @@ export interface components {
         /**
          * TaskView
          * @description One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
-         *     why it was skipped.
+         *     why it was skipped; `shards` are the child runs of a map: `{run, shard, rows, state}`, whose state is None until
+         *     all of it is in this run.
          */
         TaskView: {
             /** Name */
@@ -1079,6 +1080,13 @@ export interface components {
              * @default null
              */
             reason: string | null;
+            /**
+             * Shards
+             * @default []
+             */
+            shards: {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * Usage
@@ -1146,7 +1154,8 @@ export interface components {
          * @description One run. `last_event` is the offset of the newest event that this view has seen (0: none).
          *
          *     `position` is its place in the queue; `waiting` says why it waits for the store (a full disk), in words.
-         *     `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are
+         *     `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one; `parent` is
+         *     `{run, task, shard}` of a child run, which works on rows of a map. `warnings` are
          *     budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
          */
         Run: {
@@ -1240,6 +1249,13 @@ export interface components {
              * @default null
              */
             forked_from: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Parent
+             * @default null
+             */
+            parent: {
                 [key: string]: unknown;
             } | null;
         };
@@ -3067,6 +3083,7 @@ export interface operations {
                 since?: string | null;
                 until?: string | null;
                 brief?: boolean;
+                children?: boolean;
                 cursor?: string | null;
                 limit?: number;
             };

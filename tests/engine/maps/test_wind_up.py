@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from po_jupyter.engine.maps.batches import cancel
+from po_jupyter.engine.maps import wind_up
+from po_jupyter.engine.maps.batches import batch_map
 from po_jupyter.errors import ModelUnavailable, StoreError
 from tests.support.maps import map_parts
 
@@ -34,7 +35,7 @@ class Winding:
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(cancel, "BatchMap", Winding)
+    monkeypatch.setattr(batch_map, "BatchMap", Winding)
     monkeypatch.setattr(Winding, "wound", [])
     made = map_parts(tmp_path, ["a"], mode="batch")
     made.log.state.tasks["m"].batches = {"t": {}}
@@ -42,7 +43,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_each_map_with_an_open_batch_is_wound_up(parts: Any) -> None:
-    await cancel.wind_up(parts)
+    await wind_up.wind_up(parts)
     assert Winding.wound == ["m"]
 
 
@@ -50,7 +51,7 @@ async def test_a_provider_that_does_not_answer_leaves_its_batch(
     parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Winding, "error", ModelUnavailable("not now"))
-    await cancel.wind_up(parts)
+    await wind_up.wind_up(parts)
     monkeypatch.setattr(Winding, "error", StoreError("disk"))
     with pytest.raises(StoreError):
-        await cancel.wind_up(parts)
+        await wind_up.wind_up(parts)
