@@ -18,7 +18,7 @@ from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import Observer
 from po_jupyter.engine.replay.history import History, read_history
-from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.engine.replay.run_log import LINGER, RunLog
 from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.outputs import OutputStore
 from po_jupyter.engine.run.resources import RunResources
@@ -78,6 +78,7 @@ async def open_session(
     on_text: Callable[[StreamedText], None] = lambda piece: None,
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
+    linger: Callable[[], float] = lambda: LINGER,
     on_hold: Callable[[], object] = lambda: None,
     observer: Observer | None = None,
     mcp_variables: GetVariables = own_variables,
@@ -90,6 +91,7 @@ async def open_session(
     answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
+    linger     seconds that an event may wait for a commit to go along with
     on_rest    gets whether all tasks that run only wait for answers that may take hours
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
@@ -106,7 +108,7 @@ async def open_session(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
     observer = observer or FailureLog(lease.run)
-    log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
+    log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit, linger=linger)
     signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
     resources = RunResources(inputs, history, lambda: log.state, mcp_variables)
     outputs = OutputStore(inputs, log, history)
