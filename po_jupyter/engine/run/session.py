@@ -97,8 +97,7 @@ async def open_session(
     observer   watches tasks, rows and calls (default: a `FailureLog`)
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
 
-    All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
-    cannot run.
+    All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for one that this version cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
     definition, history = await asyncio.get_running_loop().run_in_executor(
@@ -118,13 +117,12 @@ async def open_session(
         admission=admission, answers=answers, base_url=base_url, watched=watched, on_text=on_text,
     )  # fmt: skip
     tasks = TaskLibrary(inputs, log, outputs, resources)
-    map_parts = MapParts(
-        inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
-    )
-    stack = _exit_stack(store, log, calls, resources)
+    files, snapshots = resources.files, resources.snapshots
+    map_parts = MapParts(inputs, log, history, signals, outputs, calls, tasks, files, snapshots, observer)
     return RunSession(
-        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
-    )
+        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts,
+        _exit_stack(store, log, calls, resources),
+    )  # fmt: skip
 
 
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
