@@ -201,7 +201,7 @@ class Settings(BaseModel):
         default=16, description="Runs that have a worker at the same time; the others queue."
     )
     shared_worker: bool = Field(
-        default=False,
+        default=True,
         description="Work runs of prompts alone off together in one process; without, each run has its own.",
     )
     max_shared_running: Annotated[int, Field(ge=1, le=2000)] = Field(

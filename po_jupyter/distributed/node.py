@@ -81,7 +81,9 @@ class NodeDistribution:
         ttl = self._settings.node_ttl
         directory = NodeDirectory(store, ttl)
         labels = self._settings.node_labels
-        share = NodeShare(store, self._name, self._slots, labels, directory, to_thread)
+        share = NodeShare(
+            store, self._name, self._slots, labels, directory, to_thread, self._settings.max_shared_running
+        )
 
         hints = self._hints = self._open_hints(store, share, directory, to_thread)
         rates = RateShare(self._name, self._settings.rate_window, ttl) if self._settings.rate_limits else None

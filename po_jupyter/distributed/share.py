@@ -62,8 +62,11 @@ class NodeShare:
         labels: tuple[str, ...],
         directory: NodeDirectory,
         to_thread: ToThread,
+        shared_slots: int = 500,
     ) -> None:
-        """`slots` is how many workers the node may have at once."""
+        """`slots` is how many workers the node may have at once that work off one run each, `shared_slots` how many
+        runs in processes of many."""
+        self._shared_slots = shared_slots
         self._store = store
         self._node = node
         self._slots = slots
@@ -129,10 +132,14 @@ class NodeShare:
     # -- taking ---------------------------------------------------------------------------------
 
     def free(self) -> int:
-        """How many more workers may be started now."""
+        """How many more runs may be taken now, of whichever kind: what kind one is, its definition says, which is read
+        once it is taken."""
         if not self.takes:
             return 0
-        return self._slots - self.supervisor.busy() - len(self.supervisor.queue) - self._taking
+        supervisor = self.supervisor
+        own = self._slots - supervisor.starts.busy() - len(supervisor.queue.own)
+        shared = self._shared_slots - supervisor.starts.busy_shared() - len(supervisor.queue.shared)
+        return min(own, shared) - self._taking
 
     async def claim(self, head: Head) -> tuple[Head, RunDefinition] | None:
         """Take a run that nobody has: its head now, and its definition; None when there is no room, it is not for this

@@ -21,6 +21,7 @@ from po_jupyter.platform import private_dir
 from po_jupyter.platform.private_file import open_private
 
 SLOTS = 2048
+MAX_SHARED_ROWS = 1_000  # of a map; a run with more has a process of its own
 _HEAD, _SLOT, _ID = 64, 80, 8
 _BYTES = _HEAD + SLOTS * _SLOT
 

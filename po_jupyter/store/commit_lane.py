@@ -11,12 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from threading import Lock
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-Results: TypeAlias = "list[tuple[asyncio.Future[R], R | None, Exception | None]]"
+OnWritten: TypeAlias = Callable[[R | None, Exception | None], None]
 
 MOST_RUNS = 100  # in one transaction
 PATIENCE = 30.0  # s that a lane waits for a full disk, for all its runs together
@@ -40,7 +41,14 @@ class LaneWrite(Protocol[R_co]):
 
 class _Waiting(NamedTuple, Generic[R]):
     write: LaneWrite[R]
-    result: asyncio.Future[R]
+    done: OnWritten[R]
+    loop: asyncio.AbstractEventLoop
+
+
+class _Written(NamedTuple, Generic[R]):
+    waiting: _Waiting[R]
+    result: R | None
+    error: Exception | None
 
 
 class CommitLane(Generic[R]):
@@ -56,16 +64,20 @@ class CommitLane(Generic[R]):
         self._is_working = False
         self._lock = Lock()
 
-    def submit(self, write: LaneWrite[R]) -> asyncio.Future[R]:
-        """Write with what else waits; the result of the write. Call it on a loop."""
-        result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+    def submit(self, write: LaneWrite[R], done: OnWritten[R]) -> None:
+        """Write with what else waits. Call it on a loop, where `done(result, error)` is called then: by a callback, for
+        a future for each commit would cost as much as the commit."""
+        loop = asyncio.get_running_loop()
         with self._lock:
-            self._waiting.append(_Waiting(write, result))
+            self._waiting.append(_Waiting(write, done, loop))
             start, self._is_working = not self._is_working, True
         if start:
-            result.get_loop().call_soon(
-                self._start
-            )  # with everything else that is submitted in this turn of the loop
+            loop.call_soon(self._start)  # with everything else that is submitted in this turn of the loop
+
+    def write(self, write: LaneWrite[R]) -> asyncio.Future[R]:
+        """Write with what else waits; the result of the write. Call it on a loop."""
+        result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self.submit(write, partial(_resolve, result))
         return result
 
     def _start(self) -> None:
@@ -75,7 +87,7 @@ class CommitLane(Generic[R]):
             with self._lock:
                 self._is_working = False
                 waiting, self._waiting = self._waiting, []
-            self._deliver([(w.result, None, error) for w in waiting])
+            self._deliver([_Written(w, None, error) for w in waiting])
 
     # -- in the thread --------------------------------------------------------------------------
     def _work(self) -> None:
@@ -96,12 +108,12 @@ class CommitLane(Generic[R]):
             except Exception:  # noqa: S112 - the store is being closed: what waits is written now
                 continue
 
-    def _written(self, batch: list[_Waiting[R]]) -> Results[R]:
+    def _written(self, batch: list[_Waiting[R]]) -> list[_Written[R]]:
         if len(batch) > 1:
-            results: Results[R] = []
+            results: list[_Written[R]] = []
 
             def write() -> None:
-                results.extend((w.result, w.write.together(), None) for w in batch)
+                results.extend(_Written(w, w.write.together(), None) for w in batch)
 
             try:
                 self._transaction(write)
@@ -114,17 +126,17 @@ class CommitLane(Generic[R]):
         return [self._alone(waiting, until) for waiting in batch]
 
     @staticmethod
-    def _alone(waiting: _Waiting[R], until: float) -> tuple[asyncio.Future[R], R | None, Exception | None]:
+    def _alone(waiting: _Waiting[R], until: float) -> _Written[R]:
         try:
-            return waiting.result, waiting.write.alone(until), None
+            return _Written(waiting, waiting.write.alone(until), None)
         except Exception as error:
-            return waiting.result, None, error
+            return _Written(waiting, None, error)
 
     @staticmethod
-    def _deliver(results: Results[R]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, Results[R]] = defaultdict(list)
-        for result in results:
-            by_loop[result[0].get_loop()].append(result)
+    def _deliver(results: list[_Written[R]]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Written[R]]] = defaultdict(list)
+        for written in results:
+            by_loop[written.waiting.loop].append(written)
         for loop, of_loop in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_settle, of_loop)
@@ -132,11 +144,15 @@ class CommitLane(Generic[R]):
                 continue  # a loop that was closed: nobody waits there any more
 
 
-def _settle(results: Results[R]) -> None:
-    for future, value, error in results:
-        if future.done():
-            continue
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)  # type: ignore[arg-type]  # with no error there is a value
+def _settle(results: list[_Written[R]]) -> None:
+    for written in results:
+        written.waiting.done(written.result, written.error)
+
+
+def _resolve(future: asyncio.Future[R], result: R | None, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)  # type: ignore[arg-type]  # with no error there is a value

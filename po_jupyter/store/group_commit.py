@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
@@ -159,48 +158,50 @@ class GroupCommitter:
             raise self._broken
 
     def _start_working(self) -> None:
-        if not self._is_working:
-            self._is_working = True
+        if self._is_working:
+            return
+        self._is_working = True
+        if self._lane is not None:  # it takes what is queued by the time that it writes
+            self._work()
+        else:
             asyncio.get_running_loop().call_soon(self._work)  # with what is queued in the same step
 
     def _work(self) -> None:
         """Write what is queued; again when that is done. By callbacks, for a task each time would cost as much."""
         if not self._pending:
             self._is_working = False
-            return
-        batch = self._pending[:MOST]
-        try:
-            writing = asyncio.ensure_future(self._written(batch))
-        except Exception as error:  # no thread, a closed store
-            self._broken = self._broken or error
-            self._wrote(batch, [error] * len(batch), [])
+        elif self._lane is not None:
+            self._lane.submit(_GroupWrite(self), self._after)
         else:
-            writing.add_done_callback(partial(self._after, batch))
+            try:
+                writing = asyncio.get_running_loop().run_in_executor(
+                    self._thread(), self.write, self.batch(), time.monotonic() + commit_lane.PATIENCE
+                )
+            except Exception as error:  # no thread, a closed store
+                self._after(None, error)
+            else:
+                writing.add_done_callback(self._after_thread)
 
-    def _after(self, batch: list[_PendingCommit], writing: asyncio.Future[_Written]) -> None:
+    def _after_thread(self, writing: asyncio.Future[_Written]) -> None:
         if writing.cancelled():  # the loop ends
             self._is_working = False
-            return
-        error = writing.exception()
-        if error is None:
-            outcomes, foreign = writing.result()
-        else:  # ours; still, nobody is left waiting
-            self._broken = self._broken or error
-            outcomes, foreign = [error] * len(batch), []
-        self._wrote(batch, outcomes, foreign)
+        elif (error := writing.exception()) is not None:
+            self._after(None, error)
+        else:
+            self._after(writing.result(), None)
 
-    def _wrote(self, batch: list[_PendingCommit], outcomes: list[Outcome], foreign: list[Record]) -> None:
+    def _after(self, written: _Written | None, error: BaseException | None) -> None:
+        if written is not None:
+            outcomes, foreign = written
+        else:  # ours; still, nobody is left waiting
+            self._broken = self._broken or error or StoreUnusable("nothing was written")
+            outcomes, foreign = [self._broken] * len(self._pending), []
+        batch = self._pending[: len(outcomes)]
         del self._pending[: len(outcomes)]
         self._notify(outcomes, foreign)
         for waiting, outcome in zip(batch, outcomes, strict=False):
             self._answer(waiting, outcome)
         self._work()
-
-    def _written(self, batch: Sequence[_PendingCommit]) -> Awaitable[_Written]:
-        if self._lane is not None:
-            return self._lane.submit(_GroupWrite(self, batch))
-        until = time.monotonic() + commit_lane.PATIENCE
-        return asyncio.get_running_loop().run_in_executor(self._thread(), self.write, batch, until)
 
     def _notify(self, outcomes: Sequence[Outcome], foreign: list[Record]) -> None:
         try:
@@ -231,6 +232,11 @@ class GroupCommitter:
             waiting.future.set_result(outcome)
 
     # -- in the thread --------------------------------------------------------------------------
+    def batch(self) -> Sequence[_PendingCommit]:
+        """What is queued now, as far as it goes into one transaction. The loop adds to it meanwhile, and takes nothing
+        away before this is answered."""
+        return self._pending[:MOST]
+
     def write(self, batch: Sequence[_PendingCommit], until: float | None) -> _Written:
         """Outcomes of the first commits of `batch`, as many as went into one transaction, and foreign records.
 
@@ -354,20 +360,19 @@ class GroupCommitter:
 class _GroupWrite:
     """The commits of one run on their way through a lane. A `LaneWrite`."""
 
-    __slots__ = ("_batch", "_committer", "_memory")
+    __slots__ = ("_committer", "_memory")
 
-    def __init__(self, committer: GroupCommitter, batch: Sequence[_PendingCommit]) -> None:
+    def __init__(self, committer: GroupCommitter) -> None:
         self._committer = committer
-        self._batch = batch
         self._memory: _Memory | None = None
 
     def together(self) -> _Written:
         self._memory = self._committer.memory()
-        return self._committer.write(self._batch, None)
+        return self._committer.write(self._committer.batch(), None)
 
     def undone(self) -> None:
         if self._memory is not None:
             self._committer.restore(self._memory)
 
     def alone(self, until: float) -> _Written:
-        return self._committer.write(self._batch, until)
+        return self._committer.write(self._committer.batch(), until)

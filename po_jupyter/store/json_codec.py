@@ -128,6 +128,11 @@ def pack(text: bytes) -> bytes:
         small = _compressed(text)
         if len(small) < len(text) * 0.9:
             return b"z" + small
+    return plain(text)
+
+
+def plain(text: bytes) -> bytes:
+    """`text` as a stored blob that is not compressed."""
     return b"j" + text
 
 

@@ -22,6 +22,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from po_jupyter.config import Settings
+from po_jupyter.platform import private_file
 from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.exporters.http_logs import HttpLogHandler
@@ -59,7 +60,8 @@ def configure_worker(
     settings: Settings, *, run: str | None, token: str | None = None, file: Path | None = None
 ) -> None:
     """Log to the run's own log file, which is stderr in a worker; every line names the run. `file` is its path,
-    for what became too long. Without a run the file is that of a process of many, whose lines name theirs."""
+    for what became too long. Without a run the file is that of a process of many, whose lines name theirs; those of a
+    run stand in the log of its own besides."""
     redactor.learn([*secrets_of(os.environ, settings), *([token] if token else [])])
     # A descriptor of its own: the standard one is lent to the log of the stage that runs.
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
@@ -70,6 +72,7 @@ def configure_worker(
         handler = _RunLogHandler(stream)
         _install(settings, handler, token)
     handler.limit(file, settings.log_max_bytes)
+    handler.runs = settings.data_dir / "runs" if run is None else None
     structlog.contextvars.clear_contextvars()
     if run is not None:
         bind_contextvars(run=run)
@@ -137,6 +140,7 @@ class _RunLogHandler(logging.StreamHandler[TextIO]):
     Emptied in place: descriptors 1 and 2, and those of subprocesses, lead to the same file.
     """
 
+    runs: Path | None = None  # the directory of the runs, in a process of many
     _file: Path | None = None
     _max_bytes = 0
 
@@ -149,13 +153,29 @@ class _RunLogHandler(logging.StreamHandler[TextIO]):
         """Write the line; shorten the file when it became too long."""
         super().emit(record)
         self._shorten()
+        if self.runs is not None and (run := structlog.contextvars.get_contextvars().get("run")):
+            with suppress(OSError):
+                self._emit_own(self.runs / str(run) / "worker.log", self.format(record))
+
+    def _emit_own(self, file: Path, line: str) -> None:
+        """Write a line to the log of its run. There are few: of failures, warnings, and what they lead to."""
+        file.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        descriptor = private_file.open_log(file)
+        try:
+            os.write(descriptor, (line + self.terminator).encode("utf-8", "backslashreplace"))
+            self._shorten_file(file, descriptor)
+        finally:
+            os.close(descriptor)
 
     def _shorten(self) -> None:
         with suppress(OSError, ValueError):
-            if self._file is None or os.fstat(self.stream.fileno()).st_size <= self._max_bytes:
-                return
-            shutil.copyfile(self._file, self._file.with_name(self._file.name + ".1"))
-            os.truncate(self.stream.fileno(), 0)
+            if self._file is not None:
+                self._shorten_file(self._file, self.stream.fileno())
+
+    def _shorten_file(self, file: Path, descriptor: int) -> None:
+        if os.fstat(descriptor).st_size > self._max_bytes:
+            shutil.copyfile(file, file.with_name(file.name + ".1"))
+            os.truncate(descriptor, 0)
 
 
 class _LineFormatter(logging.Formatter):

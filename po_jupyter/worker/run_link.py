@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.calls.attempt_calls import StreamedText
+from po_jupyter.engine.replay.run_log import LINGER
 from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.ipc.messages import (
     CancelRequested,
@@ -48,6 +49,8 @@ _TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
 _TEXT_MAX = 100_000  # characters kept until the next of them
 _COMMIT_RATE = 0.05  # s between notes of commits ...
 _UNWATCHED_RATE = 0.5  # s where nobody watches the run
+_LINGER_OF_MANY = 0.002  # s for each run of the process ...
+_LINGER_MOST = 0.5  # s, at most
 _RATE_OF_MANY = 0.002  # s for each run of the process: 500 notes a second of all together
 _LAST_MESSAGE = 1.0  # s that a connection for the last message may take
 
@@ -157,6 +160,11 @@ class RunLink:
     def connect_now(self) -> None:
         """End the pause before the first connection: somebody waits for the orchestrator."""
         self._link.connect_now()
+
+    def linger(self) -> float:
+        """Seconds that an event may wait for a commit to go along with: longer among many runs, whose commits are late
+        because of each other."""
+        return max(LINGER, min(_LINGER_MOST, _LINGER_OF_MANY * self._link.runs))
 
     def committed(self, head: Head) -> None:
         """The log grew. Sent at most 20 times a second; the last state is always sent."""

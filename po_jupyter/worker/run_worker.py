@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,7 +26,7 @@ from po_jupyter.llm.providers.registry import Connections, Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Commit, Head, Lease, LogStore, Store
+from po_jupyter.store.protocol import Commit, Head, LaneStore, Lease, LogStore, Store
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.redaction import redactor, secrets_of
 from po_jupyter.worker.open_calls import CallSlots, OpenCalls
@@ -50,6 +51,7 @@ class ProcessParts:
     answers   the cache of calls; None: there is none
     connections  to models; None: each run has its own
     failure_log  makes the log of a run's failures; None: the plain one
+    environ   the variables, where no run can change them; None: those that there are when a run begins
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class ProcessParts:
     answers: AnswerStore | AnswerQueue | None
     connections: Connections | None = None
     failure_log: Callable[[str], FailureLog] | None = None
+    environ: Mapping[str, str] | None = None
 
 
 class RunWorker:
@@ -74,7 +77,7 @@ class RunWorker:
         self._rates = RateLimitClient(link, parts.settings, on_wait=self._emit_rate_wait)
         self._calls = OpenCalls(self._rates, parts.slots, on_wait=self._emit_rate_wait)
         # A task in Python may set variables: the prompts that follow it are asked at the same addresses as before it.
-        environ = os.environ if parts.holder.get("shared") else dict(os.environ)
+        environ = parts.environ if parts.environ is not None else dict(os.environ)
         self._providers = Providers(
             environ,
             connections=parts.connections,
@@ -130,7 +133,11 @@ class RunWorker:
 
     async def _claim(self) -> Lease:
         store, run = self._parts.store, self._run
-        claiming = asyncio.get_running_loop().run_in_executor(store.thread(run), self._claim_blocking)
+        claiming: asyncio.Future[Lease]
+        if isinstance(store, LaneStore):  # of many runs that start at once: in one transaction
+            claiming = store.lane(run).write(_LaneClaim(self.claim, partial(self.claim, gently=True)))
+        else:
+            claiming = asyncio.get_running_loop().run_in_executor(store.thread(run), self.claim)
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -140,8 +147,9 @@ class RunWorker:
                 await asyncio.to_thread(store.commit, lease, Commit(release=True))
             raise
 
-    def _claim_blocking(self) -> Lease:
-        lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder)
+    def claim(self, *, gently: bool = False) -> Lease:
+        """Claim the run, and make what a former worker left fit to be used. `gently` as for `claim_run`. Blocks."""
+        lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder, gently=gently)
         recover_live_files(self._run_dir)
         self._first_events = self._tracing.read()
         return lease
@@ -152,7 +160,8 @@ class RunWorker:
             parts.store, lease, settings=parts.settings, providers=self._providers,
             answers=parts.answers, base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
-            on_child=link.child_changed, on_hold=self.drain, run_dir=self._run_dir, admission=self._calls,
+            linger=link.linger, on_child=link.child_changed, on_hold=self.drain, run_dir=self._run_dir,
+            admission=self._calls,
             observer=self._tracing.observer(self._first_events),
             mcp_variables=self._mcp_variables,
             share=self._file_share(),
@@ -227,17 +236,48 @@ class RunWorker:
         self._session.log.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
 
 
+class _HolderLives(Exception):
+    """The holder of the run would have to be ended first, which takes its time."""
+
+
+class _LaneClaim:
+    """The claim of a run together with the commits of others. A `LaneWrite`."""
+
+    __slots__ = ("_claim", "_gently")
+
+    def __init__(self, claim: Callable[[], Lease], gently: Callable[[], Lease]) -> None:
+        self._claim = claim
+        self._gently = gently
+
+    def together(self) -> Lease:
+        return self._gently()
+
+    def undone(self) -> None:
+        """Nothing was noted."""
+
+    def alone(self, until: float) -> Lease:
+        return self._claim()
+
+
 def claim_run(
-    store: LogStore, run: str, expect: int | None = None, holder: processes.Identity | None = None
+    store: LogStore,
+    run: str,
+    expect: int | None = None,
+    holder: processes.Identity | None = None,
+    *,
+    gently: bool = False,
 ) -> Lease:
     """Claim the run for `holder`, by default a process of the run's own, this one.
 
     `expect` is the fence that the orchestrator saw: a higher one means that another process took the run meanwhile.
-    A holder of this host that still lives is ended first. Raises StaleFence, NotFound.
+    A holder of this host that still lives is ended first; `gently` _HolderLives is raised instead. Raises StaleFence,
+    NotFound.
     """
     head = store.head(run)
     if expect is not None and head["fence"] != expect:
         raise StaleFence(f"run {run} was taken by somebody else before this worker started")
+    if gently and must_end(head):
+        raise _HolderLives
     end_holder(head)
     return store.claim(run, holder or processes.myself(), expect=head["fence"])
 
@@ -250,17 +290,22 @@ def holder_of(settings: Settings) -> processes.Identity:
     return me
 
 
-def end_holder(head: Head) -> None:
-    """Kill the process that holds the run, with its group, and wait until it is gone.
+def must_end(head: Head) -> bool:
+    """Whether the process that holds the run lives and has to be ended before another one takes the run.
 
     One that works many runs off is not: the fence keeps it from writing to this run, and the others are none of ours.
     """
     holder = head["holder"]
     if holder is None or holder.get("shared") or holder.get("pid") == os.getpid():
-        return
-    if holder.get("reserves"):
-        return  # a node took it for this worker
-    if processes.alive(holder):
+        return False
+    # One that reserves it is a node, which took it for this worker.
+    return not holder.get("reserves") and processes.alive(holder)
+
+
+def end_holder(head: Head) -> None:
+    """Kill the process that holds the run, with its group, and wait until it is gone."""
+    holder = head["holder"]
+    if holder is not None and must_end(head):
         log.warning("ending the former worker", run=head["run"], pid=holder["pid"])
         processes.end_group(holder)
         processes.wait_gone(holder, 5.0)

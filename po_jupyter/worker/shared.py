@@ -22,7 +22,7 @@ from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, TakeRun, Welcome, WorkerRequest
-from po_jupyter.ipc.turn_file import TurnFile, turn_file_of
+from po_jupyter.ipc.turn_file import MAX_SHARED_ROWS, TurnFile, turn_file_of
 from po_jupyter.llm.calls.answer_queue import AnswerQueue
 from po_jupyter.llm.providers.registry import Connections
 from po_jupyter.model.pipeline.pipeline import Task
@@ -39,7 +39,6 @@ from po_jupyter.worker.turns import RunTurn, TurnLoop, begin
 log = structlog.get_logger(__name__)
 
 _OPENING = 8  # runs that are claimed and read at the same time: the others go on meanwhile
-MAX_ROWS = 1_000  # of a map; with more the run has a process of its own
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +73,7 @@ class _LargeMaps(FailureLog):
         self._here = here
 
     def on_map_start(self, task: Task, rows: int) -> None:
-        if rows > MAX_ROWS:
+        if rows > MAX_SHARED_ROWS:
             self._here.move(f"task {task.name!r} has {rows:,} rows")
 
 
@@ -103,6 +102,7 @@ class SharedWorker:
             answers=self._answers,
             connections=self._connections,
             failure_log=self._failure_log,
+            environ=dict(os.environ),
         )
         self._link = OrchestratorLink(
             Path(request.address),

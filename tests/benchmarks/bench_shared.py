@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -127,7 +128,12 @@ class Engine:
 
 def serve(data_dir: Path, address: str) -> None:
     """The program of one process: it also watches how late its own loop is."""
+    gc.disable()  # as the zygote does
     preload()
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 20, 50)
     settings = Settings(data_dir=data_dir, log_level="WARNING")
     store = DiskStore(data_dir / "store", checked=True)
     request = WorkerRequest(

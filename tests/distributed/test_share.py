@@ -10,6 +10,7 @@ import pytest
 from po_jupyter.distributed.directory import NodeDirectory
 from po_jupyter.distributed.share import NodeShare, fair_order
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
+from po_jupyter.orchestrator.workers.queue import RunQueues
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Head
@@ -42,14 +43,18 @@ def test_only_runs_without_a_holder_wait_for_a_worker() -> None:
 
 
 class Busy:
-    """A supervisor with so many workers."""
+    """A supervisor with so many workers, and runs in processes of many."""
 
-    def __init__(self, busy: int = 0) -> None:
-        self._busy = busy
-        self.queue: list[str] = []
+    def __init__(self, busy: int = 0, shared: int = 0) -> None:
+        self._busy, self._shared = busy, shared
+        self.queue = RunQueues()
+        self.starts = self
 
     def busy(self) -> int:
         return self._busy
+
+    def busy_shared(self) -> int:
+        return self._shared
 
     def has_run(self, run: str) -> bool:
         return False
@@ -99,6 +104,18 @@ async def test_a_node_without_room_or_that_drains_takes_nothing(store: DiskStore
     draining.takes = False
     assert await draining.claim(new) is None
     assert store.head(new["run"])["fence"] == 0
+
+
+async def test_runs_in_processes_of_many_take_no_slot_of_the_others(store: DiskStore) -> None:
+    """They have a limit of their own: `PO_MAX_SHARED_RUNNING`."""
+    new = created(store)
+    node = share(store, slots=2)
+    node.supervisor = Busy(busy=1, shared=499)  # type: ignore[assignment]
+    assert node.free() == 1
+    node.supervisor = Busy(busy=1, shared=500)  # type: ignore[assignment]
+    assert await node.claim(new) is None
+    node.supervisor = Busy(busy=1, shared=300)  # type: ignore[assignment]
+    assert await node.claim(new) is not None
 
 
 async def test_a_run_goes_to_a_node_that_has_its_labels(store: DiskStore) -> None:

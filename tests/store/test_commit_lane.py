@@ -182,7 +182,7 @@ async def test_a_closed_store_answers_everybody(store: CountedStore) -> None:
             return 1
 
     with pytest.raises(RuntimeError, match="shut down"):
-        await lane.submit(Write())
+        await lane.write(Write())
 
 
 class Written:
@@ -209,7 +209,7 @@ async def test_a_thread_that_cannot_be_started_is_an_answer_too() -> None:
     for _ in range(2):
         async with asyncio.timeout(5):
             with pytest.raises(StoreUnusable, match="no thread"):
-                await lane.submit(Written([]))
+                await lane.write(Written([]))
 
 
 async def test_what_else_the_thread_has_to_do_comes_between_two_batches(
@@ -222,7 +222,7 @@ async def test_what_else_the_thread_has_to_do_comes_between_two_batches(
         lane: commit_lane.CommitLane[int] = commit_lane.CommitLane(lambda: thread, lambda work: work())
         gate = threading.Event()
         thread.submit(gate.wait, 10)
-        writes = [lane.submit(Written(order, f"write {i}")) for i in range(3)]
+        writes = [lane.write(Written(order, f"write {i}")) for i in range(3)]
         await asyncio.sleep(0)  # the lane's first batch is queued
         await asyncio.sleep(0)
         thread.submit(order.append, "read")
@@ -240,7 +240,7 @@ async def test_what_waits_is_written_when_the_store_is_closed_meanwhile(
     lane: commit_lane.CommitLane[int] = commit_lane.CommitLane(lambda: thread, lambda work: work())
     gate = threading.Event()
     thread.submit(gate.wait, 10)
-    writes = [lane.submit(Written(order, f"write {i}")) for i in range(3)]
+    writes = [lane.write(Written(order, f"write {i}")) for i in range(3)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     thread.shutdown(wait=False)

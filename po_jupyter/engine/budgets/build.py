@@ -78,10 +78,10 @@ def task_account(
 ) -> Account | None:
     """The account of a task's own budget, with the amount used before, and of that the calls of unknown outcome; None
     when the task has none."""
-    limits = {
-        **task.budget.model_dump(exclude_none=True),
-        **(state.budget.get("tasks") or {}).get(task.name, {}),
-    }
+    own, of_run = task.budget, (state.budget.get("tasks") or {}).get(task.name)
+    if not of_run and own.usd is None and own.tokens is None:
+        return None  # as nearly all tasks
+    limits = {**own.model_dump(exclude_none=True), **(of_run or {})}
     if not limits:
         return None
     warned = task.name in state.warnings

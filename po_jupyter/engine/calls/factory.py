@@ -143,7 +143,7 @@ class CallFactory:
 
     def _limit(self, task: Task) -> None:
         """Limit the calls of a task that another one added to its own budget too."""
-        account = task_account(task, self._log.state)
+        account = task_account(task, self._log.run_state)
         if account is None:
             return
         if self._parts.budget is None:

@@ -6,6 +6,7 @@ Nothing is rendered here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -31,6 +32,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 
+_SHORT = 5_000  # characters of a template whose tree is kept
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})
 
@@ -109,9 +111,17 @@ def _rows_of(task: Task, scope: SampleScope) -> Samples:
 def _parse(text: str, field: str, task: Task) -> nodes.Template:
     if field == "for_each":
         text = "{{ " + expression_of(text, task=task.name) + " }}"
+    return _parsed_short(text) if len(text) <= _SHORT else _parsed(text)
+
+
+def _parsed(text: str) -> nodes.Template:
     tree = ENVIRONMENT.parse(text)
     ENVIRONMENT.compile(tree)  # finds unknown filters and tests, which parsing does not
     return ENVIRONMENT.parse(text)  # compiling may fold constants into the tree
+
+
+# The same pipeline is submitted again and again; a tree is only walked over.
+_parsed_short = lru_cache(maxsize=300)(_parsed)
 
 
 class _Upstream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.base.interrupts import Stopped
@@ -13,12 +14,12 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.run.events import EventDraft
+from po_jupyter.model.run.events import EventDraft, NumberedEvent
 from po_jupyter.store.gathered_commits import CommitResult
 from po_jupyter.store.group_commit import GroupCommitter
 from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, Record, Ref, Store
 
-_LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
+LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 
 
 class RunLog:
@@ -38,13 +39,18 @@ class RunLog:
         definition: Pipeline,
         *,
         on_commit: Callable[[Head], None] | None = None,
+        linger: Callable[[], float] = lambda: LINGER,
     ) -> None:
         """`definition` is the pipeline as submitted; `on_commit` gets each new head of the run, on the loop, after
-        it became durable."""
+        it became durable. `linger` are the seconds that an event may wait for a commit to go along with."""
         self.store = store
         self.lease = lease
         self.run = lease.run
-        self.state: RunState = history.state
+        self._state: RunState = history.state
+        self._offset = history.state.offset
+        self._unfolded: list[NumberedEvent] = []  # events that nobody has looked at yet
+        self._run_changed = False  # by one of those that is not about a single task
+        self._folding = Lock()  # stages in threads look too
         self._effective = EffectivePipeline(definition)
         self.wake = asyncio.Event()
         self.closed = False
@@ -58,12 +64,31 @@ class RunLog:
         )
         self._pending: list[EventDraft] = []
         self._pending_state: str | None = None
-        self._linger: asyncio.TimerHandle | None = None
+        self._linger = linger
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._linger_until = 0.0  # by the loop's clock
+
+    @property
+    def state(self) -> RunState:
+        """See the class; folded when somebody looks, for most events come several between two looks."""
+        if self._unfolded:
+            with self._folding:
+                if self._unfolded:
+                    self._state = fold(self._state, self._unfolded)
+                    self._run_changed = False
+                    self._unfolded = []  # last: until then whoever looks waits
+        return self._state
+
+    @property
+    def run_state(self) -> RunState:
+        """The state as far as it is not about single tasks, whose last events may be missing in it: for what is asked
+        for between any two of them."""
+        return self.state if self._run_changed else self._state
 
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline as it is now: as submitted, and with the tasks that tasks added."""
-        return self._effective.at(self.state)
+        return self._effective.at(self.run_state)
 
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference of this run. Blocks on the store."""
@@ -74,8 +99,11 @@ class RunLog:
         self._pending.extend(events)
         self._pending_state = state or self._pending_state
         self._apply(events)
-        if self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._send_pending)
+        if len(self._pending) == len(events):  # the first ones that wait
+            loop = asyncio.get_running_loop()
+            self._linger_until = loop.time() + self._linger()
+            if self._linger_timer is None:
+                self._linger_timer = loop.call_at(self._linger_until, self._lingered)
 
     def commit_soon(
         self,
@@ -116,13 +144,19 @@ class RunLog:
         await self._committer.flush()
 
     def _take_pending(self, events: tuple[EventDraft, ...]) -> tuple[list[EventDraft], str | None]:
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
         pending, self._pending = self._pending, []
         state, self._pending_state = self._pending_state, None
         pending.extend(events)
         return pending, state
+
+    def _lingered(self) -> None:
+        """A timer that is left alone costs less than one that each commit ends and each event starts again."""
+        loop = asyncio.get_running_loop()
+        self._linger_timer = None
+        if self._pending and self._linger_until > loop.time():
+            self._linger_timer = loop.call_at(self._linger_until, self._lingered)
+        else:
+            self._send_pending()
 
     def _send_pending(self) -> None:
         if self._pending:
@@ -139,8 +173,12 @@ class RunLog:
 
     def _apply(self, events: Iterable[EventDraft]) -> None:
         """Fold our own events. Offsets are counted here: number and order per task are what matters."""
-        offset = self.state.offset
-        self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
+        with self._folding:
+            for event in events:
+                self._offset += 1
+                self._unfolded.append({**event, "offset": self._offset})
+                if "task" not in event or event["type"] == "tasks.added":
+                    self._run_changed = True
 
     def _apply_foreign(self, records: list[Record]) -> None:
         """Fold records of others: a request to cancel, a gate's decision."""
@@ -165,8 +203,8 @@ class RunLog:
         if not self.closed:
             self._send_pending()
         self.closed = True
-        if self._linger is not None:
-            self._linger.cancel()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
 
     async def aclose(self) -> None:
         """Wait until the log is written, and stop writing. Raises StoreError."""

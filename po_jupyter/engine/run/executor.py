@@ -169,10 +169,12 @@ class RunExecutor:
         log = self.session.log
         self.session.signals.running.discard(name)
         self.stopping.discard(name)
-        task = log.state.tasks[name]
-        if cancelled and task.state == "running" and not (task.batches or task.open_shards):
-            # Otherwise it ends once they are collected.
-            log.emit(draft("task.cancelled", name))
+        if cancelled:
+            task = log.state.tasks[name]
+            if task.state == "running" and not (
+                task.batches or task.open_shards
+            ):  # else once they are collected
+                log.emit(draft("task.cancelled", name))
 
     async def _abandon(self) -> None:
         """Something broke (a stale fence, a full disk): stop what runs, and write nothing more to the log."""

@@ -18,7 +18,7 @@ from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import Observer, RunFileShare
 from po_jupyter.engine.replay.history import History, read_history
-from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.engine.replay.run_log import LINGER, RunLog
 from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.outputs import OutputStore
 from po_jupyter.engine.run.parent_run import definition_of, parent_outputs, recall
@@ -79,6 +79,7 @@ async def open_session(
     on_text: Callable[[StreamedText], None] = lambda piece: None,
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
+    linger: Callable[[], float] = lambda: LINGER,
     on_hold: Callable[[], object] = lambda: None,
     on_child: Callable[[str], object] = lambda run: None,
     observer: Observer | None = None,
@@ -93,13 +94,14 @@ async def open_session(
     answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable; on_child, as a hint, a child run that changed
+    linger     seconds that an event may wait for a commit to go along with
     on_rest    gets whether all tasks that run only wait for answers that may take hours
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
     share      puts files where other nodes find them; None: they stay in `run_dir`
 
-    Callbacks are called on the loop. Raises NotFound, InvalidPipeline for a definition that this version cannot run.
+    Callbacks are called on the loop. Raises NotFound, and InvalidPipeline for one that this version cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
     definition, history = await asyncio.get_running_loop().run_in_executor(
@@ -108,7 +110,7 @@ async def open_session(
     inputs = run_inputs(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
-    log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
+    log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit, linger=linger)
     signals, observer = RunSignals(log, on_rest=on_rest, on_hold=on_hold), observer or FailureLog(lease.run)
     resources = RunResources(inputs, history, lambda: log.state, mcp_variables, share)
     outputs = OutputStore(inputs, log, history, parent_outputs(store, inputs.definition.parent))

@@ -22,7 +22,7 @@ from po_jupyter.engine.maps.run_map import run_map
 from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.run.directives import RunDirectives
 from po_jupyter.engine.run.session import RunSession
-from po_jupyter.engine.state.decide import End, Start, decide
+from po_jupyter.engine.state.decide import End, Start, decide, goes_on
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
@@ -75,10 +75,10 @@ class TaskAttempt:
     async def _run(self, calls: AttemptCalls) -> None:
         session, task = self.session, self.task
         sink = self._directives.collect(task) if task.kind == "python" and task.for_each is None else None
-        control_file = control_file_path(session.inputs.run_dir, task.name)
         directives: list[SourcedDirectives] = []
         try:
             if task.kind == "python":
+                control_file = control_file_path(session.inputs.run_dir, task.name)
                 remove_control_file(control_file)  # of an attempt that did not get through
             await session.resources.files.fetch()
             output = await self._output(calls, sink)
@@ -210,6 +210,12 @@ class TaskAttempt:
         if len(running) > 1:
             return None
         state = log.state
+        if (
+            len(events) == 1
+            and events[0]["type"] == "task.done"
+            and goes_on(log.pipeline, state, self.task.name)
+        ):
+            return None
         numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
         commands = decide(log.pipeline, fold(state, numbered), frozenset(running - {self.task.name}))
         match commands:

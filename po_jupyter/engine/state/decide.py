@@ -85,6 +85,20 @@ def _starts(pipeline: Pipeline, state: RunState, running: frozenset[str]) -> lis
     return starts
 
 
+def goes_on(pipeline: Pipeline, state: RunState, done: str) -> bool:
+    """Whether a task of the run can start for sure once `done`, the only one that is executed, is done without a gate;
+    False where only `decide` knows. It saves most tasks of a chain the state that they would make."""
+    if state.only is not None or state.cancel_requested or state.state in ENDED:
+        return False
+    tasks = state.tasks
+    if any(task.gate is not None or task.state in ("failed", "cancelled") for task in tasks.values()):
+        return False
+    for name, needed in effective_pipeline(pipeline, state).needs.items():
+        if done in needed and tasks[name].state == "pending":
+            return all(need == done or tasks[need].state == "done" for need in needed)
+    return False
+
+
 def _end(state: RunState) -> End:
     """The end, or the pause, of a run in which nothing runs and nothing can be started."""
     gate = next((t for t in state.tasks.values() if t.gate == "open"), None)

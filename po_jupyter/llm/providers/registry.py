@@ -68,6 +68,7 @@ class Providers:
         are shared with others, which close them; `hub_url` is the gateway of a hub, if there is one."""
         self._hub_url = hub_url
         self._environ = environ
+        self._base_urls: dict[str, str | None] = {}  # of providers
         self._cli_agents = cli_agents
         self._agents_refused_because = ""
         self._http = http
@@ -150,15 +151,20 @@ class Providers:
         its size and time of change.
         """
         name, _, model = ref.partition(":")
-        spec = spec_of(name)
-        if spec is None or spec.runs_code or isinstance(spec.factory, Plugin):
-            return None
-        if names_file(ref):
+        if name not in self._base_urls:  # asked for several times a call
+            self._base_urls[name] = self._base_url_of(name)
+        if names_file(ref) and self._base_urls[name] is not None:
             try:
                 file = os.stat(os.path.expanduser(model))
             except OSError:
                 return None
             return f"{file.st_size}-{file.st_mtime_ns}"  # another file under the same name
+        return self._base_urls[name]
+
+    def _base_url_of(self, provider: str) -> str | None:
+        spec = spec_of(provider)
+        if spec is None or spec.runs_code or isinstance(spec.factory, Plugin):
+            return None
         if self._hub_url is not None and spec.is_vendor:
             return spec.team_url(self._hub_url)
         return spec.base_url_in(self._environ).rstrip("/")

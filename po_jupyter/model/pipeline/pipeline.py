@@ -132,6 +132,15 @@ class Pipeline(Value):
 
     def upstream_of(self, name: str) -> frozenset[str]:
         """Every task that is finished for sure when `name` starts."""
+        if name not in self._upstream:
+            self._upstream[name] = self._upstream_of(name)
+        return self._upstream[name]
+
+    @cached_property
+    def _upstream(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def _upstream_of(self, name: str) -> frozenset[str]:
         seen: set[str] = set()
         todo = list(self.needs_of(name))
         while todo:
@@ -143,7 +152,16 @@ class Pipeline(Value):
 
     def llm_of(self, task: Task) -> LLM:
         """The model settings of `task`, the pipeline's filled in."""
-        return task.llm.over(self.llm)
+        own = task.llm
+        known = self._filled_in.get(id(own))
+        if known is None or known[0] is not own:
+            known = self._filled_in[id(own)] = own, own.over(self.llm)
+        return known[1]
+
+    @cached_property
+    def _filled_in(self) -> dict[int, tuple[LLM, LLM]]:
+        """Settings of tasks and what they are over the pipeline's, by the former's identity."""
+        return {}
 
     def to_json(self) -> JsonObject:
         """The definition as JSON, defaults left out: what the wire and the store carry."""

@@ -1,7 +1,7 @@
 """The definition of a run: what was submitted, kept by the store as JSON and read once where it is used.
 
-The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?, seed_files?, parent?}`; versions
-before 0.1.0 wrote the same. A field that is missing has the default below, so every older definition is read.
+The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?, seed_files?, parent?}`;
+versions before 0.1.0 wrote the same. A field that is missing has the default below, so every older definition is read.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ Ephemeral (SSE only, no offset): text {task, item?, text, round}.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, Unpack, overload
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,7 +69,13 @@ if TYPE_CHECKING:
 
 def now() -> str:
     """The time as ISO 8601 UTC with milliseconds, e.g. `2026-11-22T12:00:00.000Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, millisecond = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_up_to_seconds(seconds)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _up_to_seconds(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 class Event(BaseModel):

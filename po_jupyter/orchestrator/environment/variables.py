@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from po_jupyter.config import SECRETS
 from po_jupyter.llm.specs import spec_of, specs
@@ -63,6 +64,7 @@ def _key_variables(provider: str) -> tuple[str, ...]:
     return spec.key_variables if spec is not None else ()
 
 
+@lru_cache(maxsize=1_000)  # asked for each variable whenever a run is submitted or starts
 def _is_inherited(name: str) -> bool:
     if is_secret_name(name) and not name.endswith("_TOKENS"):  # PO_DAILY_TOKENS counts some
         return False

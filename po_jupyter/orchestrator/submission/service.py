@@ -70,16 +70,28 @@ class Submissions:
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
-        earlier = await self._to_thread(redeemed_run, self._store, body, owner)
-        if earlier is not None:
-            return await self._runs.view(earlier), False
-        submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
-        if submission.interpreter is not None:
-            await self._prepare_interpreter(submission.interpreter)
-        new, head, created = await self._submitting.of(owner)(self._create, submission, owner, code_allowed)
+        if isinstance(body.get("idempotency_key"), str):
+            earlier = await self._to_thread(redeemed_run, self._store, body, owner)
+            if earlier is not None:
+                return await self._runs.view(earlier), False
+        made = await self._submitting.of(owner)(self._read_and_create, body, owner, code_allowed)
+        if isinstance(made, Submission):
+            if made.interpreter is not None:
+                await self._prepare_interpreter(made.interpreter)
+            made = await self._submitting.of(owner)(self._create, made, owner, code_allowed)
+        new, head, created = made
         if created:
             await self._dispatcher.submitted(head, RunDefinition.from_json(new.definition))
         return await self._runs.view(head), created
+
+    def _read_and_create(
+        self, body: Mapping[str, object], owner: str, code_allowed: bool
+    ) -> Submission | tuple[NewRun, Head, bool]:
+        """The run of a body, made; or what the body says where an interpreter has to be made ready first."""
+        submission = read_submission(body, code_allowed=code_allowed)
+        if submission.interpreter is not None:
+            return submission
+        return self._create(submission, owner, code_allowed)
 
     def _create(self, submission: Submission, owner: str, code_allowed: bool) -> tuple[NewRun, Head, bool]:
         new = self._planner.plan(submission, owner, code_allowed=code_allowed)

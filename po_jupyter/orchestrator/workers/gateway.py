@@ -225,8 +225,9 @@ class WorkerGateway:
         self._supervisor.run_in_background(self._respond(worker, message), f"request of {worker.run}")
 
     def _on_resting(self, worker: WorkerHandle, message: RestingChanged) -> None:
-        worker.resting = message.on
-        self._supervisor.pump()
+        if worker.resting != message.on:
+            worker.resting = message.on
+            self._supervisor.pump()
 
     def _on_child(self, worker: WorkerHandle, message: ChildChanged) -> None:
         self._feed.changed(message.child)

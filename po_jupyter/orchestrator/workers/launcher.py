@@ -104,6 +104,10 @@ class Launcher:
 
         return await self._retried(launch.interpreter, request, on_exit, run=run)
 
+    def environment(self) -> dict[str, str]:
+        """The variables that a worker has which is started now."""
+        return worker_environment(self._settings.worker_env)
+
     async def start_shared(self, on_exit: OnExit) -> processes.Identity:
         """Start a process of many runs; otherwise as `start`."""
         data_dir = self._settings.data_dir
@@ -162,7 +166,7 @@ class Launcher:
             settings=self._settings_json,
             cwd=cwd,
             log=str(log),
-            env=worker_environment(self._settings.worker_env),
+            env=self.environment(),
             log_token=self._log_token,
             store=self._store,
             trace_headers=tracing.exporter_headers(),

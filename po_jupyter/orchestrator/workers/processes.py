@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class SharedProcess:
     connected   it was at least once
     retiring    it gets no further run, and ends when it has none
     taken       runs that it was ever sent
+    environment the variables that it was started with
     cpu_before  seconds of CPU that it had used when it was last heard
     """
 
@@ -64,6 +65,7 @@ class SharedProcess:
     connected: bool = False
     retiring: bool = False
     taken: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
     cpu_before: float = 0.0
     since: float = field(default_factory=time.monotonic)
     last_message: float = field(default_factory=time.monotonic)

@@ -1,4 +1,7 @@
-"""Which runs may be worked off in a process of many: those that have no code of a person's own, and are not large."""
+"""Which runs may be worked off in a process of many: those that have no code of a person's own, and are not large.
+
+A list in the seed tells it beforehand, where there is a map; the worker gives back what turns out to be larger.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ from itertools import islice
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed
+from po_jupyter.ipc.turn_file import MAX_SHARED_ROWS
 from po_jupyter.llm.specs import Plugin, specs
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_spans import parse_spans
-
-_MAX_ROWS = (
-    1_000  # of a list in the seed, where there is a map; the worker gives back what turns out to be larger
-)
 
 
 def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
@@ -40,11 +40,11 @@ def _has_many_rows(seed: Mapping[str, object]) -> bool:
     if not isinstance(data, Mapping):
         return False
     try:
-        if any(ref.rows > _MAX_ROWS for _, ref in refs_in(data)):
+        if any(ref.rows > MAX_SHARED_ROWS for _, ref in refs_in(data)):
             return True
     except InvalidSeed:
         return True  # its own worker says what is wrong
-    return any(isinstance(value, list) and len(value) > _MAX_ROWS for value in data.values())
+    return any(isinstance(value, list) and len(value) > MAX_SHARED_ROWS for value in data.values())
 
 
 def _is_large(spans: str) -> bool:

@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import psutil
@@ -49,8 +49,15 @@ StartProcess = Callable[[Callable[[int, int | None], None]], Awaitable[processes
 class SharedWorkers:
     """The processes of many runs of one supervisor. `alone` are runs that have to have a process of their own."""
 
-    def __init__(self, settings: Settings, workers: WorkerProcesses, start: StartProcess) -> None:
-        """`start(on_exit)` starts a process. None runs yet."""
+    def __init__(
+        self,
+        settings: Settings,
+        workers: WorkerProcesses,
+        start: StartProcess,
+        environment: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`start(on_exit)` starts a process, with the variables that `environment` gives then. None runs yet."""
+        self._environment = environment
         self._settings = settings
         self._workers = workers
         self._start = start
@@ -68,6 +75,7 @@ class SharedWorkers:
 
     async def take(self, run: str, expect: int | None, silence_limit: float) -> WorkerHandle:
         """Have a process work the run off. Raises SpawnFailed, VersionMismatch, InvalidInput when there is none."""
+        self._retire_outdated()
         process = self._least_busy()
         if process is None:
             process = await self._started()
@@ -82,6 +90,14 @@ class SharedWorkers:
         elif process.channel is not None:
             self.hand_over(worker)
         return worker
+
+    def _retire_outdated(self) -> None:
+        """A process keeps the variables that it was started with (where models are asked is among them): once those of
+        this server are others, runs go to another one."""
+        environment = self._environment()
+        for process in self._processes:
+            if process.ours and not process.retiring and process.environment != environment:
+                self._renew(process, "the environment changed")
 
     def forget(self, run: str) -> None:
         """The run has ended."""
@@ -150,8 +166,10 @@ class SharedWorkers:
             else:
                 self._exited(process, status)
 
+        environment = self._environment()
         identity = await self._start(on_exit)
-        process = SharedProcess(identity, turn_file_of(self._runtime, identity["pid"]), self._log)
+        turns = turn_file_of(self._runtime, identity["pid"])
+        process = SharedProcess(identity, turns, self._log, environment=environment)
         self._processes.append(process)
         log.info("shared worker started", pid=process.pid)
         if early:
@@ -301,9 +319,12 @@ class SharedWorkers:
         elif silent > max((worker.silence_limit for worker in process.runs.values()), default=math.inf):
             self._kill(process, "silence")
         if not process.retiring and self._is_worn(process):
-            process.retiring = True
-            log.info("shared worker is renewed", pid=process.pid, runs=process.taken)
-            self._tasks.start(self._retire(process), f"renew {process.pid}")
+            self._renew(process, "it worked for long")
+
+    def _renew(self, process: SharedProcess, reason: str) -> None:
+        process.retiring = True
+        log.info("shared worker is renewed", pid=process.pid, runs=process.taken, why=reason)
+        self._tasks.start(self._retire(process), f"renew {process.pid}")
 
     def _is_stuck(self, process: SharedProcess, silent: float) -> bool:
         """Whether it works for one run only. One that was stopped from outside does not work at all."""

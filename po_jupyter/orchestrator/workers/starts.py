@@ -126,13 +126,19 @@ class WorkerStarts:
         """Start workers while there are runs and room."""
         if self._stopping:
             return
-        own, shared = self.busy(), self.busy_shared()
+        if self.queue.own or self._share is not None:
+            self._pump_own()
+        if self.queue.shared:  # else nothing is counted: this is asked at each end of hundreds of runs
+            shared = self.busy_shared()
+            while shared < self._settings.max_shared_running and (run := self.queue.shared.pop()) is not None:
+                shared += self._begin(run, shared=True)
+
+    def _pump_own(self) -> None:
+        own = self.busy()
         while own < self._settings.max_running and (run := self.queue.own.pop()) is not None:
             own += self._begin(run, shared=False)
         if self._share is not None and own < self._settings.max_running:
             self._share.has_room()
-        while shared < self._settings.max_shared_running and (run := self.queue.shared.pop()) is not None:
-            shared += self._begin(run, shared=True)
 
     def _begin(self, run: str, *, shared: bool) -> bool:
         worker = self._workers.get(run)

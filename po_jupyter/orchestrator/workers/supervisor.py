@@ -82,7 +82,7 @@ class Supervisor:
             settings, zygotes, address, shards, keys or KeyStore(settings.data_dir, settings.hub_url)
         )
         self.processes = WorkerProcesses(settings, self._after_exit)
-        self.shared = SharedWorkers(settings, self.processes, launcher.start_shared)
+        self.shared = SharedWorkers(settings, self.processes, launcher.start_shared, launcher.environment)
         self.store_backoff = StoreBackoff()
         self.starts = WorkerStarts(
             settings, store, views, feed, launcher, self.processes, self.shared, self.store_backoff, self,

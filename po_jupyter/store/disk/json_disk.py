@@ -20,8 +20,9 @@ from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
 
 from po_jupyter.platform import private_dir, private_file
 from po_jupyter.store.diagnosis import make
-from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
+from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, plain, unpack
 
+_SMALL_HEAD = 1000  # bytes, below which a head is not compressed
 BUSY = 30.0  # seconds that a transaction waits for another process's
 
 SETTINGS: dict[str, Any] = {
@@ -76,7 +77,10 @@ class JsonDisk(Disk):  # type: ignore[misc]  # diskcache has no types
 
     def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, None, sqlite3.Binary]:
         """A value as diskcache stores it: packed JSON, inside SQLite."""
-        return 0, MODE_RAW, None, sqlite3.Binary(pack(encode(value)))
+        text = encode(value)
+        # A head is written with each commit, and read before: to compress it would be a third of the work.
+        is_head = type(key) is str and key.startswith("head/") and len(text) < _SMALL_HEAD
+        return 0, MODE_RAW, None, sqlite3.Binary(plain(text) if is_head else pack(text))
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
         """A stored value. Raises RefusedRow for one that this class did not write."""

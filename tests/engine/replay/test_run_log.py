@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from po_jupyter.engine.base.interrupts import Stopped
+from po_jupyter.engine.replay import run_log
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import StaleFence
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.engine import RUN, new_run, wait_until
 
@@ -82,3 +85,47 @@ async def test_a_run_that_somebody_else_claimed_breaks_the_log(log: RunLog, stor
     log.fail(RuntimeError("x"))
     await asyncio.wait_for(log.wake.wait(), 1)
     assert isinstance(log.broken, RuntimeError)
+
+
+async def test_events_are_folded_when_somebody_looks(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most come several between two looks; the pipeline and what is limited are asked for between any two."""
+    folds: list[int] = []
+
+    def counted(state: Any, events: Any) -> Any:
+        folds.append(len(events))
+        return fold(state, events)
+
+    assert log.state.offset == 1
+    monkeypatch.setattr(run_log, "fold", counted)
+    for stage in ("one", "two", "three"):
+        log.emit(draft("task.stage", "a", stage=stage, round=0))
+        assert log.pipeline.tasks and log.run_state.owner is not None
+    assert folds == []
+    assert (log.state.tasks["a"].stage, log.state.offset) == ("three", 4)
+    assert log.state is log.state
+    assert folds == [3]
+    log.emit(event_draft("run.held", None, None, {}))
+    assert log.run_state.offset == 5, "an event of the run is in it at once"
+
+
+async def test_whoever_looks_from_a_thread_sees_no_older_state_than_the_loop(log: RunLog) -> None:
+    """A stage in a thread looks while the loop writes; neither sees a state that lacks what was there before."""
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def look() -> None:
+        last = 0
+        while not stop.is_set():
+            offset = log.state.offset
+            assert offset >= last
+            last = offset
+            seen.append(offset)
+
+    looking = asyncio.get_running_loop().run_in_executor(None, look)
+    for i in range(300):
+        log.emit(draft("task.stage", "a", stage=f"s{i}", round=0))
+        assert log.state.tasks["a"].stage == f"s{i}"
+        await asyncio.sleep(0)
+    stop.set()
+    await looking
+    assert seen

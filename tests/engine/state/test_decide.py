@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from po_jupyter.engine.state.decide import End, Start, Stop, decide
+from po_jupyter.engine.state.decide import End, Start, Stop, decide, goes_on
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -194,3 +194,25 @@ def test_the_end_says_why() -> None:
     assert world.state().error == {"code": "x"}
     assert [type(c) for c in decide(world.pipeline, world.state())] == []
     assert End("done").state == "done"
+
+
+STATES = st.sampled_from(["pending", "running", "done", "done", "done", "failed", "skipped", "cancelled"])
+
+
+@given(pipelines(), st.data())
+def test_a_run_that_goes_on_for_sure_does_not_end(pipeline: Pipeline, data: Any) -> None:
+    """`goes_on` saves the state that a task's end makes, where `decide` would only say that the run goes on."""
+    state = fold(
+        RunState("r"),
+        [{**draft("run.created", name="n", pipeline="p", version="1.0.0",
+                  tasks=[{"name": t.name, "kind": "prompt"} for t in pipeline.tasks]), "offset": 1}],
+    )  # fmt: skip
+    done = data.draw(st.sampled_from([t.name for t in pipeline.tasks]))
+    for name, task in state.tasks.items():
+        task.state = "running" if name == done else data.draw(STATES)
+        task.gate = data.draw(st.sampled_from([None, None, None, "open", "approved", "rejected"]))
+    state.only = data.draw(st.sampled_from([None, None, done]))
+    state.cancel_requested = data.draw(st.sampled_from([False, False, True]))
+    if goes_on(pipeline, state, done):
+        after = fold(state, [{**draft("task.done", done, output=0, seconds=0.0), "offset": 2}])
+        assert any(isinstance(command, Start) for command in decide(pipeline, after))

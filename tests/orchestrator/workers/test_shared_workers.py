@@ -326,3 +326,52 @@ async def test_a_process_that_ends_before_it_is_given_its_first_run_keeps_it_fro
         await exited.wait()
     assert exits == [("00a1", 0)]
     assert shared.alone == {"00a1"}
+
+
+async def test_what_is_logged_of_a_run_stands_in_its_own_log(tmp_path: Path, troubled: Path) -> None:
+    """`po logs` and the page of a run show the lines of that run, and of no other that shares its process."""
+    async with sharing(tmp_path / "data") as service:
+        failing, other, fine = [
+            await submit(service, prompts(text, model=model))
+            for text, model in (("a", "fake:none"), ("b", "fake:none"), ("c", "fake:echo"))
+        ]
+        for run in (failing, other, fine):
+            await wait_for_state(service, run)
+        shown = await service.results.logs(failing, None)
+        (own,) = [log["text"] for log in shown if log["name"] == "worker.log"]
+        assert failing in own and other not in own
+        assert not (tmp_path / "data" / "runs" / fine / "worker.log").exists(), "nothing is to be said of it"
+        assert await crashes(service, failing) == []
+
+
+async def test_runs_see_the_environment_of_the_server_as_it_is_now(
+    tmp_path: Path, troubled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another address of a model: a process that was started before it gets no more runs."""
+    async with sharing(tmp_path / "data") as service:
+        await wait_for_state(service, await submit(service, prompts("one")))
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+        await wait_for_state(service, await submit(service, prompts("two")))
+        await wait_for_state(service, await submit(service, prompts("three")))
+        pids = pids_of(troubled)
+        assert pids["one"] != pids["two"] == pids["three"]
+
+
+async def test_maps_of_others_do_not_starve_a_chat(tmp_path: Path, troubled: Path) -> None:
+    """Fairness on the loop: ten maps of a thousand rows are at work, and one question is answered between them."""
+    rows = [{"name": "m", "for_each": "{{ seed.rows }}", "prompt": "row {{ item }}", "max_concurrency": 50}]
+    many = {
+        "pipeline": {"name": "map", "llm": {"model": "fake:echo"}, "tasks": rows},
+        "seed": {"name": "s", "data": {"rows": list(range(1000))}},
+    }
+    async with sharing(tmp_path / "data") as service:
+        maps = [await submit(service, many, owner="batch") for _ in range(10)]
+        await until(lambda: len(asked(troubled)) > 500)
+        chat = await submit(service, prompts("hello"), owner="chat")
+        view = await wait_for_state(service, chat)
+        assert view.state == "done"
+        before = len(asked(troubled))
+        states = [(await service.runs.get(run, None)).state for run in maps]
+        assert states.count("done") == 0, f"the chat waited for {before} rows"
+        for run in maps:
+            assert (await wait_for_state(service, run)).state == "done"
