@@ -66,14 +66,7 @@ class PostgresShard:
         self._schema = schema
         self._where = where
         self._changed: dict[str, bytes | None] = {}  # JSON texts, None: erased
-        self._locked: set[int] = set()
         self.is_committing = False
-
-    def lock(self, number: int) -> None:
-        """Take the lock of some runs until the end of the transaction."""
-        if number not in self._locked:
-            self._locked.add(number)
-            self._connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", (self._schema, number))
 
     # -- reading --------------------------------------------------------------------------------
     def read(self, key: str) -> Any | None:
@@ -112,10 +105,7 @@ class PostgresShard:
             ).fetchall()
         )
         bodies = ((key, found.get(place.n)) for key, place in zip(keys, places, strict=True))
-        return [
-            self._changed[key] if key in self._changed else None if body is None else self._unpacked(key, body)
-            for key, body in bodies
-        ]
+        return [None if body is None else self._unpacked(key, body) for key, body in bodies]
 
     def keys(self, prefix: str) -> list[str]:
         """See `Shard`."""

@@ -6,10 +6,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from threading import Lock, local
+from threading import Lock
 from typing import Any, LiteralString, TypeVar, get_args
 from urllib.parse import unquote
 
@@ -21,7 +20,6 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.model.run.view import RunStatus
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.keyed import run_log, snapshots
 from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.keyed.shard import Shard
@@ -34,8 +32,6 @@ from po_jupyter.store.protocol import Head
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-_LANES = 4  # of commits of several runs
-_NO_LOCK = -2  # as the number of a transaction that takes its locks itself
 _LOCKS = 4096  # runs that share one wait for each other's commits
 _STATES = frozenset(get_args(RunStatus))
 _ACTIVE: LiteralString = (
@@ -73,9 +69,6 @@ class PostgresStore(KeyedStore):
         self._pid = os.getpid()
         self._open: ConnectionPool[Connection[Any]] | None = None
         self._is_mute = False  # the last notification failed
-        self._lanes: dict[int, tuple[ThreadPoolExecutor, CommitLane[Any]]] = {}
-        self._lanes_pid = os.getpid()
-        self._joined = local()  # `shard`: that of the transaction which this thread is in
         if not checked:
             with self._connection() as connection:
                 schema.migrate(connection, self._schema, self.where)
@@ -91,38 +84,7 @@ class PostgresStore(KeyedStore):
         finally:
             store.close()
 
-    def lane(self, run: str) -> CommitLane[Any]:
-        """See `LaneStore`: one of a few, each with a thread and a connection of its own."""
-        number = self._shard(run) % _LANES
-        with self._lock:
-            if self._lanes_pid != os.getpid():
-                _inherited.append(self._lanes)
-                self._lanes, self._lanes_pid = {}, os.getpid()
-            if number not in self._lanes:
-                thread = ThreadPoolExecutor(1, thread_name_prefix=f"po-lane-{number}")
-                self._lanes[number] = thread, CommitLane(lambda: thread, self._together)
-            return self._lanes[number][1]
-
-    def _together(self, work: Callable[[], object]) -> object:
-        """`work` in one transaction: what it does at the store in this thread is part of it."""
-
-        def joined(shard: Shard) -> object:
-            self._joined.shard = shard
-            try:
-                return work()
-            finally:
-                self._joined.shard = None
-
-        return self._at(_NO_LOCK, joined, write=True)
-
     def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
-        joined: PostgresShard | None = getattr(self._joined, "shard", None)
-        if joined is not None:
-            if write:
-                # In no order: two transactions that want the same two locks are a deadlock, which the server ends after
-                # a second. Runs of different workers share one of thousands by chance, and each is then written alone.
-                joined.lock(number)
-            return work(joined)
         for is_first in (True, False):
             with self._connection() as connection:
                 shard = PostgresShard(connection, self._schema, self.where)
@@ -143,8 +105,7 @@ class PostgresStore(KeyedStore):
             # A pipeline: what needs no answer at once (begin, lock, inserts, commit) travels with what does.
             with connection.pipeline():
                 connection.execute("BEGIN")
-                if number != _NO_LOCK:
-                    shard.lock(number)
+                connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", (self._schema, number))
                 result = work(shard)
                 shard.flush()
                 crashpoint("store.commit.before")
@@ -239,10 +200,6 @@ class PostgresStore(KeyedStore):
         """See `Store`."""
         self._listener.close()
         with self._lock:
-            lanes, self._lanes = self._lanes, {}
-            if self._lanes_pid == os.getpid():
-                for thread, _ in lanes.values():
-                    thread.shutdown(wait=False)
             pool, self._open = self._open, None
             if self._pid != os.getpid():
                 _inherited.append(pool)

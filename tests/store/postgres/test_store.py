@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,13 +10,11 @@ import psycopg
 import pytest
 import structlog
 
-from po_jupyter.errors import CorruptRow, InvalidInput, StaleFence, StoreUnusable
-from po_jupyter.model.run.events import draft
+from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.platform import processes
-from po_jupyter.store.group_commit import GroupCommitter
 from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.postgres.store import PostgresStore
-from po_jupyter.store.protocol import Commit, NewRun, Ref
+from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.conformance.store import event, new_run
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -242,66 +239,3 @@ def test_a_commit_is_durable_whatever_the_role_is_set_to(
         store.close()
     finally:
         server.execute("ALTER ROLE CURRENT_USER RESET synchronous_commit")
-
-
-async def test_commits_of_many_runs_share_a_transaction(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that a process works off together; one whose lease is stale fails alone, and what others wrote is told."""
-    store = PostgresStore(place)
-    transactions: list[int] = []
-    write = PostgresStore._write
-
-    def counted(self: Any, connection: Any, shard: Any, number: int, work: Any) -> Any:
-        transactions.append(number)
-        return write(self, connection, shard, number, work)
-
-    try:
-        told: list[str] = []
-        runs = [f"00a{i:02}" for i in range(40)]
-        for run in runs:
-            store.create_run(NewRun(run, "ada", "p", "1.0.0", "n", 0, {}, [draft("run.created")]))
-        writers = [
-            GroupCommitter(
-                store, store.claim(run, processes.myself()), n=1,
-                on_foreign=lambda records: told.extend(e["type"] for r in records for e in r["events"]),
-            )
-            for run in runs
-        ]  # fmt: skip
-        monkeypatch.setattr(PostgresStore, "_write", counted)
-        await asyncio.gather(*(w.commit(Commit(events=[draft("one")], payloads=["x" * 300])) for w in writers))
-        assert len(transactions) <= 4
-        store.claim(runs[3], processes.myself())
-        store.request(runs[5], [draft("run.cancel_requested", by="me")])
-        results = await asyncio.gather(
-            *(w.commit(Commit(events=[draft("two")])) for w in writers), return_exceptions=True
-        )
-        assert [run for run, result in zip(runs, results, strict=True) if isinstance(result, Exception)] == [
-            runs[3]
-        ]
-        assert isinstance(results[3], StaleFence)
-        assert told == ["run.cancel_requested"]
-        for i, run in enumerate(runs):
-            types = [event["type"] for event in store.events(run) if event["type"] != "run.cancel_requested"]
-            assert types == ["run.created", "one", *([] if i == 3 else ["two"])]
-            assert store.payload(run, Ref(2, 0)) == "x" * 300
-    finally:
-        store.close()
-
-
-async def test_two_stores_that_write_the_same_runs_do_not_wait_for_ever(place: str) -> None:
-    """Locks are taken in no order: a deadlock is ended by the server, and every run is then written alone."""
-    one, two = PostgresStore(place), PostgresStore(place)
-    try:
-        runs = [f"00b{i:02}" for i in range(20)]
-        for run in runs:
-            one.create_run(NewRun(run, "ada", "p", "1.0.0", "n", 0, {}, [draft("run.created")]))
-        leases = [one.claim(run, processes.myself()) for run in runs]
-        writers = [GroupCommitter(one, lease, n=1) for lease in leases]
-        others = [GroupCommitter(two, lease, n=1) for lease in reversed(leases)]
-        for _ in range(5):
-            async with asyncio.timeout(30):
-                await asyncio.gather(*(w.commit(Commit(events=[draft("x")])) for w in [*writers, *others]))
-        for run in runs:
-            assert [event["type"] for event in one.events(run)].count("x") == 10
-    finally:
-        one.close()
-        two.close()
