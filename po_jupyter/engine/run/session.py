@@ -88,7 +88,7 @@ async def open_session(
 ) -> RunSession:
     """Read the definition and the log of the leased run, and make its parts.
 
-    run_dir    the directory of the run's files (default: `DATA_DIR/runs/RUN`)
+    run_dir    the directory of the run's files (default: `DATA_DIR/runs/RUN`); share, where other nodes find them
     worker     fields for `run.started` beside `pid` and `fence`
     admission  lets requests to models go (the limiter); None: at once
     answers    the store of the cache of calls, or a queue before it; None: none. See `CallCache` for `base_url`
@@ -99,14 +99,11 @@ async def open_session(
     on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
     mcp_variables  the variables of an MCP server, by its name (default: those of this process)
-    share      puts files where other nodes find them; None: they stay in `run_dir`
 
     Callbacks are called on the loop. Raises NotFound, and InvalidPipeline for one that this version cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
-    definition, history = await asyncio.get_running_loop().run_in_executor(
-        store.thread(lease.run), _read, store, lease.run, directory
-    )
+    definition, history = await _read_aside(store, lease.run, directory)
     inputs = run_inputs(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
@@ -127,6 +124,10 @@ async def open_session(
         inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts,
         _exit_stack(store, log, calls, resources),
     )  # fmt: skip
+
+
+async def _read_aside(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
+    return await asyncio.get_running_loop().run_in_executor(store.thread(run), _read, store, run, directory)
 
 
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:

@@ -48,7 +48,7 @@ def _has_many_rows(seed: Mapping[str, object]) -> bool:
 
 
 def _is_large(spans: str) -> bool:
-    return sum(1 for _ in islice(parse_spans(spans), _MAX_ROWS + 1)) > _MAX_ROWS
+    return sum(1 for _ in islice(parse_spans(spans), MAX_SHARED_ROWS + 1)) > MAX_SHARED_ROWS
 
 
 def _models(definition: RunDefinition, settings: Settings) -> Iterator[str]:
