@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from po_jupyter.config import Settings
-from po_jupyter.distributed.brokers.opening import open_queue
+from po_jupyter.distributed.brokers.opening import check_url, open_queue
 from po_jupyter.distributed.directory import KIND, NodeDirectory
 from po_jupyter.distributed.dispatcher import NodeDispatcher
 from po_jupyter.distributed.leadership import Leadership
@@ -28,14 +28,15 @@ from po_jupyter.worker.zygote import version
 
 
 def node_settings(settings: Settings) -> Settings:
-    """The settings of a node: it has a name, and its workers notice its end before its runs go to others."""
+    """The settings of a node: it has a name, and its workers notice its end before its runs go to others: they wait for
+    a silent node for `orphan_timeout`, then as long for another one at its address."""
     name = settings.node or f"{socket.gethostname().split('.')[0]}-{short_digest(str(settings.data_dir), 4)}"
     return settings.model_copy(
         update={
             "node": name,
             "lease_ttl": settings.node_ttl,
             "heartbeat": min(settings.heartbeat, settings.node_ttl / 4),
-            "orphan_timeout": min(settings.orphan_timeout, settings.node_ttl / 2),
+            "orphan_timeout": min(settings.orphan_timeout, settings.node_ttl * 0.35),
         }
     )
 
@@ -44,8 +45,11 @@ class NodeDistribution:
     """The `Distribution` of one node; `settings` are those of `node_settings`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Reads and writes nothing yet."""
+        """Reads and writes nothing yet. Raises InvalidSettings for a broker that is none: a node that starts all the
+        same would say so when it has the store's lease."""
         assert settings.node is not None
+        if settings.broker is not None:
+            check_url(settings.broker.get_secret_value())
         self._settings = settings
         self._name = settings.node
         self._slots = settings.max_running if settings.node_works else 0

@@ -89,11 +89,15 @@ class QueueHints:
 
         self._consumer = self._queue.consume(take, labels=self._labels, threads=_THREADS)
 
-    async def close(self) -> None:
+    async def stop_consuming(self) -> None:
         """Take no more; what has been taken is answered."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await asyncio.to_thread(consumer.close)
+
+    async def close(self) -> None:
+        """End all of it."""
+        await self.stop_consuming()
         await asyncio.to_thread(self._queue.close)
 
     def has_room(self) -> None:
@@ -101,10 +105,6 @@ class QueueHints:
         self._room.set()
 
     # -- publishing -----------------------------------------------------------------------------
-
-    async def publish(self, head: Head, definition: RunDefinition | None = None) -> None:
-        """Publish a run that waits. Raises nothing: the leader tries again."""
-        await self._publish(head, definition)
 
     async def publish_again(self, heads: Iterable[Head]) -> None:
         """Publish runs that have waited for long, although messages of them should be there; the leader does it."""
@@ -120,15 +120,15 @@ class QueueHints:
         for run in [*served, *late][:_MOST]:
             self._since[run] = moment
             self._unserved.pop(run, None)
-            if labels := await self._publish(waiting[run]):
+            if labels := await self.publish(waiting[run]):
                 self._unserved[run] = labels
 
     def _is_late(self, run: str, moment: float) -> bool:
         return moment - self._since[run] > _AGAIN * self._ttl
 
-    async def _publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
-        """Publish a run that waits; its labels when no node has them: whoever submits runs makes up labels, and a
-        broker keeps a queue for each."""
+    async def publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
+        """Publish a run that waits. Raises nothing: the leader tries again. Its labels when no node has them, where it
+        is not published: whoever submits runs makes up labels, and a broker keeps a queue for each."""
         run = head["run"]
         if run in self._offered:
             return ()  # a message of it is here, and goes back

@@ -79,6 +79,8 @@ class Reaper:
         StoreError."""
         freed = 0
         heads = self._store.active()
+        held = {head["run"] for head in heads if head["holder"] is not None}
+        self._unnamed = {run: seen for run, seen in self._unnamed.items() if run in held}
         for head in heads:
             try:
                 if head["holder"] is not None and self._is_abandoned(head):

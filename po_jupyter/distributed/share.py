@@ -170,8 +170,7 @@ class NodeShare:
             except (KeyError, TypeError, ValueError, AttributeError) as error:  # of a newer version, or damaged
                 reason = f"its definition cannot be read here: {error!r:.100}"
             if reason is not None:
-                log.info("a run is left to other nodes", run=run, reason=reason)
-                self._unfit[run] = time.monotonic() + _UNFIT
+                self._note_misfit(run, reason)
                 return None
             if is_copied(self._store):
                 return None
@@ -188,9 +187,17 @@ class NodeShare:
             return True
         reason = self.misfit(RunDefinition.from_json(self._store.definition(head["run"])))
         if reason is not None:
-            log.info("a run is left to other nodes", run=head["run"], reason=reason)
-            self._unfit[head["run"]] = time.monotonic() + _UNFIT
+            self._note_misfit(head["run"], reason)
         return reason is not None
+
+    def _note_misfit(self, run: str, reason: str) -> None:
+        log.info("a run is left to other nodes", run=run, reason=reason)
+        moment = time.monotonic()
+        # In the order of time: what is over lies at the beginning.
+        while self._unfit and next(iter(self._unfit.values())) < moment:
+            del self._unfit[next(iter(self._unfit))]
+        self._unfit.pop(run, None)
+        self._unfit[run] = moment + _UNFIT
 
     def misfit(self, definition: RunDefinition) -> str | None:
         """Why this node cannot work a run off; None when it can."""
@@ -217,9 +224,11 @@ class NodeShare:
         return window
 
     async def give_back(self) -> None:
-        """Give the runs back that were taken and have no worker. Raises StoreError."""
+        """Give the runs back that were taken and have no worker. Raises StoreError: those that are left stay in the
+        queue, and no worker is started for them while this node takes none."""
         for run in self.supervisor.queue.positions(10_000):
             await self._to_thread(self._give_back, run)
+            self.supervisor.starts.discard(run)
 
     def _give_back(self, run: str) -> None:
         from po_jupyter.store.protocol import Commit

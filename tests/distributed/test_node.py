@@ -19,6 +19,9 @@ def test_its_workers_notice_its_end_before_its_runs_go_to_others(tmp_path: Path)
     assert settings.lease_ttl == 4.0
     assert settings.orphan_timeout < settings.node_ttl
     assert settings.heartbeat < settings.orphan_timeout
+    # Of a node that stands still: silent for as long, then alone for as long, each a step late. Its last renewal may be
+    # a third of its term old.
+    assert 2 * settings.orphan_timeout < settings.node_ttl * 5 / 6
 
 
 def test_its_document_says_what_it_has(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class Busy:
     def __init__(self, busy: int = 0) -> None:
         self._busy = busy
         self.queue: list[str] = []
+        self.starts = SimpleNamespace(discard=lambda run: None)
 
     def busy(self) -> int:
         return self._busy
@@ -208,3 +209,16 @@ def test_a_claim_of_the_server_itself_whose_commit_failed_is_its_own(store: Disk
     assert share(store).is_own(store.head(new["run"]))
     store.claim(new["run"], {**processes.myself(), "created": 1.0, "reserves": True})
     assert share(store).is_elsewhere(store.head(new["run"])), "another process that had the pid"
+
+
+async def test_what_was_left_to_others_is_forgotten_in_time(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node without a label that thousands of runs want keeps none of them for ever."""
+    moments = [0.0]
+    monkeypatch.setattr("po_jupyter.distributed.share.time", SimpleNamespace(monotonic=lambda: moments[0]))
+    node = share(store)
+    for number in range(20):
+        moments[0] = 10.0 * number
+        assert await node.claim(created(store, f"00b{number:02}", labels=("gpu",))) is None
+    assert len(node._unfit) <= 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -30,6 +31,9 @@ from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger(__name__)
+# Whoever waits for a connection says why there is none: the pool would print the same line at each try.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+logging.getLogger("psycopg.pool").propagate = False
 
 T = TypeVar("T")
 _LOCKS = 4096  # runs that share one wait for each other's commits
@@ -74,10 +78,10 @@ class PostgresStore(KeyedStore):
                 schema.migrate(connection, self._schema, self.where)
 
     @classmethod
-    def look(cls, url: str) -> tuple[str, schema.SchemaState]:
+    def look(cls, url: str, *, patience: float = 20.0) -> tuple[str, schema.SchemaState]:
         """Where `url` is, for people, and what there is of the tables for its role and what is missing. Nothing is
         changed. Raises as the class does."""
-        store = cls(url, checked=True)
+        store = cls(url, patience=patience, checked=True)
         try:
             with store._connection() as connection:
                 return store.where, schema.state_of(connection, store._schema, store.where)
