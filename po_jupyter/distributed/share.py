@@ -107,20 +107,21 @@ class NodeShare:
         """True for a run that another node has, or something that the reaper has to judge."""
         return head["holder"] is not None and not self.is_own(head)
 
-    async def take(self, head: Head) -> bool:
+    async def take(self, head: Head) -> Head | None:
         """See `RunShare`."""
         if self.is_own(head):
             if await self._to_thread(is_copied, self._store):
-                return False
+                return None
             if not await self._to_thread(self._is_misplaced, head):
-                return True
+                return head
             await self._to_thread(self._give_back, head["run"])
             self.on_left(head)
-            return False
-        if await self.claim(head) is not None:
-            return True
-        self.on_left(head)
-        return False
+            return None
+        taken = await self.claim(head)
+        if taken is None:
+            self.on_left(head)
+            return None
+        return taken[0]
 
     def has_room(self) -> None:
         """See `RunShare`."""

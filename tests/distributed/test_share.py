@@ -178,6 +178,14 @@ async def test_what_a_node_reserved_and_cannot_work_off_any_more_goes_to_others(
     assert left == [new["run"]]
 
 
+async def test_the_worker_of_a_run_that_was_taken_expects_the_claim(store: DiskStore) -> None:
+    """One that expected what was before it would end at once, and be started again."""
+    new = created(store)
+    taken = await share(store).take(new)
+    assert taken is not None
+    assert taken["fence"] == store.head(new["run"])["fence"] > new["fence"]
+
+
 async def test_a_run_that_a_worker_of_the_node_had_stays_its_own(store: DiskStore) -> None:
     new = created(store, labels=("gpu",))
     store.claim(new["run"], {**processes.myself(), "node": "n1"})
