@@ -11,6 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 
@@ -25,7 +26,7 @@ from po_jupyter.orchestrator.workers.worker_exits import is_reserved_here
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.documents import is_copied
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Commit, Head, Store
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,11 @@ def fair_order(heads: Iterable[Head]) -> list[Head]:
         keyed.append((-head["priority"], turns[head["owner"]], head["created_at"], head["run"], head))
         turns[head["owner"]] += 1
     return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:-1])]
+
+
+def is_left(holder: Identity | None) -> bool:
+    """Whether a run of a node has no worker there: it is only reserved, or the worker is gone."""
+    return holder is not None and (holder.get("reserves", False) or not processes.alive(holder))
 
 
 class NodeShare:
@@ -72,6 +78,7 @@ class NodeShare:
         self._to_thread = to_thread
         self._taking = 0
         self._unfit: dict[str, float] = {}
+        self._is_warm = False
         self.takes = slots > 0  # until it drains
         self.leads = False
         self.on_room: Callable[[], None] = lambda: None
@@ -114,7 +121,7 @@ class NodeShare:
                 return None
             if not await self._to_thread(self._is_misplaced, head):
                 return head
-            await self._to_thread(self._give_back, head["run"])
+            await self._to_thread(self._give_back, head)
             self.on_left(head)
             return None
         taken = await self.claim(head)
@@ -123,6 +130,11 @@ class NodeShare:
             return None
         return taken[0]
 
+    def warmed_up(self) -> None:
+        """See `RunShare`."""
+        self._is_warm = True
+        self.on_room()
+
     def has_room(self) -> None:
         """See `RunShare`."""
         self.on_room()
@@ -130,8 +142,9 @@ class NodeShare:
     # -- taking ---------------------------------------------------------------------------------
 
     def free(self) -> int:
-        """How many more workers may be started now."""
-        if not self.takes:
+        """How many more workers may be started now: none before one can be, which takes seconds after the start. Other
+        nodes have room meanwhile."""
+        if not self.takes or not self._is_warm:
             return 0
         return self._slots - self.supervisor.busy() - len(self.supervisor.queue) - self._taking
 
@@ -181,10 +194,11 @@ class NodeShare:
         return {**head, "fence": lease.fence, "holder": self.me}, definition
 
     def _is_misplaced(self, head: Head) -> bool:
-        """Whether it is only reserved, and this node takes no run like that any more."""
-        if head["holder"] is None or not head["holder"].get("reserves"):
+        """Whether it is only reserved, or its worker is gone, and this node takes no run like that any more, or not
+        yet."""
+        if not is_left(head["holder"]):
             return False
-        if not self.takes:
+        if not self.takes or not self._is_warm:
             return True
         reason = self.misfit(RunDefinition.from_json(self._store.definition(head["run"])))
         if reason is not None:
@@ -228,15 +242,14 @@ class NodeShare:
         """Give the runs back that were taken and have no worker. Raises StoreError: those that are left stay in the
         queue, and no worker is started for them while this node takes none."""
         for run in self.supervisor.queue.positions(10_000):
-            await self._to_thread(self._give_back, run)
+            with suppress(NotFound, CorruptRow):
+                await self._to_thread(self._give_back, await self._to_thread(self._store.head, run))
             self.supervisor.starts.discard(run)
 
-    def _give_back(self, run: str) -> None:
-        from po_jupyter.store.protocol import Commit
-
+    def _give_back(self, head: Head) -> None:
+        run = head["run"]
         try:
-            head = self._store.head(run)
-            if head["holder"] is not None and head["holder"].get("reserves") and self.is_own(head):
+            if is_left(head["holder"]) and self.is_own(head):
                 lease = self._store.claim(run, self.me, expect=head["fence"])
                 self._store.commit(lease, Commit(release=True))
         except (StaleFence, NotFound, CorruptRow):

@@ -68,6 +68,7 @@ def share(
 ) -> NodeShare:
     made = NodeShare(store, name, slots, labels, NodeDirectory(store, 5.0), asyncio.to_thread)
     made.supervisor = Busy(busy)  # type: ignore[assignment]
+    made.warmed_up()
     return made
 
 
@@ -162,15 +163,16 @@ async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> Non
     assert (now["holder"], now["state"]) == (None, "pending")
 
 
-@pytest.mark.parametrize("case", ["drains", "no slots", "labels"])
+@pytest.mark.parametrize("case", ["drains", "no slots", "labels", "not warm yet"])
 async def test_what_a_node_reserved_and_cannot_work_off_any_more_goes_to_others(
     store: DiskStore, case: str
 ) -> None:
-    """A restart with other settings, or a drain, leaves what was reserved before."""
+    """A restart with other settings, or a drain, leaves what was reserved before; a start takes seconds."""
     new = created(store, labels=("gpu",))
     assert await share(store, labels=("gpu",)).claim(new) is not None
     later = share(store, slots=0 if case == "no slots" else 2, labels=() if case == "labels" else ("gpu",))
-    later.takes = case == "labels"
+    later.takes = case in ("labels", "not warm yet")
+    later._is_warm = case != "not warm yet"
     left = []
     later.on_left = lambda head: left.append(head["run"])
     assert not await later.take(store.head(new["run"]))
@@ -230,3 +232,28 @@ async def test_what_was_left_to_others_is_forgotten_in_time(
         moments[0] = 10.0 * number
         assert await node.claim(created(store, f"00b{number:02}", labels=("gpu",))) is None
     assert len(node._unfit) <= 7
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+async def test_a_node_that_comes_back_leaves_runs_of_dead_workers_to_others_until_it_can_start_one(
+    store: DiskStore, is_warm: bool
+) -> None:
+    """A restart within its term, under its old name: nobody else would go on with them while it gets ready."""
+    new = created(store)
+    store.claim(new["run"], {**processes.myself(), "created": 1.0, "node": "n1"})
+    node = share(store)
+    node._is_warm = is_warm
+    assert (await node.take(store.head(new["run"])) is not None) is is_warm
+    assert (store.head(new["run"])["holder"] is None) is not is_warm
+
+
+async def test_a_node_takes_no_run_before_it_can_start_a_worker(store: DiskStore) -> None:
+    new = created(store)
+    node = share(store)
+    node._is_warm = False
+    assert await node.claim(new) is None
+    told: list[None] = []
+    node.on_room = lambda: told.append(None)
+    node.warmed_up()
+    assert told
+    assert await node.claim(new) is not None

@@ -132,5 +132,9 @@ class RunShare(Protocol):
         another machine got it, or there is no room here: it stays in the store for whoever has."""
         ...
 
+    def warmed_up(self) -> None:
+        """Called once workers can be started without a wait of seconds, or will not be."""
+        ...
+
     def has_room(self) -> None:
         """Called when another worker could be started and no run waits here."""
