@@ -59,6 +59,11 @@ class NodeDistribution:
         self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
 
+    async def warm(self) -> None:
+        """Return once this node can start a worker within a moment; at once where another process has its name."""
+        if self._share is not None:
+            await self._share.warm.wait()
+
     def describe(self) -> JsonObject:
         """See `Distribution`."""
         share = self._share

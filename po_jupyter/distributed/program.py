@@ -65,7 +65,12 @@ async def _serve(settings: Settings, distribution: NodeDistribution, on_ready: C
     orchestrator = Orchestrator(settings, distribution=distribution)
     await orchestrator.start()
     try:
-        on_ready()
-        await stopped.wait()
+        stopping = asyncio.ensure_future(stopped.wait())
+        warm = asyncio.ensure_future(distribution.warm())
+        await asyncio.wait({stopping, warm}, return_when=asyncio.FIRST_COMPLETED)
+        warm.cancel()
+        if not stopped.is_set():
+            on_ready()
+        await stopping
     finally:
         await orchestrator.stop()

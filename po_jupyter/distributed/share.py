@@ -6,6 +6,7 @@ look there, most urgent first and fair over owners, and the claim under a fence 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
@@ -78,7 +79,7 @@ class NodeShare:
         self._to_thread = to_thread
         self._taking = 0
         self._unfit: dict[str, float] = {}
-        self._is_warm = False
+        self.warm = asyncio.Event()  # a worker can be started within a moment
         self.takes = slots > 0  # until it drains
         self.leads = False
         self.on_room: Callable[[], None] = lambda: None
@@ -132,7 +133,7 @@ class NodeShare:
 
     def warmed_up(self) -> None:
         """See `RunShare`."""
-        self._is_warm = True
+        self.warm.set()
         self.on_room()
 
     def has_room(self) -> None:
@@ -144,7 +145,7 @@ class NodeShare:
     def free(self) -> int:
         """How many more workers may be started now: none before one can be, which takes seconds after the start. Other
         nodes have room meanwhile."""
-        if not self.takes or not self._is_warm:
+        if not self.takes or not self.warm.is_set():
             return 0
         return self._slots - self.supervisor.busy() - len(self.supervisor.queue) - self._taking
 
@@ -198,7 +199,7 @@ class NodeShare:
         yet."""
         if not is_left(head["holder"]):
             return False
-        if not self.takes or not self._is_warm:
+        if not self.takes or not self.warm.is_set():
             return True
         reason = self.misfit(RunDefinition.from_json(self._store.definition(head["run"])))
         if reason is not None:

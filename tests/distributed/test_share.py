@@ -172,7 +172,8 @@ async def test_what_a_node_reserved_and_cannot_work_off_any_more_goes_to_others(
     assert await share(store, labels=("gpu",)).claim(new) is not None
     later = share(store, slots=0 if case == "no slots" else 2, labels=() if case == "labels" else ("gpu",))
     later.takes = case in ("labels", "not warm yet")
-    later._is_warm = case != "not warm yet"
+    if case == "not warm yet":
+        later.warm.clear()
     left = []
     later.on_left = lambda head: left.append(head["run"])
     assert not await later.take(store.head(new["run"]))
@@ -242,7 +243,8 @@ async def test_a_node_that_comes_back_leaves_runs_of_dead_workers_to_others_unti
     new = created(store)
     store.claim(new["run"], {**processes.myself(), "created": 1.0, "node": "n1"})
     node = share(store)
-    node._is_warm = is_warm
+    if not is_warm:
+        node.warm.clear()
     assert (await node.take(store.head(new["run"])) is not None) is is_warm
     assert (store.head(new["run"])["holder"] is None) is not is_warm
 
@@ -250,7 +252,7 @@ async def test_a_node_that_comes_back_leaves_runs_of_dead_workers_to_others_unti
 async def test_a_node_takes_no_run_before_it_can_start_a_worker(store: DiskStore) -> None:
     new = created(store)
     node = share(store)
-    node._is_warm = False
+    node.warm.clear()
     assert await node.claim(new) is None
     told: list[None] = []
     node.on_room = lambda: told.append(None)

@@ -26,7 +26,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.distributed.chaos")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--over", nargs="*", default=list(BROKERS), choices=list(BROKERS))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the report there too")
+    parser.add_argument("--keep", type=Path, help="a directory for the logs, where something was wrong")
     options = parser.parse_args()
     seed = int(os.environ.get("PO_CHAOS_SEED") or random.randrange(2**32))
     print(f"PO_CHAOS_SEED={seed}", flush=True)
@@ -35,7 +36,7 @@ def main() -> int:
         share = options.kills // len(options.over) + (number < options.kills % len(options.over))
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="po-chaos-", dir="/tmp") as folder:
-            found[broker] = play(Path(folder), broker, share, random.Random(seed + number))
+            found[broker] = play(Path(folder), broker, share, random.Random(seed + number), options.keep)
         line = {**found[broker].to_json(), "seconds": round(time.monotonic() - began)}
         print(json.dumps({broker: line}), flush=True)
         if options.json is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 
@@ -20,7 +21,7 @@ from tests.support.nodes import TTL
 BOUND = TTL + 2.0  # s until a run is taken over
 PATIENCE = 20.0  # s that it is waited for
 # What is killed, and how often in proportion.
-VICTIMS = {"worker": 8, "node": 4, "node, its workers live on": 2, "serving node": 2, "broker": 2, "database": 2}
+VICTIMS = {"worker": 9, "node": 3, "node, its workers live on": 2, "serving node": 2, "broker": 2, "database": 2}
 
 
 @dataclass
@@ -57,8 +58,10 @@ def spread(found: list[float]) -> JsonObject:
     }  # fmt: skip
 
 
-def play(folder: Path, broker: str, kills: int, dice: random.Random) -> Report:
-    """So many kills over one broker, and the end of all runs."""
+def play(
+    folder: Path, broker: str, kills: int, dice: random.Random, keep: Path | None = None
+) -> Report:
+    """So many kills over one broker, and the end of all runs. Where something was wrong the logs go to `keep`."""
     report = Report()
     with Cluster(folder, broker) as cluster:
         monkey = _Monkey(cluster, report, dice)
@@ -70,8 +73,11 @@ def play(folder: Path, broker: str, kills: int, dice: random.Random) -> Report:
         left = cluster.finish(90.0)
         report.problems += [f"run {head['run']} is {head['state']} at the end" for head in left]
         check(cluster, report)
-        if report.problems:
-            report.problems += [node.log()[-1500:] for node in cluster.nodes.values()]
+        if report.problems and keep is not None:
+            for path in folder.glob("*/logs/*.log"):
+                place = keep / broker / path.parts[-3]
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, place)
     return report
 
 
@@ -177,7 +183,7 @@ class _Monkey:
                     if head is not None or took > BOUND:  # one that ended may have done so before
                         taken.append(took)
                     if took > BOUND:
-                        self._report.problems.append(f"{run} was taken over {took:.1f} s after a kill of a {kind}")
+                        self._report.problems.append(f"{run} was taken over {took:.1f} s after a kill of a {kind}, at {datetime.now(UTC):%T}")
             return not waiting
 
         if not soon(look, PATIENCE):
