@@ -26,7 +26,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class NodeDispatcher:
         self,
         local: LocalDispatcher,
         share: NodeShare,
-        store: Store,
+        store: SharedStore,
         changes: ChangeFeed,
         directory: NodeDirectory,
         to_thread: ToThread,

@@ -23,7 +23,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import SharedStore, Store
 from po_jupyter.worker.zygote import version
 
 
@@ -87,6 +87,7 @@ class NodeDistribution:
         lead: Callable[[], HolderService],
     ) -> ActiveDispatcher:
         """See `Distribution`."""
+        assert isinstance(store, SharedStore)
         ttl = self._settings.node_ttl
         directory = NodeDirectory(store, ttl)
         labels = self._settings.node_labels
@@ -112,7 +113,7 @@ class NodeDistribution:
         return dispatcher
 
     def _open_hints(
-        self, store: Store, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
+        self, store: SharedStore, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
     ) -> QueueHints | None:
         settings = self._settings
         if settings.broker is None:

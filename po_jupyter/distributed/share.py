@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import structlog
@@ -20,17 +20,18 @@ from po_jupyter.distributed.directory import NodeDirectory
 from po_jupyter.errors import CorruptRow, NotFound, StaleFence
 from po_jupyter.model.run.definition import FORMAT, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.orchestrator.workers.launcher import import_directory
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.orchestrator.workers.worker_exits import is_reserved_here
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.documents import is_copied
-from po_jupyter.store.protocol import Commit, Head, Store
+from po_jupyter.store.protocol import Commit, Head, SharedStore, waits_for_worker
 
 log = structlog.get_logger(__name__)
 
+_MOST = 5000  # runs that wait that are looked at at once
+_PAGE = 500  # heads that are read at once
 _UNFIT = 60.0  # s until a run that this node cannot work off is looked at again
 
 
@@ -40,7 +41,7 @@ def fair_order(heads: Iterable[Head]) -> list[Head]:
     turns: Counter[str] = Counter()
     waiting = []
     for head in heads:
-        if waits(head):
+        if waits_for_worker(head):
             waiting.append(head)
         elif head["holder"] is not None:
             turns[head["owner"]] += 1
@@ -63,7 +64,7 @@ class NodeShare:
 
     def __init__(
         self,
-        store: Store,
+        store: SharedStore,
         node: str,
         slots: int,
         labels: tuple[str, ...],
@@ -97,11 +98,16 @@ class NodeShare:
         store is copied: whatever went on now would be paid for again there."""
         if is_copied(self._store):
             return []
-        return [
-            head
-            for head in self._store.active()
-            if self.is_own(head) or (self.leads and head["holder"] is None and head["state"] == "waiting")
-        ]
+        own = [head for head in self._store.held() if self.is_own(head)]
+        return own if not self.leads else [*own, *self._left_to_nobody()]
+
+    def _left_to_nobody(self) -> Iterator[Head]:
+        cursor: str | None = None
+        while True:
+            page = self._store.runs(states=("waiting",), cursor=cursor, limit=_PAGE)
+            yield from (head for head in page.heads if head["holder"] is None)
+            if (cursor := page.next) is None:
+                return
 
     def is_own(self, head: Head) -> bool:
         """True for a run that this node has."""
@@ -228,6 +234,13 @@ class NodeShare:
         if directory is not None and not os.path.isdir(directory):
             return f"it needs the directory {directory}"
         return None
+
+    def window(self, free: int) -> int:
+        """How many runs that wait to look at, for the next ones to be among them, and behind those that other nodes
+        want and that this one cannot work off."""
+        return min(
+            _MOST, free * max(1, self._directory.workers()) + len(self._unfit) + len(self.supervisor.queue)
+        )
 
     def candidates(self, heads: Iterable[Head], free: int) -> list[Head]:
         """The runs to try for next. Where several nodes take, each tries for others among the first of them, of one

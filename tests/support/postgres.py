@@ -16,6 +16,13 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+# How a program writes heads that knows neither their priority nor their place (format 2).
+HEAD_BEFORE = """INSERT INTO {table} AS head (run, owner, pipeline, state, body)
+    SELECT run, owner, pipeline, state, body FROM (VALUES
+        (%s::text, %s::bytea, %s::bytea, %s::text, %s::bytea, %s::integer, %s::integer)
+    ) AS new(run, owner, pipeline, state, body, priority, place)
+    ON CONFLICT (run) DO UPDATE SET state = EXCLUDED.state, body = EXCLUDED.body"""
+
 
 def programs() -> Path | None:
     """The directory of initdb and postgres, the newest; None where there is none."""

@@ -25,10 +25,10 @@ from po_jupyter.store.keyed import run_log, snapshots
 from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
-from po_jupyter.store.postgres import schema
+from po_jupyter.store.postgres import run_pool, schema
 from po_jupyter.store.postgres.listener import ChangeListener, channel_of
 from po_jupyter.store.postgres.shard import PostgresShard
-from po_jupyter.store.protocol import Head
+from po_jupyter.store.protocol import Head, waits_for_worker
 
 log = structlog.get_logger(__name__)
 # Whoever waits for a connection says why there is none: the pool would print the same line at each try.
@@ -218,6 +218,34 @@ class PostgresStore(KeyedStore):
         def work(shard: Shard) -> list[Head]:
             heads = self._heads(shard, _ACTIVE, ())
             return [head for head in heads if "damage" not in head]
+
+        return self._at(0, work)
+
+    def waiting(self, limit: int) -> list[Head]:
+        """See `RunPoolStore`."""
+
+        def work(shard: Shard) -> list[Head]:
+            assert isinstance(shard, PostgresShard)
+            heads = self._heads(shard, run_pool.URGENT, (limit,))
+            if len(heads) == limit:  # those of other owners may be behind them
+                some = (run_pool.owners(shard), run_pool.of_each(limit))
+                heads += self._heads(shard, run_pool.OF_OWNERS, some)
+            return heads
+
+        found = {head["run"]: head for head in self._at(0, work)}
+        return [head for head in found.values() if "damage" not in head and waits_for_worker(head)]
+
+    def held(self) -> list[Head]:
+        """See `RunPoolStore`."""
+        heads = self._at(0, lambda shard: self._heads(shard, run_pool.HELD, ()))
+        return [head for head in heads if "damage" not in head and head["holder"] is not None]
+
+    def count_waiting(self) -> int:
+        """See `RunPoolStore`."""
+
+        def work(shard: Shard) -> int:
+            assert isinstance(shard, PostgresShard)
+            return int(shard.rows(run_pool.COUNT, ())[0][0])
 
         return self._at(0, work)
 

@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.distributed.chaos.monkey import Report, play
 from tests.distributed.chaos.cluster import BROKERS
+from tests.distributed.chaos.monkey import Report, play
 
 
 def main() -> int:

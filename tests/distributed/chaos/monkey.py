@@ -21,7 +21,14 @@ from tests.support.nodes import TTL
 BOUND = TTL + 2.0  # s until a run is taken over
 PATIENCE = 20.0  # s that it is waited for
 # What is killed, and how often in proportion.
-VICTIMS = {"worker": 9, "node": 3, "node, its workers live on": 2, "serving node": 2, "broker": 2, "database": 2}
+VICTIMS = {
+    "worker": 9,
+    "node": 3,
+    "node, its workers live on": 2,
+    "serving node": 2,
+    "broker": 2,
+    "database": 2,
+}
 
 
 @dataclass
@@ -58,9 +65,7 @@ def spread(found: list[float]) -> JsonObject:
     }  # fmt: skip
 
 
-def play(
-    folder: Path, broker: str, kills: int, dice: random.Random, keep: Path | None = None
-) -> Report:
+def play(folder: Path, broker: str, kills: int, dice: random.Random, keep: Path | None = None) -> Report:
     """So many kills over one broker, and the end of all runs. Where something was wrong the logs go to `keep`."""
     report = Report()
     with Cluster(folder, broker) as cluster:
@@ -183,7 +188,9 @@ class _Monkey:
                     if head is not None or took > BOUND:  # one that ended may have done so before
                         taken.append(took)
                     if took > BOUND:
-                        self._report.problems.append(f"{run} was taken over {took:.1f} s after a kill of a {kind}, at {datetime.now(UTC):%T}")
+                        self._report.problems.append(
+                            f"{run} was taken over {took:.1f} s after a kill of a {kind}, at {datetime.now(UTC):%T}"
+                        )
             return not waiting
 
         if not soon(look, PATIENCE):
