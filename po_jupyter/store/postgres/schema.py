@@ -60,8 +60,8 @@ _LISTS = (
     "CREATE INDEX IF NOT EXISTS heads_of_state ON {schema}.heads (state, run)",
     "UPDATE {schema}.format SET version = 2",
 )
-# How the runs stand that have not ended, for who looks for work: as the body says, where an index finds it. A program of
-# an earlier version does not write it, nor does it count `writes`: then it is unknown.
+# How the runs stand that have not ended, for who looks for work: as the body says, where an index finds it. A program
+# of an earlier version does not write it, nor does it count `writes`: then it is unknown.
 WAITS, HELD, UNKNOWN = 0, 1, 2
 IS_WAITING: LiteralString = "place IN (0, 2) AND state IN ('pending', 'running')"
 IS_HELD: LiteralString = "place IN (1, 2) AND state IN ('pending', 'running', 'waiting')"

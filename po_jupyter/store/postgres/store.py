@@ -190,7 +190,7 @@ class PostgresStore(KeyedStore):
             if self._open is None:
                 self._open = ConnectionPool(
                     self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
-                    kwargs={"autocommit": True, "application_name": "po_jupyter", "connect_timeout": 5},
+                    kwargs={"autocommit": True, "application_name": "po_jupyter", **_cut_lines(self._conninfo)},
                     name="po-store", num_workers=1, check=None, reconnect_timeout=_RETRY,
                     configure=_have_durable_commits,
                 )  # fmt: skip
@@ -306,6 +306,17 @@ def _have_durable_commits(connection: Connection[Any]) -> None:
     connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     )
+
+
+def _cut_lines(conninfo: str) -> dict[str, int]:
+    """Options of libpq with which the end of a line is noticed within the usual term of a node and 2 s, as far as the
+    URL does not say otherwise: by itself TCP waits for a quarter of an hour for a machine that is gone."""
+    chosen = psycopg.conninfo.conninfo_to_dict(conninfo)
+    usual = {
+        "connect_timeout": 5, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3,
+        "tcp_user_timeout": 6000,
+    }  # fmt: skip
+    return {name: value for name, value in usual.items() if name not in chosen}
 
 
 def _parts(url: str) -> tuple[str, str, str]:
