@@ -5,6 +5,7 @@
     definitions(run, body)                     {definition, idempotency}
     records(run, n, body), payloads(run, n, body)
     rows(key, body)                            documents, names of documents, idempotency keys, snapshots
+    answers(key, at, body)                     the cache of calls (`answers`)
     format(version)                            one row
 
 A body is a packed value (`json_codec.pack`), as in the store on disk. `external`: PostgreSQL would compress it again.
@@ -19,7 +20,7 @@ from psycopg import Connection, sql
 
 from po_jupyter.errors import StoreUnusable
 
-TABLES = ("heads", "definitions", "records", "payloads", "rows", "format")
+TABLES = ("heads", "definitions", "records", "payloads", "rows", "answers", "format")
 _FIND = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'format'"
 _FIRST = (
     "CREATE SCHEMA IF NOT EXISTS {schema}",
@@ -75,6 +76,10 @@ _POOL = (
     f"CREATE INDEX IF NOT EXISTS heads_urgent ON {{schema}}.heads (priority DESC, run) WHERE {IS_WAITING}",
     f"CREATE INDEX IF NOT EXISTS heads_waiting ON {{schema}}.heads (owner, priority DESC, run) WHERE {IS_WAITING}",
     f"CREATE INDEX IF NOT EXISTS heads_held ON {{schema}}.heads (run) WHERE {IS_HELD}",
+    """CREATE TABLE IF NOT EXISTS {schema}.answers (
+        key text COLLATE "C" PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), body bytea NOT NULL)""",
+    "ALTER TABLE {schema}.answers ALTER COLUMN body SET STORAGE EXTERNAL",
+    "CREATE INDEX IF NOT EXISTS answers_by_age ON {schema}.answers (at)",
     "UPDATE {schema}.format SET version = 3",
 )
 # The statements that lead to version 1, 2, ...; the last one of each sets it. Safe to run twice.

@@ -64,7 +64,7 @@ class PostgresStore(KeyedStore):
     ) -> None:
         """See the class. Makes or migrates the tables, unless `checked`."""
         super().__init__(_LOCKS)
-        self._conninfo, self._schema, self.where = _parts(url)
+        self._conninfo, self._schema, self.where = parts_of(url)
         self._channel = channel_of(self._schema)
         self._listener = ChangeListener(self._conninfo, self._channel, self.where)
         self._connections = connections
@@ -190,7 +190,7 @@ class PostgresStore(KeyedStore):
             if self._open is None:
                 self._open = ConnectionPool(
                     self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
-                    kwargs={"autocommit": True, "application_name": "po_jupyter", **_cut_lines(self._conninfo)},
+                    kwargs={"autocommit": True, "application_name": "po_jupyter", **cut_lines(self._conninfo)},
                     name="po-store", num_workers=1, check=None, reconnect_timeout=_RETRY,
                     configure=_have_durable_commits,
                 )  # fmt: skip
@@ -308,7 +308,7 @@ def _have_durable_commits(connection: Connection[Any]) -> None:
     )
 
 
-def _cut_lines(conninfo: str) -> dict[str, int]:
+def cut_lines(conninfo: str) -> dict[str, int]:
     """Options of libpq with which the end of a line is noticed within the usual term of a node and 2 s, as far as the
     URL does not say otherwise: by itself TCP waits for a quarter of an hour for a machine that is gone."""
     chosen = psycopg.conninfo.conninfo_to_dict(conninfo)
@@ -319,7 +319,7 @@ def _cut_lines(conninfo: str) -> dict[str, int]:
     return {name: value for name, value in usual.items() if name not in chosen}
 
 
-def _parts(url: str) -> tuple[str, str, str]:
+def parts_of(url: str) -> tuple[str, str, str]:
     """The URL for libpq, the schema, and a URL without a secret, for people. Raises InvalidInput, which quotes nothing:
     a password with a character that is not percent-encoded may be anywhere in it."""
     if not url.startswith(("postgresql://", "postgres://")):
