@@ -7,7 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from po_jupyter.llm.calls.answer_queue import AnswerQueue
+import pytest
+
+from po_jupyter.llm.calls import answer_queue
+from po_jupyter.llm.calls.answer_queue import AnswerQueue, CacheRow
 
 
 class Answers:
