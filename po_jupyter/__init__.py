@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.default import chat
     from po_jupyter.client.discovery import connect
     from po_jupyter.client.run import Run
+    from po_jupyter.client.tables.operations import classify, extract, filter, map
     from po_jupyter.engine.lifecycle.frame import StageResult
     from po_jupyter.errors import PoError
     from po_jupyter.model.pipeline.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
@@ -37,7 +38,11 @@ __all__ = [  # noqa: RUF022 - in plain order, as the test of public names reads 
     "Usage",
     "__version__",
     "chat",
+    "classify",
     "connect",
+    "extract",
+    "filter",
+    "map",
 ]
 
 # Imported when first used: a kernel, a worker and Jupyter itself each need only a part of it.
@@ -56,7 +61,11 @@ _HOMES = {
     "Task": "model.pipeline.pipeline",
     "Usage": "model.run.usage",
     "chat": "client.default",
+    "classify": "client.tables.operations",
     "connect": "client.discovery",
+    "extract": "client.tables.operations",
+    "filter": "client.tables.operations",
+    "map": "client.tables.operations",
 }
 
 
@@ -92,3 +101,7 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     # Imported by the server alone: a kernel that imports po_jupyter must not pay for it.
     module = f"{__name__}.server.extension"
     return [{"module": module, "app": import_module(module).PoExtension}]
+
+
+# `df.po.map(...)`: pandas and polars are not imported for it, only listened for.
+import_module(f"{__name__}.client.tables.accessors").register()

@@ -63,8 +63,8 @@ def test_two_commands_are_enough() -> None:
     """The first installs and runs the demo, the second installs and runs the tests."""
     demo, tests = blocks("bash")[:2]
     assert demo.strip().endswith("po demo") and demo.startswith("python3 -m venv")
-    assert tests.strip().endswith(".venv/bin/python -m pytest")
-    assert "python -m pytest # the README's command" in (ROOT / ".ci" / "run").read_text()
+    assert tests.strip().endswith(".venv/bin/python -m pytest -n 2 --dist loadfile")
+    assert "python -m pytest -n 2 --dist loadfile # the README's command" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_the_extras_and_notebooks_named_exist() -> None:

@@ -27,6 +27,7 @@ def load(
 
     `verbs` gives the group of the CLI's verbs when `%po` needs it; `connect(start=...)` gives the client.
     """
+    from po_jupyter.client.tables.watching import set_watcher
     from po_jupyter.kernel.magics import PoMagics
     from po_jupyter.kernel.session import Session
 
@@ -36,6 +37,8 @@ def load(
         setattr(ipython, _ATTRIBUTE, session)
         if ipython.display_formatter is not None:
             ipython.display_formatter.mimebundle_formatter.for_type_by_name(*_RUN, session.run_bundle)
+        if session.interactive:
+            set_watcher(session.watch_run)
     ipython.register_magics(PoMagics(session, verbs))
     if not hasattr(ipython, _MATCHER):
         from po_jupyter.kernel.completion import CellCompletion
@@ -57,6 +60,9 @@ def unload(ipython: InteractiveShell) -> None:
         with suppress(ValueError):
             ipython.Completer.custom_matchers.remove(completion.matches)
         delattr(ipython, _MATCHER)
+    from po_jupyter.client.tables.watching import set_watcher
+
+    set_watcher(None)
     session.close()
     delattr(ipython, _ATTRIBUTE)
     for kind, name in (("cell", "po_pipeline"), ("cell", "po_task"), ("line", "po")):

@@ -122,6 +122,13 @@ class Session:
         self._shown[run.id] = self.shell.execution_count
         return widget
 
+    def watch_run(self, run: Run, timeout: float | None) -> None:
+        """Draw the run and block until it ended. An interrupt and TimeoutError change nothing."""
+        widget = self.show_run(run)
+        if timeout is None:
+            widget.wait()
+        run.wait(timeout)
+
     def _forget_ended(self) -> None:
         for run_id in [i for i, w in self._widgets.items() if w.finished.is_set()]:
             del self._widgets[run_id]

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+_GRACE = 5.0  # seconds for a process that was told to end
+
 
 class ProcessGuard:
     """Knows each process that was started since `begin`, and who started it."""
@@ -47,7 +49,9 @@ class ProcessGuard:
         """What still runs, with whose it is; it is ended."""
         found = []
         for process, owner in self._started:
-            if process.poll() is None:
+            try:
+                process.wait(_GRACE)  # `po stop` returns when nothing answers any more, a moment before the end
+            except subprocess.TimeoutExpired:
                 found.append(f"{process.pid}: {_command(process)} of {owner}")
                 process.kill()
                 process.wait()

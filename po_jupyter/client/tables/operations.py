@@ -1,0 +1,165 @@
+"""The operations on tables: `po.map`, `po.filter`, `po.extract`, `po.classify`.
+
+Each is a run: seen in the panel, resumed after a crash, within its budget. A call that is made again with the same
+question and rows finds its run while that goes on; later, rows that were answered are not paid again.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Unpack
+
+from po_jupyter.client.client import Client
+from po_jupyter.client.default import default_client
+from po_jupyter.client.inputs.seeds import seed_of
+from po_jupyter.client.run import Run
+from po_jupyter.client.tables import answers, questions
+from po_jupyter.client.tables.options import TableOptions, check_options
+from po_jupyter.client.tables.questions import Prompt
+from po_jupyter.client.tables.watching import watch
+from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.seed import Seed
+
+_QUESTION = "po_table"  # in the seed's metadata: the digest of what is asked
+_GOING_ON = ("pending", "running", "waiting")
+
+
+def map(data: Any, prompt: Prompt, *, output: Any = None, **options: Unpack[TableOptions]) -> Any:
+    """The table with an answer for each row: a DataFrame on its own index, the fields of the answers as columns, and
+    `error`, the message of rows that failed.
+
+    `data` is a DataFrame or Series of pandas or polars, or a list. `prompt` is a template: `{{ item.text }}` is the
+    column `text` of the row, `{{ item }}` the value of a Series or list. `output` is a class (a pydantic model, a
+    dataclass, a TypedDict) or a JSON Schema that each answer fits; without it the text is the column `output`. A
+    column that is there already stays, and the answer's is called `output_NAME`. `options`: see `TableOptions`.
+
+    Blocks until all rows are done. An interrupt ends the waiting, not the run: the same call finds it again. What was
+    answered in an earlier call is not paid again. `attrs["po_run"]` of a pandas frame is the run's id.
+
+    Raises InvalidInput, InvalidSeed and InvalidPipeline before anything is asked; the run's error when it did not end
+    `done`: a budget spent, all rows failed; TimeoutError.
+    """
+    return _table(data, "map", lambda: questions.map_question("map", prompt, output, options), options)
+
+
+def extract(data: Any, fields: Any, *, prompt: Prompt | None = None, **options: Unpack[TableOptions]) -> Any:
+    """The table with `fields` taken from each row, as `map` gives it.
+
+    `fields` are names, `["company", "year"]`, types by name, `{"company": str, "year": int | None}`, a class, or a
+    JSON Schema of an object.
+    """
+    return _table(data, "extract", lambda: questions.extract_question(fields, prompt, options), options)
+
+
+def classify(
+    data: Any,
+    labels: Sequence[str],
+    *,
+    prompt: Prompt | None = None,
+    several: bool = False,
+    **options: Unpack[TableOptions],
+) -> Any:
+    """The table with the label that fits each row, in the column `label`; as `map` gives it.
+
+    With `several` all that fit, lists in the column `labels`.
+    """
+    return _table(
+        data, "classify", lambda: questions.classify_question(labels, prompt, several, options), options
+    )
+
+
+def filter(
+    data: Any,
+    prompt: Prompt,
+    *,
+    errors: Literal["raise", "drop", "keep"] = "raise",
+    **options: Unpack[TableOptions],
+) -> Any:
+    """The rows for which the model answers `prompt` with yes: a table as `data` is, on its own index.
+
+    Rows that failed: `errors="raise"` raises PoError (the same call asks only those again), `drop` leaves them out,
+    `keep` keeps them. `options` and what else is raised: as of `map`.
+    """
+    if errors not in ("raise", "drop", "keep"):
+        raise InvalidInput(f'`errors` is "raise", "drop" or "keep", not {errors!r:.40}')
+    run, pipeline, count = _run(data, "filter", lambda: questions.filter_question(prompt, options), options)
+    if options.get("wait") is False:
+        return run
+    columns = answers.columns_of(pipeline, run.items(pipeline.tasks[0].name), count)
+    failed = [message for message in columns[answers.ERROR] if message is not None]
+    if failed and errors == "raise":
+        raise PoError(
+            f"{len(failed)} of {count} rows failed, the first one with: {failed[0]}",
+            hint='The same call asks only those again. errors="drop" or errors="keep" goes on without.',
+        )
+    marks = [
+        bool(keep) if error is None else errors == "keep"
+        for keep, error in zip(columns[questions.KEEP], columns[answers.ERROR], strict=True)
+    ]
+    return answers.kept(data, marks)
+
+
+def _table(data: Any, verb: str, question: Callable[[], Pipeline], options: TableOptions) -> Any:
+    run, pipeline, count = _run(data, verb, question, options)
+    if options.get("wait") is False:
+        return run
+    return answers.beside(data, answers.columns_of(pipeline, run.items(pipeline.tasks[0].name), count), run.id)
+
+
+def _run(
+    data: Any, verb: str, question: Callable[[], Pipeline], options: TableOptions
+) -> tuple[Run, Pipeline, int]:
+    """The run that asks, ended unless it is not to be waited for; its pipeline, and the number of rows asked."""
+    check_options(options)
+    answers.check_table(verb, data)
+    pipeline = question()
+    seed = seed_of({"rows": data}, pipeline.name)
+    limit = options.get("limit")
+    count = len(data) if limit is None else min(limit, len(data))
+    client = options.get("client") or default_client()
+    run = _start(client, pipeline, seed, options)
+    if options.get("wait") is not False:
+        _wait(run, options.get("timeout"))
+    return run, pipeline, count
+
+
+def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions) -> Run:
+    fresh, limit = bool(options.get("fresh")), options.get("limit")
+    digest = _digest(pipeline, seed, limit)
+    if not fresh:
+        for run in client.runs(builtins.list(_GOING_ON), pipeline.name):
+            if (run.view.seed.get("metadata") or {}).get(_QUESTION) == digest:
+                return run
+    return client.submit(
+        pipeline,
+        seed.model_copy(update={"metadata": {_QUESTION: digest}}),
+        budget=options.get("budget"),
+        limit=limit,
+        fresh=fresh,
+        skip_validation=bool(options.get("skip_validation")),
+    )
+
+
+def _digest(pipeline: Pipeline, seed: Seed, limit: int | None) -> str:
+    text = json.dumps([pipeline.to_json(), seed.data, seed.index, limit], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _wait(run: Run, timeout: float | None) -> None:
+    try:
+        watch(run, timeout)
+    except KeyboardInterrupt:
+        print(
+            f"detached; the run goes on: po show {run.short}, po cancel {run.short}. The same call finds it again."
+        )
+        raise
+    if run.state == "done":
+        return
+    error = run.error or PoError(f"run {run.short} ended {run.state}")
+    kept = f"What was answered is kept, and the same call asks only for the rest: po show {run.short}"
+    error.hint = f"{error.hint} {kept}".strip()
+    raise error

@@ -1,0 +1,111 @@
+"""Questions to each row, as pipelines with one map over `seed.rows`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict
+
+from po_jupyter.client.tables.options import MODEL_OPTIONS, TASK_OPTIONS
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.pipeline.answer_schema import answer_schema_of
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.values.json import JsonObject
+
+Prompt: TypeAlias = str | Sequence[Mapping[str, str]]
+
+KEEP = "keep"
+LABEL, LABELS = "label", "labels"
+_ITEM = re.compile(r"{[{%].*?\bitem\b", re.DOTALL)
+_WHOLE_ROW = "{{ item if item is string else item | tojson }}"
+_FILTER = "You decide for one row of a table whether a statement about it is true, or the answer to a question is yes."
+_EXTRACT = "Take the following from the text as it stands there; null where it is not in it."
+
+
+def map_question(verb: str, prompt: Prompt, output: Any, options: Mapping[str, Any]) -> Pipeline:
+    """A prompt for each row. Raises InvalidInput for one that no row is in, InvalidPipeline."""
+    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
+
+    name = options.get("name", verb)
+    turns = [prompt] if isinstance(prompt, str) else [turn.get("content", "") for turn in _turns(verb, prompt)]
+    if not any(isinstance(text, str) and _ITEM.search(text) for text in [*turns, *options.get("images", ())]):
+        raise InvalidInput(
+            f"po.{verb}: the prompt has no `item`, so every row would be asked the same",
+            hint="{{ item.text }} is the column `text` of the row; {{ item }} the value, where a column was passed.",
+        )
+    task: JsonObject = {
+        "name": name, "for_each": "{{ seed.rows }}", "prompt": prompt, "output": output,
+        **{option: options[option] for option in TASK_OPTIONS if options.get(option) is not None},
+    }  # fmt: skip
+    llm = {option: options[option] for option in MODEL_OPTIONS if options.get(option) is not None}
+    return validate_pipeline({"name": name, "llm": llm, "tasks": [task]})
+
+
+def filter_question(prompt: Prompt, options: Mapping[str, Any]) -> Pipeline:
+    """A question that each row answers with yes or no, as `{"keep": true}`."""
+    schema = _object({KEEP: {"type": "boolean", "description": "Whether it is true, or the answer is yes."}})
+    return map_question("filter", prompt, schema, {"system": _FILTER, **options})
+
+
+def classify_question(
+    labels: Sequence[str], prompt: Prompt | None, several: bool, options: Mapping[str, Any]
+) -> Pipeline:
+    """The choice of one label of these, as `{"label": ...}`, or of several, as `{"labels": [...]}`."""
+    choices = _checked_labels(labels)
+    one = {"type": "string", "enum": choices}
+    field = {LABELS: {"type": "array", "items": one, "uniqueItems": True}} if several else {LABEL: one}
+    if prompt is None:
+        # The labels are somebody's text, so they come in as a value: braces in them are no template.
+        choice = "all that fit, or none," if several else "the one that fits best"
+        prompt = f"Choose {choice} of: {{{{ {json.dumps(choices)} | join(', ') }}}}.\n\n{_WHOLE_ROW}"
+    return map_question("classify", prompt, _object(field), options)
+
+
+def extract_question(fields: Any, prompt: Prompt | None, options: Mapping[str, Any]) -> Pipeline:
+    """Fields taken from each row: names, types by name, a class or a JSON Schema."""
+    if prompt is None:
+        prompt = f"{_EXTRACT}\n\n{_WHOLE_ROW}"
+    return map_question("extract", prompt, _fields_schema(fields), options)
+
+
+def _checked_labels(labels: object) -> list[str]:
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        raise InvalidInput(f"po.classify: labels are a list of texts, not {labels!r:.60}")
+    wrong = [label for label in labels if not isinstance(label, str) or not label.strip()]
+    if wrong or len(set(labels)) != len(labels) or len(labels) < 2:
+        fault = f"{wrong[0]!r:.60} is none" if wrong else "there are fewer, or one is there twice"
+        raise InvalidInput(f"po.classify: labels are at least two different texts; {fault}")
+    return list(labels)
+
+
+def _fields_schema(fields: Any) -> Any:
+    if isinstance(fields, str):
+        fields = [fields]
+    if isinstance(fields, Mapping | list | tuple) and not fields:
+        raise InvalidInput("po.extract: no field is named", hint='For example ["company", "year"].')
+    if isinstance(fields, list | tuple):
+        wrong = [name for name in fields if not isinstance(name, str) or not name]
+        if wrong:
+            raise InvalidInput(f"po.extract: names of fields are texts, and {wrong[0]!r:.60} is none")
+        return _object({name: {"type": ["string", "null"]} for name in fields})
+    if isinstance(fields, Mapping) and not any(
+        isinstance(value, str | bool | list | Mapping) for value in fields.values()
+    ):
+        return dict(answer_schema_of(TypedDict("Fields", dict(fields))).schema)  # type: ignore[operator]  # by value
+    return fields
+
+
+def _object(properties: JsonObject) -> JsonObject:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _turns(verb: str, prompt: object) -> list[Mapping[str, str]]:
+    if not isinstance(prompt, list | tuple) or not all(isinstance(turn, Mapping) for turn in prompt):
+        raise InvalidInput(f"po.{verb}: a prompt is text or a list of messages, not {type(prompt).__name__}")
+    return list(prompt)

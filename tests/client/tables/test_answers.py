@@ -1,0 +1,110 @@
+"""Answers stand beside the row that they are about, whatever the table's index and columns are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from po_jupyter.client.http.payloads import RowJson
+from po_jupyter.client.tables.answers import beside, check_table, columns_of, kept
+from po_jupyter.client.tables.questions import map_question
+from po_jupyter.errors import InvalidInput
+
+SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}, "n": {"type": "integer"}}}
+TEXT = map_question("map", "{{ item }}", None, {})
+FIELDS = map_question("map", "{{ item }}", SCHEMA, {})
+
+
+def done(index: int, output: object) -> RowJson:
+    return {"index": index, "ok": True, "output": output, "error": None, "usage": {}}
+
+
+def failed(index: int) -> RowJson:
+    return {"index": index, "ok": False, "output": None, "error": {"message": "too long"}, "usage": {}}
+
+
+ROWS = [
+    done(2, {"label": "c", "n": 3}),
+    done(0, {"label": "a", "n": 1}),
+    failed(1),
+]  # as they come, in any order
+
+
+def test_columns_are_by_place_and_in_the_order_of_the_schema() -> None:
+    assert columns_of(FIELDS, ROWS, 3) == {
+        "label": ["a", None, "c"],
+        "n": [1, None, 3],
+        "error": [None, "too long", None],
+    }
+    assert columns_of(TEXT, [done(0, "x")], 1) == {"output": ["x"], "error": [None]}
+    assert columns_of(TEXT, [], 0) == {"output": [], "error": []}
+    assert columns_of(FIELDS, [], 0) == {"label": [], "n": [], "error": []}
+
+
+@pytest.mark.parametrize(
+    "index", [["w", "w", np.nan], [3, 1, 1], pd.MultiIndex.from_tuples([(1, "a"), (1, "a"), (2, None)])]
+)
+def test_an_index_with_a_label_twice_or_missing_comes_back(index: Any) -> None:
+    frame = pd.DataFrame({"text": ["x", "y", "z"]}, index=index)
+    result = beside(frame, columns_of(FIELDS, ROWS, 3), "run1")
+    assert result.index.equals(frame.index) and list(result["text"]) == ["x", "y", "z"]
+    assert [value if isinstance(value, str) else None for value in result["label"]] == ["a", None, "c"]
+    assert result["error"].tolist()[1] == "too long" and result.attrs == {"po_run": "run1"}
+    assert "label" not in frame.columns  # what was passed in is as it was
+
+
+def test_a_column_that_is_there_stays() -> None:
+    frame = pd.DataFrame({"label": ["gold", "gold", "gold"], "error": [1, 2, 3], "output_label": [0, 0, 0]})
+    result = beside(frame, columns_of(FIELDS, ROWS, 3), "run1")
+    assert list(result.columns) == ["label", "error", "output_label", "output_label_2", "n", "output_error"]
+    assert list(result["label"]) == ["gold"] * 3 and result["output_label_2"].iloc[0] == "a"
+
+
+def test_a_series_a_list_and_polars() -> None:
+    columns = columns_of(TEXT, [done(0, "x"), done(1, ["y", "z"])], 2)
+    series = pd.Series(["a", "b"], index=["i", "j"], name="text")
+    assert list(beside(series, columns, "r").columns) == ["text", "output", "error"]
+    assert beside(series, columns, "r").loc["j", "output"] == ["y", "z"]
+    assert list(beside(["a", "b"], columns, "r")["item"]) == ["a", "b"]
+    assert list(beside([{"q": 1}, {"q": 2}], columns, "r").columns) == ["q", "output", "error"]
+    frame = beside(pl.DataFrame({"text": ["a", "b", "c"]}), columns_of(FIELDS, [*ROWS[:2], failed(1)], 3), "r")
+    assert frame.columns == ["text", "label", "n", "error"] and frame["label"].to_list() == ["a", None, "c"]
+    assert beside(pl.Series("t", ["a", "b"]), columns_of(TEXT, [done(0, "x"), done(1, "y")], 2), "r").shape == (
+        2,
+        3,
+    )
+
+
+def test_a_limit_leaves_the_first_rows() -> None:
+    assert list(
+        beside(pd.DataFrame({"t": ["a", "b", "c"]}), columns_of(TEXT, [done(0, "x")], 1), "r")["t"]
+    ) == ["a"]
+    assert beside(pl.DataFrame({"t": ["a", "b"]}), columns_of(TEXT, [done(0, "x")], 1), "r").height == 1
+
+
+def test_kept_rows_are_what_the_table_is() -> None:
+    frame = pd.DataFrame({"t": ["a", "b", "c"]}, index=["i", "i", None])
+    assert list(kept(frame, [True, False, True])["t"]) == ["a", "c"]
+    assert list(kept(frame["t"], [False, True])) == ["b"]
+    assert kept(["a", "b"], [False, True]) == ["b"]
+    assert kept(pl.DataFrame({"t": ["a", "b", "c"]}), [True, False])["t"].to_list() == ["a"]
+    assert kept(pl.Series("t", ["a", "b"]), [False, True]).to_list() == ["b"]
+
+
+@pytest.mark.parametrize("table", [{"a": 1}, "text", 7, None, iter([1]), pd.DataFrame, np.zeros(3)])
+def test_what_is_no_table_is_refused(table: Any) -> None:
+    with pytest.raises(InvalidInput):
+        check_table("map", table)
+
+
+@pytest.mark.parametrize(
+    "table", [[], (), pd.DataFrame(), pd.Series([], dtype=str), pl.DataFrame(), pl.Series()]
+)
+def test_empty_tables_are_tables(table: Any) -> None:
+    check_table("map", table)
+    assert len(beside(table, columns_of(FIELDS, [], 0), "r")) == 0
+    assert len(kept(table, [])) == 0

@@ -1,0 +1,111 @@
+"""The pipelines that questions to tables become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from po_jupyter.client.tables.questions import (
+    classify_question,
+    extract_question,
+    filter_question,
+    map_question,
+)
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.task import Task
+
+
+class Ticket(BaseModel):
+    label: str
+    score: float
+
+
+def only(pipeline: Pipeline) -> Task:
+    (task,) = pipeline.tasks
+    assert task.for_each == "{{ seed.rows }}"
+    return task
+
+
+def test_map_is_a_pipeline_of_one_map() -> None:
+    options = {
+        "model": "fake:echo",
+        "max_concurrency": 16,
+        "name": "mine",
+        "max_tokens": 50,
+        "system": "Be brief.",
+    }
+    pipeline = map_question("map", "Label: {{ item.text }}", Ticket, options)
+    assert (pipeline.name, pipeline.llm.model, pipeline.llm.max_tokens) == ("mine", "fake:echo", 50)
+    task = only(pipeline)
+    assert (task.name, task.max_concurrency, task.system) == ("mine", 16, "Be brief.")
+    assert task.output is not None and list(task.output["properties"]) == ["label", "score"]
+
+
+def test_filter_asks_for_yes_or_no() -> None:
+    task = only(filter_question("Is {{ item }} about money?", {}))
+    assert task.output is not None and task.output["properties"]["keep"]["type"] == "boolean"
+    assert task.system and "yes" in task.system
+    assert only(filter_question("{{ item }}", {"system": "Mine."})).system == "Mine."
+
+
+def test_labels_are_no_template() -> None:
+    """P6: braces in a label are text."""
+    labels = ["{{ seed }}", "{% raw %}", 'a "quoted" one', "straße", "back\\slash"]
+    task = only(classify_question(labels, None, False, {}))
+    assert task.output is not None and task.output["properties"]["label"]["enum"] == labels
+    from jinja2.sandbox import SandboxedEnvironment
+
+    shown = SandboxedEnvironment().from_string(str(task.prompt)).render(item="the text", seed="SEED")
+    assert ", ".join(labels) in shown and shown.endswith("the text")
+
+
+def test_several_labels_are_a_list() -> None:
+    task = only(classify_question(["a", "b"], "{{ item }}", True, {}))
+    assert task.output is not None and task.output["properties"]["labels"]["items"]["enum"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "types"),
+    [
+        (["company", "year"], {"company": ["string", "null"], "year": ["string", "null"]}),
+        ("company", {"company": ["string", "null"]}),
+        ({"company": str, "year": int}, {"company": "string", "year": "integer"}),
+        ({"type": "object", "properties": {"year": {"type": "integer"}}}, {"year": "integer"}),
+        (Ticket, {"label": "string", "score": "number"}),
+    ],
+)
+def test_fields_by_name_by_type_by_class_and_by_schema(fields: Any, types: dict[str, Any]) -> None:
+    task = only(extract_question(fields, None, {}))
+    assert task.output is not None
+    assert {name: shape["type"] for name, shape in task.output["properties"].items()} == types
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: map_question("map", "Label this", None, {}),
+        lambda: map_question("map", "{{ items }} {{ itemized }}", None, {}),
+        lambda: map_question("map", 7, None, {}),  # type: ignore[arg-type]
+        lambda: map_question("map", [1], None, {}),  # type: ignore[list-item]
+        lambda: classify_question("bug", None, False, {}),
+        lambda: classify_question(["bug"], None, False, {}),
+        lambda: classify_question(["bug", "bug"], None, False, {}),
+        lambda: classify_question(["bug", ""], None, False, {}),
+        lambda: classify_question(["bug", 7], None, False, {}),  # type: ignore[list-item]
+        lambda: extract_question([], None, {}),
+        lambda: extract_question({}, None, {}),
+        lambda: extract_question(["a", 7], None, {}),
+        lambda: extract_question(7, None, {}),
+    ],
+)
+def test_a_wrong_question_is_refused_before_anything_is_asked(wrong: Any) -> None:
+    with pytest.raises(InvalidInput):
+        wrong()
+
+
+def test_messages_with_the_row_in_one_of_them() -> None:
+    turns = [{"role": "user", "content": "Hello"}, {"role": "user", "content": "{{ item.text }}"}]
+    assert only(map_question("map", turns, None, {})).prompt
