@@ -129,7 +129,8 @@ class PostgresAnswers:
         if self._connection is None:
             options = {**cut_lines(self._conninfo), "connect_timeout": 2, "tcp_user_timeout": 2000}
             self._connection = psycopg.connect(
-                self._conninfo, autocommit=True, application_name="po_jupyter", **options
+                psycopg.conninfo.make_conninfo(self._conninfo, application_name="po_jupyter", **options),
+                autocommit=True,
             )
             # Nobody waits for the disk: what is lost is asked for again.
             self._connection.execute(
