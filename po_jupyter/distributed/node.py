@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from po_jupyter.config import Settings
 from po_jupyter.distributed.brokers.opening import check_url, open_queue
@@ -25,6 +27,8 @@ from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.store.protocol import SharedStore, Store
 from po_jupyter.worker.zygote import version
+
+_LOOK = 0.5  # s between looks at which share this node has
 
 
 def node_settings(settings: Settings) -> Settings:
@@ -61,8 +65,10 @@ class NodeDistribution:
 
     async def warm(self) -> None:
         """Return once this node can start a worker within a moment; at once where another process has its name."""
-        if self._share is not None:
-            await self._share.warm.wait()
+        while (share := self._share) is not None and not share.warm.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):  # who loses its lease meanwhile gets another share
+                    await share.warm.wait()
 
     def describe(self) -> JsonObject:
         """See `Distribution`."""

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.distributed.node import NodeDistribution, node_settings
@@ -32,3 +35,17 @@ def test_its_document_says_what_it_has(tmp_path: Path) -> None:
     assert (described["slots"], described["labels"], described["draining"]) == (3, ["gpu"], False)
     serving = NodeDistribution(settings.model_copy(update={"node_works": False}))
     assert serving.describe()["slots"] == 0
+
+
+async def test_a_node_that_loses_its_lease_while_it_starts_is_ready_all_the_same(tmp_path: Path) -> None:
+    """It gets another share with the next lease, and nobody warms the first one up."""
+    node = NodeDistribution(node_settings(Settings(data_dir=tmp_path)))
+    first: Any = SimpleNamespace(warm=asyncio.Event())
+    second: Any = SimpleNamespace(warm=asyncio.Event())
+    node._share = first
+    warm = asyncio.create_task(node.warm())
+    await asyncio.sleep(0)
+    node._share = second
+    second.warm.set()
+    async with asyncio.timeout(5):
+        await warm

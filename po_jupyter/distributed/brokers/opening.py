@@ -11,8 +11,11 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def check_url(url: str) -> None:
-    """Raises InvalidSettings for a URL of no broker, or if the extra is missing. Asks nobody."""
+    """Raises InvalidSettings for a URL of no broker, or if the extra is missing. Asks nobody.
+
+    Its libraries are imported here, before a node has a lease that it would not renew meanwhile."""
     try:
+        from po_jupyter.distributed.brokers.celery import queue  # noqa: F401
         from po_jupyter.distributed.brokers.celery.urls import parse_url
     except ImportError as error:
         raise _missing(error) from None
