@@ -78,7 +78,12 @@ async def measure(server: PostgresServer, folder: Path, model: ModelServer, node
         submitting = await submit_all(api, nodes * 1_000_000)
         workers = [
             WorkerNode(
-                folder / f"worker{i}", place, slots=SLOTS, PO_SHARED_WORKER="true", PO_NODE_TTL="5", PO_HEARTBEAT="1"
+                folder / f"worker{i}",
+                place,
+                slots=SLOTS,
+                PO_SHARED_WORKER="true",
+                PO_NODE_TTL="5",
+                PO_HEARTBEAT="1",
             )
             for i in range(nodes)
         ]

@@ -20,7 +20,11 @@ def head(run: str, state: str = "pending", priority: int = 0, *, held: bool = Fa
 
 
 def test_what_waits_is_what_nobody_has_and_needs_no_person() -> None:
-    assert [waits_for_worker(head("a", state)) for state in ("pending", "running", "waiting")] == [True, True, False]
+    assert [waits_for_worker(head("a", state)) for state in ("pending", "running", "waiting")] == [
+        True,
+        True,
+        False,
+    ]
     assert not waits_for_worker(head("a", "running", held=True))
 
 
