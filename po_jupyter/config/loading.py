@@ -1,6 +1,7 @@
 """The loader of settings: every setting in one frozen value (`settings.py`), read here and nowhere else.
 
-Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge.
+Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge, or a command's
+options.
 The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative
 to it. The data directory is `PO_DATA_DIR`, else that of the project (`po init`) that the current directory is in,
 else the user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`); one
@@ -51,8 +52,9 @@ def load(
     *,
     file: Path | None = None,
     jupyter: Mapping[str, Any] | None = None,
+    options: Mapping[str, tuple[str, Any]] | None = None,
 ) -> Settings:
-    """The settings of this process.
+    """The settings of this process. `options` are those of a command: by setting, the option's name and its value.
 
     Raises InvalidSettings with every violation, each naming the file or the variable it came from.
     """
@@ -62,6 +64,8 @@ def load(
     collected.read_variables(environ)
     for name, value in (jupyter or {}).items():
         collected.add(name, value, "jupyter")
+    for name, (option, value) in (options or {}).items():
+        collected.add(name, value, option)
     return collected.settings()
 
 
@@ -75,7 +79,7 @@ class _Collected:
         self._names = list(Settings.model_fields)
 
     def add(self, name: str, value: Any, source: str) -> None:
-        """A value that `source` (a file, a variable, `jupyter`) gives."""
+        """A value that `source` (a file, a variable, an option, `jupyter`) gives."""
         if name in self._names:
             self._values[name], self._sources[name] = value, source
         else:

@@ -26,7 +26,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.waits import RunWaits
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class NodeDispatcher:
         self,
         local: LocalDispatcher,
         share: NodeShare,
-        store: Store,
+        store: SharedStore,
         changes: ChangeFeed,
         directory: NodeDirectory,
         to_thread: ToThread,
@@ -67,11 +67,12 @@ class NodeDispatcher:
         self._ttl = ttl
         self._hints = hints
         self._pool = RunPool(store, share, to_thread, ttl, hints)
+        self._has_drained = False
         share.on_room, share.on_left = self._has_room, self._left
         self._checks: set[str] = set()  # runs at work here that changed
         self._check_timer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[object]] = set()
 
     @property
     def is_holder(self) -> bool:
@@ -164,7 +165,7 @@ class NodeDispatcher:
         if self._hints is not None:
             self._run_in_background(self._hints.publish(head), "publish")
 
-    def _run_in_background(self, work: Coroutine[object, object, None], name: str) -> None:
+    def _run_in_background(self, work: Coroutine[object, object, object], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -236,9 +237,16 @@ class NodeDispatcher:
         ))  # fmt: skip
 
     async def _drain(self) -> None:
-        """Give the runs of this node to others, and take none any more."""
+        """Give the runs of this node to others, and take none any more: messages and runs without a worker at once, the
+        others when their calls in flight are answered. What fails is done at the next look."""
         if self._share.takes:
             log.info("this node drains", runs=self._supervisor.live())
             self._share.takes = False
-            self._supervisor.processes.drain()
-            await self._share.give_back()
+        if self._has_drained:
+            return
+        if self._hints is not None:
+            await self._hints.stop_consuming()
+        await self._share.give_back()
+        self._supervisor.processes.drain()
+        # A worker whose start was under way is told at a later look.
+        self._has_drained = not self._supervisor.starts.starting

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from po_jupyter.config import Settings
-from po_jupyter.distributed.brokers.opening import open_queue
+from po_jupyter.distributed.brokers.opening import check_url, open_queue
 from po_jupyter.distributed.directory import KIND, NodeDirectory
 from po_jupyter.distributed.dispatcher import NodeDispatcher
 from po_jupyter.distributed.leadership import Leadership
@@ -23,19 +25,22 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import SharedStore, Store
 from po_jupyter.worker.zygote import version
+
+_LOOK = 0.5  # s between looks at which share this node has
 
 
 def node_settings(settings: Settings) -> Settings:
-    """The settings of a node: it has a name, and its workers notice its end before its runs go to others."""
+    """The settings of a node: it has a name, and its workers notice its end before its runs go to others: they wait for
+    a silent node for `orphan_timeout`, then as long for another one at its address."""
     name = settings.node or f"{socket.gethostname().split('.')[0]}-{short_digest(str(settings.data_dir), 4)}"
     return settings.model_copy(
         update={
             "node": name,
             "lease_ttl": settings.node_ttl,
             "heartbeat": min(settings.heartbeat, settings.node_ttl / 4),
-            "orphan_timeout": min(settings.orphan_timeout, settings.node_ttl / 2),
+            "orphan_timeout": min(settings.orphan_timeout, settings.node_ttl * 0.35),
         }
     )
 
@@ -44,8 +49,11 @@ class NodeDistribution:
     """The `Distribution` of one node; `settings` are those of `node_settings`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Reads and writes nothing yet."""
+        """Reads and writes nothing yet. Raises InvalidSettings for a broker that is none: a node that starts all the
+        same would say so when it has the store's lease."""
         assert settings.node is not None
+        if settings.broker is not None:
+            check_url(settings.broker.get_secret_value())
         self._settings = settings
         self._name = settings.node
         self._slots = settings.max_running if settings.node_works else 0
@@ -54,6 +62,13 @@ class NodeDistribution:
         self._rates: RateShare | None = None
         self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
+
+    async def warm(self) -> None:
+        """Return once this node can start a worker within a moment; at once where another process has its name."""
+        while (share := self._share) is not None and not share.warm.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):  # who loses its lease meanwhile gets another share
+                    await share.warm.wait()
 
     def describe(self) -> JsonObject:
         """See `Distribution`."""
@@ -78,6 +93,7 @@ class NodeDistribution:
         lead: Callable[[], HolderService],
     ) -> ActiveDispatcher:
         """See `Distribution`."""
+        assert isinstance(store, SharedStore)
         ttl = self._settings.node_ttl
         directory = NodeDirectory(store, ttl)
         labels = self._settings.node_labels
@@ -105,7 +121,7 @@ class NodeDistribution:
         return dispatcher
 
     def _open_hints(
-        self, store: Store, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
+        self, store: SharedStore, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
     ) -> QueueHints | None:
         settings = self._settings
         if settings.broker is None:

@@ -12,7 +12,7 @@ from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.share import NodeShare, fair_order
 from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ class RunPool:
     """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough."""
 
     def __init__(
-        self, store: Store, share: NodeShare, to_thread: ToThread, ttl: float, hints: QueueHints | None
+        self, store: SharedStore, share: NodeShare, to_thread: ToThread, ttl: float, hints: QueueHints | None
     ) -> None:
         """Looks at nothing before `take_often`. With `hints` runs are taken here while the broker does not answer."""
         self._hints = hints
@@ -36,6 +36,8 @@ class RunPool:
         self._share = share
         self._to_thread = to_thread
         self._every = ttl / 5
+        self._ttl = ttl
+        self._noted = float("-inf")  # when places were, for which many runs are read
         self._woken = asyncio.Event()
         self.places: Mapping[str, int] = {}  # of runs that wait, from 1
         self.running: int | None = None
@@ -79,8 +81,13 @@ class RunPool:
         return self._share.free() > 0 and (self._hints is None or not self._hints.works)
 
     async def _take(self) -> None:
-        heads = await self._to_thread(self._store.active)
-        self._note(heads)
+        is_due = time.monotonic() >= self._noted + self._ttl
+        free = self._share.free() if self._takes() else 0
+        if free <= 0 and not is_due:
+            return
+        heads = await self._to_thread(self._look, max(self._share.window(free), _POSITIONS if is_due else 0))
+        if is_due:
+            await self._note(heads)
         if not self._takes():
             return
         for head in self._share.candidates(heads, self._share.free()):
@@ -88,8 +95,12 @@ class RunPool:
                 return
             await self._share.take_up(head)
 
-    def _note(self, heads: list[Head]) -> None:
-        waiting = fair_order(heads)
-        self.queued = len(waiting)
+    def _look(self, limit: int) -> list[Head]:
+        """The first runs that wait, and those that somebody has: they say whose turn it is."""
+        return [*self._store.waiting(limit), *self._store.held()]
+
+    async def _note(self, heads: list[Head]) -> None:
+        self._noted = time.monotonic()
+        self.queued = await self._to_thread(self._store.count_waiting)
         self.running = sum(head["holder"] is not None for head in heads)
-        self.places = {head["run"]: place for place, head in enumerate(waiting[:_POSITIONS], 1)}
+        self.places = {head["run"]: place for place, head in enumerate(fair_order(heads)[:_POSITIONS], 1)}

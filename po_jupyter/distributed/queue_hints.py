@@ -18,15 +18,15 @@ from po_jupyter.distributed.share import NodeShare
 from po_jupyter.errors import BrokerUnavailable, CorruptRow, NotFound, StoreError
 from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views.workers import BrokerReport, waits
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.orchestrator.views.workers import BrokerReport
+from po_jupyter.store.protocol import Head, SharedStore, waits_for_worker
 
 log = structlog.get_logger(__name__)
 
 _ROOM = 0.5  # s that a message may wait for room here
 _ANSWER = 20.0  # s until a message goes back although nothing was decided
 _AGAIN = 3.0  # terms after which a run that still waits is published again
-_MOST = 500  # runs that are published again in one look
+AT_ONCE = 500  # runs that are published again in one look
 _THREADS = 2
 
 Labels: TypeAlias = tuple[str, ...]
@@ -45,7 +45,7 @@ class QueueHints:
     def __init__(
         self,
         queue: MessageQueue,
-        store: Store,
+        store: SharedStore,
         share: NodeShare,
         to_thread: ToThread,
         *,
@@ -89,11 +89,15 @@ class QueueHints:
 
         self._consumer = self._queue.consume(take, labels=self._labels, threads=_THREADS)
 
-    async def close(self) -> None:
+    async def stop_consuming(self) -> None:
         """Take no more; what has been taken is answered."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await asyncio.to_thread(consumer.close)
+
+    async def close(self) -> None:
+        """End all of it."""
+        await self.stop_consuming()
         await asyncio.to_thread(self._queue.close)
 
     def has_room(self) -> None:
@@ -102,33 +106,30 @@ class QueueHints:
 
     # -- publishing -----------------------------------------------------------------------------
 
-    async def publish(self, head: Head, definition: RunDefinition | None = None) -> None:
-        """Publish a run that waits. Raises nothing: the leader tries again."""
-        await self._publish(head, definition)
-
-    async def publish_again(self, heads: Iterable[Head]) -> None:
-        """Publish runs that have waited for long, although messages of them should be there; the leader does it."""
-        waiting = {head["run"]: head for head in heads if waits(head)}
+    async def publish_again(self, heads: Iterable[Head], waiting_runs: int) -> None:
+        """Publish runs that have waited for long, although messages of them should be there; the leader does it.
+        `heads` are the first ones of all `waiting_runs`: the others have their turn when these are taken."""
+        waiting = {head["run"]: head for head in heads if waits_for_worker(head)}
         moment = time.monotonic()
         self._since = {run: self._since.get(run, moment) for run in waiting}
         unserved = {run: labels for run, labels in self._unserved.items() if run in waiting}
         served = self._served(unserved)
         late = [run for run in waiting if run not in unserved and self._is_late(run, moment)]
-        if late and await self._has(len(waiting) - len(unserved)):
+        if late and await self._has(waiting_runs - len(unserved)):
             late = []
         self._unserved = unserved
-        for run in [*served, *late][:_MOST]:
+        for run in [*served, *late][:AT_ONCE]:
             self._since[run] = moment
             self._unserved.pop(run, None)
-            if labels := await self._publish(waiting[run]):
+            if labels := await self.publish(waiting[run]):
                 self._unserved[run] = labels
 
     def _is_late(self, run: str, moment: float) -> bool:
         return moment - self._since[run] > _AGAIN * self._ttl
 
-    async def _publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
-        """Publish a run that waits; its labels when no node has them: whoever submits runs makes up labels, and a
-        broker keeps a queue for each."""
+    async def publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
+        """Publish a run that waits. Raises nothing: the leader tries again. Its labels when no node has them, where it
+        is not published: whoever submits runs makes up labels, and a broker keeps a queue for each."""
         run = head["run"]
         if run in self._offered:
             return ()  # a message of it is here, and goes back
@@ -191,10 +192,14 @@ class QueueHints:
         self._offered.add(run)
         try:
             head = await self._to_thread(self._store.head, run)
-            if not waits(head):
+            if not waits_for_worker(head):
                 return Verdict.TAKEN
             await self._share.take_up(head)
-            return Verdict.BACK if waits(await self._to_thread(self._store.head, run)) else Verdict.TAKEN
+            return (
+                Verdict.BACK
+                if waits_for_worker(await self._to_thread(self._store.head, run))
+                else Verdict.TAKEN
+            )
         except (NotFound, CorruptRow):
             return Verdict.TAKEN
         except StoreError as error:

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from po_jupyter.distributed.directory import LOOKS, NodeDirectory
-from po_jupyter.distributed.queue_hints import QueueHints
+from po_jupyter.distributed.queue_hints import AT_ONCE, QueueHints
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
@@ -15,7 +15,7 @@ from po_jupyter.errors import CorruptRow, NotFound, PoError, StaleFence
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Commit, Head, Store
+from po_jupyter.store.protocol import Commit, Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ class Reaper:
 
     def __init__(
         self,
-        store: Store,
+        store: SharedStore,
         share: NodeShare,
         directory: NodeDirectory,
         to_thread: ToThread,
@@ -64,9 +64,10 @@ class Reaper:
             if gone or quiet >= self._ttl / 2:
                 quiet = 0.0
                 try:
-                    heads = await self._to_thread(self.reap, gone)
+                    await self._to_thread(self.reap, gone)
                     if self._hints is not None:
-                        await self._hints.publish_again(heads)
+                        heads = await self._to_thread(self._store.waiting, AT_ONCE)
+                        await self._hints.publish_again(heads, await self._to_thread(self._store.count_waiting))
                 except PoError as error:
                     log.warning("cannot look for runs whose node is gone", error=error.message)
                 except Exception:  # without this task no run would ever be taken from a dead node again
@@ -74,11 +75,12 @@ class Reaper:
             await asyncio.sleep(self._ttl / LOOKS)
             quiet += self._ttl / LOOKS
 
-    def reap(self, gone: list[str]) -> list[Head]:
-        """Free the runs of nodes that are gone, then forget those nodes; the runs that have not ended. Blocks. Raises
-        StoreError."""
+    def reap(self, gone: list[str]) -> None:
+        """Free the runs of nodes that are gone, then forget those nodes. Blocks. Raises StoreError."""
         freed = 0
-        heads = self._store.active()
+        heads = self._store.held()
+        held = {head["run"] for head in heads}
+        self._unnamed = {run: seen for run, seen in self._unnamed.items() if run in held}
         for head in heads:
             try:
                 if head["holder"] is not None and self._is_abandoned(head):
@@ -90,7 +92,6 @@ class Reaper:
         for name in gone:
             self._directory.forget(name)
             log.warning("a node is gone", node=name, runs=freed)
-        return heads
 
     def _is_abandoned(self, head: Head) -> bool:
         holder = head["holder"]

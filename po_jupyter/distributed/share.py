@@ -6,11 +6,13 @@ look there, most urgent first and fair over owners, and the claim under a fence 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import structlog
 
@@ -18,17 +20,18 @@ from po_jupyter.distributed.directory import NodeDirectory
 from po_jupyter.errors import CorruptRow, NotFound, StaleFence
 from po_jupyter.model.run.definition import FORMAT, RunDefinition
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.orchestrator.workers.launcher import import_directory
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.orchestrator.workers.worker_exits import is_reserved_here
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.documents import is_copied
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Commit, Head, SharedStore, waits_for_worker
 
 log = structlog.get_logger(__name__)
 
+_MOST = 5000  # runs that wait that are looked at at once
+_PAGE = 500  # heads that are read at once
 _UNFIT = 60.0  # s until a run that this node cannot work off is looked at again
 
 
@@ -38,7 +41,7 @@ def fair_order(heads: Iterable[Head]) -> list[Head]:
     turns: Counter[str] = Counter()
     waiting = []
     for head in heads:
-        if waits(head):
+        if waits_for_worker(head):
             waiting.append(head)
         elif head["holder"] is not None:
             turns[head["owner"]] += 1
@@ -49,6 +52,11 @@ def fair_order(heads: Iterable[Head]) -> list[Head]:
     return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:-1])]
 
 
+def is_left(holder: Identity | None) -> bool:
+    """Whether a run of a node has no worker there: it is only reserved, or the worker is gone."""
+    return holder is not None and (holder.get("reserves", False) or not processes.alive(holder))
+
+
 class NodeShare:
     """The `RunShare` of a node. `supervisor` is set before it is used; lives on one loop but for `active`."""
 
@@ -56,7 +64,7 @@ class NodeShare:
 
     def __init__(
         self,
-        store: Store,
+        store: SharedStore,
         node: str,
         slots: int,
         labels: tuple[str, ...],
@@ -75,6 +83,7 @@ class NodeShare:
         self._to_thread = to_thread
         self._taking = 0
         self._unfit: dict[str, float] = {}
+        self.warm = asyncio.Event()  # a worker can be started within a moment
         self.takes = slots > 0  # until it drains
         self.leads = False
         self.on_room: Callable[[], None] = lambda: None
@@ -92,11 +101,16 @@ class NodeShare:
         store is copied: whatever went on now would be paid for again there."""
         if is_copied(self._store):
             return []
-        return [
-            head
-            for head in self._store.active()
-            if self.is_own(head) or (self.leads and head["holder"] is None and head["state"] == "waiting")
-        ]
+        own = [head for head in self._store.held() if self.is_own(head)]
+        return own if not self.leads else [*own, *self._left_to_nobody()]
+
+    def _left_to_nobody(self) -> Iterator[Head]:
+        cursor: str | None = None
+        while True:
+            page = self._store.runs(states=("waiting",), cursor=cursor, limit=_PAGE)
+            yield from (head for head in page.heads if head["holder"] is None)
+            if (cursor := page.next) is None:
+                return
 
     def is_own(self, head: Head) -> bool:
         """True for a run that this node has."""
@@ -110,20 +124,26 @@ class NodeShare:
         """True for a run that another node has, or something that the reaper has to judge."""
         return head["holder"] is not None and not self.is_own(head)
 
-    async def take(self, head: Head) -> bool:
+    async def take(self, head: Head) -> Head | None:
         """See `RunShare`."""
         if self.is_own(head):
             if await self._to_thread(is_copied, self._store):
-                return False
+                return None
             if not await self._to_thread(self._is_misplaced, head):
-                return True
-            await self._to_thread(self._give_back, head["run"])
+                return head
+            await self._to_thread(self._give_back, head)
             self.on_left(head)
-            return False
-        if await self.claim(head) is not None:
-            return True
-        self.on_left(head)
-        return False
+            return None
+        taken = await self.claim(head)
+        if taken is None:
+            self.on_left(head)
+            return None
+        return taken[0]
+
+    def warmed_up(self) -> None:
+        """See `RunShare`."""
+        self.warm.set()
+        self.on_room()
 
     def has_room(self) -> None:
         """See `RunShare`."""
@@ -133,8 +153,9 @@ class NodeShare:
 
     def free(self) -> int:
         """How many more runs may be taken now, of whichever kind: what kind one is, its definition says, which is read
-        once it is taken."""
-        if not self.takes:
+        once it is taken. None before a worker can be started, which takes seconds after the start: other nodes have
+        room meanwhile."""
+        if not self.takes or not self.warm.is_set():
             return 0
         supervisor = self.supervisor
         own = self._slots - supervisor.starts.busy() - len(supervisor.queue.own)
@@ -177,8 +198,7 @@ class NodeShare:
             except (KeyError, TypeError, ValueError, AttributeError) as error:  # of a newer version, or damaged
                 reason = f"its definition cannot be read here: {error!r:.100}"
             if reason is not None:
-                log.info("a run is left to other nodes", run=run, reason=reason)
-                self._unfit[run] = time.monotonic() + _UNFIT
+                self._note_misfit(run, reason)
                 return None
             if is_copied(self._store):
                 return None
@@ -188,16 +208,25 @@ class NodeShare:
         return {**head, "fence": lease.fence, "holder": self.me}, definition
 
     def _is_misplaced(self, head: Head) -> bool:
-        """Whether it is only reserved, and this node takes no run like that any more."""
-        if head["holder"] is None or not head["holder"].get("reserves"):
+        """Whether it is only reserved, or its worker is gone, and this node takes no run like that any more, or not
+        yet."""
+        if not is_left(head["holder"]):
             return False
-        if not self.takes:
+        if not self.takes or not self.warm.is_set():
             return True
         reason = self.misfit(RunDefinition.from_json(self._store.definition(head["run"])))
         if reason is not None:
-            log.info("a run is left to other nodes", run=head["run"], reason=reason)
-            self._unfit[head["run"]] = time.monotonic() + _UNFIT
+            self._note_misfit(head["run"], reason)
         return reason is not None
+
+    def _note_misfit(self, run: str, reason: str) -> None:
+        log.info("a run is left to other nodes", run=run, reason=reason)
+        moment = time.monotonic()
+        # In the order of time: what is over lies at the beginning.
+        while self._unfit and next(iter(self._unfit.values())) < moment:
+            del self._unfit[next(iter(self._unfit))]
+        self._unfit.pop(run, None)
+        self._unfit[run] = moment + _UNFIT
 
     def misfit(self, definition: RunDefinition) -> str | None:
         """Why this node cannot work a run off; None when it can."""
@@ -213,6 +242,13 @@ class NodeShare:
             return f"it needs the directory {directory}"
         return None
 
+    def window(self, free: int) -> int:
+        """How many runs that wait to look at, for the next ones to be among them, and behind those that other nodes
+        want and that this one cannot work off."""
+        return min(
+            _MOST, free * max(1, self._directory.workers()) + len(self._unfit) + len(self.supervisor.queue)
+        )
+
     def candidates(self, heads: Iterable[Head], free: int) -> list[Head]:
         """The runs to try for next. Where several nodes take, each tries for others among the first of them, of one
         priority, so that they do not all want the same."""
@@ -224,16 +260,17 @@ class NodeShare:
         return window
 
     async def give_back(self) -> None:
-        """Give the runs back that were taken and have no worker. Raises StoreError."""
+        """Give the runs back that were taken and have no worker. Raises StoreError: those that are left stay in the
+        queue, and no worker is started for them while this node takes none."""
         for run in self.supervisor.queue.positions(10_000):
-            await self._to_thread(self._give_back, run)
+            with suppress(NotFound, CorruptRow):
+                await self._to_thread(self._give_back, await self._to_thread(self._store.head, run))
+            self.supervisor.starts.discard(run)
 
-    def _give_back(self, run: str) -> None:
-        from po_jupyter.store.protocol import Commit
-
+    def _give_back(self, head: Head) -> None:
+        run = head["run"]
         try:
-            head = self._store.head(run)
-            if head["holder"] is not None and head["holder"].get("reserves") and self.is_own(head):
+            if is_left(head["holder"]) and self.is_own(head):
                 lease = self._store.claim(run, self.me, expect=head["fence"])
                 self._store.commit(lease, Commit(release=True))
         except (StaleFence, NotFound, CorruptRow):

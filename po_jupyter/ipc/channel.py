@@ -211,7 +211,7 @@ class Listener:
         self._port: socket.socket | None = None
         self._port_text = ""
         self._accepting: asyncio.Task[None] | None = None
-        self._strangers = 0
+        self._strangers: dict[asyncio.Task[None], None] = {}  # the first one came first
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -244,13 +244,18 @@ class Listener:
             except OSError:  # no descriptor is left: the others come later
                 await asyncio.sleep(0.1)
                 continue
-            if self._strangers >= _MAX_STRANGERS:
-                sock.close()
-                continue
-            self._strangers += 1
+            if len(self._strangers) >= _MAX_STRANGERS:
+                # The one that has said nothing for longest: who means well proves it within milliseconds.
+                next(iter(self._strangers)).cancel()
             task = asyncio.create_task(self._admit(sock, key), name="link")
+            self._strangers[task] = None
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
+            task.add_done_callback(self._no_stranger)
+
+    def _no_stranger(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None:
+            self._strangers.pop(task, None)
 
     async def _admit(self, sock: socket.socket, key: bytes) -> None:
         """Have a new connection prove who it is, before anything else of it is read."""
@@ -264,7 +269,7 @@ class Listener:
             sock.close()
             return
         finally:
-            self._strangers -= 1
+            self._no_stranger(asyncio.current_task())
         run = None if name == credentials.SERVER else credentials.run_of(name)
         await self._converse(Channel(reader, writer, TO_ORCHESTRATOR, run=run), writer)
 

@@ -193,6 +193,11 @@ class NewRun(NamedTuple):
     parent: str | None = None
 
 
+def waits_for_worker(head: Head) -> bool:
+    """Whether the run waits for a worker and nobody has it."""
+    return head["holder"] is None and head["state"] in ("pending", "running")
+
+
 class HeadPage(NamedTuple):
     """A page of heads, newest first; `next` is the cursor of the page after it, or None."""
 
@@ -342,6 +347,23 @@ class ListeningStore(Protocol):
         ...
 
 
+class RunPoolStore(Protocol):
+    """The runs of a store as those see them who look for work: found by an index, whatever else there is."""
+
+    def waiting(self, limit: int) -> list[Head]:
+        """Runs that wait for a worker and that nobody has (`waits_for_worker`): the `limit` most urgent, by priority
+        and then by age, and of some owners, whichever are many, their first ones besides. In no order."""
+        ...
+
+    def held(self) -> list[Head]:
+        """The runs that have not ended and that somebody has."""
+        ...
+
+    def count_waiting(self) -> int:
+        """How many runs wait for a worker."""
+        ...
+
+
 class Store(RunStore, LogStore, DocumentStore, Protocol):
     """A durable store. `testing.conformance.store` is the suite that an implementation passes."""
 
@@ -350,3 +372,8 @@ class Store(RunStore, LogStore, DocumentStore, Protocol):
 
     def close(self) -> None:
         """Release every handle of this process."""
+
+
+@runtime_checkable
+class SharedStore(Store, RunPoolStore, Protocol):
+    """A store that several servers work off together."""

@@ -87,7 +87,7 @@ async def _work_off_one(request: WorkerRequest, settings: Settings, store: Store
         store=store,
         holder=holder_of(settings),
         slots=CallSlots(),
-        answers=open_call_cache(settings),
+        answers=open_call_cache(settings, request.store),
     )
     process = OrchestratorLink(
         Path(request.address),

@@ -237,7 +237,9 @@ class OrchestratorLink:
                 self._last_message = now  # it was us who stood still: what came meanwhile is still to be read
             if self._channel is not None:
                 self._channel.send(Heartbeat())
-                if now - self._last_message < max(self._settings.lease_ttl, 4 * step):
+                # Of a node both waits together are less than its term, after which its runs go to others.
+                patience = min(self._settings.lease_ttl, self._settings.orphan_timeout)
+                if now - self._last_message < max(patience, 4 * step):
                     alone = 0.0
                     continue
                 # Connected, and nothing comes: a stopped process keeps its sockets. Look for another one.

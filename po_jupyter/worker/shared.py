@@ -92,7 +92,7 @@ class SharedWorker:
         self._idle = asyncio.Event()
         self._opening = asyncio.Semaphore(_OPENING)
         self._connections = Connections()
-        cache = open_call_cache(settings)
+        cache = open_call_cache(settings, request.store)
         self._answers = AnswerQueue(cache) if cache is not None else None
         self._parts = ProcessParts(
             settings=settings,

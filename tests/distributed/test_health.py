@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +15,8 @@ from po_jupyter.distributed.health import NodeHealth, answering
 from po_jupyter.errors import StoreError, Unavailable
 from po_jupyter.orchestrator.monitoring.service import ProbeReport
 from tests.support.brokers import free_port
+from tests.support.nodes import WorkerNode
+from tests.support.postgres import PostgresServer, postgres_server
 
 pytestmark = pytest.mark.integration
 
@@ -86,3 +90,29 @@ async def test_a_port_that_is_taken_is_said() -> None:
         with pytest.raises(Unavailable, match="nothing can listen on port"):
             async with answering(NodeHealth(), taken.getsockname()[1]):
                 pass
+
+
+async def test_a_node_answers_probes_and_stops_being_ready_with_its_database(tmp_path: Path) -> None:
+    with postgres_server() as own:
+        await _probe_node(tmp_path, own)
+
+
+async def _probe_node(tmp_path: Path, database: PostgresServer) -> None:
+    port = free_port()
+    node = WorkerNode(tmp_path / "worker", database.url(), PO_HEALTH_PORT=str(port))
+    try:
+        await asyncio.to_thread(node.ready)
+        status, answer = await ask(port, "ready")
+        assert (status, answer["ready"], answer["orchestrator"]) == (200, True, True), node.log()
+        database.kill()
+        assert (await ask(port, "ready"))[0] == 503
+        assert (await ask(port, "health"))[0] == 200, "it lives, and goes on when the database is back"
+        await asyncio.to_thread(database.start)
+        async with asyncio.timeout(30):
+            while (await ask(port, "ready"))[0] != 200:
+                await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(node.stop) == 0
+    except subprocess.TimeoutExpired:
+        raise AssertionError(node.log()) from None
+    finally:
+        node.kill()

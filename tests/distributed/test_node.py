@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.distributed.node import NodeDistribution, node_settings
@@ -19,6 +22,9 @@ def test_its_workers_notice_its_end_before_its_runs_go_to_others(tmp_path: Path)
     assert settings.lease_ttl == 4.0
     assert settings.orphan_timeout < settings.node_ttl
     assert settings.heartbeat < settings.orphan_timeout
+    # Of a node that stands still: silent for as long, then alone for as long, each a step late. Its last renewal may be
+    # a third of its term old.
+    assert 2 * settings.orphan_timeout < settings.node_ttl * 5 / 6
 
 
 def test_its_document_says_what_it_has(tmp_path: Path) -> None:
@@ -29,3 +35,17 @@ def test_its_document_says_what_it_has(tmp_path: Path) -> None:
     assert (described["slots"], described["labels"], described["draining"]) == (3, ["gpu"], False)
     serving = NodeDistribution(settings.model_copy(update={"node_works": False}))
     assert serving.describe()["slots"] == 0
+
+
+async def test_a_node_that_loses_its_lease_while_it_starts_is_ready_all_the_same(tmp_path: Path) -> None:
+    """It gets another share with the next lease, and nobody warms the first one up."""
+    node = NodeDistribution(node_settings(Settings(data_dir=tmp_path)))
+    first: Any = SimpleNamespace(warm=asyncio.Event())
+    second: Any = SimpleNamespace(warm=asyncio.Event())
+    node._share = first
+    warm = asyncio.create_task(node.warm())
+    await asyncio.sleep(0)
+    node._share = second
+    second.warm.set()
+    async with asyncio.timeout(5):
+        await warm

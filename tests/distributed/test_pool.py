@@ -24,8 +24,12 @@ class Share:
     def free(self) -> int:
         return self.room
 
+    def window(self, free: int) -> int:
+        return free
+
     def candidates(self, heads: list[Head], free: int) -> list[Head]:
-        return sorted(heads, key=lambda head: -head["priority"])
+        waiting = [head for head in heads if head["holder"] is None]
+        return sorted(waiting, key=lambda head: -head["priority"])
 
     async def take_up(self, head: Head) -> None:
         self.taken.append(head["run"])

@@ -1,56 +1,78 @@
-"""The program of `po worker`: what it needs, what answers while it works, and how it ends."""
+"""`po worker` before it is a node: what it refuses, and what it says while its store does not answer."""
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 
-from po_jupyter.config import Settings
+from po_jupyter.config import Settings, load
 from po_jupyter.distributed import program
-from po_jupyter.errors import InvalidSettings
-from tests.support.brokers import free_port
-from tests.support.nodes import WorkerNode
-from tests.support.postgres import PostgresServer, postgres_server
+from po_jupyter.errors import InvalidSettings, StoreUnusable
 
-pytestmark = pytest.mark.integration
+URL = "postgresql://nobody@127.0.0.1:1/none"
 
 
-def test_a_node_needs_the_store_that_it_shares(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSettings, match="needs the store that it shares"):
-        program.serve(Settings(data_dir=tmp_path), lambda settings: None)
+class Away:
+    """The class of stores of a server that does not answer `failures` times."""
+
+    def __init__(self, failures: int, **details: Any) -> None:
+        self.failures = failures
+        self.details = details
+        self.asked = 0
+
+    def look(self, url: str, *, patience: float) -> None:
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise StoreUnusable("the store postgresql://127.0.0.1:1/none cannot be used", details=self.details)
 
 
-async def ask(port: int, path: str) -> tuple[int, dict[str, object]]:
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-        answer = await client.get(f"http://127.0.0.1:{port}/{path}")
-        return answer.status_code, answer.json()
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_AGAIN", 0.001)
+    monkeypatch.setattr(program, "_START_PATIENCE", 0.1)
 
 
-async def test_a_node_answers_probes_and_stops_being_ready_with_its_database(tmp_path: Path) -> None:
-    with postgres_server() as own:
-        await _probe_node(tmp_path, own)
+def test_one_line_says_that_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    store = Away(3)
+    monkeypatch.setattr(program, "postgres_store", lambda: store)
+    program._wait_for_store(URL, lines.append)
+    assert store.asked == 4
+    assert lines == ["the store postgresql://127.0.0.1:1/none cannot be used; trying for 0.1 s"]
 
 
-async def _probe_node(tmp_path: Path, database: PostgresServer) -> None:
-    port = free_port()
-    node = WorkerNode(tmp_path / "worker", database.url(), PO_HEALTH_PORT=str(port))
-    try:
-        await asyncio.to_thread(node.ready)
-        status, answer = await ask(port, "ready")
-        assert (status, answer["ready"], answer["orchestrator"]) == (200, True, True), node.log()
-        database.kill()
-        assert (await ask(port, "ready"))[0] == 503
-        assert (await ask(port, "health"))[0] == 200, "it lives, and goes on when the database is back"
-        await asyncio.to_thread(database.start)
-        async with asyncio.timeout(30):
-            while (await ask(port, "ready"))[0] != 200:
-                await asyncio.sleep(0.1)
-        assert await asyncio.to_thread(node.stop) == 0
-    except subprocess.TimeoutExpired:
-        raise AssertionError(node.log()) from None
-    finally:
-        node.kill()
+def test_the_wait_for_the_store_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(program, "postgres_store", lambda: Away(10**9))
+    with pytest.raises(StoreUnusable):
+        program._wait_for_store(URL, lines.append)
+    assert len(lines) == 1
+
+
+def test_a_store_of_a_newer_version_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Away(10**9, format=99)
+    monkeypatch.setattr(program, "postgres_store", lambda: store)
+    with pytest.raises(StoreUnusable):
+        program._wait_for_store(URL, lambda text: None)
+    assert store.asked == 1
+
+
+@pytest.mark.parametrize("broker", ["kafka://127.0.0.1", "redis://", "no url"])
+def test_a_broker_of_no_kind_is_refused_before_the_store_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: str
+) -> None:
+    store = Away(10**9)
+    monkeypatch.setattr(program, "postgres_store", lambda: store)
+    settings = Settings(data_dir=tmp_path, store=URL, broker=broker)  # type: ignore[arg-type]
+    with pytest.raises(InvalidSettings, match="broker"):
+        program.serve(settings, lambda settings: None, lambda text: None)
+    assert store.asked == 0
+
+
+def test_an_option_that_is_none_is_named_as_it_was_written() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        load({}, options={"store": ("--store", "mysql://x"), "node_labels": ("--label", ["a b"])})
+    places = {violation.where for violation in refused.value.violations}
+    assert places == {"--store", "--label"}

@@ -11,9 +11,8 @@ from po_jupyter.distributed import queue_hints
 from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
 from po_jupyter.distributed.queue_hints import QueueHints, level
 from po_jupyter.errors import BrokerUnavailable
-from po_jupyter.orchestrator.views.workers import waits
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head
+from po_jupyter.store.protocol import Head, waits_for_worker
 from po_jupyter.testing.conformance.store import new_run
 from po_jupyter.testing.memory_queue import MemoryQueue
 
@@ -118,13 +117,13 @@ async def test_a_run_that_waits_for_long_is_published_again(
     queue = MemoryQueue()
     node = hints(store, Share(store), queue)
     heads = store.active()
-    assert waits(heads[0])
-    await node.publish_again(heads)
+    assert waits_for_worker(heads[0])
+    await node.publish_again(heads, len(heads))
     assert sum(queue.depths().values()) == 0  # its own message may be on its way
     moments[0] = 16.0
-    await node.publish_again(heads)
+    await node.publish_again(heads, len(heads))
     moments[0] = 32.0
-    await node.publish_again(heads)
+    await node.publish_again(heads, len(heads))
     assert sum(queue.depths().values()) == 1  # it is there
 
 
@@ -146,7 +145,7 @@ async def test_messages_of_a_queue_are_taken(store: DiskStore) -> None:
         while not share.taken:
             await asyncio.sleep(0.01)
     await node.close()
-    assert waits(store.head("00a1")) is False
+    assert waits_for_worker(store.head("00a1")) is False
 
 
 @pytest.fixture
@@ -180,7 +179,7 @@ async def test_a_run_that_cannot_be_published_keeps_none_behind_it(
     node = hints(store, Share(store), queue, there=["odd"])
     labelled(store, "0001", "odd")
     for moments[0] in (0.0, 16.0):
-        await node.publish_again(store.active())
+        await node.publish_again(store.active(), len(store.active()))
     assert sum(queue.depths().values()) == 1
     assert node.problem() is None  # the broker has done nothing wrong
 
@@ -195,15 +194,15 @@ async def test_labels_that_no_node_has_make_no_queues(store: DiskStore, moments:
     await node.publish(store.head("00a1"))
     assert sum(queue.depths().values()) == 1
     for moments[0] in (0.0, 16.0):
-        await node.publish_again(store.active())
+        await node.publish_again(store.active(), len(store.active()))
     before = sum(queue.depths().values())
     assert before <= 2  # the other one may be published again, once
     moments[0] = 60.0
-    await node.publish_again(store.active())
+    await node.publish_again(store.active(), len(store.active()))
     assert sum(queue.depths().values()) == before
     there.add("made-up-3")
-    await node.publish_again(store.active())
-    await node.publish_again(store.active())
+    await node.publish_again(store.active(), len(store.active()))
+    await node.publish_again(store.active(), len(store.active()))
     assert sum(queue.depths().values()) == before + 1
 
 

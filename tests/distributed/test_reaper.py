@@ -118,3 +118,13 @@ def test_a_run_that_cannot_be_judged_keeps_no_other_from_being_freed(
     mended.reap(["gone"])
     assert store.head("00a1")["holder"] is None
     assert store.head("00a2")["holder"] is not None
+
+
+def test_nothing_is_kept_of_runs_that_have_ended(store: DiskStore) -> None:
+    lease = held(store, "00a1", host="other")
+    patient = reaper(store)
+    patient.reap([])
+    assert set(patient._unnamed) == {"00a1"}
+    store.commit(lease, Commit(state="done", release=True))
+    patient.reap([])
+    assert patient._unnamed == {}

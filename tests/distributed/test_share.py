@@ -50,6 +50,9 @@ class Busy:
         self.queue = RunQueues()
         self.starts = self
 
+    def discard(self, run: str) -> None:
+        pass
+
     def busy(self) -> int:
         return self._busy
 
@@ -72,6 +75,7 @@ def share(
 ) -> NodeShare:
     made = NodeShare(store, name, slots, labels, NodeDirectory(store, 5.0), asyncio.to_thread)
     made.supervisor = Busy(busy)  # type: ignore[assignment]
+    made.warmed_up()
     return made
 
 
@@ -178,20 +182,30 @@ async def test_a_node_gives_back_what_has_no_worker_yet(store: DiskStore) -> Non
     assert (now["holder"], now["state"]) == (None, "pending")
 
 
-@pytest.mark.parametrize("case", ["drains", "no slots", "labels"])
+@pytest.mark.parametrize("case", ["drains", "no slots", "labels", "not warm yet"])
 async def test_what_a_node_reserved_and_cannot_work_off_any_more_goes_to_others(
     store: DiskStore, case: str
 ) -> None:
-    """A restart with other settings, or a drain, leaves what was reserved before."""
+    """A restart with other settings, or a drain, leaves what was reserved before; a start takes seconds."""
     new = created(store, labels=("gpu",))
     assert await share(store, labels=("gpu",)).claim(new) is not None
     later = share(store, slots=0 if case == "no slots" else 2, labels=() if case == "labels" else ("gpu",))
-    later.takes = case == "labels"
+    later.takes = case in ("labels", "not warm yet")
+    if case == "not warm yet":
+        later.warm.clear()
     left = []
     later.on_left = lambda head: left.append(head["run"])
     assert not await later.take(store.head(new["run"]))
     assert store.head(new["run"])["holder"] is None
     assert left == [new["run"]]
+
+
+async def test_the_worker_of_a_run_that_was_taken_expects_the_claim(store: DiskStore) -> None:
+    """One that expected what was before it would end at once, and be started again."""
+    new = created(store)
+    taken = await share(store).take(new)
+    assert taken is not None
+    assert taken["fence"] == store.head(new["run"])["fence"] > new["fence"]
 
 
 async def test_a_run_that_a_worker_of_the_node_had_stays_its_own(store: DiskStore) -> None:
@@ -225,3 +239,42 @@ def test_a_claim_of_the_server_itself_whose_commit_failed_is_its_own(store: Disk
     assert share(store).is_own(store.head(new["run"]))
     store.claim(new["run"], {**processes.myself(), "created": 1.0, "reserves": True})
     assert share(store).is_elsewhere(store.head(new["run"])), "another process that had the pid"
+
+
+async def test_what_was_left_to_others_is_forgotten_in_time(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node without a label that thousands of runs want keeps none of them for ever."""
+    moments = [0.0]
+    monkeypatch.setattr("po_jupyter.distributed.share.time", SimpleNamespace(monotonic=lambda: moments[0]))
+    node = share(store)
+    for number in range(20):
+        moments[0] = 10.0 * number
+        assert await node.claim(created(store, f"00b{number:02}", labels=("gpu",))) is None
+    assert len(node._unfit) <= 7
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+async def test_a_node_that_comes_back_leaves_runs_of_dead_workers_to_others_until_it_can_start_one(
+    store: DiskStore, is_warm: bool
+) -> None:
+    """A restart within its term, under its old name: nobody else would go on with them while it gets ready."""
+    new = created(store)
+    store.claim(new["run"], {**processes.myself(), "created": 1.0, "node": "n1"})
+    node = share(store)
+    if not is_warm:
+        node.warm.clear()
+    assert (await node.take(store.head(new["run"])) is not None) is is_warm
+    assert (store.head(new["run"])["holder"] is None) is not is_warm
+
+
+async def test_a_node_takes_no_run_before_it_can_start_a_worker(store: DiskStore) -> None:
+    new = created(store)
+    node = share(store)
+    node.warm.clear()
+    assert await node.claim(new) is None
+    told: list[None] = []
+    node.on_room = lambda: told.append(None)
+    node.warmed_up()
+    assert told
+    assert await node.claim(new) is not None

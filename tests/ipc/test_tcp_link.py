@@ -146,6 +146,25 @@ async def test_strangers_who_say_nothing_are_few_and_do_not_stay(
         await channel.close()
 
 
+async def test_strangers_who_say_nothing_shut_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody on this machine can connect, and come again."""
+    monkeypatch.setattr(link, "_MAX_STRANGERS", 4)
+    address = tmp_path / "s"
+    async with door(address) as opened:
+        silent = [await asyncio.open_connection("127.0.0.1", opened.port) for _ in range(8)]
+        await asyncio.sleep(0.05)
+        channel = await connect(address, worker_credential(address, "r"))
+        channel.send(HELLO)
+        channel.send(Heartbeat())
+        assert await channel.receive() == Heartbeat()
+        await channel.close()
+        assert len(opened.listener._strangers) <= 4
+        for _, writer in silent:
+            writer.close()
+
+
 async def test_a_line_longer_than_the_limit_ends_a_link_over_tcp_too(tmp_path: Path) -> None:
     address = tmp_path / "s"
     async with door(address):

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,17 @@ class WorkerNode:
     """A `po worker`. `kill` is the end of its machine: the node, its zygotes and its workers. `prelude` is Python that
     its own process runs first."""
 
-    def __init__(self, data_dir: Path, store: str, *, slots: int = 4, prelude: str = "", **env: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        store: str,
+        *,
+        slots: int = 4,
+        prelude: str = "",
+        before: Sequence[str] = (),
+        **env: str,
+    ) -> None:
+        """`before` are words before the command: `ip netns exec NAME`."""
         self.data_dir = data_dir
         variables = {
             **os.environ, "PYTHONPATH": str(ROOT), "PO_DATA_DIR": str(data_dir), "PO_STORE": store,
@@ -34,7 +44,7 @@ class WorkerNode:
         }  # fmt: skip
         command = f"{prelude}\nimport sys; from po_jupyter.cli.main import main; sys.exit(main())"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, "worker", "--slots", str(slots), "--json"],
+            [*before, sys.executable, "-c", command, "worker", "--slots", str(slots), "--json"],
             stdout=subprocess.PIPE, text=True, cwd=ROOT, env=variables,
         )  # fmt: skip
         self._ready: dict[str, Any] | None = None

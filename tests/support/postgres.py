@@ -16,6 +16,13 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+# How a program writes heads that knows neither their priority nor their place (format 2).
+HEAD_BEFORE = """INSERT INTO {table} AS head (run, owner, pipeline, state, body)
+    SELECT run, owner, pipeline, state, body FROM (VALUES
+        (%s::text, %s::bytea, %s::bytea, %s::text, %s::bytea, %s::integer, %s::integer)
+    ) AS new(run, owner, pipeline, state, body, priority, place)
+    ON CONFLICT (run) DO UPDATE SET state = EXCLUDED.state, body = EXCLUDED.body"""
+
 
 def programs() -> Path | None:
     """The directory of initdb and postgres, the newest; None where there is none."""
@@ -34,6 +41,7 @@ class PostgresServer:
         # As root it refuses to run: somebody else does then, who has nothing else.
         self._user = "nobody" if os.getuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._listen: list[str] = ["-c", "listen_addresses="]
         name = self._user or pwd.getpwuid(os.getuid()).pw_name
         self.database = f"postgresql://{quote(name)}@/postgres?host={quote(str(folder), safe='')}"
         if self._user is not None:
@@ -52,12 +60,26 @@ class PostgresServer:
         """Where psql and pg_dump are."""
         return str(self._bin)
 
+    def pid(self) -> int:
+        """Of the process that is above all of its others."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, schema: str | None = None) -> str:
         """The URL of a store that nobody has used."""
         return f"{self.database}&schema={schema or 's' + uuid.uuid4().hex[:12]}"
 
+    def listen_at(self, address: str, port: int, net: str) -> str:
+        """Listen there too from the next start on, for everybody of `net`; the URL as one of them has it."""
+        self._listen = ["-c", f"listen_addresses={address}", "-p", str(port)]
+        with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {net} trust\n")
+        name = self.database.partition("//")[2].partition("@")[0]
+        self.database = self.database.replace("?", f"?port={port}&", 1)
+        return f"postgresql://{name}@{address}:{port}/postgres?"
+
     def start(self) -> None:
-        options = ["-k", self._folder, "-c", "listen_addresses=", "-c", "max_connections=200"]
+        options = ["-k", self._folder, *self._listen, "-c", "max_connections=200"]
         # What was written outlives the death of a process, which is all that dies here: no test waits for the disk.
         options += ["-c", f"fsync={'on' if self._durable else 'off'}"]
         with (self._folder / "log").open("ab") as log:
@@ -66,6 +88,7 @@ class PostgresServer:
                 user=self._user, cwd=self._folder, stdout=log, stderr=log,
             )  # fmt: skip
         ready = [self._bin / "pg_isready", "-q", "-h", self._folder, "-d", "postgres"]
+        ready += self._listen[2:]
         while subprocess.run(ready, check=False).returncode:
             if self._process.poll() is not None:
                 raise RuntimeError((self._folder / "log").read_text()[-2000:])

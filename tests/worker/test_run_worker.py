@@ -65,20 +65,20 @@ class Link:
     run = RUN
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("environ", [None, {"OPENAI_BASE_URL": "http://first"}])
 async def test_a_task_that_sets_a_base_url_redirects_no_prompt(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environ: dict[str, str] | None
 ) -> None:
-    """Where tasks in Python run, models are asked at the addresses with which the process began."""
+    """Models are asked at the addresses with which the process, or one of many runs, began."""
     given: list[Any] = []
     real = run_worker.Providers
     monkeypatch.setattr(
         run_worker, "Providers", lambda environ, **more: given.append(environ) or real(environ, **more)
     )
-    holder = processes.myself()
-    if shared:
-        holder["shared"] = True
-    parts = ProcessParts(Settings(data_dir=tmp_path), MemoryStore(), holder, CallSlots(), None)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://first")
+    parts = ProcessParts(
+        Settings(data_dir=tmp_path), MemoryStore(), processes.myself(), CallSlots(), None, environ=environ
+    )
     RunWorker(parts, cast("Any", Link()), None)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere")
-    assert (given[0].get("OPENAI_BASE_URL") == "http://elsewhere") == shared
+    assert given[0]["OPENAI_BASE_URL"] == "http://first"

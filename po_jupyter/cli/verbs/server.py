@@ -126,14 +126,14 @@ def worker(
     from po_jupyter import config
     from po_jupyter.distributed import program
 
-    options = {
-        "store": store,
-        "broker": broker,
-        "node": name,
-        "max_running": slots,
-        "node_labels": list(labels) or None,
+    options: dict[str, tuple[str, object]] = {
+        "store": ("--store", store),
+        "broker": ("--broker", broker),
+        "node": ("--name", name),
+        "max_running": ("--slots", slots),
+        "node_labels": ("--label", list(labels) or None),
     }
-    settings = config.load(jupyter={key: value for key, value in options.items() if value is not None})
+    settings = config.load(options={key: option for key, option in options.items() if option[1] is not None})
 
     def ready(settings: Settings) -> None:
         if as_json:
@@ -144,7 +144,7 @@ def worker(
             base.print_line(f"node   {settings.node}   (slots {settings.max_running}; to end it: Ctrl-C)")
             base.print_line(f"data   {settings.data_dir}")
 
-    program.serve(settings, ready)
+    program.serve(settings, ready, lambda text: base.print_line(text, err=True))
     return 0
 
 

@@ -10,6 +10,18 @@ from po_jupyter.errors import InvalidSettings
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
+def check_url(url: str) -> None:
+    """Raises InvalidSettings for a URL of no broker, or if the extra is missing. Asks nobody.
+
+    Its libraries are imported here, before a node has a lease that it would not renew meanwhile."""
+    try:
+        from po_jupyter.distributed.brokers.celery import queue  # noqa: F401
+        from po_jupyter.distributed.brokers.celery.urls import parse_url
+    except ImportError as error:
+        raise _missing(error) from None
+    parse_url(url)
+
+
 def open_queue(url: str, *, name: str = "po", redelivery: float = 30) -> MessageQueue:
     """The queue at `url`: redis, valkey, amqp (RabbitMQ) or sqs; rediss, valkeys and amqps with TLS.
 
@@ -25,8 +37,11 @@ def open_queue(url: str, *, name: str = "po", redelivery: float = 30) -> Message
         from po_jupyter.distributed.brokers.celery.queue import CeleryQueue
         from po_jupyter.distributed.brokers.celery.urls import parse_url
     except ImportError as error:
-        raise InvalidSettings(
-            f"a message broker needs {error.name}, which is not installed",
-            hint="pip install 'po_jupyter[celery]'",
-        ) from None
+        raise _missing(error) from None
     return CeleryQueue(parse_url(url), name, redelivery)
+
+
+def _missing(error: ImportError) -> InvalidSettings:
+    return InvalidSettings(
+        f"a message broker needs {error.name}, which is not installed", hint="pip install 'po_jupyter[celery]'"
+    )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 _LINGER = 0.2  # s that answers wait for others to be written with
 _FULL = 200  # answers that are written at once
+_PATIENCE = 1.0  # s that a call waits for the cache; then it is sent as if there were no answer
 _MAX_WAITING = 20_000  # answers that wait to be written; a disk slower than the models loses the others
 
 CacheRow: TypeAlias = Mapping[str, Any]
@@ -55,9 +56,11 @@ class AnswerQueue:
             self._timer = loop.call_later(0 if len(self._rows) >= _FULL else _LINGER, self._write_soon)
 
     def find(self, key: str) -> asyncio.Future[CacheRow | None]:
-        """The row of a key, or None."""
+        """The row of a key; None, when there is none or it takes too long."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CacheRow | None] = loop.create_future()
+        timer = loop.call_later(_PATIENCE, _give_up, future)
+        future.add_done_callback(lambda _: timer.cancel())
         self._lookups.append((key, future))
         if len(self._lookups) == 1 and self._job is None:
             loop.call_soon(self._start_job)  # with everything else that is looked up in this turn of the loop
@@ -119,3 +122,8 @@ class AnswerQueue:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._answers.close)
             self._thread.shutdown(wait=False)
             self._thread = None
+
+
+def _give_up(future: asyncio.Future[CacheRow | None]) -> None:
+    if not future.done():
+        future.set_result(None)

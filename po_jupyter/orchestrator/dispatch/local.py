@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from po_jupyter.config import Settings
@@ -61,6 +62,8 @@ class LocalDispatcher:
         self._store = store
         self._to_thread = to_thread
         self._warm_up = warm_up
+        self._zygotes = zygotes
+        self._share = share
         self._services = services
         self._active = store.active if share is None else share.active
         self.supervisor = Supervisor(
@@ -85,11 +88,18 @@ class LocalDispatcher:
         """Listen, attend to the runs that have not ended, start the services. Raises StoreError."""
         await self._listener.start()
         self._tasks.append(asyncio.create_task(self.supervisor.watch_silence(), name="silence"))
-        self._tasks.append(asyncio.create_task(self._warm_up(), name="warm up"))
+        self._tasks.append(asyncio.create_task(self._get_ready(), name="warm up"))
         await recover(self._active, self.supervisor, self._to_thread)
         sweeping = sweep(self._active, self.supervisor, self._to_thread, self._settings.lease_ttl)
         self._tasks.append(asyncio.create_task(sweeping, name="sweep"))
         await self._services.start()
+
+    async def _get_ready(self) -> None:
+        if self._share is not None:
+            with suppress(Exception):  # the first run says what is wrong with it
+                await self._zygotes.get(None)
+            self._share.warmed_up()
+        await self._warm_up()
 
     async def close(self, *, drain: bool) -> None:
         """End once; with `drain` the workers are told to finish what is in flight."""

@@ -6,8 +6,7 @@ from typing import TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.calls.cache import owner_prefix
-from po_jupyter.store.disk.call_cache import AnswerCache
-from po_jupyter.worker.call_cache import cache_directory, open_call_cache
+from po_jupyter.worker.call_cache import open_call_cache, open_kept_answers
 
 
 class CacheSize(TypedDict):
@@ -19,17 +18,21 @@ class CacheSize(TypedDict):
 
 def tend(settings: Settings) -> None:
     """Make the cache, so that no worker has to; delete what is too old or too much. Blocks."""
-    cache = open_call_cache(settings)
+    cache = open_call_cache(settings, _store_of(settings))
     if cache is not None:
         cache.prepare()
 
 
 def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> CacheSize:
     """Forget the answers of `owner` (None: everybody's); how many. Blocks. `dry_run` only counts."""
-    cache = AnswerCache(cache_directory(settings.data_dir), max_bytes=0)
+    cache = open_kept_answers(settings, _store_of(settings))
     prefix = "" if owner is None else owner_prefix(owner)
     answers, size = cache.measure(prefix)
     cache.close()
     if not dry_run:
         answers = cache.clear(prefix)
     return {"answers": answers, "bytes": size}
+
+
+def _store_of(settings: Settings) -> str | None:
+    return settings.store.get_secret_value() if settings.store is not None else None

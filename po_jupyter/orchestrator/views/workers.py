@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypedDict
 from po_jupyter.errors import Conflict
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.store.protocol import Head, RunStore
+from po_jupyter.store.protocol import Head, RunStore, waits_for_worker
 
 
 class NodeReport(TypedDict):
@@ -64,15 +64,10 @@ class WorkersView(Protocol):
         """Have a node give its runs to others. Raises NotFound, Conflict, StoreError."""
 
 
-def waits(head: Head) -> bool:
-    """Whether the run waits for a worker and nobody has it."""
-    return head["holder"] is None and head["state"] in ("pending", "running")
-
-
 def queue_report(heads: Iterable[Head]) -> QueueReport:
     """The queue of the runs that have not ended."""
     heads = list(heads)
-    waiting = [head for head in heads if waits(head)]
+    waiting = [head for head in heads if waits_for_worker(head)]
     priorities = Counter(head["priority"] for head in waiting)
     first = min((head["updated_at"] for head in waiting), default=None)
     return {

@@ -127,9 +127,13 @@ class RunShare(Protocol):
         """True for a run that another machine has: nothing is done about it here."""
         ...
 
-    async def take(self, head: Head) -> bool:
-        """Take a run that waits for a worker; False when another machine got it, or there is no room here: it stays
-        in the store for whoever has."""
+    async def take(self, head: Head) -> Head | None:
+        """Take a run that waits for a worker: its head now, with the fence that its worker is to expect. None when
+        another machine got it, or there is no room here: it stays in the store for whoever has."""
+        ...
+
+    def warmed_up(self) -> None:
+        """Called once workers can be started without a wait of seconds, or will not be."""
         ...
 
     def has_room(self) -> None:

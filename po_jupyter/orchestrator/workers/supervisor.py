@@ -152,8 +152,9 @@ class Supervisor:
         settle = partial(worker_exits.settle, is_elsewhere=self._is_elsewhere)
         outcome, head = await self._to_thread(settle, self._store, self._views, run)
         if outcome == "pending":
-            if self._share is None or await self._share.take(head):
-                await self.starts.attended(head)
+            taken = head if self._share is None else await self._share.take(head)
+            if taken is not None:
+                await self.starts.attended(taken)
             else:
                 self.starts.discard(run)
         elif outcome == "ended":

@@ -34,7 +34,7 @@ from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
 from po_jupyter.store.keyed.listing import CHUNK, OlderHeads, before_of, merged
 from po_jupyter.store.keyed.shard import Shard
-from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref
+from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref, waits_for_worker
 
 T = TypeVar("T")
 DOCUMENTS = -1  # the number of the documents' shard
@@ -195,6 +195,18 @@ class KeyedStore(ABC):
         """See `RunStore`."""
         heads = [head for number in range(self.shards) for head in self._at(number, run_log.active_heads)]
         return sorted(heads, key=lambda head: head["run"])
+
+    def waiting(self, limit: int) -> list[Head]:
+        """See `RunPoolStore`: all of them."""
+        return [head for head in self.active() if waits_for_worker(head)]
+
+    def held(self) -> list[Head]:
+        """See `RunPoolStore`."""
+        return [head for head in self.active() if head["holder"] is not None]
+
+    def count_waiting(self) -> int:
+        """See `RunPoolStore`."""
+        return len(self.waiting(0))
 
     def delete_run(self, run: str) -> None:
         """See `RunStore`."""

@@ -118,7 +118,7 @@ class ChangeListener:
         connection = psycopg.connect(
             self._conninfo, autocommit=True, application_name="po_jupyter", connect_timeout=5,
             # It only reads: without these it would not find out that the other end of a cut line is gone.
-            keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
+            keepalives_idle=2, keepalives_interval=1, keepalives_count=3,
         )  # fmt: skip
         try:
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))

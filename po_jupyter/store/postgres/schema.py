@@ -1,9 +1,11 @@
 """The tables of a store in PostgreSQL, all in one schema, and their migrations.
 
-    heads(run, owner, pipeline, state, body)   summaries; owner and pipeline as digests, for the filters of lists
+    heads(run, owner, pipeline, state, body, priority, place, writes)
+        summaries; owner and pipeline as digests, for the filters of lists; the last three for those who look for work
     definitions(run, body)                     {definition, idempotency}
     records(run, n, body), payloads(run, n, body)
     rows(key, body)                            documents, names of documents, idempotency keys, snapshots
+    answers(key, at, body)                     the cache of calls (`answers`)
     format(version)                            one row
 
 A body is a packed value (`json_codec.pack`), as in the store on disk. `external`: PostgreSQL would compress it again.
@@ -18,7 +20,7 @@ from psycopg import Connection, sql
 
 from po_jupyter.errors import StoreUnusable
 
-TABLES = ("heads", "definitions", "records", "payloads", "rows", "format")
+TABLES = ("heads", "definitions", "records", "payloads", "rows", "answers", "format")
 _FIND = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'format'"
 _FIRST = (
     "CREATE SCHEMA IF NOT EXISTS {schema}",
@@ -59,8 +61,29 @@ _LISTS = (
     "CREATE INDEX IF NOT EXISTS heads_of_state ON {schema}.heads (state, run)",
     "UPDATE {schema}.format SET version = 2",
 )
+# How the runs stand that have not ended, for who looks for work: as the body says, where an index finds it. A program
+# of an earlier version does not write it, nor does it count `writes`: then it is unknown.
+WAITS, HELD, UNKNOWN = 0, 1, 2
+IS_WAITING: LiteralString = "place IN (0, 2) AND state IN ('pending', 'running')"
+IS_HELD: LiteralString = "place IN (1, 2) AND state IN ('pending', 'running', 'waiting')"
+_POOL = (
+    "ALTER TABLE {schema}.heads ADD COLUMN IF NOT EXISTS priority smallint, "
+    "ADD COLUMN IF NOT EXISTS place smallint DEFAULT 2, ADD COLUMN IF NOT EXISTS writes integer DEFAULT 0",
+    """CREATE OR REPLACE FUNCTION {schema}.place_is_unknown() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN NEW.place := 2; RETURN NEW; END'""",
+    """CREATE OR REPLACE TRIGGER place_is_unknown BEFORE UPDATE ON {schema}.heads FOR EACH ROW
+        WHEN (NEW.writes IS NOT DISTINCT FROM OLD.writes) EXECUTE FUNCTION {schema}.place_is_unknown()""",
+    f"CREATE INDEX IF NOT EXISTS heads_urgent ON {{schema}}.heads (priority DESC, run) WHERE {IS_WAITING}",
+    f"CREATE INDEX IF NOT EXISTS heads_waiting ON {{schema}}.heads (owner, priority DESC, run) WHERE {IS_WAITING}",
+    f"CREATE INDEX IF NOT EXISTS heads_held ON {{schema}}.heads (run) WHERE {IS_HELD}",
+    """CREATE TABLE IF NOT EXISTS {schema}.answers (
+        key text COLLATE "C" PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), body bytea NOT NULL)""",
+    "ALTER TABLE {schema}.answers ALTER COLUMN body SET STORAGE EXTERNAL",
+    "CREATE INDEX IF NOT EXISTS answers_by_age ON {schema}.answers (at)",
+    "UPDATE {schema}.format SET version = 3",
+)
 # The statements that lead to version 1, 2, ...; the last one of each sets it. Safe to run twice.
-_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS)
+_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS, _POOL)
 VERSION = len(_STEPS)
 _ALL: tuple[LiteralString, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
 

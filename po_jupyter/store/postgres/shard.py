@@ -9,8 +9,11 @@ from typing import Any, Literal, LiteralString, NamedTuple
 from psycopg import Connection, sql
 
 from po_jupyter.errors import CorruptRow
+from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
 from po_jupyter.store.keyed.run_index import digest
+from po_jupyter.store.postgres.schema import HELD, WAITS
+from po_jupyter.store.protocol import Head, waits_for_worker
 
 _RUN_TABLES = {"head": "heads", "def": "definitions"}
 _RECORD_TABLES = {"c": "records", "p": "payloads"}
@@ -172,7 +175,7 @@ class PostgresShard:
         body = pack(text)
         if place.table == "heads":
             head = decode(text)
-            columns = (digest(head["owner"]), digest(head["pipeline"]), head["state"], body)
+            columns = (digest(head["owner"]), digest(head["pipeline"]), head["state"], body, *_place_of(head))
             self._execute(_UPSERT_HEAD, "heads", (place.run, *columns))
         elif (
             place.n is not None
@@ -189,6 +192,11 @@ class PostgresShard:
         # Never prepared: after some calls the server would keep one plan for any values, and read all runs for few.
         statement = _statement(query, self._schema, "heads")
         return iter(self._connection.execute(statement, values, prepare=False).fetchall())
+
+    def rows(self, query: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows of a query over heads; otherwise as `heads`."""
+        statement = _statement(query, self._schema, "heads")
+        return self._connection.execute(statement, values, prepare=False).fetchall()
 
     def _execute(self, statement: LiteralString, table: str, values: Sequence[object]) -> Any:
         return self._connection.execute(_statement(statement, self._schema, table), values)
@@ -221,7 +229,15 @@ def _statement(statement: LiteralString, schema: str, table: str) -> bytes:
     return sql.SQL(statement).format(table=sql.Identifier(schema, table)).as_bytes(None)
 
 
-_UPSERT_HEAD = """INSERT INTO {table} AS head VALUES (%s, %s, %s, %s, %s) ON CONFLICT (run) DO UPDATE
-    SET state = EXCLUDED.state, body = EXCLUDED.body"""
+def _place_of(head: Head) -> tuple[int, int | None]:
+    """The priority of a run and where it stands (`schema.WAITS`, `HELD`, None for neither)."""
+    held = head["holder"] is not None and head["state"] not in ENDED
+    return head["priority"], HELD if held else WAITS if waits_for_worker(head) else None
+
+
+_UPSERT_HEAD = """INSERT INTO {table} AS head (run, owner, pipeline, state, body, priority, place)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run) DO UPDATE
+    SET state = EXCLUDED.state, body = EXCLUDED.body, priority = EXCLUDED.priority, place = EXCLUDED.place,
+        writes = head.writes + 1"""
 _UPSERT_DEFINITION = "INSERT INTO {table} VALUES (%s, %s) ON CONFLICT (run) DO UPDATE SET body = EXCLUDED.body"
 _UPSERT_ROW = "INSERT INTO {table} VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET body = EXCLUDED.body"

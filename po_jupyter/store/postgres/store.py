@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -24,12 +25,15 @@ from po_jupyter.store.keyed import run_log, snapshots
 from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
-from po_jupyter.store.postgres import schema
+from po_jupyter.store.postgres import run_pool, schema
 from po_jupyter.store.postgres.listener import ChangeListener, channel_of
 from po_jupyter.store.postgres.shard import PostgresShard
-from po_jupyter.store.protocol import Head
+from po_jupyter.store.protocol import Head, waits_for_worker
 
 log = structlog.get_logger(__name__)
+# Whoever waits for a connection says why there is none: the pool would print the same line at each try.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+logging.getLogger("psycopg.pool").propagate = False
 
 T = TypeVar("T")
 _LOCKS = 4096  # runs that share one wait for each other's commits
@@ -60,7 +64,7 @@ class PostgresStore(KeyedStore):
     ) -> None:
         """See the class. Makes or migrates the tables, unless `checked`."""
         super().__init__(_LOCKS)
-        self._conninfo, self._schema, self.where = _parts(url)
+        self._conninfo, self._schema, self.where = parts_of(url)
         self._channel = channel_of(self._schema)
         self._listener = ChangeListener(self._conninfo, self._channel, self.where)
         self._connections = connections
@@ -74,10 +78,10 @@ class PostgresStore(KeyedStore):
                 schema.migrate(connection, self._schema, self.where)
 
     @classmethod
-    def look(cls, url: str) -> tuple[str, schema.SchemaState]:
+    def look(cls, url: str, *, patience: float = 20.0) -> tuple[str, schema.SchemaState]:
         """Where `url` is, for people, and what there is of the tables for its role and what is missing. Nothing is
         changed. Raises as the class does."""
-        store = cls(url, checked=True)
+        store = cls(url, patience=patience, checked=True)
         try:
             with store._connection() as connection:
                 return store.where, schema.state_of(connection, store._schema, store.where)
@@ -186,7 +190,7 @@ class PostgresStore(KeyedStore):
             if self._open is None:
                 self._open = ConnectionPool(
                     self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
-                    kwargs={"autocommit": True, "application_name": "po_jupyter", "connect_timeout": 5},
+                    kwargs={"autocommit": True, "application_name": "po_jupyter", **cut_lines(self._conninfo)},
                     name="po-store", num_workers=1, check=None, reconnect_timeout=_RETRY,
                     configure=_have_durable_commits,
                 )  # fmt: skip
@@ -214,6 +218,34 @@ class PostgresStore(KeyedStore):
         def work(shard: Shard) -> list[Head]:
             heads = self._heads(shard, _ACTIVE, ())
             return [head for head in heads if "damage" not in head]
+
+        return self._at(0, work)
+
+    def waiting(self, limit: int) -> list[Head]:
+        """See `RunPoolStore`."""
+
+        def work(shard: Shard) -> list[Head]:
+            assert isinstance(shard, PostgresShard)
+            heads = self._heads(shard, run_pool.URGENT, (limit,))
+            if len(heads) == limit:  # those of other owners may be behind them
+                some = (run_pool.owners(shard), run_pool.of_each(limit))
+                heads += self._heads(shard, run_pool.OF_OWNERS, some)
+            return heads
+
+        found = {head["run"]: head for head in self._at(0, work)}
+        return [head for head in found.values() if "damage" not in head and waits_for_worker(head)]
+
+    def held(self) -> list[Head]:
+        """See `RunPoolStore`."""
+        heads = self._at(0, lambda shard: self._heads(shard, run_pool.HELD, ()))
+        return [head for head in heads if "damage" not in head and head["holder"] is not None]
+
+    def count_waiting(self) -> int:
+        """See `RunPoolStore`."""
+
+        def work(shard: Shard) -> int:
+            assert isinstance(shard, PostgresShard)
+            return int(shard.rows(run_pool.COUNT, ())[0][0])
 
         return self._at(0, work)
 
@@ -276,7 +308,18 @@ def _have_durable_commits(connection: Connection[Any]) -> None:
     )
 
 
-def _parts(url: str) -> tuple[str, str, str]:
+def cut_lines(conninfo: str) -> dict[str, int]:
+    """Options of libpq with which the end of a line is noticed within the usual term of a node and 2 s, as far as the
+    URL does not say otherwise: by itself TCP waits for a quarter of an hour for a machine that is gone."""
+    chosen = psycopg.conninfo.conninfo_to_dict(conninfo)
+    usual = {
+        "connect_timeout": 5, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3,
+        "tcp_user_timeout": 6000,
+    }  # fmt: skip
+    return {name: value for name, value in usual.items() if name not in chosen}
+
+
+def parts_of(url: str) -> tuple[str, str, str]:
     """The URL for libpq, the schema, and a URL without a secret, for people. Raises InvalidInput, which quotes nothing:
     a password with a character that is not percent-encoded may be anywhere in it."""
     if not url.startswith(("postgresql://", "postgres://")):

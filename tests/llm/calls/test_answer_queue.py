@@ -7,7 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from po_jupyter.llm.calls.answer_queue import AnswerQueue
+import pytest
+
+from po_jupyter.llm.calls import answer_queue
+from po_jupyter.llm.calls.answer_queue import AnswerQueue, CacheRow
 
 
 class Answers:
@@ -60,4 +63,21 @@ async def test_a_flush_waits_for_what_was_kept_before_it_and_for_nothing_later()
     await queue.flush()
     assert answers.rows.keys() == {"a", "b"}
     await queue.flush()
+    await queue.aclose()
+
+
+async def test_no_call_waits_for_a_cache_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_queue, "_PATIENCE", 0.02)
+    may_go_on = threading.Event()
+
+    class Slow(Answers):
+        def find(self, keys: Sequence[str]) -> Mapping[str, CacheRow]:
+            may_go_on.wait(10)
+            return super().find(keys)
+
+    queue = AnswerQueue(Slow())
+    async with asyncio.timeout(5):
+        assert await queue.find("a") is None
+        assert await queue.find("b") is None
+    may_go_on.set()
     await queue.aclose()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import Conflict
-from po_jupyter.orchestrator.views.workers import LocalWorkers, queue_report, waits
-from po_jupyter.store.protocol import Head
+from po_jupyter.orchestrator.views.workers import LocalWorkers, queue_report
+from po_jupyter.store.protocol import Head, waits_for_worker
 
 
 def head(run: str, state: str = "pending", priority: int = 0, *, held: bool = False) -> Head:
@@ -20,8 +20,12 @@ def head(run: str, state: str = "pending", priority: int = 0, *, held: bool = Fa
 
 
 def test_what_waits_is_what_nobody_has_and_needs_no_person() -> None:
-    assert [waits(head("a", state)) for state in ("pending", "running", "waiting")] == [True, True, False]
-    assert not waits(head("a", "running", held=True))
+    assert [waits_for_worker(head("a", state)) for state in ("pending", "running", "waiting")] == [
+        True,
+        True,
+        False,
+    ]
+    assert not waits_for_worker(head("a", "running", held=True))
 
 
 def test_the_queue_is_counted_by_priority() -> None:

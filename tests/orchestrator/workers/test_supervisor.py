@@ -234,8 +234,11 @@ class OvertakenShare:
     def is_elsewhere(self, head: Head) -> bool:
         return self.elsewhere
 
-    async def take(self, head: Head) -> bool:
-        return True
+    async def take(self, head: Head) -> Head | None:
+        return head
+
+    def warmed_up(self) -> None:
+        pass
 
     def has_room(self) -> None:
         pass

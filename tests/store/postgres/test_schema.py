@@ -11,9 +11,10 @@ import pytest
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.postgres import schema
+from po_jupyter.store.postgres import shard as shard_module
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.testing.conformance.store import new_run
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import HEAD_BEFORE, PostgresServer
 
 pytestmark = pytest.mark.integration
 
@@ -103,21 +104,22 @@ def test_an_older_schema_is_brought_up_to_date_by_who_may_and_waits_for_it_other
     _, low = role_of(server, place)
     for statement in PostgresStore.look(low)[1].grants:
         server.execute(statement)
-    step = ("CREATE TABLE {schema}.more (x integer)", "UPDATE {schema}.format SET version = 3")
+    now, later = schema.VERSION, schema.VERSION + 1
+    step = ("CREATE TABLE {schema}.more (x integer)", f"UPDATE {{schema}}.format SET version = {later}")
     monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, step))
-    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "VERSION", later)
     state = PostgresStore.look(low)[1]
-    assert (state.version, state.may_migrate) == (2, False)
+    assert (state.version, state.may_migrate) == (now, False)
     assert state.statements[0] == f'CREATE TABLE "{name_of(place)}".more (x integer)'
-    with pytest.raises(StoreUnusable, match="has format 2, this program needs 3"):
+    with pytest.raises(StoreUnusable, match=f"has format {now}, this program needs {later}"):
         PostgresStore(low)
     assert PostgresStore.look(place)[1].may_migrate
     PostgresStore(place).close()
     PostgresStore(low).close()
     monkeypatch.undo()
-    with pytest.raises(StoreUnusable, match="format is 3, this one knows 2") as caught:
+    with pytest.raises(StoreUnusable, match=f"format is {later}, this one knows {now}") as caught:
         PostgresStore.look(place)
-    assert caught.value.details == {"format": 3, "known": 2}
+    assert caught.value.details == {"format": later, "known": now}
 
 
 def test_a_store_of_the_first_format_becomes_today_s_with_what_is_in_it(
@@ -126,6 +128,7 @@ def test_a_store_of_the_first_format_becomes_today_s_with_what_is_in_it(
     with monkeypatch.context() as before:
         before.setattr(schema, "_STEPS", schema._STEPS[:1])
         before.setattr(schema, "VERSION", 1)
+        before.setattr(shard_module, "_UPSERT_HEAD", HEAD_BEFORE)
         store = PostgresStore(place)
         store.create_run(new_run("00a1"))
         store.close()
@@ -143,6 +146,7 @@ def test_a_migration_beside_a_writer_waits_for_it_and_neither_for_the_other(
         before.setattr(schema, "_STEPS", schema._STEPS[:1])
         before.setattr(schema, "VERSION", 1)
         store = PostgresStore(place)
+    monkeypatch.setattr(shard_module, "_UPSERT_HEAD", HEAD_BEFORE)
     store.create_run(new_run("00a1"))
     has_read, may_write = threading.Event(), threading.Event()
 

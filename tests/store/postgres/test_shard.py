@@ -16,7 +16,14 @@ from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.integration
 
-HEAD: dict[str, Any] = {"run": "a", "owner": "me", "pipeline": "p", "state": "pending"}
+HEAD: dict[str, Any] = {
+    "run": "a",
+    "owner": "me",
+    "pipeline": "p",
+    "state": "pending",
+    "priority": 0,
+    "holder": None,
+}
 VALUES: dict[str, Any] = {
     "head/a": HEAD, "def/a": {"definition": {}}, "c/a/00000001": {"at": "now"}, "c/a/00000002": {"at": "later"},
     "p/a/00000001": [[1], 5], "d/pipeline/x/y": {"name": "x"}, "names/pipeline": ["x/y"], "i/abc": {"run": "a"},

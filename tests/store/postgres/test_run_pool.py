@@ -1,0 +1,123 @@
+"""The runs that wait for a worker, and those that somebody has: found by index, whatever else there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from po_jupyter.distributed.share import fair_order
+from po_jupyter.platform import processes
+from po_jupyter.store.postgres import run_pool
+from po_jupyter.store.postgres import shard as shard_module
+from po_jupyter.store.postgres.store import PostgresStore
+from po_jupyter.store.protocol import Commit, SharedStore
+from po_jupyter.testing.conformance.store import event, new_run
+from tests.support.postgres import HEAD_BEFORE, PostgresServer
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store(place: str) -> Iterator[PostgresStore]:
+    store = PostgresStore(place)
+    yield store
+    store.close()
+
+
+def create(store: PostgresStore, run: str, owner: str = "ada", priority: int = 0) -> None:
+    store.create_run(new_run(run, priority=priority)._replace(owner=owner))
+
+
+def names(store: PostgresStore, limit: int = 100) -> list[str]:
+    return [head["run"] for head in fair_order([*store.waiting(limit), *store.held()])]
+
+
+def test_a_run_waits_until_somebody_has_it_and_again_when_it_is_given_back(store: PostgresStore) -> None:
+    assert isinstance(store, SharedStore)
+    for number in range(3):
+        create(store, f"00a{number}")
+    lease = store.claim("00a1", processes.myself())
+    assert names(store) == ["00a0", "00a2"]
+    assert [head["run"] for head in store.held()] == ["00a1"]
+    assert store.count_waiting() == 2
+    store.commit(lease, Commit(events=[event("x")], state="running", release=True))
+    assert names(store) == ["00a0", "00a1", "00a2"]
+    lease = store.claim("00a1", processes.myself())
+    store.commit(lease, Commit(state="waiting", release=True))
+    assert names(store) == ["00a0", "00a2"]
+    store.request("00a1", [event("x")], "pending")
+    assert names(store) == ["00a0", "00a1", "00a2"]
+    lease = store.claim("00a1", processes.myself())
+    store.commit(lease, Commit(state="done"))
+    assert names(store) == ["00a0", "00a2"]
+    assert store.held() == []
+
+
+def test_a_page_has_the_most_urgent_and_the_first_of_other_owners(store: PostgresStore) -> None:
+    for number in range(30):
+        create(store, f"00a{number:02}")
+    for number in range(30):
+        create(store, f"00b{number:02}", "bob", priority=3 if number == 29 else 0)
+    create(store, "00c0", "cid")
+    assert names(store, 4)[:5] == ["00b29", "00a00", "00c0", "00a01", "00b00"]
+    assert len(store.waiting(4)) < 20
+    lease = store.claim("00a00", processes.myself())
+    assert names(store, 4)[:3] == ["00b29", "00c0", "00a01"] or names(store, 4)[:3] == [
+        "00b29",
+        "00b00",
+        "00c0",
+    ]
+    store.commit(lease, Commit(release=True))
+
+
+def test_of_many_owners_each_has_its_turn(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_pool, "_OWNERS", 2)
+    monkeypatch.setattr(run_pool, "_MOST_OWNERS", 3)
+    for number in range(12):
+        create(store, f"00{number:02}", f"owner{number}")
+    seen: set[str] = set()
+    for _ in range(200):
+        seen.update(head["run"] for head in store.waiting(1))
+        if len(seen) == 12:
+            return
+    pytest.fail(f"only {sorted(seen)}")
+
+
+def test_what_an_earlier_version_writes_is_seen_for_what_it_is(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes are upgraded one after the other."""
+    create(store, "00a0")
+    create(store, "00a1")
+    lease = store.claim("00a1", processes.myself())
+    with monkeypatch.context() as before:
+        before.setattr(shard_module, "_UPSERT_HEAD", HEAD_BEFORE)
+        create(store, "00a2")
+        store.commit(lease, Commit(release=True))
+        store.claim("00a0", processes.myself())
+    assert names(store) == ["00a1", "00a2"]
+    assert [head["run"] for head in store.held()] == ["00a0"]
+    store.claim("00a2", processes.myself())
+    assert names(store) == ["00a1"]
+    assert [head["run"] for head in store.held()] == ["00a0", "00a2"]
+
+
+def test_ten_thousand_that_wait_cost_a_node_no_more_than_ten(
+    store: PostgresStore, place: str, server: PostgresServer
+) -> None:
+    schema = place.rpartition("schema=")[2]
+    create(store, "00a0")
+    server.execute(
+        f"""INSERT INTO "{schema}".heads SELECT '01' || lpad(n::text, 8, '0'), owner, pipeline, state, body, 0, 0
+            FROM "{schema}".heads, generate_series(1, 10000) AS n"""
+    )
+    server.execute(f'ANALYZE "{schema}".heads')
+    assert store.count_waiting() == 10_001
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert store.waiting(16)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.02
