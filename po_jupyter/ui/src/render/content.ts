@@ -74,7 +74,8 @@ function readRun(value: unknown, id: string): Run | null {
     position: number(run.position),
     waiting: optional(run.waiting),
     last_event: count(run.last_event),
-    owner: ""
+    owner: "",
+    parent: null
   };
 }
 
@@ -97,7 +98,8 @@ function readTask(value: unknown): Task[] {
       error: readFailure(task.error),
       items: readItems(task.items),
       waiting: optional(task.waiting),
-      reason: optional(task.reason)
+      reason: optional(task.reason),
+      shards: []
     }
   ];
 }

@@ -28,6 +28,7 @@ export function aTask(name: string, more: Partial<Task> = {}): Task {
     items: null,
     waiting: null,
     reason: null,
+    shards: [],
     ...more
   };
 }
@@ -51,6 +52,7 @@ export function aRun(id: string, more: Partial<Run> = {}): Run {
     waiting: null,
     last_event: 1,
     owner: "local",
+    parent: null,
     ...more
   };
 }
