@@ -13,6 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, cast
 
+from po_jupyter.client.async_schedules import AsyncSchedules
 from po_jupyter.client.follow import RunStreams, TextDelta, parse_run
 from po_jupyter.client.http.payloads import (
     ArtifactJson,
@@ -59,7 +60,7 @@ class AsyncClient:
         """Connects at the first request."""
         self._transport = Transport(endpoint, timeout, relocate)
         self._streams = RunStreams(self._transport)
-        self.inspection = AsyncInspection(self._transport)
+        self.inspection, self.schedules = AsyncInspection(self._transport), AsyncSchedules(self._transport)
 
     def __repr__(self) -> str:
         """Its URL, without the token."""

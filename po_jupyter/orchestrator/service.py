@@ -9,11 +9,12 @@ import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings, owner
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.composition import Base, make_dispatcher
+from po_jupyter.orchestrator.composition import Base, make_dispatcher, slot_runner
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.distribution import Distribution
@@ -30,6 +31,9 @@ from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance
 from po_jupyter.orchestrator.monitoring.service import Monitoring
+from po_jupyter.orchestrator.schedules.records import ScheduleStore
+from po_jupyter.orchestrator.schedules.scheduler import work_off
+from po_jupyter.orchestrator.schedules.service import Schedules
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
@@ -84,6 +88,7 @@ class RunningOrchestrator:
     submissions: Submissions
     control: RunControl
     pipelines: PipelineLibrary
+    schedules: Schedules
     environment: EnvironmentService
     maintenance: Maintenance
     monitoring: Monitoring
@@ -196,6 +201,7 @@ class Orchestrator:
             keys=KeyStore(settings.data_dir),
             projections=projections,
             registry=PipelineRegistry(store),
+            schedules=ScheduleStore(store),
             row_files=RowFiles(settings.data_dir),
             daily_usage=DailyUsage(store),
             cleaner=RunCleaner(settings, store, projections),
@@ -259,6 +265,10 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         ),
         pipelines=PipelineLibrary(
             base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
+        ),
+        schedules=Schedules(
+            settings, store, base.schedules, slot_runner(base, planner), base.registry, planner,
+            started=partial(work_off, dispatcher), to_thread=to_thread, changing=base.submitting,
         ),
         environment=EnvironmentService(
             base.keys,
