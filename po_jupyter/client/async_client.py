@@ -13,7 +13,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, cast
 
-from po_jupyter.client.async_schedules import AsyncSchedules
 from po_jupyter.client.follow import RunStreams, TextDelta, parse_run
 from po_jupyter.client.http.payloads import (
     ArtifactJson,
@@ -33,6 +32,7 @@ from po_jupyter.client.http.payloads import (
     WorkersJson,
 )
 from po_jupyter.client.http.responses import read_response
+from po_jupyter.client.http.schedules import AsyncSchedules
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.http.transport import Endpoint, Transport, params_of, path_segment, quiet_params
 from po_jupyter.client.inspection import AsyncInspection

@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
+from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, Dispatcher, HolderService, ServiceGroup
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
 from po_jupyter.orchestrator.environment.preflight import Preflight
@@ -31,6 +31,7 @@ from po_jupyter.orchestrator.schedules.records import ScheduleStore
 from po_jupyter.orchestrator.schedules.runner import SlotRunner
 from po_jupyter.orchestrator.schedules.scheduler import Scheduler, work_off
 from po_jupyter.orchestrator.schedules.seed_files import SeedFiles
+from po_jupyter.orchestrator.schedules.service import Schedules
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -158,7 +159,7 @@ class _Makers:
         preflight = Preflight(base.settings, base.keys, lambda: True)
         planner = RunPlanner(base.settings, base.registry, base.row_files, preflight, base.examiner.examine)
         return Scheduler(
-            base.schedules, slot_runner(base, planner),
+            base.schedules, _slot_runner(base, planner),
             changes=base.changes, audit=base.audit, to_thread=base.to_thread,
             started=partial(work_off, self.dispatcher),
         )  # fmt: skip
@@ -171,8 +172,15 @@ class _Makers:
         await base.to_thread(call_cache.tend, base.settings)
 
 
-def slot_runner(base: Base, planner: RunPlanner) -> SlotRunner:
-    """What makes the runs of schedules, as `planner` plans them."""
+def make_schedules(base: Base, planner: RunPlanner, dispatcher: Dispatcher) -> Schedules:
+    """The schedules as people ask for them; their runs are planned by `planner` and handed to `dispatcher`."""
+    return Schedules(
+        base.settings, base.store, base.schedules, _slot_runner(base, planner), base.registry, planner,
+        started=partial(work_off, dispatcher), to_thread=base.to_thread, changing=base.submitting,
+    )  # fmt: skip
+
+
+def _slot_runner(base: Base, planner: RunPlanner) -> SlotRunner:
     return SlotRunner(base.store, base.schedules, base.registry, planner, SeedFiles(base.settings))
 
 

@@ -9,12 +9,11 @@ import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings, owner
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.composition import Base, make_dispatcher, slot_runner
+from po_jupyter.orchestrator.composition import Base, make_dispatcher, make_schedules
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.distribution import Distribution
@@ -32,7 +31,6 @@ from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance
 from po_jupyter.orchestrator.monitoring.service import Monitoring
 from po_jupyter.orchestrator.schedules.records import ScheduleStore
-from po_jupyter.orchestrator.schedules.scheduler import work_off
 from po_jupyter.orchestrator.schedules.service import Schedules
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -266,10 +264,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         pipelines=PipelineLibrary(
             base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
         ),
-        schedules=Schedules(
-            settings, store, base.schedules, slot_runner(base, planner), base.registry, planner,
-            started=partial(work_off, dispatcher), to_thread=to_thread, changing=base.submitting,
-        ),
+        schedules=make_schedules(base, planner, dispatcher),
         environment=EnvironmentService(
             base.keys,
             to_thread,

@@ -27,7 +27,7 @@ from po_jupyter.server.routing.api import (
     OrchestratorFactory,
 )
 from po_jupyter.server.routing.monitoring import ReadinessReport
-from po_jupyter.server.routing.pipelines import ScheduleRights
+from po_jupyter.server.routing.pipelines import CallerRights
 
 
 class FakeNotification(NamedTuple):
@@ -163,20 +163,20 @@ class FakeSchedules:
             raise NotFound(f"there is no schedule {schedule!r}")
         return self.kept[schedule]
 
-    async def add(self, body: JsonMapping, *, owner: str, rights: ScheduleRights) -> JsonMapping:
+    async def add(self, body: JsonMapping, *, owner: str, rights: CallerRights) -> JsonMapping:
         kept = {"id": secrets.token_hex(4), **body, "state": "active", "last": None, "next_at": None}
         self.kept[str(kept["id"])] = kept
         return kept
 
     async def replace(
-        self, schedule: str, body: JsonMapping, *, owner: str, rights: ScheduleRights
+        self, schedule: str, body: JsonMapping, *, owner: str, rights: CallerRights
     ) -> JsonMapping:
         await self.get(schedule, owner=owner)
         self.kept[schedule].update(body)
         return self.kept[schedule]
 
     async def change(
-        self, schedule: str, body: JsonMapping, *, owner: str, rights: ScheduleRights
+        self, schedule: str, body: JsonMapping, *, owner: str, rights: CallerRights
     ) -> JsonMapping:
         return await self.replace(schedule, body, owner=owner, rights=rights)
 
@@ -184,7 +184,7 @@ class FakeSchedules:
         await self.get(schedule, owner=owner)
         del self.kept[schedule]
 
-    async def run(self, schedule: str, *, owner: str, rights: ScheduleRights) -> NoReturn:
+    async def run(self, schedule: str, *, owner: str, rights: CallerRights) -> NoReturn:
         await self.get(schedule, owner=owner)
         raise Conflict("there is no new file")
 

@@ -37,6 +37,16 @@ CODE = {"name": "code", "tasks": [{"name": "say", "source": "def ingestion(ctx):
 RIGHTS: ScheduleRights = {"code_allowed": True, "token": None, "expires_at": None}
 
 
+def record_of(now: datetime = START, **more: Any) -> ScheduleRecord:
+    """A schedule of every hour, from now on."""
+    return cast("ScheduleRecord", {
+        "id": "s1", "owner": OWNER, "pipeline": "greet", "cron": "0 * * * *", "timezone": "UTC",
+        "seed": {"data": {"who": "you"}}, "budget": None, "model": None, "interpreter": None, "cwd": None,
+        "missed": "last", "overlap": "skip", "rights": RIGHTS, "created_at": iso(now), "updated_at": iso(now),
+        "paused": None, "position": iso(now), "waiting": [], "outcomes": [], "last_run": None, **more,
+    })  # fmt: skip
+
+
 def settings_of(tmp: Path, **more: Any) -> Settings:
     """Of a project in `tmp/project`."""
     (tmp / "project" / "pipelines").mkdir(parents=True, exist_ok=True)
@@ -71,13 +81,7 @@ class Clockwork:
 
     def add(self, **more: Any) -> str:
         """A schedule of every hour; its key."""
-        record = cast("ScheduleRecord", {
-            "id": "s1", "owner": OWNER, "pipeline": "greet", "cron": "0 * * * *", "timezone": "UTC",
-            "seed": {"data": {"who": "you"}}, "budget": None, "model": None, "interpreter": None, "cwd": None,
-            "missed": "last", "overlap": "skip", "rights": RIGHTS, "created_at": iso(self.now),
-            "updated_at": iso(self.now), "paused": None, "position": iso(self.now), "waiting": [], "outcomes": [],
-            "last_run": None, **more,
-        })  # fmt: skip
+        record = record_of(self.now, **more)
         self.schedules.add(record)
         return key_of(OWNER, record["id"])
 

@@ -38,7 +38,7 @@ class ScheduleRights(TypedDict):
     expires_at: float | None
 
 
-class Pause(TypedDict):
+class SchedulePause(TypedDict):
     """Since when a schedule is paused and why. `by` is `person`, or `schedule` when it paused itself."""
 
     at: str
@@ -83,7 +83,7 @@ class ScheduleRecord(TypedDict):
     rights: ScheduleRights
     created_at: str
     updated_at: str
-    paused: Pause | None
+    paused: SchedulePause | None
     position: str
     waiting: list[WaitingSlot]
     outcomes: list[SlotOutcome]
@@ -183,6 +183,6 @@ def with_outcome(record: ScheduleRecord, outcome: SlotOutcome) -> ScheduleRecord
     }
 
 
-def paused(record: ScheduleRecord, pause: Pause) -> ScheduleRecord:
+def paused(record: ScheduleRecord, pause: SchedulePause) -> ScheduleRecord:
     """The record of a paused schedule: what waited does not run any more."""
     return {**record, "paused": pause, "waiting": [], "updated_at": pause["at"]}

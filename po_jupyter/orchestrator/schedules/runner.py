@@ -29,7 +29,7 @@ from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.schedules.due import next_slot, with_due_slots
 from po_jupyter.orchestrator.schedules.records import (
-    Pause,
+    SchedulePause,
     ScheduleRecord,
     ScheduleStore,
     SlotOutcome,
@@ -244,7 +244,7 @@ def _with_settled(record: ScheduleRecord, settled: _SettledSlot) -> ScheduleReco
     return paused(done, _own_pause(settled.pause, moment_of(settled.outcome["at"])))
 
 
-def _own_pause(reason: str, now: datetime) -> Pause:
+def _own_pause(reason: str, now: datetime) -> SchedulePause:
     return {"at": iso(now), "reason": reason, "by": "schedule"}
 
 

@@ -16,7 +16,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.schedules.due import next_slot
 from po_jupyter.orchestrator.schedules.records import (
-    Pause,
+    SchedulePause,
     ScheduleRecord,
     ScheduleRights,
     ScheduleStore,
@@ -165,7 +165,7 @@ class Schedules:
         changes: Mapping[str, object] = {}
         # Who lets it run answers for it from now on; to stop it takes no right to run it.
         if fields or pause is False:
-            current = {name: record[name] for name in _FIELDS}
+            current = {name: value for name, value in record.items() if name in _FIELDS}
             changes = self._checked({**current, **fields}, owner, rights)
         at = self._clock()
         changed = self._schedules.change(
@@ -190,7 +190,7 @@ class Schedules:
         return run
 
     def _pause_of_token(self, token: str, owner: str) -> None:
-        pause: Pause = {
+        pause: SchedulePause = {
             "at": iso(self._clock()), "by": "schedule",
             "reason": f"the token {token} that it was added with was revoked",
         }  # fmt: skip

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from po_jupyter.server.routing.pipelines import ScheduleRights
-from po_jupyter.server.routing.request import ApiRequest, JsonResponse, body_fields
+from po_jupyter.server.routing.pipelines import CallerRights
+from po_jupyter.server.routing.request import ApiRequest, BodyT, JsonResponse, QueryT, body_fields
 from po_jupyter.server.routing.shapes import EmptyBody, Query, ScheduleBody, SchedulePatch
 from po_jupyter.server.sse.streams import run_json
 
@@ -60,7 +58,7 @@ async def run_schedule(request: ApiRequest[Query, EmptyBody]) -> JsonResponse:
     return JsonResponse({"run": run_json(view, brief=True)}, 201)
 
 
-def _rights(request: ApiRequest[Any, Any]) -> ScheduleRights:
+def _rights(request: ApiRequest[QueryT, BodyT]) -> CallerRights:
     """The rights of the caller, which the schedule has from now on."""
     token = request.token_id
     expires_at = None if token is None else request.extension.authenticator.tokens.expires_at(token)

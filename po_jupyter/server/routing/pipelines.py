@@ -8,7 +8,7 @@ from typing import Protocol, TypedDict
 JsonMapping = Mapping[str, object]
 
 
-class ScheduleRights(TypedDict):
+class CallerRights(TypedDict):
     """What whoever adds a schedule may do: `code:run` or not; by a scoped token, its id and when it expires (seconds
     since 1970)."""
 
@@ -50,18 +50,18 @@ class SchedulesApi(Protocol):
         """A schedule as in the list, with `seed`, `budget`, `model`, `outcomes`. NotFound."""
         ...
 
-    async def add(self, body: JsonMapping, *, owner: str, rights: ScheduleRights) -> JsonMapping:
+    async def add(self, body: JsonMapping, *, owner: str, rights: CallerRights) -> JsonMapping:
         """Keep a new one."""
         ...
 
     async def replace(
-        self, schedule: str, body: JsonMapping, *, owner: str, rights: ScheduleRights
+        self, schedule: str, body: JsonMapping, *, owner: str, rights: CallerRights
     ) -> JsonMapping:
         """Change what a schedule is. NotFound."""
         ...
 
     async def change(
-        self, schedule: str, body: JsonMapping, *, owner: str, rights: ScheduleRights
+        self, schedule: str, body: JsonMapping, *, owner: str, rights: CallerRights
     ) -> JsonMapping:
         """Change the fields that `body` has; `paused` pauses it or lets it go on. NotFound."""
         ...
@@ -69,7 +69,7 @@ class SchedulesApi(Protocol):
     async def remove(self, schedule: str, *, owner: str) -> None:
         """Forget it; its runs stay. NotFound."""
 
-    async def run(self, schedule: str, *, owner: str, rights: ScheduleRights) -> str:
+    async def run(self, schedule: str, *, owner: str, rights: CallerRights) -> str:
         """Start a run of it now; its id. NotFound; Conflict when it has no new file."""
         ...
 

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 _SCHEDULE = click.argument("schedule_id", metavar="SCHEDULE")
 
 
-@click.group()
-def schedule() -> None:
+@click.group(invoke_without_command=True)
+@base.JSON
+@click.pass_context
+def schedule(context: click.Context, as_json: bool) -> int | None:
     """Run pipelines by the clock: each slot once, whatever dies.
 
     \b
     po schedule add tickets --cron "30 7 * * MON-FRI" --timezone Europe/Berlin --seed '@in/*.csv' --only-new
     po schedule list
     """
+    return _print_list(as_json) if context.invoked_subcommand is None else None
 
 
 @schedule.command("add")
@@ -105,6 +108,10 @@ def _registered(client: Client, pipeline: str) -> str:
 @base.JSON
 def list_(as_json: bool) -> int:
     """List the schedules: when each is due next, and what became of its last slot."""
+    return _print_list(as_json)
+
+
+def _print_list(as_json: bool) -> int:
     schedules = base.connect(start=False).schedules.list()
     if as_json:
         base.print_json(schedules)
@@ -140,10 +147,9 @@ def show(schedule_id: str, as_json: bool) -> int:
             base.print_line(f"{name + ':':<10} {base.one_line(str(value), 200)}")
     outcomes = found.get("outcomes") or []
     if outcomes:
-        base.print_table(
-            ["slot", "outcome"],
-            [[_wall(o["slot"], found["timezone"]), base.one_line(_outcome(o), 120)] for o in outcomes],
-        )
+        zone = found["timezone"]
+        rows = [[_wall(o["slot"], zone), base.one_line(_outcome(o), 120)] for o in outcomes]
+        base.print_table(["slot", "outcome"], rows)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from po_jupyter.client.follow import parse_run
 from po_jupyter.client.http.payloads import ScheduleJson
 from po_jupyter.client.http.transport import Transport, path_segment
 from po_jupyter.model.run.view import RunView
@@ -50,4 +49,5 @@ class AsyncSchedules:
 
     async def run(self, schedule: str) -> RunView:
         """A run of it, now. Conflict when it has no new file."""
-        return parse_run(await self._transport.json("POST", f"schedules/{path_segment(schedule)}/run", body={}))
+        data = await self._transport.json("POST", f"schedules/{path_segment(schedule)}/run", body={})
+        return RunView.model_validate(data["run"])
