@@ -29,16 +29,20 @@ def with_due_slots(record: ScheduleRecord, now: datetime) -> ScheduleRecord:
     if not due:
         return record
     chosen, passed = _choice(due, now, record["missed"])
+    policy = record["missed"]
     fresh: list[WaitingSlot] = [
-        {"slot": iso(slot), "late": len(chosen) > 1 or now - slot > GRACE} for slot in chosen
+        {"slot": iso(slot), "late": policy == "all" and (len(chosen) > 1 or now - slot > GRACE)}
+        for slot in chosen
     ]
     waiting = record["waiting"] + fresh
     outcomes = list(record["outcomes"])
-    if passed or more:
-        outcomes.append(_missed(passed or due[:1], now, record["missed"], more=more))
+    if passed:
+        outcomes.append(_missed(passed[-1], now, policy, len(passed), more=more))
+    elif more:
+        outcomes.append(_missed(position, now, policy, 0, more=True))
     if len(waiting) > MOST:
-        left_out = [moment_of(entry["slot"]) for entry in waiting[:-MOST]]
-        outcomes.append(_missed(left_out, now, record["missed"], more=False))
+        left_out = waiting[:-MOST]
+        outcomes.append(_missed(moment_of(left_out[-1]["slot"]), now, policy, len(left_out), more=False))
         waiting = waiting[-MOST:]
     return {**record, "waiting": waiting, "outcomes": outcomes[-KEPT:], "position": iso(due[-1])}
 
@@ -59,8 +63,10 @@ def _choice(due: list[datetime], now: datetime, policy: MissedPolicy) -> tuple[l
     return [], due
 
 
-def _missed(slots: list[datetime], now: datetime, policy: MissedPolicy, *, more: bool) -> SlotOutcome:
-    note = f"nobody was up at the time, and the schedule says --missed {policy}"
+def _missed(slot: datetime, now: datetime, policy: MissedPolicy, count: int, *, more: bool) -> SlotOutcome:
+    """`count` slots up to `slot` that do not run, 0 for an unknown number."""
+    note = f"they were not made up for in time: --missed {policy}"
     if more:
-        note += f"; there were more: {MOST} are looked at"
-    return {"slot": iso(slots[-1]), "at": iso(now), "outcome": "missed", "note": note, "count": len(slots)}
+        note += f"; there were more, of which the last {MOST} are looked at"
+    outcome: SlotOutcome = {"slot": iso(slot), "at": iso(now), "outcome": "missed", "note": note}
+    return {**outcome, "count": count} if count else outcome

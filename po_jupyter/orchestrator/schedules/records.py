@@ -47,7 +47,8 @@ class SchedulePause(TypedDict):
 
 
 class WaitingSlot(TypedDict):
-    """A slot that came due and is not settled. A `late` one was missed: it waits for the run before it to end."""
+    """A slot that came due and is not settled. A `late` one was missed, and all that were are made up
+    for: it waits for the run before it to end."""
 
     slot: str
     late: bool

@@ -164,9 +164,7 @@ class SlotRunner:
         """The run of a slot, made now or before; None when there is no new file. Raises as a submission does."""
         owner, key = record["owner"], slot_key(record, slot)
         if (earlier := self._earlier(record, slot)) is not None:
-            if record["seed"].get("only_new"):
-                self._mark(record, slot, _files_of(self._store.definition(earlier["run"])))
-            return SlotRun(earlier, None)
+            return self._made_before(record, slot, earlier)
         code_allowed = record["rights"]["code_allowed"]
         mine = key_of(owner, record["id"])
         seed = self._files.read(
@@ -183,8 +181,16 @@ class SlotRunner:
         crashpoint("schedule.planned")
         head, fresh = self._store.create_run(new)
         crashpoint("schedule.created")
+        if not fresh:
+            return self._made_before(record, slot, head)
         self._mark(record, slot, [(file.digest, file.name) for file in seed.files])
-        return SlotRun(head, new._replace(run=head["run"]) if fresh else None)
+        return SlotRun(head, new._replace(run=head["run"]))
+
+    def _made_before(self, record: ScheduleRecord, slot: str, head: Head) -> SlotRun:
+        """The run that the slot has already, with the files that it had: by now there may be others."""
+        if record["seed"].get("only_new"):
+            self._mark(record, slot, _files_of(self._store.definition(head["run"])))
+        return SlotRun(head, None)
 
     def _mark(self, record: ScheduleRecord, slot: str, files: list[tuple[str, str]]) -> None:
         for digest, name in files:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypedDict, cast
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import Conflict, InvalidInput, NotFound, Violation
+from po_jupyter.errors import Conflict, CorruptRow, InvalidInput, NotFound, Violation
 from po_jupyter.model.run.events import now as now_text
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run
@@ -253,6 +253,8 @@ class Schedules:
                 state = self._store.head(outcome["run"])["state"]
             except NotFound:
                 state = "deleted"
+            except CorruptRow:
+                state = "damaged"
         return {**outcome, "state": state}
 
     def _view(self, record: ScheduleRecord) -> JsonObject:

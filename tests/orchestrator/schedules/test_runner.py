@@ -80,11 +80,14 @@ def test_all_that_was_missed_is_bounded(clockwork: Clockwork) -> None:
     """Half a year of minutes is a hundred runs, one after the other, and a note."""
     clockwork.add(cron="* * * * *", missed="all")
     clockwork.look(days=180)
+    assert clockwork.outcomes()[0]["outcome"] == "missed"
+    assert "there were more" in clockwork.outcomes()[0].get("note", "")
     for _ in range(MOST):
         clockwork.end_all()
         clockwork.look()
     assert len(clockwork.runs()) == MOST
     assert clockwork.record()["waiting"] == []
+    assert {outcome["outcome"] for outcome in clockwork.outcomes()} == {"run"}
 
 
 def test_a_slot_that_is_a_little_late_is_no_missed_one(clockwork: Clockwork) -> None:
@@ -146,6 +149,14 @@ def test_a_slot_is_passed_over_while_the_run_before_goes_on(clockwork: Clockwork
     assert first.head["run"] in clockwork.outcomes()[-1].get("note", "")
     clockwork.end_all()
     assert len(clockwork.look(hours=1).runs) == 1
+
+
+def test_one_that_was_missed_is_passed_over_as_well_while_the_run_before_goes_on(clockwork: Clockwork) -> None:
+    clockwork.add()
+    clockwork.look(hours=1)
+    clockwork.look(hours=5, minutes=30)
+    assert [outcome for _, outcome in clockwork.told()] == ["run", "missed", "overlap"]
+    assert clockwork.record()["waiting"] == []
 
 
 def test_a_slot_can_wait_for_the_run_before_it(clockwork: Clockwork) -> None:
@@ -282,6 +293,30 @@ def test_two_that_think_they_hold_the_store_make_one_run(
     clockwork.look(hours=1)
     assert len(clockwork.runs()) == 1
     assert clockwork.told() == [("03-02T13:00", "run")]
+
+
+def test_files_that_came_between_two_that_hold_the_store_stay_new(
+    clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is the other's, with the files that it saw; what we saw besides is for the next slot."""
+    write(clockwork.project / "day", a="one")
+    key = clockwork.add(pipeline="rows", seed={"files": "day/*.csv", "only_new": True})
+    other, now = clockwork.another_runner(), START + timedelta(hours=1)
+    plan = clockwork.planner.plan
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(clockwork.planner, "plan", plan)
+        (clockwork.project / "day" / "b.csv").unlink()
+        other.advance(key, now)
+        return plan(*arguments, **options)
+
+    monkeypatch.setattr(clockwork.planner, "plan", slow)
+    write(clockwork.project / "day", b="two")
+    clockwork.look(hours=1)
+    write(clockwork.project / "day", b="two")
+    clockwork.end_all()
+    clockwork.look(hours=1)
+    assert seeds(clockwork) == [["two"], ["one"]]
 
 
 def test_a_slot_whose_run_is_there_gets_no_second_one(clockwork: Clockwork) -> None:
