@@ -11,7 +11,7 @@ import zipfile
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import structlog
 
@@ -637,9 +637,22 @@ class ScheduledSlots(Scenario):
 
     def clockwork(self, at: Path) -> Clockwork:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the sweep reads stdout
-        clockwork = Clockwork(at, opened(at))
+        clockwork = Clockwork(at, self.store(at))
         clockwork.now += timedelta(hours=2)
         return clockwork
+
+    def store(self, at: Path) -> Store:
+        """In PostgreSQL where a file says so."""
+        place = at / "url"
+        if not place.exists():
+            return opened(at)
+        from po_jupyter.store.postgres.store import PostgresStore
+
+        return PostgresStore(place.read_text())
+
+    def sound(self, store: Store) -> None:
+        if isinstance(store, DiskStore):
+            sound(store)
 
     def setup(self, at: Path) -> None:
         clockwork = self.clockwork(at)
@@ -658,7 +671,7 @@ class ScheduledSlots(Scenario):
 
     def check(self, at: Path) -> str:
         clockwork = self.clockwork(at)
-        sound(cast("DiskStore", clockwork.store))
+        self.sound(clockwork.store)
         slots = [head["name"].rpartition(" ")[2] for head in clockwork.runs()]
         assert len(set(slots)) == len(slots), slots
         clockwork.store.close()
@@ -678,5 +691,5 @@ class ScheduledSlots(Scenario):
         seeds = [clockwork.store.definition(head["run"])["seed"]["data"]["rows"] for head in runs]
         assert seeds == [[{"text": "b"}], [{"text": "a"}]], seeds
         assert len(clockwork.store.names("schedule-file")) == 2
-        sound(cast("DiskStore", clockwork.store))
+        self.sound(clockwork.store)
         clockwork.store.close()
