@@ -140,6 +140,11 @@ class NodeShare:
             return None
         return taken[0]
 
+    def offer(self, head: Head) -> None:
+        """See `RunShare`."""
+        self.on_left(head)
+        self.on_room()  # here too
+
     def warmed_up(self) -> None:
         """See `RunShare`."""
         self.warm.set()
