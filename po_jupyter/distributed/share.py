@@ -107,7 +107,7 @@ class NodeShare:
     def _left_to_nobody(self) -> Iterator[Head]:
         cursor: str | None = None
         while True:
-            page = self._store.runs(states=("waiting",), cursor=cursor, limit=_PAGE)
+            page = self._store.runs(states=("waiting",), cursor=cursor, limit=_PAGE, children=True)
             yield from (head for head in page.heads if head["holder"] is None)
             if (cursor := page.next) is None:
                 return
