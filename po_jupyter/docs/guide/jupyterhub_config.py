@@ -44,5 +44,4 @@ c.JupyterHub.load_roles = [
 
 # A server's token may ask the gateway, and nothing else that its user may.
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "access:services!service=po"]
-# PO_HUB_ORIGIN: it is sent to that address, which may be another one than those that the hub names to its servers.
-c.Spawner.environment = {"PO_HUB_URL": f"{proxy}/services/po", "PO_HUB_ORIGIN": proxy}
+c.Spawner.environment = {"PO_HUB_URL": f"{proxy}/services/po"}

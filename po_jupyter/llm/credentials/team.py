@@ -11,16 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from po_jupyter.llm.credentials.keys import KeyState, mask, origin_of
+from po_jupyter.llm.credentials.keys import KeyState, mask
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.json import JsonObject
 
 HUB = Spec("hub", "", key_env="PO_HUB_TOKEN", base_env="PO_HUB_URL")
 """The hub, as far as it takes a key: a token of the user's, for use outside of the hub's servers."""
-SERVER_TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
-ORIGIN = "PO_HUB_ORIGIN"
-# Where a hub says itself at which addresses it is, to the servers that it starts; and where its admin does.
-_OWN_ADDRESSES = ("JUPYTERHUB_API_URL", "JUPYTERHUB_PUBLIC_HUB_URL", "JUPYTERHUB_HOST", ORIGIN)
 _SHOWN = 20
 
 
@@ -80,23 +76,6 @@ def _model(entry: JsonObject) -> TeamModelJson:
         "input_per_million": price("input_per_million"),
         "output_per_million": price("output_per_million"),
     }
-
-
-def is_own_hub(hub_url: str, environ: Mapping[str, str]) -> bool:
-    """Whether `hub_url` is at an address of the hub that started this server, as its environment names them."""
-    origin = origin_of(hub_url)
-    return bool(origin) and origin in {origin_of(environ.get(name, "")) for name in _OWN_ADDRESSES}
-
-
-def why_no_token(hub_url: str, environ: Mapping[str, str]) -> str:
-    """Why there is no token of the hub here, and what to do, for people."""
-    if not environ.get(SERVER_TOKEN, "").strip() or is_own_hub(hub_url, environ):
-        return "Make one on the hub's page Token, then: po keys set hub"
-    origin = origin_of(hub_url) or hub_url
-    return (
-        f"This server's own is not sent to {origin}, which is no address of its hub. If it is, the hub's admin sets "
-        f"{ORIGIN}={origin} in the servers' environment; you can keep a token for it: po keys set hub"
-    )
 
 
 def is_of_team(spec: Spec, environ: Mapping[str, str], hub_url: str | None) -> bool:

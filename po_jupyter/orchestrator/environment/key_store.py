@@ -19,17 +19,7 @@ import structlog
 from po_jupyter.errors import InvalidInput, ModelKeyError, NotFound, StoreError
 from po_jupyter.llm.credentials import keys
 from po_jupyter.llm.credentials.keys import KeyState, StoredKey
-from po_jupyter.llm.credentials.team import (
-    HUB,
-    SERVER_TOKEN,
-    TeamCatalogue,
-    goes_through,
-    is_of_team,
-    is_own_hub,
-    team_state,
-    why_no_token,
-    with_team,
-)
+from po_jupyter.llm.credentials.team import HUB, TeamCatalogue, goes_through, is_of_team, team_state, with_team
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
@@ -115,21 +105,15 @@ class KeyStore:
         return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
     def hub_token(self) -> str:
-        """The user's token of the hub, as it is now; "" when there is none: that of this server, for its
-        own hub alone, else one that is for this hub."""
-        if token := self._hub_token_in_environment():
-            return token
+        """The user's token of the hub, as it is now; "" when there is none: that of this server, else a stored one."""
+        for name in ("JUPYTERHUB_API_TOKEN", HUB.key_env):
+            if token := os.environ.get(name, "").strip():
+                return token
         with suppress(StoreError):
             stored = self.stored().get(HUB.name)
             if stored is not None and self.team is not None and stored.origin == keys.origin_of(self.team.url):
                 return stored.key or ""
         return ""
-
-    def _hub_token_in_environment(self) -> str:
-        own = os.environ.get(HUB.key_env, "").strip()
-        if self.team is None or not is_own_hub(self.team.url, os.environ):
-            return own
-        return os.environ.get(SERVER_TOKEN, "").strip() or own
 
     def catalogue(self) -> TeamCatalogue | None:
         """The team's models on the hub; None without a hub."""
@@ -144,7 +128,7 @@ class KeyStore:
             if not environ.get(spec.key_env):
                 raise ModelKeyError(
                     f"{provider} is asked through the hub, and there is no token of the hub here",
-                    hint=why_no_token(self.team.url, os.environ),
+                    hint="Make one on the hub's page Token, then: po keys set hub",
                     details={"provider": provider},
                 )
             return {name: environ[name] for name in (spec.base_env, spec.key_env)}
@@ -181,7 +165,9 @@ class KeyStore:
 
     def _hub_state(self) -> KeyState:
         token = self.hub_token()
-        source = "environment" if self._hub_token_in_environment() else "file"
+        source = (
+            "environment" if any(os.environ.get(n) for n in ("JUPYTERHUB_API_TOKEN", HUB.key_env)) else "file"
+        )
         url = self.team.url if self.team is not None else ""
         kept = HUB.name in self.stored()
         return KeyState(

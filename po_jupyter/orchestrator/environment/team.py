@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import TypedDict
 import httpx
 import structlog
 
-from po_jupyter.llm.credentials.team import TeamCatalogue, why_no_token
+from po_jupyter.llm.credentials.team import TeamCatalogue
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -91,7 +90,7 @@ class Team:
         """(the JSON at a path, why there is none)."""
         token = self._token()
         if not token:
-            return None, f"there is no token of the hub here. {why_no_token(self.url, os.environ)}"
+            return None, "there is no token of the hub here: po keys set hub"
         try:
             response = httpx.get(
                 f"{self.url}/{path}",

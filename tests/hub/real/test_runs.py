@@ -36,7 +36,6 @@ def thread(vendor: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gat
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", TOKEN)
     thread = GatewayThread(gateway)
     thread.start()
-    monkeypatch.setenv("PO_HUB_ORIGIN", gateway.url)
     yield thread
     thread.stop()
 

@@ -34,7 +34,6 @@ def test_the_teams_models_where_there_is_a_hub(capsys, tmp_path, monkeypatch):
     with GatewayThread(gateway):
         monkeypatch.setenv("PO_DATA_DIR", str(tmp_path))
         monkeypatch.setenv("PO_HUB_URL", f"{gateway.url}/")
-        monkeypatch.setenv("PO_HUB_ORIGIN", gateway.url)
         monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "token-of-ada-0123")
         models = answer(capsys, "models", "--provider", "openai")["models"]
     assert [model["ref"] for model in models if model["usable"]] == ["openai:gpt-5-mini"]

@@ -87,7 +87,6 @@ def test_the_day_of_the_user_is_what_the_gateway_has_used_and_holds(thread):
 
 def test_a_new_token_of_the_server_is_the_next_answer(thread, tmp_path, monkeypatch):
     keys = KeyStore(tmp_path, thread.gateway.url)
-    monkeypatch.setenv("PO_HUB_ORIGIN", thread.gateway.url)
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "one-0123456789")
     assert keys.key_of("openai") == {
         "OPENAI_BASE_URL": f"{thread.gateway.url}/openai/v1", "OPENAI_API_KEY": "one-0123456789"
