@@ -80,9 +80,20 @@ class ShardedMap:
                 await shard.cancel()
 
     async def _work_here(self) -> None:
+        await self._recall_answers()
         self._state.parts.boundary.rest(self._name, False)
         self._state.in_flight = 0
         await LiveMap(self._state).run()
+
+    async def _recall_answers(self) -> None:
+        """Have calls of the rows that are left answer again which child runs recorded (P3)."""
+        known, now = self._state.parts.history, await self._history()
+        if now is known:
+            return
+        calls = now.calls.get(self._name, {})
+        for index in self._state.open_indexes():
+            for key, call in calls.get(index, {}).items():
+                known.remember_call(key, call)
 
     # -- rounds ---------------------------------------------------------------------------------
     async def _begin_round(self, count: int) -> bool:

@@ -302,3 +302,32 @@ async def test_child_runs_of_a_map_that_was_started_over_count_as_cost_alone(fam
     assert len(family.rows("m")) == 4
     assert bill(family).calls == len(family.fake.answered) == 6
     assert {family.store.head(run)["state"] for run in family.children()} == {"done", "cancelled"}
+
+
+TWO_CALLS = (
+    "async def inference(ctx):\n"
+    "    first = await ctx.llm.chat(f'first of {ctx.index}')\n"
+    "    return (await ctx.llm.chat(f'second of {ctx.index}')).text\n"
+)
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+@pytest.mark.parametrize("count", [2, 3])
+async def test_the_last_rows_find_the_answers_that_child_runs_recorded(
+    family: Family, adopted: bool, count: int
+) -> None:
+    """P3: a share was enough for the first call of a row; the map itself works on the row, and asks the second alone."""
+    task = {
+        "name": "m", "for_each": "{{ seed.rows }}", "source": TWO_CALLS, "shards": count, "max_concurrency": 1,
+        "llm": {"max_tokens": 20},
+    }  # fmt: skip
+    family.create([task], rows(count), budget={"tokens": 40 * count})
+    if adopted:
+        family.alone, family.drains_at = True, count
+        assert await family.go() == "released"
+        for child in family.children():
+            assert await family.work_off(child) == "failed"
+        family.alone = False
+    assert await family.go() == "done"
+    assert len(set(family.fake.answered)) == len(family.fake.answered), "an answered call was sent again"
+    assert bill(family).calls == 2 * count
