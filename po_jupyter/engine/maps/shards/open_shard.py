@@ -49,15 +49,23 @@ class OpenShard:
         self._hold: ShardHold | None = None
 
     async def set_aside(self) -> None:
-        """Set aside what is left of its share of the budget."""
-        guard, share = self._state.parts.calls.budget, self.record.get("share")
-        if guard is None or share is None:
+        """Set aside what is left of its share of the budget; without a share what it uses counts all the same."""
+        guard = self._state.parts.calls.budget
+        if guard is None or not guard.accounts_of(self._state.task.name):
             return
         if self.record["merged"] > 1:
             await asyncio.to_thread(self._log.read_again)
-        usd, tokens = share
-        whole = Share(usd, None if tokens is None else int(tokens)).amount
-        self._hold = ShardHold(guard, self._state.task.name, whole.minus(self._log.spent))
+        self._hold = ShardHold(guard, self._state.task.name, self._share.amount.minus(self._log.spent))
+
+    @property
+    def _share(self) -> Share:
+        usd, tokens = self.record.get("share") or (None, None)
+        return Share(usd, None if tokens is None else int(tokens))
+
+    @property
+    def keeps_budget(self) -> bool:
+        """Whether it keeps the limits that there are now, which may be others than when it was planned."""
+        return self._hold is None or self._hold.keeps(self._share)
 
     async def create(self, history: History) -> None:
         """Create the child run, unless it is there; have it worked off."""

@@ -72,11 +72,11 @@ class ShardedMap:
 
     async def _recover(self) -> None:
         """Take up the child runs that an earlier worker planned; those of a map that was started over are
-        cancelled."""
+        cancelled, and those that know nothing of a limit of the budget: the next round does."""
         for record in self._log.state.tasks[self._name].open_shards:
             shard = self._open[record["run"]] = OpenShard(self._state, record)
             await shard.set_aside()
-            if shard.is_void:
+            if shard.is_void or not shard.keeps_budget:
                 await shard.cancel()
 
     async def _work_here(self) -> None:

@@ -331,3 +331,30 @@ async def test_the_last_rows_find_the_answers_that_child_runs_recorded(
     assert await family.go() == "done"
     assert len(set(family.fake.answered)) == len(family.fake.answered), "an answered call was sent again"
     assert bill(family).calls == 2 * count
+
+
+@pytest.mark.parametrize("before", [{}, {"usd": 1}, {"tokens": 2000}])
+async def test_a_budget_of_a_resume_holds_for_child_runs_that_were_left_at_work(
+    family: Family, before: dict[str, Any]
+) -> None:
+    """Their shares are of another budget, or they have none: what they did counts, and they stop."""
+    task = {**TASK, "prompt": "say {{ item.n }}", "llm": {"max_tokens": 20}, "max_concurrency": 1, "shards": 2}
+    family.create([task], rows(16), budget=before)
+    family.alone, family.drains_at = True, 2
+    assert await family.go() == "released"
+    one, other = family.children()
+    assert await family.work_off(one) == "done"
+    used = read_history(family.store, one).state.usage
+    budget = used.input_tokens + used.output_tokens + 50
+    lease = family.store.claim(family.run, {"pid": 2})
+    family.store.commit(lease, Commit(events=[draft("run.dead", error={})], state="dead", release=True))
+    family.resume("m", keep=["m"], budget={"tokens": budget})
+    family.alone = False
+    assert await family.go() == "failed"
+    assert family.state.error is not None
+    assert family.state.error["code"] == "budget_exceeded"
+    assert budget - 31 < bill(family).input_tokens + bill(family).output_tokens <= budget
+    assert family.store.head(other)["state"] == "cancelled"
+    family.resume("m", keep=["m"], budget={"tokens": 10_000})
+    assert await family.go() == "done"
+    assert bill(family).calls == len(family.fake.answered) == 16
