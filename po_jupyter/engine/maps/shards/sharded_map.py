@@ -160,8 +160,8 @@ class ShardedMap:
 
     def _judge(self, shard: OpenShard, end: ShardEnd) -> None:
         """Have the map stop, or finish with an error, for a child run that ended without all of its outcomes."""
-        if end.state == "done" or shard.is_cancelled:
-            return
+        if end.state in ("done", "cancelled") or shard.is_cancelled:
+            return  # nobody but this run cancels one, perhaps in the time of an earlier worker
         error = end.error or {}
         if error.get("code") == BudgetExceeded.code:
             if (error.get("details") or {}).get("scope") == "day":
