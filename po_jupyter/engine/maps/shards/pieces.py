@@ -86,9 +86,10 @@ class _Copying:
         return cast("ItemDraft", copied)
 
     def _call(self, call: CallRecord) -> CallDraft:
-        if call["kind"] != "response" or (answer := call.get("answer")) is None:
-            return cast("CallDraft", call)
-        return {**call, "answer": self._place(Ref(*answer))}
+        copied: dict[str, Any] = {**call, "shard": True}
+        if call["kind"] == "response" and (answer := call.get("answer")) is not None:
+            copied["answer"] = self._place(Ref(*answer))
+        return cast("CallDraft", copied)
 
     def _place(self, ref: Ref) -> int:
         """The index of a payload of the child among those of the piece."""

@@ -29,7 +29,7 @@ def test_a_log_is_read_once_piece_by_piece() -> None:
     log = ChildLog(store, "c", "m", "4-9", 1)
     piece = log.next_piece(2)
     assert piece is not None
-    assert (piece.n, piece.calls, piece.used.tokens) == (2, (intent,), 50), (
+    assert (piece.n, piece.calls, piece.used.tokens) == (2, ({**intent, "shard": True},), 50), (
         "a call in flight counts as it may cost"
     )
     item: Any = {"task": "m", "index": 4, "ok": True, "key": "k", "output": 0, "row": 17}
