@@ -9,6 +9,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.names import short_id
 from po_jupyter.orchestrator.control.run_files import remove_run_files
+from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.workers.worker_exits import child_heads, end_child_runs
 from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, Store
@@ -23,8 +24,11 @@ def check_is_whole(head: Head) -> None:
         )
 
 
-def delete_child_runs(store: Store, data_dir: Path, files: SharedFiles | None, state: RunState) -> list[str]:
-    """Delete the child runs of a run that is about to be deleted, and their files; which they were. Blocks.
+def delete_child_runs(
+    store: Store, data_dir: Path, files: SharedFiles | None, state: RunState, usage: DailyUsage
+) -> list[str]:
+    """Delete the child runs of a run that is about to be deleted, and their files; which they were. What they used and
+    is not in the log of the run is counted before. Blocks.
 
     Raises Conflict where one is still at work: it is told to end.
     """
@@ -36,6 +40,7 @@ def delete_child_runs(store: Store, data_dir: Path, files: SharedFiles | None, s
         )
     heads = list(child_heads(store, state))
     for head in heads:
+        usage.count_rest(head, state.merged_of(head["run"]))
         with suppress(NotFound):
             store.delete_run(head["run"])
         remove_run_files(data_dir, files, head["run"])
