@@ -55,6 +55,7 @@ class ShardedMap:
                     return
                 count //= 2
         finally:
+            self._release()
             state.in_flight = 0
             state.parts.boundary.rest(self._name, False)
 
@@ -66,9 +67,15 @@ class ShardedMap:
             while self._open:
                 await self._look_soon()
         finally:
+            self._release()
             self._state.in_flight = 0
             self._state.report_progress()
             self._state.parts.boundary.rest(self._name, False)
+
+    def _release(self) -> None:
+        """End the holds of child runs that are left open: whoever takes them up sets their shares aside again."""
+        for shard in self._open.values():
+            shard.release()
 
     async def _recover(self) -> None:
         """Take up the child runs that an earlier worker planned; those of a map that was started over are

@@ -84,3 +84,13 @@ async def test_a_row_is_not_shown_beside_an_input_that_is_newer_than_itself(tmp_
     assert await page.indexes(q="zebra") == []
     call = await page.inspection.call(RUN, "me", 0)
     assert not call["exact"]
+
+
+def test_a_child_run_has_the_rows_of_its_parent(tmp_path: Path) -> None:
+    store = MemoryStore()
+    seed = {"name": "s", "data": {"rows": [1, 2]}}
+    part = {"pipeline": {}, "seed": {"name": "s", "data": {}}, "parent": {"run": "0a"}}
+    store.create_run(NewRun("0a", "me", "p", "1.0.0", "n", 0, {"pipeline": {}, "seed": seed}, []))
+    head, _ = store.create_run(NewRun("0b", "me", "p", "1.0.0", "n", 0, part, [], parent="0a"))
+    inputs = RowInputs(RowFiles(tmp_path), store, RunProjections(store))
+    assert inputs.seed_data(head)["rows"] == [1, 2]
