@@ -7,7 +7,11 @@ from typing import Any
 
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.model.run.events import draft
-from po_jupyter.store.protocol import Commit
+from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit, NewRun
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, ROWS, RunPage
 
