@@ -23,7 +23,8 @@ _NO_LIMITS = Limits()
 class Demand:
     """The most that a call may take: what is reserved before it goes out.
 
-    `model` is a ref; `nano` is None for a model without a price; `is_batch`: it may be hours until it is settled.
+    `model` is a ref; `nano` is None for a model without a price; `is_batch`: it may be hours until it is settled;
+    `thinks`: the request may make the model think.
     """
 
     user: str
@@ -33,6 +34,7 @@ class Demand:
     output_tokens: int
     nano: int | None
     is_batch: bool = False
+    thinks: bool = False
 
     @property
     def provider(self) -> str:
