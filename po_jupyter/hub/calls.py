@@ -80,9 +80,9 @@ def prepare(
     bounded.ask_for_usage(upstream.name)
     output = bounded.output_bound(ref, state.config.default_max_tokens)
     data = bounded.encoded()
-    input = bounded.input_bound(ref, len(data))
+    input = bounded.input_bound(ref, len(data), at_vendor=upstream.is_vendor)
     nano = state.pricer.worst(ref, input, output)
-    return Demand(user.name, user.groups, ref, input, output, nano, is_batch), data
+    return Demand(user.name, user.groups, ref, input, output, nano, is_batch, bounded.thinks), data
 
 
 async def _make_durable(state: GatewayState, hold: Reservation, settlement: _Settlement) -> None:

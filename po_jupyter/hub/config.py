@@ -117,7 +117,7 @@ class GatewayConfig(Strict):
     own_keys: bool = False
     queue: QueueConfig = QueueConfig()
     default_max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 32_768
-    max_body: Annotated[int, Field(ge=1024, le=1024**3)] = 32 * 1024**2
+    max_body: Annotated[int, Field(ge=1024, le=1024**3)] = 8 * 1024**2
     max_batch: Annotated[int, Field(ge=1024, le=1024**3)] = 100 * 1024**2
     timeout: Annotated[float, Field(ge=1, le=3600)] = 600.0
 
