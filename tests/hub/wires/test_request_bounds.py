@@ -352,7 +352,10 @@ URL = {"url": "https://x/y.png"}
                 ],
             },
         ),
-        ("messages", {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [{"source": 1}]}]}),
+        (
+            "messages",
+            {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [{"source": 1}]}]},
+        ),
         *(
             ("gemini", {"contents": [{"parts": [{name: {"name": "f", "parts": [{"fileData": {}}]}}]}]})
             for name in ("functionResponse", "function_response", "functionCall")
@@ -446,7 +449,11 @@ def test_what_makes_a_model_think_is_seen(api: Api, fields: dict[str, Any], thin
 
 
 def test_a_body_of_many_values_is_refused_before_it_is_parsed() -> None:
-    for bad in (b'{"messages":[' + b"[]," * 300_000 + b"[]]}", b'{"a":"' + b'\\"' * 500_000, b'{"a":[' + b"1," * 400_000):
+    for bad in (
+        b'{"messages":[' + b"[]," * 300_000 + b"[]]}",
+        b'{"a":"' + b'\\"' * 500_000,
+        b'{"a":[' + b"1," * 400_000,
+    ):
         began = time.perf_counter()
         with pytest.raises(GatewayProblem):
             read_json(bad)
