@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from jinja2 import TemplateSyntaxError, nodes
 
+from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
 from po_jupyter.engine.prompts.template_samples import (
     MAP_ROW,
     NOT_KNOWN,
@@ -28,7 +29,7 @@ from po_jupyter.engine.prompts.templates import (
     too_deep,
 )
 from po_jupyter.errors import TemplateFailed, Violation
-from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import CascadeStep, Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 
@@ -38,7 +39,7 @@ _METHODS = frozenset({"get", "items", "keys", "values"})
 
 
 def templates_of(task: Task) -> Iterator[tuple[str, str]]:
-    """(field, text) of every template of a task; `for_each` is an expression, not a text."""
+    """(field, text) of every template of a task; `for_each` and `when` are expressions, not texts."""
     if task.system is not None:
         yield "system", task.system
     if isinstance(task.prompt, str):
@@ -51,6 +52,14 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield "for_each", task.for_each
     if task.refine.critique is not None:
         yield "refine.critique", task.refine.critique
+    for n, llm in enumerate(task.llms):
+        if isinstance(llm, CascadeStep) and llm.when is not None:
+            yield f"llm[{n}].when", llm.when
+
+
+def is_expression(field: str) -> bool:
+    """Whether a field holds one expression, whose value is used as it is."""
+    return field == "for_each" or field.endswith(".when")
 
 
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
@@ -72,7 +81,7 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
                 text = f"task {task.name!r}: the {field} does not parse: {message}"
-                hint = braces_hint(error) if field != "for_each" else ""
+                hint = "" if is_expression(field) else braces_hint(error)
                 violations.append(Violation(path, f"{text}. {hint}" if hint else text, error.lineno))
                 continue
             except TemplateFailed as error:
@@ -96,6 +105,16 @@ def _scope(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None) -> Sam
     return SampleScope({"tasks": (outputs,), "seed": NOT_KNOWN if seed_data is None else (seed_data,)})
 
 
+def _answers_of(task: Task) -> Samples:
+    """A sample of the answer of a task, with every field that its schema names."""
+    if task.output is None:
+        return ("",)
+    fields = task.output.get("properties")
+    if not isinstance(fields, Mapping) or not fields:
+        return NOT_KNOWN
+    return ({str(name): UNKNOWN for name in fields},)
+
+
 def _rows_of(task: Task, scope: SampleScope) -> Samples:
     """Samples of the `item` of a map."""
     if task.for_each is None:
@@ -109,8 +128,8 @@ def _rows_of(task: Task, scope: SampleScope) -> Samples:
 
 
 def _parse(text: str, field: str, task: Task) -> nodes.Template:
-    if field == "for_each":
-        text = "{{ " + expression_of(text, task=task.name) + " }}"
+    if is_expression(field):
+        text = "{{ " + expression_of(text, task=task.name, field=field) + " }}"
     return _parsed_short(text) if len(text) <= _SHORT else _parsed(text)
 
 
@@ -159,6 +178,9 @@ class _TemplateWalk:
         if task.for_each is not None and field != "for_each":
             self.defined += ["item", "index"]
             scope = scope.bound(nodes.Name("item", "store"), rows)
+        if field.endswith(".when"):
+            self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
+            scope = scope.bound(nodes.Name("output", "store"), _answers_of(task))
         if field == "refine.critique":
             self.defined += ["output", "violations"]
         self._local: set[str] = set()
