@@ -187,13 +187,15 @@ def _cells(row: TableRowJson) -> Cells:
         {f"output.{name}": value for name, value in output.items()} if has_fields else {"output": output}
     )
     error = row["error"]
-    return {
+    cells: Cells = {
         "index": row["index"], "state": row["state"], "input": row["input"], **answer,
         "error": error.get("message") if isinstance(error, Mapping) else error,
         "attempts": row["attempts"], "tokens": row["tokens"], "cost_usd": row["cost_usd"],
         "seconds": row["seconds"], "model": row["model"],
-        **{name: row[name] for name in _VOTED if name in row},
     }  # fmt: skip
+    if "agreement" in row and "votes" in row:
+        cells |= {"agreement": row["agreement"], "votes": row["votes"]}
+    return cells
 
 
 def _kind(value: Any) -> str:

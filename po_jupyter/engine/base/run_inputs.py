@@ -65,7 +65,7 @@ class RunInputs:
         return self.pipeline.llm_of(task)
 
     def llms_of(self, task: Task) -> tuple[LLM, ...]:
-        """The model settings of each model of a task's cascade, in turn. A run with a model of its own asks that one."""
+        """The model settings of each model of a task's cascade, in turn. A run with a model of its own has one."""
         return (self.llm_of(task),) if self.options.model else self.pipeline.llms_of(task)
 
     def model_of(self, task: Task, number: int = 0) -> str:

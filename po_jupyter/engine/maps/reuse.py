@@ -168,7 +168,9 @@ def find(
                 if index is not None:
                     copied.add(outcome.origin)
                     output = store.payload(run, outcome.output)
-                    chunk.append(ReusableOutcome(index, output, outcome.origin, outcome.addresses, outcome.votes))
+                    chunk.append(
+                        ReusableOutcome(index, output, outcome.origin, outcome.addresses, outcome.votes)
+                    )
                 if len(chunk) >= _CHUNK:
                     yield chunk
                     chunk = []

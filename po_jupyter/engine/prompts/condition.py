@@ -23,6 +23,11 @@ NAMES = ("output", "item", "index", "seed", "seed_name")
 """The names that a condition sees; `item` and `index` in a map."""
 
 
+def is_expression(field: str) -> bool:
+    """Whether a field of a task holds one expression, whose value is used as it is."""
+    return field == "for_each" or field.endswith(".when")
+
+
 class Condition:
     """A compiled condition of one task. `field` is its place in the task, `names` are those that it uses."""
 
@@ -36,7 +41,9 @@ class Condition:
             self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
                 self.source, undefined_to_none=False
             )
-            self.names = frozenset(meta.find_undeclared_variables(ENVIRONMENT.parse("{{ " + self.source + " }}")))
+            self.names = frozenset(
+                meta.find_undeclared_variables(ENVIRONMENT.parse("{{ " + self.source + " }}"))
+            )
         except TemplateSyntaxError as error:
             raise syntax_error(error, task, field) from None
         except TOO_DEEP:

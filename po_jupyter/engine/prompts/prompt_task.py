@@ -32,9 +32,9 @@ from po_jupyter.model.values.json import JsonValue
 class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
-    `critique`: the template of `refine.critique`; `conditions`: those under which each model of a cascade is asked; `answer`: reads and judges answers, None without an `output`;
-    `judge`: calls it where that may take long, for it runs code of the user's, matches patterns or goes through
-    alternatives of alternatives; else None.
+    `critique`: the template of `refine.critique`; `conditions`: those under which each model of a cascade is asked;
+    `answer`: reads and judges answers, None without an `output`; `judge`: calls it where that may take long, for it
+    runs code of the user's, matches patterns or goes through alternatives of alternatives; else None.
     """
 
     def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
@@ -83,7 +83,9 @@ class PromptTask:
     @property
     def reads_item(self) -> bool:
         """Whether a condition of its cascade sees the row, and not only what the prompt says of it."""
-        return any(condition is not None and {"item", "index"} & condition.names for condition in self.conditions)
+        return any(
+            condition is not None and {"item", "index"} & condition.names for condition in self.conditions
+        )
 
     @property
     def has_images(self) -> bool:

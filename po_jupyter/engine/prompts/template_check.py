@@ -11,12 +11,14 @@ from functools import lru_cache
 from jinja2 import TemplateSyntaxError, nodes
 
 from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
+from po_jupyter.engine.prompts.condition import is_expression
 from po_jupyter.engine.prompts.template_samples import (
     MAP_ROW,
     NOT_KNOWN,
     UNKNOWN,
     Samples,
     SampleScope,
+    answer_samples,
     attribute_of,
     key_of,
 )
@@ -55,11 +57,6 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
     for n, llm in enumerate(task.llms):
         if isinstance(llm, CascadeStep) and llm.when is not None:
             yield f"llm[{n}].when", llm.when
-
-
-def is_expression(field: str) -> bool:
-    """Whether a field holds one expression, whose value is used as it is."""
-    return field == "for_each" or field.endswith(".when")
 
 
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
@@ -103,16 +100,6 @@ def _scope(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None) -> Sam
         text = task.kind == "prompt" and task.output is None
         outputs[task.name] = [MAP_ROW] if task.for_each is not None else "" if text else UNKNOWN
     return SampleScope({"tasks": (outputs,), "seed": NOT_KNOWN if seed_data is None else (seed_data,)})
-
-
-def _answers_of(task: Task) -> Samples:
-    """A sample of the answer of a task, with every field that its schema names."""
-    if task.output is None:
-        return ("",)
-    fields = task.output.get("properties")
-    if not isinstance(fields, Mapping) or not fields:
-        return NOT_KNOWN
-    return ({str(name): UNKNOWN for name in fields},)
 
 
 def _rows_of(task: Task, scope: SampleScope) -> Samples:
@@ -180,7 +167,7 @@ class _TemplateWalk:
             scope = scope.bound(nodes.Name("item", "store"), rows)
         if field.endswith(".when"):
             self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
-            scope = scope.bound(nodes.Name("output", "store"), _answers_of(task))
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if field == "refine.critique":
             self.defined += ["output", "violations"]
         self._local: set[str] = set()

@@ -176,8 +176,9 @@ class TaskAttempt:
         session, task = self.session, self.task
         artifacts = session.resources.files.commit_fields(task.name)
         output, votes = voted
-        counted = {"votes": votes} if votes is not None else {}
-        event = draft("task.done", task.name, output=0, seconds=seconds, **counted, **artifacts)
+        event = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
+        if votes is not None:
+            event["data"]["votes"] = votes
         events = [event, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate

@@ -11,6 +11,7 @@ replayed, and the same decisions follow.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from po_jupyter.engine.base.interrupts import Interrupt
@@ -67,7 +68,7 @@ async def voted_output(
         asked = calls.of_model(level)
         is_last = level == calls.models - 1
         try:
-            answer = await _answer(prompt.task.votes, frame, lambda asked=asked: stages_of(asked), run)
+            answer = await _answer(prompt.task.votes, frame, partial(stages_of, asked), run)
         except _OTHER_MODEL_HELPS:
             if is_last:
                 raise

@@ -262,7 +262,13 @@ def _votes_alike(pipeline: Pipeline) -> Iterator[EnvironmentProblem]:
     """Votes that a model is told to give alike."""
     for i, task in enumerate(pipeline.tasks):
         for llm in pipeline.llms_of(task) if task.votes is not None else ():
-            same = "`temperature: 0`" if llm.temperature == 0 else f"`seed: {llm.seed}`" if llm.seed is not None else ""
+            same = (
+                "`temperature: 0`"
+                if llm.temperature == 0
+                else f"`seed: {llm.seed}`"
+                if llm.seed is not None
+                else ""
+            )
             if same:
                 yield EnvironmentProblem(
                     f"tasks[{i}].votes", f"pipeline {pipeline.name!r}, task {task.name!r}: with {same} the votes are "

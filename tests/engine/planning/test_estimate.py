@@ -80,7 +80,7 @@ def test_in_words() -> None:
         estimate(MAP, {"name": "x", "source": "def ingestion(ctx):\n    return 1\n"}, data=ROWS)
     )
     assert first.startswith("p (estimate, nothing was started): at least 1,000 calls · about ")
-    assert "1,000 rows · 1,000 calls (3,000 with every re-ask)" in rest[0]
+    assert "1,000 rows · 1,000 calls (3,000 at most)" in rest[0]
     assert "not in these numbers: task 'x' is Python" in rest[-1]
 
 

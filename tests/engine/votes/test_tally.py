@@ -76,7 +76,9 @@ def test_half_of_the_votes_without_an_answer_is_no_result() -> None:
 
 
 @given(
-    st.integers(2, 9).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.sampled_from("abc"), min_size=n, max_size=n))),
+    st.integers(2, 9).flatmap(
+        lambda n: st.tuples(st.just(n), st.lists(st.sampled_from("abc"), min_size=n, max_size=n))
+    ),
 )
 def test_stopping_early_changes_no_result(case: tuple[int, list[str]]) -> None:
     n, answers = case

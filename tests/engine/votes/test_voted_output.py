@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,6 +51,28 @@ class Answers:
         text = self._reply(request, nth)
         usage = Usage(calls=1, input_tokens=10, output_tokens=2, cost=0.5 if "big" in request.model else 0.1)
         return ChatResponse(text, usage=usage, model=request.model.partition(":")[2])
+
+
+async def dies_at(bench: Bench, reached: Callable[[ChatRequest], bool]) -> None:
+    """The worker dies while a request for which that holds is on its way, once all before it were answered."""
+    chat, there = bench.fake.chat, asyncio.Event()
+
+    async def dying(request: ChatRequest, **more: Any) -> ChatResponse:
+        if not reached(request):
+            return await chat(request, **more)
+        there.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    bench.fake.chat = dying  # type: ignore[method-assign]
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
+        await asyncio.wait_for(there.wait(), 10)
+        await session.log.flush()
+        session.log.abandon()
+        driving.cancel()
+        await asyncio.wait([driving])
+    bench.fake.chat = chat  # type: ignore[method-assign]
 
 
 async def test_the_majority_of_votes_counts(bench: Bench) -> None:
@@ -120,22 +144,10 @@ async def test_votes_that_were_answered_are_not_asked_for_again(bench: Bench) ->
     """P3: a worker dies in the middle of a vote."""
     answers = Answers(bench, lambda request, nth: "bug")
     bench.create([voting(votes=5)], {"rows": [{"text": "t"}]})
-    chat, left = bench.fake.chat, [3]
-
-    async def dying(request: ChatRequest, **more: Any) -> ChatResponse:
-        if not left[0]:
-            raise SystemExit
-        left[0] -= 1
-        return await chat(request, **more)
-
-    bench.fake.chat = dying  # type: ignore[method-assign]
-    async with bench.worker() as session:
-        with pytest.raises(SystemExit):
-            await RunExecutor(session).run()
-    bench.fake.chat = chat  # type: ignore[method-assign]
-    before = len(calls(bench, "response"))
+    await dies_at(bench, lambda request: len(answers.requests) == 3)
+    assert len(calls(bench, "response")) == 3
     assert await bench.go() == "done"
-    assert len(answers.requests) == 3 + (5 - before)
+    assert len(answers.requests) == 5
     assert bench.output("m")[0]["output"] == "bug"
 
 
@@ -208,18 +220,7 @@ async def test_a_cascade_goes_on_where_it_was(bench: Bench) -> None:
     """P3: the worker dies while the second model is asked."""
     answers = Answers(bench, lambda request, nth: '{"label": "bug", "confidence": 0.1}')
     bench.create([cascade()], {"rows": [{"text": "t"}]})
-    chat = bench.fake.chat
-
-    async def dying(request: ChatRequest, **more: Any) -> ChatResponse:
-        if "big" in request.model:
-            raise SystemExit
-        return await chat(request, **more)
-
-    bench.fake.chat = dying  # type: ignore[method-assign]
-    async with bench.worker() as session:
-        with pytest.raises(SystemExit):
-            await RunExecutor(session).run()
-    bench.fake.chat = chat  # type: ignore[method-assign]
+    await dies_at(bench, lambda request: "big" in request.model)
     assert await bench.go() == "done"
     assert answers.models == ["fake:small", "fake:big"]
 
