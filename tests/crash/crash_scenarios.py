@@ -685,7 +685,7 @@ class Votes(_Run):
         },
         {
             "name": "unsure", "prompt": "unsure", "llm": [
-                {"model": "fake:echo"}, {"model": "fake:big", "when": "{{ 'unsure' in output }}"},
+                {"model": "fake:echo"}, {"model": "fake:echo", "max_tokens": 9, "when": "{{ 'unsure' in output }}"},
             ],
         },
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def test_bug_bug_question_is_bug_by_two_thirds() -> None:
         (Votes(n=5, agree=5), ["a", "a", "a", "b", "b"], ("a", 0.6, 5)),
         (Votes(n=5, agree=4), ["a", "a", "b", "b", "a"], ("a", 0.6, 5)),
         (Votes(n=3), [{"x": 1, "y": 2}, {"y": 2.0, "x": 1.0}, {"x": 2}], ({"x": 1, "y": 2}, 2 / 3, 3)),
-        (Votes(n=3, on="l"), [{"l": "b", "why": 1}, {"l": "q"}, {"l": "b", "why": 2}], ({"l": "b", "why": 1}, 2 / 3, 3)),
+        (Votes(n=3, on="l"), [{"l": "b", "y": 1}, {"l": "q"}, {"l": "b", "y": 2}], ({"l": "b", "y": 1}, 2 / 3, 3)),
         (Votes(n=3), ["bug\n", " bug", "q"], ("bug\n", 2 / 3, 3)),
         (Votes(n=3), [True, 1, True], (True, 2 / 3, 3)),
         (Votes(n=3), [7, 1, 100], (7, 1 / 3, 3)),
