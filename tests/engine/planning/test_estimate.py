@@ -108,7 +108,9 @@ def test_votes_are_a_range_of_calls() -> None:
     """Each of `n`; with an early stop as many as are needed where all agree, and all of them at most."""
     (every,) = estimate({**MAP, "votes": 5, "refine": {"max_attempts": 0}}, data=ROWS)["tasks"]
     assert (every["calls"], every["calls_max"]) == (5000, 5000)
-    (early,) = estimate({**MAP, "votes": {"n": 5, "stop_early": True}, "refine": {"max_attempts": 0}}, data=ROWS)["tasks"]
+    (early,) = estimate(
+        {**MAP, "votes": {"n": 5, "stop_early": True}, "refine": {"max_attempts": 0}}, data=ROWS
+    )["tasks"]
     assert (early["calls"], early["calls_max"]) == (3000, 5000)
     assert early["cost"]["expected"] == pytest.approx(every["cost"]["expected"] * 3 / 5)
     assert early["cost"]["worst"] == every["cost"]["worst"]

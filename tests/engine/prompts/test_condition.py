@@ -78,7 +78,9 @@ def test_a_wrong_one_is_refused_before_the_run(when: str, message: str) -> None:
     assert message in problem
 
 
-@pytest.mark.parametrize("when", ["{{ output.confidence < 0.8 }}", "output.label == item.text", "{{ output.x is defined }}"])
+@pytest.mark.parametrize(
+    "when", ["{{ output.confidence < 0.8 }}", "output.label == item.text", "{{ output.x is defined }}"]
+)
 def test_a_right_one_is_left_alone(when: str) -> None:
     assert found(when) == []
 

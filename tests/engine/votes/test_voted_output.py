@@ -252,3 +252,53 @@ async def test_votes_of_each_model_of_a_cascade(bench: Bench) -> None:
     bench.create([cascade(votes={"n": 3, "stop_early": True, "on": "label"})], {"rows": [{"text": "t"}]})
     assert await bench.go() == "done"
     assert answers.models == ["fake:small"] * 2 + ["fake:big"] * 2
+
+
+async def test_a_drain_ends_a_vote_without_losing_what_is_on_its_way(bench: Bench) -> None:
+    """P12: the answers that came are there for the worker that goes on."""
+    answers = Answers(bench, lambda request, nth: "bug")
+    bench.create([voting(votes=3)], {"rows": [{"text": "t"}]})
+    chat = bench.fake.chat
+
+    async def draining(request: ChatRequest, **more: Any) -> ChatResponse:
+        bench.session.signals.drain()
+        await asyncio.sleep(0)
+        return await chat(request, **more)
+
+    bench.fake.chat = draining  # type: ignore[method-assign]
+    await bench.go()
+    bench.fake.chat = chat  # type: ignore[method-assign]
+    before = len(answers.requests)
+    assert await bench.go() == "done"
+    assert len(answers.requests) == 3
+    assert before == len(calls(bench, "response")) - (3 - before)
+    assert bench.output("m")[0]["output"] == "bug"
+
+
+async def test_failed_rows_that_are_asked_for_again_vote_anew(bench: Bench) -> None:
+    refuses = [True]
+
+    def reply(request: ChatRequest, nth: int) -> str:
+        if refuses[0] and "t1" in request.messages[-1].content:
+            raise ModelRefused("not now")
+        return "bug"
+
+    answers = Answers(bench, reply)
+    bench.create([voting(votes=3, failure_threshold=1)], ROWS)
+    assert await bench.go() == "done"
+    assert [item["ok"] for item in items(bench)] == [True, False, True]
+    refuses[0], before = False, len(answers.requests)
+    bench.resume("m")
+    assert await bench.go() == "done"
+    assert len(answers.requests) == before + 3
+    assert all(row["ok"] for row in bench.output("m"))
+
+
+async def test_a_budget_that_is_used_up_ends_the_vote_and_keeps_the_row_open(bench: Bench) -> None:
+    answers = Answers(bench, lambda request, nth: "bug")
+    bench.create([voting(votes=3, llm={"max_tokens": 20})], ROWS, budget={"tokens": 60})
+    assert await bench.go() == "failed"
+    assert bench.state.error is not None
+    assert bench.state.error["code"] == "budget_exceeded"
+    assert len(answers.requests) < 9
+    assert all(item["ok"] for item in items(bench))
