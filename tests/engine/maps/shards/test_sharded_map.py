@@ -302,3 +302,16 @@ async def test_child_runs_of_a_map_that_was_started_over_count_as_cost_alone(fam
     assert len(family.rows("m")) == 4
     assert bill(family).calls == len(family.fake.answered) == 6
     assert {family.store.head(run)["state"] for run in family.children()} == {"done", "cancelled"}
+
+
+async def test_votes_of_rows_are_those_without_shards(family: Family, alone: Family) -> None:
+    task = {**TASK, "prompt": "say {{ item.n }}", "votes": {"n": 3, "stop_early": True}}
+    family.create([{**task, "shards": 2}], rows(5))
+    alone.create([task], rows(5))
+    assert await family.go() == await alone.go() == "done"
+    assert bill(family) == bill(alone)
+
+    def votes(bench: Family) -> list[Any]:
+        return [item.get("votes") for record in bench.records() for item in record["items"]]
+
+    assert votes(family) == votes(alone) == [{"agreeing": 2, "asked": 2, "n": 3}] * 5
