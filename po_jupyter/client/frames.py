@@ -85,6 +85,8 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
         "cached": usage.get("cached_calls", 0),
         "unknown": usage.get("unknown", 0),
     }
+    if "agreement" in row:
+        tail |= {"agreement": row["agreement"], "votes": row["votes"]}
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
     # An output field called like one of ours keeps its place under a name of its own.

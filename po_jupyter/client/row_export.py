@@ -27,6 +27,7 @@ _PAGE = 500
 _SPOOLED = 2**24  # bytes of rows that stay in memory
 _BEFORE = ("index", "state", "input")
 _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
+_VOTED = ("agreement", "votes")  # where there was a vote
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LARGEST = 2**63
 _EXACT = 2**53  # up to which a fraction's type has every whole number
@@ -81,7 +82,12 @@ class _Columns:
     def names(self) -> list[str]:
         """Fields of answers that are objects have a column each; `output` is for the other answers."""
         fields = self.fields if self.has_fields else {}
-        return [*_BEFORE, *(["output"] if self.whole or not fields else []), *fields, *_AFTER]
+        return [*_BEFORE, *(["output"] if self.whole or not fields else []), *fields, *_AFTER, *self.voted]
+
+    @property
+    def voted(self) -> tuple[str, ...]:
+        """The columns of votes, where any row has them."""
+        return tuple(name for name in _VOTED if name in self.kinds)
 
     def kind(self, name: str) -> str:
         """The one kind of the values of a column; `text` where there are several. Numbers that rows have of
@@ -181,12 +187,15 @@ def _cells(row: TableRowJson) -> Cells:
         {f"output.{name}": value for name, value in output.items()} if has_fields else {"output": output}
     )
     error = row["error"]
-    return {
+    cells: Cells = {
         "index": row["index"], "state": row["state"], "input": row["input"], **answer,
         "error": error.get("message") if isinstance(error, Mapping) else error,
         "attempts": row["attempts"], "tokens": row["tokens"], "cost_usd": row["cost_usd"],
         "seconds": row["seconds"], "model": row["model"],
     }  # fmt: skip
+    if "agreement" in row and "votes" in row:
+        cells |= {"agreement": row["agreement"], "votes": row["votes"]}
+    return cells
 
 
 def _kind(value: Any) -> str:
@@ -266,7 +275,7 @@ def _write_lines(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
         for row in rows:
             shown = {name: row.get(name) for name in _BEFORE}
             shown["output"] = _answer_of(row)
-            shown |= {name: row.get(name) for name in _AFTER}
+            shown |= {name: row.get(name) for name in (*_AFTER, *columns.voted)}
             file.write(_json(shown, ensure_ascii=True) + "\n")
 
 

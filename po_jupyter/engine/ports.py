@@ -172,6 +172,13 @@ class ModelCalls(Protocol):
     def lost(self) -> int:
         """The number of calls that were stopped before their answer came."""
 
+    @property
+    def models(self) -> int:
+        """The number of models that may be asked one after the other; of most tasks 1."""
+
+    def of_model(self, number: int) -> ModelCalls:
+        """The same calls, with the settings of that model of the cascade, from 0."""
+
     def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
 

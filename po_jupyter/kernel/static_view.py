@@ -81,7 +81,9 @@ def pipeline(definition: Pipeline, registered: bool) -> Bundle:
 def _description(definition: Pipeline, task: Task) -> str:
     parts = []
     if task.kind == "prompt":
-        parts.append(definition.llm_of(task).model or "default model")
+        parts.append(" → ".join(llm.model or "default model" for llm in definition.llms_of(task)))
+        if task.votes is not None:
+            parts.append(f"{task.votes.n} votes")
     elif task.source is None:
         parts.append(f"module {task.task or task.name}")
     if task.for_each:

@@ -31,7 +31,7 @@ def estimate_lines(estimate: Mapping[str, Any]) -> list[str]:
         price = "cost unknown" if worst is None else f"at most {fmt.money(worst)}"
         calls = f"{task['calls']:,} {'call' if task['calls'] == 1 else 'calls'}"
         if task["calls_max"] != task["calls"]:
-            calls += f" ({task['calls_max']:,} with every re-ask)"
+            calls += f" ({task['calls_max']:,} at most)"
         half = " · half price, within a day" if task.get("mode") == "batch" else ""
         out.append(
             f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}{half}"

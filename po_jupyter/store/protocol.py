@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
+from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, EventRecord
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
@@ -72,6 +73,7 @@ class _Item(TypedDict):
     reused: NotRequired[str]
     row: NotRequired[int]
     looked: NotRequired[JsonObject]
+    votes: NotRequired[VoteCount]
 
 
 class ItemRecord(_Item):
@@ -80,7 +82,7 @@ class ItemRecord(_Item):
     `row` is where in its list of the seed the row is, unless the map has the order of the list;
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
     hashes of the names that its code read besides the row, and of the addresses where its models were asked
-    (`models.REF`).
+    (`models.REF`), `votes` how the votes for it came out.
     """
 
     output: NotRequired[list[int]]

@@ -332,3 +332,18 @@ def test_a_frame_says_where_each_answer_is_from(client: Client, library: Any) ->
     assert list(frame["reused_from"])[:3] == [f"{first.id}/label/{n}" for n in range(3)]
     assert list(frame["prompt_hash"])[:3] == list(first.frame("label", library, provenance=True)["prompt_hash"])
     assert "model" not in first.frame("label", library).columns
+
+
+def test_votes_are_columns_of_the_frame(client: Client) -> None:
+    """`agreement` is the part of all votes that agree."""
+    pipeline = {
+        "name": "votes", "llm": {"model": "fake:echo"},
+        "tasks": [{"name": "m", "for_each": "{{ seed.rows }}", "prompt": "{{ item.text }}",
+                   "votes": {"n": 3, "stop_early": True}}],
+    }  # fmt: skip
+    run = client.submit(pipeline, seed=pd.DataFrame({"text": ["a", "b"]}, index=["x", "y"])).wait()
+    frame = run.frame("m")
+    assert list(frame.index) == ["x", "y"]
+    assert frame["agreement"].tolist() == pytest.approx([2 / 3, 2 / 3], abs=1e-6)
+    assert frame["votes"].tolist() == [2, 2]
+    assert [row["agreement"] for row in run.items("m")] == frame["agreement"].tolist()

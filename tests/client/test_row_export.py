@@ -74,6 +74,15 @@ async def test_csv_has_a_column_for_each_field_and_no_formula(tmp_path: Path) ->
     assert (read[3]["error"], read[3]["cost_usd"], read[3]["state"]) == ("'-no", "", "failed")
 
 
+async def test_votes_have_columns_where_there_were_any(tmp_path: Path) -> None:
+    table = Table([row(0, {"label": "bug"}, agreement=2 / 3, votes=2), row(1, {"label": "bug"})])
+    await exported(table, tmp_path / "rows.csv")
+    heading, voted, plain = (tmp_path / "rows.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert heading.endswith(",model,agreement,votes")
+    assert voted.endswith(",0.6666666666666666,2")
+    assert plain.endswith(",,")
+
+
 async def test_parquet_has_types(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     path = tmp_path / "rows.parquet"

@@ -675,6 +675,50 @@ class Control(_Run):
         assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
 
 
+class Votes(_Run):
+    """Votes and cascades: whatever dies where, the same outcomes, and no vote that was answered is asked for again."""
+
+    name = "votes"
+    states = frozenset({"pending", "running", "done"})
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        {
+            "name": "vote", "for_each": "{{ seed.rows }}", "prompt": "vote-{{ item }}", "max_concurrency": 1,
+            "votes": {"n": 3, "stop_early": True},
+        },
+        {
+            "name": "unsure", "prompt": "unsure", "llm": [
+                {"model": "fake:echo"}, {"model": "fake:echo", "max_tokens": 9, "when": "{{ 'unsure' in output }}"},
+            ],
+        },
+    ]  # fmt: skip
+
+    def recorded(self, bench: Bench) -> list[str]:
+        return self._answered(bench)
+
+    def _answered(self, bench: Bench) -> list[str]:
+        return [
+            call["key"] for record in bench.records() for call in record["calls"] if call["kind"] == "response"
+        ]
+
+    def finish(self, at: Path) -> None:
+        bench = self.bench(at)
+        before, recorded = len(list(bench.records())), json.loads((at / "recorded.json").read_text())
+        if bench.store.head(RUN)["state"] not in ENDED:
+            assert self.drive(bench) == "done"
+        sent = [c["key"] for r in bench.records()[before:] for c in r["calls"] if c["kind"] == "intent"]
+        assert not set(sent) & set(recorded), "a recorded call was sent again (P3)"
+        sound(bench.store)
+        self.check_end(bench)
+        bench.store.close()
+
+    def check_end(self, bench: Bench) -> None:
+        super().check_end(bench)
+        items = sorted((item for r in bench.records() for item in r["items"]), key=lambda item: item["index"])
+        assert [item["votes"] for item in items] == [{"agreeing": 2, "asked": 2, "n": 3}] * 3
+        answered = self._answered(bench)
+        assert len(answered) == len(set(answered)) == 8
+
+
 # -- the watch folder ------------------------------------------------------------------------------------
 class TakeInArchive(Scenario):
     """B9: a seed with artifacts, by the folder itself. One run with its artifacts, and no half of either."""

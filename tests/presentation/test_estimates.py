@@ -26,7 +26,7 @@ def test_one_line_for_the_run_and_one_for_each_task() -> None:
     assert first.startswith("p (estimate, nothing was started): 4 calls · about 200 tokens in")
     assert "about $0.100 · at most $0.200" in first
     assert rest[0].startswith("  a       2 calls · ")
-    assert "1,000 rows · 1,000 calls (3,000 with every re-ask)" in rest[1]
+    assert "1,000 rows · 1,000 calls (3,000 at most)" in rest[1]
 
 
 def test_what_is_not_known_is_said() -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from po_jupyter.llm.calls.retry import refused_delay, retry_delay
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
-from po_jupyter.model.pipeline.task import CallRetry
+from po_jupyter.model.pipeline.llm_settings import CallRetry
 
 MODEL = "openai:gpt-5-mini"
 

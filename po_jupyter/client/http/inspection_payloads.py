@@ -26,6 +26,8 @@ class TableRowJson(TypedDict):
     row: NotRequired[int]
     of: NotRequired[str]
     label: NotRequired[Any]
+    agreement: NotRequired[float]
+    votes: NotRequired[int]
 
 
 class TableJson(TypedDict):

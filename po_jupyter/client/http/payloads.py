@@ -113,6 +113,8 @@ class RowJson(TypedDict):
     row: NotRequired[int]
     of: NotRequired[str]
     label: NotRequired[Any]
+    agreement: NotRequired[float]
+    votes: NotRequired[int]
     provenance: NotRequired[ProvenanceJson | None]
 
 

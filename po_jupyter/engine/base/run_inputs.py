@@ -64,6 +64,11 @@ class RunInputs:
         """The model settings of a task, the pipeline's filled in; of a task that another one added too."""
         return self.pipeline.llm_of(task)
 
-    def model_of(self, task: Task) -> str:
-        """The model ref of a task: the run's, else the task's, the pipeline's, the setting `default_model`."""
-        return self.options.model or self.llm_of(task).model or self.settings.default_model
+    def llms_of(self, task: Task) -> tuple[LLM, ...]:
+        """The model settings of each model of a task's cascade, in turn. A run with a model of its own has one."""
+        return (self.llm_of(task),) if self.options.model else self.pipeline.llms_of(task)
+
+    def model_of(self, task: Task, number: int = 0) -> str:
+        """The model ref of a task, of a cascade of that model of it: the run's, else the task's, the pipeline's, the
+        setting `default_model`."""
+        return self.options.model or self.llms_of(task)[number].model or self.settings.default_model

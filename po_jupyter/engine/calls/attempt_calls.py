@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
@@ -67,9 +68,10 @@ class ModelSettings:
 
     __slots__ = ("_fields", "base", "retry")
 
-    def __init__(self, inputs: RunInputs, task: Task) -> None:
-        """The settings of `task`; `base` is what every request of it begins with, without messages."""
-        llm, model, settings = inputs.llm_of(task), inputs.model_of(task), inputs.settings
+    def __init__(self, inputs: RunInputs, task: Task, number: int = 0) -> None:
+        """The settings of `task`, of a cascade those of that model; `base` is what every request of it begins with,
+        without messages."""
+        llm, model, settings = inputs.llms_of(task)[number], inputs.model_of(task, number), inputs.settings
         self.base = ChatRequest(
             model,
             (),
@@ -119,28 +121,40 @@ class AttemptCalls:
     `again`: the attempt is not the first, so the cache answers nothing. `scope` has its calls in the journal.
     """
 
-    __slots__ = ("_again", "_parts", "_settings", "scope")
+    __slots__ = ("_again", "_parts", "_settings", "_settings_of", "scope")
 
     def __init__(
         self,
         parts: CallParts,
         task: Task,
-        settings: ModelSettings,
+        settings: ModelSettings | Sequence[ModelSettings],
         *,
         attempt: int,
         item: int | None = None,
         again: bool = False,
     ) -> None:
-        """The calls of attempt `attempt` of `task`, or of its row `item`."""
+        """The calls of attempt `attempt` of `task`, or of its row `item`. `settings` are several of a cascade."""
         self._parts = parts
         self._again = again
-        self._settings = settings
+        self._settings_of = (settings,) if isinstance(settings, ModelSettings) else settings
+        self._settings = self._settings_of[0]
         self.scope = parts.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
     def model(self) -> str:
         """The model ref of the task."""
         return self._settings.base.model
+
+    @property
+    def models(self) -> int:
+        """See `ModelCalls`."""
+        return len(self._settings_of)
+
+    def of_model(self, number: int) -> AttemptCalls:
+        """See `ModelCalls`."""
+        calls = copy(self)  # in the same scope
+        calls._settings = self._settings_of[number]
+        return calls
 
     @property
     def usage(self) -> Usage:

@@ -68,7 +68,7 @@ class CallFactory:
         self._log = log
         self._history = history
         self._providers = providers
-        self._settings: dict[str, ModelSettings] = {}
+        self._settings: dict[str, tuple[ModelSettings, ...]] = {}
         self._base_url = base_url
         self._addresses: dict[str, str | None] = {}
         self.prices = PriceBook(inputs.settings.prices, base_url=base_url, hub_url=inputs.settings.hub_url)
@@ -134,7 +134,9 @@ class CallFactory:
         """
         settings = self._settings.get(task.name)
         if settings is None:
-            settings = self._settings[task.name] = ModelSettings(self._inputs, task)
+            settings = self._settings[task.name] = tuple(
+                ModelSettings(self._inputs, task, n) for n in range(len(self._inputs.llms_of(task)))
+            )
             self._limit(task)
         if item is None:
             attempt = self._history.journal_attempt(task.name, attempt)

@@ -14,7 +14,7 @@ from po_jupyter.engine.maps.dependencies import digest
 from po_jupyter.engine.maps.local_code import local_hashes
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.engine.python.python_task import Functions
-from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import CascadeStep, Task
 from po_jupyter.model.values.digests import short_digest
 
 # The fields of a task that make the outcome of a row; the others say how it is run.
@@ -30,6 +30,7 @@ _FIELDS = {
     "images",
     "tools",
     "max_tool_rounds",
+    "votes",
 }
 
 
@@ -45,6 +46,16 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
     definition["llm"]["model"] = inputs.model_of(task)
     definition["llm"].setdefault("max_tokens", hashed_answer_bound(inputs.settings))
+    if then := inputs.llms_of(task)[1:]:
+        definition["then"] = [
+            {
+                "max_tokens": hashed_answer_bound(inputs.settings),
+                **llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"}),
+            }
+            for llm in then
+        ]
+        if any("seed" in (llm.when or "") for llm in then if isinstance(llm, CascadeStep)):
+            definition["seed"] = [inputs.seed.name, digest(inputs.seed.data)]
     if functions is not None and task.source is None:
         definition["module"] = task.task or task.name
         definition["files"] = _hashes_of_files(functions)

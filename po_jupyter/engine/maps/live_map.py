@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 from po_jupyter.engine.base.interrupts import Drained
@@ -92,17 +93,16 @@ class LiveMap:
         frame = Frame(task, number, code.stage_item(row), index)
         correlation.place.set(frame.log_fields)
         observer.on_row_start(task, index, number)
+        run = partial(
+            run_stages,
+            max_refinements=task.refine.max_attempts,
+            seconds=task.timeout,
+            boundary=parts.boundary.checkpoint,
+            hold=parts.boundary.hold,
+        )
         try:
-            output = code.finish(
-                await run_stages(
-                    code.stages(calls, row),
-                    frame,
-                    max_refinements=task.refine.max_attempts,
-                    seconds=task.timeout,
-                    boundary=parts.boundary.checkpoint,
-                    hold=parts.boundary.hold,
-                )
-            )
+            voted = await code.output(calls, row, frame, run)
+            output = code.finish(voted.output)
             await parts.files.keep(task.name, index)
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):
@@ -122,7 +122,7 @@ class LiveMap:
         observer.on_row_end(task, index, number, used, None)
         if code.dependencies is not None and code.dependencies.unknown:
             await asyncio.to_thread(code.dependencies.fill)
-        state.succeed(index, key, usage, output, calls.addresses)
+        state.succeed(index, key, usage, output, calls.addresses, voted.votes)
         calls.keep()
         return None
 

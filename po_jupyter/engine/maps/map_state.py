@@ -21,6 +21,7 @@ from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import PoError, RowsLeft, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
@@ -175,12 +176,15 @@ class MapState:
         usage: UsageSum,
         output: Any,
         addresses: Mapping[str, str] = MappingProxyType({}),
+        votes: VoteCount | None = None,
     ) -> None:
-        """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`."""
+        """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`, `votes` that it came by."""
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
         self._count_usage(item, usage)
         self.done += 1
         item["output"] = 0
+        if votes is not None:
+            item["votes"] = votes
         self._add_dependencies(item, addresses)
         if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
@@ -201,6 +205,8 @@ class MapState:
         """Queue the outcome of a row that an earlier run paid for."""
         item: ItemDraft = {"task": self.task.name, "index": outcome.row, "ok": True, "key": key, "output": 0}
         item["reused"] = outcome.origin
+        if outcome.votes is not None:
+            item["votes"] = outcome.votes
         self._add_dependencies(item, outcome.addresses)
         self.done += 1
         self.parts.history.count_reused(self.task.name)

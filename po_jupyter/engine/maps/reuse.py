@@ -26,6 +26,7 @@ import structlog
 from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDependencies
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import Conflict, NotFound, StoreError
+from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import DocumentStore, ItemRecord, LogStore, Ref
@@ -54,6 +55,7 @@ class _EarlierOutcome(NamedTuple):
     dependencies: JsonObject
     addresses: dict[str, str]
     origin: str
+    votes: VoteCount | None
 
 
 class _OwnMap(NamedTuple):
@@ -166,7 +168,9 @@ def find(
                 if index is not None:
                     copied.add(outcome.origin)
                     output = store.payload(run, outcome.output)
-                    chunk.append(ReusableOutcome(index, output, outcome.origin, outcome.addresses))
+                    chunk.append(
+                        ReusableOutcome(index, output, outcome.origin, outcome.addresses, outcome.votes)
+                    )
                 if len(chunk) >= _CHUNK:
                     yield chunk
                     chunk = []
@@ -220,12 +224,12 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
         return None
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
-    looked = item.get("looked")
+    looked, votes = item.get("looked"), item.get("votes")
     if not looked:
-        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin)
+        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, votes)
     addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}
     dependencies = {name: value for name, value in looked.items() if not name.startswith(MODELS)}
-    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin)
+    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin, votes)
 
 
 def _next_row(

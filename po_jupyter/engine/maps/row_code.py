@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from po_jupyter.engine.base.json_values import copy_json
+from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.maps.common_prefix import CommonPrefix
 from po_jupyter.engine.maps.definition import definition_hash
@@ -17,6 +18,7 @@ from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.python.python_task import PythonTask
+from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_output
 from po_jupyter.errors import PoError
 from po_jupyter.llm.chat import Message
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
@@ -56,6 +58,9 @@ class RowCode(Protocol):
 
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """The stages of one attempt of a row."""
+
+    async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
+        """The output of one attempt of a row; `run` goes through stages."""
 
     def stage_item(self, row: MapRow) -> Any:
         """The item as the stages of an attempt get it."""
@@ -103,6 +108,8 @@ class PromptRows:
             # An artifact by its content; behind a URL the same picture is assumed to stay.
             images = self._prompt.images(row.names)
             text += json.dumps([self._contents.get(image.text, image.text) for image in images])
+        if self._prompt.reads_item:
+            text += f"\n{_json(row.item)}"
         return _key(self.definition, text)
 
     def share(self, rows: Sequence[MapRow]) -> None:
@@ -114,6 +121,12 @@ class PromptRows:
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """See `RowCode`."""
         return self._prompt.stages(calls, row.names, first=row.messages)
+
+    async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
+        """See `RowCode`."""
+        return await voted_output(
+            self._prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run
+        )
 
     def stage_item(self, row: MapRow) -> Any:
         """See `RowCode`."""
@@ -149,6 +162,10 @@ class PythonRows:
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """See `RowCode`."""
         return self._python.stages(calls, self._inputs)
+
+    async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
+        """See `RowCode`."""
+        return VotedOutput(await run(self.stages(calls, row), frame))
 
     def stage_item(self, row: MapRow) -> Any:
         """See `RowCode`: a copy, which the stages may change."""

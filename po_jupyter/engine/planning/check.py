@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from po_jupyter.config import McpServer
 from po_jupyter.engine.prompts.template_check import check_templates
@@ -56,25 +56,36 @@ def violations(
     return problems
 
 
+def _model_violations(
+    pipeline: Pipeline, task: Task, model: str, place: str | None, prices: PriceBook
+) -> Iterator[Violation]:
+    """What is wrong with a model of a task, which the task names at `place`."""
+    problem = ref_problem(model)
+    if problem is not None and place is not None:
+        yield Violation(place, f"task {task.name!r}: {problem}")
+    elif (
+        problem is None
+        and task.kind == "prompt"
+        and (task.budget.usd is not None or pipeline.budget.usd is not None)
+        and not prices.is_priced(model)
+    ):
+        yield Violation(
+            place or "budget.usd",
+            f"task {task.name!r}: the price of {model} is unknown, so `budget.usd` cannot be kept; "
+            "use `budget.tokens`",
+        )
+
+
 def _task_violations(
     pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
 ) -> list[Violation]:
     problems: list[Violation] = []
     path = f"tasks[{i}]"
-    if task.llm.model is not None and (problem := ref_problem(task.llm.model)):
-        problems.append(Violation(f"{path}.llm.model", f"task {task.name!r}: {problem}"))
-    elif task.kind == "prompt" and (task.budget.usd is not None or pipeline.budget.usd is not None):
-        model = pipeline.llm_of(task).model or default_model
-        if ref_problem(model) is None and not prices.is_priced(model):
-            problems.append(
-                Violation(
-                    f"{path}.llm.model" if task.llm.model else "budget.usd",
-                    f"task {task.name!r}: the price of {model} is unknown, so `budget.usd` cannot be kept; "
-                    "use `budget.tokens`",
-                )
-            )
-    if task.images and (problem := images_problem(pipeline.llm_of(task).model or default_model)) is not None:
-        problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
+    for n, llm in enumerate(pipeline.llms_of(task)):
+        place, model = f"{path}.{task.llm_place(n)}.model", llm.model or default_model
+        problems += _model_violations(pipeline, task, model, place if task.llms[n].model else None, prices)
+        if task.images and (problem := images_problem(model)) is not None:
+            problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and (problem := batch_problem(model)):

@@ -8,7 +8,7 @@ rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
@@ -21,7 +21,7 @@ from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
-from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
@@ -46,7 +46,8 @@ def estimate_run(
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
     first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
-    in neither. `estimated` is true. `prices` are by default those of the list and the settings.
+    in neither. Votes that may stop early are expected to agree, and of a cascade its first model to do; `worst` has
+    all of them. `estimated` is true. `prices` are by default those of the list and the settings.
     """
     prices = prices if prices is not None else PriceBook(settings.prices)
     outputs: JsonObject = {}
@@ -73,6 +74,31 @@ def estimate_run(
     }
 
 
+class _PlannedModel(NamedTuple):
+    """A model of a task. `most_tokens` are those of an answer at most, with thoughts; `max_tokens` without."""
+
+    model: str
+    max_tokens: int
+    most_tokens: int
+
+
+class _WorstCase(NamedTuple):
+    """Calls, tokens of the first answers, and dollars at most; None where there is no price."""
+
+    calls: int
+    answers: int
+    usd: float | None
+
+
+def _planned_model(llm: LLM, model: str | None, settings: Settings) -> _PlannedModel:
+    ref = model or llm.model or settings.default_model
+    max_tokens = llm.max_tokens or default_answer_bound(ref, settings)
+    bounds = ChatRequest(
+        ref, (), max_tokens=max_tokens, effort=llm.effort, max_thinking_tokens=llm.max_thinking_tokens
+    )
+    return _PlannedModel(ref, max_tokens, output_limit(bounds) or max_tokens)
+
+
 class _TaskPlan:
     """One task of the estimate; `unknown` are the things of it that nobody can know yet."""
 
@@ -88,17 +114,9 @@ class _TaskPlan:
         prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
-        llm = pipeline.llm_of(task)
-        self.model = model or llm.model or settings.default_model
-        self.max_tokens = llm.max_tokens or default_answer_bound(self.model, settings)
-        bounds = ChatRequest(
-            self.model,
-            (),
-            max_tokens=self.max_tokens,
-            effort=llm.effort,
-            max_thinking_tokens=llm.max_thinking_tokens,
-        )
-        self.most_tokens = output_limit(bounds) or self.max_tokens
+        llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
+        self.models = [_planned_model(llm, model, settings) for llm in llms]
+        self.model, self.max_tokens, _ = self.models[0]
         self.prices = prices
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
@@ -126,6 +144,8 @@ class _TaskPlan:
             self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
         if task.tools:
             self.unknown.append(f"how often task {task.name!r} calls tools: each round is one more call")
+        for later in self.models[1:]:
+            self.unknown.append(f"how many answers of task {task.name!r} are left to {later.model}")
         prompt_tokens = self._prompt_tokens(rows)
         sample = self._sample(rows)
         if prompt_tokens is None:
@@ -201,36 +221,49 @@ class _TaskPlan:
         }
         if calls is None:
             return result
+        votes = self.task.votes
+        most, fewest = (1, 1) if votes is None else (votes.n, votes.fewest)
+        worst = [self._worst(model, most * calls, most * prompt_tokens) for model in self.models]
+        calls, prompt_tokens = fewest * calls, fewest * prompt_tokens  # all votes agree, no answer is in doubt
+        result |= {
+            "calls": calls,
+            "calls_max": sum(cost.calls for cost in worst),
+            "input_tokens": prompt_tokens,
+            "output_tokens_max": sum(cost.answers for cost in worst),
+            "cost": {
+                "expected": None
+                if sample is None
+                else self._cost(self.model, prompt_tokens, calls * sample, calls),
+                "worst": _total([cost.usd for cost in worst]),
+            },
+        }
+        for model, cost in zip(self.models, worst, strict=True):
+            if cost.usd is None:
+                self.unknown.append(f"the price of {model.model} (task {self.task.name!r})")
+        return result
+
+    def _worst(self, model: _PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
+        """What so many answers of a model come to at most, with every re-ask."""
         again = self.task.refine.max_attempts if self._may_refine() else 0
-        answers = calls * self.most_tokens
+        answers = calls * model.most_tokens
         # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
         input_tokens = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
         output_tokens = answers * (again + 1)
         critiques = calls * again if self.task.refine.critique is not None else 0
-        input_tokens += critiques * (self.max_tokens + _REASK)
-        output_tokens += critiques * self.most_tokens
-        result |= {
-            "calls_max": calls * (again + 1) + critiques,
-            "input_tokens": prompt_tokens,
-            "output_tokens_max": answers,
-            "cost": {
-                "expected": None if sample is None else self._cost(prompt_tokens, calls * sample, calls),
-                "worst": self._cost(input_tokens, output_tokens, calls),
-            },
-        }
-        if result["cost"]["worst"] is None:
-            self.unknown.append(f"the price of {self.model} (task {self.task.name!r})")
-        return result
+        input_tokens += critiques * (model.max_tokens + _REASK)
+        output_tokens += critiques * model.most_tokens
+        usd = self._cost(model.model, input_tokens, output_tokens, calls)
+        return _WorstCase(calls * (again + 1) + critiques, answers, usd)
 
     def _may_refine(self) -> bool:
         return self.task.output is not None
 
-    def _cost(self, input_tokens: int, output_tokens: int, calls: int) -> float | None:
+    def _cost(self, model: str, input_tokens: int, output_tokens: int, calls: int) -> float | None:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
         usage = Usage(input_tokens=-(-input_tokens // calls), output_tokens=-(-output_tokens // calls))
-        cost_of_call = self.prices.cost_of(usage, self.model)
+        cost_of_call = self.prices.cost_of(usage, model)
         return (
             None
             if cost_of_call is None

@@ -13,6 +13,7 @@ from po_jupyter.engine.files.images import NamedImage, load_images
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
+from po_jupyter.engine.prompts.condition import Condition
 from po_jupyter.engine.prompts.output_type import load_check
 from po_jupyter.engine.prompts.templates import PromptTemplate
 from po_jupyter.errors import OutputInvalid
@@ -24,16 +25,16 @@ from po_jupyter.llm.structured.parsing import (
     reask,
     speakable,
 )
-from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import CascadeStep, Task
 from po_jupyter.model.values.json import JsonValue
 
 
 class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
-    `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
-    `judge`: calls it where that may take long, for it runs code of the user's, matches patterns or goes through
-    alternatives of alternatives; else None.
+    `critique`: the template of `refine.critique`; `conditions`: those under which each model of a cascade is asked;
+    `answer`: reads and judges answers, None without an `output`; `judge`: calls it where that may take long, for it
+    runs code of the user's, matches patterns or goes through alternatives of alternatives; else None.
     """
 
     def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
@@ -62,6 +63,12 @@ class PromptTask:
         self.critique = (
             PromptTemplate(critique, task=task.name, field="refine.critique") if critique is not None else None
         )
+        self.conditions = tuple(
+            Condition(llm.when, task=task.name, field=f"llm[{n}].when")
+            if isinstance(llm, CascadeStep) and llm.when is not None
+            else None
+            for n, llm in enumerate(task.llms)
+        )
         self.answer = answer_validator(task.output) if task.output is not None else None
         self._off_loop = off_loop
         self.judge = off_loop if self.answer is not None and self.answer.may_be_slow else None
@@ -72,6 +79,13 @@ class PromptTask:
         if not self._loaded and self.answer is not None:
             check = await self._off_loop(load_check, self.task)
             self.answer, self.judge, self._loaded = self.answer.with_check(check), self._off_loop, True
+
+    @property
+    def reads_item(self) -> bool:
+        """Whether a condition of its cascade sees the row, and not only what the prompt says of it."""
+        return any(
+            condition is not None and {"item", "index"} & condition.names for condition in self.conditions
+        )
 
     @property
     def has_images(self) -> bool:

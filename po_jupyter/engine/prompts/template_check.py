@@ -10,12 +10,15 @@ from functools import lru_cache
 
 from jinja2 import TemplateSyntaxError, nodes
 
+from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
+from po_jupyter.engine.prompts.condition import is_expression
 from po_jupyter.engine.prompts.template_samples import (
     MAP_ROW,
     NOT_KNOWN,
     UNKNOWN,
     Samples,
     SampleScope,
+    answer_samples,
     attribute_of,
     key_of,
 )
@@ -28,7 +31,7 @@ from po_jupyter.engine.prompts.templates import (
     too_deep,
 )
 from po_jupyter.errors import TemplateFailed, Violation
-from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import CascadeStep, Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 
@@ -38,7 +41,7 @@ _METHODS = frozenset({"get", "items", "keys", "values"})
 
 
 def templates_of(task: Task) -> Iterator[tuple[str, str]]:
-    """(field, text) of every template of a task; `for_each` is an expression, not a text."""
+    """(field, text) of every template of a task; `for_each` and `when` are expressions, not texts."""
     if task.system is not None:
         yield "system", task.system
     if isinstance(task.prompt, str):
@@ -51,6 +54,9 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield "for_each", task.for_each
     if task.refine.critique is not None:
         yield "refine.critique", task.refine.critique
+    for n, llm in enumerate(task.llms):
+        if isinstance(llm, CascadeStep) and llm.when is not None:
+            yield f"llm[{n}].when", llm.when
 
 
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
@@ -72,7 +78,7 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
                 text = f"task {task.name!r}: the {field} does not parse: {message}"
-                hint = braces_hint(error) if field != "for_each" else ""
+                hint = "" if is_expression(field) else braces_hint(error)
                 violations.append(Violation(path, f"{text}. {hint}" if hint else text, error.lineno))
                 continue
             except TemplateFailed as error:
@@ -109,8 +115,8 @@ def _rows_of(task: Task, scope: SampleScope) -> Samples:
 
 
 def _parse(text: str, field: str, task: Task) -> nodes.Template:
-    if field == "for_each":
-        text = "{{ " + expression_of(text, task=task.name) + " }}"
+    if is_expression(field):
+        text = "{{ " + expression_of(text, task=task.name, field=field) + " }}"
     return _parsed_short(text) if len(text) <= _SHORT else _parsed(text)
 
 
@@ -159,6 +165,9 @@ class _TemplateWalk:
         if task.for_each is not None and field != "for_each":
             self.defined += ["item", "index"]
             scope = scope.bound(nodes.Name("item", "store"), rows)
+        if field.endswith(".when"):
+            self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if field == "refine.critique":
             self.defined += ["output", "violations"]
         self._local: set[str] = set()

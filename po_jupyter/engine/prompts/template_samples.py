@@ -13,6 +13,7 @@ from typing import TypeAlias
 from jinja2 import nodes
 
 from po_jupyter.model.run.row_file_ref import MARK
+from po_jupyter.model.values.json import JsonValue
 
 Samples: TypeAlias = tuple[object, ...]
 
@@ -29,6 +30,16 @@ _SAME_ROWS = frozenset(
 )  # filters whose result has rows of what they filter
 _ONE_ROW = frozenset({"first", "last", "random", "min", "max"})
 _BY_ATTRIBUTE = frozenset({"map", "sort", "sum", "unique", "join", "min", "max"})
+
+
+def answer_samples(schema: JsonValue) -> Samples:
+    """Samples of an answer that fits a JSON Schema, with every field that it names; without a schema it is a text."""
+    if schema is None:
+        return ("",)
+    fields = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(fields, Mapping) or not fields:
+        return NOT_KNOWN
+    return ({str(name): UNKNOWN for name in fields},)
 
 
 class SampleScope:

@@ -27,6 +27,10 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 _FAILED = "A row of a map that failed has the output null: tasks.NAME | selectattr('ok') has the others."
+_EXPRESSIONS = {
+    "for_each": 'For example for_each: "{{ seed.rows }}".',
+    "when": 'For example when: "{{ output.confidence < 0.8 }}".',
+}
 _PIECES = 10_000  # that are looked at together
 _SHORT = 20_000  # characters of a template that is kept compiled
 _FEW = 50  # pieces that are joined without being looked at before
@@ -50,7 +54,7 @@ class PromptTemplate:
         try:
             self._template: Template = _compiled(text)
         except TemplateSyntaxError as error:
-            raise _syntax_error(error, task, field) from None
+            raise syntax_error(error, task, field) from None
         except TOO_DEEP:
             raise too_deep(task, field) from None
         self._root = self._template.root_render_func
@@ -67,7 +71,7 @@ class PromptTemplate:
             rendering = self._root(context)
             pieces = list(rendering) if self._few_pieces else _collected(rendering)
         except Exception as error:
-            raise _render_error(error, self.task, self.field, self._line(error)) from None
+            raise render_error(error, self.task, self.field, self._line(error)) from None
         text = "".join(pieces)
         if len(text) > MAX_RENDERED:
             raise TemplateFailed(
@@ -123,7 +127,7 @@ class RowsExpression:
                 self.source, undefined_to_none=False
             )
         except TemplateSyntaxError as error:
-            raise _syntax_error(error, task, "for_each") from None
+            raise syntax_error(error, task, "for_each") from None
         except TOO_DEEP:
             raise too_deep(task, "for_each") from None
 
@@ -147,7 +151,7 @@ class RowsExpression:
         except PoError:
             raise
         except Exception as error:
-            raise _render_error(error, self.task, "for_each") from None
+            raise render_error(error, self.task, "for_each") from None
         if len(rows) > MAX_ROWS:
             raise TemplateFailed(f"task {self.task!r}: for_each gives more than {MAX_ROWS:,} rows")
         return rows
@@ -166,7 +170,7 @@ def template_names(**names: Any) -> JsonObject:
     return {**ENVIRONMENT.globals, **names}
 
 
-def expression_of(text: str, *, task: str) -> str:
+def expression_of(text: str, *, task: str, field: str = "for_each") -> str:
     """The expression inside `{{ ... }}`, or `text` itself. Raises TemplateFailed for text around it,
     TemplateSyntaxError for what does not parse."""
     inner = text.strip()
@@ -176,8 +180,8 @@ def expression_of(text: str, *, task: str) -> str:
         inner = inner[2:-2].strip("-+").strip() if alone else ""
     if not inner or "{{" in inner or "{%" in inner:
         raise TemplateFailed(
-            f"task {task!r}: for_each is one expression, and this is a text: {text!r:.80}",
-            hint='For example for_each: "{{ seed.rows }}".',
+            f"task {task!r}: {field} is one expression, and this is a text: {text!r:.80}",
+            hint=_EXPRESSIONS["for_each" if field == "for_each" else "when"],
         )
     return inner
 
@@ -197,7 +201,8 @@ def too_deep(task: str, field: str) -> TemplateFailed:
     )
 
 
-def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
+def syntax_error(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
+    """The error of a template that does not parse."""
     message = (error.message or "not a template").rstrip(".")
     return TemplateFailed(
         f"task {task!r}: the {field} does not parse: line {error.lineno}: {message}",
@@ -206,7 +211,8 @@ def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> Template
     )
 
 
-def _render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
+def render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
+    """The error of a template that cannot be filled in, or an expression that has no value."""
     location = f"{field}, line {line}" if line else field
     hint = ""
     if isinstance(error, UndefinedError):

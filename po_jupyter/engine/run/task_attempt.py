@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
 from po_jupyter.engine.base.retry_decision import should_retry
@@ -19,11 +20,13 @@ from po_jupyter.engine.control.control import (
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage, run_stages
 from po_jupyter.engine.maps.run_map import run_map
+from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.run.directives import RunDirectives
 from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.state.decide import End, Start, decide, goes_on
 from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_output
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
@@ -81,7 +84,7 @@ class TaskAttempt:
                 control_file = control_file_path(session.inputs.run_dir, task.name)
                 remove_control_file(control_file)  # of an attempt that did not get through
             await session.resources.files.fetch()
-            output = await self._output(calls, sink)
+            voted = await self._output(calls, sink)
             await session.resources.files.keep(task.name)
             if sink is not None:
                 directives += sink.finish()
@@ -97,41 +100,43 @@ class TaskAttempt:
         seconds = round(time.monotonic() - self._began, 3)
         if not directives:
             calls.keep()
-            await self._commit_output(output, seconds, [])
+            await self._commit_output(voted, seconds, [])
             return
         try:
             async with self._directives.applied(task, directives) as events:
                 calls.keep()
-                await self._commit_output(output, seconds, events)
+                await self._commit_output(voted, seconds, events)
         except ControlInvalid as error:
             calls.drop()
             await session.resources.files.take_back(task.name)
             await self._commit_failure(error)
 
-    async def _output(self, calls: AttemptCalls, sink: DirectiveCollector | None) -> JsonValue:
+    async def _output(self, calls: AttemptCalls, sink: DirectiveCollector | None) -> VotedOutput:
         """The output of the stages, or what stands for the rows of a map."""
         session, task = self.session, self.task
         if task.for_each is not None:
-            return await run_map(session.map_parts, task, self.number)
+            return VotedOutput(await run_map(session.map_parts, task, self.number))
         frame = Frame(task, self.number, control=sink)
         correlation.place.set(frame.log_fields)
-        stages = await self._stages(calls)
+        seen: set[tuple[str, int]] = set()  # stages of a vote are gone through many times, at the same time
 
         def on_stage(stage: str, round_: int) -> None:
-            session.log.emit(draft("task.stage", task.name, stage=stage, round=round_))
+            if task.votes is None or (stage, round_) not in seen:
+                seen.add((stage, round_))
+                session.log.emit(draft("task.stage", task.name, stage=stage, round=round_))
 
+        run = partial(
+            run_stages,
+            max_refinements=task.refine.max_attempts,
+            seconds=task.timeout,
+            on_stage=on_stage,
+            boundary=session.signals.checkpoint,
+            hold=session.signals.hold,
+        )
         drained = False
         try:
-            output = await run_stages(
-                stages,
-                frame,
-                max_refinements=task.refine.max_attempts,
-                seconds=task.timeout,
-                on_stage=on_stage,
-                boundary=session.signals.checkpoint,
-                hold=session.signals.hold,
-            )
-            return redactor.scrub(output)
+            voted = await self._run_stages(calls, frame, run)
+            return voted._replace(output=redactor.scrub(voted.output))
         except Drained:
             drained = True
             raise
@@ -149,7 +154,7 @@ class TaskAttempt:
                 )
                 session.log.emit(unknown)
 
-    async def _stages(self, calls: AttemptCalls) -> dict[str, Stage]:
+    async def _run_stages(self, calls: AttemptCalls, frame: Frame, run: RunStages) -> VotedOutput:
         session, task = self.session, self.task
         if task.kind == "prompt":
             # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
@@ -157,15 +162,23 @@ class TaskAttempt:
             names = session.outputs.names(task, self.number)
             prompt = session.tasks.prompt_task(task)
             await prompt.load()
-            return prompt.stages(calls, names, off_loop=off_loop)
-        python = await session.tasks.python_task(task)
-        return python.stages(calls, TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task)))
 
-    async def _commit_output(self, output: JsonValue, seconds: float, directed: list[EventDraft]) -> None:
+            def stages_of(asked: ModelCalls) -> dict[str, Stage]:
+                return prompt.stages(asked, names, off_loop=off_loop)
+
+            return await voted_output(prompt, calls, frame, names, stages_of, run)
+        python = await session.tasks.python_task(task)
+        inputs = TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task))
+        return VotedOutput(await run(python.stages(calls, inputs), frame))
+
+    async def _commit_output(self, voted: VotedOutput, seconds: float, directed: list[EventDraft]) -> None:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.commit_fields(task.name)
+        output, votes = voted
         event = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
+        if votes is not None:
+            event["data"]["votes"] = votes
         events = [event, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate

@@ -70,8 +70,8 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
     for i, task in enumerate(pipeline.tasks):
         if model is not None:
             ref, where = model, "options.model"
-        elif task.llm.model is not None:
-            ref, where = task.llm.model, f"tasks[{i}].llm.model"
+        elif task.llms[0].model is not None:
+            ref, where = task.llms[0].model, f"tasks[{i}].{task.llm_place(0)}.model"
         elif pipeline.llm.model is not None:
             ref, where = pipeline.llm.model, "llm.model"
         elif task.kind == "prompt":
@@ -79,6 +79,10 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
         else:
             continue  # Python that names no model may never ask one
         tasks_of.setdefault((ref, where), []).append(task.name)
+    for i, task in enumerate(pipeline.tasks if model is None else ()):
+        for n, llm in enumerate(task.llms[1:], 1):
+            if llm.model is not None:
+                tasks_of.setdefault((llm.model, f"tasks[{i}].{task.llm_place(n)}.model"), []).append(task.name)
     return [ModelUse(ref, where, tuple(tasks)) for (ref, where), tasks in tasks_of.items()]
 
 
@@ -129,6 +133,7 @@ def model_problems(
             for problem in provider_problems(spec, environ, settings, refused=(refused or {}).get(name, ""))
         ]
     problems += _superfluous_apis(pipeline)
+    problems += _votes_alike(pipeline)
     prices = PriceBook(settings.prices, base_url=addresses_in(environ), hub_url=settings.hub_url)
     if settings.daily_usd is not None:
         problems += _unpriced(pipeline, by_provider, prices)
@@ -253,16 +258,37 @@ def _version_in_path(spec: Spec, path: str, shown: str) -> Iterator[EnvironmentP
         yield EnvironmentProblem("", message, spec.name, warning=True)
 
 
+def _votes_alike(pipeline: Pipeline) -> Iterator[EnvironmentProblem]:
+    """Votes that a model is told to give alike."""
+    for i, task in enumerate(pipeline.tasks):
+        for llm in pipeline.llms_of(task) if task.votes is not None else ():
+            same = (
+                "`temperature: 0`"
+                if llm.temperature == 0
+                else f"`seed: {llm.seed}`"
+                if llm.seed is not None
+                else ""
+            )
+            if same:
+                yield EnvironmentProblem(
+                    f"tasks[{i}].votes", f"pipeline {pipeline.name!r}, task {task.name!r}: with {same} the votes are "
+                    "mostly the same answer, paid for each time; leave it out, or the votes", warning=True,
+                )  # fmt: skip
+                break
+
+
 def _superfluous_apis(pipeline: Pipeline) -> Iterator[EnvironmentProblem]:
     """`api:` beside a model whose provider has one API. One that is inherited says nothing about the model."""
     single = {spec.name for spec in BUILT_IN} - _TWO_APIS
-    levels = [("", "", pipeline.llm), *((f"tasks[{i}].", t.name, t.llm) for i, t in enumerate(pipeline.tasks))]
+    levels = [("llm", "", pipeline.llm)]
+    for i, t in enumerate(pipeline.tasks):
+        levels += [(f"tasks[{i}].{t.llm_place(n)}", t.name, llm) for n, llm in enumerate(t.llms)]
     for where, task, llm in levels:
         provider = (llm.model or (pipeline.llm.model if task else None) or "").partition(":")[0]
         if llm.api is not None and provider in single:
             owner = f"pipeline {pipeline.name!r}" + (f", task {task!r}" if task else "")
             yield EnvironmentProblem(
-                f"{where}llm.api", f"{owner}: `api: {llm.api}` is for openai; {provider} has one API, so leave "
+                f"{where}.api", f"{owner}: `api: {llm.api}` is for openai; {provider} has one API, so leave "
                 "it out", provider,
             )  # fmt: skip
 

@@ -181,8 +181,13 @@ def _type_of(schema: Mapping[str, Any]) -> str:
 
 
 def _names_model(place: Place) -> bool:
-    """Whether the value there is that of a model: `llm: REF`, `llm: {model: REF}`."""
-    return place.path[-2:] == ("llm", "model") or place.path[-1:] == ("llm",)
+    """Whether the value there is that of a model: `llm: REF`, `llm: {model: REF}`, or either in a list of them."""
+    path = (
+        tuple(part for part in place.path[2:] if isinstance(part, str))
+        if place.path[:1] == ("tasks",)
+        else place.path
+    )
+    return path[-2:] == ("llm", "model") or path[-1:] == ("llm",)
 
 
 def _beginning(found: list[Suggestion], typed: str) -> list[Suggestion]:

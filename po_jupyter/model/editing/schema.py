@@ -17,6 +17,7 @@ _ANSWER = {"$ref": "#/$defs/AnswerSchema"}
 _SHORT_FORMS: dict[str, dict[str, tuple[JsonObject, ...]]] = {
     "Pipeline": {"llm": (_TEXT,)},
     "Task": {
+        "votes": ({"type": "integer", "minimum": 2, "maximum": 100},),
         "llm": (_TEXT,),
         "needs": (_TEXT,),
         "images": (_TEXT,),

@@ -44,7 +44,7 @@ _LOOP_FIELDS = {
     "previtem": "the one before",
     "nextitem": "the one after",
 }
-_TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images"})
+_TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images", "when"})
 _MOST_NAMES = 200
 _DEEPEST = 50  # loops in one another
 _LOOKED_AT = 500  # characters before the cursor, among them the braces that open
@@ -172,11 +172,11 @@ def resolved(before: tuple[str, ...], bound: Mapping[str, tuple[str, ...]]) -> t
 
 def _first_names(outline: Outline, path: Path, task: int) -> Iterator[tuple[str, str]]:
     yield "seed", "the input of the run"
-    if upstream(outline, task):
+    if path[-1] != "when" and upstream(outline, task):
         yield "tasks", "outputs of the tasks before"
     if path[-1] != "for_each" and "for_each" in outline.names(("tasks", task)):
         yield "item", "the row"
-    if path[-1] == "critique":
+    if path[-1] in ("critique", "when"):
         yield "output", "the answer that is judged"
 
 

@@ -19,12 +19,14 @@ from po_jupyter.model.pipeline.pipeline import (
     LLM,
     Budget,
     CallRetry,
+    CascadeStep,
     Gate,
     Pipeline,
     Refine,
     Task,
     TaskRetry,
     Turn,
+    Votes,
 )
 from po_jupyter.model.pipeline.violations import Position, dotted, first_errors, shown_place, violations_of
 from po_jupyter.model.pipeline.yaml_comments import cut_texts
@@ -41,6 +43,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "budget": (Budget, "budget"),
     "refine": (Refine, "refine"),
     "gate": (Gate, "gate"),
+    "votes": (Votes, "votes"),
     "prompt": (Turn, "a message"),
 }
 
@@ -183,6 +186,8 @@ def known_fields(loc: Location) -> tuple[list[str], str]:
         return list((CallRetry if "llm" in loc else TaskRetry).model_fields), "retry"
     if last in _PARTS:
         model, what = _PARTS[last]
+        if last == "llm" and isinstance(loc[-1], int):
+            model, what = CascadeStep, "a model of llm"
         return list(model.model_fields), what
     if last == "tasks":
         return list(Task.model_fields), "a task"

@@ -13,11 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from po_jupyter.model.pipeline.llm_settings import LLM, CallRetry, CascadeStep
 from po_jupyter.model.pipeline.task import (
-    LLM,
     STAGES,
     Budget,
-    CallRetry,
     Gate,
     PromptText,
     Refine,
@@ -27,9 +26,10 @@ from po_jupyter.model.pipeline.task import (
     TaskRetry,
     ToolName,
     Turn,
-    Value,
 )
+from po_jupyter.model.pipeline.value import Value
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.pipeline.votes import Votes
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
@@ -41,6 +41,7 @@ __all__ = [
     "STAGES",
     "Budget",
     "CallRetry",
+    "CascadeStep",
     "Gate",
     "Pipeline",
     "PipelineName",
@@ -52,6 +53,7 @@ __all__ = [
     "TaskRetry",
     "ToolName",
     "Turn",
+    "Votes",
 ]
 
 MAX_TASKS = 1000
@@ -151,8 +153,14 @@ class Pipeline(Value):
         return frozenset(seen)
 
     def llm_of(self, task: Task) -> LLM:
-        """The model settings of `task`, the pipeline's filled in."""
-        own = task.llm
+        """The model settings of `task`, the pipeline's filled in; of a cascade those of its first model."""
+        return self._over_own(task.llms[0])
+
+    def llms_of(self, task: Task) -> tuple[LLM, ...]:
+        """The model settings of each model of a task's cascade, in turn; of most tasks one."""
+        return tuple(map(self._over_own, task.llms))
+
+    def _over_own(self, own: LLM) -> LLM:
         known = self._filled_in.get(id(own))
         if known is None or known[0] is not own:
             known = self._filled_in[id(own)] = own, own.over(self.llm)

@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,9 +16,18 @@ from pydantic import (
     model_validator,
 )
 
+from po_jupyter.model.pipeline.llm_settings import (
+    LLM,
+    CallRetry,
+    ModelChoice,
+    cascade_problem,
+    one_or_several,
+)
 from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
 from po_jupyter.model.pipeline.sharding import MOST_SHARDS, shards_problem
+from po_jupyter.model.pipeline.value import Value
 from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
+from po_jupyter.model.pipeline.votes import Votes, votes_problem
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
 
@@ -44,109 +49,12 @@ TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_leng
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
 
-class Value(BaseModel):
-    """What a definition is made of: frozen, and nothing beside its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CallRetry(Value):
-    """The retries of one call (`llm.retry`); only transient errors are retried. Delays in seconds."""
-
-    max_attempts: Annotated[int, Field(ge=1, le=20, description="Attempts in all, the first one included.")] = 3
-    initial_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds before the second attempt.")] = (
-        1.0
-    )
-    max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
-        60.0
-    )
-    multiplier: Annotated[
-        float, Field(ge=1, le=10, description="How many times longer each wait is than the one before it.")
-    ] = 2.0
-
-
 class TaskRetry(CallRetry):
     """The attempts of a task or an item (`retry`). Delays in seconds."""
 
     max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
         10.0
     )
-
-
-class LLM(Value):
-    """Model settings; what a task leaves out comes from its pipeline.
-
-    `model` is a model ref (`openai:gpt-5-mini`). The first system's separate `provider` and `model`
-    keys are read too. `timeout` is of one request, in seconds. `stop` are texts at which an answer ends. `seed`
-    asks for answers that repeat, and `effort` says how much a model that reasons should; providers that have
-    neither are not told.
-    """
-
-    model: str | None = Field(
-        default=None, description="The model as `provider:model`, for example openai:gpt-5-mini."
-    )
-    provider: str | None = Field(
-        default=None, exclude=True, description="The provider, where `model` does not begin with it."
-    )
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        default=None, description="How much answers vary: 0 for as little as possible."
-    )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Tokens of an answer at most, without thoughts. An answer that is cut off there is an error.",
-    )
-    max_thinking_tokens: Annotated[int, Field(ge=0)] | None = Field(
-        default=None,
-        description="Tokens that a model which reasons may think at most; by default after `effort`.",
-    )
-    timeout: Seconds | None = Field(default=None, description="Seconds that one request may take.")
-    api: Literal["responses", "chat"] | None = Field(
-        default=None, description="Which of OpenAI's APIs is used; chosen by the model where this is not set."
-    )
-    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] | None = Field(
-        default=None, description="Texts at which an answer ends."
-    )
-    seed: int | None = Field(default=None, description="A number that asks for answers that repeat.")
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
-        default=None, description="How much a model that reasons should reason."
-    )
-    retry: CallRetry | None = Field(default=None, description="How often one call is tried.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _join_provider(cls, data: Any) -> Any:
-        if isinstance(data, str):
-            return {"model": data}
-        if isinstance(data, Mapping) and data.get("provider") and data.get("model"):
-            joined = dict(data)
-            provider, model = str(joined.pop("provider")), str(joined["model"])
-            joined["model"] = model if model.startswith(f"{provider}:") else f"{provider}:{model}"
-            return joined
-        if isinstance(data, Mapping) and data.get("provider"):
-            raise ValueError(
-                f"`provider` {data['provider']!r:.60} without a `model`; write model: provider:model"
-            )
-        return data
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _one_stop(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("model")
-    @classmethod
-    def _is_ref(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[a-z0-9_-]+:\S+", value):
-            raise ValueError("a model is written provider:model, for example openai:gpt-5-mini")
-        return value
-
-    def over(self, base: LLM | None) -> LLM:
-        """These settings, with what they leave out taken from `base`."""
-        if base is None:
-            return self
-        return self.model_copy(
-            update={k: v for k, v in base.__dict__.items() if v is not None and getattr(self, k) is None}
-        )
 
 
 class Budget(Value):
@@ -199,14 +107,10 @@ class Turn(Value):
     content: str = Field(description="The message, a template.")
 
 
-def _form(value: Any) -> str:
-    return OF_LIST if isinstance(value, list | tuple) else OF_TEXT
-
-
 # The tags of the two forms are in the places of errors, where `violations_of` leaves them out.
 PromptText = Annotated[
     Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
-    Discriminator(_form),
+    Discriminator(one_or_several),
 ]
 
 
@@ -285,7 +189,16 @@ class Task(Value):
             "1: all of them.",
         ),
     ] = None
-    llm: LLM = Field(default=LLM(), description="Model settings of this task, over the pipeline's.")
+    votes: Votes | None = Field(
+        default=None,
+        description="Answers to the same prompt, of which the majority counts, of numbers the median: a number, or "
+        "how often to ask and when to stop.",
+    )
+    llm: ModelChoice = Field(
+        default=LLM(),
+        description="Model settings of this task, over the pipeline's; or a list: models to ask one after the other, "
+        "as long as the answer does not do.",
+    )
     retry: TaskRetry = Field(default=TaskRetry(), description="How often the task, or a row, is attempted.")
     timeout: Annotated[
         Seconds,
@@ -381,6 +294,35 @@ class Task(Value):
         if self.shards is not None and (problem := shards_problem(self.for_each, self.mode, self.images)):
             raise ValueError(f"task {self.name!r}: {problem}")
         return self
+
+    @model_validator(mode="after")
+    def _is_asked_so(self) -> Task:
+        steps = self.llm if isinstance(self.llm, tuple) else ()
+        if steps and (problem := cascade_problem(steps)):
+            raise ValueError(f"task {self.name!r}: {problem}")
+        if self.votes is not None and (problem := votes_problem(self.votes, self.output)):
+            raise ValueError(f"task {self.name!r}: {problem}")
+        for field, there in (("votes", self.votes is not None), ("llm", len(steps) > 1)):
+            what = "`votes`" if field == "votes" else "a list of models"
+            if there and self.prompt is None:
+                raise ValueError(
+                    f"task {self.name!r}: {what} is for prompt tasks; Python asks as often as it likes"
+                )
+            if there and self.mode == "batch":
+                raise ValueError(
+                    f"task {self.name!r}: {what} and `mode: batch` do not go together: each answer decides whether to "
+                    "ask again, and a batch takes up to a day"
+                )
+        return self
+
+    @property
+    def llms(self) -> tuple[LLM, ...]:
+        """The model settings, of a cascade those of each model in turn."""
+        return self.llm if isinstance(self.llm, tuple) else (self.llm,)
+
+    def llm_place(self, number: int) -> str:
+        """Where the settings of that model stand: `llm`, or `llm[number]` of a list."""
+        return f"llm[{number}]" if isinstance(self.llm, tuple) else "llm"
 
     @property
     def kind(self) -> Literal["prompt", "python"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.values.json import JsonObject
 
 # -- runs -----------------------------------------------------------------------------------------------
@@ -187,6 +188,7 @@ class TaskRetryingData(TypedDict):
 
 class _TaskEnd(TypedDict):
     seconds: float
+    votes: NotRequired[VoteCount]
     artifacts: NotRequired[list[JsonObject]]
     copied: NotRequired[bool]
 

@@ -89,5 +89,5 @@ def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) 
 
 def _named(pipeline: Pipeline, model: str | None) -> Sequence[str]:
     """The models that a submission names, used or not."""
-    named = [model, *(llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)))]
+    named = [model, *(llm.model for llm in (pipeline.llm, *(llm for t in pipeline.tasks for llm in t.llms)))]
     return [ref for ref in dict.fromkeys(named) if ref is not None]

@@ -117,7 +117,7 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     if model is None:
         return pipeline
     tasks = tuple(
-        t.model_copy(update={"llm": t.llm.model_copy(update={"model": model})}) for t in pipeline.tasks
+        t.model_copy(update={"llm": t.llms[0].model_copy(update={"model": model})}) for t in pipeline.tasks
     )
     llm = pipeline.llm.model_copy(update={"model": model})
     return pipeline.model_copy(update={"llm": llm, "tasks": tasks})

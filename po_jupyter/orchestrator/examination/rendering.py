@@ -78,10 +78,13 @@ def render(
         names = {**names, "item": item, "index": index}
     prompt = PromptTask(task)
     messages = [*prompt.first(names), *_rounds(prompt, call["answers"])]
-    request = replace(ModelSettings(inputs, task).base, messages=tuple(messages), schema=task.output)
+    requests = [  # to each model of a cascade
+        replace(ModelSettings(inputs, task, n).base, messages=tuple(messages), schema=task.output)
+        for n in range(len(inputs.llms_of(task)))
+    ]
     return {
         "messages": [message.to_json() for message in messages],
-        "exact": request.request_hash == call["hash"],
+        "exact": call["hash"] in [request.request_hash for request in requests],
     }
 
 

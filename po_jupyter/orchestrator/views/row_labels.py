@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, NotRequired, TypedDict
 
+from po_jupyter.model.pipeline.votes import agreement
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_index import RANGE
 from po_jupyter.store.files.row_files import RowFiles
-from po_jupyter.store.protocol import Head
+from po_jupyter.store.protocol import Head, ItemRecord
 
 _KEPT = 16  # indexes
 
@@ -19,13 +20,22 @@ class LabelledRow(TypedDict):
     """A row of a map.
 
     `row` is where in its list of the seed it is, unless that is its index; `label` is what the seed's table calls it,
-    in the index of the list `of` (`seed.index[of]`).
+    in the index of the list `of` (`seed.index[of]`). `agreement` is the part of the votes for its output that agree,
+    `votes` how many were asked for; both only where there was a vote.
     """
 
     index: int
     row: NotRequired[int]
     of: NotRequired[str]
     label: NotRequired[Any]
+    agreement: NotRequired[float]
+    votes: NotRequired[int]
+
+
+def add_votes(row: LabelledRow, item: ItemRecord) -> None:
+    """Add to a row how the votes for it came out, where there was a vote."""
+    if (count := item.get("votes")) is not None:
+        row["agreement"], row["votes"] = round(agreement(count), 6), count["asked"]
 
 
 class RowLabels:

@@ -59,7 +59,9 @@ def _models(definition: RunDefinition, settings: Settings) -> Iterator[str]:
         return
     default = _model_of(definition.pipeline) or settings.default_model
     for task in definition.pipeline["tasks"]:
-        yield _model_of(task) or default
+        llm = task.get("llm")
+        for part in llm if isinstance(llm, list) else [llm]:
+            yield _model_of({"llm": part}) or default
 
 
 def _model_of(part: Mapping[str, object]) -> str | None:

@@ -80,7 +80,7 @@ def test_in_words() -> None:
         estimate(MAP, {"name": "x", "source": "def ingestion(ctx):\n    return 1\n"}, data=ROWS)
     )
     assert first.startswith("p (estimate, nothing was started): at least 1,000 calls · about ")
-    assert "1,000 rows · 1,000 calls (3,000 with every re-ask)" in rest[0]
+    assert "1,000 rows · 1,000 calls (3,000 at most)" in rest[0]
     assert "not in these numbers: task 'x' is Python" in rest[-1]
 
 
@@ -102,3 +102,26 @@ async def test_it_is_asked_for_over_the_orchestrator_and_starts_nothing(tmp_path
         assert (await service.runs.page(None))[0] == []
     finally:
         await orchestrator.stop()
+
+
+def test_votes_are_a_range_of_calls() -> None:
+    """Each of `n`; with an early stop as many as are needed where all agree, and all of them at most."""
+    (every,) = estimate({**MAP, "votes": 5, "refine": {"max_attempts": 0}}, data=ROWS)["tasks"]
+    assert (every["calls"], every["calls_max"]) == (5000, 5000)
+    (early,) = estimate(
+        {**MAP, "votes": {"n": 5, "stop_early": True}, "refine": {"max_attempts": 0}}, data=ROWS
+    )["tasks"]
+    assert (early["calls"], early["calls_max"]) == (3000, 5000)
+    assert early["cost"]["expected"] == pytest.approx(every["cost"]["expected"] * 3 / 5)
+    assert early["cost"]["worst"] == every["cost"]["worst"]
+
+
+def test_a_cascade_is_priced_by_each_of_its_models() -> None:
+    small, big = "openai:gpt-4o-mini", "openai:gpt-4o"
+    alone = {model: estimate({**MAP, "llm": {"model": model}}, data=ROWS)["tasks"][0] for model in (small, big)}
+    said = estimate({**MAP, "llm": [{"model": small}, {"model": big, "when": "{{ output.label }}"}]}, data=ROWS)
+    (task,) = said["tasks"]
+    assert (task["calls"], task["calls_max"]) == (1000, 6000)
+    assert task["cost"]["expected"] == alone[small]["cost"]["expected"]
+    assert task["cost"]["worst"] == pytest.approx(alone[small]["cost"]["worst"] + alone[big]["cost"]["worst"])
+    assert "how many answers of task 'label' are left to openai:gpt-4o" in said["unknown"]

@@ -203,3 +203,26 @@ def test_a_budget_in_dollars_needs_a_price_at_the_address_where_the_model_is_ask
 def test_azure_has_no_base_url_of_its_own_and_has_prices() -> None:
     key = {"AZURE_OPENAI_API_KEY": "k" * 32, "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}
     assert look(say(llm="azure:gpt-5-mini", budget={"usd": 1}), environ=key, daily_usd=5) == []
+
+
+def test_each_model_of_a_cascade_needs_its_key() -> None:
+    """Each with its place in the list."""
+    cascade = ["openai:gpt-5-mini", {"model": "anthropic:claude-haiku-4-5", "when": "{{ output }}"}]
+    openai, anthropic = look(say("a", cascade))
+    assert (openai.where, openai.variable) == ("tasks[0].llm[0].model", "OPENAI_API_KEY")
+    assert (anthropic.where, anthropic.variable) == ("tasks[0].llm[1].model", "ANTHROPIC_API_KEY")
+    pipeline = validate_pipeline({"name": "p", "tasks": [say("a", cascade)]})
+    assert [use.ref for use in models_used(pipeline, "d:m", "openai:gpt-5-mini")] == ["openai:gpt-5-mini"]
+
+
+@pytest.mark.parametrize("alike", [{"temperature": 0}, {"seed": 7}])
+def test_votes_that_are_told_to_be_alike_are_warned_of(alike: dict[str, Any]) -> None:
+    llm = {"model": "openai:gpt-4o-mini", **alike}
+    (problem,) = look(say("a", llm, votes=3), environ=ALL)
+    assert problem.warning
+    assert problem.where == "tasks[0].votes"
+    assert next(iter(alike)) in problem.message
+    assert look(say("a", llm), environ=ALL) == []
+    (of_pipeline,) = look(say("a", votes=3), llm=llm, environ=ALL)
+    assert of_pipeline.message == problem.message
+    assert look(say("a", {"model": "openai:gpt-4o-mini"}, votes=3), environ=ALL) == []

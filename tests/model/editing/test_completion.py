@@ -78,3 +78,15 @@ def test_help_of_a_key() -> None:
 def test_a_huge_text_is_not_looked_at() -> None:
     assert CursorContext.of("a" * 200_000, 5).suggestions() == []
     assert help_at("a: 1\n" * 50_000, 0) is None
+
+
+def test_fields_of_votes_and_of_each_model_of_a_cascade() -> None:
+    task = "tasks:\n  - name: a\n    for_each: '{{ seed.rows }}'\n"
+    assert labels(task + "    vot¦\n") == ["votes"]
+    assert labels(task + "    votes: {stop¦}\n") == ["stop_early"]
+    assert labels(task + "    llm:\n      - {wh¦}\n") == ["when"]
+    assert labels(task + "    llm:\n      - {model: ¦}\n") == MODELS
+    assert labels(task + "    llm: {temp¦}\n") == ["temperature"]
+    names = labels(task + "    llm:\n      - {model: x, when: '{{ ¦ }}'}\n")
+    assert names[:3] == ["seed", "item", "output"]
+    assert "tasks" not in names

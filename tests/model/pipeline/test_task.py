@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from po_jupyter.errors import InvalidPipeline
+from po_jupyter.model.pipeline.llm_settings import LLM, CallRetry
 from po_jupyter.model.pipeline.parsing import validate_pipeline
-from po_jupyter.model.pipeline.task import LLM, CallRetry, Gate, Task
+from po_jupyter.model.pipeline.task import Gate, Task
 
 FIRST_SYSTEM: dict[str, Any] = {"name": "p", "tasks": ["a"]}
 

@@ -39,3 +39,16 @@ def test_names_are_those_of_the_run(tmp_path: Path) -> None:
 def test_a_prompt_that_cannot_be_rendered_says_why(tmp_path: Path) -> None:
     with pytest.raises(TemplateFailed):
         rendered(tmp_path, {"name": "t", "prompt": "{{ seed.missing }}"})
+
+
+def test_a_question_to_any_model_of_a_cascade_is_known_again(tmp_path: Path) -> None:
+    from po_jupyter.llm.chat import ChatRequest, Message
+
+    task = {
+        "name": "t",
+        "prompt": "x",
+        "llm": ["fake:small", {"model": "fake:big", "max_tokens": 9, "when": "{{ 1 }}"}],
+    }
+    big = ChatRequest("fake:big", (Message("user", "x"),), max_tokens=9)
+    assert rendered(tmp_path, task, hash=big.request_hash)["exact"]
+    assert not rendered(tmp_path, task, hash="another")["exact"]

@@ -66,6 +66,15 @@ def test_a_row_has_its_output_or_error_and_where_it_came_from() -> None:
     ]  # fmt: skip
 
 
+def test_a_row_says_how_its_votes_came_out() -> None:
+    """`agreement` is of all votes that there may be: one that was not asked for does not agree."""
+    rig = Rig()
+    rig.rows(ok(0, votes={"agreeing": 2, "asked": 2, "n": 3}), ok(1), payloads=["a"])
+    (voted, plain), _ = rig.page()
+    assert (voted["agreement"], voted["votes"]) == (0.666667, 2)
+    assert "agreement" not in plain
+
+
 def test_pages_follow_each_other_without_gap_or_double_and_by_state() -> None:
     rig = Rig()
     rig.rows(*(bad(i) if i % 3 == 0 else ok(i) for i in range(10)), payloads=["v"])

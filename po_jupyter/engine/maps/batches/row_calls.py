@@ -84,6 +84,15 @@ class BatchCalls:
         """See `ModelCalls`."""
         return self._calls.lost
 
+    @property
+    def models(self) -> int:
+        """See `ModelCalls`: a batch has one."""
+        return 1
+
+    def of_model(self, number: int) -> BatchCalls:
+        """See `ModelCalls`."""
+        return self
+
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """See `ModelCalls`."""
         return self._calls.request(messages, **fields)

@@ -26,7 +26,7 @@ from po_jupyter.orchestrator.views.inspection.row_query import (
     search,
 )
 from po_jupyter.orchestrator.views.inspection.tables import RunTables
-from po_jupyter.orchestrator.views.row_labels import LabelledRow
+from po_jupyter.orchestrator.views.row_labels import LabelledRow, add_votes
 from po_jupyter.store.protocol import Head, ItemRecord, Ref, Store
 
 SHOWN = 2000  # characters of a value in a page
@@ -188,6 +188,8 @@ class MapTable:
         }  # fmt: skip
         if place is not None:
             row["row"] = place
+        if record is not None:
+            add_votes(row, record)
         return row
 
     # -- reading ------------------------------------------------------------------------------------

@@ -415,3 +415,16 @@ async def test_a_child_run_that_this_run_cancelled_before_is_no_failure(family: 
     family.alone = False
     assert await family.go() == "done"
     assert len(set(family.fake.answered)) == len(family.fake.answered) == 4
+
+
+async def test_votes_of_rows_are_those_without_shards(family: Family, alone: Family) -> None:
+    task = {**TASK, "prompt": "say {{ item.n }}", "votes": {"n": 3, "stop_early": True}}
+    family.create([{**task, "shards": 2}], rows(5))
+    alone.create([task], rows(5))
+    assert await family.go() == await alone.go() == "done"
+    assert bill(family) == bill(alone)
+
+    def votes(bench: Family) -> list[Any]:
+        return [item.get("votes") for record in bench.records() for item in record["items"]]
+
+    assert votes(family) == votes(alone) == [{"agreeing": 2, "asked": 2, "n": 3}] * 5

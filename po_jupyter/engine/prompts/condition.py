@@ -1,0 +1,63 @@
+"""Conditions: one sandboxed expression over an answer, which holds or does not (`when` of a model of a cascade)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jinja2 import TemplateSyntaxError, meta
+from jinja2.environment import TemplateExpression
+from jinja2.runtime import Undefined
+
+from po_jupyter.engine.prompts.templates import (
+    ENVIRONMENT,
+    TOO_DEEP,
+    expression_of,
+    render_error,
+    syntax_error,
+    too_deep,
+)
+from po_jupyter.errors import PoError
+from po_jupyter.model.values.json import JsonValue
+
+NAMES = ("output", "item", "index", "seed", "seed_name")
+"""The names that a condition sees; `item` and `index` in a map."""
+
+
+def is_expression(field: str) -> bool:
+    """Whether a field of a task holds one expression, whose value is used as it is."""
+    return field == "for_each" or field.endswith(".when")
+
+
+class Condition:
+    """A compiled condition of one task. `field` is its place in the task, `names` are those that it uses."""
+
+    __slots__ = ("_expression", "field", "names", "source", "task")
+
+    def __init__(self, text: str, *, task: str, field: str) -> None:
+        """Compile the expression in `text`. Raises TemplateFailed."""
+        self.task, self.field = task, field
+        try:
+            self.source = expression_of(text, task=task, field=field)
+            self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
+                self.source, undefined_to_none=False
+            )
+            self.names = frozenset(
+                meta.find_undeclared_variables(ENVIRONMENT.parse("{{ " + self.source + " }}"))
+            )
+        except TemplateSyntaxError as error:
+            raise syntax_error(error, task, field) from None
+        except TOO_DEEP:
+            raise too_deep(task, field) from None
+
+    def holds(self, names: Mapping[str, JsonValue]) -> bool:
+        """Whether it is true of these values. Raises TemplateFailed."""
+        seen = {name: value for name, value in names.items() if name in NAMES or name in ENVIRONMENT.globals}
+        try:
+            value = self._expression(**seen)
+            if isinstance(value, Undefined):
+                str(value)  # raises, with the message of our undefined
+            return bool(value)
+        except PoError:
+            raise
+        except Exception as error:
+            raise render_error(error, self.task, self.field) from None
