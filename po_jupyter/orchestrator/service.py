@@ -239,15 +239,14 @@ class Orchestrator:
         return base
 
 
-def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution | None) -> RunningOrchestrator:
-    settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
-    preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
-    planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
-    runs = RunQueries(store, projections, dispatcher, to_thread)
+def _workers_finder(
+    base: Base, dispatcher: LeasedDispatcher, distribution: Distribution | None
+) -> Callable[[], WorkersView]:
+    """Finds who knows the nodes: the distribution, once it does, else this server of itself."""
     local_workers = LocalWorkers(
-        store,
-        to_thread,
-        lambda: {"version": version(), "slots": settings.max_running, **dispatcher.load()},
+        base.store,
+        base.to_thread,
+        lambda: {"version": version(), "slots": base.settings.max_running, **dispatcher.load()},
         lambda: dispatcher.lease_document,
     )
 
@@ -255,6 +254,15 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         nodes = distribution.workers if distribution is not None else None
         return nodes or local_workers
 
+    return workers
+
+
+def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution | None) -> RunningOrchestrator:
+    settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
+    preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
+    planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
+    runs = RunQueries(store, projections, dispatcher, to_thread)
+    workers = _workers_finder(base, dispatcher, distribution)
     return RunningOrchestrator(
         settings=settings,
         store=store,
