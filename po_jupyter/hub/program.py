@@ -124,7 +124,7 @@ class _Connection(RequestHandler):
             self._timer = None
 
 
-class _Server(web.Server):
+class _GatewayServer(web.Server):
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
@@ -157,7 +157,7 @@ class RunningGateway:
         """Listen. Raises StoreUnusable, OSError."""
         await self.gateway.start()
         # Not decompressed: a body that is compressed is refused before it is read.
-        server = _Server(self.gateway.handle, access_log=None, auto_decompress=False)
+        server = _GatewayServer(self.gateway.handle, access_log=None, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, backlog=1024)

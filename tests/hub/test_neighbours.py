@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from po_jupyter.hub.wires.batch_inputs import bound_file, bound_requests
 from po_jupyter.hub.problems import GatewayProblem
+from po_jupyter.hub.wires.batch_inputs import bound_file, bound_requests
 from tests.support.hub import GatewayClient, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]

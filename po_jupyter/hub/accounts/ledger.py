@@ -203,7 +203,9 @@ class Ledger:
 def _commit(database: LedgerDatabase, changes: list[_Change]) -> list[_Change]:
     """Make changes in one transaction; where one of them fails, each in its own. Those that are left over: settlements
     that could not be written now."""
-    changes = [change for change in changes if change.future.running() or change.future.set_running_or_notify_cancel()]
+    changes = [
+        change for change in changes if change.future.running() or change.future.set_running_or_notify_cancel()
+    ]
     if _transaction(database, changes) is None or not changes:
         return []
     left: list[_Change] = []

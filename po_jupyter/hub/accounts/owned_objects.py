@@ -10,7 +10,6 @@ from po_jupyter.hub.accounts.ledger import Ledger
 from po_jupyter.hub.accounts.ledger_database import LedgerDatabase
 from po_jupyter.hub.problems import not_found
 
-
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 

@@ -102,6 +102,7 @@ def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchI
 
 def bound_requests(raw: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
     """The input of a batch of Anthropic's, from the body that creates it. Blocks. Raises GatewayProblem."""
+
     def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
         for n, text in enumerate(_elements(raw), 1):
             row = _row(text, n)

@@ -56,7 +56,9 @@ class BodyReading:
         size = request.content_length or most
         held = self._sizes[user]
         if self._counts[user] >= _MOST_BODIES or (held and held + size > _MOST_BYTES):
-            raise GatewayProblem(429, "rate_limited", "too many bodies of yours are on their way", retry_after=1)
+            raise GatewayProblem(
+                429, "rate_limited", "too many bodies of yours are on their way", retry_after=1
+            )
         if (total := self._sizes.total()) and total + size > _MOST_OF_ALL:
             raise GatewayProblem(429, "rate_limited", "too many bodies are on their way", retry_after=2)
         self._counts[user] += 1

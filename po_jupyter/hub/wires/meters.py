@@ -189,9 +189,7 @@ class Pricer:
         if not meter.pieces or demand.thinks or _may_think(demand, meter.model):
             return in_full(demand)
         input = usage.input_tokens if usage is not None and usage.input_tokens else demand.input_tokens
-        seen = max(
-            meter.pieces, meter.text, usage.output_tokens if usage is not None else 0
-        )
+        seen = max(meter.pieces, meter.text, usage.output_tokens if usage is not None else 0)
         counted = usage_from(
             input, min(seen, demand.output_tokens),
             cached=usage.cached_tokens if usage is not None else 0,

@@ -45,8 +45,8 @@ GEMINI_PARTS = frozenset({
 
 GEMINI_FUNCTIONS = frozenset({"id", "name", "args", "response"})  # of functionCall and functionResponse
 
-# `type` of the parts of a content, and below of the items of a Responses request. Files, sounds and references to what is
-# kept at the vendor are left out: nothing here says how many tokens they are, or whose they are.
+# `type` of the parts of a content, and below of the items of a Responses request. Files, sounds and references to what
+# is kept at the vendor are left out: nothing here says how many tokens they are, or whose they are.
 PARTS: Mapping[Api, frozenset[str]] = {
     "chat": frozenset({"text", "image_url", "refusal", "thinking", "reasoning"}),
     "responses": frozenset({

@@ -138,7 +138,9 @@ class KeyStore:
                     details={"provider": provider},
                 )
             return {name: environ[name] for name in (spec.base_env, spec.key_env)}
-        if self.team is not None:  # CLI agents and plugins look up the vendors' variables: not with the hub's token
+        if (
+            self.team is not None
+        ):  # CLI agents and plugins look up the vendors' variables: not with the hub's token
             environ, _ = self._own_environment(extra)
         names = spec.key_variables if spec is not None else ()
         return next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
@@ -173,9 +175,7 @@ class KeyStore:
 
     def _hub_state(self) -> KeyState:
         token = self.hub_token()
-        source = (
-            "environment" if any(os.environ.get(name) for name in self._token_variables()) else "file"
-        )
+        source = "environment" if any(os.environ.get(name) for name in self._token_variables()) else "file"
         url = self.team.url if self.team is not None else ""
         kept = HUB.name in self.stored()
         return KeyState(

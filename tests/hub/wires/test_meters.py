@@ -174,12 +174,18 @@ def test_of_a_cut_stream_each_byte_may_be_a_token(api: Api, event: object) -> No
 @pytest.mark.parametrize(
     ("api", "body"),
     [
-        ("messages", {"content": [{"type": "text", "text": "long"}], "usage": {"input_tokens": 0, "output_tokens": 0}}),
+        (
+            "messages",
+            {"content": [{"type": "text", "text": "long"}], "usage": {"input_tokens": 0, "output_tokens": 0}},
+        ),
         ("messages", {"content": [], "usage": {"input_tokens": 0, "output_tokens": 0}}),
         ("messages", {"content": [{"type": "text", "text": "long"}], "usage": {"input_tokens": 9}}),
         ("responses", {"output": [], "usage": {}}),
         ("responses", {"output": [{"content": [{"text": "long"}]}], "usage": {"input_tokens": 9}}),
-        ("chat", {"choices": [{"message": {"function_call": {"arguments": "x"}}}], "usage": {"prompt_tokens": 9}}),
+        (
+            "chat",
+            {"choices": [{"message": {"function_call": {"arguments": "x"}}}], "usage": {"prompt_tokens": 9}},
+        ),
     ],
 )
 def test_a_usage_of_nothing_says_nothing(api: Api, body: object) -> None:
