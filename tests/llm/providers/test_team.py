@@ -197,7 +197,7 @@ async def test_a_batch_goes_on_with_a_new_token_and_a_hub_that_is_away_is_no_rea
 
 
 async def test_a_key_of_ones_own_is_never_sent_to_the_gateway(gateway, model):
-    """The admin allows own keys, and the gateway was away when the run began: the user's key is the next."""
+    """The admin allows own keys, and the gateway was away when the run began: the next key is the user's."""
     keys = Keys(gateway)
     providers = Providers({}, get_key=keys.get, hub_url=gateway.url)
     await providers.prepare(REQUEST.model)
