@@ -8,6 +8,7 @@ lost costs time alone: everything is looked at again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 
@@ -16,7 +17,7 @@ import structlog
 from po_jupyter.distributed.directory import DRAIN, LOOKS, NodeDirectory
 from po_jupyter.distributed.pool import RunPool
 from po_jupyter.distributed.queue_hints import QueueHints
-from po_jupyter.distributed.rate_share import NONE, RateShare
+from po_jupyter.distributed.rate_share import RateShare
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.errors import NotFound, PoError
 from po_jupyter.model.run.definition import RunDefinition
@@ -55,7 +56,7 @@ class NodeDispatcher:
         """`local` has the workers, and `share` as its share; `rates` is there where settings limit models."""
         self._rates = rates
         if rates is not None:
-            local.rate_limit_server.set_part(*NONE)
+            local.rate_limit_server.set_shares({}, float("inf"))
         self._local = local
         self._share = share
         self._supervisor = share.supervisor = local.supervisor
@@ -212,8 +213,9 @@ class NodeDispatcher:
     async def _look_often(self) -> None:
         while True:
             try:
+                looked = time.monotonic()
                 await self._to_thread(self._directory.look)
-                self._share_rates()
+                await self._share_rates(looked)
                 if await self._to_thread(self._store.get, DRAIN, self._node) is not None:
                     await self._drain()
                 if self._hints is not None:
@@ -224,17 +226,14 @@ class NodeDispatcher:
                 log.exception("unexpected while looking at the nodes")
             await asyncio.sleep(self._ttl / LOOKS)
 
-    def _share_rates(self) -> None:
+    async def _share_rates(self, looked: float) -> None:
         if self._rates is None:
             return
+        # From then on the others take this node for gone, unless it is seen to renew.
+        until = looked + self._ttl - self._directory.silence(self._node)
+        alive = {node.rates for node in self._directory.nodes()}
         server = self._local.rate_limit_server
-        others = [node for node in self._directory.nodes() if node.name != self._node]
-        server.set_part(*self._rates.update(
-            wants=server.busy,
-            asking={node.name for node in others if node.rates == "asks"},
-            using={node.name for node in others if node.rates == "uses"},
-            company=any(node.slots for node in others),
-        ))  # fmt: skip
+        await self._rates.step(server, self._store, self._to_thread, alive, until)
 
     async def _drain(self) -> None:
         """Give the runs of this node to others, and take none any more: messages and runs without a worker at once, the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -59,7 +60,7 @@ class NodeDistribution:
         self._slots = settings.max_running if settings.node_works else 0
         self._share: NodeShare | None = None
         self._hints: QueueHints | None = None
-        self._rates: RateShare | None = None
+        self._rates = self._new_share()  # its token is in the node's first document already
         self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
 
@@ -78,7 +79,7 @@ class NodeDistribution:
             "slots": self._slots,
             "running": share.supervisor.busy() if share is not None else 0,
             "labels": sorted(self._settings.node_labels),
-            "rates": self._rates.standing if self._rates is not None else "",
+            "rates": self._rates.token if self._rates is not None else "",
             "draining": share is not None and self._slots > 0 and not share.takes,
         }
 
@@ -102,8 +103,8 @@ class NodeDistribution:
         )
 
         hints = self._hints = self._open_hints(store, share, directory, to_thread)
-        rates = RateShare(self._name, self._settings.rate_window, ttl) if self._settings.rate_limits else None
-        self._rates = rates
+        if self.workers is not None:  # not the first time: what was used before is not known to the new limiter
+            self._rates = self._new_share()
 
         def duties() -> HolderService:
             return ServiceGroup(Reaper(store, share, directory, to_thread, ttl, hints), lead())
@@ -114,11 +115,18 @@ class NodeDistribution:
         leadership = Leadership(store, ttl, to_thread, duties, changed)
         dispatcher = NodeDispatcher(
             local(ServiceGroup(own, leadership), share), share, store, changes, directory, to_thread,
-            node=self._name, ttl=ttl, hints=hints, rates=rates,
+            node=self._name, ttl=ttl, hints=hints, rates=self._rates,
         )  # fmt: skip
         self._share = share
         self.workers = NodesView(store, directory, to_thread, hints)
         return dispatcher
+
+    def _new_share(self) -> RateShare | None:
+        """The node's share of the rate limits; None where nothing is limited, or it has no workers that call."""
+        settings = self._settings
+        if not settings.rate_limits or not self._slots:
+            return None
+        return RateShare(secrets.token_hex(8), settings.rate_limits, settings.rate_window, settings.node_ttl)
 
     def _open_hints(
         self, store: SharedStore, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
