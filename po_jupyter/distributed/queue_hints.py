@@ -63,6 +63,7 @@ class QueueHints:
         self._ttl = ttl
         self._node_labels = node_labels
         self._since: dict[str, float] = {}  # when runs that wait were first seen, or published again
+        self._fences: dict[str, int] = {}  # of runs that wait, as last seen
         self._unserved: dict[str, Labels] = {}  # of runs that wait for a node that has them
         self._offered: set[str] = set()
         self._room = asyncio.Event()
@@ -107,18 +108,25 @@ class QueueHints:
     # -- publishing -----------------------------------------------------------------------------
 
     async def publish_again(self, heads: Iterable[Head], waiting_runs: int) -> None:
-        """Publish runs that have waited for long, although messages of them should be there; the leader does it.
-        `heads` are the first ones of all `waiting_runs`: the others have their turn when these are taken."""
+        """Publish runs that somebody had and gave back, or lost with its node: their messages are answered. And those
+        that have waited for long, although messages of them should be there. The leader does it. `heads` are the first
+        ones of all `waiting_runs`: the others have their turn when these are taken."""
         waiting = {head["run"]: head for head in heads if waits_for_worker(head)}
         moment = time.monotonic()
         self._since = {run: self._since.get(run, moment) for run in waiting}
         unserved = {run: labels for run, labels in self._unserved.items() if run in waiting}
         served = self._served(unserved)
+        freed = [
+            run
+            for run, head in waiting.items()
+            if head["fence"] and self._fences.get(run) != head["fence"] and run not in unserved
+        ]
+        self._fences = {run: head["fence"] for run, head in waiting.items()}
         late = [run for run in waiting if run not in unserved and self._is_late(run, moment)]
         if late and await self._has(waiting_runs - len(unserved)):
             late = []
         self._unserved = unserved
-        for run in [*served, *late][:AT_ONCE]:
+        for run in [*dict.fromkeys([*served, *freed, *late])][:AT_ONCE]:
             self._since[run] = moment
             self._unserved.pop(run, None)
             if labels := await self.publish(waiting[run]):

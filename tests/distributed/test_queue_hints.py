@@ -11,8 +11,9 @@ from po_jupyter.distributed import queue_hints
 from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
 from po_jupyter.distributed.queue_hints import QueueHints, level
 from po_jupyter.errors import BrokerUnavailable
+from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head, waits_for_worker
+from po_jupyter.store.protocol import Commit, Head, waits_for_worker
 from po_jupyter.testing.conformance.store import new_run
 from po_jupyter.testing.memory_queue import MemoryQueue
 
@@ -125,6 +126,18 @@ async def test_a_run_that_waits_for_long_is_published_again(
     moments[0] = 32.0
     await node.publish_again(heads, len(heads))
     assert sum(queue.depths().values()) == 1  # it is there
+
+
+async def test_a_run_that_somebody_had_is_published_at_once_and_once(store: DiskStore) -> None:
+    """Of a node that died or drains: its message was answered long ago, and no other node would hear of it."""
+    queue = MemoryQueue()
+    node = hints(store, Share(store), queue)
+    lease = store.claim("00a1", processes.myself())
+    store.commit(lease, Commit(release=True))
+    heads = store.active()
+    for _ in range(3):
+        await node.publish_again(heads, len(heads))
+        assert sum(queue.depths().values()) == 1
 
 
 async def test_without_a_broker_the_store_says_what_waits(store: DiskStore) -> None:
