@@ -94,7 +94,7 @@ class NodeDispatcher:
         self._changes.add_listener(self._heard)
         await self._local.start()
         if self._hints is not None:
-            self._hints.start(consumes=self._share.takes)
+            await self._hints.start(consumes=self._share.takes)
         self._tasks.append(asyncio.create_task(self._look_often(), name="nodes"))
         self._tasks.append(asyncio.create_task(self._pool.take_often(), name="take runs"))
 

@@ -26,10 +26,22 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
+from po_jupyter.store.documents import update
 from po_jupyter.store.protocol import SharedStore, Store
 from po_jupyter.worker.zygote import version
 
+_QUEUE = "queue", "name"  # kind and name of the document
 _LOOK = 0.5  # s between looks at which share this node has
+
+
+def queue_name(store: Store) -> str:
+    """The first part of the names of the store's queues at a broker: an id that is in the store. Blocks. Raises
+    StoreError."""
+    known = update(
+        store, *_QUEUE, lambda there: there or {"id": secrets.token_hex(4)}, subject="the queues' name"
+    )
+    assert known is not None
+    return f"po-{known['id']}"
 
 
 def node_settings(settings: Settings) -> Settings:
@@ -99,7 +111,13 @@ class NodeDistribution:
         directory = NodeDirectory(store, ttl)
         labels = self._settings.node_labels
         share = NodeShare(
-            store, self._name, self._slots, labels, directory, to_thread, self._settings.max_shared_running
+            store,
+            self._name,
+            self._slots,
+            labels,
+            directory,
+            to_thread,
+            self._settings.max_shared_running if self._settings.shared_worker else None,
         )
 
         hints = self._hints = self._open_hints(store, share, directory, to_thread)
@@ -134,11 +152,10 @@ class NodeDistribution:
         settings = self._settings
         if settings.broker is None:
             return None
-        assert settings.store is not None
-        # Several stores may share a broker: none takes another's runs.
-        name = f"po-{short_digest(settings.store.get_secret_value().rpartition('@')[2], 8)}"
-        queue = open_queue(settings.broker.get_secret_value(), name=name)
+        # Several stores may share a broker: none takes another's runs. The name is in the store: nodes may write its
+        # address in different ways.
+        url = settings.broker.get_secret_value()
         return QueueHints(
-            queue, store, share, to_thread,
+            lambda: open_queue(url, name=queue_name(store)), store, share, to_thread,
             labels=settings.node_labels, ttl=settings.node_ttl, node_labels=directory.labels,
         )  # fmt: skip

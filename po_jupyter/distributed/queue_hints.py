@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from threading import Lock
 from typing import TypeAlias
 
 import structlog
@@ -44,7 +45,7 @@ class QueueHints:
 
     def __init__(
         self,
-        queue: MessageQueue,
+        open_queue: Callable[[], MessageQueue],
         store: SharedStore,
         share: NodeShare,
         to_thread: ToThread,
@@ -53,9 +54,11 @@ class QueueHints:
         ttl: float,
         node_labels: Callable[[], Collection[frozenset[str]]],
     ) -> None:
-        """`labels` are those of this node, `node_labels` those of each that takes runs. Nothing is consumed before
-        `start`."""
-        self._queue = queue
+        """`open_queue` is called once, in a thread, when the queue is first used. `labels` are those of this node,
+        `node_labels` those of each that takes runs. Nothing is consumed before `start`."""
+        self._open_queue = open_queue
+        self._opened: MessageQueue | None = None
+        self._opening = Lock()
         self._store = store
         self._share = share
         self._to_thread = to_thread
@@ -79,8 +82,15 @@ class QueueHints:
         """What is wrong with the broker, for people, as of a tenth of a term ago; None when it answers. Asks nobody."""
         return self._problem
 
-    def start(self, *, consumes: bool) -> None:
-        """Take messages from now on, if this node has workers."""
+    def _queue(self) -> MessageQueue:
+        """The queue. Blocks. Raises StoreError: its name is there."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open_queue()
+            return self._opened
+
+    async def start(self, *, consumes: bool) -> None:
+        """Take messages from now on, if this node has workers. Raises StoreError."""
         if not consumes:
             return
         loop = asyncio.get_running_loop()
@@ -88,7 +98,10 @@ class QueueHints:
         def take(message: RunMessage) -> Verdict:
             return asyncio.run_coroutine_threadsafe(self.offer(message.run), loop).result(_ANSWER)
 
-        self._consumer = self._queue.consume(take, labels=self._labels, threads=_THREADS)
+        def consume() -> Closer:
+            return self._queue().consume(take, labels=self._labels, threads=_THREADS)
+
+        self._consumer = await self._to_thread(consume)
 
     async def stop_consuming(self) -> None:
         """Take no more; what has been taken is answered."""
@@ -99,7 +112,8 @@ class QueueHints:
     async def close(self) -> None:
         """End all of it."""
         await self.stop_consuming()
-        await asyncio.to_thread(self._queue.close)
+        if self._opened is not None:
+            await asyncio.to_thread(self._opened.close)
 
     def has_room(self) -> None:
         """A slot became free: a message that waits for one goes on."""
@@ -149,7 +163,7 @@ class QueueHints:
                 log.info("a run waits for a node that has its labels", run=run, labels=labels)
                 return labels
             message = RunMessage(run, level(head["priority"]), labels[:MAX_LABELS])  # older runs may have more
-            await asyncio.to_thread(self._queue.publish, message)
+            await asyncio.to_thread(lambda: self._queue().publish(message))
             self._problem = None
         except BrokerUnavailable as error:
             self._problem = error.message
@@ -166,7 +180,7 @@ class QueueHints:
     async def _has(self, messages: int) -> bool:
         """Whether the broker says that so many wait there."""
         try:
-            depths = await asyncio.to_thread(self._queue.depths)
+            depths = await asyncio.to_thread(lambda: self._queue().depths())
         except BrokerUnavailable:
             return False
         return (
@@ -177,7 +191,7 @@ class QueueHints:
     async def look(self) -> None:
         """Ask whether the broker answers: while it does not, runs are looked for in the store."""
         try:
-            await asyncio.to_thread(self._queue.ping)
+            await asyncio.to_thread(lambda: self._queue().ping())
             self._problem = None
         except BrokerUnavailable as error:
             if self.works:
@@ -187,7 +201,7 @@ class QueueHints:
     def report(self) -> BrokerReport:
         """How the broker is. Blocks."""
         try:
-            return {"works": True, "depths": self._queue.depths()}
+            return {"works": True, "depths": self._queue().depths()}
         except BrokerUnavailable:
             return {"works": False, "depths": None}
 
@@ -195,13 +209,16 @@ class QueueHints:
 
     async def offer(self, run: str) -> Verdict:
         """Take the run of a message, when it still waits and there is room here."""
-        if not await self._wait_for_room():
+        if not await self._wait_for_room(lambda: self._share.free() > 0):
             return Verdict.BACK
         self._offered.add(run)
         try:
             head = await self._to_thread(self._store.head, run)
             if not waits_for_worker(head):
                 return Verdict.TAKEN
+            # A moment for its own kind too, for the same messages would come again and again.
+            if not await self._wait_for_room(lambda: self._share.has_room_for(head)):
+                return Verdict.BACK
             await self._share.take_up(head)
             return (
                 Verdict.BACK
@@ -216,13 +233,13 @@ class QueueHints:
         finally:
             self._offered.discard(run)
 
-    async def _wait_for_room(self) -> bool:
-        if self._share.free() > 0:
+    async def _wait_for_room(self, has_room: Callable[[], bool]) -> bool:
+        if has_room():
             return True
         self._room.clear()
         try:
             async with asyncio.timeout(_ROOM):
-                while self._share.free() <= 0:
+                while not has_room():
                     await self._room.wait()
                     self._room.clear()
         except TimeoutError:

@@ -37,6 +37,9 @@ class Share:
     def free(self) -> int:
         return self.room
 
+    def has_room_for(self, head: Head) -> bool:
+        return self.room > 0
+
     async def take_up(self, head: Head) -> None:
         if self.fits:
             self._store.claim(
@@ -72,7 +75,7 @@ def hints(
     """Of a node; `there` are the labels of another one."""
     queue = queue or MemoryQueue()
     return QueueHints(
-        queue, store, share, asyncio.to_thread, labels=(), ttl=ttl,
+        lambda: queue, store, share, asyncio.to_thread, labels=(), ttl=ttl,
         node_labels=lambda: [frozenset(), frozenset(there)],
     )  # fmt: skip
 
@@ -152,7 +155,7 @@ async def test_without_a_broker_the_store_says_what_waits(store: DiskStore) -> N
 async def test_messages_of_a_queue_are_taken(store: DiskStore) -> None:
     queue, share = MemoryQueue(), Share(store)
     node = hints(store, share, queue)
-    node.start(consumes=True)
+    await node.start(consumes=True)
     await node.publish(store.head("00a1"))
     async with asyncio.timeout(10):
         while not share.taken:

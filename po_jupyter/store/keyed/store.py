@@ -111,6 +111,8 @@ class KeyedStore(ABC):
             }
             if new.parent is not None:
                 head["parent"] = new.parent
+            if new.shareable is not None:
+                head["shareable"] = new.shareable
             shard.write(f"def/{run}", definition)
             run_index.add(shard, run)
             run_index.set_active(shard, run, True)
