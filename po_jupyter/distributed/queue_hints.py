@@ -68,6 +68,7 @@ class QueueHints:
         self._since: dict[str, float] = {}  # when runs that wait were first seen, or published again
         self._fences: dict[str, int] = {}  # of runs that wait, as last seen
         self._unserved: dict[str, Labels] = {}  # of runs that wait for a node that has them
+        self._unpublished: set[str] = set()  # runs that the broker did not take
         self._offered: set[str] = set()
         self._room = asyncio.Event()
         self._consumer: Closer | None = None
@@ -150,7 +151,7 @@ class QueueHints:
         return moment - self._since[run] > _AGAIN * self._ttl
 
     async def publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
-        """Publish a run that waits. Raises nothing: the leader tries again. Its labels when no node has them, where it
+        """Publish a run that waits. Raises nothing: it is tried again once the broker answers. Its labels when no node has them, where it
         is not published: whoever submits runs makes up labels, and a broker keeps a queue for each."""
         run = head["run"]
         if run in self._offered:
@@ -167,6 +168,8 @@ class QueueHints:
             self._problem = None
         except BrokerUnavailable as error:
             self._problem = error.message
+            if len(self._unpublished) < AT_ONCE:
+                self._unpublished.add(run)
             log.warning("a run is not published", run=run, error=error.message)
         except Exception as error:  # it keeps neither its submission nor the runs behind it from their turn
             log.warning("a run is not published", run=run, error=repr(error)[:500])
@@ -189,7 +192,8 @@ class QueueHints:
         )
 
     async def look(self) -> None:
-        """Ask whether the broker answers: while it does not, runs are looked for in the store."""
+        """Ask whether the broker answers: while it does not, runs are looked for in the store. Publish what it did not
+        take. Raises StoreError."""
         try:
             await asyncio.to_thread(lambda: self._queue().ping())
             self._problem = None
@@ -197,6 +201,16 @@ class QueueHints:
             if self.works:
                 log.warning("the broker does not answer; runs are looked for in the store", error=error.message)
             self._problem = error.message
+            return
+        # The others may not have noticed, and wait for a message.
+        while self.works and self._unpublished:
+            run = self._unpublished.pop()
+            try:
+                head = await self._to_thread(self._store.head, run)
+            except (NotFound, CorruptRow):
+                continue
+            if waits_for_worker(head):
+                await self.publish(head)
 
     def report(self) -> BrokerReport:
         """How the broker is. Blocks."""

@@ -57,6 +57,19 @@ class DownQueue(MemoryQueue):
         raise BrokerUnavailable("no broker")
 
 
+class FlakyQueue(MemoryQueue):
+    is_up = False
+
+    def publish(self, message: RunMessage) -> None:
+        if not self.is_up:
+            raise BrokerUnavailable("no broker")
+        super().publish(message)
+
+    def ping(self) -> None:
+        if not self.is_up:
+            raise BrokerUnavailable("no broker")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[DiskStore]:
     store = DiskStore(tmp_path / "store", shards=1)
@@ -140,6 +153,26 @@ async def test_a_run_that_somebody_had_is_published_at_once_and_once(store: Disk
     heads = store.active()
     for _ in range(3):
         await node.publish_again(heads, len(heads))
+        assert sum(queue.depths().values()) == 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_what_the_broker_did_not_take_is_published_when_it_is_back(
+    store: DiskStore, is_new: bool
+) -> None:
+    """The other nodes may not have noticed that it was away, and wait for a message."""
+    queue = FlakyQueue()
+    node = hints(store, Share(store), queue)
+    if is_new:
+        await node.publish(store.head("00a1"))
+    else:
+        store.commit(store.claim("00a1", processes.myself()), Commit(release=True))
+        await node.publish_again(store.active(), 1)
+    await node.look()
+    assert sum(queue.depths().values()) == 0
+    queue.is_up = True
+    for _ in range(2):
+        await node.look()
         assert sum(queue.depths().values()) == 1
 
 
