@@ -19,21 +19,19 @@ from po_jupyter.distributed.pool import RunPool
 from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.rate_share import RateShare
 from po_jupyter.distributed.share import NodeShare
-from po_jupyter.errors import NotFound, PoError
+from po_jupyter.errors import PoError
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.waits import RunWaits
-from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.store.protocol import Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
-_SETTLE = (
-    0.06  # s until a change of a run that is at work here is looked at: its worker says its own within 0.05
-)
+_GATHER = 0.02  # s in which changes of runs that are at work here are gathered
+_SETTLE = 0.06  # s until a record that the store has is another's: a worker says its own within 0.05
 
 
 class NodeDispatcher:
@@ -178,7 +176,7 @@ class NodeDispatcher:
         if self._supervisor.processes.get(run) is not None:
             self._checks.add(run)
             if self._check_timer is None:
-                self._check_timer = asyncio.get_running_loop().call_later(_SETTLE, self._start_check)
+                self._check_timer = asyncio.get_running_loop().call_later(_GATHER, self._start_check)
         else:
             self._pool.wake()
 
@@ -189,26 +187,26 @@ class NodeDispatcher:
 
     async def _check(self, runs: set[str]) -> None:
         """Look at runs at work here that changed: what their workers wrote themselves needs nobody."""
+        try:
+            heads = await self._to_thread(self._store.heads, sorted(runs))
+        except PoError as error:
+            log.warning("cannot look at runs", runs=len(runs), error=error.message)
+            return
+        behind = []
         for run in runs:
-            worker = self._supervisor.processes.get(run)
+            worker, head = self._supervisor.processes.get(run), heads.get(run)
             if worker is None:
                 await self._supervisor.attend(run)
-                continue
-            try:
-                head = await self._to_thread(self._store.head, run)
-            except NotFound:
-                continue
-            except PoError as error:
-                log.warning("cannot look at a run", run=run, error=error.message)
-                continue
-            await self._check_worker(worker, head)
-
-    async def _check_worker(self, worker: WorkerHandle, head: Head) -> None:
-        if self._share.is_elsewhere(head):
-            self._supervisor.processes.kill(worker, "overtaken")
-        elif head["n"] > worker.written:
-            worker.written = head["n"]
-            await self._supervisor.attend(worker.run)
+            elif head is not None and self._share.is_elsewhere(head):
+                self._supervisor.processes.kill(worker, "overtaken")
+            elif head is not None and head["n"] > worker.written:
+                behind.append((worker, head["n"]))
+        if behind:
+            await asyncio.sleep(_SETTLE)  # the head has what its worker wrote a moment ago and did not say yet
+        for worker, n in behind:
+            if n > worker.written:
+                worker.written = n
+                await self._supervisor.attend(worker.run)
 
     async def _look_often(self) -> None:
         while True:

@@ -360,6 +360,9 @@ class RunPoolStore(Protocol):
         and then by age, and of some owners, whichever are many, their first ones besides. In no order."""
         ...
 
+    def heads(self, runs: Sequence[str]) -> dict[str, Head]:
+        """The heads of these runs, by run; without those that are not there or cannot be read."""
+
     def held(self) -> list[Head]:
         """The runs that have not ended and that somebody has."""
         ...
