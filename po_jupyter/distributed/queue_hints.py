@@ -151,9 +151,9 @@ class QueueHints:
         return moment - self._since[run] > _AGAIN * self._ttl
 
     async def publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
-        """Publish a run that waits. Raises nothing: it is tried again once the broker answers. Its labels when no node has
-        them, where it
-        is not published: whoever submits runs makes up labels, and a broker keeps a queue for each."""
+        """Publish a run that waits. Raises nothing: it is tried again once the broker answers. Its labels when no node
+        has them, where it is not published: whoever submits runs makes up labels, and a broker keeps a queue for each.
+        """
         run = head["run"]
         if run in self._offered:
             return ()  # a message of it is here, and goes back
