@@ -125,7 +125,7 @@ class Providers:
         spec = load_plugin(specs()[name])
         context = self._context(spec)
         provider = load_factory(spec)(context)
-        if self._hub_url is None or context.base_url != spec.team_url(self._hub_url):
+        if self._hub_url is None or not context.behind_gateway:
             return provider
         from po_jupyter.llm.providers.team import TeamProvider
 
@@ -142,7 +142,7 @@ class Providers:
         if self._http is None:
             self._http = (self._connections or Connections()).http()
         environ = {**self._environ, **self._keys.get(spec.name, {})}
-        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents)
+        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents, self._hub_url)
 
     def base_url(self, ref: str) -> str | None:
         """The base URL of a model, for the cache of calls: another address, another answer.
