@@ -32,7 +32,8 @@ from po_jupyter.ipc.rate_messages import (
     RateState,
 )
 from po_jupyter.ipc.wire import IpcMessage
-from po_jupyter.llm.rate_limits.limiter import Demands, Limiter, Shares
+from po_jupyter.llm.rate_limits.demands import Demands, Shares
+from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.pipeline.violations import did_you_mean
 
