@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from po_jupyter.llm.rate_limits.demands import Demand, Demands, Shares
+from po_jupyter.llm.rate_limits.demands import LimitDemand, Demands, Shares
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import DocumentStore
@@ -25,10 +25,10 @@ DOCUMENT = "rates", "shares"  # kind and name
 _IDLE = 50  # a node without calls has one part in so many, divided by the number of nodes
 _AHEAD = 10  # and what nobody needs is held for calls to come, by each up to one part in so many
 _TRIES = 3
-_NOTHING = Demand(0, 0, 0)
+_NOTHING = LimitDemand(0, 0, 0)
 
 
-class Claim(NamedTuple):
+class NodeDemand(NamedTuple):
     """What a node `needs` of a limit, with what it used, and what its next call takes, 0 for none."""
 
     needs: int
@@ -47,7 +47,7 @@ class ShareServer(Protocol):
         ...
 
 
-def divide(limit: int, claims: Sequence[Claim]) -> list[int]:
+def divide(limit: int, claims: Sequence[NodeDemand]) -> list[int]:
     """The parts of a limit, in the order of the claims, whose turn comes first.
 
     Room for one call goes before all, for a call cannot be divided; a little to each; the rest as evenly as the needs
@@ -154,9 +154,9 @@ class RateShare:
             others = {token: _numbers(entry, item) for token, entry in entries.items()}
             lost = sum(others[token][0] for token in self._gone)
             claims = {
-                token: Claim(*numbers[1:]) for token, numbers in others.items() if token not in self._gone
+                token: NodeDemand(*numbers[1:]) for token, numbers in others.items() if token not in self._gone
             }
-            claims[self.token] = own[item] = Claim(min(limit, demand.used + demand.queued), demand.next)
+            claims[self.token] = own[item] = NodeDemand(min(limit, demand.used + demand.queued), demand.next)
             order = sorted(claims, key=lambda token: (turns[token], token))
             parts = divide(max(0, limit - lost), [claims[token] for token in order])
             part = parts[order.index(self.token)]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.distributed.rate_share import DOCUMENT, Claim, RateShare, divide
+from po_jupyter.distributed.rate_share import DOCUMENT, NodeDemand, RateShare, divide
 from po_jupyter.llm.rate_limits.limit_state import LimitState
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
@@ -24,16 +24,16 @@ WINDOW, TERM = 60.0, 5.0
 ITEM = "openai", "requests"
 
 claims = st.lists(
-    st.tuples(st.integers(0, 2000), st.integers(0, 1200)).map(lambda c: Claim(max(c), min(c))),
+    st.tuples(st.integers(0, 2000), st.integers(0, 1200)).map(lambda c: NodeDemand(max(c), min(c))),
     min_size=1, max_size=8,
 )  # fmt: skip
 
 
 @given(st.integers(0, 1000), claims)
 def test_parts_are_never_more_than_the_limit_and_all_of_it_where_it_is_needed(
-    limit: int, wanted: list[Claim]
+    limit: int, wanted: list[NodeDemand]
 ) -> None:
-    wanted = [Claim(min(limit, c.needs), min(limit, c.next)) for c in wanted]
+    wanted = [NodeDemand(min(limit, c.needs), min(limit, c.next)) for c in wanted]
     parts = divide(limit, wanted)
     assert all(part >= 0 for part in parts)
     assert sum(parts) <= limit
@@ -46,7 +46,7 @@ def test_parts_are_never_more_than_the_limit_and_all_of_it_where_it_is_needed(
 
 @given(st.integers(100, 1000), st.lists(st.integers(0, 2000), min_size=1, max_size=5))
 def test_who_needs_more_has_no_less_and_who_needs_little_has_it(limit: int, needs: list[int]) -> None:
-    parts = divide(limit, [Claim(min(limit, n), min(1, n)) for n in needs])
+    parts = divide(limit, [NodeDemand(min(limit, n), min(1, n)) for n in needs])
     idle = limit // 50
     for need, part in zip(needs, parts, strict=True):
         assert part >= min(need, limit // len(needs)) - idle

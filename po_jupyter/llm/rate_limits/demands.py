@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 
-class Demand(NamedTuple):
+class LimitDemand(NamedTuple):
     """Of one limit: what the calls of the trailing window `used` (or how many are in flight), what those that wait need
     (`queued`, at most the limit), and what the largest of those takes that are next."""
 
@@ -17,7 +17,7 @@ class Demand(NamedTuple):
 
 # By key (a provider or a model) and kind.
 Shares: TypeAlias = Mapping[tuple[str, str], int]
-Demands: TypeAlias = Mapping[tuple[str, str], Demand]
+Demands: TypeAlias = Mapping[tuple[str, str], LimitDemand]
 
 
 def add_up(flows: Iterable[Iterable[int]], limit: int) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ServerLimits
-from po_jupyter.llm.rate_limits.demands import Demand, Demands, Shares, add_up
+from po_jupyter.llm.rate_limits.demands import LimitDemand, Demands, Shares, add_up
 from po_jupyter.llm.rate_limits.limit_state import LimitState
 from po_jupyter.llm.rate_limits.provider_queue import Flow, ProviderQueue, QueuedCall
 from po_jupyter.llm.rate_limits.sliding_window import Amounts, Cost
@@ -111,7 +111,7 @@ class Limiter:
     def demands(self, now: float) -> Demands:
         """What the calls here used and need of each limit of the settings. What waits is counted up to the limit."""
         return {
-            (name, kind): Demand(key.used(kind, now), *add_up(self._amounts(key, kind), limit))
+            (name, kind): LimitDemand(key.used(kind, now), *add_up(self._amounts(key, kind), limit))
             for name, key in [(name, self._key(name)) for name in self._limits]
             for kind, limit in key.configured().items()
         }

@@ -131,14 +131,6 @@ class KeyedStore(ABC):
         except NotFound:  # reserved only: a crash came before the run was there
             return None
 
-    def heads(self, runs: Sequence[str]) -> dict[str, Head]:
-        """See `RunPoolStore`."""
-        found = {}
-        for run in runs:
-            with suppress(NotFound, CorruptRow):
-                found[run] = self.head(run)
-        return found
-
     def head(self, run: str) -> Head:
         """See `LogStore`."""
         return self._run(run, partial(run_log.head_of, run=run))
