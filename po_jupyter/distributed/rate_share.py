@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from po_jupyter.llm.rate_limits.demands import LimitDemand, Demands, Shares
+from po_jupyter.llm.rate_limits.demands import Demands, LimitDemand, Shares
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import DocumentStore

@@ -98,7 +98,8 @@ class ItemDraft(_Item):
 
 class CallIntent(TypedDict):
     """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside, `day` the
-    day of its owner's (UTC) that it was set aside on, where days are limited."""
+    day of its owner's (UTC) that it was set aside on, where days are limited. `shard`: a child run made it, whose log
+    has it too, as with the other records of calls."""
 
     key: str
     kind: Literal["intent"]
@@ -106,6 +107,7 @@ class CallIntent(TypedDict):
     stage: str
     reserved: NotRequired[list[float]]
     day: NotRequired[str]
+    shard: NotRequired[bool]
 
 
 class _Response(TypedDict):
@@ -120,6 +122,7 @@ class _Response(TypedDict):
     batch: NotRequired[str]
     day: NotRequired[str]
     address: NotRequired[str]
+    shard: NotRequired[bool]
 
 
 class CallResponse(_Response):
@@ -145,6 +148,7 @@ class CallWithdrawn(TypedDict):
     key: str
     kind: Literal["withdrawn"]
     usage: NotRequired[JsonObject]
+    shard: NotRequired[bool]
 
 
 CallRecord: TypeAlias = CallIntent | CallResponse | CallWithdrawn
@@ -361,7 +365,7 @@ class RunPoolStore(Protocol):
         ...
 
     def heads(self, runs: Sequence[str]) -> dict[str, Head]:
-        """The heads of these runs, by run; without those that are not there or cannot be read."""
+        """The heads of these runs, by run, as far as they are there and can be read; those that ended may be missing."""
 
     def held(self) -> list[Head]:
         """The runs that have not ended and that somebody has."""

@@ -307,3 +307,13 @@ async def test_a_node_takes_no_run_before_it_can_start_a_worker(store: DiskStore
     node.warmed_up()
     assert told
     assert await node.claim(new) is not None
+
+
+async def test_the_leader_looks_after_children_that_wait_for_somebody(store: DiskStore) -> None:
+    """As after whole runs; lists of runs have none of them."""
+    for run, parent in (("00a1", None), ("00b1", "00a1")):
+        store.create_run(new_run(run, parent=parent))
+        store.request(run, [], "waiting")
+    node = share(store)
+    node.leads = True
+    assert sorted(head["run"] for head in node.active()) == ["00a1", "00b1"]

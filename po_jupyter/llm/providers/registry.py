@@ -131,12 +131,14 @@ class Providers:
 
         return TeamProvider(provider, self._hub_url, context.http, partial(self._reopen, spec))
 
-    async def _reopen(self, spec: Spec) -> tuple[Provider, str]:
-        """A provider with its key as it is now, and the key. Raises what `get_key` raises."""
+    async def _reopen(self, spec: Spec) -> tuple[Provider, str | None]:
+        """A provider with its key as it is now, and the key for the gateway: None for a provider that is asked
+        elsewhere now, with a key of the user's own. Raises what `get_key` raises."""
         if self._get_key is not None:
             self._keys[spec.name] = await self._get_key(spec.name)
         context = self._context(spec)
-        return load_factory(spec)(context), context.key or ""
+        is_elsewhere = self._hub_url is None or context.base_url != spec.team_url(self._hub_url)
+        return load_factory(spec)(context), None if is_elsewhere else context.key or ""
 
     def _context(self, spec: Spec) -> ProviderContext:
         if self._http is None:

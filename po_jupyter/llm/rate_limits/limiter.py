@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ServerLimits
-from po_jupyter.llm.rate_limits.demands import LimitDemand, Demands, Shares, add_up
+from po_jupyter.llm.rate_limits.demands import Demands, LimitDemand, Shares, add_up
 from po_jupyter.llm.rate_limits.limit_state import LimitState
 from po_jupyter.llm.rate_limits.provider_queue import Flow, ProviderQueue, QueuedCall
 from po_jupyter.llm.rate_limits.sliding_window import Amounts, Cost
