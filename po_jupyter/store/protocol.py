@@ -365,7 +365,7 @@ class RunPoolStore(Protocol):
         ...
 
     def heads(self, runs: Sequence[str]) -> dict[str, Head]:
-        """The heads of these runs, by run, as far as they are there and can be read; those that ended may be missing."""
+        """The heads of these runs, by run, as far as they can be read; those that ended may be missing."""
 
     def held(self) -> list[Head]:
         """The runs that have not ended and that somebody has."""

@@ -33,14 +33,9 @@ def is_plain(definition: RunDefinition) -> bool:
         return False
     if any(task.get("for_each") for task in tasks) and _has_many_rows(definition.seed):
         return False
-<<<<<<< HEAD
-    return definition.parent is None or not _is_large(definition.parent["rows"])
-=======
     parent = definition.parent
-    if parent is not None and (parent.get("of", 0) > MAX_SHARED_ROWS or _is_large(parent["rows"])):
-        return False  # it reads all of its parent's seed
-    return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
->>>>>>> integ
+    # The child run of a large map reads all of its parent's seed.
+    return parent is None or not (parent.get("of", 0) > MAX_SHARED_ROWS or _is_large(parent["rows"]))
 
 
 def _is_plain_prompt(task: Mapping[str, object]) -> bool:
