@@ -22,7 +22,7 @@ class Node(NamedTuple):
     """A node as it said last.
 
     slots    the workers that it may have at once, 0 for one that only serves
-    rates    it asks for calls to limited models, or uses its part of the limits
+    rates    the token of its share of the rate limits, "" for none
     silent   for how many seconds nobody here saw it renew
     """
 
@@ -119,6 +119,11 @@ class NodeDirectory:
             self._seen[name] = _Seen(None, 0.0)
             return False
         return seen.unchanged > self._ttl
+
+    def silence(self, name: str) -> float:
+        """For how many seconds the document of a node did not change, as of the last look."""
+        seen = self._seen.get(name)
+        return seen.unchanged if seen is not None else float("inf")
 
     def forget(self, name: str) -> None:
         """Remove the document of a node that is gone. Blocks. Raises StoreError."""

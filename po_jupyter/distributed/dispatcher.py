@@ -8,6 +8,7 @@ lost costs time alone: everything is looked at again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 
@@ -16,23 +17,21 @@ import structlog
 from po_jupyter.distributed.directory import DRAIN, LOOKS, NodeDirectory
 from po_jupyter.distributed.pool import RunPool
 from po_jupyter.distributed.queue_hints import QueueHints
-from po_jupyter.distributed.rate_share import NONE, RateShare
+from po_jupyter.distributed.rate_share import RateShare
 from po_jupyter.distributed.share import NodeShare
-from po_jupyter.errors import NotFound, PoError
+from po_jupyter.errors import PoError
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.waits import RunWaits
-from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.store.protocol import Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
-_SETTLE = (
-    0.06  # s until a change of a run that is at work here is looked at: its worker says its own within 0.05
-)
+_GATHER = 0.02  # s in which changes of runs that are at work here are gathered
+_SETTLE = 0.06  # s until a record that the store has is another's: a worker says its own within 0.05
 
 
 class NodeDispatcher:
@@ -55,7 +54,7 @@ class NodeDispatcher:
         """`local` has the workers, and `share` as its share; `rates` is there where settings limit models."""
         self._rates = rates
         if rates is not None:
-            local.rate_limit_server.set_part(*NONE)
+            local.rate_limit_server.set_shares({}, float("inf"))
         self._local = local
         self._share = share
         self._supervisor = share.supervisor = local.supervisor
@@ -93,7 +92,7 @@ class NodeDispatcher:
         self._changes.add_listener(self._heard)
         await self._local.start()
         if self._hints is not None:
-            self._hints.start(consumes=self._share.takes)
+            await self._hints.start(consumes=self._share.takes)
         self._tasks.append(asyncio.create_task(self._look_often(), name="nodes"))
         self._tasks.append(asyncio.create_task(self._pool.take_often(), name="take runs"))
 
@@ -177,7 +176,7 @@ class NodeDispatcher:
         if self._supervisor.processes.get(run) is not None:
             self._checks.add(run)
             if self._check_timer is None:
-                self._check_timer = asyncio.get_running_loop().call_later(_SETTLE, self._start_check)
+                self._check_timer = asyncio.get_running_loop().call_later(_GATHER, self._start_check)
         else:
             self._pool.wake()
 
@@ -188,32 +187,33 @@ class NodeDispatcher:
 
     async def _check(self, runs: set[str]) -> None:
         """Look at runs at work here that changed: what their workers wrote themselves needs nobody."""
+        try:
+            heads = await self._to_thread(self._store.heads, sorted(runs))
+        except PoError as error:
+            log.warning("cannot look at runs", runs=len(runs), error=error.message)
+            return
+        behind = []
         for run in runs:
-            worker = self._supervisor.processes.get(run)
+            worker, head = self._supervisor.processes.get(run), heads.get(run)
             if worker is None:
                 await self._supervisor.attend(run)
-                continue
-            try:
-                head = await self._to_thread(self._store.head, run)
-            except NotFound:
-                continue
-            except PoError as error:
-                log.warning("cannot look at a run", run=run, error=error.message)
-                continue
-            await self._check_worker(worker, head)
-
-    async def _check_worker(self, worker: WorkerHandle, head: Head) -> None:
-        if self._share.is_elsewhere(head):
-            self._supervisor.processes.kill(worker, "overtaken")
-        elif head["n"] > worker.written:
-            worker.written = head["n"]
-            await self._supervisor.attend(worker.run)
+            elif head is not None and self._share.is_elsewhere(head):
+                self._supervisor.processes.kill(worker, "overtaken")
+            elif head is not None and head["n"] > worker.written:
+                behind.append((worker, head["n"]))
+        if behind:
+            await asyncio.sleep(_SETTLE)  # the head has what its worker wrote a moment ago and did not say yet
+        for worker, n in behind:
+            if n > worker.written:
+                worker.written = n
+                await self._supervisor.attend(worker.run)
 
     async def _look_often(self) -> None:
         while True:
             try:
+                looked = time.monotonic()
                 await self._to_thread(self._directory.look)
-                self._share_rates()
+                await self._share_rates(looked)
                 if await self._to_thread(self._store.get, DRAIN, self._node) is not None:
                     await self._drain()
                 if self._hints is not None:
@@ -224,17 +224,14 @@ class NodeDispatcher:
                 log.exception("unexpected while looking at the nodes")
             await asyncio.sleep(self._ttl / LOOKS)
 
-    def _share_rates(self) -> None:
+    async def _share_rates(self, looked: float) -> None:
         if self._rates is None:
             return
+        # From then on the others take this node for gone, unless it is seen to renew.
+        until = looked + self._ttl - self._directory.silence(self._node)
+        alive = {node.rates for node in self._directory.nodes()}
         server = self._local.rate_limit_server
-        others = [node for node in self._directory.nodes() if node.name != self._node]
-        server.set_part(*self._rates.update(
-            wants=server.busy,
-            asking={node.name for node in others if node.rates == "asks"},
-            using={node.name for node in others if node.rates == "uses"},
-            company=any(node.slots for node in others),
-        ))  # fmt: skip
+        await self._rates.step(server, self._store, self._to_thread, alive, until)
 
     async def _drain(self) -> None:
         """Give the runs of this node to others, and take none any more: messages and runs without a worker at once, the

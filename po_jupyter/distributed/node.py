@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,10 +26,22 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import WorkersView
 from po_jupyter.orchestrator.workers.queue import RunShare
+from po_jupyter.store.documents import update
 from po_jupyter.store.protocol import SharedStore, Store
 from po_jupyter.worker.zygote import version
 
+_QUEUE = "queue", "name"  # kind and name of the document
 _LOOK = 0.5  # s between looks at which share this node has
+
+
+def queue_name(store: Store) -> str:
+    """The first part of the names of the store's queues at a broker: an id that is in the store. Blocks. Raises
+    StoreError."""
+    known = update(
+        store, *_QUEUE, lambda there: there or {"id": secrets.token_hex(4)}, subject="the queues' name"
+    )
+    assert known is not None
+    return f"po-{known['id']}"
 
 
 def node_settings(settings: Settings) -> Settings:
@@ -59,7 +72,7 @@ class NodeDistribution:
         self._slots = settings.max_running if settings.node_works else 0
         self._share: NodeShare | None = None
         self._hints: QueueHints | None = None
-        self._rates: RateShare | None = None
+        self._rates = self._new_share()  # its token is in the node's first document already
         self.workers: WorkersView | None = None
         self.document = (KIND, self._name)
 
@@ -78,7 +91,7 @@ class NodeDistribution:
             "slots": self._slots,
             "running": share.supervisor.busy() if share is not None else 0,
             "labels": sorted(self._settings.node_labels),
-            "rates": self._rates.standing if self._rates is not None else "",
+            "rates": self._rates.token if self._rates is not None else "",
             "draining": share is not None and self._slots > 0 and not share.takes,
         }
 
@@ -98,12 +111,18 @@ class NodeDistribution:
         directory = NodeDirectory(store, ttl)
         labels = self._settings.node_labels
         share = NodeShare(
-            store, self._name, self._slots, labels, directory, to_thread, self._settings.max_shared_running
+            store,
+            self._name,
+            self._slots,
+            labels,
+            directory,
+            to_thread,
+            self._settings.max_shared_running if self._settings.shared_worker else None,
         )
 
         hints = self._hints = self._open_hints(store, share, directory, to_thread)
-        rates = RateShare(self._name, self._settings.rate_window, ttl) if self._settings.rate_limits else None
-        self._rates = rates
+        if self.workers is not None:  # not the first time: what was used before is not known to the new limiter
+            self._rates = self._new_share()
 
         def duties() -> HolderService:
             return ServiceGroup(Reaper(store, share, directory, to_thread, ttl, hints), lead())
@@ -114,11 +133,18 @@ class NodeDistribution:
         leadership = Leadership(store, ttl, to_thread, duties, changed)
         dispatcher = NodeDispatcher(
             local(ServiceGroup(own, leadership), share), share, store, changes, directory, to_thread,
-            node=self._name, ttl=ttl, hints=hints, rates=rates,
+            node=self._name, ttl=ttl, hints=hints, rates=self._rates,
         )  # fmt: skip
         self._share = share
         self.workers = NodesView(store, directory, to_thread, hints)
         return dispatcher
+
+    def _new_share(self) -> RateShare | None:
+        """The node's share of the rate limits; None where nothing is limited, or it has no workers that call."""
+        settings = self._settings
+        if not settings.rate_limits or not self._slots:
+            return None
+        return RateShare(secrets.token_hex(8), settings.rate_limits, settings.rate_window, settings.node_ttl)
 
     def _open_hints(
         self, store: SharedStore, share: NodeShare, directory: NodeDirectory, to_thread: ToThread
@@ -126,11 +152,10 @@ class NodeDistribution:
         settings = self._settings
         if settings.broker is None:
             return None
-        assert settings.store is not None
-        # Several stores may share a broker: none takes another's runs.
-        name = f"po-{short_digest(settings.store.get_secret_value().rpartition('@')[2], 8)}"
-        queue = open_queue(settings.broker.get_secret_value(), name=name)
+        # Several stores may share a broker: none takes another's runs. The name is in the store: nodes may write its
+        # address in different ways.
+        url = settings.broker.get_secret_value()
         return QueueHints(
-            queue, store, share, to_thread,
+            lambda: open_queue(url, name=queue_name(store)), store, share, to_thread,
             labels=settings.node_labels, ttl=settings.node_ttl, node_labels=directory.labels,
         )  # fmt: skip

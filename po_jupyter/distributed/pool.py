@@ -93,7 +93,8 @@ class RunPool:
         for head in self._share.candidates(heads, self._share.free()):
             if self._share.free() <= 0:
                 return
-            await self._share.take_up(head)
+            if self._share.has_room_for(head):
+                await self._share.take_up(head)
 
     def _look(self, limit: int) -> list[Head]:
         """The first runs that wait, and those that somebody has: they say whose turn it is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from threading import Lock
 from typing import TypeAlias
 
 import structlog
@@ -45,7 +46,7 @@ class QueueHints:
 
     def __init__(
         self,
-        queue: MessageQueue,
+        open_queue: Callable[[], MessageQueue],
         store: SharedStore,
         share: NodeShare,
         to_thread: ToThread,
@@ -54,9 +55,11 @@ class QueueHints:
         ttl: float,
         node_labels: Callable[[], Collection[frozenset[str]]],
     ) -> None:
-        """`labels` are those of this node, `node_labels` those of each that takes runs. Nothing is consumed before
-        `start`."""
-        self._queue = queue
+        """`open_queue` is called once, in a thread, when the queue is first used. `labels` are those of this node,
+        `node_labels` those of each that takes runs. Nothing is consumed before `start`."""
+        self._open_queue = open_queue
+        self._opened: MessageQueue | None = None
+        self._opening = Lock()
         self._store = store
         self._share = share
         self._to_thread = to_thread
@@ -64,7 +67,9 @@ class QueueHints:
         self._ttl = ttl
         self._node_labels = node_labels
         self._since: dict[str, float] = {}  # when runs that wait were first seen, or published again
+        self._fences: dict[str, int] = {}  # of runs that wait, as last seen
         self._unserved: dict[str, Labels] = {}  # of runs that wait for a node that has them
+        self._unpublished: set[str] = set()  # runs that the broker did not take
         self._offered: set[str] = set()
         self._room = asyncio.Event()
         self._consumer: Closer | None = None
@@ -79,8 +84,15 @@ class QueueHints:
         """What is wrong with the broker, for people, as of a tenth of a term ago; None when it answers. Asks nobody."""
         return self._problem
 
-    def start(self, *, consumes: bool) -> None:
-        """Take messages from now on, if this node has workers."""
+    def _queue(self) -> MessageQueue:
+        """The queue. Blocks. Raises StoreError: its name is there."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open_queue()
+            return self._opened
+
+    async def start(self, *, consumes: bool) -> None:
+        """Take messages from now on, if this node has workers. Raises StoreError."""
         if not consumes:
             return
         loop = asyncio.get_running_loop()
@@ -88,7 +100,10 @@ class QueueHints:
         def take(message: RunMessage) -> Verdict:
             return asyncio.run_coroutine_threadsafe(self.offer(message.run), loop).result(_ANSWER)
 
-        self._consumer = self._queue.consume(take, labels=self._labels, threads=_THREADS)
+        def consume() -> Closer:
+            return self._queue().consume(take, labels=self._labels, threads=_THREADS)
+
+        self._consumer = await self._to_thread(consume)
 
     async def stop_consuming(self) -> None:
         """Take no more; what has been taken is answered."""
@@ -99,7 +114,8 @@ class QueueHints:
     async def close(self) -> None:
         """End all of it."""
         await self.stop_consuming()
-        await asyncio.to_thread(self._queue.close)
+        if self._opened is not None:
+            await asyncio.to_thread(self._opened.close)
 
     def has_room(self) -> None:
         """A slot became free: a message that waits for one goes on."""
@@ -112,18 +128,25 @@ class QueueHints:
         return min(_MOST, AT_ONCE + len(self._unserved))
 
     async def publish_again(self, heads: Iterable[Head], waiting_runs: int) -> None:
-        """Publish runs that have waited for long, although messages of them should be there; the leader does it.
-        `heads` are the first ones of all `waiting_runs`: the others have their turn when these are taken."""
+        """Publish runs that somebody had and gave back, or lost with its node: their messages are answered. And those
+        that have waited for long, although messages of them should be there. The leader does it. `heads` are the first
+        ones of all `waiting_runs`: the others have their turn when these are taken."""
         waiting = {head["run"]: head for head in heads if waits_for_worker(head)}
         moment = time.monotonic()
         self._since = {run: self._since.get(run, moment) for run in waiting}
         unserved = {run: labels for run, labels in self._unserved.items() if run in waiting}
         served = self._served(unserved)
+        freed = [
+            run
+            for run, head in waiting.items()
+            if head["fence"] and self._fences.get(run) != head["fence"] and run not in unserved
+        ]
+        self._fences = {run: head["fence"] for run, head in waiting.items()}
         late = [run for run in waiting if run not in unserved and self._is_late(run, moment)]
         if late and await self._has(waiting_runs - len(unserved)):
             late = []
         self._unserved = unserved
-        for run in [*served, *late][:AT_ONCE]:
+        for run in [*dict.fromkeys([*served, *freed, *late])][:AT_ONCE]:
             self._since[run] = moment
             self._unserved.pop(run, None)
             if labels := await self.publish(waiting[run]):
@@ -133,8 +156,9 @@ class QueueHints:
         return moment - self._since[run] > _AGAIN * self._ttl
 
     async def publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
-        """Publish a run that waits. Raises nothing: the leader tries again. Its labels when no node has them, where it
-        is not published: whoever submits runs makes up labels, and a broker keeps a queue for each."""
+        """Publish a run that waits. Raises nothing: it is tried again once the broker answers. Its labels when no node
+        has them, where it is not published: whoever submits runs makes up labels, and a broker keeps a queue for each.
+        """
         run = head["run"]
         if run in self._offered:
             return ()  # a message of it is here, and goes back
@@ -146,10 +170,12 @@ class QueueHints:
                 log.info("a run waits for a node that has its labels", run=run, labels=labels)
                 return labels
             message = RunMessage(run, level(head["priority"]), labels[:MAX_LABELS])  # older runs may have more
-            await asyncio.to_thread(self._queue.publish, message)
+            await asyncio.to_thread(lambda: self._queue().publish(message))
             self._problem = None
         except BrokerUnavailable as error:
             self._problem = error.message
+            if len(self._unpublished) < AT_ONCE:
+                self._unpublished.add(run)
             log.warning("a run is not published", run=run, error=error.message)
         except Exception as error:  # it keeps neither its submission nor the runs behind it from their turn
             log.warning("a run is not published", run=run, error=repr(error)[:500])
@@ -163,7 +189,7 @@ class QueueHints:
     async def _has(self, messages: int) -> bool:
         """Whether the broker says that so many wait there."""
         try:
-            depths = await asyncio.to_thread(self._queue.depths)
+            depths = await asyncio.to_thread(lambda: self._queue().depths())
         except BrokerUnavailable:
             return False
         return (
@@ -172,19 +198,30 @@ class QueueHints:
         )
 
     async def look(self) -> None:
-        """Ask whether the broker answers: while it does not, runs are looked for in the store."""
+        """Ask whether the broker answers: while it does not, runs are looked for in the store. Publish what it did not
+        take. Raises StoreError."""
         try:
-            await asyncio.to_thread(self._queue.ping)
+            await asyncio.to_thread(lambda: self._queue().ping())
             self._problem = None
         except BrokerUnavailable as error:
             if self.works:
                 log.warning("the broker does not answer; runs are looked for in the store", error=error.message)
             self._problem = error.message
+            return
+        # The others may not have noticed, and wait for a message.
+        while self.works and self._unpublished:
+            run = self._unpublished.pop()
+            try:
+                head = await self._to_thread(self._store.head, run)
+            except (NotFound, CorruptRow):
+                continue
+            if waits_for_worker(head):
+                await self.publish(head)
 
     def report(self) -> BrokerReport:
         """How the broker is. Blocks."""
         try:
-            return {"works": True, "depths": self._queue.depths()}
+            return {"works": True, "depths": self._queue().depths()}
         except BrokerUnavailable:
             return {"works": False, "depths": None}
 
@@ -192,13 +229,16 @@ class QueueHints:
 
     async def offer(self, run: str) -> Verdict:
         """Take the run of a message, when it still waits and there is room here."""
-        if not await self._wait_for_room():
+        if not await self._wait_for_room(lambda: self._share.free() > 0):
             return Verdict.BACK
         self._offered.add(run)
         try:
             head = await self._to_thread(self._store.head, run)
             if not waits_for_worker(head):
                 return Verdict.TAKEN
+            # A moment for its own kind too, for the same messages would come again and again.
+            if not await self._wait_for_room(lambda: self._share.has_room_for(head)):
+                return Verdict.BACK
             await self._share.take_up(head)
             return (
                 Verdict.BACK
@@ -213,13 +253,13 @@ class QueueHints:
         finally:
             self._offered.discard(run)
 
-    async def _wait_for_room(self) -> bool:
-        if self._share.free() > 0:
+    async def _wait_for_room(self, has_room: Callable[[], bool]) -> bool:
+        if has_room():
             return True
         self._room.clear()
         try:
             async with asyncio.timeout(_ROOM):
-                while self._share.free() <= 0:
+                while not has_room():
                     await self._room.wait()
                     self._room.clear()
         except TimeoutError:

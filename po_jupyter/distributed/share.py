@@ -70,10 +70,10 @@ class NodeShare:
         labels: tuple[str, ...],
         directory: NodeDirectory,
         to_thread: ToThread,
-        shared_slots: int = 500,
+        shared_slots: int | None = 500,
     ) -> None:
         """`slots` is how many workers the node may have at once that work off one run each, `shared_slots` how many
-        runs in processes of many."""
+        runs in processes of many; None where it has no such processes."""
         self._shared_slots = shared_slots
         self._store = store
         self._node = node
@@ -81,7 +81,7 @@ class NodeShare:
         self._labels = frozenset(labels)
         self._directory = directory
         self._to_thread = to_thread
-        self._taking = 0
+        self._taking: Counter[bool | None] = Counter()  # by `shareable`
         self._unfit: dict[str, float] = {}
         self.warm = asyncio.Event()  # a worker can be started within a moment
         self.takes = slots > 0  # until it drains
@@ -157,26 +157,37 @@ class NodeShare:
     # -- taking ---------------------------------------------------------------------------------
 
     def free(self) -> int:
-        """How many more runs may be taken now, of whichever kind: what kind one is, its definition says, which is read
-        once it is taken. None before a worker can be started, which takes seconds after the start: other nodes have
-        room meanwhile."""
+        """How many more runs may be taken now, of the kind for which there is more room. None before a worker can be
+        started, which takes seconds after the start: other nodes have room meanwhile."""
+        return max(self._free(False), self._free(True))
+
+    def has_room_for(self, head: Head) -> bool:
+        """Whether the run may be taken now. Where its head does not say of which kind it is, its definition will, once
+        it is taken: there has to be room for both."""
+        return self._free(head.get("shareable")) > 0
+
+    def _free(self, shareable: bool | None) -> int:
         if not self.takes or not self.warm.is_set():
             return 0
-        supervisor = self.supervisor
-        own = self._slots - supervisor.starts.busy() - len(supervisor.queue.own)
+        supervisor, taking = self.supervisor, self._taking
+        own = self._slots - supervisor.starts.busy() - len(supervisor.queue.own) - taking[False] - taking[None]
+        if self._shared_slots is None or shareable is False:
+            return own - (taking[True] if self._shared_slots is None else 0)
         shared = self._shared_slots - supervisor.starts.busy_shared() - len(supervisor.queue.shared)
-        return min(own, shared) - self._taking
+        shared -= taking[True] + taking[None]
+        return shared if shareable else min(own, shared)
 
     async def claim(self, head: Head) -> tuple[Head, RunDefinition] | None:
         """Take a run that nobody has: its head now, and its definition; None when there is no room, it is not for this
         node, or another was quicker. Raises StoreError."""
-        if self.free() <= 0 or not self.may_fit(head["run"]):
+        if not self.has_room_for(head) or not self.may_fit(head["run"]):
             return None
-        self._taking += 1
+        kind = head.get("shareable")
+        self._taking[kind] += 1
         try:
             return await self._to_thread(self._claim, head)
         finally:
-            self._taking -= 1
+            self._taking[kind] -= 1
 
     async def take_up(self, head: Head) -> None:
         """Take a run that waits and have it worked off, when there is room and no other node is quicker. Raises
@@ -249,7 +260,9 @@ class NodeShare:
 
     def window(self, free: int) -> int:
         """How many runs that wait to look at, for the next ones to be among them, and behind those that other nodes
-        want and that this one cannot work off."""
+        want and that this one cannot work off. Where there is room for one kind alone, the others are in the way."""
+        if min(self._free(False), self._free(True)) <= 0:
+            return _MOST
         return min(
             _MOST, free * max(1, self._directory.workers()) + len(self._unfit) + len(self.supervisor.queue)
         )
@@ -258,7 +271,9 @@ class NodeShare:
         """The runs to try for next. Where several nodes take, each tries for others among the first of them, of one
         priority, so that they do not all want the same."""
         known = self.supervisor.has_run
-        ordered = [head for head in fair_order(heads) if self.may_fit(head["run"]) and not known(head["run"])]
+        fits = [head for head in fair_order(heads) if self.may_fit(head["run"]) and not known(head["run"])]
+        room = {kind: self._free(kind) > 0 for kind in (True, False, None)}
+        ordered = [head for head in fits if room[head.get("shareable")]]
         window = ordered[: free * max(1, self._directory.workers())]
         if len(window) > free:
             window.sort(key=lambda head: (-head["priority"], random.random()))

@@ -41,7 +41,9 @@ class Lease(NamedTuple):
 
 class Head(TypedDict):
     """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
-    process that works on it; `parent` is the run that a child run is a part of. `damage` is in lists only: why the
+    process that works on it; `parent` is the run that a child run is a part of. `shareable`
+    says whether it may be worked off in a process of many, as far as its definition tells; heads of before do not say.
+    `damage` is in lists only: why the
     summary itself cannot be read; of the other fields there is then what the first record says, and nothing is done
     with the run but deleting it."""
 
@@ -60,6 +62,7 @@ class Head(TypedDict):
     holder: Identity | None
     damage: NotRequired[str]
     parent: NotRequired[str]
+    shareable: NotRequired[bool]
 
 
 class _Item(TypedDict):
@@ -182,7 +185,8 @@ class Commit(NamedTuple):
 
 class NewRun(NamedTuple):
     """A run to create. `definition` is the JSON of a `RunDefinition`. `events`, `items` and `payloads` are its first
-    record, as in a Commit: a fork starts with checkpoints. `parent` is the run that it is a part of."""
+    record, as in a Commit: a fork starts with checkpoints. `parent` is the run that it is a part of,
+    `shareable` as in a Head; None: not known."""
 
     run: str
     owner: str
@@ -197,6 +201,7 @@ class NewRun(NamedTuple):
     items: Sequence[ItemDraft] = ()
     payloads: Sequence[Any] = ()
     parent: str | None = None
+    shareable: bool | None = None
 
 
 def waits_for_worker(head: Head) -> bool:
@@ -360,6 +365,9 @@ class RunPoolStore(Protocol):
         """Runs that wait for a worker and that nobody has (`waits_for_worker`): the `limit` most urgent, by priority
         and then by age, and of some owners, whichever are many, their first ones besides. In no order."""
         ...
+
+    def heads(self, runs: Sequence[str]) -> dict[str, Head]:
+        """The heads of these runs, by run, as far as they can be read; those that ended may be missing."""
 
     def held(self) -> list[Head]:
         """The runs that have not ended and that somebody has."""

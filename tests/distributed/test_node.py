@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.distributed.node import NodeDistribution, node_settings
+from po_jupyter.distributed.brokers.opening import NAME
+from po_jupyter.distributed.node import NodeDistribution, node_settings, queue_name
+from po_jupyter.store.disk.store import DiskStore
 
 
 def test_a_node_has_a_name_of_its_own(tmp_path: Path) -> None:
@@ -35,6 +37,17 @@ def test_its_document_says_what_it_has(tmp_path: Path) -> None:
     assert (described["slots"], described["labels"], described["draining"]) == (3, ["gpu"], False)
     serving = NodeDistribution(settings.model_copy(update={"node_works": False}))
     assert serving.describe()["slots"] == 0
+
+
+def test_nodes_of_one_store_have_one_queue_however_they_write_its_address(tmp_path: Path) -> None:
+    """A digest of the URL told `db` from `db.example`, and whoever changed a port from everybody else."""
+    one, two = (DiskStore(tmp_path / "store", shards=1) for _ in range(2))
+    other = DiskStore(tmp_path / "other", shards=1)
+    assert queue_name(one) == queue_name(two) == queue_name(one)
+    assert queue_name(one) != queue_name(other)
+    assert NAME.fullmatch(queue_name(one))
+    for store in (one, two, other):
+        store.close()
 
 
 async def test_a_node_that_loses_its_lease_while_it_starts_is_ready_all_the_same(tmp_path: Path) -> None:

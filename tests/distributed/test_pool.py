@@ -24,6 +24,9 @@ class Share:
     def free(self) -> int:
         return self.room
 
+    def has_room_for(self, head: Head) -> bool:
+        return self.room > 0
+
     def window(self, free: int) -> int:
         return free
 

@@ -11,8 +11,9 @@ from po_jupyter.distributed import queue_hints
 from po_jupyter.distributed.brokers.protocol import RunMessage, Verdict
 from po_jupyter.distributed.queue_hints import QueueHints, level
 from po_jupyter.errors import BrokerUnavailable
+from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head, waits_for_worker
+from po_jupyter.store.protocol import Commit, Head, waits_for_worker
 from po_jupyter.testing.conformance.store import new_run
 from po_jupyter.testing.memory_queue import MemoryQueue
 
@@ -36,6 +37,9 @@ class Share:
     def free(self) -> int:
         return self.room
 
+    def has_room_for(self, head: Head) -> bool:
+        return self.room > 0
+
     async def take_up(self, head: Head) -> None:
         if self.fits:
             self._store.claim(
@@ -51,6 +55,19 @@ class DownQueue(MemoryQueue):
 
     def ping(self) -> None:
         raise BrokerUnavailable("no broker")
+
+
+class FlakyQueue(MemoryQueue):
+    is_up = False
+
+    def publish(self, message: RunMessage) -> None:
+        if not self.is_up:
+            raise BrokerUnavailable("no broker")
+        super().publish(message)
+
+    def ping(self) -> None:
+        if not self.is_up:
+            raise BrokerUnavailable("no broker")
 
 
 @pytest.fixture
@@ -71,7 +88,7 @@ def hints(
     """Of a node; `there` are the labels of another one."""
     queue = queue or MemoryQueue()
     return QueueHints(
-        queue, store, share, asyncio.to_thread, labels=(), ttl=ttl,
+        lambda: queue, store, share, asyncio.to_thread, labels=(), ttl=ttl,
         node_labels=lambda: [frozenset(), frozenset(there)],
     )  # fmt: skip
 
@@ -127,6 +144,38 @@ async def test_a_run_that_waits_for_long_is_published_again(
     assert sum(queue.depths().values()) == 1  # it is there
 
 
+async def test_a_run_that_somebody_had_is_published_at_once_and_once(store: DiskStore) -> None:
+    """Of a node that died or drains: its message was answered long ago, and no other node would hear of it."""
+    queue = MemoryQueue()
+    node = hints(store, Share(store), queue)
+    lease = store.claim("00a1", processes.myself())
+    store.commit(lease, Commit(release=True))
+    heads = store.active()
+    for _ in range(3):
+        await node.publish_again(heads, len(heads))
+        assert sum(queue.depths().values()) == 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_what_the_broker_did_not_take_is_published_when_it_is_back(
+    store: DiskStore, is_new: bool
+) -> None:
+    """The other nodes may not have noticed that it was away, and wait for a message."""
+    queue = FlakyQueue()
+    node = hints(store, Share(store), queue)
+    if is_new:
+        await node.publish(store.head("00a1"))
+    else:
+        store.commit(store.claim("00a1", processes.myself()), Commit(release=True))
+        await node.publish_again(store.active(), 1)
+    await node.look()
+    assert sum(queue.depths().values()) == 0
+    queue.is_up = True
+    for _ in range(2):
+        await node.look()
+        assert sum(queue.depths().values()) == 1
+
+
 async def test_without_a_broker_the_store_says_what_waits(store: DiskStore) -> None:
     node = hints(store, Share(store), DownQueue())
     await node.publish(store.head("00a1"))
@@ -139,7 +188,7 @@ async def test_without_a_broker_the_store_says_what_waits(store: DiskStore) -> N
 async def test_messages_of_a_queue_are_taken(store: DiskStore) -> None:
     queue, share = MemoryQueue(), Share(store)
     node = hints(store, share, queue)
-    node.start(consumes=True)
+    await node.start(consumes=True)
     await node.publish(store.head("00a1"))
     async with asyncio.timeout(10):
         while not share.taken:

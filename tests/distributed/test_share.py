@@ -84,6 +84,11 @@ def created(store: DiskStore, run: str = "00a1", **options: Any) -> Head:
     return store.create_run(new_run(run)._replace(definition=definition))[0]
 
 
+def of_kind(store: DiskStore, run: str, shareable: bool | None) -> Head:
+    definition = RunDefinition({"name": "p", "tasks": []}, {}).to_json()
+    return store.create_run(new_run(run)._replace(definition=definition, shareable=shareable))[0]
+
+
 async def test_one_of_two_nodes_gets_a_run(store: DiskStore) -> None:
     new = created(store)
     one, two = share(store), share(store, "n2")
@@ -115,11 +120,35 @@ async def test_runs_in_processes_of_many_take_no_slot_of_the_others(store: DiskS
     new = created(store)
     node = share(store, slots=2)
     node.supervisor = Busy(busy=1, shared=499)  # type: ignore[assignment]
-    assert node.free() == 1
+    assert node.has_room_for(new)
     node.supervisor = Busy(busy=1, shared=500)  # type: ignore[assignment]
     assert await node.claim(new) is None
     node.supervisor = Busy(busy=1, shared=300)  # type: ignore[assignment]
     assert await node.claim(new) is not None
+
+
+async def test_a_node_without_a_free_process_takes_runs_of_prompts(store: DiskStore) -> None:
+    """And one whose shared processes are full takes runs of code; a head of before does not say, and needs both."""
+    prompts = of_kind(store, "00c1", True)
+    code = of_kind(store, "00c2", False)
+    old = of_kind(store, "00c3", None)
+    assert (prompts["shareable"], code["shareable"], "shareable" in old) == (True, False, False)
+    node = share(store, slots=2)
+    node.supervisor = Busy(busy=2, shared=10)  # type: ignore[assignment]
+    assert node.candidates([code, old, prompts], 5) == [prompts]
+    assert [await node.claim(head) is not None for head in (code, old, prompts)] == [False, False, True]
+    node.supervisor = Busy(busy=1, shared=500)  # type: ignore[assignment]
+    assert [await node.claim(head) is not None for head in (old, code)] == [False, True]
+
+
+async def test_a_node_without_shared_processes_counts_all_runs_as_its_slots_do(store: DiskStore) -> None:
+    prompts = of_kind(store, "00c1", True)
+    node = NodeShare(store, "n1", 2, (), NodeDirectory(store, 5.0), asyncio.to_thread, None)
+    node.supervisor = Busy(busy=2)  # type: ignore[assignment]
+    node.warmed_up()
+    assert await node.claim(prompts) is None
+    node.supervisor = Busy(busy=1)  # type: ignore[assignment]
+    assert await node.claim(prompts) is not None
 
 
 async def test_a_run_goes_to_a_node_that_has_its_labels(store: DiskStore) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from po_jupyter.llm.chat import ServerLimits
@@ -28,35 +27,13 @@ from po_jupyter.llm.rate_limits.guesses import (
 )
 from po_jupyter.llm.rate_limits.reported_claim import RefillingBuckets, ReportedClaim
 from po_jupyter.llm.rate_limits.sliding_window import KINDS, NOTHING, Amounts, Cost, SlidingWindow
+from po_jupyter.llm.rate_limits.tickets import Block, Ticket, span
 from po_jupyter.model.run.rate_limit import RateLimit
 
 _SOON = 1.0  # s within which a server refuses, before the first refusal; then some times as long as that took
 _TOO_HIGH = 0.9  # of a rate that the settings know: it was refused
 _TIME_TO_TEST = 0.7  # windows after a first report, in which it may be tested
 _CALM = 2  # windows without a refusal, after which calls need no admission for it
-
-
-class Block(NamedTuple):
-    """The reason why a call cannot be sent now; at `until` it is worth another look."""
-
-    until: float
-    reason: str
-    key: str
-
-
-@dataclass(slots=True)
-class Ticket:
-    """A call that was admitted, at `at`. `tests`: the guesses that it breaks; `judged`: it is known to be taken;
-    `in_flight`: calls at that time, itself among them."""
-
-    run: str
-    id: int
-    model: str
-    cost: Cost
-    at: float
-    tests: tuple[str, ...] = ()
-    judged: bool = False
-    in_flight: int = 0
 
 
 class _Drift(NamedTuple):
@@ -68,11 +45,6 @@ class _Drift(NamedTuple):
         if now >= self.until:
             return 0.0
         return self.amount * (self.until - now) / (self.until - self.at)
-
-
-def span(window: float) -> str:
-    """A window for people: `per minute`."""
-    return "per minute" if window == 60 else f"per {window:g} s"
 
 
 class LimitState:
@@ -87,7 +59,7 @@ class LimitState:
         self.window = window
         self.in_flight = 0
         self._configured: Mapping[str, int] = limit.model_dump(exclude_none=True) if limit is not None else {}
-        self._part = self._configured  # of them, that may be used here
+        self._node_share = self._configured  # of them, that may be used here
         self._reported: dict[str, int] = {}
         self._spent: frozenset[str] = frozenset()  # kinds of which the server says that nothing remains
         self._used = SlidingWindow(window * 1.02 + 0.1)
@@ -103,9 +75,20 @@ class LimitState:
         self._soon = _SOON
         self._refused_at: float | None = None  # lately
 
-    def set_part(self, rank: int, of: int) -> None:
-        """Only part `rank` of `of` equal ones of the settings' limits may be used here; none with `of` 0."""
-        self._part = {k: n // of + (rank < n % of) if of else 0 for k, n in self._configured.items()}
+    def set_share(self, share: Mapping[str, int]) -> None:
+        """Only so much of the settings' limits may be used here, by kind; nothing of a kind that is not named."""
+        self._node_share = {kind: min(share.get(kind, 0), limit) for kind, limit in self._configured.items()}
+
+    def configured(self) -> Mapping[str, int]:
+        """The limits of the settings, by kind."""
+        return self._configured
+
+    def used(self, kind: str, now: float) -> int:
+        """What counts of a kind now: of the trailing window, or in flight."""
+        if kind == "concurrency":
+            return self.in_flight
+        self._used.expire(now)
+        return max(0, self._used.sums[KINDS.index(kind)])
 
     # -- what it allows -----------------------------------------------------------------------------
     @property
@@ -143,9 +126,9 @@ class LimitState:
     def block(self, cost: Cost, now: float) -> Block | None:
         """The reason why a call of that size cannot be sent now; None: it can."""
         self._judge(now)
-        if 0 in self._part.values():
+        if self._exceeds_share(cost):
             return Block(float("inf"), "other nodes have its limit", self.name)
-        if self.in_flight >= self._part.get("concurrency", float("inf")):
+        if self.in_flight >= self._node_share.get("concurrency", float("inf")):
             return self._in_flight_block()
         if now < self._closed.until:
             return Block(self._closed.until, "the server asked for a pause", self.name)
@@ -153,7 +136,7 @@ class LimitState:
             return Block(
                 self._unjudged[0].at + self._soon, "others show whether the server takes calls", self.name
             )
-        if (block := self._rates_block(self._part, cost, now)) is not None:
+        if (block := self._rates_block(self._node_share, cost, now)) is not None:
             return block
         for guess, block in self._broken(cost, now):
             due = self._test_due(guess, now)
@@ -162,6 +145,13 @@ class LimitState:
             if now < due:
                 return Block(min(block.until, due), block.reason, block.key)
         return None
+
+    def _exceeds_share(self, cost: Cost) -> bool:
+        """Whether a call needs more than this program's share of a limit, however little of it is used."""
+        return any(
+            share < max(1, min(cost.of(kind), self._configured[kind]))
+            for kind, share in self._node_share.items()
+        )
 
     def _broken(self, cost: Cost, now: float) -> Iterator[tuple[str, Block]]:
         """The guesses that a call would break now."""

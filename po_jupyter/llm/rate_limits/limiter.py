@@ -18,32 +18,22 @@ because its server would refuse it again and again and make everybody wait for i
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ServerLimits
-from po_jupyter.llm.rate_limits.limit_state import Block, LimitState, Ticket, span
+from po_jupyter.llm.rate_limits.demands import Demands, LimitDemand, Shares, add_up
+from po_jupyter.llm.rate_limits.limit_state import LimitState
+from po_jupyter.llm.rate_limits.provider_queue import Flow, ProviderQueue, QueuedCall
 from po_jupyter.llm.rate_limits.sliding_window import Amounts, Cost
+from po_jupyter.llm.rate_limits.tickets import Block, Ticket, span
 from po_jupyter.model.run.rate_limit import RateLimit
 
 _ANSWER = 1000  # tokens of an answer without a bound, before the first one came
 _TOO_LARGE = 1.25
-_CREDIT = 0.25  # of a window's limit, that a run may be behind the others
-_Flow: TypeAlias = tuple[str, str]  # (run, model)
-
-
-@dataclass(slots=True)
-class _QueuedCall:
-    run: str
-    id: int
-    model: str
-    input: int
-    max_output: int | None
-    since: float
-    cancelled: bool = False
 
 
 @dataclass(slots=True)
@@ -79,30 +69,6 @@ class _ModelState:
         self.seen += 1
 
 
-@dataclass(slots=True)
-class _ProviderQueue:
-    """The queues of one provider's models: they share its limits, so their runs take turns together."""
-
-    flows: dict[_Flow, deque[_QueuedCall]] = field(default_factory=dict)
-    calls: Counter[str] = field(default_factory=Counter)  # that wait or are in flight, by run
-    served: dict[str, float] = field(default_factory=dict)  # of limits, in shares, by run with such calls
-
-    def add(self, run: str) -> None:
-        """Count a call. A run that comes anew starts level with the others; one whose calls were all in flight
-        keeps its arrears, but not for ever."""
-        if not self.calls[run] or not any(flow[0] == run for flow in self.flows):
-            least = min((served for other, served in self.served.items() if other != run), default=0.0)
-            self.served[run] = max(self.served[run], least - _CREDIT) if self.calls[run] else least
-        self.calls[run] += 1
-
-    def remove(self, run: str) -> None:
-        """Count a call that neither waits nor is in flight any more."""
-        self.calls[run] -= 1
-        if self.calls[run] <= 0:
-            del self.calls[run]
-            self.served.pop(run, None)
-
-
 class Admitted(NamedTuple):
     """Calls that may be sent now, and the time at which it is worth asking again (None: when something changes)."""
 
@@ -131,16 +97,33 @@ class Limiter:
         self._window = window
         self._keys: dict[str, LimitState] = {}
         self._models: dict[str, _ModelState] = {}
-        self._queues: dict[str, _ProviderQueue] = {}
-        self._queued: dict[tuple[str, int], _QueuedCall] = {}
+        self._queues: dict[str, ProviderQueue] = {}
+        self._queued: dict[tuple[str, int], QueuedCall] = {}
         self._tickets: dict[tuple[str, int], tuple[Ticket, int]] = {}  # with the estimate of its input
         for name in self._limits:
             self._key(name)
 
-    def set_part(self, rank: int, of: int) -> None:
-        """Use part `rank` of `of` of each limit of the settings from now on, none with `of` 0."""
+    def set_shares(self, shares: Shares) -> None:
+        """Use so much of each limit of the settings from now on, nothing of those that are not named."""
         for name in self._limits:
-            self._key(name).set_part(rank, of)
+            self._key(name).set_share({kind: n for (key, kind), n in shares.items() if key == name})
+
+    def demands(self, now: float) -> Demands:
+        """What the calls here used and need of each limit of the settings. What waits is counted up to the limit."""
+        return {
+            (name, kind): LimitDemand(key.used(kind, now), *add_up(self._amounts(key, kind), limit))
+            for name, key in [(name, self._key(name)) for name in self._limits]
+            for kind, limit in key.configured().items()
+        }
+
+    def _amounts(self, key: LimitState, kind: str) -> Iterator[Iterator[int]]:
+        """Of each flow under a limit what its calls take, the next one first."""
+        for queue in self._queues.values():
+            for (_, model), calls in queue.flows.items():
+                state = self._model(model)
+                if key in state.keys:
+                    guess = state.guess
+                    yield (guess(c.input, c.max_output).of(kind) for c in calls if not c.cancelled)
 
     @property
     def busy(self) -> bool:
@@ -169,8 +152,8 @@ class Limiter:
             model = self._models[ref] = _ModelState(provider, (self._key(provider), self._key(ref)))
         return model
 
-    def _queue(self, model: str) -> _ProviderQueue:
-        return self._queues.setdefault(self._model(model).provider, _ProviderQueue())
+    def _queue(self, model: str) -> ProviderQueue:
+        return self._queues.setdefault(self._model(model).provider, ProviderQueue())
 
     # -- admission ----------------------------------------------------------------------------------
     def enqueue(self, run: str, id: int, model: str, *, input: int, max_output: int | None, now: float) -> None:
@@ -187,7 +170,7 @@ class Limiter:
                 limit = key.declared(kind)
                 if limit is not None and input * state.ratio > _TOO_LARGE * limit:
                     raise _too_large(model, int(input * state.ratio), key, kind, limit)
-        call = self._queued[run, id] = _QueuedCall(run, id, model, input, max_output, now)
+        call = self._queued[run, id] = QueuedCall(run, id, model, input, max_output, now)
         queue = self._queue(model)
         queue.add(run)
         queue.flows.setdefault((run, model), deque()).append(call)
@@ -213,7 +196,7 @@ class Limiter:
             times += self._serve(queue, now, tickets)
         return Admitted(tickets, min((t for t in times if t != float("inf")), default=None))
 
-    def _serve(self, queue: _ProviderQueue, now: float, tickets: list[Ticket]) -> Iterator[float]:
+    def _serve(self, queue: ProviderQueue, now: float, tickets: list[Ticket]) -> Iterator[float]:
         """Admit calls in turn; the times at which those that stay are worth another look."""
         stuck: set[str] = set()
         while True:
@@ -237,15 +220,15 @@ class Limiter:
             self._start(state, queue, ticket, call.input)
             tickets.append(ticket)
 
-    def _start(self, state: _ModelState, queue: _ProviderQueue, ticket: Ticket, input: int) -> None:
+    def _start(self, state: _ModelState, queue: ProviderQueue, ticket: Ticket, input: int) -> None:
         self._tickets[ticket.run, ticket.id] = (ticket, input)
         for key in state.keys:
             key.start(ticket, learns=key is state.keys[-1])
         queue.served[ticket.run] += _share(state, ticket.cost.amounts)
 
-    def _next_flow(self, queue: _ProviderQueue, stuck: set[str]) -> _Flow | None:
+    def _next_flow(self, queue: ProviderQueue, stuck: set[str]) -> Flow | None:
         """The run and model whose turn it is."""
-        best: _Flow | None = None
+        best: Flow | None = None
         least = (0.0, 0.0)
         for flow, calls in list(queue.flows.items()):
             while calls and calls[0].cancelled:

@@ -23,6 +23,10 @@ class Cost(NamedTuple):
         """The call's part of each kind."""
         return (1, self.input + self.output, self.input, self.output)
 
+    def of(self, kind: str) -> int:
+        """The call's part of a kind, also of `concurrency`."""
+        return 1 if kind == "concurrency" else self.amounts[KINDS.index(kind)]
+
 
 class SlidingWindow:
     """Sums of what was used in the trailing `keep` seconds. Times are seconds of any one clock.

@@ -26,6 +26,7 @@ from po_jupyter.model.values.json import JsonValue
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
+from po_jupyter.orchestrator.workers.shareable import is_plain
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry import tracing
 from po_jupyter.telemetry.correlation import request_id
@@ -279,4 +280,5 @@ def new_run(
         priority=submission.priority, definition=definition.to_json(), events=[created],
         idempotency_key=submission.idempotency_key,
         request_hash=request_hash(submission) if submission.idempotency_key else "",
+        shareable=is_plain(definition),
     )  # fmt: skip

@@ -32,6 +32,7 @@ from po_jupyter.ipc.rate_messages import (
     RateState,
 )
 from po_jupyter.ipc.wire import IpcMessage
+from po_jupyter.llm.rate_limits.demands import Demands, Shares
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -57,7 +58,8 @@ class RateLimitServer:
         """A limiter with the limits of the settings. Needs a running loop."""
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings.rate_limits, window=settings.rate_window)
-        self._part = 0, 1
+        self._shares: Shares | None = None  # of the limits; None: all of them
+        self._until = float("inf")
         self._retry_after_cap = settings.retry_after_cap
         self._epoch = secrets.token_hex(4)
         self._channels: dict[str, WorkerChannel] = {}
@@ -89,12 +91,18 @@ class RateLimitServer:
         """True while calls wait."""
         return self._limiter.busy
 
-    def set_part(self, rank: int, of: int) -> None:
-        """Use part `rank` of `of` of the settings' limits, none with `of` 0: other nodes have the others."""
-        if (rank, of) != self._part:
-            self._part = rank, of
-            self._limiter.set_part(rank, of)
+    def set_shares(self, shares: Shares, until: float) -> None:
+        """Use so much of the settings' limits, the rest is other nodes'; from `until` (of `time.monotonic`) on nothing,
+        unless it is called again."""
+        self._until = until
+        if shares != self._shares:
+            self._shares = dict(shares)
+            self._limiter.set_shares(shares)
             self._admit_soon()
+
+    def demands(self) -> Demands:
+        """What the calls of all workers used and need of the settings' limits."""
+        return self._limiter.demands(self._loop.time())
 
     def waits(self) -> list[CallWait]:
         """The calls that wait, of each run and model, at most 200."""
@@ -165,6 +173,8 @@ class RateLimitServer:
         if self._admit_timer is not None:
             self._admit_timer.cancel()
             self._admit_timer = None
+        if self._loop.time() >= self._until:
+            self.set_shares({}, float("inf"))
         admitted = self._limiter.admit(self._loop.time())
         for ticket in admitted.tickets:
             channel = self._channels.get(ticket.run)

@@ -19,7 +19,14 @@ from po_jupyter.model.run.row_spans import parse_spans
 
 def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
     """Whether the run needs no process of its own: prompts alone, asked of models over HTTP."""
-    if not settings.shared_worker or definition.interpreter is not None or definition.env:
+    if not settings.shared_worker or not is_plain(definition):
+        return False
+    return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
+
+
+def is_plain(definition: RunDefinition) -> bool:
+    """Whether nothing in the definition itself needs a process of its own, whatever the settings are where it runs."""
+    if definition.interpreter is not None or definition.env:
         return False
     tasks: Sequence[Mapping[str, object]] = definition.pipeline["tasks"]
     if not all(_is_plain_prompt(task) for task in tasks):
@@ -27,9 +34,8 @@ def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
     if any(task.get("for_each") for task in tasks) and _has_many_rows(definition.seed):
         return False
     parent = definition.parent
-    if parent is not None and (parent.get("of", 0) > MAX_SHARED_ROWS or _is_large(parent["rows"])):
-        return False  # it reads all of its parent's seed
-    return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
+    # The child run of a large map reads all of its parent's seed.
+    return parent is None or not (parent.get("of", 0) > MAX_SHARED_ROWS or _is_large(parent["rows"]))
 
 
 def _is_plain_prompt(task: Mapping[str, object]) -> bool:

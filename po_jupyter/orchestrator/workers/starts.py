@@ -137,7 +137,9 @@ class WorkerStarts:
         own = self.busy()
         while own < self._settings.max_running and (run := self.queue.own.pop()) is not None:
             own += self._begin(run, shared=False)
-        if self._share is not None and own < self._settings.max_running:
+        if self._share is not None and (
+            own < self._settings.max_running or self.busy_shared() < self._settings.max_shared_running
+        ):
             self._share.has_room()
 
     def _begin(self, run: str, *, shared: bool) -> bool:

@@ -21,7 +21,7 @@ from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Head
 
 # Of the processes that run now, and the place of files that nodes share, where each store has a room of its own.
-_NOT_COPIED = frozenset({"lease", "node", "drain", "probe", "objects"})
+_NOT_COPIED = frozenset({"lease", "node", "drain", "probe", "objects", "queue", "rates"})
 
 
 def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:

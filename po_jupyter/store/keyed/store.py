@@ -111,6 +111,8 @@ class KeyedStore(ABC):
             }
             if new.parent is not None:
                 head["parent"] = new.parent
+            if new.shareable is not None:
+                head["shareable"] = new.shareable
             shard.write(f"def/{run}", definition)
             run_index.add(shard, run, is_child=new.parent is not None)
             run_index.set_active(shard, run, True)
@@ -128,6 +130,10 @@ class KeyedStore(ABC):
             return self.head(row["run"]), str(row["request_hash"])
         except NotFound:  # reserved only: a crash came before the run was there
             return None
+
+    def heads(self, runs: Sequence[str]) -> dict[str, Head]:
+        """See `RunPoolStore`."""
+        return {head["run"]: head for head in self.active() if head["run"] in runs}
 
     def head(self, run: str) -> Head:
         """See `LogStore`."""

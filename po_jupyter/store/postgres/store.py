@@ -241,6 +241,13 @@ class PostgresStore(KeyedStore):
         heads = self._at(0, lambda shard: self._heads(shard, run_pool.HELD, ()))
         return [head for head in heads if "damage" not in head and head["holder"] is not None]
 
+    def heads(self, runs: Sequence[str]) -> dict[str, Head]:
+        """See `RunPoolStore`: in one query."""
+        rows = self._at(0, lambda shard: shard.read_rows([f"head/{run}" for run in runs]))
+        return {
+            key.removeprefix("head/"): head for key, head in rows.items() if not isinstance(head, CorruptRow)
+        }
+
     def count_waiting(self) -> int:
         """See `RunPoolStore`."""
 
