@@ -19,12 +19,14 @@ _MOST = 10_000  # tokens that are remembered
 
 @dataclass(frozen=True, slots=True)
 class HubUser:
-    """A person or a service of the hub. `may_use`: it has the scope of this service; `is_admin`: that of its admins."""
+    """A person or a service of the hub. `may_use`: it has the scope of this service; `is_admin`: that of its admins;
+    `for_others`: it is a service that may ask in others' names."""
 
     name: str
     groups: tuple[str, ...] = ()
     may_use: bool = True
     is_admin: bool = False
+    for_others: bool = False
 
 
 class TokenAuthority(Protocol):

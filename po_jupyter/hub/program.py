@@ -17,6 +17,7 @@ from aiohttp import web
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError
+from po_jupyter.hub.behalf import BehalfTokens
 from po_jupyter.hub.gateway import Gateway
 from po_jupyter.hub.hub_identity import HubIdentity
 from po_jupyter.hub.identity import HubUser, TokenTable
@@ -68,7 +69,8 @@ async def _serve(options: argparse.Namespace) -> None:
         gateway = Gateway(state, _token_table(options.tokens), prefix=prefix)
     else:
         identity = HubIdentity()
-        gateway = Gateway(state, identity, login=identity, prefix=identity.prefix)
+        people = BehalfTokens(identity, identity)
+        gateway = Gateway(state, people, login=identity, prefix=identity.prefix)
     async with RunningGateway(gateway, host, port) as running:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
