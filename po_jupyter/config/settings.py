@@ -191,6 +191,17 @@ class Settings(BaseModel):
             "Models are asked through it.",
         )
     )
+    hub_runs_url: (
+        Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$"), AfterValidator(_without_slash)] | None
+    ) = Field(
+        default=None,
+        description="The hub's service of shared runs (`--on shared`). Unset: `po-runs`, beside `hub_url`.",
+    )
+    hub_behalf: bool = Field(
+        default=False,
+        description="Models are asked in the name of each run's owner, through the gateway alone, and no code is run. "
+        "The service of shared runs sets it.",
+    )
     default_model: str = Field(
         default="local:smollm2-135m", description="The model of prompt tasks that name none."
     )
