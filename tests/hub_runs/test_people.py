@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -77,7 +78,7 @@ def test_the_owners_run_is_asked_of_the_gateway_in_the_owners_name(service, vend
 READS = [
     "", "/pipeline", "/outputs", "/display", "/artifacts", "/artifacts/x.txt", "/items?task=label", "/calls",
     "/provenance?task=label", "/tasks/label/rows", "/tasks/label/rows/0", "/model-calls", "/model-calls/0",
-    "/timeline", "/spending", "/logs", "/events", "/compare?other={run}&task=label",
+    "/timeline", "/spending", "/logs", "/events", "/compare?with={run}&task=label",
 ]  # fmt: skip
 CHANGES = [
     ("POST", "/cancel", {}), ("POST", "/resume", {}), ("POST", "/restart", {}),
@@ -98,6 +99,34 @@ def test_somebody_elses_run_is_not_there(service, alices, stranger):
                 response = client.request(method, f"runs/{id}{path}", json=content)
                 assert response.status_code == 404, (method, path, response.text)
     assert service.await_state("alice", alices, "done")["state"] == "done"
+
+
+def test_what_others_keep_beside_their_runs_is_not_there(service, alices):
+    rows = b'{"text": "a row of alice"}\n'
+    digest = hashlib.sha256(rows).hexdigest()
+    keyed = {**body("keyed"), "idempotency_key": "the same for both"}
+    with service.client("alice") as alice, service.client("bob") as bob:
+        assert alice.put(f"blobs/{digest}", content=rows).status_code == 201
+        assert bob.get(f"blobs/{digest}").status_code == 404
+        content = body("file")
+        content["seed"]["data"] = {"rows": {"$rows": digest, "count": 1, "columns": ["text"]}}
+        response = bob.post("runs", json=content)
+        assert "a row of alice" not in response.text
+        definition = body("library")["pipeline"]
+        assert alice.put("pipelines/library", json={"definition": definition}).status_code in (200, 201)
+        assert bob.get("pipelines/library").status_code == 404
+        assert bob.get("pipelines").json()["pipelines"] == []
+        assert bob.post("runs", json={"pipeline": "library", "seed": body()["seed"]}).status_code == 404
+        assert submit(alice, keyed) != submit(bob, keyed)
+        mine = submit(bob, body("notes"))
+        service.await_state("bob", mine, "done")
+        assert bob.get(f"runs/{mine}/compare", params={"with": alices, "task": "label"}).status_code == 404
+        assert {row["reused"] for row in bob.get(f"runs/{mine}/items?task=label").json()["items"]} <= {
+            None,
+            False,
+        }
+        for path in ("runs/export", "runs/attention", "dead-letters", "usage", "waits"):
+            assert alices not in bob.get(path).text, path
 
 
 def test_the_streams_of_others_have_nothing_of_it(service, alices):
@@ -134,7 +163,7 @@ def test_who_somebody_is_is_not_theirs_to_say(service, alices):
         for header in ("X-Po-On-Behalf-Of", "X-Forwarded-User", "Remote-User"):
             assert bob.get(f"runs/{alices}", headers={header: "alice"}).status_code == 404
         assert bob.get("runs", params={"owner": "alice"}).status_code in (200, 400)
-        for group in ("blue", "leads", "nobody", "../red", "red\t", "alice"):
+        for group in ("blue", "leads", "nobody", "../red", "group:red", "alice"):
             assert bob.get("runs", headers={"X-Po-Group": group}).status_code == 403, group
 
 
@@ -164,7 +193,7 @@ def test_code_is_refused_before_the_start(service, change, reason):
 def test_models_that_are_not_the_gateways_are_refused_before_the_start(service, model, reason):
     content = body("models")
     content["pipeline"]["llm"]["model"] = model
-    content["skip_validation"] = True
+    content["options"] = {"skip_validation": True}
     with service.client("alice") as alice:
         response = alice.post("runs", json=content)
     assert response.status_code in (400, 403), response.text
@@ -195,7 +224,8 @@ def test_a_groups_run_is_its_members_with_their_roles(service):
         assert dan.post(f"runs/{run}/gate", json={"decision": "approve"}).status_code == 403
         assert plain.post(f"runs/{run}/gate", json={"decision": "approve"}).status_code == 403  # a runner
         assert carol.get(f"runs/{run}").status_code == 404
-        assert service.client("dan", "red").post("runs", json=body("group")).status_code == 403
+        with service.client("dan", "red") as viewer:
+            assert viewer.post("runs", json=body("group")).status_code == 403
         assert alice.post(f"runs/{run}/gate", json={"decision": "approve"}).status_code == 200
     service.await_state("bob", run, "done")
     with service.client("dan") as dan:
