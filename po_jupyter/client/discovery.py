@@ -46,7 +46,7 @@ def connect(
     token: str | None = None,
     *,
     start: bool = True,
-    on: Literal["shared"] | None = None,
+    on: str | None = None,
     group: str | None = None,
 ) -> Client:
     """A client of the orchestrator at `url`, or of the one that is found, or of one that is started.

@@ -113,7 +113,7 @@ def test_what_others_keep_beside_their_runs_is_not_there(service, alices):
         response = bob.post("runs", json=content)
         assert "a row of alice" not in response.text
         definition = body("library")["pipeline"]
-        assert alice.put("pipelines/library", json={"definition": definition}).status_code in (200, 201)
+        assert alice.put("pipelines/library", json=definition).status_code in (200, 201)
         assert bob.get("pipelines/library").status_code == 404
         assert bob.get("pipelines").json()["pipelines"] == []
         assert bob.post("runs", json={"pipeline": "library", "seed": body()["seed"]}).status_code == 404
