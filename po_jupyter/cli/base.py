@@ -60,7 +60,7 @@ def _runs_for_shell(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     return []
 
 
-_ON = "po_jupyter.on"  # of the context: where the options of `ON` are kept
+_ON = "po.on"  # of the context: where the options of `ON` are kept
 
 
 def _keep(ctx: click.Context, option: click.Parameter, value: str | None) -> None:

@@ -185,8 +185,7 @@ class Settings(BaseModel):
     log_remote_token: SecretStr | None = Field(default=None, description="A bearer token for `log_remote_url`.")
     hub_url: HubUrl | None = Field(
         default=None,
-        description="The gateway of a hub, which has the team's keys: https://hub.example/services/po. "
-        "Models are asked through it.",
+        description="The gateway of a hub, through which models are asked: https://hub.example/services/po.",
     )
     hub_runs_url: HubUrl | None = Field(
         default=None, description="The hub's service of shared runs. Unset: `po-runs`, beside `hub_url`."
