@@ -156,7 +156,7 @@ class Hunter:
             place = next(self.hub.home(self.user).rglob(f"kernel-{kernel}.json"))
             cell = BlockingKernelClient(connection_file=str(place))
             cell.load_connection_file()
-            cell.start_channels()
+            cell.start_channels(hb=False)  # a slow machine is no dead kernel
             try:
                 cell.wait_for_ready(timeout=120)
                 look = LOOK % {"private": self.hub.limits.parent, "folder": self.hub.folder}
