@@ -53,6 +53,13 @@ FLOORS = {
                    "and this is the oldest that is tested"),
     # -- messages of a broker
     "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
+    # -- schedules
+    "cronsim": ("2.6", "no advisory; the oldest that is tested. Kept for Healthchecks, used by Home Assistant, without "
+                "dependencies, typed, a release a year (2.8: November 2026), and it does what Debian's cron does where "
+                "clocks change. croniter was declared abandoned before pallets-eco took it over in 2025, is at its "
+                "seventh major version (November 2026), and needs dateutil; APScheduler's trigger comes with a "
+                "scheduler of its own, counts weekdays from Monday, and its version 4 is an alpha since 2022"),
+    "tzdata": ("2024.1", "no advisory; where the system has no time zones (Windows, small containers)"),
     # -- inside
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),
     "genai-prices": ("0.2", "no advisory; the format of its list"),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.cli import base
 from po_jupyter.cli.base import parse_json, read_stdin
-from po_jupyter.cli.csv_rows import DELIMITERS, read_rows
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean, missing_module
 from po_jupyter.model.run.seed import Seed, read_seed
+from po_jupyter.model.values.csv_rows import DELIMITERS, read_rows
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.task_modules import is_available
 

@@ -57,6 +57,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "restore": ("backup", "Make an empty data directory what it was when the archive was made."),
     "store": ("backup", "Say where the store is, bring it up to date, copy it."),
     "audit": ("maintenance", "Say who changed what, the newest first."),
+    "schedule": ("schedules.schedule", "Run pipelines by the clock: each slot once, whatever dies."),
     "pipelines": ("show", "List the registered pipelines."),
     "validate": ("check", "Check a pipeline file without starting anything."),
     "schema": ("check", "Print the JSON Schema of a pipeline's YAML, for editors."),

@@ -32,6 +32,7 @@ from po_jupyter.client.http.payloads import (
     WorkersJson,
 )
 from po_jupyter.client.http.responses import read_response
+from po_jupyter.client.http.schedules import AsyncSchedules
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.http.transport import Endpoint, Transport, params_of, path_segment, quiet_params
 from po_jupyter.client.inspection import AsyncInspection
@@ -59,7 +60,7 @@ class AsyncClient:
         """Connects at the first request."""
         self._transport = Transport(endpoint, timeout, relocate)
         self._streams = RunStreams(self._transport)
-        self.inspection = AsyncInspection(self._transport)
+        self.inspection, self.schedules = AsyncInspection(self._transport), AsyncSchedules(self._transport)
 
     def __repr__(self) -> str:
         """Its URL, without the token."""

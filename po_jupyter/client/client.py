@@ -31,6 +31,7 @@ from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run import Run
 from po_jupyter.client.run_outputs import RunOutputs
+from po_jupyter.client.schedules import ClientSchedules
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.run.answer import Answer
@@ -64,6 +65,7 @@ class Client(Blocking):
     ) -> None:
         """As `Blocking`; `notes` are remarks of the discovery for a person, `found_because` why it took this one."""
         super().__init__(endpoint, timeout=timeout, relocate=relocate)
+        self.schedules = ClientSchedules(self)
         self.notes = notes
         self.found_because = found_because
 

@@ -27,6 +27,7 @@ _ROOM = 0.5  # s that a message may wait for room here
 _ANSWER = 20.0  # s until a message goes back although nothing was decided
 _AGAIN = 3.0  # terms after which a run that still waits is published again
 AT_ONCE = 500  # runs that are published again in one look
+_MOST = 20_000  # runs that are looked at for them
 _THREADS = 2
 
 Labels: TypeAlias = tuple[str, ...]
@@ -105,6 +106,10 @@ class QueueHints:
         self._room.set()
 
     # -- publishing -----------------------------------------------------------------------------
+
+    def window(self) -> int:
+        """How many runs that wait to look at, for some to be among them that a node can take."""
+        return min(_MOST, AT_ONCE + len(self._unserved))
 
     async def publish_again(self, heads: Iterable[Head], waiting_runs: int) -> None:
         """Publish runs that have waited for long, although messages of them should be there; the leader does it.

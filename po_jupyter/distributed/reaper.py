@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from po_jupyter.distributed.directory import LOOKS, NodeDirectory
-from po_jupyter.distributed.queue_hints import AT_ONCE, QueueHints
+from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.share import NodeShare
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
@@ -66,7 +66,7 @@ class Reaper:
                 try:
                     await self._to_thread(self.reap, gone)
                     if self._hints is not None:
-                        heads = await self._to_thread(self._store.waiting, AT_ONCE)
+                        heads = await self._to_thread(self._store.waiting, self._hints.window())
                         await self._hints.publish_again(heads, await self._to_thread(self._store.count_waiting))
                 except PoError as error:
                     log.warning("cannot look for runs whose node is gone", error=error.message)

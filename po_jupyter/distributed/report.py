@@ -11,7 +11,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import NodeReport, WorkersReport, queue_report
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import Head, Store
 
 
 class NodesView:
@@ -28,12 +28,16 @@ class NodesView:
 
     async def report(self) -> WorkersReport:
         """See `WorkersView`."""
-        heads = await self._to_thread(self._store.active)
+        heads, asked = await self._to_thread(self._read)
         broker = None
         if self._hints is not None:
             broker = await asyncio.to_thread(self._hints.report)
-        nodes = [_node(node) for node in self._directory.nodes()]
+        nodes = [_node(node, node.name in asked) for node in self._directory.nodes()]
         return {"nodes": nodes, "queue": queue_report(heads), "broker": broker}
+
+    def _read(self) -> tuple[list[Head], frozenset[str]]:
+        """The runs that have not ended, and the nodes that are to drain, whether or not they know it yet."""
+        return self._store.active(), frozenset(self._store.names(DRAIN))
 
     async def drain(self, node: str) -> None:
         """See `WorkersView`. It lasts until that node is started again."""
@@ -45,9 +49,10 @@ class NodesView:
         await self._to_thread(self._store.put, DRAIN, node, {"at": now()})
 
 
-def _node(node: Node) -> NodeReport:
+def _node(node: Node, is_to_drain: bool) -> NodeReport:
+    drains = node.draining or is_to_drain
     return {
         "name": node.name, "host": node.host, "pid": node.pid, "since": node.since, "version": node.version,
         "slots": node.slots, "running": node.running, "labels": list(node.labels),
-        "state": "drains" if node.draining else "works" if node.slots else "serves", "silent": node.silent,
+        "state": "drains" if drains else "works" if node.slots else "serves", "silent": node.silent,
     }  # fmt: skip

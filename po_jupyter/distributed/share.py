@@ -107,7 +107,7 @@ class NodeShare:
     def _left_to_nobody(self) -> Iterator[Head]:
         cursor: str | None = None
         while True:
-            page = self._store.runs(states=("waiting",), cursor=cursor, limit=_PAGE)
+            page = self._store.runs(states=("waiting",), cursor=cursor, limit=_PAGE, children=True)
             yield from (head for head in page.heads if head["holder"] is None)
             if (cursor := page.next) is None:
                 return
@@ -139,6 +139,11 @@ class NodeShare:
             self.on_left(head)
             return None
         return taken[0]
+
+    def offer(self, head: Head) -> None:
+        """See `RunShare`."""
+        self.on_left(head)
+        self.on_room()  # here too
 
     def warmed_up(self) -> None:
         """See `RunShare`."""

@@ -20,7 +20,7 @@ from po_jupyter.hub.calls import prepare
 from po_jupyter.hub.identity import HubUser
 from po_jupyter.hub.problems import GatewayProblem, invalid, not_found
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.vendor_answers import send_whole, vendor_stream
+from po_jupyter.hub.vendor_answers import RefusedByVendor, send_whole, vendor_stream
 from po_jupyter.hub.wires.batch_inputs import BatchInput, bound_file, bound_requests, read_upload
 from po_jupyter.hub.wires.bodies import read_body
 from po_jupyter.hub.wires.operations import Operation
@@ -30,6 +30,7 @@ from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
+_FORM = 64 * 1024  # bytes of an upload beside its file
 _PAGE = 100
 _MOST_PAGES = 20
 _MARK = "po_gateway"  # in the metadata of a batch: by it one is found whose answer was lost
@@ -68,8 +69,15 @@ class UserBatches:
 
     # -- files ------------------------------------------------------------------------------------------
     async def _upload(self, operation: Operation) -> web.StreamResponse:
-        data = await read_upload(self._request, self._state.config.max_batch)
-        input = await asyncio.to_thread(bound_file, data, self._upstream.fields, self._prepare)
+        config, bodies = self._state.config, self._state.bodies
+        await self._count_upload()
+        kept = await self._objects.size_of(self._user.name)
+        with bodies.place(self._user.name, self._request, config.max_batch + _FORM):
+            data = await read_upload(self._request, config.max_batch)
+            if kept + len(data) > config.max_kept:
+                raise invalid(f"your files would be more than {config.max_kept:,} bytes: delete some")
+            work = partial(bound_file, data, self._upstream.fields, self._prepare)
+            input = await bodies.parse(work, len(data))
         form = aiohttp.FormData({"purpose": "batch"})
         form.add_field("file", input.data, filename="batch.jsonl", content_type="application/jsonl")
         answer = await send_whole(
@@ -80,8 +88,15 @@ class UserBatches:
                 (demand.model, lines, demand.input_tokens, demand.output_tokens, demand.nano)
                 for demand, lines in zip(input.demands, input.counts, strict=True)
             ]
-            await self._keep(id, "file", ObjectState(endpoint=input.endpoint, demands=demands))
+            state = ObjectState(endpoint=input.endpoint, demands=demands, size=len(input.data))
+            await self._keep(id, "file", state)
         return answer.response
+
+    async def _count_upload(self) -> None:
+        """An upload is a call, as far as calls are limited. Raises GatewayProblem."""
+        state, user = self._state, self._user
+        demand = Demand(user.name, user.groups, f"{self._upstream.name}:", 0, 0, 0)
+        state.admission.settle(await state.admission.admit(state.new_id(), demand), 0, 0)
 
     async def _file(self, operation: Operation) -> web.StreamResponse:
         owned = await self._objects.of(self._user.name, operation.id, "file")
@@ -102,7 +117,8 @@ class UserBatches:
     # -- making a batch -----------------------------------------------------------------------------------
     async def _create(self, operation: Operation) -> web.StreamResponse:
         """OpenAI's: of a file that was uploaded through here."""
-        body = read_json(await read_body(self._request, 2**20))
+        with self._state.bodies.place(self._user.name, self._request, 2**20):
+            body = read_json(await read_body(self._request, 2**20))
         if unknown := set(body) - _OPENAI_FIELDS:
             raise invalid(f"the field {sorted(unknown)[0]!r:.60} of a batch is not passed on")
         metadata = body.get("metadata")
@@ -125,8 +141,11 @@ class UserBatches:
 
     async def _create_messages(self, operation: Operation) -> web.StreamResponse:
         """Anthropic's: with its requests."""
-        body = read_json(await read_body(self._request, self._state.config.max_batch))
-        input: BatchInput = await asyncio.to_thread(bound_requests, body, self._upstream.fields, self._prepare)
+        most, bodies = self._state.config.max_batch, self._state.bodies
+        with bodies.place(self._user.name, self._request, most):
+            raw = await read_body(self._request, most)
+            work = partial(bound_requests, raw, self._upstream.fields, self._prepare)
+            input: BatchInput = await bodies.parse(work, len(raw))
         counts = {demand.model: lines for demand, lines in zip(input.demands, input.counts, strict=True)}
         return await self._make(operation, input.data, input.demands, counts, self._state.new_id())
 
@@ -147,7 +166,7 @@ class UserBatches:
         state.batches[name] = holds
         try:
             answer = await send_whole(state, self._upstream, self._request, "POST", operation.path, data=data)
-        except NeverSent:
+        except (NeverSent, RefusedByVendor):
             await settle_holds(state, name, [(hold, Charge(calls=0)) for hold in holds])
             raise
         id = as_text(answer.value.get("id")) if answer.value is not None else ""

@@ -20,6 +20,7 @@ from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, r
 from po_jupyter.hub.wires.upstreams import NeverSent, Upstream
 
 _NOTHING = Charge()
+_NOT_SENT = Charge(calls=0)
 # Between us and the vendor's model somebody gave up: it may have answered.
 _UNKNOWN = frozenset({502, 504, *range(520, 526)})
 
@@ -28,16 +29,14 @@ async def call(
     state: GatewayState, request: web.BaseRequest, user: HubUser, upstream: Upstream, operation: Operation
 ) -> web.StreamResponse:
     """Make a call for a user. Raises GatewayProblem."""
-    body = read_json(await read_body(request, state.config.max_body))
-    bounded = bound_request(
-        operation.api, body, path_model=operation.id, stream=":stream" in operation.path, fields=upstream.fields
-    )
-    demand, data = prepare(state, user, upstream, bounded)
+    demand, data = await _read(state, request, user, upstream, operation)
     hold = await state.admission.admit(state.new_id(), demand)
     meter = Meter(operation.api, says_cost=upstream.says_cost)
     settlement = _Settlement(in_full(demand))
     try:
+        _check_presence(request, settlement)
         await _make_durable(state, hold, settlement)
+        _check_presence(request, settlement)
         path = operation.path
         if operation.api == "gemini":
             head, method = path.partition("/models/")[0], path.rpartition(":")[2]
@@ -54,12 +53,29 @@ async def call(
         finally:
             response.close() if not response.content.at_eof() else response.release()
     except NeverSent:
-        settlement.amounts = _NOTHING._replace(calls=0)
+        settlement.amounts = _NOT_SENT
         raise
     finally:
         amounts = settlement.amounts
         state.admission.settle(hold, amounts.tokens, amounts.nano)
         state.ledger.settle(hold, amounts)
+
+
+async def _read(
+    state: GatewayState, request: web.BaseRequest, user: HubUser, upstream: Upstream, operation: Operation
+) -> tuple[Demand, bytes]:
+    most = state.config.max_body
+    with state.bodies.place(user.name, request, most):
+        raw = await read_body(request, most)
+
+        def work() -> tuple[Demand, bytes]:
+            bounded = bound_request(
+                operation.api, read_json(raw), path_model=operation.id, stream=":stream" in operation.path,
+                fields=upstream.fields,
+            )  # fmt: skip
+            return prepare(state, user, upstream, bounded)
+
+        return await state.bodies.parse(work, len(raw))
 
 
 class _Settlement:
@@ -80,16 +96,24 @@ def prepare(
     bounded.ask_for_usage(upstream.name)
     output = bounded.output_bound(ref, state.config.default_max_tokens)
     data = bounded.encoded()
-    input = bounded.input_bound(ref, len(data))
+    input = bounded.input_bound(ref, len(data), at_vendor=upstream.is_vendor)
     nano = state.pricer.worst(ref, input, output)
-    return Demand(user.name, user.groups, ref, input, output, nano, is_batch), data
+    return Demand(user.name, user.groups, ref, input, output, nano, is_batch, bounded.thinks), data
+
+
+def _check_presence(request: web.BaseRequest, settlement: _Settlement) -> None:
+    """Whoever left while they waited gets no answer that they would pay for."""
+    if request.transport is None or request.transport.is_closing():
+        settlement.amounts = _NOT_SENT
+        raise GatewayProblem(408, "invalid_request", "the connection was closed before the call was sent")
 
 
 async def _make_durable(state: GatewayState, hold: Reservation, settlement: _Settlement) -> None:
+    sent_as, settlement.amounts = settlement.amounts, _NOT_SENT
     try:
         await state.ledger.reserve([hold])
+        settlement.amounts = sent_as
     except Exception:
-        settlement.amounts = _NOTHING._replace(calls=0)
         raise GatewayProblem(
             503, "gateway_unavailable", "the ledger cannot be written, so nothing was sent", retry_after=5
         ) from None
@@ -106,13 +130,13 @@ async def _pass_on(
 ) -> web.StreamResponse:
     if response.status == 200 and response.content_type == "text/event-stream":
         try:
-            return await pass_on(request, upstream, response, meter.feed)
+            return await pass_on(request, upstream, response, state.config.timeout, meter.feed)
         finally:
             settlement.amounts = state.pricer.settlement(demand, meter)
-    if response.status != 200 and response.status not in _UNKNOWN:
+    if response.status >= 300 and response.status not in _UNKNOWN:
         settlement.amounts = _NOTHING
     body = await read_answer(response)
-    if response.status == 200:
+    if response.status < 300:
         meter.whole(body)
         settlement.amounts = state.pricer.settlement(demand, meter)
     return vendor_answer(upstream, response, body)

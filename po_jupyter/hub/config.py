@@ -103,6 +103,7 @@ class GatewayConfig(Strict):
     default_max_tokens  put into a request that sets no limit, where the model's own is not known
     max_body            bytes of a request
     max_batch           bytes of the input of a batch
+    max_kept            bytes of the files that a user may keep at a vendor
     timeout             seconds without a byte from a vendor before a call is given up
     """
 
@@ -117,8 +118,9 @@ class GatewayConfig(Strict):
     own_keys: bool = False
     queue: QueueConfig = QueueConfig()
     default_max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 32_768
-    max_body: Annotated[int, Field(ge=1024, le=1024**3)] = 32 * 1024**2
+    max_body: Annotated[int, Field(ge=1024, le=1024**3)] = 8 * 1024**2
     max_batch: Annotated[int, Field(ge=1024, le=1024**3)] = 100 * 1024**2
+    max_kept: Annotated[int, Field(ge=0)] = 1024**3
     timeout: Annotated[float, Field(ge=1, le=3600)] = 600.0
 
     @field_validator("time_zone")

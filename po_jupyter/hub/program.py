@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
@@ -28,6 +30,7 @@ from po_jupyter.telemetry import logging
 
 log = structlog.get_logger(__name__)
 _PREFIX = "/services/po/"
+_HEAD = 20.0  # seconds for the head of a connection's first request
 _GRACE = 20.0  # seconds for calls in flight when it ends
 
 
@@ -60,6 +63,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    _raise_file_limit()
     address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
     host = options.host or address.hostname or "127.0.0.1"
     port = options.port if options.port is not None else address.port or 0
@@ -81,6 +85,44 @@ async def _serve(options: argparse.Namespace) -> None:
         await stopped.wait()
 
 
+class _Connection(RequestHandler):
+    """A connection that is closed when the head of its first request does not come."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._timer = asyncio.get_running_loop().call_later(_HEAD, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+def _raise_file_limit() -> None:
+    """A connection is an open file, and the usual limit is 1024."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class RunningGateway:
     """A gateway that listens, as a context."""
 
@@ -100,7 +142,7 @@ class RunningGateway:
         """Listen. Raises StoreUnusable, OSError."""
         await self.gateway.start()
         # Not decompressed: a body that is compressed is refused before it is read.
-        server = web.Server(self.gateway.handle, access_log=None, auto_decompress=False)
+        server = _Server(self.gateway.handle, access_log=None, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, backlog=1024)

@@ -19,6 +19,7 @@ from po_jupyter.hub.accounts.periods import Calendar, Period
 from po_jupyter.hub.config import GatewayConfig, LimitBook, Limits
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.team_models import TeamModels
+from po_jupyter.hub.wires.bodies import BodyReading
 from po_jupyter.hub.wires.meters import Pricer
 from po_jupyter.hub.wires.upstreams import Upstream, VendorConnections, read_upstreams
 from po_jupyter.llm.money.pricing import PriceBook
@@ -33,6 +34,7 @@ class GatewayState:
 
     config, upstreams, models, pricer   made from the file
     balances, admission, ledger, vendors   what is used, by whom, and the connections
+    bodies    those that are being read
     batches   the reservations of batches that are not settled, by what settles them
     """
 
@@ -56,6 +58,7 @@ class GatewayState:
         self.admission = GatewayAdmission(self.balances, lambda: self.config.queue, clock)
         self.ledger = Ledger(ledger_place(self.config, file.path, environ))
         self.vendors: VendorConnections
+        self.bodies = BodyReading()
         self.batches: dict[str, list[Reservation]] = {}
         self._ids = itertools.count()
         self._boot = f"{time.time_ns():x}-{os.getpid():x}"

@@ -11,14 +11,24 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.wires.bodies import read_answer
-from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream, answer_headers, unavailable
+from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream, answer_headers
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
 Watch = Callable[[bytes], object]
+_LONGEST = 10  # times the silence that is borne
 _LOOK = 1.0  # seconds between two looks at a user's connection
+
+
+class RefusedByVendor(GatewayProblem):
+    """The vendor did not take the request, for a reason that is no user's business: it costs nothing."""
+
+    def __init__(self, message: str) -> None:
+        """`message` is for people."""
+        super().__init__(503, "vendor_unavailable", message, retry_after=5)
 
 
 class VendorAnswer(NamedTuple):
@@ -33,11 +43,11 @@ def vendor_answer(upstream: Upstream, response: aiohttp.ClientResponse, body: by
     key was refused, or the vendor sends elsewhere."""
     if response.status in (401, 403):
         log.error("a vendor refuses the team's key", provider=upstream.name, status=response.status)
-        raise unavailable(
+        raise RefusedByVendor(
             f"{upstream.name} refuses the team's key with {response.status}: an administrator has to look at it"
         )
     if response.status < 200 or 300 <= response.status < 400:
-        raise unavailable(f"{upstream.name} answered {response.status}: redirects are not followed")
+        raise RefusedByVendor(f"{upstream.name} answered {response.status}: redirects are not followed")
     headers = answer_headers(response.headers)
     return web.Response(body=upstream.scrubbed(body), status=response.status, headers=headers)
 
@@ -81,7 +91,7 @@ async def vendor_stream(
     try:
         if response.status != 200:
             return vendor_answer(upstream, response, await read_answer(response))
-        return await pass_on(request, upstream, response)
+        return await pass_on(request, upstream, response, state.config.timeout)
     finally:
         response.close()
 
@@ -90,22 +100,27 @@ async def pass_on(
     request: web.BaseRequest,
     upstream: Upstream,
     response: aiohttp.ClientResponse,
+    seconds: float,
     watch: Watch = lambda data: None,
 ) -> web.StreamResponse:
-    """Pass an answer on piece by piece; `watch` sees each before it goes. One that breaks off is broken off."""
+    """Pass an answer on piece by piece; `watch` sees each before it goes. One that breaks off is broken off, so is one
+    that its user does not read for `seconds`, or that takes ten times as long."""
     headers = answer_headers(response.headers) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     stream = web.StreamResponse(status=200, headers=headers)
     scrubber = StreamScrubber(upstream.key)
     await stream.prepare(request)
     presence = _Presence(request, response)
     try:
-        async for data in response.content.iter_any():
-            watch(data)
-            if shown := scrubber.feed(data):
-                await stream.write(shown)
-        if rest := scrubber.flush():
-            await stream.write(rest)
-        await stream.write_eof()
+        async with asyncio.timeout(_LONGEST * seconds):
+            async for data in response.content.iter_any():
+                watch(data)
+                if shown := scrubber.feed(data):
+                    async with asyncio.timeout(seconds):
+                        await stream.write(shown)
+            async with asyncio.timeout(seconds):
+                if rest := scrubber.flush():
+                    await stream.write(rest)
+                await stream.write_eof()
     except (aiohttp.ClientError, TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()

@@ -87,6 +87,9 @@ class TextPiece(IpcMessage):
     item: int | None = None
 
 
+KEEP_FILES, FETCH_FILES = "keep_files", "fetch_files"  # `what` of requests of shared files
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceRequest(IpcMessage):
     """Worker to orchestrator: what only the orchestrator has. `what` is `local_model`, `provider_key` or

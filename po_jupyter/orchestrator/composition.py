@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from po_jupyter.config import Settings, owner
 from po_jupyter.ipc import channel as link
@@ -15,9 +16,10 @@ from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
-from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, HolderService, ServiceGroup
+from po_jupyter.orchestrator.dispatch.protocol import ActiveDispatcher, Dispatcher, HolderService, ServiceGroup
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
+from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.environment.run_file_exchange import RunFileExchange
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
@@ -26,8 +28,14 @@ from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import BackgroundJob, MaintenanceJobs
 from po_jupyter.orchestrator.notifications.service import Notifier, notifier_of
+from po_jupyter.orchestrator.schedules.records import ScheduleStore
+from po_jupyter.orchestrator.schedules.runner import SlotRunner
+from po_jupyter.orchestrator.schedules.scheduler import Scheduler, work_off
+from po_jupyter.orchestrator.schedules.seed_files import SeedFiles
+from po_jupyter.orchestrator.schedules.service import Schedules
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.threads import BoundedThreads, ThreadRunner
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -53,6 +61,7 @@ class Base:
     projections: RunProjections
     registry: PipelineRegistry
     files: SharedFiles | None
+    schedules: ScheduleStore
     row_files: RowFiles
     daily_usage: DailyUsage
     cleaner: RunCleaner
@@ -99,14 +108,14 @@ class _Makers:
         """The dispatcher of who has the lease."""
         base, notifier = self._base, self._notifier()
         if self._distribution is None:
-            services = self._with_address(_jobs(base, self._created))
+            services = self._with_address(_jobs(base, self._created, self._scheduler()))
             return self._local(_with_notifier(services, notifier), None, notifier)
         return self._distribution.join(
             base.store, base.changes, base.to_thread,
             # A notifier that is not started has what happens to a run told by that of the leader.
             local=lambda services, share: self._local(services, share, notifier),
-            own=self._with_address(_jobs(base, self._created, leads=False)),
-            lead=lambda: _with_notifier(_leader_jobs(base), self._notifier()),
+            own=self._with_address(_jobs(base, self._created)),
+            lead=lambda: _with_notifier(self._leader_jobs(), self._notifier()),
         )  # fmt: skip
 
     def _local(
@@ -143,6 +152,27 @@ class _Makers:
         else:
             await self.dispatcher.changed(head["run"])
 
+    def _leader_jobs(self) -> MaintenanceJobs:
+        """The jobs that one of several nodes does for all."""
+        base = self._base
+        jobs: list[BackgroundJob] = [
+            SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread), self._scheduler(),
+        ]  # fmt: skip
+        return MaintenanceJobs(
+            base.settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=None, jobs=jobs
+        )
+
+    def _scheduler(self) -> Scheduler:
+        base = self._base
+        # Runs see the environment of who holds the store, and that is this process.
+        preflight = Preflight(base.settings, base.keys, lambda: True)
+        planner = RunPlanner(base.settings, base.registry, base.row_files, preflight, base.examiner.examine)
+        return Scheduler(
+            base.schedules, _slot_runner(base, planner),
+            changes=base.changes, audit=base.audit, to_thread=base.to_thread,
+            started=partial(work_off, self.dispatcher),
+        )  # fmt: skip
+
     async def _warm_up(self) -> None:
         base = self._base
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
@@ -151,31 +181,35 @@ class _Makers:
         await base.to_thread(call_cache.tend, base.settings)
 
 
+def make_schedules(base: Base, planner: RunPlanner, dispatcher: Dispatcher) -> Schedules:
+    """The schedules as people ask for them; their runs are planned by `planner` and handed to `dispatcher`."""
+    return Schedules(
+        base.settings, base.store, base.schedules, _slot_runner(base, planner), base.registry, planner,
+        started=partial(work_off, dispatcher), to_thread=base.to_thread, changing=base.submitting,
+    )  # fmt: skip
+
+
+def _slot_runner(base: Base, planner: RunPlanner) -> SlotRunner:
+    return SlotRunner(base.store, base.schedules, base.registry, planner, SeedFiles(base.settings))
+
+
 def _with_notifier(jobs: HolderService, notifier: Notifier | None) -> HolderService:
     return jobs if notifier is None else ServiceGroup(jobs, notifier)
 
 
-def _leader_jobs(base: Base) -> MaintenanceJobs:
-    """The jobs that one of several nodes does for all."""
-    keeper = SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread)
-    return MaintenanceJobs(
-        base.settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=None, jobs=[keeper]
-    )
-
-
 def _jobs(
-    base: Base, created: Callable[[NewRun, Head, bool], Awaitable[None]], *, leads: bool = True
+    base: Base, created: Callable[[NewRun, Head, bool], Awaitable[None]], scheduler: Scheduler | None = None
 ) -> MaintenanceJobs:
-    """The jobs of a holder, without those of the leader unless it `leads`; `created` has the runs of the watch folder
-    worked off."""
+    """The jobs of a holder; those of the leader are not among them without a `scheduler`. `created` has the runs of the
+    watch folder worked off."""
     settings = base.settings
     person = owner.owner_of(settings.data_dir).owner
     pipelines = None
     if settings.pipelines_dir is not None:
         pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
     jobs: list[BackgroundJob] = []
-    if leads:
-        jobs.append(SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread))
+    if scheduler is not None:
+        jobs += [SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread), scheduler]
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
@@ -197,5 +231,5 @@ def _jobs(
         ))  # fmt: skip
     return MaintenanceJobs(
         settings, base.cleaner, base.changes, base.audit, base.to_thread,
-        pipelines=pipelines, jobs=jobs, cleans=leads,
+        pipelines=pipelines, jobs=jobs, cleans=scheduler is not None,
     )  # fmt: skip

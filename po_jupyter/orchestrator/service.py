@@ -14,7 +14,7 @@ from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings, owner
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.composition import Base, make_dispatcher
+from po_jupyter.orchestrator.composition import Base, make_dispatcher, make_schedules
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.distribution import Distribution
@@ -31,6 +31,8 @@ from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance
 from po_jupyter.orchestrator.monitoring.service import Monitoring
+from po_jupyter.orchestrator.schedules.records import ScheduleStore
+from po_jupyter.orchestrator.schedules.service import Schedules
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
@@ -86,6 +88,7 @@ class RunningOrchestrator:
     submissions: Submissions
     control: RunControl
     pipelines: PipelineLibrary
+    schedules: Schedules
     environment: EnvironmentService
     maintenance: Maintenance
     monitoring: Monitoring
@@ -213,6 +216,7 @@ class Orchestrator:
             projections=projections,
             registry=PipelineRegistry(store),
             files=files,
+            schedules=ScheduleStore(store),
             row_files=row_files,
             daily_usage=DailyUsage(store),
             cleaner=RunCleaner(settings, store, projections, files),
@@ -277,6 +281,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         pipelines=PipelineLibrary(
             base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
         ),
+        schedules=make_schedules(base, planner, dispatcher),
         environment=EnvironmentService(
             base.keys,
             to_thread,

@@ -247,6 +247,7 @@ class ApiHandler(JupyterHandler):
             last_event_id=self.request.headers.get("Last-Event-ID"),
             upload=self._upload,
             user=self._principal.user.username,
+            token_id=self._principal.token_id,
             may=partial(auth.allowed, self, self.authorizer, self._principal),
         )
         about = {"http.request.method": route.method, "http.route": route.path}

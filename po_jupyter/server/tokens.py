@@ -82,6 +82,11 @@ class ScopedTokens:
         record = self._current().get(token_id)
         return record is not None and self._clock() < record["expires_at"]
 
+    def expires_at(self, token_id: str) -> float:
+        """When a token expires, in seconds since 1970; 0 for one that is no more."""
+        record = self._current().get(token_id)
+        return 0.0 if record is None else record["expires_at"]
+
     def create(
         self, *, name: str, scopes: Sequence[str], seconds: float, owner: str, user: str
     ) -> tuple[str, TokenView]:

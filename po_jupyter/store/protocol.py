@@ -95,7 +95,8 @@ class ItemDraft(_Item):
 
 class CallIntent(TypedDict):
     """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside, `day` the
-    day of its owner's (UTC) that it was set aside on, where days are limited."""
+    day of its owner's (UTC) that it was set aside on, where days are limited. `shard`: a child run made it, whose log
+    has it too, as with the other records of calls."""
 
     key: str
     kind: Literal["intent"]
@@ -103,6 +104,7 @@ class CallIntent(TypedDict):
     stage: str
     reserved: NotRequired[list[float]]
     day: NotRequired[str]
+    shard: NotRequired[bool]
 
 
 class _Response(TypedDict):
@@ -117,6 +119,7 @@ class _Response(TypedDict):
     batch: NotRequired[str]
     day: NotRequired[str]
     address: NotRequired[str]
+    shard: NotRequired[bool]
 
 
 class CallResponse(_Response):
@@ -142,6 +145,7 @@ class CallWithdrawn(TypedDict):
     key: str
     kind: Literal["withdrawn"]
     usage: NotRequired[JsonObject]
+    shard: NotRequired[bool]
 
 
 CallRecord: TypeAlias = CallIntent | CallResponse | CallWithdrawn

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from po_jupyter.errors import Unavailable
-from po_jupyter.ipc.messages import ResourceResponse
+from po_jupyter.ipc.messages import FETCH_FILES, KEEP_FILES, ResourceResponse
 
-KEEP, FETCH = "keep_files", "fetch_files"
 _AT_ONCE = 500  # files of one message, which has a bound
 _FIRST, _LONGEST = 1.0, 30.0  # s between two tries
 
@@ -33,7 +32,9 @@ class NodeFileShare:
     async def keep(self, files: Sequence[tuple[str, int, str]]) -> None:
         """See `RunFileShare`."""
         for start in range(0, len(files), _AT_ONCE):
-            await self._until_done(KEEP, {"files": [list(file) for file in files[start : start + _AT_ONCE]]})
+            await self._until_done(
+                KEEP_FILES, {"files": [list(file) for file in files[start : start + _AT_ONCE]]}
+            )
 
     async def fetch(self, files: Sequence[tuple[str, int, str]], rows: Sequence[str]) -> Mapping[str, str]:
         """See `RunFileShare`."""
@@ -42,7 +43,7 @@ class NodeFileShare:
             some: dict[str, object] = {"files": [list(file) for file in files[start : start + _AT_ONCE]]}
             if not start and rows:
                 some["rows"] = list(rows)
-            problems |= (await self._until_done(FETCH, some)).problems or {}
+            problems |= (await self._until_done(FETCH_FILES, some)).problems or {}
         return problems
 
     async def _until_done(self, what: str, about: dict[str, object]) -> ResourceResponse:

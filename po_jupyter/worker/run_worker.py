@@ -132,12 +132,20 @@ class RunWorker:
         return await self._open_session(lease)
 
     async def _claim(self) -> Lease:
+        try:
+            return await self._claimed(self.claim)
+        except _HolderLives as lives:
+            # Beside the thread of the shard, which has the commits of other runs: it may take seconds.
+            await asyncio.to_thread(end_holder, lives.head)
+            return await self._claimed(partial(self.claim, ended=lives.head["fence"]))
+
+    async def _claimed(self, claim: Callable[[], Lease]) -> Lease:
         store, run = self._parts.store, self._run
         claiming: asyncio.Future[Lease]
         if isinstance(store, LaneStore):  # of many runs that start at once: in one transaction
-            claiming = store.lane(run).write(_LaneClaim(self.claim, partial(self.claim, gently=True)))
+            claiming = store.lane(run).write(_LaneClaim(claim))
         else:
-            claiming = asyncio.get_running_loop().run_in_executor(store.thread(run), self.claim)
+            claiming = asyncio.get_running_loop().run_in_executor(store.thread(run), claim)
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -147,9 +155,10 @@ class RunWorker:
                 await asyncio.to_thread(store.commit, lease, Commit(release=True))
             raise
 
-    def claim(self, *, gently: bool = False) -> Lease:
-        """Claim the run, and make what a former worker left fit to be used. `gently` as for `claim_run`. Blocks."""
-        lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder, gently=gently)
+    def claim(self, *, ended: int | None = None) -> Lease:
+        """Claim the run, and make what a former worker left fit to be used. Raises as `claim_run` does; `ended` is the
+        fence of the holder that was ended. Blocks."""
+        lease = claim_run(self._parts.store, self._run, self._expect, self._parts.holder, ended=ended)
         recover_live_files(self._run_dir)
         self._first_events = self._tracing.read()
         return lease
@@ -237,20 +246,23 @@ class RunWorker:
 
 
 class _HolderLives(Exception):
-    """The holder of the run would have to be ended first, which takes its time."""
+    """The holder of the run has to be ended first, which takes its time: that of `head`."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__(head["run"])
+        self.head = head
 
 
 class _LaneClaim:
     """The claim of a run together with the commits of others. A `LaneWrite`."""
 
-    __slots__ = ("_claim", "_gently")
+    __slots__ = ("_claim",)
 
-    def __init__(self, claim: Callable[[], Lease], gently: Callable[[], Lease]) -> None:
+    def __init__(self, claim: Callable[[], Lease]) -> None:
         self._claim = claim
-        self._gently = gently
 
     def together(self) -> Lease:
-        return self._gently()
+        return self._claim()
 
     def undone(self) -> None:
         """Nothing was noted."""
@@ -265,20 +277,19 @@ def claim_run(
     expect: int | None = None,
     holder: processes.Identity | None = None,
     *,
-    gently: bool = False,
+    ended: int | None = None,
 ) -> Lease:
     """Claim the run for `holder`, by default a process of the run's own, this one.
 
     `expect` is the fence that the orchestrator saw: a higher one means that another process took the run meanwhile.
-    A holder of this host that still lives is ended first; `gently` _HolderLives is raised instead. Raises StaleFence,
-    NotFound.
+    A holder of this host that still lives is ended before: until then _HolderLives is raised. With `ended`, the fence
+    of that holder, it was tried. Raises StaleFence, NotFound.
     """
     head = store.head(run)
     if expect is not None and head["fence"] != expect:
         raise StaleFence(f"run {run} was taken by somebody else before this worker started")
-    if gently and must_end(head):
-        raise _HolderLives
-    end_holder(head)
+    if head["fence"] != ended and must_end(head):
+        raise _HolderLives(head)
     return store.claim(run, holder or processes.myself(), expect=head["fence"])
 
 

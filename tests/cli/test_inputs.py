@@ -87,3 +87,35 @@ def test_each_bad_input_is_answered_with_one_message(
     code, out, err = po(*args, "--json")
     assert (code, out) == (expected, "")
     assert says in json.loads(err)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("t.csv", b'\xef\xbb\xbftext,n\r\n"a\r\nb",1\r\n'),
+        ("t.CSV", b'text,n\n"a\r\nb",1'),
+        ("t.tsv", b'text\tn\n"a\r\nb"\t1\n'),
+        ("t.TSV", b'\xef\xbb\xbftext\tn\r"a\r\nb"\t1\r'),
+    ],
+)
+@pytest.mark.parametrize("verb", [["run"], ["estimate"]])
+def test_every_command_that_takes_a_seed_reads_the_same(
+    verb: list[str],
+    name: str,
+    data: bytes,
+    po: Any,
+    client: Any,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A mark at the beginning, line ends of any system, capitals in the name."""
+    from po_jupyter.cli.inputs import seed_data
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(data)
+    assert seed_data(f"@{name}") == [{"text": "a\r\nb", "n": "1"}]
+    (tmp_path / "bad.csv").write_text('a,b\n1,"2\n')
+    code, out, err = po(*verb, "tickets", "--seed", "@bad.csv")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: line 2 of bad.csv has a quote that is never closed")
+    assert client.submitted == []

@@ -9,6 +9,7 @@ import os
 import sys
 import zipfile
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +40,7 @@ from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from po_jupyter.store.protocol import Commit, Head, NewRun, Ref, Store
 from tests.support.engine import RUN, Bench
 from tests.support.file_share import DirectShare
+from tests.support.schedules import Clockwork
 
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -802,3 +804,69 @@ class ShardsBriefly(Shards):
 
     name = "shards-briefly"
     only = "shard"
+
+
+# -- schedules -------------------------------------------------------------------------------------------
+class ScheduledSlots(Scenario):
+    """G12: two slots that were missed, each made up for, from new files: one run each, and each file in one of them."""
+
+    name = "schedule"
+
+    def clockwork(self, at: Path) -> Clockwork:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the sweep reads stdout
+        clockwork = Clockwork(at, self.store(at))
+        clockwork.now += timedelta(hours=2)
+        return clockwork
+
+    def store(self, at: Path) -> Store:
+        """In PostgreSQL where a file says so."""
+        place = at / "url"
+        if not place.exists():
+            return opened(at)
+        from po_jupyter.store.postgres.store import PostgresStore
+
+        return PostgresStore(place.read_text())
+
+    def sound(self, store: Store) -> None:
+        if isinstance(store, DiskStore):
+            sound(store)
+
+    def setup(self, at: Path) -> None:
+        clockwork = self.clockwork(at)
+        (at / "project" / "a.csv").write_text("text\na\n")
+        clockwork.now -= timedelta(hours=2)
+        clockwork.add(pipeline="rows", missed="all", seed={"files": "*.csv", "only_new": True})
+        clockwork.store.close()
+
+    def act(self, at: Path) -> None:
+        clockwork = self.clockwork(at)
+        clockwork.look()
+        (at / "project" / "b.csv").write_text("text\nb\n")
+        clockwork.end_all()
+        clockwork.look()
+        clockwork.store.close()
+
+    def check(self, at: Path) -> str:
+        clockwork = self.clockwork(at)
+        self.sound(clockwork.store)
+        slots = [head["name"].rpartition(" ")[2] for head in clockwork.runs()]
+        assert len(set(slots)) == len(slots), slots
+        clockwork.store.close()
+        return "after" if len(slots) == 2 else "before"
+
+    def finish(self, at: Path) -> None:
+        clockwork = self.clockwork(at)
+        for name in "ab":
+            if name == "a" or len(clockwork.runs()) == 1:
+                clockwork.look()
+                (at / "project" / "b.csv").write_text("text\nb\n")
+            clockwork.end_all()
+        clockwork.look()
+        assert clockwork.record()["waiting"] == []
+        assert clockwork.told() == [("03-02T13:00", "run"), ("03-02T14:00", "run")]
+        runs = clockwork.runs()
+        seeds = [clockwork.store.definition(head["run"])["seed"]["data"]["rows"] for head in runs]
+        assert seeds == [[{"text": "b"}], [{"text": "a"}]], seeds
+        assert len(clockwork.store.names("schedule-file")) == 2
+        self.sound(clockwork.store)
+        clockwork.store.close()

@@ -262,3 +262,21 @@ async def test_child_runs_of_a_map_are_worked_off_on_several_nodes(
             assert len(model.requests) == view.usage.calls == 8
             rows = (await api.results.outputs(run, "local"))["m"]
             assert [(row["index"], row["ok"]) for row in rows] == [(i, True) for i in range(8)]
+
+
+@pytest.mark.slow
+async def test_the_shards_of_a_map_are_worked_off_wherever_there_is_room(
+    tmp_path: Path, place: str, model: ModelServer
+) -> None:
+    llm = {"model": "openai:gpt-4o-mini", "max_tokens": 50}
+    rows = {"name": "rows", "for_each": "{{ seed.rows }}", "prompt": "say {{ item }}", "shards": 4}
+    pipeline = {"name": "p", "llm": llm, "tasks": [{**rows, "max_concurrency": 8}]}
+    with workers(tmp_path, place, "a", "b"):
+        async with api_node(tmp_path / "api", place) as api:
+            model.latency = 0.1
+            wanted = {"pipeline": pipeline, "seed": {"name": "s", "data": {"rows": list(range(80))}}}
+            run = (await api.submissions.submit(wanted, owner="local"))[0].id
+            view = await wait_for_state(api, run, patience=60)
+            assert view.state == "done", view.error
+            assert len(model.requests) == 80
+            assert model.duplicates() == {}

@@ -231,3 +231,18 @@ async def test_it_says_what_is_wrong_with_the_broker(store: DiskStore) -> None:
     queue.ping = lambda: None  # type: ignore[method-assign]
     await node.look()
     assert node.problem() is None
+
+
+async def test_runs_that_no_node_can_take_hide_none_behind_them(
+    store: DiskStore, moments: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One owner may have any number of them, more urgent than a run whose message was lost."""
+    monkeypatch.setattr(queue_hints, "AT_ONCE", 5)
+    queue = MemoryQueue()
+    node = hints(store, Share(store), queue)
+    for number in range(12):
+        labelled(store, f"00{number:02}", "nobody-has-it")
+    for moments[0] in range(0, 160, 16):
+        waiting = store.waiting(0)
+        await node.publish_again(waiting[: node.window()], len(waiting))
+    assert sum(queue.depths().values()) == 1

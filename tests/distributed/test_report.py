@@ -49,5 +49,7 @@ async def test_a_node_is_asked_to_drain_by_its_name(store: DiskStore) -> None:
     nodes = view(store)
     await nodes.drain("a")
     assert store.get(DRAIN, "a") is not None
+    report = await nodes.report()  # before the node itself has heard of it
+    assert [node["state"] for node in report["nodes"] if node["name"] == "a"] == ["drains"]
     with pytest.raises(NotFound, match="no node 'aa'; did you mean `a`"):
         await nodes.drain("aa")

@@ -9,7 +9,7 @@ import pytest
 
 from po_jupyter.distributed.directory import NodeDirectory
 from po_jupyter.distributed.share import NodeShare, fair_order
-from po_jupyter.model.run.definition import RunDefinition, RunOptions
+from po_jupyter.model.run.definition import FORMAT, RunDefinition, RunOptions
 from po_jupyter.orchestrator.workers.queue import RunQueues
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
@@ -152,7 +152,7 @@ def test_a_run_goes_to_a_node_that_has_the_directory_of_its_modules(store: DiskS
 
 
 async def test_an_older_node_leaves_the_run_of_a_newer_version_alone(store: DiskStore) -> None:
-    definition = {**RunDefinition({"name": "p", "tasks": []}, {}).to_json(), "format": 2}
+    definition = {**RunDefinition({"name": "p", "tasks": []}, {}).to_json(), "format": FORMAT + 1}
     new = store.create_run(new_run("00a1")._replace(definition=definition))[0]
     older = share(store)
     assert not await older.take(new)
@@ -278,3 +278,13 @@ async def test_a_node_takes_no_run_before_it_can_start_a_worker(store: DiskStore
     node.warmed_up()
     assert told
     assert await node.claim(new) is not None
+
+
+async def test_the_leader_looks_after_children_that_wait_for_somebody(store: DiskStore) -> None:
+    """As after whole runs; lists of runs have none of them."""
+    for run, parent in (("00a1", None), ("00b1", "00a1")):
+        store.create_run(new_run(run, parent=parent))
+        store.request(run, [], "waiting")
+    node = share(store)
+    node.leads = True
+    assert sorted(head["run"] for head in node.active()) == ["00a1", "00b1"]

@@ -135,7 +135,7 @@ async def test_a_list_has_the_users_own(gateway: GatewayClient, vendor: BatchSer
 async def test_a_budget_holds_for_batches(gateway: GatewayClient, vendor: BatchServer) -> None:
     _, file = await upload(gateway, [line(n, max_tokens=10_000) for n in range(11)])  # $1.10 and a day has $1
     status, answer = await create(gateway, file["id"])
-    assert (status, answer["error"]["code"]) == (429, "budget_exceeded") and vendor.batches() == []
+    assert (status, answer["error"]["code"]) == (400, "invalid_request") and vendor.batches() == []
     assert held(gateway) == 0 and await gateway.reserved() == 0
 
 

@@ -32,10 +32,16 @@ _FAILING = {
         {"name": "a", "source": "def ingestion(ctx):\n    raise ValueError\n", "retry": {"max_attempts": 1}}
     ],
 }
-# By the name of a route that asks for `code:run`: its path and a body with code. RUN is a failed run with code.
+# By the name of a route that asks for `code:run`: its path and a body with code. RUN is a failed run with code,
+# SCHEDULE a paused schedule of a pipeline with code.
 CODE: Mapping[str, tuple[str, dict[str, Any]]] = {
     "validate": ("pipelines/validate", _WITH_CODE),
     "put_pipeline": ("pipelines/p", _DEFINITION),
+    # `p` has code: the one before has registered it.
+    "add_schedule": ("schedules", {"pipeline": "p", "cron": "0 0 1 1 *"}),
+    "put_schedule": ("schedules/SCHEDULE", {"pipeline": "p", "cron": "0 0 1 1 *"}),
+    "patch_schedule": ("schedules/SCHEDULE", {"paused": False}),
+    "run_schedule": ("schedules/SCHEDULE/run", {}),
     "submit": ("runs", _WITH_CODE),
     "estimate": ("runs/estimate", _WITH_CODE),
     "resume": ("runs/RUN/resume", {}),
@@ -114,6 +120,8 @@ def with_code(client: httpx.Client, route: AnyRoute) -> list[int]:
     for scopes in ({*SCOPES} - {"code:run"}, {*SCOPES}):
         headers = {"Authorization": f"token {token_with(scopes)}"}
         run = failed_run(client) if "RUN" in path else ""
+        if "SCHEDULE" in path:
+            path = path.replace("SCHEDULE", paused_schedule(client))
         found.append(ask(client, route.method, path.replace("RUN", run), headers, body))
     return found
 
@@ -126,6 +134,17 @@ def failed_run(client: httpx.Client) -> str:
     run = str(answer.json()["run"]["id"])
     wait_for(lambda: client.get(f"runs/{run}", headers=headers).json()["run"]["state"] == "failed")
     return run
+
+
+def paused_schedule(client: httpx.Client) -> str:
+    """A paused schedule of a pipeline that has code."""
+    headers = {"Authorization": f"token {token_with(SCOPES)}"}
+    client.put("pipelines/p", json=_DEFINITION, headers=headers).raise_for_status()
+    answer = client.post("schedules", json={"pipeline": "p", "cron": "0 0 1 1 *"}, headers=headers)
+    answer.raise_for_status()
+    schedule = str(answer.json()["schedule"]["id"])
+    client.patch(f"schedules/{schedule}", json={"paused": True}, headers=headers).raise_for_status()
+    return schedule
 
 
 def wait_for(true: Callable[[], bool], patience: float = 30.0) -> None:

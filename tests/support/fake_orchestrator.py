@@ -27,6 +27,7 @@ from po_jupyter.server.routing.api import (
     OrchestratorFactory,
 )
 from po_jupyter.server.routing.monitoring import ReadinessReport
+from po_jupyter.server.routing.pipelines import CallerRights
 
 
 class FakeNotification(NamedTuple):
@@ -146,6 +147,49 @@ class FakePipelines:
     async def delete(self, name: str, *, owner: str) -> None:
         await self.get(name, owner=owner)
         del self._log.named[name]
+
+
+class FakeSchedules:
+    """Schedules that never come due."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    async def summaries(self, *, owner: str) -> list[JsonMapping]:
+        return [*self.kept.values()]
+
+    async def get(self, schedule: str, *, owner: str) -> JsonMapping:
+        if schedule not in self.kept:
+            raise NotFound(f"there is no schedule {schedule!r}")
+        return self.kept[schedule]
+
+    async def add(self, body: JsonMapping, *, owner: str, rights: CallerRights) -> JsonMapping:
+        kept = {"id": secrets.token_hex(4), **body, "state": "active", "last": None, "next_at": None}
+        self.kept[str(kept["id"])] = kept
+        return kept
+
+    async def replace(
+        self, schedule: str, body: JsonMapping, *, owner: str, rights: CallerRights
+    ) -> JsonMapping:
+        await self.get(schedule, owner=owner)
+        self.kept[schedule].update(body)
+        return self.kept[schedule]
+
+    async def change(
+        self, schedule: str, body: JsonMapping, *, owner: str, rights: CallerRights
+    ) -> JsonMapping:
+        return await self.replace(schedule, body, owner=owner, rights=rights)
+
+    async def remove(self, schedule: str, *, owner: str) -> None:
+        await self.get(schedule, owner=owner)
+        del self.kept[schedule]
+
+    async def run(self, schedule: str, *, owner: str, rights: CallerRights) -> NoReturn:
+        await self.get(schedule, owner=owner)
+        raise Conflict("there is no new file")
+
+    async def pause_of_token(self, token: str, *, owner: str) -> None:
+        pass
 
 
 class FakeSubmissions:
@@ -531,6 +575,7 @@ class FakeOrchestrator:
         self.inspection = FakeInspection(self.log)
         self.control = FakeControl(self.log)
         self.pipelines = FakePipelines(self.log)
+        self.schedules = FakeSchedules()
         self.environment = FakeEnvironment()
         self.maintenance = FakeMaintenance()
         self.monitoring = FakeMonitoring()

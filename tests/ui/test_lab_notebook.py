@@ -107,7 +107,9 @@ class Notebook:
         )
 
     def command(self, name: str, **args: Any) -> None:
-        self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
+        self.page.evaluate(
+            "async ([name, args]) => { await window.jupyterapp.commands.execute(name, args) }", [name, args]
+        )
 
     def run_all(self) -> None:
         # Not awaited in the page: a cell may block.

@@ -133,7 +133,10 @@ def page(lab: JupyterProcess, browser: Browser) -> Iterator[Page]:
 
 
 def execute(page: Page, command: str, **args: Any) -> None:
-    page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [command, args])
+    # Not its result, a widget: whatever it holds would be sent here.
+    page.evaluate(
+        "async ([name, args]) => { await window.jupyterapp.commands.execute(name, args) }", [command, args]
+    )
 
 
 def open_page(page: Page, run: str, **args: Any) -> Locator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.errors import StaleFence
 from po_jupyter.platform import processes
+from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.worker import run_worker
 from po_jupyter.worker.open_calls import CallSlots
@@ -38,9 +40,10 @@ def held_by(holder: processes.Identity) -> MemoryStore:
     return store
 
 
-def test_a_former_worker_of_this_run_alone_is_ended(holder: processes.Identity) -> None:
+async def test_a_former_worker_of_this_run_alone_is_ended(holder: processes.Identity, tmp_path: Path) -> None:
     store = held_by(holder)
-    assert claim_run(store, RUN, 1).fence == 2
+    parts = ProcessParts(Settings(data_dir=tmp_path), store, processes.myself(), CallSlots(), None)
+    assert (await RunWorker(parts, cast("Any", Link()), 1)._claim()).fence == 2
     assert not processes.alive(holder)
 
 
@@ -82,3 +85,43 @@ async def test_a_task_that_sets_a_base_url_redirects_no_prompt(
     RunWorker(parts, cast("Any", Link()), None)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere")
     assert given[0]["OPENAI_BASE_URL"] == "http://first"
+
+
+@pytest.mark.parametrize("kind", ["lane", "no lane"])
+async def test_the_end_of_a_former_worker_is_waited_for_beside_the_writes_of_other_runs(
+    kind: str, holder: processes.Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take seconds; the thread of a shard has the commits of many runs."""
+    store = DiskStore(tmp_path / "store", shards=1)
+    store_run(store)
+    store.claim(RUN, holder)
+    if kind == "no lane":
+        monkeypatch.setattr(run_worker, "LaneStore", int)
+    threads: list[str] = []
+    real = processes.wait_gone
+
+    def wait_gone(identity: processes.Identity, seconds: float) -> bool:
+        threads.append(threading.current_thread().name)
+        return real(identity, seconds)
+
+    monkeypatch.setattr(processes, "wait_gone", wait_gone)
+    parts = ProcessParts(Settings(data_dir=tmp_path), store, processes.myself(), CallSlots(), None)
+    lease = await RunWorker(parts, cast("Any", Link()), 1)._claim()
+    assert lease.fence == 2
+    assert not processes.alive(holder)
+    assert len(threads) == 1
+    assert "po-store" not in threads[0]
+    store.close()
+
+
+async def test_a_former_worker_that_cannot_be_ended_keeps_nobody_from_the_run(
+    holder: processes.Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fence keeps it from writing."""
+    store = held_by(holder)
+    ended: list[object] = []
+    monkeypatch.setattr(processes, "end_group", ended.append)
+    monkeypatch.setattr(processes, "wait_gone", lambda *_: False)
+    parts = ProcessParts(Settings(data_dir=tmp_path), store, processes.myself(), CallSlots(), None)
+    assert (await RunWorker(parts, cast("Any", Link()), 1)._claim()).fence == 2
+    assert len(ended) == 1

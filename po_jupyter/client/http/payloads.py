@@ -49,6 +49,28 @@ class PipelineJson(TypedDict, total=False):
     problem: str
 
 
+class ScheduleJson(TypedDict):
+    """A schedule. `state` is `active` or `paused`, then with its `reason`; `last` is what became of its last slot, with
+    the `state` of its run; times are ISO 8601 UTC. Lists have no `seed`, `budget`, `model` and `outcomes`."""
+
+    id: str
+    pipeline: str
+    cron: str
+    timezone: str
+    missed: str
+    overlap: str
+    state: str
+    reason: str | None
+    next_at: str | None
+    waiting: int
+    last: JsonObject | None
+    created_at: str
+    seed: NotRequired[JsonObject]
+    budget: NotRequired[JsonObject | None]
+    model: NotRequired[str | None]
+    outcomes: NotRequired[list[JsonObject]]
+
+
 class TokenJson(TypedDict):
     """A scoped token, without the token itself; times are ISO 8601 UTC."""
 

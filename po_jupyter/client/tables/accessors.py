@@ -67,21 +67,33 @@ class _ImportWatch:
     ) -> ModuleSpec | None:
         if fullname not in self._libraries:
             return None
-        self._libraries.discard(fullname)  # so that the search below does not come back to here
-        spec: ModuleSpec | None = import_module("importlib.util").find_spec(fullname)
-        if spec is None or spec.loader is None:
-            self._libraries.add(fullname)
-            return None
-        loader = spec.loader
+        spec = self._spec_of_others(fullname, path, target)
+        loader = spec.loader if spec is not None else None
+        if loader is None or "exec_module" in vars(loader):
+            return spec  # of an archive, whose loader is one for all modules in it, and watched already
         run_module = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module
+            if module.__name__ == fullname:  # not who asked for the spec alone: it may be imported later
+                del loader.exec_module
+                self._libraries.discard(fullname)
             run_module(module)
-            _register(fullname)
+            if module.__name__ == fullname:
+                _register(fullname)
 
-        loader.exec_module = exec_module  # type: ignore[method-assign]  # of this loader, for one import
+        loader.exec_module = exec_module  # type: ignore[method-assign]  # of this loader, until then
         return spec
+
+    def _spec_of_others(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        """The spec by the finders behind this one; those before it found nothing."""
+        finders = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else sys.meta_path
+        for finder in finders:
+            spec: ModuleSpec | None = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                return spec
+        return None
 
 
 def _register(library: str) -> None:

@@ -10,11 +10,14 @@ c = get_config()
 proxy = os.environ.get("TEAM_PROXY", "http://127.0.0.1:8000")
 limits = os.environ.get("TEAM_LIMITS", "/etc/jupyterhub/po/limits.yaml")  # root's, in a directory of mode 0700
 
+# The gateway's port is below 1024, which only root may open: the proxy sends everybody's tokens there, and while the
+# gateway is down (an upgrade, no memory) any user of the machine could listen on a port above. Where the hub is not
+# root, nobody else may have a shell on its machine or in its pod.
 # The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
 c.JupyterHub.services = [
     {
         "name": "po",
-        "url": os.environ.get("TEAM_SERVICE", "http://127.0.0.1:10301"),
+        "url": os.environ.get("TEAM_SERVICE", "http://127.0.0.1:931"),
         "command": [sys.executable, "-m", "po_jupyter.hub", "--config", limits],
         "oauth_no_confirm": True,
     },

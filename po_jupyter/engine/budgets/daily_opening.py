@@ -70,7 +70,7 @@ def _heads(store: Store, owner: str) -> dict[str, Head]:
     heads: dict[str, Head] = {}
     cursor: str | None = None
     while True:
-        page = store.runs(owner=owner, cursor=cursor, limit=200)
+        page = store.runs(owner=owner, cursor=cursor, limit=200, children=True)
         heads |= {head["run"]: head for head in page.heads}
         if (cursor := page.next) is None:
             return heads

@@ -1,4 +1,4 @@
-"""Winding up the maps of a cancelled run: what its batches and child runs have finished is collected."""
+"""Winding up the maps of a run that ends: what its batches and child runs have finished is collected."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from po_jupyter.platform.concurrency import gather_or_cancel
 _log = structlog.get_logger(__name__)
 
 
-async def wind_up(parts: MapParts) -> None:
-    """Cancel every batch and child run of the run and keep what is finished, within `batch_cancel_wait`.
+async def wind_up(parts: MapParts, *, batches: bool = True) -> None:
+    """Cancel every child run of the run, and every batch unless told otherwise, and keep what is finished, within
+    `batch_cancel_wait`.
 
     What cannot be collected in that time stays in the log as open: a resume collects it. Raises Drained and
     StoreError.
     """
     state = parts.log.state
-    names = [*state.open_batches, *state.open_shards]
+    names = [*(state.open_batches if batches else ()), *state.open_shards]
     try:
         async with asyncio.timeout(parts.inputs.settings.batch_cancel_wait):
             await gather_or_cancel(_wind_up_map(parts, name) for name in names)

@@ -5,7 +5,8 @@ may have been billed: it counts as the worst case that was set aside for it (`re
 call counts with the usage of its broken tries. A batch that was not collected counts as its worst case.
 
 A call counts on the day (UTC) on which it was set aside and sent, whenever its answer comes, and an answer of a batch
-on the day of the batch: that is the day whose limit let it go.
+on the day of the batch: that is the day whose limit let it go. A call of a child run counts on the day in the log of
+that one alone: its own worker asked the limit of the day.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import NamedTuple, TypedDict
 from po_jupyter.errors import NotFound
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import CallResponse, CallResponseDraft, CallWithdrawn, LogStore, Record, Store
+
+_OF_CHILD = ""  # the day of a call that is in the log of a child run too
 
 
 class AmountJson(TypedDict):
@@ -137,7 +140,8 @@ class SpentFromLog:
         for call in record["calls"]:
             if call["kind"] == "intent":
                 intents = self._unanswered.setdefault(call["key"], [])
-                intents.append((call.get("day", day), _worst_case(call.get("reserved"))))
+                sent_on = _OF_CHILD if call.get("shard") else call.get("day", day)
+                intents.append((sent_on, _worst_case(call.get("reserved"))))
             else:
                 self._end_call(call, day)
         for event in record["events"]:
@@ -155,7 +159,9 @@ class SpentFromLog:
         batch = self._batches.get(token) if token else None
         row = ZERO if batch is None else batch.reserved.share(1, batch.count)
         sent_on, worst = intents.pop() if intents else (day if batch is None else batch.day, row)
-        if call["kind"] == "response":
+        if call.get("shard"):
+            sent_on = _OF_CHILD
+        elif call["kind"] == "response":
             sent_on = call.get("day", sent_on)
         if batch is not None:
             batch.answered += 1
@@ -246,7 +252,7 @@ def lost_on_day(store: Store, owner: str, day: str) -> LostCalls:
     lost = NONE_LOST
     cursor: str | None = None
     while True:
-        page = store.runs(owner=owner, cursor=cursor, limit=200)
+        page = store.runs(owner=owner, cursor=cursor, limit=200, children=True)
         for head in page.heads:
             if head["updated_at"][:10] >= day:
                 with suppress(NotFound):

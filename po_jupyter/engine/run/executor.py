@@ -100,11 +100,13 @@ class RunExecutor:
 
     async def _end(self, end: End) -> str | None:
         log = self.session.log
-        if end.state == "cancelled" and log.state.works_elsewhere:
+        cancelled = end.state == "cancelled"
+        # A map that failed and has child runs broke off: nobody would end them. A batch is waited for by a resume.
+        if log.state.works_elsewhere if cancelled else end.state == "failed" and log.state.open_shards:
             from po_jupyter.engine.maps.wind_up import wind_up
 
             try:
-                await wind_up(self.session.map_parts)
+                await wind_up(self.session.map_parts, batches=cancelled)
             except Drained:
                 return None
         if end.state != "waiting":

@@ -100,6 +100,11 @@ class RunState:
         """Every child run that the run ever had, those of tasks that are no more included."""
         return [run for task in (*self.tasks.values(), *self.withdrawn.values()) for run in task.shards]
 
+    def merged_of(self, child: str) -> int:
+        """The number of the last record of a child run that is in the log of this one."""
+        tasks = (*self.tasks.values(), *self.withdrawn.values())
+        return next((task.shards[child]["merged"] for task in tasks if child in task.shards), 0)
+
     @property
     def works_elsewhere(self) -> bool:
         """Whether something of it is at work that a worker of this run has to collect before the run ends."""

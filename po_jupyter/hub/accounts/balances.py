@@ -23,7 +23,8 @@ _NO_LIMITS = Limits()
 class Demand:
     """The most that a call may take: what is reserved before it goes out.
 
-    `model` is a ref; `nano` is None for a model without a price; `is_batch`: it may be hours until it is settled.
+    `model` is a ref; `nano` is None for a model without a price; `is_batch`: it may be hours until it is settled;
+    `thinks`: the request may make the model think.
     """
 
     user: str
@@ -33,6 +34,7 @@ class Demand:
     output_tokens: int
     nano: int | None
     is_batch: bool = False
+    thinks: bool = False
 
     @property
     def provider(self) -> str:
@@ -112,9 +114,11 @@ class _Scope:
     def tally(self, name: str) -> _Tally:
         tally = self.tallies.get(name)
         if tally is None:
-            # A new day: what is over and has nothing reserved is not needed any more.
+            # A new day: what is long over and has nothing reserved is not needed any more. The month before stays: a
+            # clock may be set back.
+            months = sorted({old[:7] for old in self.tallies} | {name[:7]})
             for old, then in list(self.tallies.items()):
-                if old[:7] < name[:7] and not (then.held_tokens or then.batch_tokens):
+                if old[:7] < min(months[-2:]) and not (then.held_tokens or then.batch_tokens):
                     del self.tallies[old]
             tally = self.tallies[name] = _Tally()
         return tally
@@ -254,6 +258,8 @@ class Balances:
                 continue
             tally = scope.tally(when)
             if most_tokens is not None:
+                if demand.tokens > most_tokens:
+                    raise _too_large(name, window, f"{demand.tokens:,} tokens", f"{most_tokens:,}")
                 used = tally.tokens + tally.batch_tokens
                 if used + demand.tokens > most_tokens:
                     of = f"{used:,} of {most_tokens:,} tokens"
@@ -268,6 +274,8 @@ class Balances:
                         "its price in `prices`",
                     )  # fmt: skip
                 used, most = tally.nano + tally.batch_nano, round(usd * NANO)
+                if demand.nano > most:
+                    raise _too_large(name, window, f"${demand.nano / NANO:.4f}", f"${usd:g}")
                 if used + demand.nano > most:
                     of = f"${used / NANO:.4f} of ${usd:.2f}"
                     raise self._spent(name, window, of, f"${demand.nano / NANO:.4f}", now)
@@ -283,6 +291,14 @@ class Balances:
             f"A new {window} begins at {iso(ends)}",
             retry_after=ends - now, resets_at=ends,
         )  # fmt: skip
+
+
+def _too_large(name: str, window: str, need: str, limit: str) -> GatewayProblem:
+    """The problem of a call that is over a whole budget: no new day or month has room for it."""
+    return GatewayProblem(
+        400, "invalid_request",
+        f"this call may take {need}, and the whole {window}'s budget of {name} is {limit}: set a smaller `max_tokens`",
+    )  # fmt: skip
 
 
 def scopes_of(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import structlog
 
+from po_jupyter.errors import StoreUnusable
 from po_jupyter.hub.accounts.balances import Demand, Reservation
 from po_jupyter.hub.accounts.ledger_database import LedgerDatabase, Row, open_database
 from po_jupyter.hub.accounts.periods import Period
@@ -118,7 +119,8 @@ class Ledger:
         await self.change(lambda database: database.execute_many(_RESERVE, rows))
 
     def settle(self, hold: Reservation, amounts: Charge) -> None:
-        """Put what was used in the place of a reservation, soon; when that fails, it counts in full."""
+        """Put what was used in the place of a reservation, soon. When that fails it is tried again with the next
+        change; what was never written counts in full at the next start."""
         self._put(_settling([(hold, amounts)]), is_urgent=False)
 
     async def settle_batch(self, settled: Sequence[tuple[Reservation, Charge]]) -> None:
@@ -168,10 +170,10 @@ class Ledger:
             return
         opened.set_result(None)
         last = False
+        left: list[_Change] = []
         while not last:
             changes, last = self._gathered()
-            if changes:
-                _commit(database, changes)
+            left = _commit(database, [*changes, *left])
         database.close()
 
     def _gathered(self) -> tuple[list[_Change], bool]:
@@ -198,7 +200,31 @@ class Ledger:
         return changes, True
 
 
-def _commit(database: LedgerDatabase, changes: list[_Change]) -> None:
+def _commit(database: LedgerDatabase, changes: list[_Change]) -> list[_Change]:
+    """Make changes in one transaction; where one of them fails, each in its own. Those that are left over: settlements
+    that could not be written now."""
+    changes = [
+        change for change in changes if change.future.running() or change.future.set_running_or_notify_cancel()
+    ]
+    if _transaction(database, changes) is None or not changes:
+        return []
+    left: list[_Change] = []
+    down: Exception | None = None
+    for change in changes:
+        error = down or _transaction(database, [change])
+        if error is None:
+            continue
+        if isinstance(error, StoreUnusable):
+            down = error  # there is no database at all: it is not asked again for each
+        if change.is_urgent:
+            change.future.set_exception(error)
+        else:
+            left.append(change)
+    return left
+
+
+def _transaction(database: LedgerDatabase, changes: list[_Change]) -> Exception | None:
+    """Make changes in a transaction; why nothing of it was made."""
     try:
         database.begin()
         results = [change.work(database) for change in changes]
@@ -210,26 +236,29 @@ def _commit(database: LedgerDatabase, changes: list[_Change]) -> None:
             database.rollback()
         except Exception as second:
             log.error("the ledger cannot be rolled back", error=type(second).__name__)
-        for change in changes:
-            change.future.set_exception(error)
-        return
+        return error
     crashpoint("hub.ledger.commit.after")
     for change, result in zip(changes, results, strict=True):
         change.future.set_result(result)
+    return None
 
 
 def _settling(settled: Sequence[tuple[Reservation, Charge]]) -> Callable[[LedgerDatabase], None]:
-    ids = [(hold.id,) for hold, _ in settled]
-    rows = [
-        (hold.period.day, hold.demand.user, json.dumps(hold.demand.groups), hold.demand.model, amounts.calls,
-         amounts.input, amounts.output, amounts.cached, amounts.reasoning, amounts.nano, amounts.lost,
-         amounts.unpriced)
+    """Work: each reservation that is there is taken away, and what it used is added. One that is not was settled: by a
+    commit whose answer was lost."""
+    rows = {
+        hold.id: (
+            hold.period.day, hold.demand.user, json.dumps(hold.demand.groups), hold.demand.model, amounts.calls,
+            amounts.input, amounts.output, amounts.cached, amounts.reasoning, amounts.nano, amounts.lost,
+            amounts.unpriced,
+        )
         for hold, amounts in settled
-    ]  # fmt: skip
+    }  # fmt: skip
 
     def settle(database: LedgerDatabase) -> None:
-        database.execute_many("DELETE FROM reservations WHERE id = ?", ids)
-        database.execute_many(_ADD, rows)
+        for id, row in rows.items():
+            if database.execute("DELETE FROM reservations WHERE id = ? RETURNING id", (id,)):
+                database.execute(_ADD, row)
 
     return settle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple, TypedDict
 
 from po_jupyter.hub.accounts.ledger import Ledger
@@ -10,10 +11,14 @@ from po_jupyter.hub.accounts.ledger_database import LedgerDatabase
 from po_jupyter.hub.problems import not_found
 
 
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+
+
 class ObjectState(TypedDict, total=False):
     """What is known of a file or a batch.
 
     endpoint, demands   of an uploaded file: for which API it is, and by model its lines and the most that they take
+    size                of an uploaded file: its bytes
     batch               of a file of results: the batch that made it
     counts              of a batch: lines by model
     settled             of a batch: what it used is in the ledger
@@ -21,6 +26,7 @@ class ObjectState(TypedDict, total=False):
 
     endpoint: str
     demands: list[tuple[str, int, int, int, int | None]]
+    size: int
     batch: str
     counts: dict[str, int]
     settled: bool
@@ -45,7 +51,7 @@ class OwnedObjects:
 
     async def of(self, user: str, id: str, kind: str) -> OwnedObject:
         """A user's file or batch. Raises GatewayProblem: there is none, or it is another's, which looks alike."""
-        found = await self.find(id)
+        found = await self.find(id) if _ID.fullmatch(id) else None  # what is none no database may be asked for
         if found is None or found.user != user or found.kind != kind:
             raise not_found(f"the {kind} {id!r:.80}")
         return found
@@ -70,6 +76,18 @@ class OwnedObjects:
                 (self._provider, user, kind),
             )
             return {str(row[0]) for row in rows}
+
+        return await self._ledger.change(read)
+
+    async def size_of(self, user: str) -> int:
+        """The bytes of a user's files that were uploaded."""
+
+        def read(database: LedgerDatabase) -> int:
+            rows = database.execute(
+                "SELECT state FROM objects WHERE provider = ? AND username = ? AND kind = 'file'",
+                (self._provider, user),
+            )
+            return sum(json.loads(str(row[0])).get("size", 0) for row in rows)
 
         return await self._ledger.change(read)
 

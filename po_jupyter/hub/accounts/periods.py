@@ -70,6 +70,9 @@ class SlidingMinute:
     def calls(self, now: float) -> int:
         """The number of calls; forgets older ones."""
         entries = self._entries
+        if entries and entries[-1].at > now:  # the clock was set back
+            for entry in entries:
+                entry.at = min(entry.at, now)
         while entries and entries[0].at <= now - MINUTE:
             self.tokens -= entries.popleft().tokens
         return len(entries)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,14 +13,18 @@ import aiohttp
 from aiohttp import web
 
 from po_jupyter.hub.accounts.balances import Demand
-from po_jupyter.hub.problems import invalid
+from po_jupyter.hub.problems import GatewayProblem, invalid
 from po_jupyter.hub.wires.bodies import too_large
 from po_jupyter.hub.wires.operations import Api
-from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request
+from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, read_json
 from po_jupyter.model.values.json import JsonObject
 
 _MOST_LINES = 100_000
 _SECONDS = 900.0
+_NO_BATCH = "a batch has `requests`, a list of objects, and nothing else"
+_HEAD = re.compile(rb'\s*\{\s*"requests"\s*:\s*\[')
+_SIGN = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # a whole string is one
+_AFTER = re.compile(rb"\s*(?:,|(?P<end>\]\s*\}\s*\Z))")
 _ENDPOINTS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 
 Prepare = Callable[[BoundedRequest], tuple[Demand, bytes]]
@@ -73,7 +79,7 @@ def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchI
 
     def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
         nonlocal endpoint
-        for n, text in enumerate(filter(None, map(bytes.strip, data.splitlines())), 1):
+        for n, text in enumerate(filter(None, map(bytes.strip, io.BytesIO(data))), 1):
             row = _row(text, n)
             custom_id, url, body = row.get("custom_id"), row.get("url"), row.get("body")
             if row.get("method") != "POST" or not isinstance(url, str) or url not in _ENDPOINTS:
@@ -94,15 +100,13 @@ def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchI
     return BatchInput(bounded.data, bounded.lines, bounded.demands, bounded.counts, endpoint)
 
 
-def bound_requests(body: JsonObject, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
+def bound_requests(raw: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
     """The input of a batch of Anthropic's, from the body that creates it. Blocks. Raises GatewayProblem."""
-    rows = body.get("requests")
-    if set(body) != {"requests"} or not isinstance(rows, list) or not rows:
-        raise invalid("a batch has `requests` and nothing else")
 
     def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
-        for n, row in enumerate(rows, 1):
-            if not isinstance(row, dict) or set(row) != {"custom_id", "params"}:
+        for n, text in enumerate(_elements(raw), 1):
+            row = _row(text, n)
+            if set(row) != {"custom_id", "params"}:
                 raise invalid(f"request {n}: it has `custom_id` and `params`")
             if not isinstance(row["custom_id"], str) or not isinstance(row["params"], dict):
                 raise invalid(f"request {n}: `custom_id` is a text, `params` an object")
@@ -148,11 +152,38 @@ def _plus(sum: Demand | None, demand: Demand) -> Demand:
     )  # fmt: skip
 
 
+def _elements(raw: bytes) -> Iterator[bytes]:
+    """The objects in the list of the body `{"requests": [...]}`, as they stand there: each is parsed alone, so that
+    nothing larger ever is. Raises GatewayProblem for what is no such body."""
+    head = _HEAD.match(raw)
+    if head is None:
+        raise invalid(_NO_BATCH)
+    at, depth, begin = head.end(), 0, 0
+    while (found := _SIGN.search(raw, at)) is not None:
+        sign = found[0]
+        if depth == 0 and raw[at : found.start()].strip():
+            raise invalid(_NO_BATCH)
+        at = found.end()
+        if sign in (b"{", b"["):
+            begin = found.start() if depth == 0 else begin
+            depth += 1
+        elif depth == 0:
+            raise invalid(_NO_BATCH)
+        elif sign in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                yield raw[begin:at]
+                after = _AFTER.match(raw, at)
+                if after is None:
+                    raise invalid(_NO_BATCH)
+                if after["end"] is not None:
+                    return
+                at = after.end()
+    raise invalid(_NO_BATCH)
+
+
 def _row(text: bytes, n: int) -> JsonObject:
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        raise invalid(f"line {n} is not JSON") from None
-    if not isinstance(row, dict):
-        raise invalid(f"line {n} is no JSON object")
-    return row
+        return read_json(text)
+    except GatewayProblem as problem:
+        raise invalid(f"line {n}: {problem.message}", problem.status) from None

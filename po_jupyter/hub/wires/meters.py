@@ -16,8 +16,9 @@ from po_jupyter.llm.wire.usage import anthropic_usage, chat_usage, gemini_usage,
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
+_ARGUMENTS = frozenset({"args", "input"})  # of a function, as an object
+_FORM = frozenset({"type", "id", "signature", "thoughtSignature", "inlineData"})  # no text of the model's
 _LONGEST_LINE = 8 * 1024**2  # bytes of a stream without a line end: longer ones are not read
-_BYTES_PER_TOKEN = 2  # of seen text: fewer than any language has on average
 
 
 class Meter:
@@ -92,10 +93,9 @@ class Meter:
                 self.usage = usage
         for choice in mappings_in(event.get("choices")):
             message = mapping_at(choice, "delta") or mapping_at(choice, "message")
-            for name in ("content", "reasoning_content", "reasoning"):
-                self._see(message.get(name))
-            for call in mappings_in(message.get("tool_calls")):
-                self._see(mapping_at(call, "function").get("arguments"))
+            for name, value in message.items():
+                if name != "role":
+                    self._see(value)
             self.ended = self.ended or bool(choice.get("finish_reason"))
 
     def _responses(self, event: JsonObject) -> None:
@@ -105,6 +105,7 @@ class Meter:
         if isinstance(counts, Mapping):
             self.usage = responses_usage(counts)
         self._see(event.get("delta"))
+        self._see(response.get("output"))
         if event.get("type") in ("response.completed", "response.incomplete", "response.failed"):
             self.ended = True
 
@@ -118,6 +119,8 @@ class Meter:
         delta = mapping_at(event, "delta")
         for name in ("text", "thinking", "partial_json"):
             self._see(delta.get(name))
+        self._see(message.get("content"))
+        self._see(event.get("content_block"))
         self.ended = self.ended or event.get("type") == "message_stop" or bool(delta.get("stop_reason"))
 
     def _gemini(self, event: JsonObject) -> None:
@@ -127,12 +130,22 @@ class Meter:
             self.usage = gemini_usage(counts)
         for candidate in mappings_in(event.get("candidates")):
             for part in mappings_in(mapping_at(candidate, "content").get("parts")):
-                self._see(part.get("text"))
+                self._see(part)
             self.ended = self.ended or bool(candidate.get("finishReason"))
 
-    def _see(self, text: object) -> None:
-        if isinstance(text, str):
-            self.text += len(text.encode("utf-8", "replace"))
+    def _see(self, value: object) -> None:
+        """Count the texts in a value: whatever a model wrote is in one of them."""
+        if isinstance(value, str):
+            self.text += len(value.encode("utf-8", "replace"))
+        elif isinstance(value, Mapping):
+            for name, inner in value.items():
+                if name in _ARGUMENTS and not isinstance(inner, str):
+                    self._see(json.dumps(inner))
+                elif name not in _FORM:
+                    self._see(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                self._see(inner)
 
 
 class Pricer:
@@ -164,23 +177,31 @@ class Pricer:
         """What a call counts as whose answer has passed, as far as it came.
 
         A whole answer counts as the vendor says. One that broke off counts with the input and what was seen of the
-        output, and in full where thoughts are not seen. One that says nothing of its usage counts in full.
+        output, each byte of it as a token, and in full where thoughts are not seen: where the model thinks, the
+        request asked for it, or it is not known which model answers. One that says nothing of its usage, or that it
+        is nothing, counts in full.
         """
         usage = meter.usage
+        if usage is not None and not (usage.input_tokens or usage.output_tokens):
+            usage = None
         if usage is not None and meter.ended and (usage.output_tokens or not meter.text):
             return self.amounts(usage, demand.model)
-        if not meter.pieces or thinks(demand.model, None):
+        if not meter.pieces or demand.thinks or _may_think(demand, meter.model):
             return in_full(demand)
         input = usage.input_tokens if usage is not None and usage.input_tokens else demand.input_tokens
-        seen = max(
-            meter.pieces, meter.text // _BYTES_PER_TOKEN, usage.output_tokens if usage is not None else 0
-        )
+        seen = max(meter.pieces, meter.text, usage.output_tokens if usage is not None else 0)
         counted = usage_from(
             input, min(seen, demand.output_tokens),
             cached=usage.cached_tokens if usage is not None else 0,
             written=usage.cache_write_tokens if usage is not None else 0,
         )  # fmt: skip
         return self.amounts(counted, demand.model)._replace(lost=1)
+
+
+def _may_think(demand: Demand, model: str) -> bool:
+    """Whether a model thinks that was asked for, or that says it answered."""
+    refs = (demand.model, f"{demand.provider}:{model}") if model else (demand.model,)
+    return demand.provider == "azure" or any(thinks(ref, None) for ref in refs)
 
 
 def _nano(dollars: float) -> int:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from po_jupyter.hub.problems import invalid
 from po_jupyter.hub.wires.operations import Api
-from po_jupyter.hub.wires.request_fields import GEMINI_CONFIG, GEMINI_PARTS, PARTS, SERVICE_TIERS, TOOLS, TOP
+from po_jupyter.hub.wires.request_fields import GEMINI_CONFIG, SERVICE_TIERS, TOOLS, TOP
+from po_jupyter.hub.wires.request_parts import Images, check_cache, check_names, in_camel_case, objects
 from po_jupyter.llm.bounds import model_limit
 from po_jupyter.llm.money.tokens import image_bound
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
@@ -26,6 +27,14 @@ MOST_OUTPUT = 10_000_000  # tokens: a larger limit is a mistake
 _MOST_ANSWERS = 128
 _BESIDE = 1000  # tokens that vendors add: instructions for tools and formats, turns
 _PLAIN = Quirks()
+_THOUGHTS = 16_384  # the budget of thoughts of a request that sets none, where they lie beside the limit
+_MOST_THOUGHTS = 131_072  # of a model that may not keep to one
+_THINKING = ("reasoning", "reasoning_effort", "thinking_budget", "chat_template_kwargs", "output_config")
+_LARGE_IMAGE = 16_384  # tokens: vLLM with Qwen-VL, as of 2026-11
+_LARGE_PATCHES = 12_500  # gpt-5.4 and later: 10,000 patches, each more than a token
+_KNOWN_IMAGES = frozenset({"openai", "azure", "anthropic", "gemini"})
+_MOST_VALUES = 250_000  # commas, braces and brackets of a body: as many objects take 0.2 s and 60 MB
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -42,9 +51,9 @@ class BoundedRequest:
     image_bytes: int
     thoughts: int = 0  # tokens beside the limit (Model Studio's `thinking_budget`)
 
-    def input_bound(self, ref: str, size: int) -> int:
-        """The most tokens of the input, for a body of `size` bytes."""
-        return size - self.image_bytes + self.images * image_bound(ref) + _BESIDE
+    def input_bound(self, ref: str, size: int, *, at_vendor: bool = True) -> int:
+        """The most tokens of the input, for a body of `size` bytes. `at_vendor`: it goes to the vendor's own server."""
+        return size - self.image_bytes + self.images * _image_bound(ref, at_vendor) + _BESIDE
 
     def set_model(self, ref: str) -> None:
         """Ask for this model and no other, whatever the request called it."""
@@ -52,15 +61,40 @@ class BoundedRequest:
             self.body["model"] = ref.partition(":")[2]
 
     def output_bound(self, ref: str, default: int) -> int:
-        """The most tokens of all answers together. Puts a limit into the request where neither it nor the model has
-        one that is known, and leaves one field of several."""
-        limit = self.limit
-        if limit is None and (limit := model_limit(ref)) is None:
-            limit = default
-            self._put_limit(ref, limit)
-        elif self.limit is not None:
-            self._put_limit(ref, limit)
-        return (limit + self.thoughts) * self.answers
+        """The most tokens of all answers together. Puts the limit into the request, in one field of several: what is
+        known of a model may be less than what it writes."""
+        limit = self.limit if self.limit is not None else model_limit(ref) or default
+        self._put_limit(ref, limit)
+        thoughts = self._bound_thoughts(ref) if ref.startswith("alibaba:") else self.thoughts
+        return (limit + thoughts) * self.answers
+
+    def _bound_thoughts(self, ref: str) -> int:
+        """The most tokens of the thoughts of a model of Model Studio's, which lie beside its limit. Puts a budget for
+        them into the request; that other models than Qwen's keep to it is not known."""
+        if "chat_template_kwargs" in self.body:
+            raise invalid("`chat_template_kwargs` are not passed on to alibaba: write `enable_thinking`")
+        name = ref.partition(":")[2].lower()
+        obeys = re.match(r"qwen(?!.*thinking)", name) is not None
+        is_off = self.body.get("enable_thinking") is False or self.body.get("thinking_budget") == 0
+        if is_off and not re.match(r"qwq|qvq|.*thinking|.*-r1", name):
+            self.body["enable_thinking"] = False
+            self.body.pop("thinking_budget", None)
+            return 0
+        budget = self.body["thinking_budget"] = self.thoughts or _THOUGHTS
+        return budget if obeys else max(budget, _MOST_THOUGHTS)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the request may make a model think that else would not."""
+        body = self.body
+        thinking = body.get("thinking")
+        config = body.get("generationConfig")
+        return (
+            (thinking is not None and not (isinstance(thinking, dict) and thinking.get("type") == "disabled"))
+            or any(body.get(name) is not None for name in _THINKING)
+            or body.get("enable_thinking") not in (None, False)
+            or (isinstance(config, dict) and config.get("thinkingConfig") is not None)
+        )
 
     def _put_limit(self, ref: str, limit: int) -> None:
         provider, _, model = ref.partition(":")
@@ -87,8 +121,30 @@ class BoundedRequest:
         return json.dumps(self.body, separators=(",", ":")).encode()
 
 
+def _image_bound(ref: str, at_vendor: bool) -> int:
+    provider, _, model = ref.partition(":")
+    if not at_vendor or provider not in _KNOWN_IMAGES:
+        return max(_LARGE_IMAGE, image_bound(ref))
+    if provider in ("openai", "azure") and not re.match(r"gpt-(?:3|4|5(?!\.[4-9]))|o\d|chatgpt", model):
+        return max(_LARGE_PATCHES, image_bound(ref))
+    return image_bound(ref)
+
+
+def count_values(raw: bytes, most: int) -> int:
+    """About the number of values in JSON, counted before it is parsed. Exact where it might be more than `most`: signs
+    within strings are none."""
+    count = sum(map(raw.count, (b",", b"[", b"{")))
+    if count > most:
+        raw = _STRINGS.sub(b"", raw)
+        count = sum(map(raw.count, (b",", b"[", b"{")))
+    return count
+
+
 def read_json(raw: bytes) -> JsonObject:
-    """The JSON object in a body. Raises GatewayProblem: not JSON, too deep, or with numbers that JSON has not."""
+    """The JSON object in a body. Raises GatewayProblem: not JSON, too deep, too many values, or with numbers that JSON
+    has not. The parser lets nothing else run, so that what it has to do is bounded first."""
+    if count_values(raw, _MOST_VALUES) > _MOST_VALUES:
+        raise invalid(f"the body has more than {_MOST_VALUES:,} values", 413)
     try:
         body = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -109,9 +165,9 @@ def bound_request(
     the top beside those that are known. Raises GatewayProblem for what could not be counted."""
     try:
         if api == "gemini":
-            body = _in_camel_case(body)
-        _check_names(body, TOP[api].union(fields), "field")
-        images = _Images(api)
+            body = in_camel_case(body)
+        check_names(body, TOP[api].union(fields), "field")
+        images = Images(api)
         if api == "gemini":
             return _bound_gemini(body, path_model, stream, images)
         model = body.get("model")
@@ -119,8 +175,9 @@ def bound_request(
             raise invalid("`model` is missing")
         _check_tier(body)
         _check_tools(api, body)
-        for name in ("messages", "input", "system"):
-            images.read(body.get(name))
+        images.read(body)
+        if api == "responses":
+            body["store"] = False  # what is kept there could be named again, for the tokens of its name
         limits = ("max_tokens", "max_completion_tokens") if api != "responses" else ("max_output_tokens",)
         limit = _smallest_limit(body, limits)
         if api == "messages":
@@ -137,90 +194,27 @@ def bound_request(
         raise invalid("the body is nested too deeply") from None
 
 
-def _bound_gemini(body: JsonObject, model: str, stream: bool, images: _Images) -> BoundedRequest:
+def _bound_gemini(body: JsonObject, model: str, stream: bool, images: Images) -> BoundedRequest:
     config = body.get("generationConfig")
     if config is None:
         config = {}
     if not isinstance(config, dict):
         raise invalid("`generationConfig` must be an object")
     if config:
-        body["generationConfig"] = config = _in_camel_case(config)
-        _check_names(config, GEMINI_CONFIG, "field of generationConfig")
+        body["generationConfig"] = config = in_camel_case(config)
+        check_names(config, GEMINI_CONFIG, "field of generationConfig")
     if config.get("responseModalities") not in (None, ["TEXT"], ["text"]):
         raise invalid("`responseModalities` other than TEXT are not passed on")
-    for tool in _objects(body.get("tools"), "tools"):
-        _check_names(_in_camel_case(tool), frozenset({"functionDeclarations"}), "tool")
+    for tool in objects(body.get("tools"), "tools"):
+        check_names(in_camel_case(tool), frozenset({"functionDeclarations"}), "tool")
     instruction = body.get("systemInstruction")
-    images.read_gemini(_objects(body.get("contents"), "contents"))
-    images.read_gemini([instruction] if isinstance(instruction, dict) else [])
+    if not isinstance(instruction, dict | None):
+        raise invalid("`systemInstruction` must be an object")
+    images.read_gemini(objects(body.get("contents"), "contents"))
+    images.read_gemini([instruction] if instruction is not None else [])
     limit = _smallest_limit(config, ("maxOutputTokens",))
     answers = _count(config, "candidateCount", _MOST_ANSWERS)
     return BoundedRequest("gemini", model, body, stream, limit, answers, images.count, images.size)
-
-
-class _Images:
-    """The images of a request: their number, and the bytes of those that are in it as base64."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self.count = self.size = 0
-
-    def read(self, content: object) -> None:
-        """Read messages, items or parts. Raises GatewayProblem for a part that cannot be counted."""
-        if isinstance(content, list):
-            for part in content:
-                self.read(part)
-        elif isinstance(content, dict):
-            kind = content.get("type")
-            if kind is not None and kind not in PARTS[self._api]:
-                raise invalid(f"a part of the type {kind!r:.60} is not passed on: its tokens cannot be bounded")
-            if "audio" in content or "file_id" in content:
-                raise invalid("what is kept at the vendor cannot be named: it may be somebody else's")
-            _check_cache(content)
-            if kind in ("image_url", "input_image", "image"):
-                self._add(content)
-            else:
-                self.read(content.get("content"))
-                if kind in ("function_call_output", "custom_tool_call_output"):
-                    self.read(content.get("output"))
-
-    def _add(self, part: JsonObject) -> None:
-        self.count += 1
-        place = part.get("image_url") if self._api != "messages" else part.get("source")
-        if isinstance(place, dict):
-            if place.get("type") not in (None, "base64", "url"):
-                raise invalid("an image is given as base64 or by its URL")
-            place = place.get("url") or place.get("data")
-        if not isinstance(place, str):
-            raise invalid("an image is given as base64 or by its URL")
-        if not place.startswith(("http://", "https://")):
-            self.size += len(place)
-
-    def read_gemini(self, contents: list[JsonObject]) -> None:
-        """Read the contents of Gemini's wire."""
-        for content in contents:
-            for n, part in enumerate(_objects(content.get("parts"), "parts")):
-                part = content["parts"][n] = _in_camel_case(part)
-                _check_names(part, GEMINI_PARTS, "part")
-                data = part.get("inlineData")
-                if data is None:
-                    continue
-                data = part["inlineData"] = _in_camel_case(data if isinstance(data, dict) else {})
-                if not str(data.get("mimeType")).startswith("image/") or not isinstance(data.get("data"), str):
-                    raise invalid(
-                        "`inlineData` other than images is not passed on: its tokens cannot be bounded"
-                    )
-                self.count += 1
-                self.size += len(data["data"])
-
-
-def _check_names(body: Mapping[str, object], known: frozenset[str], what: str) -> None:
-    for name in body:
-        if name not in known:
-            raise invalid(
-                f"the {what} {name!r:.60} is not passed on: what it costs cannot be bounded. An administrator can "
-                "allow further fields of a provider (`fields`)"
-            )
 
 
 def _check_tier(body: JsonObject) -> None:
@@ -234,28 +228,14 @@ def _check_tier(body: JsonObject) -> None:
 
 
 def _check_tools(api: Api, body: JsonObject) -> None:
-    for tool in _objects(body.get("tools"), "tools"):
+    for tool in objects(body.get("tools"), "tools"):
         kind = tool.get("type", "custom" if api == "messages" else "function")
         if kind not in TOOLS[api]:
             raise invalid(
                 f"a tool of the type {kind!r:.60} is not passed on: the vendor bills it beside the tokens"
             )
-        _check_cache(tool)
-    _check_cache(body)
-
-
-def _check_cache(part: Mapping[str, object]) -> None:
-    control = part.get("cache_control")
-    if isinstance(control, dict) and control.get("ttl") not in (None, "5m"):
-        raise invalid("a cache for longer than 5 minutes is not passed on: its price is another")
-
-
-def _objects(value: object, name: str) -> list[JsonObject]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise invalid(f"`{name}` must be a list of objects")
-    return value
+        check_cache(tool)
+    check_cache(body)
 
 
 def _smallest_limit(body: JsonObject, names: tuple[str, ...]) -> int | None:
@@ -291,18 +271,3 @@ def _count(body: JsonObject, name: str, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise invalid(f"`{name}` must be a whole number from 1 to {most}")
     return value
-
-
-def _in_camel_case(value: JsonObject) -> JsonObject:
-    """An object with names as Gemini's reference has them; its servers read snake_case as well."""
-    return dict(_camel_pairs(value))
-
-
-def _camel_pairs(value: JsonObject) -> Iterator[tuple[str, object]]:
-    seen: set[str] = set()
-    for name, inner in value.items():
-        camel = re.sub(r"_+([a-zA-Z0-9])", lambda match: match[1].upper(), name)
-        if camel in seen:
-            raise invalid(f"`{camel:.60}` is there twice")
-        seen.add(camel)
-        yield camel, inner

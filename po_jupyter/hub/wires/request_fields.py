@@ -43,16 +43,25 @@ GEMINI_PARTS = frozenset({
     "text", "inlineData", "functionCall", "functionResponse", "thought", "thoughtSignature",
 })  # fmt: skip
 
-# `type` of the parts of a content, and of the items of a Responses request. Files, sounds and references to what is
+GEMINI_FUNCTIONS = frozenset({"id", "name", "args", "response"})  # of functionCall and functionResponse
+
+# `type` of the parts of a content, and below of the items of a Responses request. Files, sounds and references to what is
 # kept at the vendor are left out: nothing here says how many tokens they are, or whose they are.
 PARTS: Mapping[Api, frozenset[str]] = {
     "chat": frozenset({"text", "image_url", "refusal", "thinking", "reasoning"}),
     "responses": frozenset({
-        "message", "input_text", "output_text", "input_image", "refusal", "function_call", "function_call_output",
-        "custom_tool_call", "custom_tool_call_output", "reasoning", "summary_text", "reasoning_text",
+        "input_text", "output_text", "text", "input_image", "refusal", "summary_text", "reasoning_text",
     }),
     "messages": frozenset({"text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking"}),
 }  # fmt: skip
+ITEMS = frozenset({
+    "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "reasoning",
+})  # fmt: skip
+# Fields of messages and parts by which some server takes something else than text, whatever the type says.
+MEDIA = frozenset({
+    "audio", "audio_url", "file", "file_data", "file_id", "file_url", "image", "image_embeds", "image_url",
+    "input_audio", "uuid", "video", "video_url",
+})  # fmt: skip
 TOOLS: Mapping[Api, frozenset[str]] = {
     "chat": frozenset({"function", "custom"}),
     "responses": frozenset({"function", "custom"}),

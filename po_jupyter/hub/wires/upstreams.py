@@ -47,6 +47,12 @@ class Upstream:
     proxy: str | None = field(default=None, repr=False)
     key: str = field(default="", repr=False)
 
+    @property
+    def is_vendor(self) -> bool:
+        """Whether its server is the vendor's own."""
+        spec = specs().get(self.name)
+        return spec is not None and spec.is_home(self.base_url)
+
     def url(self, path: str, query: Mapping[str, str] | None = None) -> URL:
         """The address of an operation. `path` and `query` have plain signs only."""
         text = "&".join(f"{name}={value}" for name, value in (query or {}).items())

@@ -23,6 +23,7 @@ class ProviderContext:
     http        the worker's connections
     local       finds, or starts, the server of an embedded model; None where no such server is run
     cli_agents  CLI agents are allowed here
+    hub_url     the gateway of a hub; None: there is none
     """
 
     spec: Spec
@@ -30,6 +31,7 @@ class ProviderContext:
     http: Http
     local: Resolver | None = None
     cli_agents: bool = False
+    hub_url: str | None = None
 
     @property
     def key(self) -> str | None:
@@ -40,6 +42,11 @@ class ProviderContext:
     def base_url(self) -> str:
         """The base URL of the environment, else the provider's own."""
         return self.spec.base_url_in(self.environ)
+
+    @property
+    def behind_gateway(self) -> bool:
+        """Whether the base URL is that of the hub's gateway."""
+        return self.hub_url is not None and self.base_url == self.spec.team_url(self.hub_url)
 
     @property
     def endpoint(self) -> ProviderEndpoint:

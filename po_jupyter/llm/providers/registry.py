@@ -125,24 +125,26 @@ class Providers:
         spec = load_plugin(specs()[name])
         context = self._context(spec)
         provider = load_factory(spec)(context)
-        if self._hub_url is None or context.base_url != spec.team_url(self._hub_url):
+        if self._hub_url is None or not context.behind_gateway:
             return provider
         from po_jupyter.llm.providers.team import TeamProvider
 
         return TeamProvider(provider, self._hub_url, context.http, partial(self._reopen, spec))
 
-    async def _reopen(self, spec: Spec) -> tuple[Provider, str]:
-        """A provider with its key as it is now, and the key. Raises what `get_key` raises."""
+    async def _reopen(self, spec: Spec) -> tuple[Provider, str | None]:
+        """A provider with its key as it is now, and the key for the gateway: None for a provider that is asked
+        elsewhere now, with a key of the user's own. Raises what `get_key` raises."""
         if self._get_key is not None:
             self._keys[spec.name] = await self._get_key(spec.name)
         context = self._context(spec)
-        return load_factory(spec)(context), context.key or ""
+        is_elsewhere = self._hub_url is None or context.base_url != spec.team_url(self._hub_url)
+        return load_factory(spec)(context), None if is_elsewhere else context.key or ""
 
     def _context(self, spec: Spec) -> ProviderContext:
         if self._http is None:
             self._http = (self._connections or Connections()).http()
         environ = {**self._environ, **self._keys.get(spec.name, {})}
-        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents)
+        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents, self._hub_url)
 
     def base_url(self, ref: str) -> str | None:
         """The base URL of a model, for the cache of calls: another address, another answer.

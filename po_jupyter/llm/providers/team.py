@@ -31,6 +31,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _PATIENCE = 10.0  # s, for the answer that shows that the gateway is there
+_UNKNOWN = frozenset({"unauthorized", "gateway_unavailable"})  # the gateway does not know who asks, or cannot
 _BETWEEN = frozenset({500, 502, 503, 504})  # of a proxy: the request may have got through
 
 
@@ -42,15 +43,17 @@ class TeamProvider:
         provider: Provider,
         hub_url: str,
         http: Http,
-        reopen: Callable[[], Awaitable[tuple[Provider, str]]],
+        reopen: Callable[[], Awaitable[tuple[Provider, str | None]]],
     ) -> None:
-        """`reopen` gets the user's token anew and makes the provider with it: both."""
+        """`reopen` gets the user's token anew and makes the provider with it: both. Without a token the provider is
+        asked at its vendor, with the user's own key, which the gateway never sees."""
         self.name = provider.name
         self._provider = provider
         self._url = f"{hub_url}/api/models"
         self._http = http
         self._reopen = reopen
         self._looking: asyncio.Future[bool] | None = None
+        self._is_elsewhere = False  # asked at the vendor, with the user's own key
 
     @property
     def batches(self) -> TeamBatches | None:
@@ -63,6 +66,8 @@ class TeamProvider:
         try:
             return await request(self._batches_now())
         except ModelError as error:
+            if self._is_elsewhere:
+                raise
             meaning = of_gateway(error)
             refused = isinstance(meaning, ModelError) and meaning.waits_for == "token"
             if not (refused and await self.ready()):
@@ -81,6 +86,8 @@ class TeamProvider:
         try:
             return await self._provider.chat(request, on_text=on_text)
         except ModelError as error:
+            if self._is_elsewhere:
+                raise
             meaning = of_gateway(error)
             if isinstance(meaning, ModelError) and is_cut(meaning) and not await self.ready():
                 meaning.waits_for = "hub"
@@ -89,8 +96,8 @@ class TeamProvider:
             raise meaning from None
 
     async def ready(self) -> bool:
-        """Whether the gateway answers and knows the user's token, which is got anew for that. One look for all calls
-        that ask at the same time."""
+        """Whether the gateway answers and knows the user's token, which is got anew for that; what it refuses it says
+        to the call itself. One look for all calls that ask at the same time."""
         if self._looking is None:
             self._looking = asyncio.ensure_future(self._look())
             self._looking.add_done_callback(self._looked)
@@ -102,8 +109,13 @@ class TeamProvider:
     async def _look(self) -> bool:
         try:
             self._provider, key = await self._reopen()
+            self._is_elsewhere = key is None
+            if key is None:
+                return True
             target = Target(self._url, key=key, name="the hub's gateway")
             response = await self._http.fetch(target, method="GET", body=b"", seconds=_PATIENCE)
+            if code := response.headers.get("x-po-error", ""):
+                return code not in _UNKNOWN  # whoever waits gets an answer of their own
             return response.status == 200 and isinstance(json.loads(response.body), dict)
         except (PoError, ValueError) as error:
             log.info("the gateway does not answer", error=getattr(error, "message", "it is not JSON"))

@@ -56,7 +56,8 @@ class ParentTask(TypedDict):
     """The task of another run that a child run is a part of: rows of a map.
 
     `shard` is its number among the child runs of the task, `rows` are those that it works on, as spans; `attempt` is
-    the task's as in keys of calls, `number` as people count it. `redone`: as in `replay.history.History`, of these
+    the task's as in keys of calls, `number` as people count it. `of`: the most rows that the
+    parent has in a list. `redone`: as in `replay.history.History`, of these
     rows, by row. `calls`: recorded answers of rows that are taken up again, each a key, the record of its response
     (with a reference to a payload of the child's first record) and whether its usage was reported.
     """
@@ -67,6 +68,7 @@ class ParentTask(TypedDict):
     rows: str
     attempt: int
     number: int
+    of: NotRequired[int]
     redone: NotRequired[dict[str, int]]
     calls: NotRequired[list[list[Any]]]
 

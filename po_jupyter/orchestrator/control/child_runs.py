@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import short_id
-from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.control.run_files import remove_run_files
+from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.orchestrator.workers.worker_exits import child_heads, end_child_runs
 from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, Store
 
@@ -25,29 +24,23 @@ def check_is_whole(head: Head) -> None:
         )
 
 
-def child_heads(store: Store, state: RunState) -> Iterator[Head]:
-    """The heads of the child runs of a run that are there. Blocks."""
-    for run in state.child_runs:
-        with suppress(NotFound):
-            yield store.head(run)
-
-
-def delete_child_runs(store: Store, data_dir: Path, files: SharedFiles | None, state: RunState) -> list[str]:
-    """Delete the child runs of a run that is about to be deleted, and their files; which they were. Blocks.
+def delete_child_runs(
+    store: Store, data_dir: Path, files: SharedFiles | None, state: RunState, usage: DailyUsage
+) -> list[str]:
+    """Delete the child runs of a run that is about to be deleted, and their files; which they were. What they used and
+    is not in the log of the run is counted before. Blocks.
 
     Raises Conflict where one is still at work: it is told to end.
     """
-    heads = list(child_heads(store, state))
-    at_work = [head for head in heads if head["state"] not in ENDED]
-    for head in at_work:
-        store.request(head["run"], [draft("run.cancel_requested", by=state.run)])
-    if at_work:
+    if at_work := end_child_runs(store, state):
         raise Conflict(
             f"child runs of run {short_id(state.run)} are still at work: {len(at_work)}",
             hint="They were told to end. Delete it again in a moment.",
-            details={"runs": [head["run"] for head in at_work]},
+            details={"runs": at_work},
         )
+    heads = list(child_heads(store, state))
     for head in heads:
+        usage.count_rest(head, state.merged_of(head["run"]))
         with suppress(NotFound):
             store.delete_run(head["run"])
         remove_run_files(data_dir, files, head["run"])

@@ -274,8 +274,9 @@ class RunControl:
             return []  # the store refuses, or nobody knows of any
         with suppress(CorruptRow):
             return delete_child_runs(
-                self._store, self._settings.data_dir, self._files, self._projections.state(head)
-            )
+                self._store, self._settings.data_dir, self._files, self._projections.state(head),
+                self._daily_usage,
+            )  # fmt: skip
         return []
 
     async def _find_whole(self, run_id: str, owner: str | None) -> Head:

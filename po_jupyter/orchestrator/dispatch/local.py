@@ -74,7 +74,7 @@ class LocalDispatcher:
         resources = WorkerResources(local_models, RunCredentials(settings, store, keys), to_thread, files)
         gateway = WorkerGateway(
             self.supervisor, store, changes,
-            to_thread=to_thread, get_resource=resources.get, rates=self._rates,
+            to_thread=to_thread, get_resource=resources.get, rates=self._rates, share=share,
         )  # fmt: skip
         self._listener = channel.Listener(
             address, gateway.serve, tcp=spawned_workers.is_spawn(settings.worker_start)

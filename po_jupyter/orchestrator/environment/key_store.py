@@ -124,7 +124,7 @@ class KeyStore:
 
     def hub_token(self) -> str:
         """The user's token of the hub, as it is now; "" when there is none: that of this server, else a stored one."""
-        for name in ("JUPYTERHUB_API_TOKEN", HUB.key_env):
+        for name in self._token_variables():
             if token := os.environ.get(name, "").strip():
                 return token if self._owner is None else behalf_token(self._owner, token)
         with suppress(StoreError):
@@ -132,6 +132,12 @@ class KeyStore:
             if stored is not None and self.team is not None and stored.origin == keys.origin_of(self.team.url):
                 return stored.key or ""
         return ""
+
+    def _token_variables(self) -> tuple[str, ...]:
+        """The variables that may hold the token: none where the gateway's address is not that of the environment. It
+        may be of a project's file then, and a project be anybody's."""
+        named = os.environ.get(HUB.base_env, "").strip().rstrip("/")
+        return ("JUPYTERHUB_API_TOKEN", HUB.key_env) if self.team is not None and named == self.team.url else ()
 
     def catalogue(self) -> TeamCatalogue | None:
         """The team's models on the hub; None without a hub."""
@@ -150,6 +156,10 @@ class KeyStore:
                     details={"provider": provider},
                 )
             return {name: environ[name] for name in (spec.base_env, spec.key_env)}
+        if (
+            self.team is not None
+        ):  # CLI agents and plugins look up the vendors' variables: not with the hub's token
+            environ, _ = self._own_environment(extra)
         names = spec.key_variables if spec is not None else ()
         return next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
 
@@ -183,9 +193,7 @@ class KeyStore:
 
     def _hub_state(self) -> KeyState:
         token = self.hub_token()
-        source = (
-            "environment" if any(os.environ.get(n) for n in ("JUPYTERHUB_API_TOKEN", HUB.key_env)) else "file"
-        )
+        source = "environment" if any(os.environ.get(name) for name in self._token_variables()) else "file"
         url = self.team.url if self.team is not None else ""
         kept = HUB.name in self.stored()
         return KeyState(

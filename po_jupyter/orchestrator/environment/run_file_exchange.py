@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
+from po_jupyter.ipc.messages import KEEP_FILES
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from po_jupyter.store.protocol import Store
-
-KEEP, FETCH = "keep_files", "fetch_files"  # as in `worker.file_share`
 
 
 class RunFileExchange:
@@ -30,7 +29,7 @@ class RunFileExchange:
         """
         directory = self._data_dir / "runs" / run
         files = list(_files_in(about))
-        if what == KEEP:
+        if what == KEEP_FILES:
             self._files.keep(run, directory, files)
             return {}
         problems = self._files.fetch(run, directory, files) if files else {}

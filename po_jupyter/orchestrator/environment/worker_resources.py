@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.errors import Unavailable
-from po_jupyter.ipc.messages import ResourceRequest, ResourceResponse
+from po_jupyter.ipc.messages import FETCH_FILES, KEEP_FILES, ResourceRequest, ResourceResponse
 from po_jupyter.orchestrator.environment.local_models import LocalModels
 from po_jupyter.orchestrator.environment.run_credentials import MCP_SERVER, PROVIDER, RunCredentials
-from po_jupyter.orchestrator.environment.run_file_exchange import FETCH, KEEP, RunFileExchange
+from po_jupyter.orchestrator.environment.run_file_exchange import RunFileExchange
 from po_jupyter.orchestrator.threads import ToThread
 
 
@@ -38,7 +38,7 @@ class WorkerResources:
         if look_up is not None and request.model is not None:
             variables = await self._to_thread(look_up, run, request.model)
             return ResourceResponse(request.id, variables=variables)
-        if self._files is not None and request.what in (KEEP, FETCH) and request.about is not None:
+        if self._files is not None and request.what in (KEEP_FILES, FETCH_FILES) and request.about is not None:
             problems = await self._to_thread(self._files.answer, run, request.what, request.about)
             return ResourceResponse(request.id, problems=problems)
         if request.what != "local_model" or request.model is None:

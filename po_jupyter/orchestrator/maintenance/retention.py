@@ -152,7 +152,8 @@ class RunCleaner:
             head = self._store.head(deletion.run)
             if head["updated_at"] != deletion.ended_at:
                 return False
-            delete_child_runs(self._store, self._data_dir, self._files, self._projections.state(head))
+            state = self._projections.state(head)
+            delete_child_runs(self._store, self._data_dir, self._files, state, self._daily)
             self._daily.count([head])
             self._store.delete_run(deletion.run)
         except (NotFound, Conflict, CorruptRow):
@@ -196,6 +197,7 @@ class RunCleaner:
                 if parent is not None and head["state"] in ENDED and not self._exists(parent):
                     freed += self._bytes_alone(head["run"])
                     with suppress(NotFound, Conflict, CorruptRow):
+                        self._daily.count([head])
                         self._store.delete_run(head["run"])
                     remove_run_files(self._data_dir, self._files, head["run"])
             cursor = page.next

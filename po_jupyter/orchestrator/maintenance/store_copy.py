@@ -23,7 +23,7 @@ from po_jupyter.engine.state.state_json import state_to_json
 from po_jupyter.errors import Conflict, InvalidInput, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease, term_of
-from po_jupyter.orchestrator.maintenance.shared_copy import share_copied
+from po_jupyter.orchestrator.maintenance.shared_copy import OnProgress, share_copied
 from po_jupyter.platform import private_file, processes
 from po_jupyter.store.disk.snapshot import read_format
 from po_jupyter.store.documents import COPY_HOLDER, ORCHESTRATOR_LEASE
@@ -37,8 +37,6 @@ _PAGE = 1000  # events that are folded at once
 _NODES = 6.0  # s in which a node that works on the store renews its document, at least
 _MARGIN = 1.0  # s beyond a term
 _FILES = ("runs", "blobs")  # of a data directory: artifacts, logs and databases of runs, rows of seeds
-
-OnProgress = Callable[[str, int, int], None]
 
 
 class _StopRequested(Exception):

@@ -34,7 +34,7 @@ class LogCounters:
         """What is in the store now is not counted."""
         for head in self._store.active():
             self._counted[head["run"]] = head["n"]
-        newest = self._store.runs(limit=1).heads
+        newest = self._store.runs(limit=1, children=True).heads
         self._since = newest[0]["run"] if newest else ""
 
     def count(self, run: str, limit: int) -> int:
@@ -51,7 +51,7 @@ class LogCounters:
             self._counted.pop(run, None)
             return 0
         for record in records:
-            self._add(record)
+            self._add(record, is_child="parent" in head)
         self._remember(head, records[-1]["n"] if records else after)
         return len(records)
 
@@ -64,13 +64,16 @@ class LogCounters:
             del self._counted[quiet]
             self._since = max(self._since, quiet)
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record, *, is_child: bool) -> None:
+        """Rows and lost calls of a child run are counted where its log is copied to, its calls where they were made."""
         for event in record["events"]:
-            self._add_event(event)
-        for item in record["items"]:
+            if not is_child or event["type"] != "call.unknown":
+                self._add_event(event)
+        for item in record["items"] if not is_child else ():
             self._add_item(item)
         for call in record["calls"]:
-            self._add_call(call)
+            if not call.get("shard"):
+                self._add_call(call)
 
     def _add_event(self, event: EventDraft) -> None:
         kind = event["type"]

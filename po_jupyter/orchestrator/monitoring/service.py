@@ -127,7 +127,7 @@ class Monitoring:
         return counted
 
     def _look(self, metrics: Metrics, heads: list[Head], holder: bool) -> None:
-        states = Counter(head["state"] for head in heads)
+        states = Counter(head["state"] for head in heads if "parent" not in head)  # not the parts of a run
         for state in _ACTIVE_STATES:
             metrics.runs.labels(state).set(states[state])
         metrics.gates_open.set(states["waiting"])

@@ -98,6 +98,22 @@ class DailyUsage:
             for at in range(0, len(runs), _AT_ONCE):
                 self._advance(owner, {run: theirs[run] for run in runs[at : at + _AT_ONCE]})
 
+    def count_rest(self, head: Head, merged: int) -> None:
+        """Count what a child run used after record `merged`, which is not in the log of the whole: needed before it is
+        deleted. Raises Conflict or StoreError."""
+        if head["n"] <= merged:
+            return
+
+        def change(old: daily.UsageDocument | None) -> daily.UsageDocument:
+            new = old if old is not None else daily.empty()
+            before: daily.RunUsage = {"n": merged, "open": {}, "days": {}}
+            rest = daily.advanced(before, self._store.records(head["run"], after=merged))
+            return {**new, "runs": {**new["runs"], head["run"]: {**rest, "pipeline": head["pipeline"]}}}
+
+        documents.update(
+            self._store, daily.KIND, daily.name_of(head["owner"]), change, subject="the usage by day"
+        )
+
     def _advance(self, owner: str, heads: Mapping[str, Head], *, gone: bool = False) -> daily.UsageDocument:
         """Bring the entries of these runs up to date; with `gone` settle those of runs that were deleted."""
 

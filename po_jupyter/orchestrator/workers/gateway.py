@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from po_jupyter.errors import PoError
@@ -41,9 +42,10 @@ from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import RunChannel, WorkerHandle
+from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import Store, waits_for_worker
 
 _MAX_FAILURE = 500  # characters of what a worker says of the store
 
@@ -63,8 +65,10 @@ class WorkerGateway:
         to_thread: ToThread,
         get_resource: Callable[[str, ResourceRequest, Callable[[str], None]], Awaitable[ResourceResponse]],
         rates: RateLimitServer,
+        share: RunShare | None = None,
     ) -> None:
-        """`serve` is for the `Listener`."""
+        """`serve` is for the `Listener`. `share` is which runs are worked off here, where that is not all."""
+        self._share = share
         self._supervisor = supervisor
         self._store = store
         self._feed = feed
@@ -231,7 +235,17 @@ class WorkerGateway:
 
     def _on_child(self, worker: WorkerHandle, message: ChildChanged) -> None:
         self._feed.changed(message.child)
-        self._supervisor.run_in_background(self._supervisor.attend(message.child), f"attend to {message.child}")
+        self._supervisor.run_in_background(self._look_at_child(message.child), f"attend to {message.child}")
+
+    async def _look_at_child(self, child: str) -> None:
+        """Have a child run worked off: where several machines share the store, by whichever has room."""
+        if self._share is not None and not self._supervisor.has_run(child):
+            with suppress(PoError):  # which the supervisor finds too, and does what is right
+                head = await self._to_thread(self._store.head, child)
+                if head["n"] == 1 and waits_for_worker(head):  # nobody asked for anything since
+                    self._share.offer(head)
+                    return
+        await self._supervisor.attend(child)
 
     def _on_store_failure(self, worker: WorkerHandle, message: StoreFailure) -> None:
         hint = (message.hint or "")[:_MAX_FAILURE]

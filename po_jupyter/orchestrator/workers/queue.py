@@ -132,6 +132,10 @@ class RunShare(Protocol):
         another machine got it, or there is no room here: it stays in the store for whoever has."""
         ...
 
+    def offer(self, head: Head) -> None:
+        """Let a run wait for whichever machine has room, this one or another."""
+        ...
+
     def warmed_up(self) -> None:
         """Called once workers can be started without a wait of seconds, or will not be."""
         ...

@@ -26,8 +26,9 @@ def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
         return False
     if any(task.get("for_each") for task in tasks) and _has_many_rows(definition.seed):
         return False
-    if definition.parent is not None and _is_large(definition.parent["rows"]):
-        return False
+    parent = definition.parent
+    if parent is not None and (parent.get("of", 0) > MAX_SHARED_ROWS or _is_large(parent["rows"])):
+        return False  # it reads all of its parent's seed
     return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
 
 

@@ -221,6 +221,7 @@ class WorkerStarts:
             if self._share is not None:
                 end = partial(end, is_elsewhere=self._share.is_elsewhere)
             await self._to_thread(end, self._store, run, error)
+            self._callbacks.attend_again(run)  # and to its child runs
         except StaleFence:
             self._callbacks.attend_again(run)
         except StoreError as failed:

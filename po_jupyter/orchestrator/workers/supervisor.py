@@ -133,6 +133,8 @@ class Supervisor:
         head = await self._to_thread(self._store.head, run)
         if head["state"] in ENDED or self._is_elsewhere(head):
             self._forget(run)
+            if head["state"] == "dead":
+                await self._attend_to_children(head)
             return
         worker = self.processes.get(run)
         if worker is not None and not worker.finished:
@@ -160,6 +162,13 @@ class Supervisor:
         elif outcome == "ended":
             self._forget(run)
             self._feed.changed(run)
+
+    async def _attend_to_children(self, head: Head) -> None:
+        """Have the child runs of a dead run hear that they were told to end."""
+        state = await self._to_thread(self._views.state, head)
+        for name in state.open_shards:
+            for shard in state.tasks[name].open_shards:
+                self.attend_again(shard["run"])
 
     def _is_elsewhere(self, head: Head) -> bool:
         return self._share is not None and self._share.is_elsewhere(head)

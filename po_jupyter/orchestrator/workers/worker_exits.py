@@ -8,17 +8,18 @@ since, or `is_elsewhere` says that another machine has it. The run is to be look
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import structlog
 
-from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
 from po_jupyter.engine.state.decide import End, decide
-from po_jupyter.errors import Moved, PoError, StaleFence, WorkerCrashed
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.errors import Moved, NotFound, PoError, StaleFence, WorkerCrashed
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import EventDraft, draft, event_draft
 from po_jupyter.model.run.view import ENDED
@@ -76,9 +77,8 @@ def settle(
     return "pending", head
 
 
-def _losses(store: LogStore, run: str) -> list[EventDraft]:
+def _losses(history: History) -> list[EventDraft]:
     """Events for what a worker that is gone used and did not live to say, so that every sum says it at once."""
-    history = read_history(store, run)
     return [*report_lost_progress(history), *report_lost_calls(history)]
 
 
@@ -91,7 +91,7 @@ def _claim(store: LogStore, head: Head, is_elsewhere: Callable[[Head], bool]) ->
 
 
 def _report_losses(store: LogStore, head: Head, is_elsewhere: Callable[[Head], bool]) -> Head:
-    if not (events := _losses(store, head["run"])):
+    if not (events := _losses(read_history(store, head["run"]))):
         return head
     lease = _claim(store, head, is_elsewhere)
     return store.commit(lease, Commit(events=events, release=True))
@@ -106,8 +106,25 @@ def _end(
     error: JsonObject | None,
 ) -> Head:
     lease = _claim(store, head, is_elsewhere)
+    history = read_history(store, head["run"])
+    end_child_runs(store, history.state)
     end = event_draft(event, None, None, {"error": error} if error else {})
-    return store.commit(lease, Commit(events=[*_losses(store, head["run"]), end], state=state, release=True))
+    return store.commit(lease, Commit(events=[*_losses(history), end], state=state, release=True))
+
+
+def child_heads(store: LogStore, state: RunState) -> Iterator[Head]:
+    """The heads of the child runs of a run that are there. Blocks."""
+    for run in state.child_runs:
+        with suppress(NotFound):
+            yield store.head(run)
+
+
+def end_child_runs(store: LogStore, state: RunState) -> list[str]:
+    """Tell the child runs that are at work to end, as nobody follows them any more; which they are. Blocks."""
+    at_work = [head["run"] for head in child_heads(store, state) if head["state"] not in ENDED]
+    for run in at_work:
+        store.request(run, [draft("run.cancel_requested", by=state.run)])
+    return at_work
 
 
 def end_as_dead(
@@ -139,7 +156,7 @@ def record_crash(
     if not _is_crash(head, end):
         return None
     lease = _claim(store, head, is_elsewhere)
-    losses = _losses(store, run)
+    losses = _losses(read_history(store, run))
     if losses:
         store.commit(lease, Commit(events=losses))
     state = views.state(store.head(run))
@@ -167,6 +184,7 @@ def record_crash(
         crashed["data"]["counted"] = False
     events = [crashed]
     if counts and crashes >= max_crashes:
+        end_child_runs(store, state)
         events.append(draft("run.dead", error=error))
         store.commit(lease, Commit(events=events, state="dead", release=True))
     else:

@@ -32,6 +32,7 @@ async def create_token(request: ApiRequest[Query, TokenBody]) -> JsonResponse:
 
 
 async def revoke_token(request: ApiRequest[Query, None]) -> JsonResponse:
-    """Make a scoped token worth nothing, from the next request on."""
+    """Make a scoped token worth nothing, from the next request on; schedules that it added are paused."""
+    await request.orchestrator.schedules.pause_of_token(request.path["id"], owner=request.owner)
     await asyncio.to_thread(request.extension.authenticator.tokens.revoke, request.path["id"], request.owner)
     return JsonResponse(None, 204)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import DoctorApi, MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.pipelines import PipelinesApi, SchedulesApi
     from po_jupyter.server.routing.waits import WaitsApi
     from po_jupyter.server.routing.workers import WorkersApi
 
@@ -227,27 +228,6 @@ class ControlApi(Protocol):
         """Remove a dead run."""
 
 
-class PipelinesApi(Protocol):
-    """Registered pipelines."""
-
-    async def put(
-        self, name: str, definition: object, *, owner: str, code_allowed: bool = True
-    ) -> tuple[JsonMapping, bool]:
-        """Register a definition; (as stored, was the name new). InvalidPipeline, Forbidden."""
-        ...
-
-    async def get(self, name: str, *, owner: str) -> JsonMapping:
-        """A registered definition. NotFound."""
-        ...
-
-    async def summaries(self, *, owner: str) -> Sequence[JsonMapping]:
-        """`{name, version, revision, updated_at, tasks}` of each."""
-        ...
-
-    async def delete(self, name: str, *, owner: str) -> None:
-        """Forget it; runs keep their snapshots. NotFound."""
-
-
 class EnvironmentApi(Protocol):
     """Keys of providers, and the models that can be used."""
 
@@ -323,6 +303,11 @@ class OrchestratorApi(Protocol):
     @property
     def pipelines(self) -> PipelinesApi:
         """Registered definitions."""
+        ...
+
+    @property
+    def schedules(self) -> SchedulesApi:
+        """Pipelines that run by the clock."""
         ...
 
     @property

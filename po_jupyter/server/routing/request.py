@@ -54,7 +54,8 @@ async def _may_nothing(scope: str) -> bool:
 @dataclass(frozen=True)
 class ApiRequest(Generic[QueryT, BodyT]):
     """One checked request. `path` has the parts of the path by name; `body` is None where the route takes none; `may`
-    says whether the caller has a further scope; `user` is their name where the authorizer is asked."""
+    says whether the caller has a further scope; `user` is their name where the authorizer is asked, `token_id` the
+    scoped token that they came with."""
 
     owner: str
     path: Mapping[str, str]
@@ -67,6 +68,7 @@ class ApiRequest(Generic[QueryT, BodyT]):
     last_event_id: str | None = None
     upload: UploadApi | None = None
     user: str = ""
+    token_id: str | None = None
     may: Callable[[str], Awaitable[bool]] = _may_nothing
 
     @property

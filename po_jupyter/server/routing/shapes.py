@@ -223,6 +223,39 @@ class SubmitBody(_Body):
     options: RunOptionsBody | None = None
 
 
+class ScheduleBody(_Body):
+    """A registered `pipeline` and a `cron` expression of five fields in a `timezone`. `seed` is `{data: {...}}`, or
+    `{files: PATH, only_new}`, read at each slot. `missed` says what is made up for when nobody was up, `overlap` what
+    happens while the run before goes on."""
+
+    pipeline: Name
+    cron: Annotated[str, Field(min_length=1, max_length=200)]
+    timezone: Annotated[str, Field(min_length=1, max_length=100)] = "UTC"
+    seed: JsonObject = {"data": {}}
+    budget: JsonObject | None = None
+    model: Annotated[str, Field(max_length=300)] | None = None
+    interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    missed: Literal["skip", "last", "all"] = "last"
+    overlap: Literal["skip", "queue"] = "skip"
+
+
+class SchedulePatch(_Body):
+    """The fields of a schedule that change; `paused` pauses it, or lets it go on with its next slot."""
+
+    pipeline: Name | None = None
+    cron: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    timezone: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    seed: JsonObject | None = None
+    budget: JsonObject | None = None
+    model: Annotated[str, Field(max_length=300)] | None = None
+    interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    missed: Literal["skip", "last", "all"] | None = None
+    overlap: Literal["skip", "queue"] | None = None
+    paused: bool | None = None
+
+
 class EstimateBody(_Body):
     """What POST runs takes, as far as it matters for the cost."""
 

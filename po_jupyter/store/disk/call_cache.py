@@ -4,7 +4,8 @@ One diskcache of JSON in a directory of its own, under the rules of `jsondisk` (
 but two: a commit does not wait for the disk, and the oldest rows are deleted when there are too many. A row is
 written whole or not at all and never changed in place, so that row ids are in the order of time.
 
-Whoever asks never sees an error. A cache that cannot be used knows nothing and keeps nothing; the log says so once.
+A worker never sees an error. A cache that cannot be used knows nothing and keeps nothing; the log says so once. Who
+counts or clears answers hears of it.
 """
 
 from __future__ import annotations
@@ -119,20 +120,27 @@ class AnswerCache:
     # -- maintenance ----------------------------------------------------------------------------
     def prepare(self) -> None:
         """Make the cache when it is not there, or is damaged; delete what is too old or too much."""
-        self._with_repair(lambda: self._trim(self._open()))
+        self._try(lambda: self._with_repair(lambda: self._trim(self._open())))
 
     def clear(self, prefix: str = "") -> int:
-        """Delete every row whose key begins with `prefix`; their number."""
-        if not exists(self._directory):
-            return 0
-        return self._with_repair(lambda: self._clear(prefix)) or 0
+        """Delete every row whose key begins with `prefix`; their number. Raises StoreUnusable."""
+        return self._maintain(lambda: self._with_repair(lambda: self._clear(prefix)), 0)
 
     def measure(self, prefix: str = "") -> tuple[int, int]:
-        """The number of rows whose key begins with `prefix`, and the bytes of their values."""
-        if not exists(self._directory):
-            return 0, 0
-        measured = self._try(lambda: self._open().sql(_MEASURE, *_range(prefix)))
-        return (int(measured[0][0]), int(measured[0][1])) if measured else (0, 0)
+        """The number of rows whose key begins with `prefix`, and the bytes of their values; none in a damaged file,
+        which is made anew with the next clearing. Raises StoreUnusable."""
+
+        def count() -> tuple[int, int]:
+            try:
+                ((rows, size),) = self._open().sql(_MEASURE, *_range(prefix))
+            except _FAILURES as error:
+                if not _is_damage(error):
+                    raise
+                self.close()
+                return 0, 0
+            return int(rows), int(size)
+
+        return self._maintain(count, (0, 0))
 
     # -- inside ---------------------------------------------------------------------------------
     def _open(self) -> _Shard:
@@ -194,19 +202,26 @@ class AnswerCache:
         shard.sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(gone)
 
-    def _with_repair(self, work: Callable[[], T]) -> T | None:
-        """`work()`; when the file is damaged, once more with a new one. Disconnects at the end."""
+    def _maintain(self, work: Callable[[], T], nothing: T) -> T:
+        """`work()`, or `nothing` where there is no cache. Raises StoreUnusable."""
+        try:
+            return work() if exists(self._directory) else nothing
+        except OSError as error:
+            raise diagnosis.unusable_os(error, self._directory) from error
+        except (sqlite3.Error, Timeout) as error:
+            raise diagnosis.unusable(error, self._directory) from error
+
+    def _with_repair(self, work: Callable[[], T]) -> T:
+        """`work()`; when the file is damaged, once more with a new one. Disconnects at the end. Raises _FAILURES."""
         try:
             return work()
         except _FAILURES as error:
-            sqlite_error = diagnosis.cause(error)
-            if sqlite_error is None or sqlite_error.sqlite_errorcode & 0xFF not in _DAMAGED:
-                self._failed(error)
-                return None
+            if not _is_damage(error):
+                raise
             self.close()
             _log.warning("the cache of answers was damaged and is made anew", path=str(self._directory))
             shutil.rmtree(self._directory, ignore_errors=True)
-            return self._try(work)
+            return work()
         finally:
             self.close()
 
@@ -240,6 +255,11 @@ class AnswerCache:
                 path=str(self._directory),
                 hint="Calls are made as if there were no cache. `po clean --cache` empties it, or makes it anew.",
             )
+
+
+def _is_damage(error: Exception) -> bool:
+    sqlite_error = diagnosis.cause(error)
+    return sqlite_error is not None and sqlite_error.sqlite_errorcode & 0xFF in _DAMAGED
 
 
 def _range(prefix: str) -> tuple[str, str, str]:

@@ -1,6 +1,7 @@
 """The index of runs in a shard, for filtered lists: tables of SQLite beside diskcache's, which any version may ignore.
 
-    PoHeads(run, owner, pipeline, state)   owner and pipeline as digests; an index for each way to filter
+    PoHeads(run, owner, pipeline, state)   owner and pipeline as digests; an index for each way to filter;
+                                           the state of a child run with `_OF_CHILDREN` before it
     PoUnknown(run)                         whose row is missing or may be old: they are read before a list is made
 
 A program that knows nothing of it writes heads all the same. Triggers note that: each head that is inserted is unknown,
@@ -13,17 +14,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
-from typing import NamedTuple, get_args
+from typing import get_args
 
 from diskcache import Timeout
 
 from po_jupyter.model.run.view import RunStatus
 from po_jupyter.store.disk.json_disk import ShardCache
 from po_jupyter.store.json_codec import Unreadable
+from po_jupyter.store.keyed.listing import WantedRuns
 from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.protocol import Head
 
 _STATES = frozenset(get_args(RunStatus))
+_OF_CHILDREN = "part/"
 _AT_ONCE = 500  # heads that are read in one query
 _IS_HEAD = "{row}.raw = 1 AND {row}.key > 'head/' AND {row}.key < 'head0'"
 _NOTE = (  # not OR IGNORE: in a trigger the statement that fires it says what happens to a conflict
@@ -57,14 +60,6 @@ _KEEP = (
 )
 
 
-class WantedRuns(NamedTuple):
-    """The runs that a list has: of this owner, pipeline and any of these states; None and () are all."""
-
-    owner: str | None
-    states: frozenset[str]
-    pipeline: str | None
-
-
 def is_there(cache: ShardCache) -> bool:
     """Whether the shard has the index."""
     return bool(cache._sql("SELECT 1 FROM sqlite_master WHERE name = 'PoDeleted'").fetchall())
@@ -74,7 +69,8 @@ def keep(cache: ShardCache, head: Head) -> None:
     """Index a head that was written in this transaction. The shard has the index."""
     run = head["run"]
     if head["state"] in _STATES:
-        cache._sql(_KEEP, (run, digest(head["owner"]), digest(head["pipeline"]), head["state"]))
+        state = _OF_CHILDREN + head["state"] if "parent" in head else head["state"]
+        cache._sql(_KEEP, (run, digest(head["owner"]), digest(head["pipeline"]), state))
         cache._sql("DELETE FROM PoUnknown WHERE run = ?", (run,))
 
 
@@ -92,7 +88,8 @@ def older(cache: ShardCache, wanted: WantedRuns, than: str | None, limit: int) -
     sql = f"SELECT run FROM PoHeads WHERE {conditions} ORDER BY run DESC LIMIT ?"  # noqa: S608 - names of columns
     below = than if than is not None else "~"  # above every id
     found = [run for run in unknown if run < below]
-    for state in wanted.states or _STATES:
+    states = wanted.states or _STATES
+    for state in (*states, *(_OF_CHILDREN + state for state in states if wanted.children)):
         found += [run for (run,) in cache._sql(sql, (*values, state, below, limit)).fetchall()]
     return nlargest(limit, found)
 

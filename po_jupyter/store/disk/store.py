@@ -29,11 +29,10 @@ from po_jupyter.store import diagnosis
 from po_jupyter.store.commit_lane import CommitLane
 from po_jupyter.store.disk import head_index, migrations
 from po_jupyter.store.disk.empty_shard import EmptyShard
-from po_jupyter.store.disk.head_index import WantedRuns
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
 from po_jupyter.store.keyed import run_log
-from po_jupyter.store.keyed.listing import HeadChunk
+from po_jupyter.store.keyed.listing import HeadChunk, WantedRuns
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Head
@@ -164,16 +163,13 @@ class DiskStore(KeyedStore):
         for thread in threads.values():
             thread.close()
 
-    def _newest_first(
-        self, before: str | None, owner: str | None, states: frozenset[str], pipeline: str | None, limit: int
-    ) -> Iterator[Head]:
-        wanted = WantedRuns(owner, states, pipeline)
-        if wanted == WantedRuns(None, frozenset(), None) or (states and not states & ENDED):
-            return super()._newest_first(before, owner, states, pipeline, limit)
+    def _newest_first(self, wanted: WantedRuns, before: str | None, limit: int) -> Iterator[Head]:
+        if not wanted.filters or (wanted.states and not wanted.states & ENDED):
+            return super()._newest_first(wanted, before, limit)
 
         def older(shard: Shard, than: str | None, limit: int) -> HeadChunk:
             if not isinstance(shard, _OpenShard) or (runs := shard.older(wanted, than, limit)) is None:
-                return run_log.older_heads(shard, than, limit)
+                return run_log.older_heads(shard, than, limit, children=wanted.children)
             return run_log.listed_heads(shard, runs), runs[-1] if len(runs) == limit else None
 
         return self._merged(before, limit, older)

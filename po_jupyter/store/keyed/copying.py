@@ -51,7 +51,7 @@ def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:
 
     def finish(shard: Shard) -> None:
         shard.write(f"def/{run}", definition)
-        run_index.add(shard, run)
+        run_index.add(shard, run, is_child="parent" in head)
         run_index.set_active(shard, run, head["state"] not in ENDED)
         shard.write(f"head/{run}", head)
 

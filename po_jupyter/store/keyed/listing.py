@@ -6,7 +6,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.store.keyed.shard import Shard
@@ -22,6 +22,30 @@ HeadChunk: TypeAlias = "tuple[list[Head], str | None]"
 OlderHeads: TypeAlias = "Callable[[Shard, str | None, int], HeadChunk]"
 # (number, work): `work` on the rows of that shard
 ReadShard: TypeAlias = "Callable[[int, Callable[[Shard], HeadChunk]], HeadChunk]"
+
+
+class WantedRuns(NamedTuple):
+    """The runs that a list has: of this owner, pipeline and any of these states; None and () are all. Those that are
+    part of another run only with `children`."""
+
+    owner: str | None = None
+    states: frozenset[str] = frozenset()
+    pipeline: str | None = None
+    children: bool = False
+
+    @property
+    def filters(self) -> bool:
+        """Whether it has not all whole runs."""
+        return self.owner is not None or bool(self.states) or self.pipeline is not None
+
+    def has(self, head: Head) -> bool:
+        """Whether a run is among them. One that cannot be read is everybody's."""
+        return (
+            (self.owner is None or head["owner"] == self.owner or ("damage" in head and not head["owner"]))
+            and (not self.states or head["state"] in self.states)
+            and (self.pipeline is None or head["pipeline"] == self.pipeline)
+            and (self.children or "parent" not in head)
+        )
 
 
 def before_of(cursor: str | None) -> str | None:

@@ -47,9 +47,11 @@ def active_heads(shard: Shard) -> list[Head]:
     return [head for head in listed_heads(shard, run_index.active(shard)) if "damage" not in head]
 
 
-def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
+def older_heads(
+    shard: Shard, than: str | None, limit: int, *, children: bool = False
+) -> tuple[list[Head], str | None]:
     """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
-    ids = run_index.older(shard, than, limit)
+    ids = run_index.older(shard, than, limit, children=children)
     return listed_heads(shard, ids), ids[-1] if len(ids) == limit else None
 
 

@@ -8,7 +8,7 @@ spans two. Documents have a shard of their own.
     c/<run>/<n>     record n: {at, fence, first, events?, items?, calls?}, never rewritten
     p/<run>/<n>     its payloads, only where there are any (see `payloads.py`)
     snap/<run>      what somebody folded of its log, see `snapshots.py`
-    idx, idx/<k>, active                       lists, see `run_index.py`
+    idx, idx/<k>, parts, parts/<k>, active     lists, see `run_index.py`
     d/<kind>/<name>, names/<kind>              documents
     i/<sha256 of owner and key>                {run, request_hash}: who redeemed an idempotency key
 """
@@ -32,7 +32,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
-from po_jupyter.store.keyed.listing import CHUNK, OlderHeads, before_of, merged
+from po_jupyter.store.keyed.listing import CHUNK, OlderHeads, WantedRuns, before_of, merged
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref, waits_for_worker
 
@@ -112,7 +112,7 @@ class KeyedStore(ABC):
             if new.parent is not None:
                 head["parent"] = new.parent
             shard.write(f"def/{run}", definition)
-            run_index.add(shard, run)
+            run_index.add(shard, run, is_child=new.parent is not None)
             run_index.set_active(shard, run, True)
             first = Commit(events=new.events, items=new.items, payloads=new.payloads)
             return run_log.append(shard, head, first, values), True
@@ -153,40 +153,24 @@ class KeyedStore(ABC):
         """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
-        before = before_of(cursor)
-        heads: list[Head] = []
-        while True:
-            # One more than the page has: only then is there a next one.
-            found = list(islice(self._listed(owner, frozenset(states), pipeline, before, limit), limit + 1))
-            heads += [head for head in found if children or "parent" not in head]
-            if len(found) <= limit or len(heads) > limit:
-                break
-            before = found[-1]["run"]
+        wanted = WantedRuns(owner, frozenset(states), pipeline, children)
+        # One more than the page has: only then is there a next one.
+        heads = list(islice(self._listed(wanted, before_of(cursor), limit), limit + 1))
         return HeadPage(heads[:limit], f"before:{heads[limit - 1]['run']}" if len(heads) > limit else None)
 
-    def _listed(
-        self, owner: str | None, states: frozenset[str], pipeline: str | None, before: str | None, limit: int
-    ) -> Iterator[Head]:
-        """Heads from the newest to the oldest, filtered as `runs` says; of more than `limit` nothing is wanted but that
+    def _listed(self, wanted: WantedRuns, before: str | None, limit: int) -> Iterator[Head]:
+        """The heads that are wanted, from the newest to the oldest; of more than `limit` nothing is wanted but that
         there are more."""
-        for head in self._newest_first(before, owner, states, pipeline, limit):
-            if (
-                (owner is None or head["owner"] == owner or ("damage" in head and not head["owner"]))
-                and (not states or head["state"] in states)
-                and (pipeline is None or head["pipeline"] == pipeline)
-            ):
-                yield head
+        return filter(wanted.has, self._newest_first(wanted, before, limit))
 
-    def _newest_first(
-        self, before: str | None, owner: str | None, states: frozenset[str], pipeline: str | None, limit: int
-    ) -> Iterator[Head]:
+    def _newest_first(self, wanted: WantedRuns, before: str | None, limit: int) -> Iterator[Head]:
         """Heads from the newest to the oldest, at least those that are wanted."""
-        if states and not states & ENDED:
+        if wanted.states and not wanted.states & ENDED:
             for head in reversed(self.active()):
                 if before is None or head["run"] < before:
                     yield head
             return
-        yield from self._merged(before, limit, run_log.older_heads)
+        yield from self._merged(before, limit, partial(run_log.older_heads, children=wanted.children))
 
     def _merged(self, before: str | None, limit: int, older: OlderHeads) -> Iterator[Head]:
         return merged(self._at, self.shards, before, limit, older)

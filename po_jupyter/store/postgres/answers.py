@@ -2,8 +2,8 @@
 
     answers(key, at, body)   `at` by the database's clock
 
-It is a cache, as the one on a disk is: whoever asks never sees an error. A database that is slow or away knows nothing
-and keeps nothing, for a while without being asked again, and no call waits for it.
+It is a cache, as the one on a disk is: a worker never sees an error, who counts or clears answers does. A database that
+is slow or away knows nothing and keeps nothing, for a while without being asked again, and no call waits for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import psycopg
 import structlog
 from psycopg import Connection, sql
 
+from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
 from po_jupyter.store.postgres.store import cut_lines, parts_of
@@ -99,17 +100,16 @@ class PostgresAnswers:
         self.close()
 
     def clear(self, prefix: str = "") -> int:
-        """Delete every row whose key begins with `prefix`; their number."""
-        gone = self._try(
-            lambda: self._opened(_TENDING).execute(self._statement(_CLEAR), (prefix,)).rowcount, _TENDING
+        """Delete every row whose key begins with `prefix`; their number. Raises StoreUnusable."""
+        return self._maintain(
+            lambda: self._opened(_TENDING).execute(self._statement(_CLEAR), (prefix,)).rowcount
         )
-        self.close()
-        return gone or 0
 
     def measure(self, prefix: str = "") -> tuple[int, int]:
-        """The number of rows whose key begins with `prefix`, and the bytes of their values."""
-        rows = self._try(lambda: self._rows(_MEASURE, prefix), _TENDING)
-        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+        """The number of rows whose key begins with `prefix`, and the bytes of their values. Raises
+        StoreUnusable."""
+        ((count, size),) = self._maintain(lambda: self._rows(_MEASURE, prefix))
+        return int(count), int(size)
 
     # -- inside ---------------------------------------------------------------------------------
     def _trim(self) -> None:
@@ -138,6 +138,20 @@ class PostgresAnswers:
                 (str(patience),),
             )
         return self._connection
+
+    def _maintain(self, work: Callable[[], T]) -> T:
+        """`work()` with the patience of maintenance, whatever workers found. Raises StoreUnusable."""
+        self.close()  # another patience
+        try:
+            self._opened(_TENDING)
+            return work()
+        except psycopg.Error as error:
+            raise StoreUnusable(
+                f"the cache of answers in {self._where} cannot be used: {str(error).strip()[:300]}",
+                hint="Answers may be there still: do it again once the database answers.",
+            ) from error
+        finally:
+            self.close()
 
     def _try(self, work: Callable[[], T], patience: int) -> T | None:
         if time.monotonic() < self._pause_until:

@@ -1,7 +1,8 @@
 """The tables of a store in PostgreSQL, all in one schema, and their migrations.
 
-    heads(run, owner, pipeline, state, body, priority, place, writes)
-        summaries; owner and pipeline as digests, for the filters of lists; the last three for those who look for work
+    heads(run, owner, pipeline, state, body, priority, place, writes, is_child)
+        summaries; owner and pipeline as digests, for the filters of lists; priority, place and writes for those who
+        look for work; is_child for a run that is part of another one, which most lists pass over
     definitions(run, body)                     {definition, idempotency}
     records(run, n, body), payloads(run, n, body)
     rows(key, body)                            documents, names of documents, idempotency keys, snapshots
@@ -82,8 +83,15 @@ _POOL = (
     "CREATE INDEX IF NOT EXISTS answers_by_age ON {schema}.answers (at)",
     "UPDATE {schema}.format SET version = 3",
 )
+# A program of an earlier version makes no child runs, and leaves the column of one alone. The column is no reason for
+# more indexes of filters: a part of another run is passed over where the rows are read.
+_CHILDREN = (
+    "ALTER TABLE {schema}.heads ADD COLUMN IF NOT EXISTS is_child boolean NOT NULL DEFAULT false",
+    "CREATE INDEX IF NOT EXISTS heads_whole ON {schema}.heads (run) WHERE NOT is_child",
+    "UPDATE {schema}.format SET version = 4",
+)
 # The statements that lead to version 1, 2, ...; the last one of each sets it. Safe to run twice.
-_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS, _POOL)
+_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS, _POOL, _CHILDREN)
 VERSION = len(_STEPS)
 _ALL: tuple[LiteralString, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
 

@@ -22,6 +22,7 @@ from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.model.run.view import RunStatus
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.keyed import run_log, snapshots
+from po_jupyter.store.keyed.listing import WantedRuns
 from po_jupyter.store.keyed.run_index import digest
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
@@ -249,22 +250,20 @@ class PostgresStore(KeyedStore):
 
         return self._at(0, work)
 
-    def _listed(
-        self, owner: str | None, states: frozenset[str], pipeline: str | None, before: str | None, limit: int
-    ) -> Iterator[Head]:
+    def _listed(self, wanted: WantedRuns, before: str | None, limit: int) -> Iterator[Head]:
         columns: list[LiteralString] = []
         values: list[object] = []
-        if owner is not None:
+        if wanted.owner is not None:
             columns.append("owner")
-            values.append(digest(owner))
-        if pipeline is not None:
+            values.append(digest(wanted.owner))
+        if wanted.pipeline is not None:
             columns.append("pipeline")
-            values.append(digest(pipeline))
+            values.append(digest(wanted.pipeline))
         filters = [tuple(values)]
         # Each state apart is the end of one index, however many runs the others have.
-        if states or columns:
+        if wanted.filters:
             columns.append("state")
-            filters = [(*values, state) for state in sorted(states or _STATES)]
+            filters = [(*values, state) for state in sorted(wanted.states or _STATES)]
         conditions: list[LiteralString] = [column + " = %s" for column in columns]
         order: LiteralString = "run DESC"
         if columns:
@@ -273,6 +272,8 @@ class PostgresStore(KeyedStore):
             conditions[0] = columns[0] + " = ANY(%s)"
             order = columns[0] + " DESC, run DESC"
             filters = [([first, first], *rest) for first, *rest in filters]
+        if not wanted.children:
+            conditions.append("NOT is_child")
         if before is not None:
             conditions.append("run < %s")
             filters = [(*some, before) for some in filters]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -35,4 +37,26 @@ def test_a_library_that_is_imported_later_is_as_it_was() -> None:
         "assert 'exec_module' not in vars(polars.__spec__.loader)\n"
         "assert importlib.resources.files('polars').joinpath('__init__.py').is_file()\n"
         "import importlib.util; assert importlib.util.find_spec('pandas')"
+    )
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_whoever_asks_whether_a_library_is_there_takes_nothing_from_its_import(library: str) -> None:
+    """As many libraries do: with `find_spec`, which imports nothing."""
+    ask = f"assert importlib.util.find_spec('{library}')\n"
+    python(f"import po_jupyter, importlib.util\n{ask}{ask}import {library}\n{BOTH}".format(m=library))
+
+
+def test_a_loader_that_many_modules_share_is_left_as_it_was(tmp_path: Path) -> None:
+    """That of an archive is one for all modules in it."""
+    with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
+        archive.writestr("polars/__init__.py", "DataFrame = type('DataFrame', (), {'po': 'its own'})")
+        archive.writestr("other.py", "x = 1")
+    python(
+        f"import sys, importlib.util; sys.path.insert(0, {str(tmp_path / 'lib.zip')!r})\n"
+        "import po_jupyter\n"
+        "for _ in range(3): importlib.util.find_spec('polars')\n"
+        "import other, polars\n"
+        "assert other.x == 1 and polars.DataFrame.po == 'its own'\n"
+        "assert 'exec_module' not in vars(polars.__spec__.loader)"
     )

@@ -9,11 +9,13 @@ import pytest
 
 from po_jupyter.engine.budgets import daily_ledger as ledger
 from po_jupyter.engine.budgets.daily_opening import open_ledger
-from po_jupyter.engine.replay.spent_from_log import Amount
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.replay.spent_from_log import Amount, spent_on_day
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
 from tests.support.engine import RUN, Bench, new_run
+from tests.support.shards import Family
 
 FIRST = RUN[:-1] + "0"
 ROWS = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(20)", "max_concurrency": 1}
@@ -100,3 +102,29 @@ async def test_a_run_whose_worker_knows_no_limit_is_followed(tmp_path: Path) -> 
     assert opened is not None and ledger.used(opened) == Amount(0.0, 50)
     spend(1)
     assert ledger.used(open_ledger(store, "me", day)) == Amount(0.0, 100)
+
+
+async def test_calls_of_child_runs_count_once_for_the_day(tmp_path: Path) -> None:
+    """They are in their own logs, and in that of the whole."""
+    family = Family(tmp_path)
+    rows = {**ROWS, "for_each": "range(6)", "shards": 2}
+    family.create([{"name": "a", "prompt": "x"}, rows], **LLM)
+    assert await family.go() == "done"
+    used, day = tokens(family), today(family)
+    one, other = family.children()
+    each = [spent_on_day(family.store, run, day).tokens for run in (family.run, one, other)]
+    assert sum(each) == used
+    opened = open_ledger(family.store, "me", day)
+    assert opened is not None and opened["ended"]["tokens"] == used
+
+
+async def test_what_a_child_run_spent_counts_before_the_whole_has_it(tmp_path: Path) -> None:
+    family = Family(tmp_path)
+    family.create([{**ROWS, "for_each": "range(6)", "shards": 2}], **LLM)
+    family.alone, family.drains_at = True, 2
+    assert await family.go() == "released"
+    child = family.children()[0]
+    assert await family.work_off(child) == "done"
+    used = read_history(family.store, child).state.usage
+    opened = open_ledger(family.store, "me", today(family))
+    assert opened is not None and opened["ended"]["tokens"] == used.input_tokens + used.output_tokens

@@ -124,3 +124,21 @@ def test_the_windows_show_what_is_used_and_reserved() -> None:
     month = rows["all", "month", "tokens"]
     assert (month["used"], month["reserved"], month["limit"]) == (60, 100, 5000)
     assert rows["group:red", "minute", "calls"]["used"] == 2 and len(rows) == 18
+
+
+def test_a_call_that_no_new_day_has_room_for_is_refused_for_good() -> None:
+    """A run would wait for tomorrow, and for the day after that."""
+    for limits in (Limits(usd_per_day=0.005), Limits(tokens_per_month=99), Limits(usd_per_day=0)):
+        with pytest.raises(GatewayProblem, match="max_tokens") as refused:
+            balances(LimitBook(each_user=limits)).verdict(demand(), NOON)
+        assert (refused.value.status, refused.value.code) == (400, "invalid_request")
+        assert refused.value.resets_at is None
+
+
+def test_a_month_is_not_forgotten_by_a_clock_that_goes_over_its_end_and_back() -> None:
+    kept, end = balances(LimitBook(each_user=Limits(usd_per_month=0.02))), NOON + 3.5 * 86400
+    for cents in (1.0, 0.5):
+        kept.settle(kept.reserve("1", demand(cents=cents), end - 5), 100, round(cents * NANO / 100))
+    kept.settle(kept.reserve("2", demand(cents=0), end + 5), 1, 0)
+    with pytest.raises(GatewayProblem, match="budget"):
+        kept.verdict(demand(), end - 1)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,6 +43,7 @@ async def rows(ledger: Ledger) -> list[Charge]:
 
 async def test_a_settlement_takes_the_place_of_its_reservation(ledger: Ledger) -> None:
     await ledger.reserve([hold("1")])
+    await ledger.reserve([hold("2")])
     ledger.settle(hold("1"), Charge(5, 6, 1, 2, 50))
     ledger.settle(hold("2"), Charge(1, 1, nano=1))
     assert await rows(ledger) == [Charge(6, 7, 1, 2, 51, 0, 0, 2)]
@@ -66,10 +68,10 @@ async def test_many_changes_are_one_commit(ledger: Ledger, monkeypatch: pytest.M
     commits = 0
     commit = module._commit
 
-    def counted(database: LedgerDatabase, changes: list[module._Change]) -> None:
+    def counted(database: LedgerDatabase, changes: list[module._Change]) -> list[module._Change]:
         nonlocal commits
         commits += 1
-        commit(database, changes)
+        return commit(database, changes)
 
     monkeypatch.setattr(module, "_commit", counted)
     await asyncio.gather(*(ledger.reserve([hold(str(n))]) for n in range(300)))
@@ -159,3 +161,67 @@ def test_killed_at_every_commit_the_ledger_has_what_may_have_been_billed(
 async def test_amounts_in_full() -> None:
     assert in_full(hold("1").demand) == Charge(10, 20, nano=100, lost=1)
     assert in_full(hold("1", None).demand).unpriced == 1
+
+
+async def test_a_change_that_cannot_be_made_fails_alone(ledger: Ledger) -> None:
+    """Others' changes are in its transaction: theirs are made, and what they used is counted."""
+    await ledger.reserve([hold("settled")])
+    blocked = threading.Event()
+    first = asyncio.create_task(ledger.change(lambda database: blocked.wait(10)))
+    await asyncio.sleep(0)
+    poison = "\ud800"
+    bad = asyncio.create_task(ledger.change(lambda database: database.execute("SELECT ?", (poison,))))
+    good = asyncio.create_task(ledger.reserve([hold("good")]))
+    await asyncio.sleep(0)
+    ledger.settle(hold("settled"), Charge(1, 2, nano=3))
+    blocked.set()
+    await first
+    with pytest.raises(UnicodeEncodeError):
+        await bad
+    await good
+    assert await rows(ledger) == [Charge(1, 2, nano=3)]
+    left = await ledger.change(lambda database: database.execute("SELECT id FROM reservations"))
+    assert left == [("good",)]
+
+
+async def test_a_settlement_that_cannot_be_written_now_is_written_later(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.reserve([hold("1")])
+    add = module._ADD
+    monkeypatch.setattr(module, "_ADD", "INSERT INTO nowhere VALUES (?)")
+    ledger.settle(hold("1"), Charge(1, 2, nano=3))
+    await asyncio.sleep(0.2)  # more than a settlement waits for company
+    assert await rows(ledger) == []
+    monkeypatch.setattr(module, "_ADD", add)
+    assert await rows(ledger) in ([], [Charge(1, 2, nano=3)])
+    assert await rows(ledger) == [Charge(1, 2, nano=3)]
+
+
+async def test_a_change_whose_caller_left_stops_nothing(ledger: Ledger) -> None:
+    running, blocked = threading.Event(), threading.Event()
+
+    def work(database: LedgerDatabase) -> None:
+        running.set()
+        blocked.wait(10)
+
+    first = asyncio.create_task(ledger.change(work))
+    await asyncio.to_thread(running.wait)
+    waiting = asyncio.create_task(ledger.reserve([hold("left")]))
+    await asyncio.sleep(0)
+    first.cancel()
+    waiting.cancel()
+    await asyncio.gather(first, waiting, return_exceptions=True)
+    blocked.set()
+    async with asyncio.timeout(5):
+        await ledger.reserve([hold("1")])
+    left = await ledger.change(lambda database: database.execute("SELECT id FROM reservations"))
+    assert left == [("1",)]
+
+
+async def test_what_is_settled_twice_counts_once(ledger: Ledger) -> None:
+    """A commit whose answer was lost is made again."""
+    await ledger.reserve([hold("1"), hold("2")], "openai/batch_1")
+    for _ in range(2):
+        await ledger.settle_batch([(hold("1"), Charge(1, 2, nano=3)), (hold("2"), Charge(1, 2, nano=3))])
+    assert await rows(ledger) == [Charge(2, 4, nano=6, calls=2)]

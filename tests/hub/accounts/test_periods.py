@@ -59,3 +59,11 @@ def test_a_minute_slides() -> None:
     assert (minute.calls(60.0), minute.tokens) == (1, 50)
     minute.settle(first, 1000)  # it has left the minute already
     assert (minute.tokens, minute.calls(90.0), minute.tokens, minute.next_room(90.0)) == (50, 0, 0, 0.0)
+
+
+def test_a_clock_that_is_set_back_holds_nobody_up_for_longer_than_a_minute() -> None:
+    minute = SlidingMinute()
+    for _ in range(5):
+        minute.add(10_000.0, 7)
+    assert (minute.calls(6400.0), minute.next_room(6400.0)) == (5, 60.0)
+    assert minute.calls(6460.0) == 0 and minute.tokens == 0

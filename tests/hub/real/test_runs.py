@@ -36,6 +36,7 @@ def thread(vendor: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gat
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", TOKEN)
     thread = GatewayThread(gateway)
     thread.start()
+    monkeypatch.setenv("PO_HUB_URL", gateway.url)
     yield thread
     thread.stop()
 

@@ -39,7 +39,11 @@ def test_lines_add_up_by_model() -> None:
 
 def test_a_batch_of_messages_is_written_anew() -> None:
     params = {"model": "a", "max_tokens": 3, "messages": []}
-    found = bound_requests({"requests": [{"custom_id": "1", "params": params}] * 2}, (), prepare)
+    found = bound_requests(
+        json.dumps({"requests": [{"custom_id": '1"]},{', "params": params}] * 2}, indent=1).encode(),
+        (),
+        prepare,
+    )
     assert len(json.loads(found.data)["requests"]) == found.lines == 2
 
 

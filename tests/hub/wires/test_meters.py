@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -133,3 +134,61 @@ def test_a_vendor_that_says_what_it_cost_is_believed() -> None:
     meter = Meter("chat", says_cost=True)
     meter.read({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "cost": 0.5}})
     assert PRICER.settlement(DEMAND, meter).nano == 500_000_000
+
+
+def test_a_cut_stream_counts_in_full_where_the_request_asked_for_thoughts_or_what_answered_thinks() -> None:
+    """Thoughts are shown as a summary, if at all, and billed whole."""
+    meter = Meter("messages")
+    meter.feed(STREAMS["messages"].split(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    asked = dataclasses.replace(DEMAND, thinks=True)
+    assert PRICER.settlement(asked, meter) == in_full(asked)
+    meter = Meter("chat")
+    meter.feed(events({"model": "gpt-5", "choices": [{"delta": {"content": "ab"}}]}))
+    deployed = Demand("alice", (), "azure:prod", 1000, 500, 5)
+    assert PRICER.settlement(deployed, meter) == in_full(deployed)
+
+
+SEEN: list[tuple[Api, object]] = [
+    ("chat", {"choices": [{"delta": {"content": "1" * 300}}]}),
+    ("chat", {"choices": [{"delta": {"function_call": {"name": "f", "arguments": "1" * 300}}}]}),
+    ("chat", {"choices": [{"delta": {"refusal": "1" * 300}}]}),
+    ("chat", {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "1" * 300}}]}}]}),
+    ("chat", {"choices": [{"delta": {"content": [{"type": "text", "text": "1" * 300}]}}]}),
+    ("responses", {"type": "response.output_text.delta", "delta": "1" * 300}),
+    ("messages", {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "1" * 300}}),
+    ("messages", {"type": "content_block_start", "content_block": {"type": "text", "text": "1" * 300}}),
+    ("gemini", {"candidates": [{"content": {"parts": [{"text": "1" * 300}]}}]}),
+    ("gemini", {"candidates": [{"content": {"parts": [{"functionCall": {"args": {"a": ["1" * 300]}}}]}}]}),
+    ("gemini", {"candidates": [{"content": {"parts": [{"functionCall": {"args": {"1" * 300: 1}}}]}}]}),
+]
+
+
+@pytest.mark.parametrize(("api", "event"), SEEN)
+def test_of_a_cut_stream_each_byte_may_be_a_token(api: Api, event: object) -> None:
+    """Digits and signs are, for many models."""
+    meter = Meter(api)
+    meter.feed(events(event))
+    assert PRICER.settlement(DEMAND, meter).output >= 300
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        (
+            "messages",
+            {"content": [{"type": "text", "text": "long"}], "usage": {"input_tokens": 0, "output_tokens": 0}},
+        ),
+        ("messages", {"content": [], "usage": {"input_tokens": 0, "output_tokens": 0}}),
+        ("messages", {"content": [{"type": "text", "text": "long"}], "usage": {"input_tokens": 9}}),
+        ("responses", {"output": [], "usage": {}}),
+        ("responses", {"output": [{"content": [{"text": "long"}]}], "usage": {"input_tokens": 9}}),
+        (
+            "chat",
+            {"choices": [{"message": {"function_call": {"arguments": "x"}}}], "usage": {"prompt_tokens": 9}},
+        ),
+    ],
+)
+def test_a_usage_of_nothing_says_nothing(api: Api, body: object) -> None:
+    meter = Meter(api)
+    meter.whole(json.dumps(body).encode())
+    assert PRICER.settlement(DEMAND, meter) == in_full(DEMAND)

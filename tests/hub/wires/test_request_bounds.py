@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
@@ -39,9 +41,9 @@ def test_a_limit_goes_out_under_the_name_that_the_server_knows(ref: str, field: 
 
 @pytest.mark.parametrize(
     ("ref", "bound", "put"),
-    [("openai:gpt-4o", 16_384, None), ("openai:gpt-5", 999, 999), ("mistral:x", 999, 999)],
+    [("openai:gpt-4o", 16_384, 16_384), ("openai:gpt-5", 999, 999), ("mistral:x", 999, 999)],
 )
-def test_a_request_without_a_limit_has_the_models_or_gets_one(ref: str, bound: int, put: int | None) -> None:
+def test_a_request_without_a_limit_has_the_models_or_gets_one(ref: str, bound: int, put: int) -> None:
     request = bound_request("chat", chat())
     assert request.output_bound(ref, 999) == bound
     assert (request.body.get("max_tokens") or request.body.get("max_completion_tokens")) == put
@@ -151,8 +153,8 @@ def test_the_bound_of_the_input_is_its_bytes() -> None:
 )
 def test_an_image_is_bounded_as_an_image_and_not_by_its_bytes(api: Api, body: dict[str, Any]) -> None:
     request = bound_request(api, body, path_model="m")
-    bound = request.input_bound("x:y", len(request.encoded()))
-    assert request.images == 1 and image_bound("x:y") < bound < image_bound("x:y") + 2000
+    bound = request.input_bound("anthropic:y", len(request.encoded()))
+    assert request.images == 1 and image_bound("anthropic:y") < bound < image_bound("anthropic:y") + 2000
 
 
 @pytest.mark.parametrize(
@@ -306,3 +308,155 @@ def test_a_stream_says_its_usage_where_it_has_to_be_asked() -> None:
     request = bound_request("chat", chat(stream=True, stream_options={"include_usage": False, "x": 1}))
     request.ask_for_usage("openai")
     assert request.body["stream_options"] == {"include_usage": True, "x": 1}
+
+
+def one(part: Any, **message: Any) -> dict[str, Any]:
+    return chat(messages=[{"role": "user", "content": [part], **message}])
+
+
+URL = {"url": "https://x/y.png"}
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        # References to what is kept at the vendor, without the type that says so.
+        ("responses", {"model": "m", "input": [{"id": "msg_1"}]}),
+        ("responses", {"model": "m", "input": [{"type": None, "id": "msg_1"}]}),
+        ("responses", {"model": "m", "input": [{"role": "user", "id": "msg_1"}]}),
+        ("responses", {"model": "m", "input": [{"type": "input_image", "image_url": "https://x"}]}),
+        ("responses", {"model": "m", "input": {"id": "msg_1"}}),
+        ("responses", {"model": "m", "input": [["x"]]}),
+        ("responses", {"model": "m", "input": "x", "instructions": [{"id": "msg_1"}]}),
+        # Parts that are not counted.
+        ("chat", one({"type": "text", "text": "x"}, type="image_url", image_url=URL)),
+        ("chat", one({"video_url": URL})),
+        ("chat", one({"image_url": URL})),
+        ("chat", one({"type": None, "image_url": URL})),
+        ("chat", one({"type": "text", "text": "x", "video_url": URL})),
+        ("chat", one({"type": "image_url", "image_url": URL, "content": [{"type": "video_url"}]})),
+        ("chat", one([{"type": "video_url", "video_url": URL}])),
+        ("chat", one({"type": "image_url", "image_url": {**URL, "detail": "original"}})),
+        ("chat", chat(messages={"role": "user", "content": "x"})),
+        ("chat", chat(messages=["x"])),
+        ("chat", chat(messages=[{"role": "user", "content": {"type": "video_url"}}])),
+        (
+            "responses",
+            {
+                "model": "m",
+                "input": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_image", "image_url": "https://x", "detail": "original"}],
+                    }
+                ],
+            },
+        ),
+        (
+            "messages",
+            {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [{"source": 1}]}]},
+        ),
+        *(
+            ("gemini", {"contents": [{"parts": [{name: {"name": "f", "parts": [{"fileData": {}}]}}]}]})
+            for name in ("functionResponse", "function_response", "functionCall")
+        ),
+        ("gemini", {"contents": [], "systemInstruction": [{"parts": []}]}),
+    ],
+)
+def test_what_is_not_read_is_not_passed_on(api: Api, body: dict[str, Any]) -> None:
+    with pytest.raises(GatewayProblem) as refused:
+        bound_request(api, body, path_model="m")
+    assert refused.value.code == "invalid_request"
+
+
+def test_items_of_responses_have_no_name_at_the_vendor_and_nothing_is_kept_there() -> None:
+    thoughts = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "abc"}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}
+    body = {"model": "m", "store": True, "input": [thoughts, call, {"role": "user", "content": "go"}]}
+    request = bound_request("responses", body)
+    assert request.body["store"] is False
+    assert [item.get("id") for item in request.body["input"]] == [None, None, None]
+    assert request.body["input"][0]["encrypted_content"] == "abc"
+    assert bound_request("responses", {"model": "m", "input": "x"}).body["store"] is False
+
+
+def test_a_bound_goes_out_with_the_request_where_the_models_own_is_known_too() -> None:
+    """What is known of a model may be less than what it writes."""
+    for ref in ("openai:gpt-4", "openai:gpt-4-32k", "gemini:gemini-2.0-flash", "deepseek:deepseek-chat"):
+        api: Api = "gemini" if ref.startswith("gemini") else "chat"
+        request = bound_request(api, {"contents": []} if api == "gemini" else chat(), path_model="m")
+        bound = request.output_bound(ref, 999)
+        assert str(bound).encode() in request.encoded()
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "bound", "put"),
+    [
+        ("qwen3-max", {"enable_thinking": True}, 16 + 16_384, 16_384),
+        ("qwen3-max", {"enable_thinking": True, "thinking_budget": 99}, 16 + 99, 99),
+        ("qwen-plus", {}, 16 + 16_384, 16_384),
+        ("qwen-plus", {"enable_thinking": False}, 16, None),
+        ("qwen-plus", {"enable_thinking": False, "thinking_budget": 500}, 16, None),
+        ("qwen-plus", {"thinking_budget": 0}, 16, None),
+        ("qwq-plus", {"enable_thinking": False}, 16 + 131_072, 16_384),
+        ("deepseek-r1", {}, 16 + 131_072, 16_384),
+    ],
+)
+def test_thoughts_beside_the_limit_are_reserved_and_bounded(
+    model: str, fields: dict[str, Any], bound: int, put: int | None
+) -> None:
+    request = bound_request("chat", chat(max_tokens=16, **fields))
+    assert request.output_bound(f"alibaba:{model}", 1) == bound
+    assert request.body.get("thinking_budget") == put
+    assert put is not None or request.body["enable_thinking"] is False
+    with pytest.raises(GatewayProblem):
+        bound_request("chat", chat(chat_template_kwargs={"enable_thinking": True})).output_bound("alibaba:x", 1)
+
+
+@pytest.mark.parametrize(
+    ("ref", "at_vendor", "least"),
+    [("openai:gpt-5.4", True, 12_500), ("openai:gpt-5.4", False, 16_384), ("inside:llava", True, 16_384),
+     ("alibaba:qwen3-vl-plus", True, 16_384), ("anthropic:claude-haiku-4-5", True, 5000)],
+)  # fmt: skip
+def test_an_image_is_bounded_by_the_most_that_its_server_may_make_of_it(
+    ref: str, at_vendor: bool, least: int
+) -> None:
+    request = bound_request("chat", one({"type": "image_url", "image_url": URL}))
+    assert request.input_bound(ref, 0, at_vendor=at_vendor) >= least
+
+
+@pytest.mark.parametrize(
+    ("api", "fields", "thinks"),
+    [
+        ("messages", {"thinking": {"type": "enabled", "budget_tokens": 5}}, True),
+        ("messages", {"thinking": {"type": "adaptive"}}, True),
+        ("messages", {"thinking": {"type": "disabled"}}, False),
+        ("messages", {"output_config": {"effort": "high"}}, True),
+        ("chat", {"reasoning_effort": "low"}, True),
+        ("chat", {"reasoning_effort": "none"}, True),  # whether the model obeys is not known
+        ("chat", {"reasoning": {"effort": "high"}}, True),
+        ("chat", {"enable_thinking": True}, True),
+        ("chat", {"enable_thinking": False}, False),
+        ("chat", {"thinking_budget": 5}, True),
+        ("chat", {"chat_template_kwargs": {"thinking": True}}, True),
+        ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 5}}}, True),
+        ("chat", {}, False),
+    ],
+)
+def test_what_makes_a_model_think_is_seen(api: Api, fields: dict[str, Any], thinks: bool) -> None:
+    body = {"contents": []} if api == "gemini" else chat(**({"max_tokens": 9} if api == "messages" else {}))
+    assert bound_request(api, {**body, **fields}, path_model="m").thinks is thinks
+
+
+def test_a_body_of_many_values_is_refused_before_it_is_parsed() -> None:
+    for bad in (
+        b'{"messages":[' + b"[]," * 300_000 + b"[]]}",
+        b'{"a":"' + b'\\"' * 500_000,
+        b'{"a":[' + b"1," * 400_000,
+    ):
+        began = time.perf_counter()
+        with pytest.raises(GatewayProblem):
+            read_json(bad)
+        assert time.perf_counter() - began < 2
+    text = "a,b[{" * 200_000 + '"\\'
+    assert read_json(json.dumps({"a": text}).encode()) == {"a": text}

@@ -202,3 +202,45 @@ async def test_a_batch_goes_on_with_a_new_token_and_a_hub_that_is_away_is_no_rea
     with pytest.raises(BudgetExceeded):
         await api.create("t", "g", "file-1")
     await providers.aclose()
+
+
+async def test_a_key_of_ones_own_is_never_sent_to_the_gateway(gateway, model):
+    """The admin allows own keys, and the gateway was away when the run began: the user's key is the next that is got."""
+    keys = Keys(gateway)
+    providers = Providers({}, get_key=keys.get, hub_url=gateway.url)
+    await providers.prepare(REQUEST.model)
+    provider = providers.get(REQUEST.model)
+
+    async def own(name: str) -> dict[str, str]:
+        return {"OPENAI_BASE_URL": f"{model.root_url}/v1", "OPENAI_API_KEY": "sk-own-0123456789"}
+
+    providers._get_key = own
+    assert await provider.ready() is True
+    assert (await provider.chat(REQUEST)).text == "fine"
+    assert gateway.requests == []
+    assert model.requests[-1].headers["authorization"] == "Bearer sk-own-0123456789"
+    model.stop()
+    with pytest.raises(ModelUnavailable) as raised:  # the vendor is away: an attempt like any other
+        await provider.chat(REQUEST)
+    assert raised.value.waits_for is None
+    await providers.aclose()
+
+
+@pytest.mark.parametrize(
+    ("fault", "ready"),
+    [
+        (Fault(403, "no_access"), True),
+        (Fault(429, "rate_limited"), True),
+        (Fault(401, "unauthorized"), False),
+        (Fault(503, "gateway_unavailable"), False),
+        (Fault(403, body=PAGE), False),
+    ],
+)
+async def test_a_wait_ends_when_the_gateway_answers_whatever_it_says_but_that_it_cannot_know_who_asks(
+    gateway, fault, ready
+):
+    providers = Providers({}, get_key=Keys(gateway).get, hub_url=gateway.url)
+    await providers.prepare(REQUEST.model)
+    gateway.standing = fault
+    assert await providers.get(REQUEST.model).ready() is ready
+    await providers.aclose()

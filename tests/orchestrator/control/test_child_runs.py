@@ -127,3 +127,21 @@ async def test_a_killed_worker_of_the_whole_is_replaced(tmp_path: Path) -> None:
         assert view.state == "done"
         assert sorted(log.read_text().split()) == [str(n) for n in range(6)]
         assert len(children(service, run)) == 2
+
+
+async def test_child_runs_of_a_dead_run_end_and_a_resume_goes_on(tmp_path: Path) -> None:
+    log, hold = tmp_path / "log", tmp_path / "go"
+    async with orchestrator(tmp_path / "data", max_crashes=1) as service:
+        run = await made(service, rows_of(2, log=str(log), hold=str(hold)), rows=8)
+        await wait_for_file(log)
+        while len(log.read_text().split()) < 6:  # 0, 1, and of each child run two that are held
+            await wait_for_file(log)
+        os.kill(await wait_for_holder(tmp_path / "data", run), signal.SIGKILL)
+        view = await wait_for_state(service, run)
+        assert view.state == "dead"
+        for child in children(service, run):
+            assert (await wait_for_state(service, child)).state == "cancelled"
+        hold.touch()
+        await service.control.resume(run, "me")
+        view = await wait_for_state(service, run)
+        assert view.state == "done"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.orchestrator.environment.run_file_exchange import FETCH, KEEP, RunFileExchange
+from po_jupyter.ipc.messages import FETCH_FILES, KEEP_FILES
+from po_jupyter.orchestrator.environment.run_file_exchange import RunFileExchange
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.objects.directory import DirectoryObjects
@@ -49,13 +50,13 @@ def nodes(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
 def test_files_and_rows_go_from_node_to_node(nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     (one.run() / "a").write_bytes(b"a")
-    assert one.exchange.answer(RUN, KEEP, {"files": [["a", 1, A]]}) == {}
+    assert one.exchange.answer(RUN, KEEP_FILES, {"files": [["a", 1, A]]}) == {}
     rows = sha256(b"1\n").hexdigest()
     upload = one.rows.receive("ada", rows)
     upload.write(b"1\n")
     upload.finish()
     about = {"files": [["a", 1, A], ["b", 2, A]], "rows": [rows, A]}
-    problems = two.exchange.answer(RUN, FETCH, about)
+    problems = two.exchange.answer(RUN, FETCH_FILES, about)
     assert sorted(problems) == ["b", f"rows/{A}"]
     assert (two.run() / "a").read_bytes() == b"a"
     assert list((two.tmp / "blobs").glob(f"*/{rows}.ndjson"))
@@ -64,8 +65,8 @@ def test_files_and_rows_go_from_node_to_node(nodes: tuple[Node, Node]) -> None:
 def test_a_run_gets_nothing_of_another_one(nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     (one.run() / "a").write_bytes(b"a")
-    one.exchange.answer(RUN, KEEP, {"files": [["a", 1, A]]})
-    assert list(two.exchange.answer("00a2", FETCH, {"files": [["a", 1, A]]})) == ["a"]
+    one.exchange.answer(RUN, KEEP_FILES, {"files": [["a", 1, A]]})
+    assert list(two.exchange.answer("00a2", FETCH_FILES, {"files": [["a", 1, A]]})) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,11 @@ def test_a_run_gets_nothing_of_another_one(nodes: tuple[Node, Node]) -> None:
         [["../up", 1, A]], [["a/../../../x", 1, A]], [["/etc/passwd", 1, A]], [["", 1, A]],
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("what", [KEEP, FETCH])
+@pytest.mark.parametrize("what", [KEEP_FILES, FETCH_FILES])
 def test_what_is_no_file_of_the_run_is_refused(nodes: tuple[Node, Node], what: str, files: list[Any]) -> None:
     one, two = nodes
     (one.run() / "x").write_bytes(b"a")
-    one.exchange.answer(RUN, KEEP, {"files": [["x", 1, A]]})
+    one.exchange.answer(RUN, KEEP_FILES, {"files": [["x", 1, A]]})
     with pytest.raises((InvalidInput, NotFound)):
         two.exchange.answer(RUN, what, {"files": files})
     assert not (two.tmp / "up").exists() and not (two.tmp / "runs" / "up").exists()
@@ -91,5 +92,5 @@ def test_a_link_in_the_directory_of_a_run_is_not_followed(nodes: tuple[Node, Nod
     (tmp_path / "secret").write_bytes(b"a")
     (one.run() / "a").symlink_to(tmp_path / "secret")
     with pytest.raises(InvalidInput, match="link"):
-        one.exchange.answer(RUN, KEEP, {"files": [["a", 1, A]]})
+        one.exchange.answer(RUN, KEEP_FILES, {"files": [["a", 1, A]]})
     assert list(one.files.run_objects()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from po_jupyter.llm.specs import specs
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.team import Team, today_of
 from tests.support.fake_gateway import FakeGateway, Fault, GatewayThread
@@ -87,6 +88,7 @@ def test_the_day_of_the_user_is_what_the_gateway_has_used_and_holds(thread):
 
 def test_a_new_token_of_the_server_is_the_next_answer(thread, tmp_path, monkeypatch):
     keys = KeyStore(tmp_path, thread.gateway.url)
+    monkeypatch.setenv("PO_HUB_URL", thread.gateway.url)
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "one-0123456789")
     assert keys.key_of("openai") == {
         "OPENAI_BASE_URL": f"{thread.gateway.url}/openai/v1", "OPENAI_API_KEY": "one-0123456789"
@@ -104,3 +106,36 @@ def test_outside_of_the_hubs_servers_a_stored_token_is_used_for_this_hub_alone(t
     assert keys.key_of("openai")["OPENAI_API_KEY"] == TOKEN
     assert TOKEN not in str([state.to_json() for state in keys.states()])
     assert KeyStore(tmp_path, "https://other.example/services/po").hub_token() == ""
+
+
+def test_the_token_of_the_hub_is_the_key_of_providers_of_the_team_alone(thread, tmp_path, monkeypatch):
+    """CLI agents look up the vendors' variables: a program that runs commands would have the token, and send it on."""
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", TOKEN)
+    monkeypatch.setenv("PO_HUB_URL", thread.gateway.url)
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    keys = KeyStore(tmp_path, thread.gateway.url)
+    asked = {name: keys.key_of(name) for name in specs()}
+    for name, spec in specs().items():
+        team = asked[name].get(spec.base_env) == spec.team_url(thread.gateway.url)
+        assert (TOKEN in asked[name].values()) is (team and bool(spec.key_env)), name
+    assert TOKEN in asked["openai"].values()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-own-0123456789")
+    assert keys.key_of("claude-cli") == {"ANTHROPIC_API_KEY": "sk-ant-own-0123456789"}
+    assert keys.key_of("anthropic")["ANTHROPIC_API_KEY"] == TOKEN
+
+
+@pytest.mark.parametrize("named", ["", "https://hub.example/services/po", "{url}/", "{url}x"])
+def test_a_token_of_the_environment_goes_to_the_hub_that_the_environment_names(
+    thread, tmp_path, monkeypatch, named
+):
+    """The address may stand in a project's file, and a project may be anybody's."""
+    for variable in ("JUPYTERHUB_API_TOKEN", "PO_HUB_TOKEN"):
+        monkeypatch.delenv("JUPYTERHUB_API_TOKEN", raising=False)
+        monkeypatch.setenv(variable, TOKEN)
+        monkeypatch.setenv("PO_HUB_URL", named.format(url=thread.gateway.url))
+        keys = KeyStore(tmp_path, thread.gateway.url)
+        is_its_own = named == "{url}/"
+        assert keys.hub_token() == (TOKEN if is_its_own else "")
+        keys.catalogue()
+    assert ([token for _, token in thread.gateway.requests] == [TOKEN, TOKEN]) is is_its_own

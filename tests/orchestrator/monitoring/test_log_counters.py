@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from po_jupyter.model.run.events import draft
@@ -10,11 +12,17 @@ from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.telemetry.metrics import Metrics
+from tests.support.shards import Family
 from tests.support.stored_runs import RUN, store_run
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
+
+
+def total(metrics: Metrics, name: str, **labels: str) -> float:
+    samples = [sample for metric in metrics.registry.collect() for sample in metric.samples]
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 
 
 def test_each_record_once_in_pieces_too() -> None:
@@ -91,3 +99,28 @@ def test_what_is_no_run_is_passed_over() -> None:
     counters = LogCounters(MemoryStore(), Metrics())
     counters.begin()
     assert counters.count("'; no run", 100) == 0
+
+
+async def test_what_a_child_run_did_is_counted_once(tmp_path: Path) -> None:
+    """It is in the log of the child run, and in that of the whole."""
+    family, metrics = Family(tmp_path), Metrics()
+    counters = LogCounters(family.store, metrics)
+    counters.begin()
+    family.create([{"name": "m", "prompt": "row {{ item }}", "for_each": "range(6)", "shards": 2}])
+    assert await family.go() == "done"
+    for run in (family.run, *family.children()):
+        while counters.count(run, 100):
+            pass
+    used = family.state.usage
+    assert value(metrics, "po_rows_total", state="done") == 6
+    assert total(metrics, "po_calls_total", outcome="done") == 6
+    assert total(metrics, "po_tokens_total", kind="output") == used.output_tokens
+
+
+async def test_child_runs_that_were_there_before_are_not_counted(tmp_path: Path) -> None:
+    family, metrics = Family(tmp_path), Metrics()
+    family.create([{"name": "m", "prompt": "row {{ item }}", "for_each": "range(6)", "shards": 2}])
+    assert await family.go() == "done"
+    counters = LogCounters(family.store, metrics)
+    counters.begin()
+    assert [counters.count(run, 100) for run in (family.run, *family.children())] == [0, 0, 0]

@@ -9,7 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from po_jupyter.errors import StoreError
 from po_jupyter.orchestrator.service import RunningOrchestrator
+from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.telemetry.metrics import MAX_MODELS, OTHER, Metrics
+from po_jupyter.testing.conformance.store import new_run
 from tests.support.orchestrator import body, orchestrator, task, wait_for_state
 
 pytestmark = pytest.mark.integration
@@ -115,3 +117,13 @@ async def test_a_probe_says_who_works(tmp_path: Path) -> None:
     async with orchestrator(tmp_path / "data") as service:
         assert await service.monitoring.probe() == (True, None)
         assert service.store.names("probe") == ["ready"]
+
+
+async def test_the_parts_of_a_run_are_no_runs_but_wait_for_workers(tmp_path: Path) -> None:
+    store, metrics = MemoryStore(), Metrics()
+    store.create_run(new_run("00a1"))
+    store.create_run(new_run("00b1", parent="00a1"))
+    async with orchestrator(tmp_path / "data") as service:
+        service.monitoring._look(metrics, store.active(), True)
+    assert metrics.registry.get_sample_value("po_runs", {"state": "pending"}) == 1
+    assert metrics.registry.get_sample_value("po_queue_depth") == 2

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.budgets import daily_usage as daily
-from po_jupyter.model.run.events import now
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.model.run.events import draft, now
+from po_jupyter.orchestrator.control.child_runs import delete_child_runs
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.store.protocol import Commit
 from tests.support.orchestrator import body, orchestrator, wait_for_state
+from tests.support.shards import Family
 
 pytestmark = pytest.mark.integration
 
@@ -150,3 +154,35 @@ async def test_deleted_before_anybody_asked(tmp_path: Path) -> None:
         assert await calls(service) == 2
         await made(service)
         assert await calls(service) == 4
+
+
+async def test_what_a_child_run_used_is_kept_when_it_is_deleted_with_the_whole(tmp_path: Path) -> None:
+    """The whole died before it had it in its own log."""
+    family = Family(tmp_path)
+    family.create([{"name": "m", "prompt": "row {{ item }}", "for_each": "range(6)", "shards": 2}])
+    family.alone, family.drains_at = True, 2
+    assert await family.go() == "released"
+    one, other = family.children()
+    assert await family.work_off(one) == await family.work_off(other) == "done"
+    lease = family.store.claim(family.run, {"pid": 2})
+    family.store.commit(lease, Commit(events=[draft("run.dead", error={})], state="dead", release=True))
+    used = [read_history(family.store, run).state.usage.calls for run in (one, other)]
+    usage = DailyUsage(family.store)
+    state = read_history(family.store, family.run).state
+    delete_child_runs(family.store, tmp_path, None, state, usage)
+    usage.count([family.store.head(family.run)])
+    family.store.delete_run(family.run)
+    for _ in range(2):
+        assert usage.report("me", 2)["total"]["calls"] == sum(used) == 6
+
+
+async def test_what_the_whole_has_of_a_child_run_counts_once(tmp_path: Path) -> None:
+    family = Family(tmp_path)
+    family.create([{"name": "m", "prompt": "row {{ item }}", "for_each": "range(6)", "shards": 2}])
+    assert await family.go() == "done"
+    usage = DailyUsage(family.store)
+    state = read_history(family.store, family.run).state
+    delete_child_runs(family.store, tmp_path, None, state, usage)
+    usage.count([family.store.head(family.run)])
+    family.store.delete_run(family.run)
+    assert usage.report("me", 2)["total"]["calls"] == 6

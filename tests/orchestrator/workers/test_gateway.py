@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Unavailable
 from po_jupyter.ipc.channel import Channel, Listener, connect, notify
 from po_jupyter.ipc.messages import (
+    ChildChanged,
     Heartbeat,
     LogGrew,
     ResourceProgress,
@@ -40,6 +41,8 @@ from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.platform import processes
 from po_jupyter.platform.concurrency import BackgroundTasks
 from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Head
+from po_jupyter.testing.conformance.store import event, new_run
 from tests.support.stored_runs import RUN, store_run
 
 pytestmark = pytest.mark.integration
@@ -52,6 +55,7 @@ class FakeSupervisor:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.known: set[str] = set()
         self.processes = WorkerProcesses(Settings(), self._exited)
         self.shared = SharedWorkers(Settings(), self.processes, self._start)
         self.background = BackgroundTasks()
@@ -82,6 +86,9 @@ class FakeSupervisor:
 
     def load(self) -> dict[str, Any]:
         return LOAD
+
+    def has_run(self, run: str) -> bool:
+        return run in self.known
 
     async def attend(self, run: str) -> None:
         self.calls.append(("attend", run))
@@ -325,3 +332,47 @@ async def test_the_worker_of_a_run_is_no_process_of_many(house: House) -> None:
         channel: Any = ProvenChannel(run)
         await house.gateway.serve(channel, hello)
         assert answer in channel.sent
+
+
+class Pool:
+    """The share of a node: what is offered is for whoever has room."""
+
+    def __init__(self) -> None:
+        self.offered: list[str] = []
+
+    def offer(self, head: Head) -> None:
+        self.offered.append(head["run"])
+
+
+CHILD = "c" * 22
+
+
+@pytest.mark.parametrize(
+    ("case", "offered"),
+    [("new", [CHILD]), ("alone", []), ("here", []), ("cancelled", []), ("taken", []), ("gone", [])],
+)
+async def test_a_new_child_is_for_whichever_node_has_room(
+    house: House, monkeypatch: pytest.MonkeyPatch, case: str, offered: list[str]
+) -> None:
+    """Its parent's node would have all of them before the others hear of one."""
+    pool = Pool()
+    if case != "alone":
+        monkeypatch.setattr(house.gateway, "_share", pool)
+    house.supervisor.known = {CHILD} if case == "here" else set()
+    if case != "gone":
+        house.store.create_run(new_run(CHILD, parent=RUN))
+    if case == "cancelled":
+        house.store.request(CHILD, [event("run.cancel_requested", reason="", by=RUN)])
+    if case == "taken":
+        house.store.claim(CHILD, processes.myself())
+    house.have_worker()
+    channel, _ = await house.hello()
+    changed: list[str] = []
+    house.feed.add_listener(changed.append)
+    channel.send(ChildChanged(CHILD))
+    attended = ("attend", CHILD)
+    await until(lambda: bool(pool.offered) or attended in house.supervisor.calls)
+    assert pool.offered == offered
+    assert (attended in house.supervisor.calls) != bool(offered)
+    assert changed == [CHILD]
+    await channel.close()

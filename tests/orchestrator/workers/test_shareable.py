@@ -75,3 +75,12 @@ def test_many_rows_are_not_where_there_is_a_map() -> None:
 
 def test_it_can_be_switched_off() -> None:
     assert not is_shareable(definition(PROMPT), Settings(default_model="fake:echo", shared_worker=False))
+
+
+def test_a_child_run_of_a_large_one_is_not() -> None:
+    """It reads the whole seed, and the log of the whole."""
+    rows = {"name": "c", "prompt": "{{ item }}", "for_each": "{{ seed.rows }}"}
+    parent = {"run": "0a", "task": "c", "shard": 1, "rows": "0-9", "attempt": 1, "number": 1}
+    assert is_shareable(definition(rows, parent=parent), SETTINGS)
+    assert is_shareable(definition(rows, parent={**parent, "of": 1000}), SETTINGS)
+    assert not is_shareable(definition(rows, parent={**parent, "of": 1001}), SETTINGS)

@@ -9,6 +9,7 @@ import pytest
 
 from po_jupyter.errors import SpawnFailed, StaleFence, StoreUnusable
 from po_jupyter.ipc.exit_status import ExitStatus
+from po_jupyter.model.run.event_data import ShardPlan
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
@@ -16,7 +17,7 @@ from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
 from po_jupyter.orchestrator.workers.worker_exits import WorkerExit, describe_exit
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import Commit
+from po_jupyter.store.protocol import Commit, NewRun
 from tests.support.stored_runs import RUN, store_run
 
 GONE: processes.Identity = {**processes.myself(), "pid": 999_999_999, "created": 1.0}
@@ -95,6 +96,34 @@ def test_a_run_that_can_have_no_worker_is_dead_once(store: MemoryStore) -> None:
         worker_exits.end_as_dead(store, RUN, SpawnFailed("no worker could be started"))
     assert store.head(RUN)["state"] == "dead"
     assert types(store).count("run.dead") == 1
+
+
+def with_child(store: MemoryStore) -> str:
+    """A child run of the run, with rows of a map."""
+    child = "0123456789abcdef012346"
+    store.create_run(
+        NewRun(child, "", "p", "1.0.0", "s", 0, {}, [draft("run.created", name="s", tasks=[])], parent=RUN)
+    )
+    plan: ShardPlan = {"run": child, "shard": 1, "rows": "0-1"}
+    store.request(RUN, [draft("shards.planned", "one", number=1, shards=[plan])])
+    return child
+
+
+def test_child_runs_of_a_run_that_dies_are_told_to_end(store: MemoryStore, tmp_path: Path) -> None:
+    """Nobody else would end them, and they spend."""
+    child = with_child(store)
+    crash(store, tmp_path)
+    assert store.head(child)["n"] == 1, "the next worker takes them up"
+    crash(store, tmp_path, limit=2)
+    assert store.head(RUN)["state"] == "dead"
+    event = store.events(child)[-1]
+    assert (event["type"], event["data"]["by"]) == ("run.cancel_requested", RUN)
+
+
+def test_child_runs_of_a_run_that_can_have_no_worker_are_told_to_end(store: MemoryStore) -> None:
+    child = with_child(store)
+    worker_exits.end_as_dead(store, RUN, SpawnFailed("no worker could be started"))
+    assert store.events(child)[-1]["type"] == "run.cancel_requested"
 
 
 def test_the_wait_for_the_store_is_written_once_it_can_be(store: MemoryStore) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import diskcache
 import pytest
 import structlog
 
+from po_jupyter.errors import StoreUnusable
 from po_jupyter.store.disk import call_cache as module
 from po_jupyter.store.disk.call_cache import AnswerCache
 from tests.support.paths import ROOT
@@ -237,6 +239,7 @@ def test_who_waits_too_long_for_another_writer_goes_on(
 
 WRITER = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from po_jupyter.store.disk.call_cache import AnswerCache
 cache = AnswerCache(Path(sys.argv[1]), max_bytes=2**30, days=30)
@@ -261,3 +264,17 @@ def test_processes_make_and_write_one_cache_at_once(tmp_path: Path) -> None:
         _, error = process.communicate(timeout=60)
         assert process.returncode == 0, error
     assert cache(tmp_path).measure()[0] == 3000
+
+
+def test_whoever_wants_answers_gone_hears_that_they_are_not(tmp_path: Path) -> None:
+    """P11: another process is in a transaction, or the file may not be written."""
+    found = cache(tmp_path)
+    found.keep([("o/a", {"n": 1})])
+    found.close()
+    with closing(sqlite3.connect(tmp_path / "cache" / "cache.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnusable):
+            cache(tmp_path).clear("o/")
+        other.execute("ROLLBACK")
+    assert cache(tmp_path).measure("o/")[0] == 1
+    assert cache(tmp_path).clear("o/") == 1

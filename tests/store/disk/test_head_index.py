@@ -15,6 +15,8 @@ import pytest
 from po_jupyter.errors import CorruptRow
 from po_jupyter.store.disk import head_index
 from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed import run_index, run_log
+from po_jupyter.store.keyed.listing import WantedRuns
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.testing.conformance.store import event, new_run
 
@@ -39,7 +41,7 @@ def create(store: DiskStore, number: int) -> str:
 
 def walked(store: DiskStore, **filters: Any) -> list[str]:
     """The same list without an index."""
-    heads = KeyedStore._newest_first(store, None, None, frozenset(), None, 10_000)
+    heads = KeyedStore._newest_first(store, WantedRuns(), None, 10_000)
     return [
         head["run"]
         for head in heads
@@ -157,3 +159,42 @@ def rows(tmp_path: Path) -> Iterator[tuple[str, str]]:
             ).fetchall() or (database.execute("SELECT * FROM PoUnknown").fetchall() == [])
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'PoHeads'").fetchall():
                 yield from database.execute("SELECT run, state FROM PoHeads")
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"owner": "ada"}, {"states": ("done",)}, {"states": ("done", "pending")}]
+)
+def test_children_cost_a_list_of_whole_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any]
+) -> None:
+    """The parts of many maps are newer than the run that a page begins with."""
+    store = DiskStore(tmp_path / "store", shards=1)
+    for run in ("00", "01", "02"):
+        store.create_run(new_run(run, owner="ada"))
+        store.request(run, [event("run.done")], state="done")
+    for number in range(300):
+        store.create_run(new_run(f"1{number:04}", owner="ada", parent="02"))
+        store.request(f"1{number:04}", [event("run.done")], state="done")
+    assert [head["run"] for head in store.runs(limit=2, **filters).heads] == ["02", "01"]  # gains its index
+    read: list[str] = []
+    real = run_log.listed_heads
+    monkeypatch.setattr(run_log, "listed_heads", lambda shard, runs: read.extend(runs) or real(shard, runs))
+    page = store.runs(limit=2, **filters)
+    assert [head["run"] for head in page.heads] == ["02", "01"]
+    assert store.runs(limit=2, cursor=page.next, **filters).heads[0]["run"] == "00"
+    assert len(read) <= 10
+    assert len(paged(store, 500, children=True, **filters)) == 303
+    assert paged(store, 100, children=True, **filters) == paged(store, 500, children=True, **filters)
+    store.delete_run("10000")
+    assert "10000" not in paged(store, 500, children=True, **filters)
+    store.close()
+
+
+def test_children_that_an_earlier_program_listed_are_passed_over(store: DiskStore) -> None:
+    """They stand in the list of whole runs."""
+    store.create_run(new_run("00"))
+    for number in range(20):
+        store.create_run(new_run(f"1{number:04}", parent="00"))
+        store._run(f"1{number:04}", lambda shard, run=f"1{number:04}": run_index.add(shard, run), write=True)
+    assert paged(store, 1) == ["00"]
+    assert len(paged(store, 7, children=True)) == 21

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from po_jupyter.errors import StoreUnusable
 from po_jupyter.store.postgres import answers as module
 from po_jupyter.store.postgres.answers import PostgresAnswers
 from po_jupyter.store.postgres.store import PostgresStore
@@ -86,3 +87,22 @@ def test_a_database_that_is_slow_or_away_knows_nothing_and_is_left_alone_for_a_w
     assert [line["event"] for line in logs] == ["answers of models are not cached"]
     time.sleep(0.5)
     assert cache.find(["a"]) == {"a": {"text": "x"}}
+
+
+def test_whoever_wants_answers_gone_hears_that_they_are_not(place: str, cache: PostgresAnswers) -> None:
+    """Not so a worker, for which a cache is never an error."""
+    url = place.replace("postgres?", "no_such_database?")
+    away = PostgresAnswers(url, max_bytes=10_000)
+    assert away.find(["a"]) == {}
+    for maintain in (away.clear, away.measure):
+        with pytest.raises(StoreUnusable, match="no_such_database"):
+            maintain("o/")
+    away.prepare()
+
+
+def test_a_pause_of_the_workers_is_none_of_whoever_clears(
+    cache: PostgresAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.keep([("o/a/0", {"text": "yes"})])
+    monkeypatch.setattr(cache, "_pause_until", time.monotonic() + 60)
+    assert cache.clear("o/") == 1

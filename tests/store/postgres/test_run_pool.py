@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from po_jupyter.distributed.share import fair_order
 from po_jupyter.platform import processes
 from po_jupyter.store.postgres import run_pool
 from po_jupyter.store.postgres import shard as shard_module
+from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.store.protocol import Commit, SharedStore
 from po_jupyter.testing.conformance.store import event, new_run
@@ -121,3 +123,21 @@ def test_ten_thousand_that_wait_cost_a_node_no_more_than_ten(
         assert store.waiting(16)
         took.append(time.perf_counter() - began)
     assert min(took) < 0.02
+
+
+@pytest.mark.parametrize("filters", [{}, {"owner": "ada"}, {"states": ("pending",)}, {"pipeline": "p"}])
+def test_children_cost_a_list_of_whole_runs_one_query(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any]
+) -> None:
+    for run in ("00", "01", "02"):
+        store.create_run(new_run(run, owner="ada", pipeline="p"))
+    for number in range(60):
+        store.create_run(new_run(f"1{number:04}", owner="ada", pipeline="p", parent="02"))
+    queries: list[str] = []
+    real = PostgresShard.heads
+    monkeypatch.setattr(
+        PostgresShard, "heads", lambda shard, query, values: queries.append(query) or real(shard, query, values)
+    )
+    assert [head["run"] for head in store.runs(limit=2, **filters).heads] == ["02", "01"]
+    assert len(queries) == 1
+    assert len(store.runs(limit=100, children=True, **filters).heads) == 63

@@ -15,6 +15,7 @@ from po_jupyter.model.run.definition import ParentTask
 from po_jupyter.model.run.event_data import ShardRecord
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.row_spans import parse_spans
+from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.store.protocol import NewRun, Ref, Store
 
 _REASON = "in the run that this one is a part of"
@@ -27,7 +28,7 @@ def child_run(state: MapState, shard: ShardRecord, history: History) -> NewRun:
     rows = frozenset(parse_spans(shard["rows"]))
     parent: ParentTask = {
         "run": log.run, "task": task.name, "shard": shard["shard"], "rows": shard["rows"],
-        "attempt": state.attempt, "number": shard["number"],
+        "attempt": state.attempt, "number": shard["number"], "of": _rows_of_whole(state),
     }  # fmt: skip
     if redone := {str(i): last for i, last in history.redone.get(task.name, {}).items() if i in rows}:
         parent["redone"] = redone
@@ -40,6 +41,7 @@ def child_run(state: MapState, shard: ShardRecord, history: History) -> NewRun:
         pipeline=pipeline.to_json(),
         seed={"name": inputs.seed.name, "data": {}},
         forked_from=None,
+        seed_files=(),  # rows of a map may not read them
         parent=parent,
     )
     head = log.store.head(log.run)
@@ -49,6 +51,12 @@ def child_run(state: MapState, shard: ShardRecord, history: History) -> NewRun:
         events=_first_events(inputs, log.store, log.state.request, pipeline, task, shard),
         payloads=answers, parent=log.run,
     )  # fmt: skip
+
+
+def _rows_of_whole(state: MapState) -> int:
+    """The rows of the map, or of the largest list of the seed: a child run reads all of them."""
+    lists = (value for value in state.parts.inputs.seed_data.values() if isinstance(value, list | LazyList))
+    return max(len(state.rows), *map(len, lists), 0)
 
 
 def child_pipeline(pipeline: Pipeline, task: Task) -> Pipeline:

@@ -48,7 +48,8 @@ def _left(account: Account) -> Amount:
 
 
 class ShardHold:
-    """The amount set aside for one child run on the accounts of its task."""
+    """The amount set aside for one child run on the accounts of its task. A child that uses more than its share takes
+    nothing of what others have."""
 
     __slots__ = ("_accounts", "_guard", "_remaining")
 
@@ -62,13 +63,23 @@ class ShardHold:
 
     def use(self, amount: Amount) -> None:
         """Count what the child used; less than nothing where a call cost less than was feared."""
-        self._remaining = self._remaining.change_since(amount)
+        before, self._remaining = self._remaining, self._remaining.change_since(amount)
+        freed = before.minus(ZERO).change_since(self._remaining.minus(ZERO))
         for account in self._accounts:
-            account.adjust(amount, amount)
+            account.adjust(freed, amount)
         self._guard.warn(self._accounts)
+
+    def keeps(self, share: Share) -> bool:
+        """Whether a child run with that share keeps every limit that there is now: one of a resume may be new."""
+        return all(
+            (account.limits.usd is None or share.usd is not None)
+            and (account.limits.tokens is None or share.tokens is not None)
+            and account.limits.allow(account.used.plus(account.reserved))
+            for account in self._accounts
+        )
 
     def release(self) -> None:
         """End the hold: the child has ended."""
         for account in self._accounts:
-            account.settle(self._remaining, ZERO)
+            account.settle(self._remaining.minus(ZERO), ZERO)
         self._guard.decide_waiting_calls()

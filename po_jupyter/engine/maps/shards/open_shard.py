@@ -49,15 +49,28 @@ class OpenShard:
         self._hold: ShardHold | None = None
 
     async def set_aside(self) -> None:
-        """Set aside what is left of its share of the budget."""
-        guard, share = self._state.parts.calls.budget, self.record.get("share")
-        if guard is None or share is None:
+        """Set aside what is left of its share of the budget; without a share what it uses counts all the same."""
+        guard = self._state.parts.calls.budget
+        if guard is None or not guard.accounts_of(self._state.task.name):
             return
         if self.record["merged"] > 1:
             await asyncio.to_thread(self._log.read_again)
-        usd, tokens = share
-        whole = Share(usd, None if tokens is None else int(tokens)).amount
-        self._hold = ShardHold(guard, self._state.task.name, whole.minus(self._log.spent))
+        self._hold = ShardHold(guard, self._state.task.name, self._share.amount.minus(self._log.spent))
+
+    @property
+    def _share(self) -> Share:
+        usd, tokens = self.record.get("share") or (None, None)
+        return Share(usd, None if tokens is None else int(tokens))
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing of it is merged: only then it may be created."""
+        return self._log.merged <= 1
+
+    @property
+    def keeps_budget(self) -> bool:
+        """Whether it keeps the limits that there are now, which may be others than when it was planned."""
+        return self._hold is None or self._hold.keeps(self._share)
 
     async def create(self, history: History) -> None:
         """Create the child run, unless it is there; have it worked off."""
@@ -81,6 +94,8 @@ class OpenShard:
         try:
             head = self._store.head(self.run)
         except NotFound:
+            if not self._is_new:
+                return
             # Planned and not created: whoever is still about to create it finds it cancelled.
             self._create(self._state.parts.history)
             head = self._store.head(self.run)
@@ -90,7 +105,13 @@ class OpenShard:
     async def look(self) -> tuple[bool, ShardEnd | None]:
         """Merge what is new in its log: whether anything was, and its end once all of it is merged. Raises NotFound
         when there is no such run (yet), StoreError."""
-        head = await asyncio.to_thread(self._store.head, self.run)
+        try:
+            head = await asyncio.to_thread(self._store.head, self.run)
+        except NotFound:
+            if self._is_new:
+                raise
+            self.in_flight = 0
+            return False, ShardEnd("cancelled", None)  # deleted: there is no more of it
         moved = False
         while (piece := await asyncio.to_thread(self._log.next_piece, head["n"])) is not None:
             moved = True
@@ -120,6 +141,10 @@ class OpenShard:
         log.commit_soon(ended)
         await log.flush()
         crashpoint("shard.ended.after")
+        self.release()
+
+    def release(self) -> None:
+        """End the hold on the budget: it has ended, or is followed no more."""
         if self._hold is not None:
             self._hold.release()
             self._hold = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.protocol import CallDraft, CallRecord, ItemDraft, ItemRecord, LogStore, Record, Ref
 
 _MOST = 500  # outcomes and calls of one piece, unless a single record has more
+_MOST_CHARACTERS = 4_000_000  # of its payloads, as JSON
 _COPIED = frozenset({"item.failed", "call.unknown", "call.withdrawn"})
 
 
@@ -53,7 +55,7 @@ class ChildLog:
             for event in record["events"]:
                 if event["type"] == "map.progress":
                     in_flight = event["data"]["in_flight"]
-            if len(copying.items) + len(copying.calls) >= _MOST:
+            if copying.is_full:
                 break
         return Piece(
             self.merged, tuple(copying.items), tuple(copying.calls), tuple(copying.payloads), tuple(copying.events),
@@ -73,6 +75,17 @@ class _Copying:
         self.calls: list[CallDraft] = []
         self.payloads: list[Any] = []
         self.events: list[EventDraft] = []
+        self._characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the piece ends here. After a report of lost calls it does: in a record calls come before events, so
+        one that is made again afterwards would be reported, too."""
+        return (
+            len(self.items) + len(self.calls) >= _MOST
+            or self._characters >= _MOST_CHARACTERS
+            or any(event["type"] == "call.unknown" for event in self.events)
+        )
 
     def add(self, record: Record, task: str, rows: str) -> None:
         self.calls += map(self._call, record["calls"])
@@ -86,16 +99,19 @@ class _Copying:
         return cast("ItemDraft", copied)
 
     def _call(self, call: CallRecord) -> CallDraft:
-        if call["kind"] != "response" or (answer := call.get("answer")) is None:
-            return cast("CallDraft", call)
-        return {**call, "answer": self._place(Ref(*answer))}
+        copied: dict[str, Any] = {**call, "shard": True}
+        if call["kind"] == "response" and (answer := call.get("answer")) is not None:
+            copied["answer"] = self._place(Ref(*answer))
+        return cast("CallDraft", copied)
 
     def _place(self, ref: Ref) -> int:
         """The index of a payload of the child among those of the piece."""
         key = (ref[0], ref[1])
         if key not in self._places:
             self._places[key] = len(self.payloads)
-            self.payloads.append(self._value(ref))
+            value = self._value(ref)
+            self._characters += len(value) if isinstance(value, str) else len(json.dumps(value))
+            self.payloads.append(value)
         return self._places[key]
 
     def _value(self, ref: Ref) -> Any:

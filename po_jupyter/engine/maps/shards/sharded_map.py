@@ -55,6 +55,7 @@ class ShardedMap:
                     return
                 count //= 2
         finally:
+            self._release()
             state.in_flight = 0
             state.parts.boundary.rest(self._name, False)
 
@@ -66,23 +67,40 @@ class ShardedMap:
             while self._open:
                 await self._look_soon()
         finally:
+            self._release()
             self._state.in_flight = 0
             self._state.report_progress()
             self._state.parts.boundary.rest(self._name, False)
 
+    def _release(self) -> None:
+        """End the holds of child runs that are left open: whoever takes them up sets their shares aside again."""
+        for shard in self._open.values():
+            shard.release()
+
     async def _recover(self) -> None:
         """Take up the child runs that an earlier worker planned; those of a map that was started over are
-        cancelled."""
+        cancelled, and those that know nothing of a limit of the budget: the next round does."""
         for record in self._log.state.tasks[self._name].open_shards:
             shard = self._open[record["run"]] = OpenShard(self._state, record)
             await shard.set_aside()
-            if shard.is_void:
+            if shard.is_void or not shard.keeps_budget:
                 await shard.cancel()
 
     async def _work_here(self) -> None:
+        await self._recall_answers()
         self._state.parts.boundary.rest(self._name, False)
         self._state.in_flight = 0
         await LiveMap(self._state).run()
+
+    async def _recall_answers(self) -> None:
+        """Have calls of the rows that are left answer again which child runs recorded (P3)."""
+        known, now = self._state.parts.history, await self._history()
+        if now is known:
+            return
+        calls = now.calls.get(self._name, {})
+        for index in self._state.open_indexes():
+            for key, call in calls.get(index, {}).items():
+                known.remember_call(key, call)
 
     # -- rounds ---------------------------------------------------------------------------------
     async def _begin_round(self, count: int) -> bool:
@@ -149,8 +167,8 @@ class ShardedMap:
 
     def _judge(self, shard: OpenShard, end: ShardEnd) -> None:
         """Have the map stop, or finish with an error, for a child run that ended without all of its outcomes."""
-        if end.state == "done" or shard.is_cancelled:
-            return
+        if end.state in ("done", "cancelled") or shard.is_cancelled:
+            return  # nobody but this run cancels one, perhaps in the time of an earlier worker
         error = end.error or {}
         if error.get("code") == BudgetExceeded.code:
             if (error.get("details") or {}).get("scope") == "day":

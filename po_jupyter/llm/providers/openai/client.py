@@ -48,7 +48,10 @@ _UNKNOWN_SETTING = frozenset({"unknown_parameter", "unsupported_parameter"})
 def make(context: ProviderContext) -> Provider:
     """The provider of a context. Raises ModelKeyError, and ModelRefused for an organization that is no header."""
     endpoint = replace(context.endpoint, headers=_account_headers(context.environ))
-    return OpenAI(endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+    return OpenAI(
+        endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env,
+        behind_gateway=context.behind_gateway,
+    )  # fmt: skip
 
 
 def _account_headers(environ: Mapping[str, str]) -> dict[str, str]:
@@ -112,8 +115,11 @@ class OpenAI:
         name: str = "openai",
         key_env: str = "OPENAI_API_KEY",
         timeout: float = DEFAULT_TIMEOUT,
+        behind_gateway: bool = False,
     ) -> None:
-        """`key_env` is the variable that messages about the key name; `timeout` is in seconds."""
+        """`key_env` is the variable that messages about the key name; `timeout` is in seconds. `behind_gateway`: what
+        the hub, its proxy or its gateway say of themselves says nothing about the model's server."""
+        self._behind_gateway = behind_gateway
         self.name = name
         self._endpoint = endpoint
         self._http = http
@@ -155,7 +161,8 @@ class OpenAI:
         try:
             return await self._responses.chat(request, on_text=on_text)
         except (ModelRefused, ModelUnavailable) as error:
-            if request.api is not None or error.page or error.gateway or not unknown_to_responses(error):
+            of_gateway = self._behind_gateway and (error.page or error.gateway)
+            if request.api is not None or of_gateway or not unknown_to_responses(error):
                 raise
             self._chat_only[model] = f"the Responses API of this server does not know it: {error.message:.200}"
             log.warning("api fallback", provider=self.name, model=model, api="chat", reason=error.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -41,6 +42,9 @@ class RowInputs:
                 self._definitions.move_to_end(run)
                 return kept
         definition = RunDefinition.from_json(self._store.definition(run))
+        if definition.parent is not None:  # it has the rows of its parent
+            whole = self._store.definition(definition.parent["run"])
+            definition = replace(definition, seed=whole["seed"])
         with self._lock:
             self._definitions[run] = definition
             while len(self._definitions) > _KEPT:

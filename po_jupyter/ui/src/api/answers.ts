@@ -111,6 +111,28 @@ export interface DailyUsage {
   };
 }
 
+/** What became of a slot; `state` is that of its run. */
+export interface SlotOutcome {
+  slot: string;
+  outcome: "run" | "missed" | "overlap" | "refused" | "nothing";
+  run?: string;
+  state: string | null;
+  note?: string;
+  count?: number;
+}
+
+/** A pipeline that runs by the clock; `next_at` is null while it is paused. */
+export interface Schedule {
+  id: string;
+  pipeline: string;
+  cron: string;
+  timezone: string;
+  state: "active" | "paused";
+  reason: string | null;
+  next_at: string | null;
+  last: SlotOutcome | null;
+}
+
 export interface DeadLetter {
   id: string;
   name: string;

@@ -3,7 +3,7 @@
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
 import type {
-  Analysis, AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row, Waits
+  Analysis, AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row, Schedule, Waits
 } from "./answers.js";
 import { ApiError, refusal, unreachable } from "./errors.js";
 import { StartKey } from "./startKey.js";
@@ -144,6 +144,25 @@ export class Api {
 
   async models(query: Query = {}): Promise<Model[]> {
     return (await this.get<{ models: Model[] }>("models", query)).models;
+  }
+
+  // -- schedules ----------------------------------------------------------------------------------
+
+  async schedules(): Promise<Schedule[]> {
+    return (await this.get<{ schedules: Schedule[] }>("schedules")).schedules;
+  }
+
+  /** Pause it, let it go on, or change a part of it. */
+  async changeSchedule(id: string, body: Body<"SchedulePatch">): Promise<void> {
+    await this.send(`schedules/${encodeURIComponent(id)}`, { method: "PATCH", body: JSON.stringify(body) });
+  }
+
+  async removeSchedule(id: string): Promise<void> {
+    await this.send(`schedules/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  async runSchedule(id: string): Promise<Run> {
+    return (await this.post<{ run: Run }>(`schedules/${encodeURIComponent(id)}/run`, {})).run;
   }
 
   // -- the house ----------------------------------------------------------------------------------

@@ -37,3 +37,17 @@ def test_what_a_child_has_is_nobody_elses_until_it_has_ended() -> None:
     holds[1].release()
     assert one.run.reserved == ZERO
     assert round(one.run.used.usd, 6) == 0.5
+
+
+def test_a_child_that_uses_more_than_its_share_takes_nothing_that_others_have() -> None:
+    one = guard()
+    assert one.run is not None
+    beside = ShardHold(one, "m", Amount(0.3, 20))
+    hold = ShardHold(one, "m", ZERO)
+    hold.use(Amount(0.1, 10))
+    assert (round(one.run.used.usd, 6), round(one.run.reserved.usd, 6)) == (0.3, 0.3)
+    hold.use(Amount(-0.05, -5))
+    hold.release()
+    assert (round(one.run.used.usd, 6), round(one.run.reserved.usd, 6)) == (0.25, 0.3)
+    beside.release()
+    assert one.run.reserved == ZERO

@@ -29,7 +29,7 @@ def test_a_log_is_read_once_piece_by_piece() -> None:
     log = ChildLog(store, "c", "m", "4-9", 1)
     piece = log.next_piece(2)
     assert piece is not None
-    assert (piece.n, piece.calls, piece.used.tokens) == (2, (intent,), 50), (
+    assert (piece.n, piece.calls, piece.used.tokens) == (2, ({**intent, "shard": True},), 50), (
         "a call in flight counts as it may cost"
     )
     item: Any = {"task": "m", "index": 4, "ok": True, "key": "k", "output": 0, "row": 17}
@@ -50,3 +50,29 @@ def test_a_log_is_read_once_piece_by_piece() -> None:
     again = ChildLog(store, "c", "m", "4-9", 3)
     again.read_again()
     assert again.spent.tokens == log.spent.tokens == 5
+
+
+def log_of(store: MemoryStore, *commits: Commit) -> ChildLog:
+    store.create_run(NewRun("c", "me", "p", "1.0.0", "n", 0, {}, [], parent="r"))
+    lease = store.claim("c", {"pid": 1})
+    for commit in commits:
+        store.commit(lease, commit)
+    return ChildLog(store, "c", "m", "4-9", 1)
+
+
+def test_what_comes_after_a_report_of_lost_calls_is_another_piece() -> None:
+    """In a record calls come before events: the report would be one of the call that was sent again, too."""
+    intent: Any = {"key": "m/4/100/x", "kind": "intent", "model": "fake:echo", "stage": "x"}
+    lost = draft("call.unknown", "m", stage=None, usage={"calls": 1, "unknown": 1}, covers="all")
+    store = MemoryStore()
+    log = log_of(store, Commit(calls=[intent]), Commit([lost]), Commit(calls=[intent]))
+    pieces = [log.next_piece(store.head("c")["n"]) for _ in range(3)]
+    assert [piece and (len(piece.calls), len(piece.events)) for piece in pieces] == [(1, 1), (1, 0), None]
+
+
+def test_a_piece_of_long_answers_is_short() -> None:
+    store = MemoryStore()
+    calls: list[Any] = [response(f"m/{row}/100/x") for row in range(4, 8)]
+    log = log_of(store, *(Commit(calls=[call], payloads=["x" * 3_000_000]) for call in calls))
+    pieces = [log.next_piece(store.head("c")["n"]) for _ in range(3)]
+    assert [piece and len(piece.payloads) for piece in pieces] == [2, 2, None]

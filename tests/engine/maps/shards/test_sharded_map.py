@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from po_jupyter.engine.maps.shards.open_shard import OpenShard
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
@@ -145,7 +146,7 @@ async def test_a_later_run_reuses_the_rows_and_the_other_way_round(family: Famil
 
 async def test_a_cancel_goes_through_and_a_resume_goes_on(family: Family) -> None:
     """P12."""
-    family.create([{**TASK, "shards": 2, "max_concurrency": 1}], rows(6))
+    family.create([{**TASK, "shards": 2, "max_concurrency": 1}], rows(12))
     chat, calls, held = family.fake.chat, itertools.count(), asyncio.Event()
 
     async def held_from_the_fourth_on(request: Any, **more: Any) -> Any:
@@ -168,8 +169,8 @@ async def test_a_cancel_goes_through_and_a_resume_goes_on(family: Family) -> Non
     before = len(family.fake.answered)
     family.resume("m", keep=["m"])
     assert await family.go() == "done"
-    assert len(family.rows("m")) == 6
-    assert len(family.fake.answered) - before <= 6 - kept
+    assert len(family.rows("m")) == 12
+    assert len(family.fake.answered) - before <= 12 - kept
 
 
 async def test_the_children_of_a_drained_run_are_taken_up_again(family: Family, alone: Family) -> None:
@@ -302,3 +303,115 @@ async def test_child_runs_of_a_map_that_was_started_over_count_as_cost_alone(fam
     assert len(family.rows("m")) == 4
     assert bill(family).calls == len(family.fake.answered) == 6
     assert {family.store.head(run)["state"] for run in family.children()} == {"done", "cancelled"}
+
+
+TWO_CALLS = (
+    "async def inference(ctx):\n"
+    "    first = await ctx.llm.chat(f'first of {ctx.index}')\n"
+    "    return (await ctx.llm.chat(f'second of {ctx.index}')).text\n"
+)
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+@pytest.mark.parametrize("count", [2, 3])
+async def test_the_last_rows_find_the_answers_that_child_runs_recorded(
+    family: Family, adopted: bool, count: int
+) -> None:
+    """P3: a share was enough for the first call of a row; the map asks for the second alone."""
+    task = {
+        "name": "m", "for_each": "{{ seed.rows }}", "source": TWO_CALLS, "shards": count, "max_concurrency": 1,
+        "llm": {"max_tokens": 20},
+    }  # fmt: skip
+    family.create([task], rows(count), budget={"tokens": 40 * count})
+    if adopted:
+        family.alone, family.drains_at = True, count
+        assert await family.go() == "released"
+        for child in family.children():
+            assert await family.work_off(child) == "failed"
+        family.alone = False
+    assert await family.go() == "done"
+    assert len(set(family.fake.answered)) == len(family.fake.answered), "an answered call was sent again"
+    assert bill(family).calls == 2 * count
+
+
+@pytest.mark.parametrize("before", [{}, {"usd": 1}, {"tokens": 2000}])
+async def test_a_budget_of_a_resume_holds_for_child_runs_that_were_left_at_work(
+    family: Family, before: dict[str, Any]
+) -> None:
+    """Their shares are of another budget, or they have none: what they did counts, and they stop."""
+    task = {**TASK, "prompt": "say {{ item.n }}", "llm": {"max_tokens": 20}, "max_concurrency": 1, "shards": 2}
+    family.create([task], rows(16), budget=before)
+    family.alone, family.drains_at = True, 2
+    assert await family.go() == "released"
+    one, other = family.children()
+    assert await family.work_off(one) == "done"
+    used = read_history(family.store, one).state.usage
+    budget = used.input_tokens + used.output_tokens + 50
+    lease = family.store.claim(family.run, {"pid": 2})
+    family.store.commit(lease, Commit(events=[draft("run.dead", error={})], state="dead", release=True))
+    family.resume("m", keep=["m"], budget={"tokens": budget})
+    family.alone = False
+    assert await family.go() == "failed"
+    assert family.state.error is not None
+    assert family.state.error["code"] == "budget_exceeded"
+    assert budget - 31 < bill(family).input_tokens + bill(family).output_tokens <= budget
+    assert family.store.head(other)["state"] == "cancelled"
+    family.resume("m", keep=["m"], budget={"tokens": 10_000})
+    assert await family.go() == "done"
+    assert bill(family).calls == len(family.fake.answered) == 16
+
+
+async def test_a_map_that_broke_off_leaves_no_child_run_at_work(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family.create([{**TASK, "shards": 2, "max_concurrency": 1, "retry": {"max_attempts": 1}}], rows(6))
+    chat, calls, held, look = family.fake.chat, itertools.count(), asyncio.Event(), OpenShard.look
+
+    async def held_from_the_third_on(request: Any, **more: Any) -> Any:
+        if next(calls) == 2:
+            family.fake.hold = True
+            held.set()
+        return await chat(request, **more)
+
+    async def broken(shard: OpenShard) -> Any:
+        monkeypatch.setattr(OpenShard, "look", look)
+        raise RuntimeError("unforeseen")
+
+    family.fake.chat = held_from_the_third_on
+    going = asyncio.ensure_future(family.go())
+    await held.wait()
+    monkeypatch.setattr(OpenShard, "look", broken)
+    assert await going == "failed"
+    assert {family.store.head(run)["state"] for run in family.children()} == {"cancelled"}
+    assert len(read_history(family.store, family.run).table("m")) == 2, "what they finished is kept"
+    family.fake.hold = False
+    family.fake.gate.set()
+    family.resume("m", keep=["m"])
+    assert await family.go() == "done"
+    assert len(family.rows("m")) == 6
+
+
+async def test_a_child_run_that_this_run_cancelled_before_is_no_failure(family: Family) -> None:
+    """The worker that did it died; the row that was left is worked on here, and answered calls are not sent again."""
+    task = {"name": "m", "for_each": "{{ seed.rows }}", "source": TWO_CALLS, "shards": 2, "max_concurrency": 1}
+    family.create([task], rows(2))
+    family.alone, family.drains_at = True, 2
+    assert await family.go() == "released"
+    one, other = family.children()
+    assert await family.work_off(one) == "done"
+    chat = family.fake.chat
+
+    async def held_at_the_second(request: Any, **more: Any) -> Any:
+        family.fake.hold = request.messages[-1].content.startswith("second")
+        return await chat(request, **more)
+
+    family.fake.chat = held_at_the_second
+    going = asyncio.ensure_future(family.work_off(other))
+    await family.fake.waiting.wait()
+    family.store.request(other, [draft("run.cancel_requested", by=family.run)])
+    family.sessions[other].signals.cancel_hint()
+    assert await going == "cancelled"
+    family.fake.gate.set()
+    family.alone = False
+    assert await family.go() == "done"
+    assert len(set(family.fake.answered)) == len(family.fake.answered) == 4

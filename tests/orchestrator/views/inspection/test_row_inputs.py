@@ -7,7 +7,11 @@ from typing import Any
 
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.model.run.events import draft
-from po_jupyter.store.protocol import Commit
+from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit, NewRun
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, ROWS, RunPage
 
@@ -84,3 +88,13 @@ async def test_a_row_is_not_shown_beside_an_input_that_is_newer_than_itself(tmp_
     assert await page.indexes(q="zebra") == []
     call = await page.inspection.call(RUN, "me", 0)
     assert not call["exact"]
+
+
+def test_a_child_run_has_the_rows_of_its_parent(tmp_path: Path) -> None:
+    store = MemoryStore()
+    seed = {"name": "s", "data": {"rows": [1, 2]}}
+    part = {"pipeline": {}, "seed": {"name": "s", "data": {}}, "parent": {"run": "0a"}}
+    store.create_run(NewRun("0a", "me", "p", "1.0.0", "n", 0, {"pipeline": {}, "seed": seed}, []))
+    head, _ = store.create_run(NewRun("0b", "me", "p", "1.0.0", "n", 0, part, [], parent="0a"))
+    inputs = RowInputs(RowFiles(tmp_path), store, RunProjections(store))
+    assert inputs.seed_data(head)["rows"] == [1, 2]

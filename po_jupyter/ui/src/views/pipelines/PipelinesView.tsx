@@ -1,4 +1,4 @@
-/** The registered pipelines: what each does, what a run of it would cost, and a form that starts one. */
+/** The registered pipelines: what each does, what a run of it would cost, a form that starts one, and schedules. */
 
 import * as React from "react";
 import type { PipelineSummary } from "../../api/answers.js";
@@ -11,6 +11,7 @@ import { useTrans } from "../../components/translation.js";
 import { useAnswer } from "../../components/useAnswer.js";
 import { localDay } from "../../format/time.js";
 import type { KernelValues } from "./kernelValues.js";
+import { SchedulesView } from "./SchedulesView.js";
 import { StartForm } from "./StartForm.js";
 import "../../../style/pipelines.css"; // with the view, not with the start of Lab
 
@@ -39,23 +40,26 @@ export default function PipelinesView({ api, values, started }: PipelinesViewPro
     );
   }
   return (
-    <ul className="po-List" aria-label={trans.__("Pipelines")}>
-      {(data ?? []).map(summary => (
-        <li key={summary.name} className="po-Pipeline">
-          <button
-            type="button"
-            className="po-Run-head"
-            aria-expanded={open === summary.name}
-            onClick={() => setOpen(open === summary.name ? "" : summary.name)}
-          >
-            <span className="po-Run-name">{summary.name}</span>
-            <span className="po-Run-line">{summary.version}</span>
-          </button>
-          <div className="po-Run-line">{about(summary, trans._n("%1 task", "%1 tasks", summary.tasks.length))}</div>
-          {open === summary.name && <Detail api={api} values={values} name={summary.name} started={started} />}
-        </li>
-      ))}
-    </ul>
+    <>
+      <SchedulesView api={api} started={started} />
+      <ul className="po-List" aria-label={trans.__("Pipelines")}>
+        {(data ?? []).map(summary => (
+          <li key={summary.name} className="po-Pipeline">
+            <button
+              type="button"
+              className="po-Run-head"
+              aria-expanded={open === summary.name}
+              onClick={() => setOpen(open === summary.name ? "" : summary.name)}
+            >
+              <span className="po-Run-name">{summary.name}</span>
+              <span className="po-Run-line">{summary.version}</span>
+            </button>
+            <div className="po-Run-line">{about(summary, trans._n("%1 task", "%1 tasks", summary.tasks.length))}</div>
+            {open === summary.name && <Detail api={api} values={values} name={summary.name} started={started} />}
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 

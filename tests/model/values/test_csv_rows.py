@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
 
 import pytest
 
-from po_jupyter.cli.csv_rows import read_rows
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.csv_rows import read_rows
 
 
 @pytest.mark.parametrize(
@@ -66,35 +65,3 @@ def test_empty_lines_are_no_rows_and_missing_cells_are_null() -> None:
     assert read_rows("a,b\n\n1\n\n2,3\n", "t.csv", ",") == [{"a": "1", "b": None}, {"a": "2", "b": "3"}]
     assert read_rows("a,b\n", "t.csv", ",") == []
     assert read_rows(",text\n0,x\n", "t.csv", ",") == [{"": "0", "text": "x"}], "as to_csv() writes an index"
-
-
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("t.csv", b'\xef\xbb\xbftext,n\r\n"a\r\nb",1\r\n'),
-        ("t.CSV", b'text,n\n"a\r\nb",1'),
-        ("t.tsv", b'text\tn\n"a\r\nb"\t1\n'),
-        ("t.TSV", b'\xef\xbb\xbftext\tn\r"a\r\nb"\t1\r'),
-    ],
-)
-@pytest.mark.parametrize("verb", [["run"], ["estimate"]])
-def test_every_command_that_takes_a_seed_reads_the_same(
-    verb: list[str],
-    name: str,
-    data: bytes,
-    po: Any,
-    client: Any,
-    tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A mark at the beginning, line ends of any system, capitals in the name."""
-    from po_jupyter.cli.inputs import seed_data
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / name).write_bytes(data)
-    assert seed_data(f"@{name}") == [{"text": "a\r\nb", "n": "1"}]
-    (tmp_path / "bad.csv").write_text('a,b\n1,"2\n')
-    code, out, err = po(*verb, "tickets", "--seed", "@bad.csv")
-    assert (code, out) == (2, "")
-    assert err.startswith("error: line 2 of bad.csv has a quote that is never closed")
-    assert client.submitted == []

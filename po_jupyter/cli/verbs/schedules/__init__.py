@@ -1,0 +1,1 @@
+"""Verbs about pipelines that run by the clock."""
