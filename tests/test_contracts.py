@@ -23,6 +23,7 @@ FORBIDDEN: dict[str, tuple[str, str]] = {
     "client_layers": ("client/http/sse.py", "import po_jupyter.client.discovery"),
     "faces": ("cli/verbs/files.py", "import po_jupyter.engine.state.fold"),
     "hub": ("hub/calls.py", "import po_jupyter.engine.state.fold"),
+    "hub_runs": ("hub_runs/roles.py", "import po_jupyter.store.protocol"),
     "testing": ("engine/base/threads.py", "import po_jupyter.testing.model_server"),
     "run_is_the_roof": ("orchestrator/doctor.py", "import po_jupyter.engine.run.session"),
     "llm_wire": ("orchestrator/inbox/archive.py", "import po_jupyter.llm.wire.http"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.client import Client
     from po_jupyter.client.run import Run
 
+Verb = TypeVar("Verb", bound=Callable[..., int])
 __all__ = [
     "JSON",
     "MONEY",
@@ -28,6 +29,7 @@ __all__ = [
     "coloured",
     "connect",
     "find_run",
+    "on_shared",
     "one_line",
     "parse_json",
     "plain",
@@ -56,6 +58,27 @@ def _runs_for_shell(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
             if short_id(view.id).startswith(incomplete)
         ]
     return []
+
+
+_ON = "po.on"  # of the context: where the options of `ON` are kept
+
+
+def _keep(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta.setdefault(_ON, {})[option.name] = value
+
+
+def on_shared(verb: Verb) -> Verb:
+    """The options of verbs that may be about shared runs of a hub; `connect` has them."""
+    group = click.option(
+        "--group", metavar="NAME", expose_value=False, callback=_keep,
+        help="With --on shared: the runs of this group of the hub.",
+    )  # fmt: skip
+    on = click.option(
+        "--on", type=click.Choice(["shared"]), expose_value=False, callback=_keep,
+        help="The hub's service of runs without anybody's server.",
+    )  # fmt: skip
+    return on(group(verb))
 
 
 RUN = click.argument("run_id", metavar="RUN", shell_complete=_runs_for_shell)
@@ -133,7 +156,9 @@ def connect(*, start: bool) -> Client:
     """The orchestrator; started when there is none and `start` is set. Raises Unavailable."""
     from po_jupyter.client.discovery import connect as discover
 
-    client = discover(start=start)
+    ctx = click.get_current_context(silent=True)
+    chosen: dict[str, Any] = ctx.meta.get(_ON, {}) if ctx is not None else {}
+    client = discover(start=start, **chosen)
     for note in client.notes:
         print_line(plain(note), err=True)
     return client

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from po_jupyter import config
 from po_jupyter.client import headless
@@ -25,7 +26,7 @@ from po_jupyter.client.client import Client
 from po_jupyter.client.http.responses import START_HINT
 from po_jupyter.client.probe import connection_problem
 from po_jupyter.config import owner
-from po_jupyter.errors import Unavailable
+from po_jupyter.errors import InvalidInput, Unavailable
 from po_jupyter.platform.server_address import connectable, server_address
 
 
@@ -40,12 +41,25 @@ class Discovered(NamedTuple):
     is_of_data_dir: bool = False
 
 
-def connect(url: str | None = None, token: str | None = None, *, start: bool = True) -> Client:
+def connect(
+    url: str | None = None,
+    token: str | None = None,
+    *,
+    start: bool = True,
+    on: str | None = None,
+    group: str | None = None,
+) -> Client:
     """A client of the orchestrator at `url`, or of the one that is found, or of one that is started.
 
     With `start=False` nothing is started: Unavailable when there is none. Never waits for longer than
-    about 30 s.
+    about 30 s. `on="shared"` is the hub's service of runs without anybody's server, for oneself or for a `group`.
     """
+    if on is not None:
+        if on != "shared" or url is not None:
+            raise InvalidInput(f'`on` is "shared" and without a `url`, not {on!r:.40}')
+        return Client(shared_endpoint(group or ""), found_because="it is the hub's service of shared runs")
+    if group is not None:
+        raise InvalidInput("a group has shared runs alone", hint='Say so: connect(on="shared", group=...)')
     if url is not None:
         return Client(Endpoint(url, token if token is not None else os.environ.get("PO_JUPYTER_TOKEN", "")))
     discovered = find(start=start)
@@ -53,6 +67,34 @@ def connect(url: str | None = None, token: str | None = None, *, start: bool = T
     return Client(
         discovered.endpoint, relocate=relocate, notes=discovered.notes, found_because=discovered.reason
     )
+
+
+def shared_endpoint(group: str = "", environ: Mapping[str, str] | None = None) -> Endpoint:
+    """The hub's service of shared runs, with one's token of the hub. Raises InvalidInput, Unavailable."""
+    environ = os.environ if environ is None else environ
+    if group and not (group.isascii() and group.isprintable() and group.strip() == group):
+        raise InvalidInput(f"{group!r:.60} is no group of the hub that can be named here")
+    settings = config.load(environ)
+    url = settings.hub_runs_url
+    if url is None and settings.hub_url is not None:
+        url = f"{settings.hub_url.rpartition('/')[0]}/po-runs"
+    if url is None:
+        raise Unavailable(
+            "no service of shared runs is known here",
+            hint="It is found by PO_HUB_URL, or PO_HUB_RUNS_URL, which the hub's admin sets.",
+        )
+    if settings.hub_url is not None and urlsplit(url)[:2] != urlsplit(settings.hub_url)[:2]:
+        raise InvalidInput(
+            "hub_runs_url and hub_url are of two hubs, and a token is for one of them",
+            hint="Unset PO_HUB_RUNS_URL: then the one beside PO_HUB_URL is used.",
+        )
+    token = environ.get("JUPYTERHUB_API_TOKEN", "").strip() or environ.get("PO_HUB_TOKEN", "").strip()
+    if not token:
+        raise Unavailable(
+            "there is no token of the hub here",
+            hint="Make one on the hub's page Token, and set PO_HUB_TOKEN; in a server of the hub there is one.",
+        )
+    return Endpoint(url, token, is_shared=True, group=group)
 
 
 def find(*, start: bool = True, environ: Mapping[str, str] | None = None) -> Discovered:

@@ -59,8 +59,7 @@ _EXAMPLE_COMMAND = '`python -c "import secrets; print(secrets.token_urlsafe())"`
 Token = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 
 
-def _without_slash(value: str) -> str:
-    return value.rstrip("/")
+HubUrl = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$"), AfterValidator(lambda url: url.rstrip("/"))]
 
 
 def _of_a_store(value: SecretStr) -> SecretStr:
@@ -184,12 +183,15 @@ class Settings(BaseModel):
         default="json", description="One JSON object a line, or OpenTelemetry's OTLP in JSON."
     )
     log_remote_token: SecretStr | None = Field(default=None, description="A bearer token for `log_remote_url`.")
-    hub_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$"), AfterValidator(_without_slash)] | None = (
-        Field(
-            default=None,
-            description="The gateway of a hub, which has the team's keys: https://hub.example/services/po. "
-            "Models are asked through it.",
-        )
+    hub_url: HubUrl | None = Field(
+        default=None,
+        description="The gateway of a hub, through which models are asked: https://hub.example/services/po.",
+    )
+    hub_runs_url: HubUrl | None = Field(
+        default=None, description="The hub's service of shared runs. Unset: `po-runs`, beside `hub_url`."
+    )
+    hub_behalf: bool = Field(
+        default=False, description="Models are asked in each owner's name: the service of shared runs sets it."
     )
     default_model: str = Field(
         default="local:smollm2-135m", description="The model of prompt tasks that name none."

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
+import aiohttp
+from yarl import URL
+
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.hub.identity import HubUser
 from po_jupyter.hub.problems import GatewayProblem
 
-ADMIN_SCOPE = "custom:po:admin"
+ADMIN_SCOPE, BEHALF_SCOPE = "custom:po:admin", "custom:po:behalf"
+_PATIENCE = 10.0  # seconds
 
 
 class HubIdentity:
@@ -53,13 +57,46 @@ class HubIdentity:
     def _user(self, model: Mapping[str, object]) -> HubUser:
         name, groups = str(model["name"]), model.get("groups")
         # A service of the hub may have the name of a person.
-        name = f"service:{name}" if model.get("kind") == "service" else name
+        is_service = model.get("kind") == "service"
+        name = f"service:{name}" if is_service else name
         return HubUser(
             name,
             tuple(sorted(str(group) for group in groups)) if isinstance(groups, list) else (),
             bool(self._hub.check_scopes(self._hub.access_scopes, model)),
             bool(self._hub.check_scopes({ADMIN_SCOPE}, model)),
+            is_service and bool(self._hub.check_scopes({BEHALF_SCOPE}, model)),
         )
+
+    # -- people and groups by name, for calls in their names ----------------------------------------------
+    async def person(self, name: str) -> HubUser | None:
+        """See `behalf.Directory`. The service needs `read:users:name` and `read:users:groups`."""
+        model = await self._look_up("users", name)
+        if model is None or model.get("name") != name:
+            return None
+        groups = model.get("groups")
+        return HubUser(name, tuple(sorted(map(str, groups))) if isinstance(groups, list) else ())
+
+    async def has_group(self, name: str) -> bool:
+        """See `behalf.Directory`. The service needs `read:groups:name`."""
+        model = await self._look_up("groups", name)
+        return model is not None and model.get("name") == name
+
+    async def _look_up(self, kind: str, name: str) -> Mapping[str, object] | None:
+        url = URL(f"{self._hub.api_url}/{kind}/{quote(name, safe='')}", encoded=True)
+        headers = {"Authorization": f"token {self._hub.api_token}"}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE)) as session,
+                session.get(url, headers=headers, allow_redirects=False) as response,
+            ):
+                if response.status == 404:
+                    return None
+                if response.status != 200:
+                    raise hub_away(response.status)
+                model = await response.json()
+                return model if isinstance(model, dict) else None
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            raise hub_away(0) from None
 
     # -- pages ------------------------------------------------------------------------------------------
     def login(self) -> tuple[str, str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Protocol
 
+from po_jupyter.errors import InvalidSettings
 from po_jupyter.hub.problems import GatewayProblem
 
 REMEMBERED = 60.0  # seconds that a token is believed without asking the hub again
@@ -19,12 +22,14 @@ _MOST = 10_000  # tokens that are remembered
 
 @dataclass(frozen=True, slots=True)
 class HubUser:
-    """A person or a service of the hub. `may_use`: it has the scope of this service; `is_admin`: that of its admins."""
+    """A person or a service of the hub. `may_use`: it has the scope of this service; `is_admin`: that of its admins;
+    `for_others`: it is a service that may ask in others' names."""
 
     name: str
     groups: tuple[str, ...] = ()
     may_use: bool = True
     is_admin: bool = False
+    for_others: bool = False
 
 
 class TokenAuthority(Protocol):
@@ -42,6 +47,35 @@ class TokenTable:
     def __init__(self, users: Mapping[str, HubUser]) -> None:
         """`users` by token."""
         self.users = dict(users)
+
+    @classmethod
+    def read(cls, path: Path) -> TokenTable:
+        """That of a JSON file, `{TOKEN: {name, groups?, may_use?, is_admin?, for_others?}}`. InvalidSettings."""
+        try:
+            rows = json.loads(path.read_text())
+            return cls(
+                {
+                    token: HubUser(
+                        row["name"],
+                        tuple(row.get("groups", ())),
+                        row.get("may_use", True),
+                        row.get("is_admin", False),
+                        row.get("for_others", False),
+                    )
+                    for token, row in rows.items()
+                }
+            )
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise InvalidSettings(f"{path} is no table of tokens ({type(error).__name__})") from None
+
+    async def person(self, name: str) -> HubUser | None:
+        """See `behalf.Directory`."""
+        found = next((user for user in self.users.values() if user.name == name), None)
+        return HubUser(name, found.groups) if found is not None else None
+
+    async def has_group(self, name: str) -> bool:
+        """See `behalf.Directory`."""
+        return any(name in user.groups for user in self.users.values())
 
     async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
         """See `TokenAuthority`."""

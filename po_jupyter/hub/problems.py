@@ -12,7 +12,7 @@ from aiohttp import web
 
 Code: TypeAlias = Literal[
     "rate_limited", "budget_exceeded", "model_not_allowed", "no_access", "unauthorized", "vendor_unavailable",
-    "invalid_request", "not_found", "gateway_unavailable",
+    "answer_lost", "invalid_request", "not_found", "gateway_unavailable",
 ]  # fmt: skip
 
 # What the vendors' clients know an error by.

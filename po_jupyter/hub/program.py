@@ -18,10 +18,11 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import InvalidSettings, PoError
+from po_jupyter.errors import PoError
+from po_jupyter.hub.behalf import BehalfTokens
 from po_jupyter.hub.gateway import Gateway
 from po_jupyter.hub.hub_identity import HubIdentity
-from po_jupyter.hub.identity import HubUser, TokenTable
+from po_jupyter.hub.identity import TokenTable
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.platform.signals import on_reload, on_signal
@@ -56,7 +57,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="the same; 0 is any free one")
     parser.add_argument(
         "--tokens", type=Path,
-        help="without a hub: a JSON file {TOKEN: {name, groups, is_admin}} of those who may use it",
+        help="without a hub: a JSON file {TOKEN: {name, groups, is_admin, for_others}} of those who may use it",
     )  # fmt: skip
     return parser.parse_args(argv)
 
@@ -69,10 +70,12 @@ async def _serve(options: argparse.Namespace) -> None:
     state = GatewayState(LimitsFile(options.config))
     if options.tokens is not None:
         prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", _PREFIX)
-        gateway = Gateway(state, _token_table(options.tokens), prefix=prefix)
+        table = TokenTable.read(options.tokens)
+        gateway = Gateway(state, BehalfTokens(table, table), prefix=prefix)
     else:
         identity = HubIdentity()
-        gateway = Gateway(state, identity, login=identity, prefix=identity.prefix)
+        people = BehalfTokens(identity, identity)
+        gateway = Gateway(state, people, login=identity, prefix=identity.prefix)
     async with RunningGateway(gateway, host, port) as running:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,24 +83,6 @@ async def _serve(options: argparse.Namespace) -> None:
         on_reload(state.reload_or_log)
         print(json.dumps({"url": running.url}), flush=True)
         await stopped.wait()
-
-
-def _token_table(path: Path) -> TokenTable:
-    try:
-        rows = json.loads(path.read_text())
-        return TokenTable(
-            {
-                token: HubUser(
-                    row["name"],
-                    tuple(row.get("groups", ())),
-                    row.get("may_use", True),
-                    row.get("is_admin", False),
-                )
-                for token, row in rows.items()
-            }
-        )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InvalidSettings(f"{path} is no table of tokens ({type(error).__name__})") from None
 
 
 class _Connection(RequestHandler):

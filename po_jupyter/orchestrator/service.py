@@ -212,7 +212,7 @@ class Orchestrator:
             to_thread=to_thread,
             changes=ChangeFeed(),
             audit=AuditLog(settings.data_dir / "audit"),
-            keys=KeyStore(settings.data_dir, settings.hub_url),
+            keys=KeyStore(settings.data_dir, settings.hub_url, behalf=settings.hub_behalf),
             projections=projections,
             registry=PipelineRegistry(store),
             files=files,

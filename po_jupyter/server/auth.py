@@ -53,7 +53,7 @@ _BUCKETS = 1000  # tokens whose rate is remembered
 
 class Principal(NamedTuple):
     """The caller. `owner` owns the runs; `key` stands for the credentials where requests are counted. With a scoped
-    token, `token_id`, only its `scopes` are possible."""
+    token, `token_id`, only its `scopes` are possible. `person` is who acts, where the owner is a group."""
 
     owner: str
     user: User
@@ -61,6 +61,7 @@ class Principal(NamedTuple):
     by_token: bool
     token_id: str | None = None
     scopes: frozenset[str] | None = None
+    person: str = ""
 
 
 class Authenticator:
@@ -73,6 +74,19 @@ class Authenticator:
         self._wrong = WrongTokens(settings.max_wrong_tokens)
         self.own_token = secrets.token_urlsafe(32)
         self.tokens = ScopedTokens(settings.data_dir)
+
+    async def acting(self, handler: JupyterHandler, principal: Principal, run: str | None) -> Principal:
+        """The principal with the owner for whom a request acts, on `run` where it is about one. Here everybody acts
+        for themselves."""
+        return principal
+
+    def may_end(self, principal: Principal) -> bool:
+        """Whether the right to a stream that is being sent can end before it."""
+        return principal.token_id is not None
+
+    async def is_valid(self, handler: JupyterHandler, principal: Principal, run: str | None) -> bool:
+        """Whether who was let in still would be."""
+        return principal.token_id is None or self.tokens.is_valid(principal.token_id)
 
     async def authenticate(self, handler: JupyterHandler) -> Principal:
         """The principal of this request. Raises Unauthenticated (no credentials), Forbidden (wrong ones), RateLimited

@@ -133,6 +133,8 @@ class ApiHandler(JupyterHandler):
             _ = self.xsrf_token  # gives the cookie to whoever has no token, for the next change
         self._extension.limiter.count(self._principal.key)
         self._route, self._path = self._match(self._method, self._relative_path)
+        self._principal = await self._extension.authenticator.acting(self, self._principal, self._run)
+        correlation.actor.set(self._principal.person)
         for scope in self._route.scopes:
             if not await auth.allowed(self, self.authorizer, self._principal, scope):
                 raise Forbidden(
@@ -153,6 +155,11 @@ class ApiHandler(JupyterHandler):
             set_bound = getattr(self.request.connection, "set_max_body_size", None)
             if set_bound is not None:
                 set_bound(self._extension.po_settings.max_upload_bytes)
+
+    @property
+    def _run(self) -> str | None:
+        """The run that the request is about."""
+        return self._path.get("id") if self._route.path.startswith(("runs/", "dead-letters/")) else None
 
     def _match(self, method: str, path: str) -> tuple[AnyRoute, dict[str, str]]:
         match = self._table.match(method, path)
@@ -267,11 +274,11 @@ class ApiHandler(JupyterHandler):
 
     async def _append_to_audit_log(self, request: AnyRequest, result: ActionResult) -> None:
         """Write a line about the change that was just made."""
-        entries = deque([self._audit_entry(request, result)])
+        entries, by = deque([self._audit_entry(request, result)]), self._principal.person or request.owner
 
         def append() -> None:
             with suppress(IndexError):  # written already
-                self._extension.audit.append(by=request.owner, action=self._route.name, **entries.popleft())
+                self._extension.audit.append(by=by, action=self._route.name, **entries.popleft())
 
         try:
             await asyncio.to_thread(append)
@@ -326,10 +333,11 @@ class ApiHandler(JupyterHandler):
         self._extension.streams.add(stream)
         stream.add_done_callback(self._extension.streams.discard)
         # A token that is revoked or expires ends its streams, too.
-        token_id = self._principal.token_id
+        people, principal = self._extension.authenticator, self._principal
+        may_end = people.may_end(principal)
         while not stream.done():
-            await asyncio.wait({stream}, timeout=_TOKEN_CHECK if token_id is not None else None)
-            if token_id is not None and not self._extension.authenticator.tokens.is_valid(token_id):
+            await asyncio.wait({stream}, timeout=_TOKEN_CHECK if may_end else None)
+            if may_end and not await people.is_valid(self, principal, self._run):
                 stream.cancel()
         if not stream.cancelled() and stream.exception() is not None:
             self.log.error("po_jupyter: a stream failed", exc_info=stream.exception())

@@ -16,6 +16,8 @@ TO_MODELS = "x-client-request-id"  # as OpenAI's API reference, "Debugging reque
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 request_id: ContextVar[str] = ContextVar("po_request_id", default="")
+# The person who acts in the name of a group; "": the owner of the run acts.
+actor: ContextVar[str] = ContextVar("po_actor", default="")
 # Where the work of this context stands (task, stage, attempt, index): asked when a line is written.
 place: ContextVar[Callable[[], Mapping[str, Any]] | None] = ContextVar("po_place", default=None)
 

@@ -6,6 +6,7 @@
 # ruff: noqa: F821
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 c: Any = get_config()  # type: ignore[name-defined]
@@ -14,7 +15,8 @@ folder, python = options["folder"], options["python"]
 
 for name, value in options["guide"].items():  # what the guide's file reads
     os.environ[name] = value
-load_subconfig(options["guide_file"])  # type: ignore[name-defined]
+text = "".join(Path(path).read_text("utf-8") for path in options["guide_files"])
+exec(text, {"get_config": get_config})  # type: ignore[name-defined]
 
 c.JupyterHub.bind_url = options["url"]
 c.JupyterHub.hub_bind_url = options["hub_url"]

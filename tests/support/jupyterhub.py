@@ -35,6 +35,7 @@ from tests.support.fake_gateway import TEAM_KEY
 from tests.support.paths import ROOT, TESTS
 
 GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_config.py"
+RUNS_GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_runs_config.py"
 CONFIG = TESTS / "support/hub_config.py"
 PASSWORD = "the-password-of-the-hub"
 PROXY = "configurable-http-proxy"
@@ -95,6 +96,7 @@ class RealHub:
     limits      what is else in the gateway's limits.yaml
     cull        seconds after which an idle server is culled; None: an hour
     server_env  further variables of users' servers
+    runs        with the service of shared runs, as the guide says
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class RealHub:
         system_users: bool = False,
         server_env: Mapping[str, str] | None = None,
         people: Mapping[str, Sequence[str]] | None = None,
+        runs: bool = False,
     ) -> None:
         self.folder, self.system_users = folder, system_users
         self.port, self.hub_port, self.api_port, self.service_port = (free_port() for _ in range(4))
@@ -149,11 +152,13 @@ class RealHub:
                             "--LabApp.expose_app_in_browser=True",
                             f"--LabApp.extra_labextensions_path={folder / 'labextensions'}"],
             "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **(server_env or {})},
-            "api_token": self.api_token, "guide_file": str(GUIDE), "gateway": list(gateway or ()),
+            "api_token": self.api_token,
+            "guide_files": [str(GUIDE), *([str(RUNS_GUIDE)] if runs else [])], "gateway": list(gateway or ()),
             "guide": {
                 "TEAM_PROXY": self.url, "TEAM_LIMITS": str(self.limits), "TEAM_CULL": str(cull or 3600),
                 "TEAM_CULL_EVERY": "1" if cull else "300",
                 "TEAM_SERVICE": f"http://127.0.0.1:{self.service_port}",
+                "TEAM_RUNS_SERVICE": f"http://127.0.0.1:{free_port()}", "TEAM_RUNS": str(folder / "po-runs"),
             },
         }  # fmt: skip
         self.api = httpx.Client(

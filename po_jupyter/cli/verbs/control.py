@@ -25,6 +25,7 @@ _GATE = click.option(
 @click.command()
 @base.RUN
 @base.JSON
+@base.on_shared
 def cancel(run_id: str, as_json: bool) -> int:
     """Cancel a run; what is finished is kept."""
     run = base.find_run(run_id, start=True)
@@ -59,6 +60,7 @@ def cancel(run_id: str, as_json: bool) -> int:
 )
 @_FOLLOW
 @base.JSON
+@base.on_shared
 def resume(
     run_id: str,
     from_task: str | None,
@@ -97,6 +99,7 @@ def resume(
 @click.option("--clear-usage", is_flag=True, help="Count usage, and with it the budget, from zero.")
 @_FOLLOW
 @base.JSON
+@base.on_shared
 def restart(run_id: str, task: str | None, only: bool, clear_usage: bool, follow: bool, as_json: bool) -> int:
     """Do a run again, or a part of it; earlier results stay in its history."""
     if only and not task:
@@ -113,6 +116,7 @@ def restart(run_id: str, task: str | None, only: bool, clear_usage: bool, follow
 @click.option("--pipeline", metavar="PIPELINE", help="Another definition: a file, or a registered one.")
 @_FOLLOW
 @base.JSON
+@base.on_shared
 def fork(
     run_id: str, from_task: str, seed: str | None, pipeline: str | None, follow: bool, as_json: bool
 ) -> int:
@@ -144,6 +148,7 @@ def fork(
 @_GATE
 @_FOLLOW
 @base.JSON
+@base.on_shared
 def approve(run_id: str, note: str, task: str | None, follow: bool, as_json: bool) -> int:
     """Approve the gate that a run waits at."""
     run = base.find_run(run_id, start=True)
@@ -156,6 +161,7 @@ def approve(run_id: str, note: str, task: str | None, follow: bool, as_json: boo
 @_NOTE
 @_GATE
 @base.JSON
+@base.on_shared
 def reject(run_id: str, note: str, task: str | None, as_json: bool) -> int:
     """Reject the gate that a run waits at; the run ends."""
     run = base.find_run(run_id, start=True)

@@ -17,6 +17,7 @@ from po_jupyter.presentation.estimates import estimate_lines
 @click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 @base.JSON
+@base.on_shared
 def estimate(pipeline: str, seed: str | None, model: str | None, limit: int | None, as_json: bool) -> int:
     """Say what a run would cost, before anything is spent.
 

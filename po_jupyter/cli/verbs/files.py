@@ -17,6 +17,7 @@ from po_jupyter.presentation.reports.content import MOST_ROWS
 @click.argument("name", required=False)
 @click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
 @base.JSON
+@base.on_shared
 def artifacts(run_id: str, name: str | None, out: Path | None, as_json: bool) -> int:
     """List the files that a run's tasks wrote, or get one.
 
@@ -60,6 +61,7 @@ def artifacts(run_id: str, name: str | None, out: Path | None, as_json: bool) ->
     help="How many rows of each map are shown.",
 )  # fmt: skip
 @base.JSON
+@base.on_shared
 def report(run_id: str, output: str | None, rows: int, as_json: bool) -> int:
     """Write a run as one file for others: HTML, Markdown or a notebook.
 

@@ -47,6 +47,7 @@ _START = click.option(
     help="Write all rows that match, whole: .csv, .jsonl or .parquet.",
 )
 @base.JSON
+@base.on_shared
 def rows(
     run_id: str,
     task: str | None,
@@ -124,6 +125,7 @@ def _row_cells(row: TableRowJson) -> list[str]:
 @_START
 @_LIMIT
 @base.JSON
+@base.on_shared
 def calls(
     run_id: str,
     number: int | None,
@@ -231,6 +233,7 @@ def _print_more(shown: int, total: int, what: str, following: int | None) -> Non
 @click.option("--all", "everything", is_flag=True, help="Rows that are the same too, after those that changed.")
 @_LIMIT
 @base.JSON
+@base.on_shared
 def compare(run_id: str, other: str, task: str | None, everything: bool, limit: int, as_json: bool) -> int:
     """Compare the rows of a map in two runs: what changed, and what each paid.
 

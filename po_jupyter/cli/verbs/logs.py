@@ -31,6 +31,7 @@ _TAIL = 2_000_000  # bytes of the orchestrator's log that are read: it can be la
     "--lines", type=click.IntRange(1), default=50, show_default=True, help="Of the orchestrator's log."
 )
 @base.JSON
+@base.on_shared
 def logs(
     run_id: str | None,
     task: str | None,

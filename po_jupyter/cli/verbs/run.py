@@ -83,6 +83,7 @@ class _StartOptions(TypedDict):
 @_DRY
 @_FOLLOW
 @base.JSON
+@base.on_shared
 def run(
     pipeline: str,
     seed: str | None,
@@ -118,6 +119,7 @@ def run(
 @_start_options
 @_FOLLOW
 @base.JSON
+@base.on_shared
 def submit(seed: str, follow: bool, as_json: bool, **options: Unpack[_StartOptions]) -> int:
     """Start a run from a seed file.
 

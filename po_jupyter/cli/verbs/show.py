@@ -35,6 +35,7 @@ _ROWS_SHOWN = 10  # of a result
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @click.option("--export", metavar="FILE", help="Write every ended run as a line of JSON to FILE instead.")
 @base.JSON
+@base.on_shared
 def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str | None, as_json: bool) -> int:
     """List runs, the newest first."""
     client = base.connect(start=False)
@@ -91,6 +92,7 @@ def _ago(seconds: float) -> str:
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
 @base.JSON
+@base.on_shared
 def status(run_id: str | None, as_json: bool) -> int:
     """Say how the orchestrator is, or how a run is.
 
@@ -175,6 +177,7 @@ def _troubled_channels(client: Client) -> list[ChannelJson]:
     help="Watch it while it goes on (the default), or show it once.",
 )
 @base.JSON
+@base.on_shared
 def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: bool) -> int:
     """Show a run, live until it ends.
 
@@ -258,6 +261,7 @@ def print_results(run: Run, view: RunView) -> None:
 
 @click.command()
 @base.JSON
+@base.on_shared
 def pipelines(as_json: bool) -> int:
     """List the registered pipelines."""
     registered = base.connect(start=False).pipelines()

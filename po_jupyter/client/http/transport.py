@@ -31,11 +31,16 @@ _PAUSES = (0.1, 0.4, 1.0)  # seconds before each further try of a request that g
 
 
 class Endpoint(NamedTuple):
-    """The address of an orchestrator: the server's base URL, its token, and the Unix socket when it has one."""
+    """The address of an orchestrator: the server's base URL, its token, and the Unix socket when it has one.
+
+    `is_shared`: it is a hub's service of shared runs; `group` is for which group it is asked, "" for oneself.
+    """
 
     url: str
     token: str = ""
     socket: str | None = None
+    is_shared: bool = False
+    group: str = ""
 
     def __repr__(self) -> str:
         """Without the token (P10)."""
@@ -44,6 +49,8 @@ class Endpoint(NamedTuple):
     @property
     def is_local(self) -> bool:
         """True for a server on this machine, where paths and interpreters mean the same."""
+        if self.is_shared:
+            return False
         return self.socket is not None or (urlsplit(self.url).hostname or "") in _LOOPBACK
 
 
@@ -81,6 +88,8 @@ class Transport:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if endpoint.token:
             headers["Authorization"] = f"token {endpoint.token}"
+        if endpoint.group:
+            headers["X-Po-Group"] = endpoint.group
         return httpx.AsyncClient(
             base_url=base,
             headers=headers,

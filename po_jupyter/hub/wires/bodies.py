@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from po_jupyter.hub.problems import GatewayProblem, invalid
-from po_jupyter.hub.wires.upstreams import unavailable
+from po_jupyter.hub.wires.upstreams import answer_lost
 
 Parsed = TypeVar("Parsed")
 MAX_ANSWER = 64 * 1024**2
@@ -109,8 +109,8 @@ async def read_answer(response: aiohttp.ClientResponse) -> bytes:
             size += len(piece)
             if size > most:
                 if response.status == 200:
-                    raise unavailable(f"the answer is larger than {most // 1024**2} MB")
+                    raise answer_lost(f"the answer is larger than {most // 1024**2} MB")
                 break
     except (aiohttp.ClientError, TimeoutError, ConnectionError):
-        raise unavailable("the answer broke off") from None
+        raise answer_lost("the answer broke off") from None
     return (pieces[0] if len(pieces) == 1 else b"".join(pieces))[:most]

@@ -199,9 +199,9 @@ class VendorConnections:
             except aiohttp.ClientError as error:
                 if again and "closing transport" in str(error):
                     continue  # a kept connection was closed before the request was written
-                raise unavailable(f"{upstream.name} closed the connection without an answer") from None
+                raise answer_lost(f"{upstream.name} closed the connection without an answer") from None
             except TimeoutError:
-                raise unavailable(f"{upstream.name} did not answer in time") from None
+                raise answer_lost(f"{upstream.name} did not answer in time") from None
         raise unavailable(f"{upstream.name} closes every connection")
 
     async def close(self) -> None:
@@ -219,5 +219,10 @@ class NeverSent(GatewayProblem):
 
 
 def unavailable(message: str) -> GatewayProblem:
-    """A vendor that gave no answer: whether the request costs anything is not known."""
+    """A vendor that did not work on the request, so that it costs nothing."""
     return GatewayProblem(503, "vendor_unavailable", message, retry_after=5)
+
+
+def answer_lost(message: str) -> GatewayProblem:
+    """A vendor whose answer did not come (whole): the request counts in full, and may be paid for."""
+    return GatewayProblem(503, "answer_lost", message, retry_after=5)

@@ -4,6 +4,7 @@
                 budget_exceeded     BudgetExceeded, with the time of the reset
                 model_not_allowed   ModelKeyError, with the list; so is no_access
                 gateway_unavailable waited out: the gateway cannot ask the hub
+                answer_lost         an attempt whose outcome is unknown, so that it counts as perhaps paid for
                 unauthorized        waited out until the orchestrator has a token that the hub knows
     a page, a redirect, no connection     the hub or its proxy is away: waited out
 
@@ -142,6 +143,10 @@ def of_gateway(error: ModelError) -> PoError:
     elif code == "gateway_unavailable" and error.http_status == 503:
         error = _transient(error)  # it could not ask the hub who asks
         error.waits_for = "hub"
+    elif code == "answer_lost":
+        lost = _transient(error)
+        lost.outcome = "unknown"
+        return lost
     elif code == "vendor_unavailable" and not error.transient:
         return _transient(error)
     elif not code and (error.page or _never_arrived(error)):

@@ -37,7 +37,8 @@ class ShardOrigin(TypedDict):
 
 
 class RunCreatedData(TypedDict):
-    """`budget`: `{usd?, tokens?, tasks?}`; `request`: the id of the HTTP request; `trace`: its W3C trace context."""
+    """`budget`: `{usd?, tokens?, tasks?}`; `request`: the id of the HTTP request; `trace`: its W3C trace context; `by`:
+    the person who started it, where the owner is a group."""
 
     name: str
     pipeline: str
@@ -47,6 +48,7 @@ class RunCreatedData(TypedDict):
     budget: NotRequired[JsonObject]
     request: NotRequired[str | None]
     trace: NotRequired[str]
+    by: NotRequired[str]
     forked_from: NotRequired[ForkOrigin]
     parent: NotRequired[ShardOrigin]
 

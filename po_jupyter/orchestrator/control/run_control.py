@@ -36,7 +36,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, Store
-from po_jupyter.telemetry.correlation import request_id
+from po_jupyter.telemetry.correlation import actor, request_id
 
 
 class RunControl:
@@ -100,7 +100,7 @@ class RunControl:
             raise Conflict(f"run {short_id(run)} is {head['state']} already")
         state = await self._to_thread(self._projections.state, head)
         if not state.cancel_requested:
-            cancel = draft("run.cancel_requested", by=actor_of(owner))
+            cancel = draft("run.cancel_requested", by=actor.get() or actor_of(owner))
             await self._to_thread(self._store.request, run, [cancel])
         return await self._changed(run)
 
@@ -113,7 +113,7 @@ class RunControl:
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
         head = await self._find_whole(run_id, owner)
-        by = actor_of(owner)
+        by = actor.get() or actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
             opened = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
@@ -171,7 +171,7 @@ class RunControl:
                 again = {}
             gates = [draft("gate.opened", t, **gate_opened_data(state, t)) for t in todo.reopen]
             resumed = draft(
-                "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
+                "run.resumed", by=actor.get() or actor_of(owner), from_task=from_task, only_failed=only_failed,
                 budget=amounts, reset=list(todo.reset), clear=list(todo.clear), keep=kept_tasks(state, todo),
                 request=request_id.get(),
             )  # fmt: skip
@@ -210,7 +210,7 @@ class RunControl:
             todo = restart_plan(self._projections.pipeline(run), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_opened_data(state, name)) for name in todo.reopen]
             resumed = draft(
-                "run.resumed", by=actor_of(owner), restart=True, from_task=task,
+                "run.resumed", by=actor.get() or actor_of(owner), restart=True, from_task=task,
                 only=task if only else None, clear_usage=clear_usage, budget={},
                 reset=list(todo.reset), clear=list(todo.clear),
             )  # fmt: skip

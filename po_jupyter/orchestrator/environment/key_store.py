@@ -23,8 +23,9 @@ from po_jupyter.llm.credentials.team import HUB, TeamCatalogue, goes_through, is
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.behalf import behalf_token
 from po_jupyter.orchestrator.environment.team import Team
-from po_jupyter.orchestrator.environment.variables import provider_environment
+from po_jupyter.orchestrator.environment.variables import provider_environment, worker_environment
 from po_jupyter.platform.private_file import locked
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
@@ -39,9 +40,14 @@ _MOST_PAUSE = 60.0  # s
 class KeyStore:
     """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
 
-    def __init__(self, data_dir: Path, hub_url: str | None = None) -> None:
-        """Nothing is read yet. `hub_url` is the gateway of a hub, with the keys of a team."""
+    def __init__(
+        self, data_dir: Path, hub_url: str | None = None, *, behalf: bool = False, owner: str | None = None
+    ) -> None:
+        """Nothing is read yet. `hub_url` is the gateway of a hub, with the keys of a team; with `behalf` it is asked in
+        the name of each owner of runs. `owner` is that of a key store of `of`."""
         self.team = Team(hub_url, self.hub_token) if hub_url is not None else None
+        self._hub_url, self._behalf, self._owner = hub_url, behalf, owner
+        self._of: dict[str, KeyStore] = {}
         self._data_dir = data_dir
         self._path = data_dir / keys.FILE
         self._lock = threading.RLock()
@@ -52,6 +58,16 @@ class KeyStore:
     def __repr__(self) -> str:
         """Without a key."""
         return f"Keys({str(self._path)!r})"
+
+    def of(self, owner: str) -> KeyStore:
+        """The keys of an owner's runs: these, or where the gateway is asked in the name of each owner those of that
+        one, who has no other."""
+        if not self._behalf:
+            return self
+        with self._lock:
+            if owner not in self._of:
+                self._of[owner] = KeyStore(self._data_dir, self._hub_url, owner=owner)
+            return self._of[owner]
 
     def stored(self) -> dict[str, StoredKey]:
         """The stored keys by provider. Raises StoreUnusable."""
@@ -90,6 +106,8 @@ class KeyStore:
 
     def _own_environment(self, extra: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """`environment` without a hub."""
+        if self._owner is not None:
+            return worker_environment(), {}
         environ = provider_environment(extra)
         try:
             stored = self.stored()
@@ -108,7 +126,7 @@ class KeyStore:
         """The user's token of the hub, as it is now; "" when there is none: that of this server, else a stored one."""
         for name in self._token_variables():
             if token := os.environ.get(name, "").strip():
-                return token
+                return token if self._owner is None else behalf_token(self._owner, token)
         with suppress(StoreError):
             stored = self.stored().get(HUB.name)
             if stored is not None and self.team is not None and stored.origin == keys.origin_of(self.team.url):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidEnvironment
-from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems
-from po_jupyter.llm.specs import specs
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
+from po_jupyter.llm.credentials.team import is_of_team
+from po_jupyter.llm.specs import spec_of, specs
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 
@@ -25,24 +26,25 @@ class Preflight:
         self._keys = keys
         self._environment_counts = environment_counts
 
-    def check(self, pipeline: Pipeline, *, model: str | None = None, skip: bool = False) -> None:
-        """Raises InvalidEnvironment unless the run or the settings skip that."""
-        if self._environment_counts() and not (skip or self._settings.skip_validation):
-            check(pipeline, self._settings, self._keys, model)
+    def check(self, pipeline: Pipeline, owner: str, *, model: str | None = None, skip: bool = False) -> None:
+        """Raises InvalidEnvironment unless the run or the settings skip that, which no shared run may."""
+        wanted = self._environment_counts() and not (skip or self._settings.skip_validation)
+        if wanted or self._settings.hub_behalf:
+            check(pipeline, self._settings, self._keys.of(owner), model)
 
-    def addresses(self) -> dict[str, str]:
+    def addresses(self, owner: str) -> dict[str, str]:
         """The variables that say where providers are asked, as runs have them: the list of prices holds at a vendor's
         own addresses only."""
         if not self._environment_counts():
             return {}
-        environ, _ = self._keys.environment(self._settings.worker_env)
+        environ, _ = self._keys.of(owner).environment(self._settings.worker_env)
         return {spec.base_env: environ[spec.base_env] for spec in specs().values() if spec.base_env in environ}
 
-    def warnings(self, pipeline: Pipeline, model: str | None = None) -> list[str]:
+    def warnings(self, pipeline: Pipeline, owner: str, model: str | None = None) -> list[str]:
         """Everything that is wrong with the environment of a run, for people; nothing is refused."""
         if not self._environment_counts():
             return []
-        return warnings(pipeline, self._settings, self._keys, model)
+        return warnings(pipeline, self._settings, self._keys.of(owner), model)
 
 
 def run_problems(
@@ -50,9 +52,23 @@ def run_problems(
 ) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.worker_env)
-    return model_problems(
+    problems = model_problems(
         pipeline, environ=environ, settings=settings, model=model, refused=refused, team=keys.catalogue()
     )
+    return [*_not_of_team(pipeline, settings, environ, model), *problems] if settings.hub_behalf else problems
+
+
+def _not_of_team(
+    pipeline: Pipeline, settings: Settings, environ: Mapping[str, str], model: str | None
+) -> Iterator[EnvironmentProblem]:
+    """The models that a shared run may not ask: those that are not asked through the gateway, where limits hold."""
+    for use in models_used(pipeline, settings.default_model, model):
+        spec = spec_of(use.provider)
+        if spec is None or not is_of_team(spec, environ, settings.hub_url):
+            message = (
+                f"{use.ref} is not asked through the hub's gateway: shared runs ask the team's models alone"
+            )
+            yield EnvironmentProblem(use.where, message, use.provider)
 
 
 def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:

@@ -50,12 +50,16 @@ class RunCredentials:
                 f'`llm: {{model: "{provider}:..."}}`.',
                 details={"provider": provider},
             )
-        return self._keys.key_of(provider, self._settings.worker_env)
+        if not self._settings.hub_behalf:
+            return self._keys.key_of(provider, self._settings.worker_env)
+        return self._keys.of(self._store.head(run)["owner"]).key_of(provider)
 
     def check_local_model(self, run: str, model: str) -> None:
         """Raises ModelRefused when a run asks for a file as a local model that whoever submitted it may not name: the
         answer would show whether there is such a file."""
         ref = f"local:{model}"
+        if self._settings.hub_behalf:
+            raise ModelRefused(f"{ref} is not asked here: shared runs ask the team's models alone")
         if not names_file(ref) or ref == self._settings.default_model:
             return
         if not self._store.definition(run).get("code_allowed"):

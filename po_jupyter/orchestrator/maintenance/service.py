@@ -31,6 +31,7 @@ from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.store.protocol import Store
+from po_jupyter.telemetry.correlation import actor
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +109,7 @@ class Maintenance:
             raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
         return await clean_runs(
             self._cleaner, policy, changes=self._changes, audit=self._audit, to_thread=self._to_thread,
-            by=actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
+            by=actor.get() or actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:

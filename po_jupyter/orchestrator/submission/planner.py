@@ -76,6 +76,7 @@ class RunPlanner:
         options = submission.options
         self._preflight.check(
             with_budget(submission, pipeline),
+            owner,
             model=options.model,
             skip=options.skip_validation,
         )
@@ -88,9 +89,10 @@ class RunPlanner:
         options = submission.options
         estimate = self._examine({
             "what": "estimate", "definition": pipeline.to_json(), "seed": {"name": seed.name, "data": seed.data},
-            "owner": owner, "limit": options.limit, "model": options.model, "addresses": self._preflight.addresses(),
+            "owner": owner, "limit": options.limit, "model": options.model,
+            "addresses": self._preflight.addresses(owner),
         })  # fmt: skip
-        return {**as_json(estimate), "warnings": self._preflight.warnings(pipeline, options.model)}
+        return {**as_json(estimate), "warnings": self._preflight.warnings(pipeline, owner, options.model)}
 
     def validate(
         self, submission: Submission, owner: str, *, name: str | None = None, analysis: bool = False
@@ -107,7 +109,7 @@ class RunPlanner:
                 name=name, model=model, budget=submission.budget,
             )  # fmt: skip
         shown = {**pipeline.to_json(), "revision": pipeline.revision}
-        found = {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline, model)}
+        found = {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline, owner, model)}
         if not analysis:
             return found
         examination: Examination = {"what": "analyse", "definition": pipeline.to_json(), "owner": owner}

@@ -29,7 +29,7 @@ from po_jupyter.orchestrator.examination.operations import Examine, examine_here
 from po_jupyter.orchestrator.workers.shareable import is_plain
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry import tracing
-from po_jupyter.telemetry.correlation import request_id
+from po_jupyter.telemetry.correlation import actor, request_id
 
 RunLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
 
@@ -273,6 +273,8 @@ def new_run(
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
         request=request_id.get(),
     )  # fmt: skip
+    if by := actor.get():
+        created["data"]["by"] = by
     if (trace := tracing.traceparent()) is not None:
         created["data"]["trace"] = trace
     return NewRun(

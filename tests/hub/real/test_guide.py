@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from po_jupyter.hub.config import GatewayConfig
-from tests.support.jupyterhub import GUIDE
+from tests.support.jupyterhub import GUIDE, RUNS_GUIDE
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "po_jupyter/docs/guide/hub-admin.md"
@@ -33,6 +33,7 @@ def guide_limits() -> dict[str, Any]:
 def test_the_page_shows_the_file_that_the_tests_use():
     file = GUIDE.read_text("utf-8").split("\n", 1)[1]  # without the line for our type checker
     assert file in blocks("python")
+    assert RUNS_GUIDE.read_text("utf-8").split("\n", 1)[1] in blocks("python")
 
 
 def test_the_limits_of_the_page_are_limits():

@@ -18,11 +18,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from jupyter_client import BlockingKernelClient
 
 from po_jupyter.testing.model_server import ModelServer
 from tests.hub.real.conftest import await_state, rows, submit
 from tests.support.fake_gateway import TEAM_KEY
 from tests.support.jupyterhub import RealHub, real_hub
+from tests.support.trace_collector import TraceCollector
 
 pytestmark = pytest.mark.acceptance
 
@@ -91,6 +93,7 @@ class Hunter:
             ):
                 self.seen[f"api {path}"] = client.get(path).text
         self._terminal()
+        self._kernel()
         self._gateway()
         for path in sorted(self.hub.home(self.user).rglob("*")):
             if path.is_file():  # journals, logs, artifacts, the store
@@ -144,6 +147,32 @@ class Hunter:
             )  # fmt: skip
             self.seen[f"terminal {command}"] = result.stdout + result.stderr
 
+    def _kernel(self) -> None:
+        """What a cell sees: its environment, /proc, files; and what the orchestrator tells it."""
+        token = self.hub.new_token(self.user, [f"access:servers!user={self.user}"])
+        url = f"{self.hub.url}/user/{self.user}/api/kernels"
+        with httpx.Client(trust_env=False, timeout=60, headers={"Authorization": f"token {token}"}) as client:
+            kernel = client.post(url).json()["id"]
+            place = next(self.hub.home(self.user).rglob(f"kernel-{kernel}.json"))
+            cell = BlockingKernelClient(connection_file=str(place))
+            cell.load_connection_file()
+            cell.start_channels(hb=False)  # a slow machine is no dead kernel
+            try:
+                cell.wait_for_ready(timeout=120)
+                look = LOOK % {"private": self.hub.limits.parent, "folder": self.hub.folder}
+                printed: list[str] = []
+                cell.execute_interactive(
+                    f"{look}\nimport json, po_jupyter as po\nfound = everything()\n"
+                    "json.dump(found, open(os.path.expanduser('~/kernel.json'), 'w'))\n"
+                    "print(found['environment'], po.connect().keys(), po.connect().usage())",
+                    timeout=240, output_hook=lambda message: printed.append(json.dumps(message["content"])),
+                )  # fmt: skip
+            finally:
+                cell.stop_channels()
+                client.delete(f"{url}/{kernel}")
+        self.seen["kernel"] = "\n".join(printed)
+        assert "PO_HUB_URL" in self.seen["kernel"], self.seen["kernel"][-2000:]
+
     def _as_user(self) -> dict[str, Any]:
         if not self.hub.system_users:
             return {}
@@ -186,11 +215,19 @@ class Hunter:
 
 
 @pytest.fixture(scope="module")
-def strict_hub(vendor: ModelServer) -> Iterator[RealHub]:
+def traces() -> Iterator[TraceCollector]:
+    collector = TraceCollector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def strict_hub(vendor: ModelServer, traces: TraceCollector) -> Iterator[RealHub]:
+    sent = {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url}
     folder = Path(tempfile.mkdtemp(prefix="po-hub-"))  # those of pytest are closed to other users
     folder.chmod(0o755)
     try:
-        with real_hub(folder, upstream=vendor.root_url, system_users=True) as hub:
+        with real_hub(folder, upstream=vendor.root_url, system_users=True, server_env=sent) as hub:
             yield hub
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -198,16 +235,27 @@ def strict_hub(vendor: ModelServer) -> Iterator[RealHub]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_teams_key_is_nowhere(strict_hub: RealHub, vendor: ModelServer):
+def test_the_teams_key_is_nowhere(strict_hub: RealHub, vendor: ModelServer, traces: TraceCollector):
     strict_hub.start_server(strict_hub.alice)
     hunter = Hunter(strict_hub, strict_hub.alice)
     hunter.look()
     assert any(
         f"Bearer {TEAM_KEY}" == request.headers["authorization"] for request in vendor.requests
     )  # it was used
+    traces.wait_for("run", timeout=60)
+    hunter.seen["traces"] = b"".join(traces.bodies).decode("latin-1")
+    assert "gpt-5-mini" in hunter.seen["traces"]
     assert len(hunter.seen) > 40
     assert "PO_HUB_URL" in hunter.seen["terminal env"]
     assert hunter.finds(TEAM_KEY) == {}
+
+
+def server_files(hub: RealHub, user: str) -> set[str]:
+    """The names of Jupyter's own files of the user's running server, which say how its kernels and its user's browser
+    reach it; nobody else reads them."""
+    found = list(hub.home(user).rglob(f"jpserver-{hub.server_pid(user)}*"))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in found), [oct(path.stat().st_mode) for path in found]
+    return {path.name for path in found}
 
 
 @pytest.mark.slow
@@ -221,8 +269,9 @@ def test_the_users_token_is_in_nothing_that_is_kept(strict_hub: RealHub):
         for where, found in hunter.finds(token).items()
         if where.startswith(("home ", "api ", "gateway "))
     }
-    # Jupyter's own file of the running server, 0600, has it as each server's token.
-    assert {where: found for where, found in kept.items() if "jpserver-" not in where} == {}
+    # Jupyter's own files of this server, and what the hunt's own cell wrote down, have it; nothing else does.
+    own = {*server_files(strict_hub, strict_hub.alice), "kernel.json"}
+    assert {where for where in kept if where.split()[1] not in own} == set()
 
 
 @pytest.mark.slow

@@ -38,4 +38,4 @@ async def test_an_answer_that_is_too_large_or_breaks_off_is_none(monkeypatch: py
     ):
         with pytest.raises(GatewayProblem) as refused:
             await bodies.read_answer(bad)
-        assert refused.value.code == "vendor_unavailable"
+        assert refused.value.code == "answer_lost"

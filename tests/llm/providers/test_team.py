@@ -156,6 +156,14 @@ async def test_the_vendors_own_errors_mean_what_they_mean_without_a_gateway(gate
     assert raised.value.waits_for is None
 
 
+async def test_an_answer_that_the_gateway_lost_may_be_paid_for_and_one_that_never_came_to_be_is_not(gateway):
+    for code, outcome in (("answer_lost", "unknown"), ("vendor_unavailable", None)):
+        gateway.faults.append(Fault(503, code, "the vendor closed the connection"))
+        with pytest.raises(ModelUnavailable) as raised:
+            await ask(gateway)
+        assert (raised.value.outcome, raised.value.waits_for) == (outcome, None), code
+
+
 async def test_a_new_token_is_got_from_the_orchestrator(gateway):
     keys = Keys(gateway)
     providers = Providers({}, get_key=keys.get, hub_url=gateway.url)
