@@ -332,9 +332,8 @@ class ApiHandler(JupyterHandler):
         stream = self._stream = asyncio.create_task(pump(response.source, send, self.log))
         self._extension.streams.add(stream)
         stream.add_done_callback(self._extension.streams.discard)
-        # A token that is revoked or expires ends its streams, too.
         people, principal = self._extension.authenticator, self._principal
-        may_end = people.may_end(principal)
+        may_end = people.may_end(principal)  # a token that is revoked or expires ends its streams, too
         while not stream.done():
             await asyncio.wait({stream}, timeout=_TOKEN_CHECK if may_end else None)
             if may_end and not await people.is_valid(self, principal, self._run):
