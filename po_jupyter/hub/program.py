@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,11 +24,13 @@ from po_jupyter.hub.hub_identity import HubIdentity
 from po_jupyter.hub.identity import TokenTable
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.state import GatewayState
+from po_jupyter.platform import open_files
 from po_jupyter.platform.signals import on_reload, on_signal
 from po_jupyter.telemetry import logging
 
 log = structlog.get_logger(__name__)
 _PREFIX = "/services/po/"
+_MOST_FILES = 1_000_000
 _HEAD = 20.0  # seconds for the head of a connection's first request
 _GRACE = 20.0  # seconds for calls in flight when it ends
 
@@ -63,7 +64,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    _raise_file_limit()
+    open_files.raise_limit(_MOST_FILES)  # a connection is one, and the usual limit is 1024
     address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
     host = options.host or address.hostname or "127.0.0.1"
     port = options.port if options.port is not None else address.port or 0
@@ -112,15 +113,6 @@ class _Connection(RequestHandler):
 class _GatewayServer(web.Server):
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
-
-
-def _raise_file_limit() -> None:
-    """A connection is an open file, and the usual limit is 1024."""
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class RunningGateway:

@@ -51,7 +51,7 @@ class FakeScope:
 class FakeCalls:
     """The calls of one attempt, answered by `answer(request)`, which may raise."""
 
-    model, lost, addresses = MODEL, 0, MappingProxyType({})
+    model, models, lost, addresses = MODEL, 1, 0, MappingProxyType({})
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer

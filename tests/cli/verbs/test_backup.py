@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.postgres.schema import VERSION
 from po_jupyter.testing.conformance.store import new_run
 from tests.cli.test_real_commands import Terminal
 from tests.support.postgres import postgres_server
@@ -84,9 +85,9 @@ def test_a_database_is_looked_at_before_it_is_changed(tmp_path: Path) -> None:
         for line in grants["sql"]:
             server.execute(line)
         assert low.json("store", "migrate")["ready"]
-        server.execute("UPDATE s.format SET version = 7")
+        server.execute("UPDATE s.format SET version = 70")
         printed += low("store", "migrate", "--check", code=1)
-        assert "its format is 7, this one knows 2" in printed
+        assert f"its format is 70, this one knows {VERSION}" in printed
         assert "hunter2" not in printed
 
 
