@@ -60,6 +60,7 @@ class PostgresServer:
         """Where psql and pg_dump are."""
         return str(self._bin)
 
+    @property
     def pid(self) -> int:
         """Of the process that is above all of its others."""
         assert self._process is not None
