@@ -82,6 +82,7 @@ async def measure(server: PostgresServer, folder: Path, model: ModelServer, node
                 place,
                 slots=SLOTS,
                 PO_SHARED_WORKER="true",
+                PO_MAX_SHARED_RUNNING=str(SLOTS),  # runs of prompts have room of their own
                 PO_NODE_TTL="5",
                 PO_HEARTBEAT="1",
             )
