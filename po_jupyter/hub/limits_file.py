@@ -51,7 +51,7 @@ class LimitsFile:
 
         Raises InvalidSettings when they do not fit to the rest, OSError.
         """
-        yaml = YAML()
+        yaml = YAML()  # the one that keeps comments; it makes plain values, and no objects of what a tag names
         yaml.preserve_quotes = True
         document = yaml.load(self.path.read_text(encoding="utf-8"))
         document["limits"] = book.model_dump(mode="json", exclude_none=True, exclude_defaults=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +19,6 @@ from tests.support.hub import KEY, USERS, GatewayClient, running
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 CHAT = "openai/v1/chat/completions"
 HELLO = {"model": "gpt-5-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ModelServer]:
-    with ModelServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def vendor(server: ModelServer) -> ModelServer:
-    server.forget()
-    return server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

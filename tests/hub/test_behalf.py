@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -24,18 +24,6 @@ TABLE = TokenTable(
         "closed-service": HubUser("service:closed", may_use=False, for_others=True),
     }
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ModelServer]:
-    with ModelServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def vendor(server: ModelServer) -> ModelServer:
-    server.forget()
-    return server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,6 @@ WIRES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
 }  # fmt: skip
 # "hello there" is 2 words, "echo: hello there" 3: at $1 and $10 a million.
 COST = 2 * 1000 + 3 * 10_000
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ModelServer]:
-    with ModelServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def vendor(server: ModelServer) -> ModelServer:
-    server.forget()
-    return server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
