@@ -19,8 +19,9 @@ import po_jupyter
 from po_jupyter import errors
 from po_jupyter.cli.main import VERBS, po
 from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
-from po_jupyter.model.pipeline import task
+from po_jupyter.model.pipeline import llm_settings, task_parts
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.task import Task
 from po_jupyter.model.run import event_data, events
 from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
@@ -47,14 +48,14 @@ _CLI_WIDTH = 96
 # -- the pages ------------------------------------------------------------------------------------------
 _YAML_MODELS: dict[str, type[BaseModel]] = {
     "Pipeline": Pipeline,
-    "Task": task.Task,
-    "LLM": task.LLM,
-    "CallRetry": task.CallRetry,
-    "TaskRetry": task.TaskRetry,
-    "Budget": task.Budget,
-    "Refine": task.Refine,
-    "Gate": task.Gate,
-    "Turn": task.Turn,
+    "Task": Task,
+    "LLM": llm_settings.LLM,
+    "CallRetry": llm_settings.CallRetry,
+    "TaskRetry": task_parts.TaskRetry,
+    "Budget": task_parts.Budget,
+    "Refine": task_parts.Refine,
+    "Gate": task_parts.Gate,
+    "Turn": task_parts.Turn,
 }
 _YAML_TITLES = {
     "Pipeline": "Pipeline",

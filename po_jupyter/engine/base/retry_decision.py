@@ -11,7 +11,7 @@ from po_jupyter.errors import (
     StageFailed,
     StageTimeout,
 )
-from po_jupyter.model.pipeline.task import TaskRetry
+from po_jupyter.model.pipeline.task_parts import TaskRetry
 
 
 def should_retry(error: PoError, attempts: int, policy: TaskRetry) -> bool:

@@ -14,14 +14,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from po_jupyter.model.pipeline.llm_settings import LLM, CallRetry, CascadeStep
-from po_jupyter.model.pipeline.task import (
+from po_jupyter.model.pipeline.task import Task
+from po_jupyter.model.pipeline.task_parts import (
     STAGES,
     Budget,
     Gate,
     PromptText,
     Refine,
     RunBudget,
-    Task,
     TaskName,
     TaskRetry,
     ToolName,

@@ -6,7 +6,7 @@ import ast
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from po_jupyter.model.pipeline.task import STAGES
+from po_jupyter.model.pipeline.task_parts import STAGES
 
 _CLOSE = 0.8  # of difflib; `inferece` is 0.94 like `inference`, `parse` 0.67 like `parsing`
 

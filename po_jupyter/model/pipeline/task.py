@@ -1,126 +1,22 @@
-"""A task of a pipeline and the values it is made of, some of which its pipeline has too. Imported from
-`model.pipeline`."""
+"""A task of a pipeline. Imported from `model.pipeline`."""
 
 from __future__ import annotations
 
 import ast
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import ValidationInfo, field_validator, model_validator
+
+from po_jupyter.model.pipeline.llm_settings import LLM
+from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
+from po_jupyter.model.pipeline.task_fields import TaskFields
+from po_jupyter.model.pipeline.task_parts import (
+    Turn,
 )
-
-from po_jupyter.model.pipeline.llm_settings import (
-    LLM,
-    CallRetry,
-    ModelChoice,
-    cascade_problem,
-    one_or_several,
-)
-from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
-from po_jupyter.model.pipeline.sharding import MOST_SHARDS, shards_problem
-from po_jupyter.model.pipeline.value import Value
-from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
-from po_jupyter.model.pipeline.votes import Votes, votes_problem
-from po_jupyter.model.values.checked_json import CheckedJsonObject
-from po_jupyter.model.values.durations import Seconds
-
-STAGES = (
-    "ingestion",
-    "pre_processing",
-    "prompt_templating",
-    "inference",
-    "parsing",
-    "validate_structure",
-    "validate_quality",
-    "critique",
-    "refine",
-    "final_validation",
-    "integration",
-)
-
-TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
+from po_jupyter.model.pipeline.task_rules import RULES
 
 
-class TaskRetry(CallRetry):
-    """The attempts of a task or an item (`retry`). Delays in seconds."""
-
-    max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
-        10.0
-    )
-
-
-class Budget(Value):
-    """Hard limits of a run: US dollars and tokens (input and output together)."""
-
-    usd: Annotated[float, Field(gt=0)] | None = Field(default=None, description="US dollars at most.")
-    tokens: Annotated[int, Field(gt=0)] | None = Field(
-        default=None, description="Tokens at most, input and output together."
-    )
-
-
-class RunBudget(Budget):
-    """The budget of one run, over that of its pipeline; `tasks` are limits of single tasks by name."""
-
-    tasks: dict[TaskName, Budget] = Field(default_factory=dict)
-
-
-class Refine(Value):
-    """`max_attempts` re-asks after a failed validation; `critique` is a template that sees `output`."""
-
-    max_attempts: Annotated[
-        int, Field(ge=0, le=20, description="Times that an answer which fails a validation is asked for again.")
-    ] = 2
-    critique: str | None = Field(
-        default=None,
-        description="A template that sees `output`; a model answers it, and its answer goes along with the next try.",
-    )
-
-
-class Gate(Value):
-    """A pause after the task, until a person decides; `artifacts` are named to that person."""
-
-    message: str = Field(default="", description="What the person is asked.")
-    artifacts: tuple[str, ...] = Field(default=(), description="Names of artifacts to look at before deciding.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, data: Any) -> Any:
-        if isinstance(data, str):
-            return {"message": data}
-        return {} if data is True else data
-
-
-class Turn(Value):
-    """One message of a prompt that is a list: `content` is a template."""
-
-    role: Literal["system", "user", "assistant"] = Field(
-        description="Whose message it is; the last is the user's."
-    )
-    content: str = Field(description="The message, a template.")
-
-
-# The tags of the two forms are in the places of errors, where `violations_of` leaves them out.
-PromptText = Annotated[
-    Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
-    Discriminator(one_or_several),
-]
-
-
-def _cache_mode(value: Any) -> Any:
-    if value is None or isinstance(value, bool) or value == "refresh":
-        return value
-    raise ValueError("`cache` is true, false or refresh")
-
-
-class Task(Value):
+class Task(TaskFields):
     """One step of a pipeline.
 
     With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
@@ -131,90 +27,6 @@ class Task(Value):
     MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row. `mode: batch` hands the rows of a
     map over to the provider's batch API: half the price, within a day.
     """
-
-    name: TaskName = Field(description="The task's name, unique in the pipeline.")
-    description: str = Field(default="", description="A text for people.")
-    task: str | None = Field(
-        default=None, description="The Python module to use, when it is not called as the task."
-    )
-    source: str | None = Field(default=None, description="The text of a Python module with stage functions.")
-    needs: tuple[TaskName, ...] | None = Field(
-        default=None, description="Tasks that must be done first. Not set: the task before this one; []: none."
-    )
-    system: str | None = Field(default=None, description="The system message, a template.")
-    prompt: PromptText | None = Field(
-        default=None,
-        description="The prompt, a template that sees `seed`, `tasks` and `item`; or a list of messages.",
-    )
-    images: tuple[str, ...] = Field(
-        default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
-    )
-    tools: tuple[ToolName, ...] = Field(
-        default=(), description="Tools of MCP servers that the model may call, as `server.tool`."
-    )
-    max_tool_rounds: Annotated[
-        int, Field(ge=1, le=100, description="Rounds of tool calls in a row at most.")
-    ] = 8
-    output: OutputSchema | None = Field(
-        default=None,
-        description="The JSON Schema that the answer must fit; of a Python task, what its stages leave as the output.",
-    )
-    output_type: str | None = Field(
-        default=None,
-        description="Python that defines `Answer`, a type whose validators judge what fits `output`. Made from a "
-        "class that is given as `output`; it needs the scope code:run, as `source` does.",
-    )
-    for_each: str | None = Field(
-        default=None, description="An expression that gives a list: the task runs once for each `item` of it."
-    )
-    mode: Literal["batch"] | None = Field(
-        default=None, description="`batch`: through the provider's batch API, at half the price, within a day."
-    )
-    max_concurrency: Annotated[
-        int, Field(ge=1, le=1000, description="Rows of `for_each` that run at the same time.")
-    ] = 5
-    shards: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_SHARDS)] | Literal["auto"] | None,
-        Field(
-            description="Child runs that the rows of `for_each` are shared out to, so that several machines work on "
-            "them; `auto`: one for 5,000 rows, 8 at most."
-        ),
-    ] = None
-    failure_threshold: Annotated[
-        float | None,
-        Field(
-            ge=0,
-            le=1,
-            description="The part of the rows that may fail before the task fails. Not set: any but all of them; "
-            "1: all of them.",
-        ),
-    ] = None
-    votes: Votes | None = Field(
-        default=None,
-        description="Answers to the same prompt, of which the majority counts, of numbers the median: a number, or "
-        "how often to ask and when to stop.",
-    )
-    llm: ModelChoice = Field(
-        default=LLM(),
-        description="Model settings of this task, over the pipeline's; or a list: models to ask one after the other, "
-        "as long as the answer does not do.",
-    )
-    retry: TaskRetry = Field(default=TaskRetry(), description="How often the task, or a row, is attempted.")
-    timeout: Annotated[
-        Seconds,
-        Field(description="Seconds that one attempt of a stage may take; waits for rate limits do not count."),
-    ] = 300.0
-    refine: Refine = Field(default=Refine(), description="Re-asks after an answer that fails a validation.")
-    gate: Gate | None = Field(default=None, description="A pause after the task, until a person decides.")
-    cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = Field(
-        default=None,
-        description="Whether earlier answers are used: true, false, or `refresh` to ask anew and keep the answers. "
-        "Not set: yes for prompts, no for Python.",
-    )
-    budget: Budget = Field(default=Budget(), description="Limits of this task within those of the run.")
-    config: CheckedJsonObject = Field(
-        default_factory=dict, description="Any JSON; a Python task sees it as `ctx.config`."
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -260,59 +72,10 @@ class Task(Value):
         return value
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Task:
-        if self.prompt is not None and (self.source is not None or self.task is not None):
-            raise ValueError(f"task {self.name!r} has a prompt and Python code; it can be only one of the two")
-        turns = self.prompt if isinstance(self.prompt, tuple) else ()
-        if self.system is not None and any(turn.role == "system" for turn in turns):
-            raise ValueError(f"task {self.name!r} has a `system` and a system message in its prompt")
-        if self.prompt is None:
-            for field in ("images", "tools"):
-                if getattr(self, field):
-                    raise ValueError(
-                        f"task {self.name!r} has `{field}` and no `prompt`; in Python: ctx.llm.chat({field}=...)"
-                    )
-            for field in ("system", "output"):
-                if getattr(self, field) is not None and self.source is None and self.task is None:
-                    raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
-        if self.output_type is not None and (self.prompt is None or self.output is None):
-            raise ValueError(f"task {self.name!r} has `output_type` without a `prompt` and an `output`")
-        if self.mode == "batch" and self.prompt is None:
-            raise ValueError(
-                f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
-            )
-        if self.mode == "batch" and self.tools:
-            raise ValueError(
-                f"task {self.name!r}: `mode: batch` and `tools` do not go together: each use would take a batch"
-            )
-        if self.mode == "batch" and self.for_each is None:
-            raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_shared_out(self) -> Task:
-        if self.shards is not None and (problem := shards_problem(self.for_each, self.mode, self.images)):
-            raise ValueError(f"task {self.name!r}: {problem}")
-        return self
-
-    @model_validator(mode="after")
-    def _is_asked_so(self) -> Task:
-        steps = self.llm if isinstance(self.llm, tuple) else ()
-        if steps and (problem := cascade_problem(steps)):
-            raise ValueError(f"task {self.name!r}: {problem}")
-        if self.votes is not None and (problem := votes_problem(self.votes, self.output)):
-            raise ValueError(f"task {self.name!r}: {problem}")
-        for field, there in (("votes", self.votes is not None), ("llm", len(steps) > 1)):
-            what = "`votes`" if field == "votes" else "a list of models"
-            if there and self.prompt is None:
-                raise ValueError(
-                    f"task {self.name!r}: {what} is for prompt tasks; Python asks as often as it likes"
-                )
-            if there and self.mode == "batch":
-                raise ValueError(
-                    f"task {self.name!r}: {what} and `mode: batch` do not go together: each answer decides whether to "
-                    "ask again, and a batch takes up to a day"
-                )
+    def _keeps_the_rules(self) -> Task:
+        for rule in RULES:
+            if problem := rule(self):
+                raise ValueError(f"task {self.name!r}{problem}")
         return self
 
     @property

@@ -15,7 +15,7 @@ from po_jupyter.errors import (
     StageTimeout,
     ToolFailed,
 )
-from po_jupyter.model.pipeline.task import TaskRetry
+from po_jupyter.model.pipeline.task_parts import TaskRetry
 
 
 @pytest.mark.parametrize(

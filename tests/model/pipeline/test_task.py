@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.llm_settings import LLM, CallRetry
 from po_jupyter.model.pipeline.parsing import validate_pipeline
-from po_jupyter.model.pipeline.task import Gate, Task
+from po_jupyter.model.pipeline.task import Task
+from po_jupyter.model.pipeline.task_parts import Gate
 
 FIRST_SYSTEM: dict[str, Any] = {"name": "p", "tasks": ["a"]}
 
@@ -87,19 +88,6 @@ def test_a_task_knows_what_it_runs_and_whether_it_brings_code(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"prompt": "x", "source": "x = 1"}, "only one of the two"),
-        ({"prompt": "x", "task": "b"}, "only one of the two"),
-        ({"system": "x"}, "has `system` but no `prompt`"),
-        ({"images": ["a.png"]}, "ctx.llm.chat(images=...)"),
-        ({"source": "x = 1", "tools": ["files.add"]}, "ctx.llm.chat(tools=...)"),
-        ({"output": {}}, "has `output` but no `prompt`"),
-        (
-            {"prompt": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], "system": "c"},
-            "a `system` and a system message",
-        ),
-        ({"mode": "batch", "for_each": "[1]"}, "`mode: batch` is for prompt tasks"),
-        ({"mode": "batch", "prompt": "x"}, "it needs `for_each`"),
-        ({"mode": "batch", "prompt": "x", "for_each": "[1]", "tools": ["a.b"]}, "do not go together"),
         ({"tools": ["add"], "prompt": "x"}, "tools"),
         ({"cache": "yes"}, "`cache` is true, false or refresh"),
         ({"source": "def x(:"}, "the Python does not parse: invalid syntax in line 1 of it"),
@@ -109,7 +97,7 @@ def test_a_task_knows_what_it_runs_and_whether_it_brings_code(
         ({"llm": "gpt-5"}, "provider:model"),
     ],
 )
-def test_fields_that_do_not_go_together_are_told(fields: dict[str, Any], message: str) -> None:
+def test_wrong_values_are_told(fields: dict[str, Any], message: str) -> None:
     """P11: before the run, with the way that would work."""
     with pytest.raises(ValidationError) as caught:
         task(**fields)

@@ -1,0 +1,92 @@
+"""Which fields of a task go together. A rule gives what is wrong, as the end of a sentence that the task's name begins;
+None when nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.sharding import shards_problem
+from po_jupyter.model.pipeline.task_fields import TaskFields
+from po_jupyter.model.pipeline.votes import votes_problem
+
+Rule = Callable[[TaskFields], str | None]
+
+
+def _one_kind(task: TaskFields) -> str | None:
+    if task.prompt is not None and (task.source is not None or task.task is not None):
+        return " has a prompt and Python code; it can be only one of the two"
+    return None
+
+
+def _one_system_message(task: TaskFields) -> str | None:
+    turns = task.prompt if isinstance(task.prompt, tuple) else ()
+    if task.system is not None and any(turn.role == "system" for turn in turns):
+        return " has a `system` and a system message in its prompt"
+    return None
+
+
+def _fields_of_prompts(task: TaskFields) -> str | None:
+    if task.prompt is not None:
+        if task.output_type is not None and task.output is None:
+            return " has `output_type` without a `prompt` and an `output`"
+        return None
+    for field in ("images", "tools"):
+        if getattr(task, field):
+            return f" has `{field}` and no `prompt`; in Python: ctx.llm.chat({field}=...)"
+    for field in ("system", "output"):
+        if getattr(task, field) is not None and task.source is None and task.task is None:
+            return f" has `{field}` but no `prompt`"
+    return " has `output_type` without a `prompt` and an `output`" if task.output_type is not None else None
+
+
+def _batches(task: TaskFields) -> str | None:
+    if task.mode != "batch":
+        return None
+    if task.prompt is None:
+        return ": `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
+    if task.tools:
+        return ": `mode: batch` and `tools` do not go together: each use would take a batch"
+    return ": `mode: batch` is for maps; it needs `for_each`" if task.for_each is None else None
+
+
+def _shards(task: TaskFields) -> str | None:
+    problem = shards_problem(task.for_each, task.mode, task.images) if task.shards is not None else None
+    return f": {problem}" if problem else None
+
+
+def _cascade(task: TaskFields) -> str | None:
+    if not isinstance(task.llm, tuple):
+        return None
+    problem = cascade_problem(task.llm)
+    return f": {problem}" if problem else None
+
+
+def _votes(task: TaskFields) -> str | None:
+    problem = votes_problem(task.votes, task.output) if task.votes is not None else None
+    return f": {problem}" if problem else None
+
+
+def _asked_more_than_once(task: TaskFields) -> str | None:
+    several = isinstance(task.llm, tuple) and len(task.llm) > 1
+    for there, what in ((task.votes is not None, "`votes`"), (several, "a list of models")):
+        if there and task.prompt is None:
+            return f": {what} is for prompt tasks; Python asks as often as it likes"
+        if there and task.mode == "batch":
+            return (
+                f": {what} and `mode: batch` do not go together: each answer decides whether to ask again, and a "
+                "batch takes up to a day"
+            )
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    _one_kind,
+    _one_system_message,
+    _fields_of_prompts,
+    _batches,
+    _shards,
+    _cascade,
+    _votes,
+    _asked_more_than_once,
+)
