@@ -82,6 +82,9 @@ def _description(definition: Pipeline, task: Task) -> str:
     parts = []
     if task.kind == "prompt":
         parts.append(definition.llm_of(task).model or "default model")
+    elif task.kind == "pipeline":
+        named = task.pipeline if isinstance(task.pipeline, str) else (task.pipeline or {}).get("name")
+        parts.append(f"pipeline {named}")
     elif task.source is None:
         parts.append(f"module {task.task or task.name}")
     if task.for_each:

@@ -67,7 +67,7 @@ class PromptTemplate:
             rendering = self._root(context)
             pieces = list(rendering) if self._few_pieces else _collected(rendering)
         except Exception as error:
-            raise _render_error(error, self.task, self.field, self._line(error)) from None
+            raise render_error(error, self.task, self.field, self._line(error)) from None
         text = "".join(pieces)
         if len(text) > MAX_RENDERED:
             raise TemplateFailed(
@@ -147,7 +147,7 @@ class RowsExpression:
         except PoError:
             raise
         except Exception as error:
-            raise _render_error(error, self.task, "for_each") from None
+            raise render_error(error, self.task, "for_each") from None
         if len(rows) > MAX_ROWS:
             raise TemplateFailed(f"task {self.task!r}: for_each gives more than {MAX_ROWS:,} rows")
         return rows
@@ -206,7 +206,8 @@ def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> Template
     )
 
 
-def _render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
+def render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
+    """The error of a template that parses and cannot be filled in."""
     location = f"{field}, line {line}" if line else field
     hint = ""
     if isinstance(error, UndefinedError):

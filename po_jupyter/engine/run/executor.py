@@ -101,7 +101,7 @@ class RunExecutor:
     async def _end(self, end: End) -> str | None:
         log = self.session.log
         if end.state == "cancelled" and log.state.works_elsewhere:
-            from po_jupyter.engine.maps.wind_up import wind_up
+            from po_jupyter.engine.run.wind_up import wind_up
 
             try:
                 await wind_up(self.session.map_parts)

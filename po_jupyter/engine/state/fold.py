@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ShardEndedData,
         ShardMergedData,
         ShardRecord,
+        ShardReopenedData,
         ShardsPlannedData,
         TaskDoneData,
         TaskFailedData,
@@ -234,6 +235,19 @@ def _shards_planned(t: TaskState, data: ShardsPlannedData, at: str, offset: int)
 def _shard_merged(t: TaskState, data: ShardMergedData, at: str, offset: int) -> None:
     if (shard := t.shards.get(data["run"])) is not None:
         t.shards = {**t.shards, data["run"]: {**shard, "merged": data["n"]}}
+        if usage := data.get("usage"):
+            t.usage = t.usage.plus(usage)
+
+
+def _shard_reopened(t: TaskState, data: ShardReopenedData, at: str, offset: int) -> None:
+    if (shard := t.shards.get(data["run"])) is not None:
+        again: ShardRecord = {
+            "run": shard["run"], "shard": shard["shard"], "rows": shard["rows"], "number": data["number"],
+            "merged": shard["merged"], "offset": shard["offset"], "reopened": data["n"],
+        }  # fmt: skip
+        if "share" in data:
+            again["share"] = data["share"]
+        t.shards = {**t.shards, data["run"]: again}
 
 
 def _shard_ended(t: TaskState, data: ShardEndedData, at: str, offset: int) -> None:
@@ -276,6 +290,7 @@ _TASK: dict[str, TaskRule] = {
     "call.withdrawn": _add_usage,
     "shards.planned": _shards_planned,
     "shard.merged": _shard_merged,
+    "shard.reopened": _shard_reopened,
     "shard.ended": _shard_ended,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,

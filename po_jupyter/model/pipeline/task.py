@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
+from po_jupyter.model.pipeline.pipeline_field import ContainedPipeline, pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import MOST_SHARDS, shards_problem
 from po_jupyter.model.pipeline.task_parts import (
     LLM,
@@ -36,6 +37,7 @@ __all__ = [
     "Refine",
     "RunBudget",
     "Task",
+    "TaskKind",
     "TaskName",
     "TaskRetry",
     "ToolName",
@@ -57,6 +59,7 @@ STAGES = (
     "integration",
 )
 
+TaskKind = Literal["prompt", "python", "pipeline"]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
 
@@ -69,8 +72,9 @@ def _cache_mode(value: Any) -> Any:
 class Task(Value):
     """One step of a pipeline.
 
-    With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
-    module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
+    With `prompt` it is a prompt task, with `pipeline` it runs another pipeline, whose seed has the data `seed`;
+    otherwise its Python comes from `source` (the text of a module) or from the module that `task` (default: its name)
+    finds. `timeout` is of one stage attempt
     of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
     map: of all its rows) within that of the run. `prompt` may also be a list of `{role, content}`. `images` are
     templates of what is shown with its last turn: https and data: URLs, names of artifacts. `tools` are tools of
@@ -84,6 +88,14 @@ class Task(Value):
         default=None, description="The Python module to use, when it is not called as the task."
     )
     source: str | None = Field(default=None, description="The text of a Python module with stage functions.")
+    pipeline: ContainedPipeline | None = Field(
+        default=None,
+        description="A registered pipeline that the task runs, by its name; or the definition of one.",
+    )
+    seed: CheckedJsonObject | None = Field(
+        default=None,
+        description="The data of the seed of `pipeline`, each value a template. Not set: that of this run.",
+    )
     needs: tuple[TaskName, ...] | None = Field(
         default=None, description="Tasks that must be done first. Not set: the task before this one; []: none."
     )
@@ -197,6 +209,13 @@ class Task(Value):
         return value
 
     @model_validator(mode="after")
+    def _runs_a_pipeline(self) -> Task:
+        fields = [name for name in self.model_fields_set if getattr(self, name) is not None]
+        if problem := pipeline_task_problem(fields, runs_pipeline=self.pipeline is not None):
+            raise ValueError(f"task {self.name!r} {problem}")
+        return self
+
+    @model_validator(mode="after")
     def _one_kind(self) -> Task:
         if self.prompt is not None and (self.source is not None or self.task is not None):
             raise ValueError(f"task {self.name!r} has a prompt and Python code; it can be only one of the two")
@@ -233,8 +252,10 @@ class Task(Value):
         return self
 
     @property
-    def kind(self) -> Literal["prompt", "python"]:
-        """`prompt` needs no code; `python` is a module of stage functions."""
+    def kind(self) -> TaskKind:
+        """`prompt` needs no code; `python` is a module of stage functions; `pipeline` is a run of its own."""
+        if self.pipeline is not None:
+            return "pipeline"
         return "prompt" if self.prompt is not None else "python"
 
     @property

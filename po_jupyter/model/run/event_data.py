@@ -17,7 +17,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python"]
+    kind: Literal["prompt", "python", "pipeline"]
 
 
 class ForkOrigin(TypedDict):
@@ -255,7 +255,8 @@ class ItemFailedData(TypedDict):
 
 
 class ShardPlan(TypedDict):
-    """A child run of a map. `rows` as `0-99,105`, `share` of the budget as `[usd, tokens]`, None: no limit."""
+    """A child run of a map, or the one of a task that runs a pipeline. `rows` as `0-99,105`, "" for a pipeline;
+    `share` of the budget as `[usd, tokens]`, None: no limit."""
 
     run: str
     shard: int
@@ -271,10 +272,22 @@ class ShardsPlannedData(TypedDict):
 
 
 class ShardMergedData(TypedDict):
-    """What the records of a child run up to `n` say is in this log from here on."""
+    """What the records of a child run up to `n` say is in this log from here on. `usage`: of a pipeline's, what its
+    tasks used in them; of a map's rows it is in `map.progress`."""
 
     run: str
     n: int
+    usage: NotRequired[JsonObject]
+
+
+class ShardReopenedData(TypedDict):
+    """The run of a task's pipeline, which had ended at its record `n`, is resumed in attempt `number` of the task.
+    `share`: its budget from now on, what it used before included."""
+
+    run: str
+    number: int
+    n: int
+    share: NotRequired[list[float | None]]
 
 
 class ShardEndedData(TypedDict):
@@ -291,6 +304,7 @@ class ShardRecord(ShardPlan):
     number: int
     merged: int
     offset: int
+    reopened: NotRequired[int]
     state: NotRequired[str]
     error: NotRequired[JsonObject | None]
 

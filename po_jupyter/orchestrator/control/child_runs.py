@@ -1,4 +1,5 @@
-"""Child runs: a part of a map of another run. People change the whole; its parts go with it."""
+"""Child runs: rows of a map of another run, or the pipeline of a task of it. People change the whole; its parts go with
+it. Only the gate of a pipeline is decided where it is."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.events import draft
@@ -20,16 +22,20 @@ def check_is_whole(head: Head) -> None:
     """Check that a run is no part of another one: that alone is changed. Raises Conflict."""
     if (parent := head.get("parent")) is not None:
         raise Conflict(
-            f"run {short_id(head['run'])} works on rows of a map of run {short_id(parent)}, and is changed with it",
+            f"run {short_id(head['run'])} is a part of run {short_id(parent)}, and is changed with it",
             hint=f"Do that to the whole: {short_id(parent)}",
         )
 
 
 def child_heads(store: Store, state: RunState) -> Iterator[Head]:
-    """The heads of the child runs of a run that are there. Blocks."""
+    """The heads of the child runs of a run that are there, and of theirs, those first. Blocks."""
+    pipelines = {run for task in state.tasks.values() if task.kind == "pipeline" for run in task.shards}
     for run in state.child_runs:
         with suppress(NotFound):
-            yield store.head(run)
+            head = store.head(run)
+            if run in pipelines:
+                yield from child_heads(store, read_history(store, run).state)
+            yield head
 
 
 def delete_child_runs(store: Store, data_dir: Path, files: SharedFiles | None, state: RunState) -> list[str]:

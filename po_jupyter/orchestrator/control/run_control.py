@@ -112,7 +112,7 @@ class RunControl:
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
-        head = await self._find_whole(run_id, owner)
+        head = await self._runs.find(run_id, owner)  # the gate of a task's pipeline is in the run of that
         by = actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
