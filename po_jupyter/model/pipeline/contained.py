@@ -55,6 +55,10 @@ def _inlined(
     problems: list[Violation] = []
     for i, task in enumerate(pipeline.tasks):
         where = f"{path}tasks[{i}].pipeline"
+        if isinstance(task.pipeline, str) and task.pipeline in outer:  # whatever it has in it
+            chain = (*outer[outer.index(task.pipeline) :], task.pipeline)
+            problems.append(Violation(where, f"task {task.name!r}: {_problem(chain)}"))
+            continue
         try:
             inner = registered(task.pipeline) if isinstance(task.pipeline, str) else pipeline_in(task)
         except NotFound as error:

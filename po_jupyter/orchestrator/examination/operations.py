@@ -83,7 +83,8 @@ def located(error: InvalidPipeline, text: object) -> InvalidPipeline:
         return error
     find_line = line_finder(text)
     violations = [violation._replace(line=find_line(violation)) for violation in error.violations]
-    return InvalidPipeline(error.message, hint=error.hint, violations=violations)
+    before = error.message.removesuffix("\n".join(map(str, error.violations))).strip()  # each is said once
+    return InvalidPipeline(before, hint=error.hint, violations=violations)
 
 
 def as_json(result: Pipeline | JsonObject) -> JsonObject:
