@@ -18,8 +18,8 @@ from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, resume_
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.run.event_data import ShardRecord
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.shard_record import ShardRecord
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.store.protocol import CallDraft, LogStore, NewRun, Store

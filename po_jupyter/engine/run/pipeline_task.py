@@ -26,15 +26,17 @@ from po_jupyter.errors import (
 )
 from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.event_data import ShardPlan, ShardRecord
+from po_jupyter.model.run.event_data import ShardPlan
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id, short_id
+from po_jupyter.model.run.shard_record import ShardRecord
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.protocol import Head, Store
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0  # s between two looks at the run
+_DECISION = "a decision in its run"
 _LAST_EVENTS = 20  # among which is the end, or the pause, of a run
 
 
@@ -234,9 +236,11 @@ class _Follower:
             reason += ", being cancelled"
         elif head["state"] == "waiting":
             question = await asyncio.to_thread(self._last, head, "gate.opened", "message")
-            reason = f"a decision in its run {short} (po approve {short})" + (
-                f": {question}" if question else ""
-            )
+            reason = f"{_DECISION} {short} (po approve {short})" + (f": {question}" if question else "")
+        else:
+            inner = await asyncio.to_thread(self._last, head, "task.waiting", "reason")
+            if isinstance(inner, str) and inner.startswith(_DECISION):  # of a pipeline in it
+                reason = inner
         if reason != self._reason:
             self._reason = reason
             self._parts.log.emit(draft("task.waiting", self._task.name, reason=reason, stays=True))

@@ -298,17 +298,6 @@ class ShardEndedData(TypedDict):
     error: NotRequired[JsonObject | None]
 
 
-class ShardRecord(ShardPlan):
-    """A child run in the state of its map: what the events of it said."""
-
-    number: int
-    merged: int
-    offset: int
-    reopened: NotRequired[int]
-    state: NotRequired[str]
-    error: NotRequired[JsonObject | None]
-
-
 # -- calls of models ------------------------------------------------------------------------------------
 
 

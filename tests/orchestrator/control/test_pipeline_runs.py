@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -46,6 +47,16 @@ def children(service: RunningOrchestrator, run: str) -> list[str]:
     return service.projections.state(service.store.head(run)).child_runs
 
 
+async def wait_for_waiting(service: RunningOrchestrator, run: str) -> str:
+    """What the task of a run says that it waits for, once that is a decision."""
+    async with service.changes.subscribe(run) as notes, asyncio.timeout(20):
+        while True:
+            said = (await service.runs.get(run, None)).tasks[0].waiting or ""
+            if "decision" in said:
+                return said
+            await notes.get(0.5)
+
+
 async def test_a_task_is_a_run_that_goes_with_its_parent(tmp_path: Path) -> None:
     """With one place for all, and two in one another: a run that waits for another takes none."""
     log = tmp_path / "log"
@@ -79,6 +90,20 @@ async def test_its_gate_is_decided_where_it_is(tmp_path: Path) -> None:
         await service.control.gate(child, "me", "approve")
         assert (await wait_for_state(service, run)).state == "done"
         assert log.read_text().split() == ["2", "2"]
+        with pytest.raises(Conflict, match="has no open gate"):
+            await service.control.gate(run, "me", "approve")
+
+
+async def test_its_gate_is_decided_from_the_run_that_people_see(tmp_path: Path) -> None:
+    async with orchestrator(tmp_path / "data") as service:
+        run = await made(service, {**step(log=str(tmp_path / "log")), "gate": "may it?"}, deep=True)
+        view = await wait_for_waiting(service, run)
+        assert "may it?" in view
+        await service.control.gate(run, "me", "reject", "no")
+        ended = await wait_for_state(service, run)
+        assert ended.state == "failed"
+        assert ended.error is not None
+        assert "was rejected: no" in ended.error["message"]
 
 
 async def test_a_cancel_reaches_the_innermost_and_a_resume_goes_on(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from po_jupyter.engine.replay.history import History, JournaledCall
 from po_jupyter.engine.state.effective_pipeline import with_tasks
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline, Task
 from po_jupyter.model.run.definition import ParentTask
-from po_jupyter.model.run.event_data import ShardRecord
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.row_spans import parse_spans
+from po_jupyter.model.run.shard_record import ShardRecord
 from po_jupyter.store.protocol import NewRun, Ref, Store
 
 _REASON = "in the run that this one is a part of"
