@@ -92,5 +92,4 @@ def _as_json(value: object) -> JsonValue:
         return [_as_json(inner) for inner in value]
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [_as_json(inner) for inner in islice(value, MAX_ROWS)]
-    result: JsonValue = value  # type: ignore[assignment]  # what is none is refused as a whole
-    return result
+    return value  # what is no JSON is refused as a whole

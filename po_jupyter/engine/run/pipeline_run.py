@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.usage_sum import UsageSum
@@ -20,9 +20,9 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.shard_record import ShardRecord
-from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.model.values.lazy_list import LazyList
-from po_jupyter.store.protocol import CallDraft, LogStore, NewRun, Store
+from po_jupyter.store.protocol import CallDraft, CallRecord, LogStore, NewRun, Store
 
 _MOST = 500  # calls of one piece, unless a single record has more
 _WITH_USAGE = frozenset({"call.done", "call.unknown", "call.withdrawn", "map.progress", "shard.merged"})
@@ -33,7 +33,7 @@ def new_run(
     store: Store,
     state: RunState,
     pipeline: Pipeline,
-    data: Mapping[str, Any],
+    data: Mapping[str, JsonValue],
     task: str,
     record: ShardRecord,
 ) -> NewRun:
@@ -143,7 +143,7 @@ class RunCopy:
         for record in self._store.records(self._run, after=self.merged, limit=last - self.merged):
             self._spent.apply(record)
             self.merged = record["n"]
-            calls += [{**copy.call(call), "key": self._key(call["key"])} for call in record["calls"]]  # type: ignore[list-item]
+            calls += [self._copied(call, copy) for call in record["calls"]]
             for event in record["events"]:
                 if event["type"] in _WITH_USAGE and (used := event["data"].get("usage")):
                     usage.add_json(used)
@@ -153,6 +153,10 @@ class RunCopy:
             self.merged, tuple(calls), tuple(copy.payloads), usage.to_json() if usage else {},
             self.spent.change_since(before),
         )  # fmt: skip
+
+    def _copied(self, call: CallRecord, copy: RecordCopy) -> CallDraft:
+        copied = copy.call(call)
+        return cast("CallDraft", {**copied, "key": self._key(copied["key"])})
 
     def _key(self, key: str) -> str:
         """The key of a call in the log of the parent: one of the task's, whose stage says which one it is."""

@@ -9,8 +9,8 @@ from po_jupyter.model.values.json import JsonObject
 
 
 class ShardRecord(ShardPlan):
-    """What the events of a child run said. `merged`: up to which record its log is in this one; `reopened`: its last record
-    when the task resumed it."""
+    """What the events of a child run said. `merged`: up to which record its log is in this one; `reopened`: its last
+    record when the task resumed it."""
 
     number: int
     merged: int

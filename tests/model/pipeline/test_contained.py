@@ -8,7 +8,7 @@ import pytest
 
 from po_jupyter.errors import InvalidPipeline, NotFound
 from po_jupyter.model.pipeline.contained import MOST_DEEP, contained, inlined, pipeline_in
-from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 
 
@@ -72,30 +72,6 @@ def test_five_in_one_another_are_the_most() -> None:
     inlined(pipeline("p0", runs("p1")), library(*known))
     with pytest.raises(InvalidPipeline, match="more than 5 pipelines in one another"):
         inlined(pipeline("top", runs("p0")), library(pipeline("p0", runs("p1")), *known))
-
-
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        ({"pipeline": "b", "for_each": "{{ seed.x }}"}, "`for_each` and `pipeline`, which do not go together"),
-        ({"pipeline": "b", "prompt": "x"}, "runs a pipeline, and has `prompt`"),
-        ({"pipeline": "b", "source": "x = 1", "retry": {}}, "has `retry`, `source`"),
-        ({"prompt": "x", "seed": {"a": 1}}, "has `seed` and no `pipeline`"),
-        ({"pipeline": {"name": "b", "tasks": []}}, "its pipeline: tasks"),
-        ({"pipeline": {"name": "b"}}, "its pipeline: tasks"),
-        ({"pipeline": 3}, "pipeline"),
-        ({"pipeline": "No Name"}, "pipeline"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(task: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidPipeline, match=message):
-        pipeline("a", {"name": "t", **task})
-
-
-def test_the_line_of_a_violation_is_that_of_the_task() -> None:
-    with pytest.raises(InvalidPipeline) as caught:
-        parse_pipeline("name: a\ntasks:\n  - name: t\n    pipeline: b\n    tools: [a.b]\n")
-    assert caught.value.violations[0].line == 3
 
 
 def test_its_kind_is_pipeline() -> None:
