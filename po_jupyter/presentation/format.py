@@ -238,8 +238,8 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     if task.attempt > 1:
         details.append(f"attempt {task.attempt}")
     details += usage_parts(task.usage)
-    if task.kind == "python":
-        details.append("python")
+    if task.kind != "prompt":
+        details.append(task.kind)
     done = progress(task.items) if running else None
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
     if task.state == "skipped":

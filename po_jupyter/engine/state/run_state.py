@@ -11,7 +11,8 @@ from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run.event_data import ShardOrigin, ShardRecord
+    from po_jupyter.model.run.event_data import ShardOrigin
+    from po_jupyter.model.run.shard_record import ShardRecord
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Literal["prompt", "python"] = "prompt"
+    kind: Literal["prompt", "python", "pipeline"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0
@@ -92,7 +93,7 @@ class RunState:
 
     @property
     def open_shards(self) -> list[str]:
-        """Maps with child runs whose outcomes are not all here."""
+        """Tasks with child runs whose outcomes are not all here."""
         return [task.name for task in self.tasks.values() if task.shards and task.open_shards]
 
     @property

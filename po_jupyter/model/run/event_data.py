@@ -18,7 +18,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python"]
+    kind: Literal["prompt", "python", "pipeline"]
 
 
 class ForkOrigin(TypedDict):
@@ -259,7 +259,8 @@ class ItemFailedData(TypedDict):
 
 
 class ShardPlan(TypedDict):
-    """A child run of a map. `rows` as `0-99,105`, `share` of the budget as `[usd, tokens]`, None: no limit."""
+    """A child run of a map, or the one of a task that runs a pipeline. `rows` as `0-99,105`, "" for a pipeline;
+    `share` of the budget as `[usd, tokens]`, None: no limit."""
 
     run: str
     shard: int
@@ -275,10 +276,22 @@ class ShardsPlannedData(TypedDict):
 
 
 class ShardMergedData(TypedDict):
-    """What the records of a child run up to `n` say is in this log from here on."""
+    """What the records of a child run up to `n` say is in this log from here on. `usage`: of a pipeline's, what its
+    tasks used in them; of a map's rows it is in `map.progress`."""
 
     run: str
     n: int
+    usage: NotRequired[JsonObject]
+
+
+class ShardReopenedData(TypedDict):
+    """The run of a task's pipeline, which had ended at its record `n`, is resumed in attempt `number` of the task.
+    `share`: its budget from now on, what it used before included."""
+
+    run: str
+    number: int
+    n: int
+    share: NotRequired[list[float | None]]
 
 
 class ShardEndedData(TypedDict):
@@ -286,16 +299,6 @@ class ShardEndedData(TypedDict):
 
     run: str
     state: str
-    error: NotRequired[JsonObject | None]
-
-
-class ShardRecord(ShardPlan):
-    """A child run in the state of its map: what the events of it said."""
-
-    number: int
-    merged: int
-    offset: int
-    state: NotRequired[str]
     error: NotRequired[JsonObject | None]
 
 

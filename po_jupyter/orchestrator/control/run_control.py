@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from po_jupyter.config import Settings
 from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import Conflict, CorruptRow, InvalidInput
+from po_jupyter.errors import Conflict, CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.pipeline.pipeline import RunBudget
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.run.definition import RunDefinition
@@ -112,7 +112,7 @@ class RunControl:
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
-        head = await self._find_whole(run_id, owner)
+        head = await self._to_thread(self._gated, await self._runs.find(run_id, owner))
         by = actor.get() or actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
@@ -131,6 +131,18 @@ class RunControl:
             return LogAppend(events, "pending" if goes_on else None)
 
         return await self._append(head["run"], build)
+
+    def _gated(self, head: Head) -> Head:
+        """The run that waits at a gate: the one that is named, or that of a pipeline which a task of it runs, at any
+        depth. Blocks."""
+        state = self._projections.state(head)
+        if not any(task.gate == "open" for task in state.tasks.values()):
+            for run in (shard["run"] for task in state.tasks.values() for shard in task.open_shards):
+                with suppress(NotFound):
+                    inner = self._gated(self._store.head(run))
+                    if inner["state"] == "waiting":
+                        return inner
+        return head
 
     # -- after it ended -------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from po_jupyter.engine.maps.shards.hold import ShardHold, Share
 from po_jupyter.engine.maps.shards.pieces import ChildLog
 from po_jupyter.engine.replay.history import History
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.run.event_data import ShardRecord
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.shard_record import ShardRecord
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.crashpoints import crashpoint
