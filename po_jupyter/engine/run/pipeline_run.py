@@ -78,9 +78,10 @@ def resume(store: Store, record: ShardRecord, by: str, request: str) -> None:
     pipeline = effective_pipeline(
         validate_pipeline(store.definition(run)["pipeline"], recorded=True), history.state
     )
-    plan = resume_plan(pipeline, history.state)
+    only_failed = record.get("only_failed", False)
+    plan = resume_plan(pipeline, history.state, only_failed=only_failed)
     resumed = draft(
-        "run.resumed", by=by, from_task=None, only_failed=False, budget=_budget(pipeline, record),
+        "run.resumed", by=by, from_task=None, only_failed=only_failed, budget=_budget(pipeline, record),
         reset=list(plan.reset), clear=list(plan.clear), keep=kept_tasks(history.state, plan), request=request,
     )  # fmt: skip
     gates = [draft("gate.opened", name, **gate_opened_data(history.state, name)) for name in plan.reopen]
@@ -147,7 +148,7 @@ class RunCopy:
             for event in record["events"]:
                 if event["type"] in _WITH_USAGE and (used := event["data"].get("usage")):
                     usage.add_json(used)
-            if len(calls) >= _MOST:
+            if len(calls) >= _MOST or copy.is_full:
                 break
         return RunPiece(
             self.merged, tuple(calls), tuple(copy.payloads), usage.to_json() if usage else {},

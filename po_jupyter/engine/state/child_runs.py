@@ -47,6 +47,8 @@ def reopen(t: TaskState, data: ShardReopenedData, at: str, offset: int) -> None:
         }  # fmt: skip
         if "share" in data:
             again["share"] = data["share"]
+        if data.get("only_failed"):
+            again["only_failed"] = True
         t.shards = {**t.shards, data["run"]: again}
 
 
@@ -56,4 +58,6 @@ def end(t: TaskState, data: ShardEndedData, at: str, offset: int) -> None:
         ended: ShardRecord = {**shard, "state": data["state"]}
         if error := data.get("error"):
             ended["error"] = error
+        if failed := data.get("failed_rows"):
+            ended["failed_rows"] = failed
         t.shards = {**t.shards, data["run"]: ended}

@@ -126,7 +126,7 @@ def _task_stage(t: TaskState, data: TaskStageData, at: str, offset: int) -> None
 
 def _task_waiting(t: TaskState, data: TaskWaitingData | CallRetryData, at: str, offset: int) -> None:
     seconds, reason = data.get("seconds"), data.get("reason")
-    t.waiting_stays = bool(data.get("stays"))
+    t.waiting_stays, t.gate_below = bool(data.get("stays")), data.get("gate")
     if reason is None:
         t.waiting = None
     elif seconds and round(seconds):

@@ -11,7 +11,7 @@ from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run.event_data import ShardOrigin
+    from po_jupyter.model.run.event_data import GateBelow, ShardOrigin
     from po_jupyter.model.run.shard_record import ShardRecord
 
 
@@ -33,6 +33,7 @@ class TaskState:
     items: ItemCounts | None = None
     rows_of: str | None = None  # the list of the seed whose rows are those of the map
     waiting: str | None = None
+    gate_below: GateBelow | None = None  # what `waiting` is about: a gate in the run of its pipeline
     waiting_stays: bool = False  # until a stage begins or the task ends: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
@@ -45,6 +46,14 @@ class TaskState:
         default_factory=dict
     )  # at a provider, by token; never changed in place
     shards: dict[str, ShardRecord] = field(default_factory=dict)  # child runs, by run; never changed in place
+
+    @property
+    def failed_rows(self) -> int:
+        """The rows of the map that failed, or of the maps of the pipeline that the task runs."""
+        if self.kind != "pipeline":
+            return self.items.failed if self.items is not None else 0
+        current = [shard for shard in self.shards.values() if shard["offset"] >= self.cleared_at]
+        return current[-1].get("failed_rows", 0) if current else 0
 
     @property
     def open_shards(self) -> list[ShardRecord]:
@@ -124,16 +133,13 @@ def run_view_of(
     state: RunState, seed: Mapping[str, JsonValue], *, position: int | None = None, waiting: str | None = None
 ) -> RunView:
     """The view of `state` for people; `waiting` is the reason why the run waits for the store."""
-    gate = next(
-        ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
-        None,
-    )
+    gate, waits = _open_gate(state)
     return RunView(
         id=state.run,
         name=state.name,
         pipeline=state.pipeline,
         version=state.version,
-        state=state.state,
+        state="waiting" if waits and state.state == "running" else state.state,
         created_at=state.created_at,
         updated_at=state.updated_at,
         seed=dict(seed),
@@ -152,6 +158,20 @@ def run_view_of(
     )
 
 
+def _open_gate(state: RunState) -> tuple[JsonObject | None, bool]:
+    """The gate that the run waits at, its own or one in the run of a task's pipeline (`task` is the way to it then,
+    joined by dots, and `run` has it); and whether the second is all that its tasks wait for."""
+    for t in state.tasks.values():
+        if t.gate == "open":
+            return {"task": t.name, **(t.gate_info or {})}, False
+    running = [t for t in state.tasks.values() if t.state == "running"]
+    below = [(t.name, t.gate_below) for t in running if t.waiting is not None and t.gate_below is not None]
+    if not below:
+        return None, False
+    name, gate = below[0]
+    return {**gate, "task": f"{name}.{gate['task']}"}, len(below) == len(running)
+
+
 def _task_view(t: TaskState) -> TaskView:
     return TaskView.model_construct(
         name=t.name,
@@ -167,7 +187,13 @@ def _task_view(t: TaskState) -> TaskView:
         waiting=t.waiting,
         reason=t.reason,
         shards=tuple(
-            {"run": s["run"], "shard": s["shard"], "rows": s["rows"], "state": s.get("state")}
+            {
+                "run": s["run"],
+                "shard": s["shard"],
+                "rows": s["rows"],
+                "state": s.get("state"),
+                **({"failed_rows": s["failed_rows"]} if "failed_rows" in s else {}),
+            }
             for s in t.shards.values()
         ),
     )

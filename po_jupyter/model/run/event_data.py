@@ -172,12 +172,24 @@ class TaskStageData(TypedDict):
     round: int
 
 
+class GateBelow(TypedDict):
+    """An open gate in the run of a task's pipeline: the run that has it, and its task there; with pipelines in that,
+    the names of the tasks on the way, joined by dots."""
+
+    run: str
+    task: str
+    message: str
+    artifacts: list[str]
+
+
 class TaskWaitingData(TypedDict):
-    """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None."""
+    """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None.
+    `gate`: what the run of a task's pipeline waits for."""
 
     reason: str | None
     seconds: NotRequired[float | None]
     stays: NotRequired[bool]
+    gate: NotRequired[GateBelow]
 
 
 class TaskRetryingData(TypedDict):
@@ -286,20 +298,23 @@ class ShardMergedData(TypedDict):
 
 class ShardReopenedData(TypedDict):
     """The run of a task's pipeline, which had ended at its record `n`, is resumed in attempt `number` of the task.
-    `share`: its budget from now on, what it used before included."""
+    `share`: its budget from now on, what it used before included; `only_failed`: rows that failed are asked again."""
 
     run: str
     number: int
     n: int
+    only_failed: NotRequired[bool]
     share: NotRequired[list[float | None]]
 
 
 class ShardEndedData(TypedDict):
-    """A child run has ended, and all that it did is in this log. `state` and `error` are its own."""
+    """A child run has ended, and all that it did is in this log. `state` and `error` are its own; `failed_rows`: of
+    the maps of a task's pipeline."""
 
     run: str
     state: str
     error: NotRequired[JsonObject | None]
+    failed_rows: NotRequired[int]
 
 
 # -- calls of models ------------------------------------------------------------------------------------

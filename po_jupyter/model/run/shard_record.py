@@ -10,11 +10,13 @@ from po_jupyter.model.values.json import JsonObject
 
 class ShardRecord(ShardPlan):
     """What the events of a child run said. `merged`: up to which record its log is in this one; `reopened`: its last
-    record when the task resumed it."""
+    record when the task resumed it, with `only_failed` for rows that failed."""
 
     number: int
     merged: int
     offset: int
     reopened: NotRequired[int]
+    only_failed: NotRequired[bool]
     state: NotRequired[str]
     error: NotRequired[JsonObject | None]
+    failed_rows: NotRequired[int]

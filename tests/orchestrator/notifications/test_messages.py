@@ -52,6 +52,12 @@ def error(code: str) -> dict[str, Any]:
         (event("run.cancelled"), "cancelled", "it was cancelled"),
         (event("run.cancelled", data=error("gate_rejected")), "cancelled", "a gate was rejected"),
         (event("gate.opened", task="draft"), "gate", "draft is done and waits for a decision"),
+        (
+            event("task.waiting", task="t", data={"reason": "a decision", "gate": {"task": "a"}}),
+            "gate",
+            "t.a is done",
+        ),
+        (event("task.waiting", task="t", data={"reason": "the rate limit"}), None, ""),
     ],
 )
 def test_each_event_has_its_category_and_a_reason(record: EventRecord, category: Any, reason: str) -> None:

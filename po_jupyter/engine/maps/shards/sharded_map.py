@@ -7,7 +7,8 @@ import asyncio
 from po_jupyter.engine.maps.live_map import LiveMap
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.shards.hold import shares_of
-from po_jupyter.engine.maps.shards.open_shard import OpenShard, ShardEnd
+from po_jupyter.engine.maps.shards.open_child import ChildEnd
+from po_jupyter.engine.maps.shards.open_shard import OpenShard
 from po_jupyter.engine.maps.shards.split import shard_count, split
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, NotFound, PoError, ShardFailed, from_json
@@ -165,7 +166,7 @@ class ShardedMap:
         state.in_flight = sum(shard.in_flight for shard in self._open.values())
         self._delay = _FIRST_LOOK if moved else min(2 * self._delay, _LONGEST_LOOK)
 
-    def _judge(self, shard: OpenShard, end: ShardEnd) -> None:
+    def _judge(self, shard: OpenShard, end: ChildEnd) -> None:
         """Have the map stop, or finish with an error, for a child run that ended without all of its outcomes."""
         if end.state in ("done", "cancelled") or shard.is_cancelled:
             return  # nobody but this run cancels one, perhaps in the time of an earlier worker
