@@ -52,8 +52,14 @@ class TaskState:
         """The rows of the map that failed, or of the maps of the pipeline that the task runs."""
         if self.kind != "pipeline":
             return self.items.failed if self.items is not None else 0
-        current = [shard for shard in self.shards.values() if shard["offset"] >= self.cleared_at]
-        return current[-1].get("failed_rows", 0) if current else 0
+        run = self.pipeline_run
+        return self.shards[run].get("failed_rows", 0) if run is not None else 0
+
+    @property
+    def pipeline_run(self) -> str | None:
+        """The run of the pipeline that the task runs: the newest one, unless the task was started over since."""
+        newest = next(reversed(self.shards.values()), None)
+        return newest["run"] if newest is not None and newest["offset"] >= self.cleared_at else None
 
     @property
     def open_shards(self) -> list[ShardRecord]:

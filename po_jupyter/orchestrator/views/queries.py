@@ -57,6 +57,10 @@ class RunQueries:
         """
         return await self._to_thread(self._find, run_id, owner)
 
+    def head(self, run: str) -> Head:
+        """The head of a run by its whole id. NotFound. Blocks."""
+        return self._store.head(run)
+
     async def find_readable(self, run_id: str, owner: str | None) -> Head:
         """As `find`, for whoever shows what is in the run: CorruptRow for a head that cannot be read. One that names
         no owner any more is NotFound for all but those who see everybody's."""
@@ -169,8 +173,8 @@ class RunQueries:
         return views
 
     async def attention(self, owner: str | None) -> tuple[list[RunView], int]:
-        """Runs that need a person, newest first, at most 100, and how many there are: those that wait at a gate, of their
-        own or of a pipeline that a task runs, or for the store, have failed, or are dead, whatever their age."""
+        """Runs that need a person, newest first, at most 100, and how many there are: those that wait at a gate (their
+        own, or one of a pipeline that a task runs) or for the store, have failed, or are dead, whatever their age."""
 
         def read() -> tuple[list[RunView], int]:
             heads = list(every_head(self._store, owner=owner, states=_NEEDS_PERSON))
