@@ -299,7 +299,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         ),
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store,
-            team=base.keys.team,
+            team=base.keys.team, attend=dispatcher.changed,
         ),
         monitoring=Monitoring(store, base.changes, dispatcher, workers, to_thread, settings.data_dir),
         doctor=Doctor(

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from po_jupyter.engine.planning.schema_text import schema_line, schema_of
-from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
+from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _MOST_ARTIFACTS = 20

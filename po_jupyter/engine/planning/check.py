@@ -10,9 +10,9 @@ from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
-from po_jupyter.model.pipeline.contained import contained, pipeline_in
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
+from po_jupyter.model.run.contained import contained, pipeline_in
 from po_jupyter.model.run.seed import Seed
 
 DEFAULT_MODEL = "local:smollm2-135m"

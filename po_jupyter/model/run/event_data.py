@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.shard_record import GateBelow, ShardPlan
 from po_jupyter.model.values.json import JsonObject
 
 # -- runs -----------------------------------------------------------------------------------------------
@@ -172,16 +173,6 @@ class TaskStageData(TypedDict):
     round: int
 
 
-class GateBelow(TypedDict):
-    """An open gate in the run of a task's pipeline: the run that has it, and its task there; with pipelines in that,
-    the names of the tasks on the way, joined by dots."""
-
-    run: str
-    task: str
-    message: str
-    artifacts: list[str]
-
-
 class TaskWaitingData(TypedDict):
     """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None.
     `gate`: what the run of a task's pipeline waits for."""
@@ -268,16 +259,6 @@ class ItemFailedData(TypedDict):
 
 
 # -- maps on several machines ---------------------------------------------------------------------------
-
-
-class ShardPlan(TypedDict):
-    """A child run of a map, or the one of a task that runs a pipeline. `rows` as `0-99,105`, "" for a pipeline;
-    `share` of the budget as `[usd, tokens]`, None: no limit."""
-
-    run: str
-    shard: int
-    rows: str
-    share: NotRequired[list[float | None]]
 
 
 class ShardsPlannedData(TypedDict):

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import structlog
 
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline.contained import contained
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import missing_module
+from po_jupyter.model.run.contained import contained
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.platform import task_modules, users
 from po_jupyter.platform.source_root import SOURCE_ROOT

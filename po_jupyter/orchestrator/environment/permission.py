@@ -13,8 +13,8 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden
 from po_jupyter.llm.credentials.availability import models_used
 from po_jupyter.llm.providers.refs import names_file, runs_code
-from po_jupyter.model.pipeline.contained import contained
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.contained import contained
 
 SCOPE = "code:run"
 

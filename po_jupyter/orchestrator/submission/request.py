@@ -14,10 +14,10 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.errors.fields import MAX_VIOLATIONS
 from po_jupyter.llm.providers.refs import ref_problem
-from po_jupyter.model.pipeline.contained import inlined, names_pipelines
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
+from po_jupyter.model.run.contained import inlined, names_pipelines
 from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id
