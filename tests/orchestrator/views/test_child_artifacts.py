@@ -16,10 +16,11 @@ from tests.orchestrator.control.test_gates import INNER, OUTER, create
 
 
 def wrote(data: Path, run: str, name: str) -> Any:
-    path = data / "runs" / run / "artifacts" / name
+    place = f"a/1/{name}"  # task, fence, name
+    path = data / "runs" / run / "artifacts" / place
     path.parent.mkdir(parents=True)
     path.write_text(run[0])
-    return {"name": name, "path": name, "bytes": 1, "sha256": "0" * 64}
+    return {"name": name, "path": place, "bytes": 1, "sha256": "0" * 64}
 
 
 def test_files_below_are_listed_and_read_through_the_run(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def record(merged: int, **more: Any) -> ShardRecord:
 
 async def test_one_that_was_deleted_is_over_and_not_made_again(tmp_path: Path) -> None:
     family = Family(tmp_path)
-    family.alone = True
+    family.alone, family.drains_at = True, 9
     family.create([{"name": "t", "prompt": "x"}])
     async with family.worker_of(family.run) as session:
         gone = Child(session.map_parts, "t", record(7), NoRecords(7))
