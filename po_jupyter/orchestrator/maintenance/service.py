@@ -260,8 +260,9 @@ async def clean_runs(
             entry = {"run": deletion.run, "name": deletion.name, "state": deletion.state, "why": deletion.why}
             await to_thread(partial(audit.append, by=by, action="delete_run", **entry))
     told, cleaner.told = cleaner.told, []
-    for child in told if attend is not None else ():
-        await attend(child)
+    if attend is not None:
+        for child in told:
+            await attend(child)
     await to_thread(cleaner.sweep)
     returned = await to_thread(cleaner.reclaim)
     report = _report(deleted, returned=returned, more=more)
