@@ -19,7 +19,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Literal["prompt", "python"] = "prompt"
+    kind: Literal["prompt", "python", "operator"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.operator_rules import operator_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.votes import votes_problem
@@ -80,8 +81,13 @@ def _asked_more_than_once(task: TaskFields) -> str | None:
     return None
 
 
+def _operator(task: TaskFields) -> str | None:
+    return operator_problem(task)
+
+
 RULES: tuple[Rule, ...] = (
     _one_kind,
+    _operator,
     _one_system_message,
     _fields_of_prompts,
     _batches,

@@ -18,7 +18,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python"]
+    kind: Literal["prompt", "python", "operator"]
 
 
 class ForkOrigin(TypedDict):
