@@ -85,7 +85,7 @@ class OperatorCode:
         value = self._value("top_k.by", task.top_k.by or "")
         values = {index: value(row, index) for index, row in enumerate(source.values)}
         chosen = best(values, task.top_k.k)
-        return selected(source, chosen, score=[values[index] for index in chosen])
+        return selected(source, chosen, rank=list(range(1, len(chosen) + 1)))
 
     def _plan(self, source: SourceRows, fits: Fits) -> Plan:
         task = self.task

@@ -16,7 +16,7 @@ from po_jupyter.engine.maps.combining_rows import CombiningRows
 from po_jupyter.engine.maps.definition import definition_hash
 from po_jupyter.engine.maps.operator_code import OperatorCode, source_rows
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.maps.prompt_room import fits_in, prompt_room
+from po_jupyter.engine.maps.prompt_room import fits_in, models_of, prompt_room
 from po_jupyter.engine.maps.row_code import PromptRows, RowCode, load_row_code
 from po_jupyter.engine.operators.plans import Plan
 from po_jupyter.engine.operators.result_rows import SourceRows
@@ -52,7 +52,7 @@ async def load_operator(parts: MapParts, task: Task, names: Mapping[str, Any]) -
 
     def plan() -> tuple[Plan, Sequence[Any]]:
         source = source_rows(parts.outputs.for_each(task, names), parts.inputs.options.limit)
-        fits = fits_in(prompt_room(parts.inputs, task), prompt, combining, names, parts.boundary.checkpoint)
+        fits = fits_in(prompt_room(task, models_of(parts.inputs, task)), prompt, combining, names, parts.boundary.checkpoint)
         made = code.plan(source, fits)
         return made, made.next_items([])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
@@ -19,16 +19,19 @@ _FILLED = 0.8  # of the context: tokens are estimated
 _LEAST = 256  # tokens
 
 
-def prompt_room(inputs: RunInputs, task: Task) -> int:
-    """Tokens of one prompt of a group at most: what the task says, or what fits the smallest context of its models."""
+def prompt_room(task: Task, models: Iterable[tuple[str, int]]) -> int:
+    """Tokens of one prompt of a group at most: what the task says, or what fits the smallest context of its `models`,
+    each with the tokens of its answers at most."""
     if task.group_by is not None and task.group_by.tokens is not None:
         return task.group_by.tokens
-    rooms = []
+    return max(_LEAST, min(int(context_of(model) * _FILLED) - answer for model, answer in models))
+
+
+def models_of(inputs: RunInputs, task: Task) -> Iterator[tuple[str, int]]:
+    """The models of a task, each with the tokens of its answers at most."""
     for number, llm in enumerate(inputs.llms_of(task)):
         model = inputs.model_of(task, number)
-        answer = llm.max_tokens or default_answer_bound(model, inputs.settings)
-        rooms.append(int(context_of(model) * _FILLED) - answer)
-    return max(_LEAST, min(rooms))
+        yield model, llm.max_tokens or default_answer_bound(model, inputs.settings)
 
 
 def fits_in(

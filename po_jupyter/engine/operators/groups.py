@@ -80,19 +80,21 @@ class GroupPlan:
         self._reductions = [_Reduction(group, [source.values[i] for i in group.rows]) for group in made]
         self._count = 0
         self._combining: set[int] = set()
-        # A tree whose inner nodes have two children or more has no more of them than leaves.
-        self.most_calls = sum(1 if self._whole(r) else 2 * len(r.values) - 1 for r in self._reductions)
+        self._first = [self._parts(reduction) for reduction in self._reductions]
+        # A tree whose inner nodes have two children or more has fewer of them than leaves.
+        self.most_calls = sum(2 * len(parts) - 1 for parts in self._first)
 
     def next_items(self, outcomes: Sequence[Outcome]) -> Sequence[Any]:
         """See `Plan`."""
         items: list[JsonObject] = []
-        for reduction in self._reductions:
+        for number, reduction in enumerate(self._reductions):
             if reduction.outcome is None and reduction.asked is not None:
                 reduction.take(outcomes)
             if reduction.outcome is not None:
                 reduction.values = []
                 continue
-            step = reduction.items(self._parts(reduction))
+            parts = self._parts(reduction) if reduction.combining else self._first[number]
+            step = reduction.items(parts)
             start = self._count + len(items)
             reduction.asked = range(start, start + len(step))
             if reduction.combining:

@@ -107,9 +107,13 @@ class ScorePlan(_OneRound):
             if outcome["ok"]
         }
         chosen = best(scores, self._k)
-        return selected(self.source, chosen, score=[scores[index] for index in chosen])
+        return selected(self.source, chosen, rank=_ranks(chosen), score=[scores[index] for index in chosen])
 
     def expected_result(self) -> ResultRows:
         """See `Plan`."""
         chosen = range(min(self._k, len(self._items)))
-        return selected(self.source, chosen, score=[0 for _ in chosen])
+        return selected(self.source, chosen, rank=_ranks(chosen), score=[0 for _ in chosen])
+
+
+def _ranks(chosen: Sequence[int]) -> list[int]:
+    return list(range(1, len(chosen) + 1))
