@@ -107,7 +107,9 @@ def _operator_cells(row: RowJson, fields: JsonObject, label_names: set[str]) -> 
         fields = {
             (f"{side}_{name}" if name else side): value
             for side in ("left", "right")
-            for name, value in (fields[side].items() if isinstance(fields[side], Mapping) else [("", fields[side])])
+            for name, value in (
+                fields[side].items() if isinstance(fields[side], Mapping) else [("", fields[side])]
+            )
         }
     return {**_renamed(fields, {"index", *columns, *label_names}), **columns}
 

@@ -263,8 +263,8 @@ class Run:
         return self.client.call(self._aio.artifact(self.id, name))
 
     def items(self, task: str, state: str | None = None) -> list[RowJson]:
-        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`. Of an operator
-        what it asked a model about."""
+        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`. Of an
+        operator what it asked a model about."""
         return self._items(task, state=state)
 
     def _items(self, task: str, **which: str | None) -> list[RowJson]:

@@ -1,5 +1,5 @@
-"""Running an operator: what it asks a model about is a map, in rounds where answers decide what comes next, and then its
-rows are computed of the answers.
+"""Running an operator: what it asks a model about is a map, in rounds where answers decide what comes next, and then
+its rows are computed of the answers.
 
 An outcome is named by what was asked (its key), so a worker that takes over goes through the same rounds: what has an
 outcome for the same question is not asked again, and what has one for another question is (a part of a group was asked
@@ -52,7 +52,13 @@ async def load_operator(parts: MapParts, task: Task, names: Mapping[str, Any]) -
 
     def plan() -> tuple[Plan, Sequence[Any]]:
         source = source_rows(parts.outputs.for_each(task, names), parts.inputs.options.limit)
-        fits = fits_in(prompt_room(task, models_of(parts.inputs, task)), prompt, combining, names, parts.boundary.checkpoint)
+        fits = fits_in(
+            prompt_room(task, models_of(parts.inputs, task)),
+            prompt,
+            combining,
+            names,
+            parts.boundary.checkpoint,
+        )
         made = code.plan(source, fits)
         return made, made.next_items([])
 

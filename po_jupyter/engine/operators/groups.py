@@ -1,6 +1,6 @@
 """`group_by`: rows in groups by a key, and the reduction of a group to one answer, in steps where it is large.
 
-    rows of a group ──► parts that fit one prompt ──► an answer for each ──► parts of answers ──► ... ──► one answer
+rows of a group ──► parts that fit one prompt ──► an answer for each ──► parts of answers ──► ... ──► one answer
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class GroupPlan:
         self._count = 0
         self._combining: set[int] = set()
         self._first = [self._parts(reduction) for reduction in self._reductions]
-        # A tree whose inner nodes have two children or more has fewer of them than leaves.
-        self.most_calls = sum(2 * len(parts) - 1 for parts in self._first)
+        # Each step has at most half as many items as the one before, and one more where an answer is left alone.
+        self.most_calls = sum(2 * len(parts) - 1 + (len(parts) - 1).bit_length() for parts in self._first)
 
     def next_items(self, outcomes: Sequence[Outcome]) -> Sequence[Any]:
         """See `Plan`."""
@@ -148,8 +148,9 @@ class GroupPlan:
             size = max(least, size)
             parts.append(values[start : start + size])
             start, guess = start + size, size
-        if least > 1 and len(parts) > 1 and len(parts[-1]) < least:
-            parts[-2:] = [[*parts[-2], *parts[-1]]]
+        if least > 1 and len(parts) > 1 and len(parts[-1]) == 1 and len(parts[-2]) > least:
+            *rest, last = parts[-2]  # which has company then
+            parts[-2:] = [rest, [last, *parts[-1]]]
         return parts
 
     def _most_that_fit(self, reduction: _Reduction, values: Sequence[Any], guess: int) -> int:

@@ -38,7 +38,9 @@ def pairs(
         if holds is not None and not holds(pair):
             continue
         if len(values) == most:
-            raise ValueError(f"more than {most:,} pairs are left (`max_pairs`); a `key` or a `where` leaves fewer")
+            raise ValueError(
+                f"more than {most:,} pairs are left (`max_pairs`); a `key` or a `where` leaves fewer"
+            )
         values.append(pair)
         places.append(left.place(i))
         right_rows.append(right.place(j))

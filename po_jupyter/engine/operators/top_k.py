@@ -17,5 +17,7 @@ def best(values: Mapping[int, Any], k: int) -> list[int]:
             raise ValueError(f"the value of row {index} is {value!r:.40}, and a number is needed")
     if len({isinstance(value, str) for value in there.values()}) > 1:
         raise ValueError("some values are numbers and some are text, which have no order")
-    ranked = sorted(sorted(there), key=lambda index: there[index], reverse=True)  # which keeps the order of equals
+    ranked = sorted(
+        sorted(there), key=lambda index: there[index], reverse=True
+    )  # which keeps the order of equals
     return [*ranked, *sorted(values.keys() - there.keys())][:k]

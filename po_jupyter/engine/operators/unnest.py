@@ -33,7 +33,9 @@ def unnest_field(source: SourceRows, path: str) -> ResultRows:
 def unnest_values(source: SourceRows, value: Callable[[Any, int], Any]) -> ResultRows:
     """A row for each element of the list `value(row, number)`: the element. Raises ValueError for what is no list."""
     return _unnested(
-        source, lambda row, index: _list(value(row, index), index, "the expression"), lambda row, element: element
+        source,
+        lambda row, index: _list(value(row, index), index, "the expression"),
+        lambda row, element: element,
     )
 
 

@@ -1,4 +1,4 @@
-"""Expressions of a task: one sandboxed value of a row, or a condition over an answer (`when` of a model of a cascade)."""
+"""Expressions of a task: one sandboxed value of a row, or a condition over an answer (`when` of a cascade)."""
 
 from __future__ import annotations
 

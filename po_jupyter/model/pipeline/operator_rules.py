@@ -43,7 +43,9 @@ def operator_problem(task: Any) -> str | None:
         return None
     name = there[0]
     if len(there) > 1:
-        return f" has `{name}` and `{there[1]}`; a task has one of them, and the next task goes on with its rows"
+        return (
+            f" has `{name}` and `{there[1]}`; a task has one of them, and the next task goes on with its rows"
+        )
     if task.for_each is None:
         return f" has `{name}` and no `for_each`, which gives the rows"
     if task.source is not None or task.task is not None:

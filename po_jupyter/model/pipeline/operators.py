@@ -98,13 +98,18 @@ class Join(Value):
     left_key: str | None = Field(default=None, description="The key of a row of `for_each`, where they differ.")
     right_key: str | None = Field(default=None, description="The key of a row of `to`, where they differ.")
     where: str | None = Field(
-        default=None, description="An expression over `item.left` and `item.right`: pairs to keep, before any call."
+        default=None,
+        description="An expression over `item.left` and `item.right`: pairs to keep, before any call.",
     )
     keep: Where = Field(
-        default=BY_THE_ANSWER, description="With a prompt: an expression over `output` and `item`; pairs to keep."
+        default=BY_THE_ANSWER,
+        description="With a prompt: an expression over `output` and `item`; pairs to keep.",
     )
     max_pairs: Annotated[
-        int, Field(ge=1, le=MOST_PAIRS, description="Pairs at most that are left; more are an error before any call.")
+        int,
+        Field(
+            ge=1, le=MOST_PAIRS, description="Pairs at most that are left; more are an error before any call."
+        ),
     ] = 10_000
 
     @model_validator(mode="before")

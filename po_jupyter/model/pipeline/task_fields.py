@@ -105,14 +105,15 @@ class TaskFields(Value):
         "and spaces.",
     )
     join: Join | None = Field(
-        default=None, description="Another list: pairs of rows, `item.left` and `item.right`, that belong together."
+        default=None,
+        description="Another list: pairs of rows, `item.left` and `item.right`, that belong together.",
     )
     top_k: TopK | None = Field(
         default=None, description="How many of the best rows to keep, and by what, or a number alone."
     )
     unnest: str | None = Field(
         default=None,
-        description="A field that is a list, such as `tags` or `output.tags`, or an expression: a row for each element.",
+        description="A list in each row, as a field (`tags`, `output.tags`) or an expression: a row for each element.",
     )
     failure_threshold: Annotated[
         float | None,

@@ -75,7 +75,9 @@ def render(
         item = call["item"]
         if item is None and task.for_each is not None:
             if task.operator not in (None, "where", "top_k"):
-                raise InvalidInput(f"what task {task.name!r} asked about is not kept: it is made of its rows again")
+                raise InvalidInput(
+                    f"what task {task.name!r} asked about is not kept: it is made of its rows again"
+                )
             item = RowsExpression(task.for_each, task=task.name).evaluate(names)[index]
         names = {**names, "item": item, "index": index}
     prompt = PromptTask(task)

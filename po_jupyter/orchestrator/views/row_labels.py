@@ -22,8 +22,8 @@ class LabelledRow(TypedDict):
 
     `row` is where in its list of the seed it is, unless that is its index; `label` is what the seed's table calls it,
     in the index of the list `of` (`seed.index[of]`). A group has `rows` instead, the numbers or the labels of its rows.
-    Rows that an operator made have `columns` besides their output. `agreement` is the part of the votes for its output that agree,
-    `votes` how many were asked for; both only where there was a vote.
+    Rows that an operator made have `columns` besides their output. `agreement` is the part of the votes for its output
+    that agree, `votes` how many were asked for; both only where there was a vote.
     """
 
     index: int

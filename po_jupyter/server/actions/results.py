@@ -39,7 +39,9 @@ async def _results(request: ApiRequest[Query, None], run: RunView) -> list[tuple
         return []
     results = request.orchestrator.results
     if task.items is not None:
-        rows, _ = await results.items(run.id, request.owner, task.name, state="done", limit=RESULT_ROWS, result=True)
+        rows, _ = await results.items(
+            run.id, request.owner, task.name, state="done", limit=RESULT_ROWS, result=True
+        )
         return row_results(rows)
     outputs = await results.outputs(run.id, request.owner, task.name)
     return output_result(task.name, outputs.get(task.name))

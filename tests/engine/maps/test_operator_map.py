@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,10 @@ def answers(bench: Bench, reply: Any) -> None:
 
     async def answer(request: ChatRequest, **more: Any) -> Any:
         response = await chat(request, **more)
-        said = reply(request.messages[-1].content)
-        return response._replace(text=said if isinstance(said, str) else json.dumps(said)) if hasattr(
-            response, "_replace"
-        ) else _with_text(response, said)
+        text = reply(request.messages[-1].content)
+        return replace(response, text=text if isinstance(text, str) else json.dumps(text))
 
     bench.fake.chat = answer  # type: ignore[method-assign]
-
-
-def _with_text(response: Any, said: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(response, text=said if isinstance(said, str) else json.dumps(said))
 
 
 def task(**fields: Any) -> dict[str, Any]:
@@ -65,7 +58,12 @@ async def test_a_row_keeps_its_number_through_every_operator(bench: Bench) -> No
             task(name="keep", where="{{ item.city == 'B' }}"),
             {"name": "label", "for_each": "{{ tasks.keep }}", "prompt": "{{ item.text }}"},
             {"name": "each", "for_each": "{{ tasks.keep }}", "unnest": "tags"},
-            {"name": "by", "for_each": "{{ tasks.each }}", "group_by": "{{ item.tags }}", "prompt": "{{ item.key }}"},
+            {
+                "name": "by",
+                "for_each": "{{ tasks.each }}",
+                "group_by": "{{ item.tags }}",
+                "prompt": "{{ item.key }}",
+            },
         ],
         {"rows": ROWS},
     )
@@ -194,7 +192,10 @@ async def test_a_later_run_takes_the_answers_of_an_earlier_one(bench: Bench) -> 
 
 async def test_the_limit_is_one_of_the_rows_of_the_list(bench: Bench) -> None:
     bench.create(
-        [task(name="by", group_by="{{ item.city }}", prompt="{{ item.rows | length }}"), task(where="{{ true }}")],
+        [
+            task(name="by", group_by="{{ item.city }}", prompt="{{ item.rows | length }}"),
+            task(where="{{ true }}"),
+        ],
         {"rows": ROWS},
         options={"limit": 3},
     )
@@ -215,7 +216,9 @@ async def test_the_limit_is_one_of_the_rows_of_the_list(bench: Bench) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("rows", [[], [{"id": 1, "tags": ["a"]}]])
 async def test_an_empty_list_and_one_row_are_lists(bench: Bench, fields: Any, rows: list[Any]) -> None:
-    bench.create([task(**fields), {"name": "next", "for_each": "{{ tasks.t }}", "where": "{{ true }}"}], {"rows": rows})
+    bench.create(
+        [task(**fields), {"name": "next", "for_each": "{{ tasks.t }}", "where": "{{ true }}"}], {"rows": rows}
+    )
     assert await bench.go() == "done", bench.state.error
     assert len(bench.output("next")) == len(bench.output("t")) <= len(rows)
 

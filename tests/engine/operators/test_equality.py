@@ -20,7 +20,17 @@ JSON = st.recursive(
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(1, "1"), (1, True), (0, False), ("true", True), (None, "null"), ([], {}), ("a", "A"), (0, None), ("", None)],
+    [
+        (1, "1"),
+        (1, True),
+        (0, False),
+        ("true", True),
+        (None, "null"),
+        ([], {}),
+        ("a", "A"),
+        (0, None),
+        ("", None),
+    ],
 )
 def test_keys_of_different_types_differ(one: Any, other: Any) -> None:
     assert exact_key(one) != exact_key(other)
@@ -41,7 +51,14 @@ def test_a_loose_key_forgets_case_width_and_spaces() -> None:
 
 
 def test_nothing_is_null_or_nan() -> None:
-    assert [is_nothing(v) for v in (None, math.nan, 0, "", [], False)] == [True, True, False, False, False, False]
+    assert [is_nothing(v) for v in (None, math.nan, 0, "", [], False)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_what_is_no_json_has_no_key() -> None:

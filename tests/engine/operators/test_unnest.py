@@ -9,7 +9,8 @@ from po_jupyter.engine.operators.unnest import unnest_field, unnest_values
 
 
 def test_each_element_is_a_row_at_the_place_of_its_own() -> None:
-    rows = [{"id": 1, "tags": ["a", "b"]}, {"id": 2, "tags": []}, {"id": 3, "tags": None}, {"id": 4}, {"id": 5, "tags": [1]}]
+    rows = [{"id": 1, "tags": ["a", "b"]}, {"id": 2, "tags": []}, {"id": 3, "tags": None}, {"id": 4}]
+    rows += [{"id": 5, "tags": [1]}]
     made = unnest_field(SourceRows(rows, "rows", [9, 8, 7, 6, 5]), "tags")
     assert made.values == [{"id": 1, "tags": "a"}, {"id": 1, "tags": "b"}, {"id": 5, "tags": 1}]
     assert made.places == [9, 9, 5]
