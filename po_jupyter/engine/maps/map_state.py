@@ -27,7 +27,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.maps.operator_map import AskingOperator
+    from po_jupyter.engine.maps.operator_loading import AskingOperator
     from po_jupyter.engine.maps.piece import Piece
     from po_jupyter.engine.ports import CommitPlace
     from po_jupyter.store.protocol import ItemDraft
@@ -384,7 +384,7 @@ async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:
     names = parts.outputs.names(task, attempt)
     number = parts.history.journal_attempt(task.name, attempt)
     if task.operator is not None:
-        from po_jupyter.engine.maps.operator_map import load_operator  # few maps need it
+        from po_jupyter.engine.maps.operator_loading import load_operator  # few maps need it
 
         operator = await load_operator(parts, task, names)
         return MapState(parts, task, number, operator.items, operator.rows, operator)
