@@ -24,6 +24,7 @@ AT_LEAST = {
     "move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "shared-artifact": 20,
     "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7, "schedule": 20,
     "operators": 60, "operators-briefly": 15,
+    "subpipeline": 30, "subpipeline-briefly": 4,
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def run(
     )  # fmt: skip
 
 
-SLOW = {"shards", "operators"}  # of which there is a short form
+SLOW = {"shards", "operators", "subpipeline"}  # of which there are short forms
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from po_jupyter.engine.operators.distinct import distinct
 from po_jupyter.engine.operators.groups import Fits, GroupPlan, grouped, groups
@@ -24,6 +24,7 @@ from po_jupyter.model.values.json import JsonObject
 
 _EVERY = 256  # rows between two looks at the clock
 Value = Callable[[Any, int], Any]
+Made = TypeVar("Made")
 
 
 def source_rows(rows: Sequence[Any], limit: int | None) -> SourceRows:
@@ -60,7 +61,7 @@ class OperatorCode:
         self._until = time.monotonic() + self.task.timeout
         return self._made(lambda: plan.result(outcomes))
 
-    def _made(self, make: Callable[[], Any]) -> Any:
+    def _made(self, make: Callable[[], Made]) -> Made:
         try:
             return make()
         except ValueError as error:

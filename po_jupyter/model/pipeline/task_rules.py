@@ -7,11 +7,18 @@ from collections.abc import Callable
 
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
 from po_jupyter.model.pipeline.operator_rules import operator_problem
+from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.votes import votes_problem
 
 Rule = Callable[[TaskFields], str | None]
+
+
+def _runs_a_pipeline(task: TaskFields) -> str | None:
+    fields = [name for name in task.model_fields_set if getattr(task, name) is not None]
+    problem = pipeline_task_problem(fields, runs_pipeline=task.pipeline is not None)
+    return f" {problem}" if problem else None
 
 
 def _one_kind(task: TaskFields) -> str | None:
@@ -86,6 +93,7 @@ def _operator(task: TaskFields) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
+    _runs_a_pipeline,
     _one_kind,
     _operator,
     _one_system_message,
