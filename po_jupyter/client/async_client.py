@@ -286,10 +286,12 @@ class AsyncClient:
     async def items(
         self, run_id: str, task: str, *, cursor: str | None = None, limit: int = 1000, **which: str | None
     ) -> tuple[list[RowJson], str | None]:
-        """Rows of a map: `{index, ok, output, error, usage}` each; `state` is `done` or `failed`. Of an operator what
-        it asked about; with `result="true"` the rows that it made."""
-        params = params_of(task=task, cursor=cursor, limit=limit, **which)
-        data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/items", params=params)
+        """Rows of a map: `{index, ok, output, error, usage}`; `result="true"`: those that an operator made."""
+        params, path = (
+            params_of(task=task, cursor=cursor, limit=limit, **which),
+            f"runs/{path_segment(run_id)}/items",
+        )
+        data = await self._transport.json("GET", path, params=params)
         return list(data["items"]), data.get("next")
 
     async def calls(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from po_jupyter.engine.operators.distinct import distinct
 from po_jupyter.engine.operators.groups import Fits, GroupPlan, grouped, groups
-from po_jupyter.engine.operators.join import Pairs, pairs
+from po_jupyter.engine.operators.join import JoinedPairs, pairs
 from po_jupyter.engine.operators.plans import Plan, ScorePlan, SelectPlan
 from po_jupyter.engine.operators.result_rows import ResultRows, SourceRows, selected
 from po_jupyter.engine.operators.top_k import best
@@ -104,7 +104,7 @@ class OperatorCode:
         by = task.top_k.by or "{{ output.score }}"
         return ScorePlan(source, task.top_k.k, self._answer_value("top_k.by", by))
 
-    def _pairs(self, left: SourceRows) -> Pairs:
+    def _pairs(self, left: SourceRows) -> JoinedPairs:
         join = self.task.join
         assert join is not None
         right = RowsExpression(join.to, task=self.task.name, field="join.to").evaluate(self._names)

@@ -11,8 +11,8 @@ from po_jupyter.engine.operators.result_rows import SourceRows
 KeyValue = Callable[[Any, int], Any]
 
 
-class Pairs(NamedTuple):
-    """Pairs as rows `{left, right}` at the places of their left rows; `right_rows` are the places of the others."""
+class JoinedPairs(NamedTuple):
+    """JoinedPairs as rows `{left, right}` at the places of their left rows; `right_rows` are the places of the others."""
 
     rows: SourceRows
     right_rows: list[int]
@@ -24,7 +24,7 @@ def pairs(
     keys: tuple[KeyValue, KeyValue] | None,
     holds: Callable[[Any], Any] | None,
     most: int,
-) -> Pairs:
+) -> JoinedPairs:
     """The pairs in the order of the left rows, then of the right ones.
 
     `keys` are of a left and of a right row: pairs have equal ones, and null is equal to nothing. `holds(pair)` keeps
@@ -44,7 +44,7 @@ def pairs(
         values.append(pair)
         places.append(left.place(i))
         right_rows.append(right.place(j))
-    return Pairs(SourceRows(values, left.path, places), right_rows)
+    return JoinedPairs(SourceRows(values, left.path, places), right_rows)
 
 
 def _candidates(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from po_jupyter.engine.state.run_state import AddedTask, RunState, TaskState
-from po_jupyter.model.pipeline.operators import OPERATORS
+from po_jupyter.model.pipeline.operators.fields import OPERATORS
 from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:

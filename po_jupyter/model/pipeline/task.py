@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from po_jupyter.model.pipeline.llm_settings import LLM
-from po_jupyter.model.pipeline.operator_rules import with_answer_schema
+from po_jupyter.model.pipeline.operators.rules import with_answer_schema
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.task_parts import TaskKind, Turn

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
-from po_jupyter.model.pipeline.operators import (
+from po_jupyter.model.pipeline.operators.fields import (
     OPERATORS,
     DistinctBy,
     GroupBy,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
-from po_jupyter.model.pipeline.operator_rules import operator_problem
+from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields

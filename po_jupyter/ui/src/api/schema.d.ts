@@ -1081,7 +1081,7 @@ export interface components {
              * @default prompt
              * @enum {string}
              */
-            kind: "prompt" | "python" | "pipeline";
+            kind: "prompt" | "python" | "operator" | "pipeline";
             /**
              * Stage
              * @default null

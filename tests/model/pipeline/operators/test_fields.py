@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.model.pipeline.operators import BETTER, BY_THE_ANSWER, SCORE, YES_OR_NO
+from po_jupyter.model.pipeline.operators.fields import BETTER, BY_THE_ANSWER, SCORE, YES_OR_NO
 from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.task import Task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from po_jupyter.model.pipeline.operators import (
+from po_jupyter.model.pipeline.operators.fields import (
     BETTER,
     BY_THE_ANSWER,
     OPERATORS,
