@@ -287,11 +287,8 @@ class AsyncClient:
         self, run_id: str, task: str, *, cursor: str | None = None, limit: int = 1000, **which: str | None
     ) -> tuple[list[RowJson], str | None]:
         """Rows of a map: `{index, ok, output, error, usage}`; `result="true"`: those that an operator made."""
-        params, path = (
-            params_of(task=task, cursor=cursor, limit=limit, **which),
-            f"runs/{path_segment(run_id)}/items",
-        )
-        data = await self._transport.json("GET", path, params=params)
+        params = params_of(task=task, cursor=cursor, limit=limit, **which)
+        data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/items", params=params)
         return list(data["items"]), data.get("next")
 
     async def calls(

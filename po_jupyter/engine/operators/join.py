@@ -12,7 +12,7 @@ KeyValue = Callable[[Any, int], Any]
 
 
 class JoinedPairs(NamedTuple):
-    """JoinedPairs as rows `{left, right}` at the places of their left rows; `right_rows` are the places of the others."""
+    """Pairs as rows `{left, right}` at the places of their left rows; `right_rows` are the places of the others."""
 
     rows: SourceRows
     right_rows: list[int]

@@ -13,6 +13,7 @@ from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.task import Task
 
 ROWS = [{"n": 3, "t": "a b"}, {"n": None, "t": "A  B"}, {"n": 5, "t": "c"}]
+SELF = {"to": "{{ seed.rows }}"}
 
 
 def code(checkpoint: Any = lambda: None, **fields: Any) -> OperatorCode:
@@ -30,7 +31,7 @@ def code(checkpoint: Any = lambda: None, **fields: Any) -> OperatorCode:
         ({"group_by": "{{ item.n is none }}"}, [[0, 2], [1]]),
         ({"top_k": {"k": 2, "by": "{{ item.n }}"}}, [2, 0]),
         ({"join": {"to": "{{ seed.rows }}", "key": "{{ item.n }}"}}, [0, 2]),
-        ({"join": {"to": "{{ seed.rows }}", "left_key": "{{ item.n }}", "right_key": "{{ item.n + 2 if item.n else 0 }}"}}, [2]),
+        ({"join": {**SELF, "left_key": "{{ item.n }}", "right_key": "{{ item.n + 2 if item.n else 0 }}"}}, [2]),
         ({"join": {"to": "{{ seed.rows }}", "where": "{{ item.left.t == 'c' }}"}}, [2, 2, 2]),
     ],
 )  # fmt: skip
