@@ -57,7 +57,7 @@ def test_the_notebook_of_operators_executes_top_to_bottom(tmp_path: Path) -> Non
             server.stop()
         # Seven rows, three groups; of seven rows the first takes six comparisons, the others three at most.
         assert 7 + 3 + 6 <= len(model.requests) <= 7 + 3 + 6 + 2 * 3
-    once, joined, worst = shown[3], shown[4], shown[7]
+    once, joined, worst = shown[3], shown[4], shown[6]
     assert "R-11" in once and "R-04" not in once and "R-10" not in once
     assert "[screen, battery]" in joined or "[battery, screen]" in joined
     assert "R-01" in worst.splitlines()[2]
@@ -69,6 +69,6 @@ def test_the_notebook_of_operators_executes_with_the_local_model(tmp_path: Path)
     pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
     server = JupyterProcess(tmp_path, orchestrator=None)
     try:
-        assert "rank" in execute(server, "local:smollm2-135m")[7]
+        assert "rank" in execute(server, "local:smollm2-135m")[6]
     finally:
         server.stop()
