@@ -263,10 +263,13 @@ class Run:
         return self.client.call(self._aio.artifact(self.id, name))
 
     def items(self, task: str, state: str | None = None) -> list[RowJson]:
-        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
+        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`. Of an
+        operator what it asked a model about."""
+        return self._items(task, state=state)
 
+    def _items(self, task: str, **which: str | None) -> list[RowJson]:
         async def fetch(cursor: str | None, size: int) -> CursorPage[RowJson]:
-            return await self._aio.items(self.id, task, state=state, cursor=cursor, limit=size)
+            return await self._aio.items(self.id, task, cursor=cursor, limit=size, **which)
 
         return self.client.call(collect_pages(fetch, _ROWS_PAGE))
 
@@ -327,6 +330,9 @@ class Run:
         It has the index of the frame that was the seed, so `df.join(run.frame("label"))` puts each answer beside its
         row, whatever the order of `df` is now; rows of a list are numbered from 0. polars: the index is the column
         `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
+        Of an operator (`where`, `group_by`, ...) it has the rows that it made, once it is done: under the index of the
+        rows that they are, of a group with its `rows` as a column.
+
         A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
         the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
         (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
@@ -340,7 +346,7 @@ class Run:
             raise PoError(
                 f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
             ) from None
-        rows = self.items(task)
+        rows = self._items(task, result="true")
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))

@@ -337,6 +337,8 @@ class FakeResults:
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        *,
+        result: bool = False,
     ) -> tuple[list[JsonMapping], str | None]:
         self._log.find(run_id, owner)
         start = int(cursor or 0)

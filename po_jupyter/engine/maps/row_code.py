@@ -82,19 +82,23 @@ class PromptRows:
         self.definition = definition
         self.stage = "inference"
         self.dependencies: RowDependencies | None = None
-        self._prompt = prompt
+        self.prompt = prompt
         self._names = names
         self._contents = contents
         self._has_images = bool(prompt.task.images)
         self._common: CommonPrefix | None = None
+
+    def with_prompt(self, prompt: PromptTask, definition: str | None) -> PromptRows:
+        """The same with another prompt, and its definition."""
+        return PromptRows(prompt, self._names, definition, self._contents)
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """See `RowCode`."""
         names = {**self._names, "item": item, "index": index}
         try:
             if self._has_images:
-                self._prompt.images(names)
-            messages = self._prompt.first(names)
+                self.prompt.images(names)
+            messages = self.prompt.first(names)
             return MapRow(index, item, names, self._common.mark(messages) if self._common else messages)
         except PoError:
             return MapRow(index, item, names, None)
@@ -106,9 +110,9 @@ class PromptRows:
         text = "".join([f"{m.role} {len(m.content)} {m.content}" for m in row.messages])
         if self._has_images:
             # An artifact by its content; behind a URL the same picture is assumed to stay.
-            images = self._prompt.images(row.names)
+            images = self.prompt.images(row.names)
             text += json.dumps([self._contents.get(image.text, image.text) for image in images])
-        if self._prompt.reads_item:
+        if self.prompt.reads_item:
             text += f"\n{_json(row.item)}"
         return _key(self.definition, text)
 
@@ -120,12 +124,12 @@ class PromptRows:
 
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """See `RowCode`."""
-        return self._prompt.stages(calls, row.names, first=row.messages)
+        return self.prompt.stages(calls, row.names, first=row.messages)
 
     async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
         """See `RowCode`."""
         return await voted_output(
-            self._prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run
+            self.prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run
         )
 
     def stage_item(self, row: MapRow) -> Any:

@@ -75,7 +75,7 @@ def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
         "kind": task.kind,
         "needs": list(pipeline.needs_of(task.name)),
         "for_each": task.for_each,
-        "stages": _prompt_stages(task) if task.kind == "prompt" else _stages(module),
+        "stages": _all_stages(task, module),
         "pipeline": None if inner is None else [_task(one, inner) for one in inner.tasks],
         "tools": list(task.tools),
         "artifacts": list(dict.fromkeys([*_artifacts(module), *shown]))[:_MOST_ARTIFACTS],
@@ -83,6 +83,12 @@ def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
         "shape": "" if schema is None else schema_line(schema),
         "gate": task.gate is not None,
     }
+
+
+def _all_stages(task: Task, module: ast.Module | None) -> list[str] | None:
+    if task.kind == "operator":
+        return []
+    return _prompt_stages(task) if task.kind == "prompt" else _stages(module)
 
 
 def _prompt_stages(task: Task) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
+from po_jupyter.engine.planning.operators import plan_operator
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
@@ -157,6 +158,13 @@ class _TaskPlan:
             return self._result(self._count(rows), None)
         if task.for_each is not None and rows is None:
             return self._result(None, None)
+        if task.operator is not None and rows is not None:
+            return self._operator(rows)
+        return self._prompts(rows)
+
+    def _prompts(self, rows: Sequence[Any] | None, most_rows: int | None = None) -> JsonObject:
+        """The estimate of a prompt for each of `rows`; `most_rows` where there may be more of them."""
+        task = self.task
         if task.images:
             self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
         if task.tools:
@@ -168,7 +176,28 @@ class _TaskPlan:
         if prompt_tokens is None:
             return self._result(self._count(rows), None)
         calls = 1 if rows is None else len(rows)
-        return self._result(self._count(rows), calls, prompt_tokens, sample)
+        return self._result(self._count(rows), calls, prompt_tokens, sample, most_rows)
+
+    def _operator(self, rows: Sequence[Any]) -> JsonObject:
+        """The estimate of an operator over `rows`: answers decide what it asks, and what the tasks behind it have."""
+        task = self.task
+        models = [(model.model, model.max_tokens) for model in self.models]
+        try:
+            planned = plan_operator(task, rows, self.names, models, self._answer()[0])
+        except PoError:
+            self.unknown.append(
+                f"what `{task.operator}` of task {task.name!r} makes of its rows: it uses the output of "
+                + (", ".join(self.blind) or "a task")
+            )
+            return self._result(len(rows), None)
+        if task.prompt is None:
+            self.outputs[task.name] = planned.rows
+            return self._result(len(rows), 0, 0, 0)
+        if task.operator in ("where", "join"):
+            self.unknown.append(f"how many rows task {task.name!r} keeps: all of them are counted")
+        result = self._prompts(planned.items, planned.most_calls)
+        self.outputs[task.name] = planned.rows
+        return result
 
     def _of_pipeline(self) -> JsonObject:
         """The sum over the tasks of the pipeline that the task runs."""
@@ -235,20 +264,27 @@ class _TaskPlan:
 
     def _sample(self, rows: Sequence[Any] | None) -> int | None:
         """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
-        schema = self.task.output
-        if schema is not None:
-            answer: Any = example_value(schema, text="text")
-            tokens = estimate(str(answer))
-        else:
-            answer, tokens = _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), 0
+        answer, tokens = self._answer()
         output = answer
         if rows is not None:
             output = [{"index": i, "ok": True, "output": answer, "error": None} for i in range(len(rows))]
         self.outputs[self.task.name] = output
-        return min(tokens, self.max_tokens) if schema is not None else None
+        return None if tokens is None else min(tokens, self.max_tokens)
+
+    def _answer(self) -> tuple[Any, int | None]:
+        """A sample of an answer and its tokens: of a text the longest that may be, whose tokens are none to expect."""
+        if self.task.output is None:
+            return _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), None
+        answer = example_value(self.task.output, text="text")
+        return answer, estimate(str(answer))
 
     def _result(
-        self, rows: int | None, calls: int | None, prompt_tokens: int = 0, sample: int | None = None
+        self,
+        rows: int | None,
+        calls: int | None,
+        prompt_tokens: int = 0,
+        sample: int | None = None,
+        most_calls: int | None = None,
     ) -> JsonObject:
         result: JsonObject = {
             "name": self.task.name,
@@ -266,7 +302,12 @@ class _TaskPlan:
             return result
         votes = self.task.votes
         most, fewest = (1, 1) if votes is None else (votes.n, votes.fewest)
-        worst = [self._worst(model, most * calls, most * prompt_tokens) for model in self.models]
+        most_tokens = prompt_tokens
+        if most_calls is not None and calls and most_calls > calls:
+            most_tokens = -(-prompt_tokens * most_calls // calls)
+        most *= most_calls if most_calls is not None else calls
+        times = 1 if votes is None else votes.n
+        worst = [self._worst(model, most, times * most_tokens) for model in self.models]
         calls, prompt_tokens = fewest * calls, fewest * prompt_tokens  # all votes agree, no answer is in doubt
         result |= {
             "calls": calls,

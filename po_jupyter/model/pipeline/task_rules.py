@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
@@ -87,9 +88,14 @@ def _asked_more_than_once(task: TaskFields) -> str | None:
     return None
 
 
+def _operator(task: TaskFields) -> str | None:
+    return operator_problem(task)
+
+
 RULES: tuple[Rule, ...] = (
     _runs_a_pipeline,
     _one_kind,
+    _operator,
     _one_system_message,
     _fields_of_prompts,
     _batches,

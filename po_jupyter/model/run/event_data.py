@@ -19,7 +19,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python", "pipeline"]
+    kind: Literal["prompt", "python", "operator", "pipeline"]
 
 
 class ForkOrigin(TypedDict):

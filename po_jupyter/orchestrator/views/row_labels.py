@@ -10,6 +10,7 @@ from typing import Any, NotRequired, TypedDict
 from po_jupyter.model.pipeline.votes import agreement
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_index import RANGE
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, ItemRecord
 
@@ -20,12 +21,15 @@ class LabelledRow(TypedDict):
     """A row of a map.
 
     `row` is where in its list of the seed it is, unless that is its index; `label` is what the seed's table calls it,
-    in the index of the list `of` (`seed.index[of]`). `agreement` is the part of the votes for its output that agree,
-    `votes` how many were asked for; both only where there was a vote.
+    in the index of the list `of` (`seed.index[of]`). A group has `rows` instead, the numbers or the labels of its rows.
+    Rows that an operator made have `columns` besides their output. `agreement` is the part of the votes for its output
+    that agree, `votes` how many were asked for; both only where there was a vote.
     """
 
     index: int
     row: NotRequired[int]
+    rows: NotRequired[list[Any]]
+    columns: NotRequired[JsonObject]
     of: NotRequired[str]
     label: NotRequired[Any]
     agreement: NotRequired[float]
@@ -54,6 +58,9 @@ class RowLabels:
         if index is None or path is None:
             return
         for row in rows:
+            if "rows" in row:
+                row["rows"] = [index.label(place) for place in row["rows"]]
+                continue
             row["of"], row["label"] = path, index.label(row.get("row", row["index"]))
 
     def _index(self, head: Head, path: str) -> _Index | None:

@@ -137,6 +137,8 @@ class ResultsApi(Protocol):
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        *,
+        result: bool = False,
     ) -> tuple[Sequence[JsonMapping], str | None]:
         """Rows of a map in order, `{index, ok, output, error, usage, reused}`, and the cursor of the next page."""
         ...

@@ -1081,7 +1081,7 @@ export interface components {
              * @default prompt
              * @enum {string}
              */
-            kind: "prompt" | "python" | "pipeline";
+            kind: "prompt" | "python" | "operator" | "pipeline";
             /**
              * Stage
              * @default null
@@ -5660,6 +5660,7 @@ export interface operations {
                 state?: ("done" | "failed") | null;
                 cursor?: string | null;
                 limit?: number;
+                result?: boolean;
             };
             header?: never;
             path: {
