@@ -1,8 +1,11 @@
-"""Conditions: one sandboxed expression over an answer, which holds or does not (`when` of a model of a cascade)."""
+"""Conditions: one sandboxed expression over an answer and its row, which holds or does not (`when` of a model of a
+cascade), or whose value is used (`expect` of a score)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 
 from jinja2 import TemplateSyntaxError, meta
 from jinja2.environment import TemplateExpression
@@ -22,10 +25,12 @@ from po_jupyter.model.values.json import JsonValue
 NAMES = ("output", "item", "index", "seed", "seed_name")
 """The names that a condition sees; `item` and `index` in a map."""
 
+_MOST_VALUES = 10_000  # of what is no list yet
+
 
 def is_expression(field: str) -> bool:
     """Whether a field of a task holds one expression, whose value is used as it is."""
-    return field == "for_each" or field.endswith(".when")
+    return field == "for_each" or field.endswith((".when", ".expect"))
 
 
 class Condition:
@@ -51,12 +56,31 @@ class Condition:
 
     def holds(self, names: Mapping[str, JsonValue]) -> bool:
         """Whether it is true of these values. Raises TemplateFailed."""
-        seen = {name: value for name, value in names.items() if name in NAMES or name in ENVIRONMENT.globals}
-        try:
-            value = self._expression(**seen)
+        with self._errors():
+            value = self._evaluate(names)
             if isinstance(value, Undefined):
                 str(value)  # raises, with the message of our undefined
             return bool(value)
+
+    def value(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        """Its value, None for a field that is not there. Raises TemplateFailed."""
+        with self._errors():
+            value = self._evaluate(names)
+            if isinstance(value, Undefined):
+                return None
+            if isinstance(value, Iterable) and not isinstance(value, str | Mapping | list):
+                return list(islice(value, _MOST_VALUES))
+            return value
+
+    def _evaluate(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        seen = {name: value for name, value in names.items() if name in NAMES or name in ENVIRONMENT.globals}
+        value: JsonValue = self._expression(**seen)
+        return value
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except PoError:
             raise
         except Exception as error:

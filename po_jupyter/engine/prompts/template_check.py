@@ -37,11 +37,13 @@ from po_jupyter.model.values.json import JsonValue
 
 _SHORT = 5_000  # characters of a template whose tree is kept
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
+JUDGE_NAMES = ("item", "index", "output", "expected", "seed", "seed_name", "config")
+"""The names that the template of a judge sees; `item` and `index` in a map."""
 _METHODS = frozenset({"get", "items", "keys", "values"})
 
 
 def templates_of(task: Task) -> Iterator[tuple[str, str]]:
-    """(field, text) of every template of a task; `for_each` and `when` are expressions, not texts."""
+    """(field, text) of every template of a task; `for_each`, `when` and `expect` are expressions, not texts."""
     if task.system is not None:
         yield "system", task.system
     if isinstance(task.prompt, str):
@@ -57,6 +59,11 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
     for n, llm in enumerate(task.llms):
         if isinstance(llm, CascadeStep) and llm.when is not None:
             yield f"llm[{n}].when", llm.when
+    for n, scorer in enumerate(task.scorers):
+        if scorer.expect is not None:
+            yield f"{task.scorer_place(n)}.expect", scorer.expect
+        if scorer.judge is not None:
+            yield f"{task.scorer_place(n)}.judge", scorer.judge
 
 
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
@@ -165,8 +172,11 @@ class _TemplateWalk:
         if task.for_each is not None and field != "for_each":
             self.defined += ["item", "index"]
             scope = scope.bound(nodes.Name("item", "store"), rows)
-        if field.endswith(".when"):
+        if field.endswith((".when", ".expect")):
             self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+        if field.endswith(".judge"):
+            self.defined = [name for name in JUDGE_NAMES if task.for_each or name not in ("item", "index")]
             scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if field == "refine.critique":
             self.defined += ["output", "violations"]

@@ -83,6 +83,13 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
         for n, llm in enumerate(task.llms[1:], 1):
             if llm.model is not None:
                 tasks_of.setdefault((llm.model, f"tasks[{i}].{task.llm_place(n)}.model"), []).append(task.name)
+        for n, scorer in enumerate(task.scorers):
+            if (ref := scorer.llm.model) is not None:
+                tasks_of.setdefault((ref, f"tasks[{i}].{task.scorer_place(n)}.llm.model"), []).append(task.name)
+            elif scorer.judge is not None and task.kind == "python" and task.llms[0].model is None:
+                # Python that names no model may never ask one, its judge does.
+                where = "default_model" if pipeline.llm.model is None else "llm.model"
+                tasks_of.setdefault((pipeline.llm.model or default_model, where), []).append(task.name)
     return [ModelUse(ref, where, tuple(tasks)) for (ref, where), tasks in tasks_of.items()]
 
 

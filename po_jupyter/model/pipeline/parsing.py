@@ -28,6 +28,7 @@ from po_jupyter.model.pipeline.pipeline import (
     Turn,
     Votes,
 )
+from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.pipeline.violations import Position, dotted, first_errors, shown_place, violations_of
 from po_jupyter.model.pipeline.yaml_comments import cut_texts
 from po_jupyter.model.values.json import JsonObject
@@ -44,6 +45,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "refine": (Refine, "refine"),
     "gate": (Gate, "gate"),
     "votes": (Votes, "votes"),
+    "score": (Scorer, "a score"),
     "prompt": (Turn, "a message"),
 }
 

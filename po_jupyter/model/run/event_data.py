@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 
 # -- runs -----------------------------------------------------------------------------------------------
@@ -191,6 +192,7 @@ class TaskRetryingData(TypedDict):
 class _TaskEnd(TypedDict):
     seconds: float
     votes: NotRequired[VoteCount]
+    scores: NotRequired[RowScores]
     artifacts: NotRequired[list[JsonObject]]
     copied: NotRequired[bool]
 
