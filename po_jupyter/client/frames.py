@@ -87,6 +87,8 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     }
     if "agreement" in row:
         tail |= {"agreement": row["agreement"], "votes": row["votes"]}
+    if "scores" in row:
+        tail |= {f"score_{name}": value for name, value in row["scores"]["values"].items()}
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
     # An output field called like one of ours keeps its place under a name of its own.

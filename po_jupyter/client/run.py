@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from os import PathLike
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_outputs import RunOutputs
+from po_jupyter.client.scores import Scores, recorded_scores, score_answers, score_body
 from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
@@ -324,9 +325,9 @@ class Run:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
-        It has the index of the frame that was the seed, so `df.join(run.frame("label"))` puts each answer beside its
-        row, whatever the order of `df` is now; rows of a list are numbered from 0. polars: the index is the column
-        `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
+        Scores have columns `score_NAME`. It has the index of the frame that was the seed, so
+        `df.join(run.frame("label"))` puts each answer beside its row, whatever the order of `df` is now; rows of a list
+        are numbered from 0. polars: the index is the column `index`, for rows without one `with_row_index()`'s.
         A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
         the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
         (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
@@ -354,6 +355,19 @@ class Run:
         """
         b = other.id if isinstance(other, Run) else other
         return self.client.call(compare_runs(self._aio, self.view, b, task, everything=everything))
+
+    def scores(self, task: str | None = None) -> Scores:
+        """The scores that the run recorded of a task with a `score`: means, intervals, confusion, worst rows."""
+        return self.client.call(recorded_scores(self._aio, self.view, task))
+
+    def score(
+        self, task: str | None = None, *, expect: str | None = None, metrics: Sequence[str] | str | None = None,
+        judge: str | None = None, budget: BudgetInput | None = None, **fields: Any,
+    ) -> Scores:  # fmt: skip
+        """Score recorded answers: `run.score("label", expect="{{ item.gold }}")`. Metrics ask no model, a `judge` is
+        a run within the `budget`. `fields`: `on`, `tolerance`, `relative`, `pattern`, `model`, `scale`."""
+        asked = score_body(expect, metrics, judge, **fields)
+        return self.client.call(score_answers(self._aio, self.view, task, asked, budget))
 
     def save_rows(
         self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",

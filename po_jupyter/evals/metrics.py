@@ -2,7 +2,8 @@
 
     exact        the same value; a number and its text are the same, and so is text but for white space around it
     squad_exact  the same text after the normalisation of SQuAD: case, punctuation and articles do not count
-    f1           the harmonic mean of precision and recall of their words, normalised likewise; of lists of their elements
+    f1           the harmonic mean of precision and recall of their words, normalised likewise; of lists of their
+                 elements
     contains     the expected text is in the answer, without regard to case
     number       the numbers are as close as `tolerance` says
     regex        the pattern is found in the answer

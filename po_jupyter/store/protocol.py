@@ -19,8 +19,8 @@ from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from po_jupyter.model.pipeline.votes import VoteCount
-from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.events import EventDraft, EventRecord
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.commit_lane import CommitLane

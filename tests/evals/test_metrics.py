@@ -29,7 +29,8 @@ def test_every_metric_that_a_pipeline_may_name_is_there() -> None:
         ("squad_exact", "Straße", "strasse", 0), ("squad_exact", "ÀB", "àb", 1), ("squad_exact", 1, "1.", 1),
         ("f1", "the cat sat", "cat", 2 / 3), ("f1", "dog", "cat", 0), ("f1", "", "cat", 0), ("f1", "a", "the", 1),
         ("f1", ["a b", "c"], ["C", "d"], 0.5), ("f1", "cat", ["dog", "cat sat"], 2 / 3),
-        ("contains", "It is a BUG,\nreally", "bug", 1), ("contains", "Straße", "STRASSE", 1), ("contains", "x", "bug", 0),
+        ("contains", "It is a BUG,\nreally", "bug", 1), ("contains", "Straße", "STRASSE", 1),
+        ("contains", "x", "bug", 0),
         ("contains", ["bug", "ui"], "ui", 1), ("contains", {"label": "bug"}, "bug", 1), ("contains", 42, 2, 1),
         ("number", "1,234.50", 1234.5, 1), ("number", 3, "3", 1), ("number", "three", 3, 0), ("number", None, 3, 0),
         ("number", True, 1, 0), ("number", math.inf, 3, 0), ("number", "nan", 3, 0), ("number", 0.1 + 0.2, 0.3, 0),
@@ -68,7 +69,8 @@ def test_what_cannot_be_measured_is_missing_and_says_why(
 @pytest.mark.parametrize(
     ("answer", "options", "value"),
     [
-        (10.1, MetricOptions(tolerance=0.1), 1), (10.11, MetricOptions(tolerance=0.1), 0), (10.5, MetricOptions(relative=0.05), 1),
+        (10.1, MetricOptions(tolerance=0.1), 1), (10.11, MetricOptions(tolerance=0.1), 0),
+        (10.5, MetricOptions(relative=0.05), 1),
         (9.5, MetricOptions(relative=0.05), 1), (10.51, MetricOptions(relative=0.05), 0), (0.3, MetricOptions(), 0),
         (10.2, MetricOptions(tolerance=0.2, relative=0.001), 1),
     ],

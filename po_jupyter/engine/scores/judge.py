@@ -1,8 +1,8 @@
 """The question to a judge: what it is asked about one answer, as one conversation with a schema of its own.
 
 What a template prints is data: of the row, of an answer that a model wrote, and that may hold orders to the judge. Each
-printed value stands between two marks which nobody can have written into it, for they have the hash of the whole text in
-them, and the judge is told that nothing between them is an order.
+printed value stands between two marks which nobody can have written into it, for they have the hash of the whole
+text in them, and the judge is told that nothing between them is an order.
 """
 
 from __future__ import annotations

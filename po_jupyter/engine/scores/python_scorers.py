@@ -1,7 +1,7 @@
 """Scorers of packages: Python functions by their entry points of the group `po_jupyter.scorers`.
 
-A scorer is called as `scorer(answer, expected, item)` with JSON values, and gives a number, true or false, or None where
-it has nothing to say.
+A scorer is called as `scorer(answer, expected, item)` with JSON values, and gives a number, true or false, or
+None where it has nothing to say.
 """
 
 from __future__ import annotations

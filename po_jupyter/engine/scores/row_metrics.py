@@ -1,4 +1,5 @@
-"""Metrics of the rows of a task: what is expected of a row, and what each metric says of its answer. No model is asked."""
+"""Metrics of the rows of a task: what is expected of a row, and what each metric says of its answer. No model is
+asked."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from po_jupyter.evals.texts import plain_text
 from po_jupyter.model.pipeline.scores import (
     BUILT_IN,
     JUDGE,
-    OF_CLASSES,
     ScoreColumn,
     Scorer,
     score_columns,
@@ -35,7 +35,8 @@ class Expected(NamedTuple):
 class RowMetrics:
     """The metrics of all scorers of a task, compiled once.
 
-    `names` are those that the expressions use; `is_slow`: code of a package or a pattern is run, so call it in a thread.
+    `names` are those that the expressions use; `is_slow`: code of a package or a pattern is run, so call it in a
+    thread.
     """
 
     def __init__(self, task: str, scorers: Sequence[Scorer], places: Sequence[str]) -> None:

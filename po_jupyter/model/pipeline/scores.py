@@ -1,4 +1,5 @@
-"""Scores: how good the answers of a task are, by metrics against what is expected, by a model that judges, by Python."""
+"""Scores: how good the answers of a task are, by metrics against what is expected, by a model that judges, by
+Python."""
 
 from __future__ import annotations
 

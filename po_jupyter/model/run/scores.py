@@ -52,7 +52,6 @@ class WorstRow(TypedDict):
     notes: dict[str, str]
     input: NotRequired[JsonValue]
     output: NotRequired[JsonValue]
-    expected: NotRequired[dict[str, str]]
 
 
 class ScoresOfTask(TypedDict):

@@ -209,7 +209,7 @@ async def test_a_map_that_runs_again_takes_the_scores_over(bench: Bench) -> None
     bench.create([task], ROWS)
     assert await bench.go() == "done"
     assert len(answers.requests) == 10
-    again = [item for item in by_index(bench)]
+    again = by_index(bench)
     assert [item["scores"]["values"]["judge"] for item in again] == [2.0] * 5
     assert all("reused" in item for item in again)
 
