@@ -13,7 +13,7 @@ from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.scores import MeanScore, ScoresOfTask, WorstRow
 from po_jupyter.model.run.view import RunView, TaskView
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.presentation.score_plot import score_figure
+from po_jupyter.presentation.score_plot import ScorePlot, score_figure
 from po_jupyter.presentation.scores import scores_html, scores_text
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ class Scores:
         cells = [_cells(score, self.summary["rows"]) for score in self.summary["scores"]]
         return pandas.DataFrame(cells, columns=list(_cells(None, 0))).set_index("score")
 
-    def plot(self) -> Any:
-        """A figure of matplotlib: means with their intervals, and the confusion matrix. Raises PoError without it."""
-        return score_figure(self.summary)
+    def plot(self) -> ScorePlot:
+        """Means with their intervals, and the confusion matrix, as a picture; its `figure` is one of matplotlib. Raises
+        PoError without that."""
+        return ScorePlot(score_figure(self.summary))
 
     def __str__(self) -> str:
         """All of it as text."""
@@ -78,7 +79,7 @@ class Scores:
 
 
 def _cells(score: MeanScore | None, rows: int) -> JsonObject:
-    interval = (score and score["interval"]) or [None, None]
+    interval: list[float] | list[None] = (score and score["interval"]) or [None, None]
     return {
         "score": score and score["name"], "mean": score and score["mean"], "low": interval[0], "high": interval[1],
         "scored": score and score["scored"], "rows": rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from io import BytesIO
 from typing import Any
 
 from po_jupyter.errors import PoError
@@ -10,7 +11,26 @@ from po_jupyter.model.run.scores import ConfusionTable, MeanScore, ScoresOfTask
 from po_jupyter.presentation.scores import score_number, title
 
 _CLASSES = 20
+_DPI = 110
 _INK, _BLUE, _GREY = "#222222", "#1f6fb2", "#888888"
+
+
+class ScorePlot:
+    """A plot that draws itself in a cell, as a PNG. `figure` is the Figure of matplotlib."""
+
+    def __init__(self, figure: Any) -> None:
+        """Of a figure."""
+        self.figure = figure
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        self.figure.savefig(file, format="png", dpi=_DPI)
+        return file.getvalue()
+
+    def __repr__(self) -> str:
+        """The size; the picture is in the cell."""
+        width, height = self.figure.get_size_inches()
+        return f"<plot of scores, {width:.1f} x {height:.1f} inches>"
 
 
 def score_figure(scores: ScoresOfTask) -> Any:

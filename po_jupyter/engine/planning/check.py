@@ -94,9 +94,10 @@ def _task_violations(
             problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
     for n, scorer in enumerate(task.scorers):
         if scorer.judge is not None:
-            own, model = scorer.llm.model, pipeline.llm.model or pipeline.llm_of(task).model or default_model
-            place = f"{path}.{task.scorer_place(n)}.llm.model" if own else None
-            problems += _model_violations(pipeline, task, own or model, place, prices, is_asked=True)
+            own = scorer.llm.model
+            asked = own or pipeline.llm.model or pipeline.llm_of(task).model or default_model
+            its_place = f"{path}.{task.scorer_place(n)}.llm.model" if own else None
+            problems += _model_violations(pipeline, task, asked, its_place, prices, is_asked=True)
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and (problem := batch_problem(model)):

@@ -55,7 +55,7 @@ class Scoring:
         if frame.index is not None:
             names |= {"item": item, "index": frame.index}
         if self._metrics.is_slow:
-            scores = await self._off_loop(self._metrics.measure, names, output)
+            scores: RowScores = await self._off_loop(self._metrics.measure, names, output)
         else:
             scores = self._metrics.measure(names, output)
         if self.judges:

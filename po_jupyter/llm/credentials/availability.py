@@ -84,8 +84,8 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
             if llm.model is not None:
                 tasks_of.setdefault((llm.model, f"tasks[{i}].{task.llm_place(n)}.model"), []).append(task.name)
         for n, scorer in enumerate(task.scorers):
-            if (ref := scorer.llm.model) is not None:
-                tasks_of.setdefault((ref, f"tasks[{i}].{task.scorer_place(n)}.llm.model"), []).append(task.name)
+            if (own := scorer.llm.model) is not None:
+                tasks_of.setdefault((own, f"tasks[{i}].{task.scorer_place(n)}.llm.model"), []).append(task.name)
             elif scorer.judge is not None and task.kind == "python" and task.llms[0].model is None:
                 # Python that names no model may never ask one, its judge does.
                 where = "default_model" if pipeline.llm.model is None else "llm.model"

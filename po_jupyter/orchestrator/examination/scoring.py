@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
 from po_jupyter.model.values.json import JsonObject
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.scores.judge import JudgePrompt
+    from po_jupyter.model.pipeline.pipeline import Task
 
 
 def score_rows(
@@ -20,7 +24,6 @@ def score_rows(
     are meant. Raises TemplateFailed and InvalidInput.
     """
     from po_jupyter.engine.prompts.templates import template_names
-    from po_jupyter.engine.scores.judge import JudgePrompt
     from po_jupyter.engine.scores.row_metrics import RowMetrics, part_of
     from po_jupyter.model.pipeline.parsing import validate_pipeline
     from po_jupyter.model.pipeline.scores import JUDGE
@@ -29,12 +32,7 @@ def score_rows(
     task = validate_pipeline(definition, recorded=True).tasks[0]
     metrics = RowMetrics(task.name, task.scorers, [task.scorer_place(n) for n in range(len(task.scorers))])
     judges = {
-        column.name: (
-            column.scorer,
-            JudgePrompt(task, scorer, task.scorer_place(column.scorer), scorer.llm, _here),
-        )
-        for column in metrics.columns
-        if column.metric == JUDGE and (scorer := task.scorers[column.scorer])
+        column.name: (column.scorer, _judge(task, column.scorer)) for column in metrics.columns if column.metric == JUDGE
     }
     data = RowFiles(settings.data_dir).with_rows(owner, seed.get("data") or {})
     base = template_names(seed=data, seed_name=seed.get("name") or "", config=task.config)
@@ -56,6 +54,13 @@ def score_rows(
                 continue
             questions[name].append({"system": system.content, "question": question.content})
     return {"scores": scores, "questions": questions}
+
+
+def _judge(task: Task, number: int) -> JudgePrompt:
+    from po_jupyter.engine.scores.judge import JudgePrompt
+
+    scorer = task.scorers[number]
+    return JudgePrompt(task, scorer, task.scorer_place(number), scorer.llm, _here)
 
 
 async def _here(work: Any, *args: Any) -> Any:

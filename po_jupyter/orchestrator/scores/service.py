@@ -28,6 +28,7 @@ from po_jupyter.store.protocol import Head, Store
 
 _PORTION = 1000  # rows that are scored at once
 _SAMPLES = 100  # rows that say what there is to name
+_SAMPLED = "sampled_rows_of_this_run"  # beside the seed's own lists
 _SHOWN = 300  # characters of what a worst row was asked, and answered
 NO_ANSWER = "no answer yet"
 
@@ -38,7 +39,7 @@ class ScoredAnswers(TypedDict):
 
     scores: ScoresOfTask
     run: RunView | None
-    left_out: dict[str, dict[str, int]]
+    left_out: Mapping[str, Mapping[str, int]]
 
 
 class _Scored(NamedTuple):
@@ -160,21 +161,17 @@ class RunScores:
         definition: JsonObject = {
             "name": "score",
             "tasks": [{
-                "name": task, "prompt": "-", "for_each": "{{ seed.rows }}", "config": original.get("config") or {},
+                "name": task, "prompt": "-", "for_each": f"{{{{ seed.{_SAMPLED} }}}}", "config": original.get("config") or {},
                 **({} if fits is None else {"output": fits}), "score": score,
             }],
         }  # fmt: skip
+        seed = await self._seed(head, score)
+        data = {**(seed.get("data") or {}), _SAMPLED: [row for row in samples if row is not None]}
         checked = await self._examining.of(head["owner"])(
-            self._examine,
-            {
-                "what": "check",
-                "definition": definition,
-                "data": {"rows": [row for row in samples if row is not None]},
-            },
+            self._examine, {"what": "check", "definition": definition, "data": data}
         )
         pipeline = checked if isinstance(checked, Pipeline) else validate_pipeline(checked, recorded=True)
         asked = pipeline.tasks[0]
-        seed = await self._seed(head, score)
         columns = score_columns(asked.scorers)
         judges = [column.name for column in columns if column.metric == JUDGE]
         measured = [column for column in columns if column.metric != JUDGE]
