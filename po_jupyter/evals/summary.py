@@ -122,10 +122,15 @@ class ScoreSummary:
             "scores": [self._mean(spec) for spec in self._specs if spec.metric != "confusion"],
             "confusion": [_table(name, matrix) for name, matrix in self._matrices.items() if matrix.n],
             "worst": [
-                {"index": index, "values": scores["values"], "notes": scores.get("notes", {})}
+                {"index": index, "values": self._shown(scores["values"]), "notes": scores.get("notes", {})}
                 for index, scores in self.worst
             ],
         }
+
+    def _shown(self, values: dict[str, float | None]) -> dict[str, float | None]:
+        """The values of a row without those that only many rows have: its class is right or not."""
+        whole = {spec.name for spec in self._specs if spec.metric in ("macro_f1", "confusion")}
+        return {name: value for name, value in values.items() if name not in whole} or values
 
     def _mean(self, spec: ScoreColumn) -> MeanScore:
         column = self._columns[spec.name]

@@ -43,7 +43,7 @@ def score_figure(scores: ScoresOfTask) -> Any:
     if not means and not scores["confusion"]:
         raise PoError(f"task {scores['task']!r:.60} has no score to plot")
     tables = scores["confusion"]
-    widths = ([4.6] if means else []) + [max(3.2, 0.55 * min(len(t["labels"]), _CLASSES) + 2.2) for t in tables]
+    widths = ([5.2] if means else []) + [max(3.2, 0.55 * min(len(t["labels"]), _CLASSES) + 2.2) for t in tables]
     height = max(1.6 + 0.42 * len(means), *(0.5 * min(len(t["labels"]), _CLASSES) + 1.6 for t in tables), 2.2)
     figure = figures.Figure(figsize=(sum(widths), height), layout="constrained")
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
@@ -59,7 +59,7 @@ def _draw_means(area: Any, means: list[MeanScore], caption: str) -> None:
         mean, interval = score["mean"] or 0.0, score["interval"]
         if interval is not None:
             area.plot(interval, [place, place], color=_BLUE, linewidth=5, alpha=0.35, solid_capstyle="butt")
-        area.plot([mean], [place], marker="o", color=_BLUE, markersize=7)
+        area.plot([mean], [place], marker="o", color=_BLUE, markersize=7, clip_on=False)
         end = interval[1] if interval is not None else mean
         area.annotate(
             f"{score_number(mean)}  (n = {score['scored']:,})", (end, place), xytext=(8, 0),

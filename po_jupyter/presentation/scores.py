@@ -70,12 +70,12 @@ def title(scores: ScoresOfTask) -> str:
 
 
 def missing_lines(scores: ScoresOfTask) -> list[str]:
-    """Why rows have no score, a line for each score and reason."""
-    return [
-        f"{score['name']}: {count:,} without: {reason}"
-        for score in scores["scores"]
-        for reason, count in score["missing"].items()
-    ]
+    """Why rows have no score, a line for each reason with the scores that it is one for."""
+    names: dict[tuple[str, int], list[str]] = {}
+    for score in scores["scores"]:
+        for reason, count in score["missing"].items():
+            names.setdefault((reason, count), []).append(score["name"])
+    return [f"{count:,} without {', '.join(missing)}: {reason}" for (reason, count), missing in names.items()]
 
 
 def score_rows(scores: ScoresOfTask) -> list[list[str]]:

@@ -27,7 +27,9 @@ def answer(body: dict[str, Any], _: int) -> str:
     """Labels by a word, wrong for two tickets; a judge who likes short ones."""
     system, text = body["messages"][0]["content"], body["messages"][-1]["content"]
     if system.startswith("You are a judge"):
-        return json.dumps({"reason": "It is short." if len(text) < 200 else "It is long.", "score": 5 - len(text) // 100})
+        return json.dumps(
+            {"reason": "It is short." if len(text) < 200 else "It is long.", "score": 5 - len(text) // 100}
+        )
     ticket = text.partition("Ticket: ")[2]
     label = "praise" if re.search(r"(?i)thank|love|great", ticket) else "question" if "?" in ticket else "bug"
     return json.dumps({"label": "bug" if "wrong" in ticket else "question" if "wish" in ticket else label})
@@ -50,7 +52,9 @@ def test_judging_answers_executes_top_to_bottom(tmp_path: Path) -> None:
                     outputs = kernel.run(cell.source.replace("local:smollm2-135m", "openai:any-model"))
                     said[cell.source] = text_of(outputs)
                     pictures += [
-                        base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})
+                        base64.b64decode(o["data"]["image/png"])
+                        for o in outputs
+                        if "image/png" in o.get("data", {})
                     ]
             finally:
                 kernel.close()
@@ -62,7 +66,7 @@ def test_judging_answers_executes_top_to_bottom(tmp_path: Path) -> None:
         return next(text for source, text in said.items() if part in source)
 
     assert "20 of 22 right, 2 without" in of('scores = run.scores("label")')
-    assert "accuracy: 2 without: nothing is expected of this row" in of('scores = run.scores("label")')
+    assert "2 without accuracy, macro_f1: nothing is expected of this row" in of('scores = run.scores("label")')
     (picture,) = pictures
     assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
     assert "0 calls; 20 of 22 right" in of("again = run.score")

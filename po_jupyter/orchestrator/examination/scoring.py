@@ -32,7 +32,9 @@ def score_rows(
     task = validate_pipeline(definition, recorded=True).tasks[0]
     metrics = RowMetrics(task.name, task.scorers, [task.scorer_place(n) for n in range(len(task.scorers))])
     judges = {
-        column.name: (column.scorer, _judge(task, column.scorer)) for column in metrics.columns if column.metric == JUDGE
+        column.name: (column.scorer, _judge(task, column.scorer))
+        for column in metrics.columns
+        if column.metric == JUDGE
     }
     data = RowFiles(settings.data_dir).with_rows(owner, seed.get("data") or {})
     base = template_names(seed=data, seed_name=seed.get("name") or "", config=task.config)

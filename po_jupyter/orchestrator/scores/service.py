@@ -161,7 +161,8 @@ class RunScores:
         definition: JsonObject = {
             "name": "score",
             "tasks": [{
-                "name": task, "prompt": "-", "for_each": f"{{{{ seed.{_SAMPLED} }}}}", "config": original.get("config") or {},
+                "name": task, "prompt": "-", "for_each": f"{{{{ seed.{_SAMPLED} }}}}",
+                "config": original.get("config") or {},
                 **({} if fits is None else {"output": fits}), "score": score,
             }],
         }  # fmt: skip

@@ -12,11 +12,18 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
 
 ROWS = {"rows": [{"text": f"row {n}"} for n in range(10)]}
-TASK = {"name": "m", "prompt": "Label {{ item.text }}", "for_each": "{{ seed.rows }}", "output": {"enum": ["bug", "wish"]}}
+TASK = {
+    "name": "m",
+    "prompt": "Label {{ item.text }}",
+    "for_each": "{{ seed.rows }}",
+    "output": {"enum": ["bug", "wish"]},
+}
 
 
 def estimated(tmp: Any, **task: Any) -> dict[str, Any]:
-    pipeline = validate_pipeline({"name": "p", "llm": {"model": "openai:gpt-5-mini"}, "tasks": [{**TASK, **task}]})
+    pipeline = validate_pipeline(
+        {"name": "p", "llm": {"model": "openai:gpt-5-mini"}, "tasks": [{**TASK, **task}]}
+    )
     seed = Seed(name="s", data=ROWS)
     return estimate_run(pipeline, seed, seed.data, settings=Settings(data_dir=tmp))
 

@@ -67,7 +67,10 @@ async def test_forty_of_fifty_right_and_scored_again_without_a_call(tmp_path: Pa
 
 
 async def test_what_a_run_recorded_is_the_same_as_what_is_scored_later(tmp_path: Path) -> None:
-    score = [GOLD, {"name": "class", "expect": "{{ item.gold }}", "metrics": ["accuracy", "macro_f1", "confusion", "f1"]}]
+    score = [
+        GOLD,
+        {"name": "class", "expect": "{{ item.gold }}", "metrics": ["accuracy", "macro_f1", "confusion", "f1"]},
+    ]
     page = ScoredPage(tmp_path, ["bug"] * 40 + ["wish"] * 10)
     await page.run({"score": score})
     recorded = await page.scores.recorded(RUN, "me", "label")
@@ -77,7 +80,12 @@ async def test_what_a_run_recorded_is_the_same_as_what_is_scored_later(tmp_path:
 
 
 async def test_rows_that_failed_and_rows_without_gold_are_said(tmp_path: Path) -> None:
-    rows = [{"text": "a", "gold": "bug"}, {"text": "b"}, {"text": "c", "gold": "bug"}, {"text": "d", "gold": None}]
+    rows = [
+        {"text": "a", "gold": "bug"},
+        {"text": "b"},
+        {"text": "c", "gold": "bug"},
+        {"text": "d", "gold": None},
+    ]
     page = ScoredPage(tmp_path, ["bug", "bug", ModelRefused("no"), "bug"])
     await page.run({"score": GOLD}, rows)
     for result in (
@@ -97,7 +105,9 @@ async def test_rows_that_failed_and_rows_without_gold_are_said(tmp_path: Path) -
         ({"metrics": ["exakt"]}, "exakt"), ({"judge": "{{ answer }}"}, "`answer` is not defined"), ([], ""),
     ],
 )  # fmt: skip
-async def test_a_score_that_is_none_is_refused_with_the_reason(tmp_path: Path, score: Any, message: str) -> None:
+async def test_a_score_that_is_none_is_refused_with_the_reason(
+    tmp_path: Path, score: Any, message: str
+) -> None:
     page = ScoredPage(tmp_path, ["bug"] * 3)
     await page.run({}, ROWS[:3])
     with pytest.raises((InvalidPipeline, InvalidInput)) as error:
