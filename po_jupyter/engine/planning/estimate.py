@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
 from po_jupyter.engine.planning.judge_cost import JudgeModel, judge_costs
 from po_jupyter.engine.prompts.prompt_task import PromptTask
+from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
@@ -22,6 +23,7 @@ from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.run.seed import Seed
@@ -48,15 +50,27 @@ def estimate_run(
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
     first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
-    in neither, judges of answers are in both. Votes that may stop early are expected to agree, and of a cascade its first model to do; `worst` has
-    all of them. `estimated` is true. `prices` are by default those of the list and the settings.
+    in neither, judges are in both. Votes that may stop early are expected to agree, and of a cascade its first model
+    to do; `worst` has all of them. `estimated` is true. `prices` are by default those of the list and the settings.
     """
     prices = prices if prices is not None else PriceBook(settings.prices)
+    return _estimate(pipeline, (seed.name, data), settings, limit, model, prices)[0]
+
+
+def _estimate(
+    pipeline: Pipeline,
+    seed: tuple[str, Mapping[str, JsonValue]],
+    settings: Settings,
+    limit: int | None,
+    model: str | None,
+    prices: PriceBook,
+) -> tuple[JsonObject, JsonObject]:
+    """The estimate, and the samples of outputs that it came to."""
     outputs: JsonObject = {}
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        planned = _TaskPlan(pipeline, task, (seed.name, data), settings, outputs, limit, model, prices)
+        planned = _TaskPlan(pipeline, task, seed, settings, outputs, limit, model, prices)
         tasks.append(planned.estimate())
         unknown += planned.unknown
     counted = [t for t in tasks if t["calls"] is not None]
@@ -73,7 +87,7 @@ def estimate_run(
         "budget": pipeline.budget.model_dump(exclude_none=True),
         "tasks": tasks,
         "unknown": unknown,
-    }
+    }, outputs
 
 
 class _PlannedModel(NamedTuple):
@@ -116,7 +130,7 @@ class _TaskPlan:
         prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
-        self.pipeline, self.own_model = pipeline, model
+        self.pipeline, self.seed, self.chosen_model = pipeline, seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
         self.models = [_planned_model(llm, model, settings) for llm in llms]
         self.model, self.max_tokens, _ = self.models[0]
@@ -137,6 +151,8 @@ class _TaskPlan:
 
     def estimate(self) -> JsonObject:
         task = self.task
+        if task.kind == "pipeline":
+            return self._of_pipeline()
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
             self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
@@ -157,6 +173,32 @@ class _TaskPlan:
             return self._result(self._count(rows), None)
         calls = 1 if rows is None else len(rows)
         return self._result(self._count(rows), calls, prompt_tokens, sample)
+
+    def _of_pipeline(self) -> JsonObject:
+        """The sum over the tasks of the pipeline that the task runs."""
+        task, inner = self.task, pipeline_in(self.task)
+        result = self._result(None, None)
+        if inner is None:
+            return result
+        data = self.seed[1]
+        if task.seed is not None:
+            try:
+                data = evaluate_seed(task.seed, self.names, task=task.name)
+            except PoError:
+                self.unknown.append(
+                    f"the seed of the pipeline of task {task.name!r}: it comes from "
+                    + (", ".join(self.blind) or "elsewhere")
+                )
+                return result
+        whole, outputs = _estimate(
+            inner, (self.seed[0], data), self.settings, self.limit, self.chosen_model, self.prices
+        )
+        if len(outputs) == len(inner.tasks):
+            self.outputs[task.name] = outputs
+        self.unknown += [f"in pipeline {inner.name!r} of task {task.name!r}: {one}" for one in whole["unknown"]]
+        counted = [one for one in whole["tasks"] if one["calls"] is not None]
+        sums = {name: whole[name] for name in ("calls", "input_tokens", "output_tokens_max", "cost")}
+        return {**result, **sums, "calls_max": sum(one["calls_max"] for one in counted)}
 
     @staticmethod
     def _count(rows: Sequence[Any] | None) -> int | None:
@@ -263,7 +305,7 @@ class _TaskPlan:
     def _judge_model(self, scorer: Scorer) -> JudgeModel:
         """The model that a judge is asked of, and the tokens of its answers at most."""
         llm = scorer.llm.over(self.pipeline.llm)
-        planned = _planned_model(llm, self.own_model or llm.model or self.model, self.settings)
+        planned = _planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
         return JudgeModel(planned.model, planned.most_tokens)
 
     def _worst(self, model: _PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
