@@ -12,6 +12,7 @@ from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.comparison import Comparison, compare_runs
+from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
 from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
@@ -24,7 +25,6 @@ from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_outputs import RunOutputs
-from po_jupyter.client.scores import Scores, recorded_scores, score_answers, score_body
 from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
@@ -361,11 +361,10 @@ class Run:
         return self.client.call(recorded_scores(self._aio, self.view, task))
 
     def score(
-        self, task: str | None = None, *, expect: str | None = None, metrics: Sequence[str] | str | None = None,
-        judge: str | None = None, budget: BudgetInput | None = None, **fields: Any,
+        self, task: str | None = None, *, expect: str | None = None, judge: str | None = None,
+        metrics: Sequence[str] | str | None = None, budget: BudgetInput | None = None, **fields: Any,
     ) -> Scores:  # fmt: skip
-        """Score recorded answers: `run.score("label", expect="{{ item.gold }}")`. Metrics ask no model, a `judge` is
-        a run within the `budget`. `fields`: `on`, `tolerance`, `relative`, `pattern`, `model`, `scale`."""
+        """Score recorded answers, without a call; a `judge` is a run within the `budget`. `fields` as of a `score`."""
         asked = score_body(expect, metrics, judge, **fields)
         return self.client.call(score_answers(self._aio, self.view, task, asked, budget))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from po_jupyter.evals.confusion import ConfusionMatrix
 from po_jupyter.evals.intervals import CONFIDENCE, Interval, t_interval, wilson
-from po_jupyter.model.pipeline.scores import ScoreColumn
+from po_jupyter.model.pipeline.evals.scores import ScoreColumn
 from po_jupyter.model.run.scores import ConfusionTable, MeanScore, RowScores, ScoresOfTask
 
 MOST_REASONS = 10

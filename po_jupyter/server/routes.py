@@ -139,7 +139,7 @@ TABLE = Table(
         Route("row", "GET", "runs/{id}/tasks/{task}/rows/{index}", READ, inspection.row),
         Route("compare", "GET", "runs/{id}/compare", READ, inspection.compare, query=CompareQuery),
         Route("scores", "GET", "runs/{id}/scores", READ, scores.scores, query=ScoresQuery),
-        Route("score", "POST", "runs/{id}/score", WRITE, scores.score, body=ScoreBody, asks_code=True),
+        Route("score", "POST", "runs/{id}/score", WRITE, scores.score, body=ScoreBody),
         Route("model_calls", "GET", "runs/{id}/model-calls", READ, inspection.model_calls, query=ModelCallsQuery),
         Route("model_call", "GET", "runs/{id}/model-calls/{n}", READ, inspection.model_call),
         Route("timeline", "GET", "runs/{id}/timeline", READ, inspection.timeline),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.evals.metrics import METRICS, NO_GOLD, MetricOptions, measure, same
-from po_jupyter.model.pipeline.scores import BUILT_IN
+from po_jupyter.model.pipeline.evals.scores import BUILT_IN
 
 
 def test_every_metric_that_a_pipeline_may_name_is_there() -> None:

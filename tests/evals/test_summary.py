@@ -10,7 +10,7 @@ import pytest
 
 from po_jupyter.evals.intervals import wilson
 from po_jupyter.evals.summary import FAILED, NOT_SCORED, ScoreSummary
-from po_jupyter.model.pipeline.scores import ScoreColumn, Scorer, score_columns
+from po_jupyter.model.pipeline.evals.scores import ScoreColumn, Scorer, score_columns
 from po_jupyter.model.run.scores import RowScores
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from po_jupyter.errors import PoError
 from po_jupyter.evals.summary import ScoreSummary
-from po_jupyter.model.pipeline.scores import Scorer, score_columns
+from po_jupyter.model.pipeline.evals.scores import Scorer, score_columns
 from po_jupyter.presentation.score_plot import ScorePlot, score_figure
 
 

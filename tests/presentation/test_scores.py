@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from po_jupyter.evals.summary import ScoreSummary
-from po_jupyter.model.pipeline.scores import Scorer, score_columns
+from po_jupyter.model.pipeline.evals.scores import Scorer, score_columns
 from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.presentation.scores import (
     confusion_cells,

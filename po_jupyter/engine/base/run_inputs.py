@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
-from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonValue

@@ -24,8 +24,8 @@ from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.contained import pipeline_in
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
-from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue

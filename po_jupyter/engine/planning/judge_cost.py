@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from po_jupyter.errors import PoError
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonValue
 

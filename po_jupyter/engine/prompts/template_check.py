@@ -5,14 +5,14 @@ Nothing is rendered here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
 from po_jupyter.engine.prompts.condition import is_expression
-from po_jupyter.engine.prompts.seed_values import seed_templates
+from po_jupyter.engine.prompts.task_templates import JUDGE_NAMES, templates_of
 from po_jupyter.engine.prompts.template_samples import (
     MAP_ROW,
     NOT_KNOWN,
@@ -32,41 +32,13 @@ from po_jupyter.engine.prompts.templates import (
     too_deep,
 )
 from po_jupyter.errors import TemplateFailed, Violation
-from po_jupyter.model.pipeline.pipeline import CascadeStep, Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 
 _SHORT = 5_000  # characters of a template whose tree is kept
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
-JUDGE_NAMES = ("item", "index", "output", "expected", "seed", "seed_name", "config")
-"""The names that the template of a judge sees; `item` and `index` in a map."""
 _METHODS = frozenset({"get", "items", "keys", "values"})
-
-
-def templates_of(task: Task) -> Iterator[tuple[str, str]]:
-    """(field, text) of every template of a task; `for_each`, `when` and `expect` are expressions, not texts."""
-    if task.system is not None:
-        yield "system", task.system
-    if isinstance(task.prompt, str):
-        yield "prompt", task.prompt
-    for i, turn in enumerate(task.prompt or () if not isinstance(task.prompt, str) else ()):
-        yield f"prompt[{i}].content", turn.content
-    for i, image in enumerate(task.images):
-        yield f"images[{i}]", image
-    if task.for_each is not None:
-        yield "for_each", task.for_each
-    for path, text in seed_templates(task.seed):
-        yield f"seed{path}", text
-    if task.refine.critique is not None:
-        yield "refine.critique", task.refine.critique
-    for n, llm in enumerate(task.llms):
-        if isinstance(llm, CascadeStep) and llm.when is not None:
-            yield f"llm[{n}].when", llm.when
-    for n, scorer in enumerate(task.scorers):
-        if scorer.expect is not None:
-            yield f"{task.scorer_place(n)}.expect", scorer.expect
-        if scorer.judge is not None:
-            yield f"{task.scorer_place(n)}.judge", scorer.judge
 
 
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:

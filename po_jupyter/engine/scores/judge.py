@@ -14,11 +14,11 @@ from jinja2 import TemplateSyntaxError, meta
 
 from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.prompts.prompt_task import PromptTask
-from po_jupyter.engine.prompts.template_check import JUDGE_NAMES
+from po_jupyter.engine.prompts.task_templates import JUDGE_NAMES
 from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, TOO_DEEP, PromptTemplate
 from po_jupyter.llm.chat import Message
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Refine, Task
-from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject, JsonValue
 

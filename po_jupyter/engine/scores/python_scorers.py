@@ -14,7 +14,7 @@ from typing import Any
 from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import InvalidInput
 from po_jupyter.evals.metrics import Measured
-from po_jupyter.model.pipeline.scores import BUILT_IN
+from po_jupyter.model.pipeline.evals.scores import BUILT_IN
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 

@@ -11,7 +11,7 @@ from po_jupyter.engine.scores.python_scorers import PythonScorer, call_scorer, l
 from po_jupyter.errors import PoError
 from po_jupyter.evals.metrics import NO_GOLD, Measured, MetricOptions, is_missing, measure, same
 from po_jupyter.evals.texts import plain_text
-from po_jupyter.model.pipeline.scores import (
+from po_jupyter.model.pipeline.evals.scores import (
     BUILT_IN,
     JUDGE,
     ScoreColumn,

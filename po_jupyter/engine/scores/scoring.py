@@ -21,8 +21,8 @@ from po_jupyter.engine.scores.row_metrics import RowMetrics, part_of, put
 from po_jupyter.engine.votes.voted_output import RunStages
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
 from po_jupyter.evals.metrics import Measured
+from po_jupyter.model.pipeline.evals.scores import JUDGE
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.scores import JUDGE
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject, JsonValue
 

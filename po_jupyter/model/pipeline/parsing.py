@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.output_field import RECORDED
 from po_jupyter.model.pipeline.pipeline import (
     LLM,
@@ -28,7 +29,6 @@ from po_jupyter.model.pipeline.pipeline import (
     Turn,
     Votes,
 )
-from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.pipeline.violations import Position, dotted, first_errors, shown_place, violations_of
 from po_jupyter.model.pipeline.yaml_comments import cut_texts
 from po_jupyter.model.values.json import JsonObject

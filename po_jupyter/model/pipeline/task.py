@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.llm_settings import LLM
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
-from po_jupyter.model.pipeline.scores import Scorer
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.task_parts import TaskKind, Turn
 from po_jupyter.model.pipeline.task_rules import RULES

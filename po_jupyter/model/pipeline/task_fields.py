@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from po_jupyter.model.pipeline.evals.scores import ScoreChoice
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.output_field import OutputSchema
 from po_jupyter.model.pipeline.pipeline_field import ContainedPipeline
-from po_jupyter.model.pipeline.scores import ScoreChoice
 from po_jupyter.model.pipeline.sharding import MOST_SHARDS
 from po_jupyter.model.pipeline.task_parts import (
     Budget,

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
-from po_jupyter.model.pipeline.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.votes import votes_problem

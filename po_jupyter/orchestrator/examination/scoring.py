@@ -25,8 +25,8 @@ def score_rows(
     """
     from po_jupyter.engine.prompts.templates import template_names
     from po_jupyter.engine.scores.row_metrics import RowMetrics, part_of
+    from po_jupyter.model.pipeline.evals.scores import JUDGE
     from po_jupyter.model.pipeline.parsing import validate_pipeline
-    from po_jupyter.model.pipeline.scores import JUDGE
     from po_jupyter.store.files.row_files import RowFiles
 
     task = validate_pipeline(definition, recorded=True).tasks[0]

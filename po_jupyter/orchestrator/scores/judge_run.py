@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.engine.scores.judge import SCORE, answer_schema
+from po_jupyter.model.pipeline.evals.scores import JUDGE, score_columns
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.scores import JUDGE, score_columns
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.values.json import JsonObject

@@ -10,9 +10,9 @@ from typing import NamedTuple, TypedDict, cast
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
 from po_jupyter.evals.summary import FAILED, ScoreSummary
+from po_jupyter.model.pipeline.evals.scores import JUDGE, score_columns
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
-from po_jupyter.model.pipeline.scores import JUDGE, score_columns
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.scores import RowScores, ScoresOfTask
 from po_jupyter.model.run.view import RunView

@@ -23,7 +23,7 @@ async def score(request: ApiRequest[Query, ScoreBody]) -> JsonResponse:
     body = request.body
     scored = await request.orchestrator.scores.score(
         request.path["id"], request.owner, body.task, body.score,
-        budget=body.budget, worst=body.worst, code_allowed=request.code_allowed,
+        budget=body.budget, worst=body.worst, code_allowed=False,  # a judge has no code of anybody
     )  # fmt: skip
     run = None if scored["run"] is None else run_json(scored["run"])
     return JsonResponse({"scores": {**scored["scores"]}, "run": run, "left_out": {**scored["left_out"]}})

@@ -9,7 +9,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.inputs import read_text
-from po_jupyter.client.scores import recorded_scores, score_answers, score_body
+from po_jupyter.client.evals.scores import recorded_scores, score_answers, score_body
 
 
 @click.command()

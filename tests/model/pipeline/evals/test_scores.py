@@ -7,8 +7,8 @@ import json
 import pytest
 
 from po_jupyter.errors import InvalidPipeline
+from po_jupyter.model.pipeline.evals.scores import score_columns
 from po_jupyter.model.pipeline.parsing import parse_pipeline
-from po_jupyter.model.pipeline.scores import score_columns
 
 TASK = "tasks:\n  - name: a\n    prompt: hi\n"
 

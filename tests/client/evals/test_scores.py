@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.scores import Scores, score_body
+from po_jupyter.client.evals.scores import Scores, score_body
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.evals.summary import ScoreSummary
-from po_jupyter.model.pipeline.scores import Scorer, score_columns
+from po_jupyter.model.pipeline.evals.scores import Scorer, score_columns
 
 
 @pytest.mark.parametrize(
