@@ -141,7 +141,8 @@ def reject(session: Session, arguments: Arguments) -> Run:
 def score(session: Session, arguments: Arguments) -> None:
     """`%po score RUN`: the scores of its answers, drawn in the cell."""
     run = session.find_run(arguments.positional[0])
-    asked = {name: arguments.get(name) for name in ("expect", "metrics", "on", "judge", "model", "scale")}
+    asked = {name: arguments.get(name) for name in ("expect", "metrics", "judge", "model", "scale")}
+    asked["on"] = arguments.get("field")
     if asked["expect"] is None and asked["metrics"] is None and asked["judge"] is None:
         scores = run.scores(arguments.get("task"))
     else:
@@ -187,7 +188,7 @@ NATIVE: dict[str, NativeVerb] = {
             "task": _TASK,
             "expect": Option("word", "EXPR"),
             "metrics": Option("word", "LIST"),
-            "on": Option("word", "FIELD"),
+            "field": Option("word", "NAME"),
             "judge": Option("word", "TEXT"),
             "model": Option("word", "REF"),
             "scale": Option("word", "N-N"),

@@ -17,7 +17,7 @@ from po_jupyter.client.evals.scores import recorded_scores, score_answers, score
 @click.option("--task", metavar="TASK", help="The task; needed where the run has several maps.")
 @click.option("--expect", type=base.TEXT, metavar="EXPR", help='What is right, such as "{{ item.gold }}".')
 @click.option("--metrics", metavar="LIST", help="What is measured: exact,f1 (the default is exact).")
-@click.option("--on", metavar="FIELD", help="The field of the answers that is scored.")
+@click.option("--field", "on", metavar="NAME", help="The field of the answers that is scored.")
 @click.option("--tolerance", type=click.FloatRange(0), metavar="X", help="How far a `number` may be off.")
 @click.option("--relative", type=click.FloatRange(0, 1), metavar="X", help="The same as a part of the number.")
 @click.option("--pattern", type=base.TEXT, metavar="REGEX", help="The pattern of `regex`.")
