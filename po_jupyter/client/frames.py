@@ -90,6 +90,8 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     }
     if "agreement" in row:
         tail |= {"agreement": row["agreement"], "votes": row["votes"]}
+    if "scores" in row:
+        tail |= {f"score_{name}": value for name, value in row["scores"]["values"].items()}
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
     return {**_renamed(fields, {"index", *tail, *(label_names or ())}), **tail}

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, T
 
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, EventRecord
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.commit_lane import CommitLane
@@ -77,6 +78,7 @@ class _Item(TypedDict):
     row: NotRequired[int]
     looked: NotRequired[JsonObject]
     votes: NotRequired[VoteCount]
+    scores: NotRequired[RowScores]
 
 
 class ItemRecord(_Item):
@@ -85,7 +87,7 @@ class ItemRecord(_Item):
     `row` is where in its list of the seed the row is, unless the map has the order of the list;
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
     hashes of the names that its code read besides the row, and of the addresses where its models were asked
-    (`models.REF`), `votes` how the votes for it came out.
+    (`models.REF`), `votes` how the votes for it came out, `scores` how good it is by the scorers of its task.
     """
 
     output: NotRequired[list[int]]

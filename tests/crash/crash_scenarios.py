@@ -761,6 +761,31 @@ class OperatorsBriefly(Operators):
     rows: ClassVar[Mapping[str, Any]] = {"best": [1, 2]}
 
 
+class Judged(Votes):
+    """Scores and judges: whatever dies where, each row has the same scores, and no verdict is paid for twice."""
+
+    name = "judged"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        {
+            "name": "vote", "for_each": "{{ seed.rows }}", "prompt": "label {{ item }}", "max_concurrency": 1,
+            "score": [
+                {"expect": "{{ 'echo: label ' ~ item }}", "metrics": ["exact", "f1"]},
+                {"judge": "good? {{ output }}", "scale": [1, 5]},
+            ],
+        },
+        {"name": "alone", "prompt": "alone", "score": {"judge": "good? {{ output }}", "name": "good"}},
+    ]  # fmt: skip
+
+    def check_end(self, bench: Bench) -> None:
+        _Run.check_end(self, bench)
+        items = sorted((item for r in bench.records() for item in r["items"]), key=lambda item: item["index"])
+        assert [item["scores"]["values"] for item in items] == [{"exact": 1.0, "f1": 1.0, "judge": 1.0}] * 3
+        (done,) = (e["data"] for e in bench.events("task.done") if e["task"] == "alone")
+        assert done["scores"]["values"] == {"good": 0.0}
+        answered = self._answered(bench)
+        assert len(answered) == len(set(answered)) == 8
+
+
 # -- the watch folder ------------------------------------------------------------------------------------
 class TakeInArchive(Scenario):
     """B9: a seed with artifacts, by the folder itself. One run with its artifacts, and no half of either."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -118,6 +119,7 @@ class RowJson(TypedDict):
     columns: NotRequired[JsonObject]
     agreement: NotRequired[float]
     votes: NotRequired[int]
+    scores: NotRequired[RowScores]
     provenance: NotRequired[ProvenanceJson | None]
 
 

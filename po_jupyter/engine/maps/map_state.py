@@ -23,6 +23,7 @@ from po_jupyter.errors import PoError, RowsLeft, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
@@ -219,6 +220,7 @@ class MapState:
         output: Any,
         addresses: Mapping[str, str] = MappingProxyType({}),
         votes: VoteCount | None = None,
+        scores: RowScores | None = None,
     ) -> None:
         """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`, `votes` that it came by."""
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
@@ -227,6 +229,8 @@ class MapState:
         item["output"] = 0
         if votes is not None:
             item["votes"] = votes
+        if scores is not None:
+            item["scores"] = redactor.scrub(scores)
         self._add_dependencies(item, addresses)
         if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
@@ -249,6 +253,8 @@ class MapState:
         item["reused"] = outcome.origin
         if outcome.votes is not None:
             item["votes"] = outcome.votes
+        if outcome.scores is not None:
+            item["scores"] = outcome.scores
         self._add_dependencies(item, outcome.addresses)
         self.done += 1
         self.parts.history.count_reused(self.task.name)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
+from po_jupyter.engine.planning.judge_cost import JudgeModel, judge_costs
 from po_jupyter.engine.planning.operators import plan_operator
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
@@ -23,6 +24,7 @@ from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
@@ -49,8 +51,8 @@ def estimate_run(
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
     first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
-    in neither. Votes that may stop early are expected to agree, and of a cascade its first model to do; `worst` has
-    all of them. `estimated` is true. `prices` are by default those of the list and the settings.
+    in neither, judges are in both. Votes that may stop early are expected to agree, and of a cascade its first model
+    to do; `worst` has all of them. `estimated` is true. `prices` are by default those of the list and the settings.
     """
     prices = prices if prices is not None else PriceBook(settings.prices)
     return _estimate(pipeline, (seed.name, data), settings, limit, model, prices)[0]
@@ -129,7 +131,7 @@ class _TaskPlan:
         prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
-        self.seed, self.chosen_model = seed, model
+        self.pipeline, self.seed, self.chosen_model = pipeline, seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
         self.models = [_planned_model(llm, model, settings) for llm in llms]
         self.model, self.max_tokens, _ = self.models[0]
@@ -155,6 +157,8 @@ class _TaskPlan:
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
             self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
+            if any(scorer.judge is not None for scorer in task.scorers):
+                self.unknown.append(f"what the judge of task {task.name!r} is asked: its answers are Python's")
             return self._result(self._count(rows), None)
         if task.for_each is not None and rows is None:
             return self._result(None, None)
@@ -324,7 +328,26 @@ class _TaskPlan:
         for model, cost in zip(self.models, worst, strict=True):
             if cost.usd is None:
                 self.unknown.append(f"the price of {model.model} (task {self.task.name!r})")
+        return self._with_judges(result, 1 if rows is None else rows)
+
+    def _with_judges(self, result: JsonObject, answers: int) -> JsonObject:
+        """The numbers with what judges of so many answers are asked."""
+        for cost in judge_costs(self.task, self.names, self.outputs, self._judge_model, self.prices):
+            result["calls"] += answers * cost.calls
+            result["calls_max"] += answers * cost.calls_max
+            result["input_tokens"] += answers * cost.input_tokens
+            result["output_tokens_max"] += answers * cost.output_tokens_max
+            for case, usd in (("expected", cost.expected), ("worst", cost.worst)):
+                result["cost"][case] = _total([result["cost"][case], None if usd is None else answers * usd])
+            if cost.worst is None:
+                self.unknown.append(f"the price of {cost.model} (the judge of task {self.task.name!r})")
         return result
+
+    def _judge_model(self, scorer: Scorer) -> JudgeModel:
+        """The model that a judge is asked of, and the tokens of its answers at most."""
+        llm = scorer.llm.over(self.pipeline.llm)
+        planned = _planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
+        return JudgeModel(planned.model, planned.most_tokens)
 
     def _worst(self, model: _PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
         """What so many answers of a model come to at most, with every re-ask."""

@@ -1,8 +1,11 @@
-"""Expressions of a task: one sandboxed value of a row, or a condition over an answer (`when` of a cascade)."""
+"""Expressions of a task: one sandboxed value of a row (`where`, `expect` of a score), or a condition over an answer
+(`when` of a cascade)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 
 from jinja2 import TemplateSyntaxError, meta
 from jinja2.environment import TemplateExpression
@@ -21,6 +24,8 @@ from po_jupyter.model.values.json import JsonValue
 
 NAMES = ("output", "item", "index", "seed", "seed_name")
 """The names that a condition sees; `item` and `index` in a map."""
+
+_MOST_VALUES = 10_000  # of what is no list yet
 
 
 OPERATOR_EXPRESSIONS: Mapping[str, str] = {
@@ -41,7 +46,7 @@ OPERATOR_EXPRESSIONS: Mapping[str, str] = {
 
 def is_expression(field: str) -> bool:
     """Whether a field of a task holds one expression, whose value is used as it is."""
-    return field == "for_each" or field.endswith(".when") or field in OPERATOR_EXPRESSIONS
+    return field == "for_each" or field.endswith((".when", ".expect")) or field in OPERATOR_EXPRESSIONS
 
 
 class Expression:
@@ -66,12 +71,32 @@ class Expression:
             raise too_deep(task, field) from None
 
     def value(self, names: Mapping[str, JsonValue]) -> JsonValue:
-        """Its value for these names. Raises TemplateFailed."""
-        try:
-            value: JsonValue = self._expression(**names)
+        """Its value for these names. Raises TemplateFailed, for a field that is not there too."""
+        with self._errors():
+            value = self._evaluate(names)
             if isinstance(value, Undefined):
                 str(value)  # raises, with the message of our undefined
             return value
+
+    def value_or_none(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        """Its value, None for a field that is not there; of what can only be gone through, a list. Raises
+        TemplateFailed."""
+        with self._errors():
+            value = self._evaluate(names)
+            if isinstance(value, Undefined):
+                return None
+            if isinstance(value, Iterable) and not isinstance(value, str | Mapping | list):
+                return list(islice(value, _MOST_VALUES))
+            return value
+
+    def _evaluate(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        value: JsonValue = self._expression(**names)
+        return value
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except PoError:
             raise
         except Exception as error:

@@ -13,6 +13,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
 from po_jupyter.engine.prompts.condition import is_expression
 from po_jupyter.engine.prompts.template_fields import (
+    JUDGE_NAMES,
     WITHOUT_ITEM,
     items_of,
     output_of,
@@ -142,11 +143,14 @@ class _TemplateWalk:
         if task.for_each is not None and field not in WITHOUT_ITEM:
             self.defined += ["item", "index"]
             scope = scope.bound(nodes.Name("item", "store"), rows)
-        if field.endswith(".when"):
+        if field.endswith((".when", ".expect")):
             self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
             scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if sees_answer(task, field):
             self.defined.append("output")
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+        if field.endswith(".judge"):
+            self.defined = [name for name in JUDGE_NAMES if task.for_each or name not in ("item", "index")]
             scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if field == "refine.critique":
             self.defined += ["output", "violations"]

@@ -18,6 +18,8 @@ from po_jupyter.engine.prompts.templates import ENVIRONMENT, expression_of
 from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.pipeline import CascadeStep, PromptText, Task
 
+JUDGE_NAMES = ("item", "index", "output", "expected", "seed", "seed_name", "config")
+"""The names that the template of a judge sees; `item` and `index` in a map."""
 WITHOUT_ITEM = ("for_each", "join.to")
 _OF_ANSWERS = ("where", "top_k.by", "join.keep")
 _OF_ROWS = frozenset({"where", "distinct", "unnest", "group_by.key", "join.key", "join.left_key", "top_k.by"})
@@ -40,6 +42,15 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         if isinstance(llm, CascadeStep) and llm.when is not None:
             yield f"llm[{n}].when", llm.when
     yield from _of_operator(task)
+    yield from _of_scores(task)
+
+
+def _of_scores(task: Task) -> Iterator[tuple[str, str]]:
+    for n, scorer in enumerate(task.scorers):
+        if scorer.expect is not None:
+            yield f"{task.scorer_place(n)}.expect", scorer.expect
+        if scorer.judge is not None:
+            yield f"{task.scorer_place(n)}.judge", scorer.judge
 
 
 def _prompt(field: str, prompt: PromptText | None) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ _FAILED = "A row of a map that failed has the output null: tasks.NAME | selectat
 _EXPRESSIONS = {
     "for_each": 'For example for_each: "{{ seed.rows }}".',
     "when": 'For example when: "{{ output.confidence < 0.8 }}".',
+    "expect": 'For example expect: "{{ item.gold }}".',
 }
 _PIECES = 10_000  # that are looked at together
 _SHORT = 20_000  # characters of a template that is kept compiled

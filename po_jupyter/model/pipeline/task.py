@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.llm_settings import LLM
 from po_jupyter.model.pipeline.operators.rules import with_answer_schema
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
@@ -85,6 +86,17 @@ class Task(TaskFields):
     def llm_place(self, number: int) -> str:
         """Where the settings of that model stand: `llm`, or `llm[number]` of a list."""
         return f"llm[{number}]" if isinstance(self.llm, tuple) else "llm"
+
+    @property
+    def scorers(self) -> tuple[Scorer, ...]:
+        """The ways in which answers are scored, none for most tasks."""
+        if self.score is None:
+            return ()
+        return self.score if isinstance(self.score, tuple) else (self.score,)
+
+    def scorer_place(self, number: int) -> str:
+        """Where that scorer stands: `score`, or `score[number]` of a list."""
+        return f"score[{number}]" if isinstance(self.score, tuple) else "score"
 
     @property
     def kind(self) -> TaskKind:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from po_jupyter.model.pipeline.evals.scores import ScoreChoice
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.operators.fields import (
     OPERATORS,
@@ -137,6 +138,11 @@ class TaskFields(Value):
         default=None,
         description="Answers to the same prompt, of which the majority counts, of numbers the median: a number, or "
         "how often to ask and when to stop.",
+    )
+    score: ScoreChoice | None = Field(
+        default=None,
+        description="How good the answers are: what is expected and by which metrics, or what a judge is asked; or a "
+        "list of scores.",
     )
     llm: ModelChoice = Field(
         default=LLM(),

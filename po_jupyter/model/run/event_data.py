@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.shard_record import GateBelow, ShardPlan
 from po_jupyter.model.values.json import JsonObject
 
@@ -194,6 +195,7 @@ class TaskRetryingData(TypedDict):
 class _TaskEnd(TypedDict):
     seconds: float
     votes: NotRequired[VoteCount]
+    scores: NotRequired[RowScores]
     artifacts: NotRequired[list[JsonObject]]
     copied: NotRequired[bool]
 

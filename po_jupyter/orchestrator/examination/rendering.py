@@ -83,7 +83,7 @@ def render(
     prompt = PromptTask(task)
     messages = [*prompt.first(names), *_rounds(prompt, call["answers"])]
     requests = [  # to each model of a cascade
-        replace(ModelSettings(inputs, task, n).base, messages=tuple(messages), schema=task.output)
+        replace(ModelSettings.of(inputs, task, n).base, messages=tuple(messages), schema=task.output)
         for n in range(len(inputs.llms_of(task)))
     ]
     return {

@@ -10,6 +10,7 @@ from typing import Any, NotRequired, TypedDict
 from po_jupyter.model.pipeline.votes import agreement
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_index import RANGE
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, ItemRecord
@@ -23,7 +24,8 @@ class LabelledRow(TypedDict):
     `row` is where in its list of the seed it is, unless that is its index; `label` is what the seed's table calls it,
     in the index of the list `of` (`seed.index[of]`). A group has `rows` instead, the numbers or the labels of its rows.
     Rows that an operator made have `columns` besides their output. `agreement` is the part of the votes for its output
-    that agree, `votes` how many were asked for; both only where there was a vote.
+    that agree, `votes` how many were asked for; both only where there was a vote. `scores` only where its task is
+    scored.
     """
 
     index: int
@@ -34,12 +36,19 @@ class LabelledRow(TypedDict):
     label: NotRequired[Any]
     agreement: NotRequired[float]
     votes: NotRequired[int]
+    scores: NotRequired[RowScores]
 
 
 def add_votes(row: LabelledRow, item: ItemRecord) -> None:
     """Add to a row how the votes for it came out, where there was a vote."""
     if (count := item.get("votes")) is not None:
         row["agreement"], row["votes"] = round(agreement(count), 6), count["asked"]
+
+
+def add_scores(row: LabelledRow, item: ItemRecord) -> None:
+    """Add to a row how good its answer is, where that was scored."""
+    if (scores := item.get("scores")) is not None:
+        row["scores"] = scores
 
 
 class RowLabels:

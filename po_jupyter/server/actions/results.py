@@ -7,7 +7,14 @@ from contextlib import suppress
 
 from po_jupyter.errors import PoError
 from po_jupyter.model.run.view import RunView
-from po_jupyter.presentation.run_output import RESULT_ROWS, output_result, result_task, row_results, run_output
+from po_jupyter.presentation.run_output import (
+    RESULT_ROWS,
+    output_result,
+    result_task,
+    row_results,
+    run_output,
+    score_results,
+)
 from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResponse
 from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery, OutputsQuery, Query
 
@@ -42,7 +49,11 @@ async def _results(request: ApiRequest[Query, None], run: RunView) -> list[tuple
         rows, _ = await results.items(
             run.id, request.owner, task.name, state="done", limit=RESULT_ROWS, result=True
         )
-        return row_results(rows)
+        scored = any("scores" in row for row in rows)
+        scores = (
+            await request.orchestrator.scores.recorded(run.id, request.owner, task.name, 0) if scored else None
+        )
+        return [*(score_results(scores) if scores is not None else ()), *row_results(rows)]
     outputs = await results.outputs(run.id, request.owner, task.name)
     return output_result(task.name, outputs.get(task.name))
 
