@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from po_jupyter.errors import ModelKeyError
+
 EXPIRES = "PO_CREDENTIALS_EXPIRE"
 """The variable beside the credentials that says when they end: seconds since 1970, as text."""
 _EARLY = 300.0  # s before their end
@@ -27,7 +29,10 @@ class ShortLivedCredentials:
             async with self._lock:  # once, however many rows ask
                 if not self._is_good():
                     async with asyncio.timeout(_PATIENCE):
-                        self._current = dict(await self._obtain())
+                        obtained = dict(await self._obtain())
+                    if not obtained:
+                        raise ModelKeyError("there is no key here, and a login of one's own may not be used")
+                    self._current = obtained
         return self._current
 
     def reject(self, credentials: Mapping[str, str]) -> None:

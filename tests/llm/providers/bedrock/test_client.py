@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from po_jupyter.errors import ModelError, ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.bedrock import login
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.llm.providers.short_lived import EXPIRES, ShortLivedCredentials
+from po_jupyter.llm.providers.short_lived import EXPIRES
 from po_jupyter.llm.specs import load_factory, specs
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -95,21 +91,6 @@ async def test_without_a_region_it_says_which_variable() -> None:
     await providers.aclose()
 
 
-@pytest.mark.parametrize(
-    ("region", "url"),
-    [
-        ("us-east-1", "https://bedrock-runtime.us-east-1.amazonaws.com"),
-        ("cn-north-1", "https://bedrock-runtime.cn-north-1.amazonaws.com.cn"),
-    ],
-)
-def test_a_region_has_its_address(region: str, url: str) -> None:
-    spec = specs()["bedrock"]
-    assert spec.base_url_in({"AWS_REGION": region}) == url
-    assert spec.base_url_in({"AWS_DEFAULT_REGION": region}) == url
-    assert spec.is_home(url)
-    assert not spec.is_home("https://proxy.example")
-
-
 @pytest.mark.parametrize("name", ["../x", "a b", "m?x=1", "-x", "ü", "x" * 3000])
 async def test_a_name_that_is_none_is_refused(name: str) -> None:
     """P6."""
@@ -162,16 +143,6 @@ async def test_errors_are_of_their_kind_and_say_what_to_do(
     assert "page" not in error.details or reply.content_type == "text/html" or reply.body == b"\xff\xfe"
 
 
-async def test_a_wrong_clock_is_measured() -> None:
-    ahead = format_datetime(datetime.now(UTC) - timedelta(minutes=10), usegmt=True)
-    with ModelServer() as server:
-        server.enqueue(amazon(403, "InvalidSignatureException", EARLIER, date=ahead))
-        with pytest.raises(ModelKeyError) as caught:
-            await chat(server, LOGIN)
-    assert caught.value.details["reason"] == "clock_skew"
-    assert "by 600 s" in caught.value.hint or "by 601 s" in caught.value.hint
-
-
 async def test_credentials_at_their_end_are_got_anew() -> None:
     """The error is worth another try, and the next try has new ones."""
     got = []
@@ -194,44 +165,3 @@ async def test_credentials_at_their_end_are_got_anew() -> None:
         await providers.aclose()
         tokens = [request.headers["x-amz-security-token"] for request in server.requests]
     assert tokens == ["token-1", "token-2", "token-2"]
-
-
-async def test_credentials_are_got_anew_before_their_end() -> None:
-    calls = []
-
-    async def obtain() -> dict[str, str]:
-        calls.append(1)
-        return {"K": str(len(calls)), EXPIRES: str(time.time() + 3600)}
-
-    soon = ShortLivedCredentials({"K": "0", EXPIRES: str(time.time() + 60)}, obtain)
-    assert (await soon.current())["K"] == "1" and (await soon.current())["K"] == "1"
-    lasting = ShortLivedCredentials({"K": "0"}, obtain)
-    assert (await lasting.current())["K"] == "0"
-    assert SECRET not in repr(ShortLivedCredentials(LOGIN, obtain))
-
-
-def test_a_login_comes_from_aws_own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    file = tmp_path / "credentials"
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(ModelKeyError, match="there is none") as caught:
-        login.obtain({})
-    assert "po keys set bedrock" in caught.value.hint and "aws sso login" in caught.value.hint
-    file.write_text(f"[default]\naws_access_key_id = AKIAX\naws_secret_access_key = {SECRET}\n")
-    assert login.obtain({}) == {"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": SECRET}
-    monkeypatch.setenv("AWS_PROFILE", "of-nobody")
-    with pytest.raises(ModelKeyError, match="of-nobody"):
-        login.obtain({})
-
-
-def test_signs_of_a_login(tmp_path: Path) -> None:
-    spec = specs()["bedrock"]
-    home = {"HOME": str(tmp_path)}
-    assert not spec.has_login(home) or spec.login is not None
-    assert spec.has_login({**home, "AWS_PROFILE": "x"})
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws/credentials").touch()
-    assert spec.has_login(home)
