@@ -51,6 +51,9 @@ FLOORS = {
     # -- a hub
     "jupyterhub": ("6.1.1", "no advisory for 6 (5.4.4 and 5.5.1 are security releases); PKCE of a login came with 6.0, "
                    "and this is the oldest that is tested"),
+    # -- logins of vendors
+    "botocore": ("1.40", "no advisory since 1.0; the first with Converse's service tiers and bearer keys of Bedrock "
+                 "is 1.39, and this is the oldest that is tested"),
     # -- messages of a broker
     "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
     # -- schedules

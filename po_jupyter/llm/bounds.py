@@ -54,6 +54,11 @@ _BY_PROVIDER: Mapping[str, _Thinkers] = {
         r".*claude-(?:[a-z]+-)?(?:[5-9]|\d\d)(?!\d)|.*claude-[a-z]+-preview",
         r".*claude-(?:3-7|[a-z]+-(?:[4-9]|\d\d(?!\d)|preview))",
     ),
+    "bedrock": _Thinkers(
+        r".*(?:claude-(?:[a-z]+-)?(?:[5-9]|\d\d)(?!\d)|claude-[a-z]+-preview|openai\.gpt-|deepseek\.r1|thinking|magistral)",
+        r".*(?:claude-(?:3-7|[a-z]+-(?:[4-9]|\d\d(?!\d)|preview))|nova-2|qwen3)",
+        r".*(?:openai\.gpt-|deepseek\.r1)",
+    ),
     "gemini": _Thinkers(_GEMINI, always=r"gemini-(?:.*pro|[3-9]|\d\d|[a-z-]+-latest)"),
     "deepseek": _Thinkers(r"deepseek-(?!chat)", always="deepseek-reasoner"),
     "alibaba": _Thinkers(r".*thinking|qwq", "qwen"),
@@ -63,6 +68,12 @@ _BY_PROVIDER: Mapping[str, _Thinkers] = {
     "codex-cli": _Thinkers("(?!)"),
     "opencode-cli": _Thinkers("(?!)"),
 }
+_CLAUDES = (
+    (r".*claude-3-(?:opus|sonnet|haiku)|.*claude-(?:2|instant)", 4096),
+    (r".*claude-3-5", 8192),
+    (r".*claude-opus-4(?:-[01])?(?:-\d{8}|@|$)", 32_000),
+    (r".*claude-(?:3-7|[a-z]+-4(?:[-.]5)?(?!\d)(?![-.]\d(?!\d)))", 64_000),
+)
 # The most that a model writes, where that is less than 128,000 or so: the vendors' pages of models, 2026-11.
 _MOST: Mapping[str, tuple[tuple[str, int], ...]] = {
     "openai": (
@@ -72,12 +83,8 @@ _MOST: Mapping[str, tuple[tuple[str, int], ...]] = {
         (r"o1-mini", 65_536),
         (r"o\d|codex-", 100_000),
     ),
-    "anthropic": (
-        (r".*claude-3-(?:opus|sonnet|haiku)|.*claude-(?:2|instant)", 4096),
-        (r".*claude-3-5", 8192),
-        (r".*claude-opus-4(?:-[01])?(?:-\d{8}|@|$)", 32_000),
-        (r".*claude-(?:3-7|[a-z]+-4(?:[-.]5)?(?!\d)(?![-.]\d(?!\d)))", 64_000),
-    ),
+    "anthropic": _CLAUDES,
+    "bedrock": (*_CLAUDES, (r".*nova-(?:micro|lite|pro|premier)", 10_000)),
     "gemini": ((r"gemini-(?:1|2\.0|exp)|gemma", 8192), (r"gemini", 65_536)),
     "deepseek": ((r"deepseek-chat", 8192), (r"deepseek", 65_536)),
     "alibaba": ((r"qwen", 32_768),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -131,3 +132,59 @@ def gemini_text(exchange: dict[str, Any]) -> str:
     said = [types.GenerateContentResponse.model_validate(body) for body in bodies]
     parts = [p for s in said if s.candidates for p in (s.candidates[0].content or types.Content()).parts or ()]
     return "".join(p.text or "" for p in parts if not p.thought)
+
+
+# -- Bedrock: botocore's model of the service, offline --------------------------------------------------------
+@lru_cache(maxsize=1)
+def bedrock_model() -> Any:
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+
+    return ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"), "bedrock-runtime")
+
+
+def converse_request(body: dict[str, Any], model: str, *, stream: bool = False) -> None:
+    """The body is one that botocore would send: known fields, required ones, bounds, enumerations and patterns."""
+    from botocore.validate import ParamValidator
+
+    shape = bedrock_model().operation_model("ConverseStream" if stream else "Converse").input_shape
+    report = ParamValidator().validate({**body, "modelId": model}, shape)
+    assert not report.has_errors(), report.generate_report()
+    _within(body, shape, "")
+
+
+def _within(value: Any, shape: Any, where: str) -> None:
+    """What botocore leaves to the server: enumerations, patterns, unions of one member."""
+    if shape.type_name == "structure" and not getattr(shape, "is_document_type", False):
+        assert not getattr(shape, "is_tagged_union", False) or len(value) == 1, f"{where}: {list(value)}"
+        for name, inner in value.items():
+            _within(inner, shape.members[name], f"{where}.{name}")
+    elif shape.type_name == "list":
+        for n, inner in enumerate(value):
+            _within(inner, shape.member, f"{where}[{n}]")
+    elif shape.type_name == "string":
+        enum, pattern = shape.metadata.get("enum"), shape.metadata.get("pattern")
+        assert not enum or value in enum, f"{where}: {value!r}"
+        assert not pattern or re.fullmatch(pattern, value), f"{where}: {value!r}"
+
+
+def converse_text(exchange: dict[str, Any], raw: bytes) -> str:
+    """The text of an exchange as botocore reads it: every field of the model, nothing of ours."""
+    from types import SimpleNamespace
+
+    from botocore.eventstream import EventStream
+    from botocore.parsers import create_parser
+
+    stream = "events" in exchange
+    shape = bedrock_model().operation_model("ConverseStream" if stream else "Converse").output_shape
+    parser = create_parser("rest-json")
+    if not stream:
+        parsed = parser.parse({"status_code": 200, "headers": exchange["headers"], "body": raw}, shape)
+        return "".join(block.get("text", "") for block in parsed["output"]["message"]["content"])
+    events = EventStream(
+        SimpleNamespace(stream=lambda: iter([raw]), close=lambda: None),
+        shape.members["stream"],
+        parser._event_stream_parser,
+        "ConverseStream",
+    )
+    return "".join(event.get("contentBlockDelta", {}).get("delta", {}).get("text", "") for event in events)

@@ -199,6 +199,11 @@ def provider_problems(
         yield EnvironmentProblem(
             "", "local models need the extra `local`: pip install 'po_jupyter[local]'", name
         )
+    if spec.login is not None and find_spec(spec.login.module) is None:
+        extra = spec.login.extra
+        yield EnvironmentProblem(
+            "", f"{name} needs the extra `{extra}`: pip install 'po_jupyter[{extra}]'", name
+        )
     yield from _key(spec, environ, refused)
     yield from _base_url(spec, environ)
     if (url := base_url_of(spec, environ)) and not spec.runs_code and _http_url(url) is not None:
@@ -213,14 +218,16 @@ def _key(spec: Spec, environ: Mapping[str, str], refused: str) -> Iterator[Envir
             "", f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
             spec.name,
         )  # fmt: skip
+    elif not key and spec.has_login(environ):
+        return
     elif not key and refused:
         yield EnvironmentProblem(
             "", f"{refused}: po keys set {spec.name}", spec.name, warning=spec.key_optional
         )
     elif spec.key_env and not key and not spec.key_optional:
         yield EnvironmentProblem(
-            "", f"{spec.name} needs a key, and {spec.key_env} is not set where the orchestrator runs: "
-            f"po keys set {spec.name}", spec.name, spec.key_env,
+            "", f"{spec.name} needs a key{' or a login' if spec.login else ''}, and {spec.key_env} is not set where "
+            f"the orchestrator runs: po keys set {spec.name}", spec.name, spec.key_env,
         )  # fmt: skip
 
 
@@ -230,6 +237,11 @@ def _base_url(spec: Spec, environ: Mapping[str, str]) -> Iterator[EnvironmentPro
         message = (
             f"{spec.name} has no address of its own, and {variable} is not set where the orchestrator runs"
         )
+        if spec.region_env:
+            message = (
+                f"{spec.name} has an address for each region, and {spec.region_env[0]} is not set, or is none, "
+            )
+            message += "where the orchestrator runs"
         yield EnvironmentProblem("", message, spec.name, variable)
     if not url or not environ.get(variable, "").strip():
         return  # the provider's own

@@ -297,6 +297,8 @@ def _state(spec: Spec, environ: Mapping[str, str], stored: StoredKey | None) -> 
         note = reason_unused(spec, stored, environ)
         if not note and stored.key is not None:
             source, masked = stored.where, mask(stored.key)
+    if source is None and spec.has_login(environ):
+        note = note or "without a key the login of this machine is used"
     base_url = shown_url(base_url_of(spec, environ))
     return KeyState(
         spec.name, spec.key_env, base_url, not spec.key_optional, source, masked, stored is not None, note

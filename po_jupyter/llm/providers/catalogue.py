@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 from po_jupyter.errors import InvalidInput, ModelError
@@ -51,6 +52,11 @@ MODELS: Mapping[str, tuple[str, ...]] = {
     "huggingface": ("openai/gpt-oss-120b:groq", "meta-llama/Llama-3.3-70B-Instruct:together"),
     "perplexity": ("sonar", "sonar-pro", "sonar-reasoning-pro"),
     "azure": ("gpt-5-mini", "gpt-4.1-mini"),
+    "bedrock": (
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-haiku-4-5-20251001-v1:0", "us.amazon.nova-micro-v1:0", "us.amazon.nova-lite-v1:0",
+        "us.amazon.nova-pro-v1:0", "openai.gpt-oss-120b-1:0",
+    ),
     "local": ("smollm2-135m",),
     "fake": ("echo",),
     "claude-cli": ("default", "opus", "sonnet", "haiku"),
@@ -227,12 +233,12 @@ def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -
     if (variable := missing_key(f"{name}:x", environ)) is not None:
         return f"{variable} is not set"
     if spec.base_env and not spec.base_url_in(environ):
-        return f"{spec.base_env} is not set"
+        return f"{(spec.region_env or (spec.base_env,))[0]} is not set"
+    if spec.login is not None and find_spec(spec.login.module) is None:
+        return f"the extra `{spec.login.extra}` is not installed"
     if spec.key_optional and not environ.get(spec.base_env, "").strip():
         return f"{spec.base_env} is not set (it would be asked at {spec.base_url})"
     if name == "local":
-        from importlib.util import find_spec
-
         return "" if find_spec("xllamacpp") else "the extra `local` is not installed"
     return ""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from po_jupyter.llm.providers.refs import provider_key
 from po_jupyter.llm.specs import Spec
 
 if TYPE_CHECKING:
+    from po_jupyter.llm.providers.short_lived import ShortLivedCredentials
     from po_jupyter.llm.specs import ProviderEndpoint, Resolver
     from po_jupyter.llm.wire.http import Http
 
@@ -24,6 +26,7 @@ class ProviderContext:
     local       finds, or starts, the server of an embedded model; None where no such server is run
     cli_agents  CLI agents are allowed here
     hub_url     the gateway of a hub; None: there is none
+    renew       gets the variables of the provider's key or login anew; None: they are obtained here
     """
 
     spec: Spec
@@ -32,6 +35,21 @@ class ProviderContext:
     local: Resolver | None = None
     cli_agents: bool = False
     hub_url: str | None = None
+    renew: Callable[[], Awaitable[Mapping[str, str]]] | None = field(default=None, repr=False)
+
+    def short_lived(self) -> ShortLivedCredentials:
+        """The credentials of the provider's login: those of `environ`, and anew when they end."""
+        from po_jupyter.llm.providers.short_lived import EXPIRES, ShortLivedCredentials
+
+        first = {name: self.environ[name] for name in self.spec.credential_variables if self.environ.get(name)}
+        if first and EXPIRES in self.environ:
+            first[EXPIRES] = self.environ[EXPIRES]
+        return ShortLivedCredentials(first, self.renew or self._obtain)
+
+    async def _obtain(self) -> Mapping[str, str]:
+        from po_jupyter.llm.specs import obtain_credentials
+
+        return await asyncio.to_thread(obtain_credentials, self.spec, self.environ)
 
     @property
     def key(self) -> str | None:

@@ -37,7 +37,7 @@ def missing_key(ref: str, environ: Mapping[str, str] | None = None) -> str | Non
     """The variable that a model needs and `environ` (default: this process's) lacks; None when nothing is missing."""
     spec = spec_of(ref.partition(":")[0])
     environ = os.environ if environ is None else environ
-    if spec is None or not spec.key_env or spec.key_optional or spec.key_in(environ):
+    if spec is None or not spec.key_env or spec.key_optional or spec.key_in(environ) or spec.has_login(environ):
         return None
     return spec.key_env
 

@@ -144,7 +144,14 @@ class Providers:
         if self._http is None:
             self._http = (self._connections or Connections()).http()
         environ = {**self._environ, **self._keys.get(spec.name, {})}
-        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents, self._hub_url)
+        renew = partial(self._renew, spec.name) if self._get_key is not None else None
+        return ProviderContext(spec, environ, self._http, self._local, self._cli_agents, self._hub_url, renew)
+
+    async def _renew(self, name: str) -> Mapping[str, str]:
+        """The variables of a provider's key or login as they are now. Raises what `get_key` raises."""
+        assert self._get_key is not None
+        self._keys[name] = await self._get_key(name)
+        return self._keys[name]
 
     def base_url(self, ref: str) -> str | None:
         """The base URL of a model, for the cache of calls: another address, another answer.

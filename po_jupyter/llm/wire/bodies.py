@@ -37,7 +37,7 @@ async def read_error(response: httpx.Response) -> HttpResponse:
     """An error response with the first 64 KB of its body; bytes that cannot be decoded are left out."""
     body = b""
     try:
-        async for piece in _decoded(response):
+        async for piece in pieces(response):
             body += piece
             if len(body) >= MAX_ERROR:
                 break
@@ -52,7 +52,7 @@ async def read_body(response: httpx.Response) -> bytes:
         return (await read_error(response)).body
     chunks: list[bytes] = []
     size = 0
-    async for piece in _decoded(response):
+    async for piece in pieces(response):
         size += len(piece)
         if size > MAX_ANSWER:
             raise ModelRefused(f"the answer is larger than {MAX_ANSWER // 1024**2} MB and was not read")
@@ -72,7 +72,7 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
     last: tuple[bytes, bytes] | None = None
     size = 0
     started = False
-    async for piece in _decoded(response):
+    async for piece in pieces(response):
         size += len(piece)
         if size > MAX_ANSWER:
             raise ModelRefused(f"the answer is larger than {MAX_ANSWER // 1024**2} MB and was cut off")
@@ -100,7 +100,7 @@ async def json_lines(response: httpx.Response) -> AsyncIterator[bytes]:
     """The lines of a body of JSON lines, without their ends. Raises ModelRefused for a line larger than 64 MB."""
     incomplete: list[bytes] = []
     size = 0
-    async for piece in _decoded(response):
+    async for piece in pieces(response):
         *complete, rest = piece.split(b"\n")
         for line in complete:
             yield b"".join([*incomplete, line]) if incomplete else line
@@ -127,7 +127,7 @@ def _split_lines(buffer: bytes) -> tuple[list[bytes], bytes]:
     return lines, rest + b"\r" if is_incomplete else rest
 
 
-async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
+async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     """The decoded body in pieces. Raises ModelRefused for an encoding other than gzip and deflate."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):

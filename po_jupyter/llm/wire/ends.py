@@ -9,8 +9,9 @@
 Any other word is kept as it is: with text it is an answer that is never cached, without it an AnswerEmpty. An answer
 that ended well and holds nothing but thoughts, or only calls of tools that nobody offered, is an AnswerEmpty too.
 
-Sources, 2026-11: the enumerations of the vendors' SDKs (openai 3.57, anthropic 2.14, google-genai 3.6), the references
-named in `providers.compatible.family`, and docs.mistral.ai, docs.together.ai, docs.vllm.ai.
+Sources, 2026-11: the enumerations of the vendors' SDKs (openai 3.57, anthropic 2.14, google-genai 3.6), the model of
+bedrock-runtime in botocore 1.44, the references named in `providers.compatible.family`, and docs.mistral.ai,
+docs.together.ai, docs.vllm.ai.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ ENDS: Mapping[str, End] = {
     "model_context_window_exceeded": "length",
     "refusal": "refused",
     "pause_turn": "failed",  # a turn of the vendor's own tools, which are never offered
+    # Converse
+    "guardrail_intervened": "refused",
+    "content_filtered": "refused",
+    "malformed_model_output": "failed",
+    "malformed_tool_use": "failed",
     # Gemini
     "safety": "refused",
     "recitation": "refused",

@@ -74,7 +74,15 @@ _STATUS_OF = {
 GATEWAY_ERROR = "x-po-error"
 GATEWAY_RESET = "x-po-resets-at"
 FROM_VENDOR = "x-po-from"
-_REQUEST_IDS = ("x-request-id", "request-id", "x-goog-request-id", "x-ds-trace-id", "x-log-id", "cf-ray")
+_REQUEST_IDS = (
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "x-goog-request-id",
+    "x-ds-trace-id",
+    "x-log-id",
+    "cf-ray",
+)
 
 
 def redact(text: str, *secrets: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.specs import ProviderEndpoint
-from po_jupyter.llm.wire.bodies import HttpResponse, read_body, read_error, server_sent_events
+from po_jupyter.llm.wire.bodies import HttpResponse, read_body, read_error
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.model.values.json import JsonObject
@@ -23,8 +23,8 @@ encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 async def exchange(
     http: Http, target: Target, body: object, reader: ResponseReader, *, seconds: float, on_text: OnText | None
 ) -> ChatResponse:
-    """Send `body` once and read the answer, streamed when `on_text` is given. Raises a ModelError."""
-    raw = encode_json(body).encode("utf-8", "replace")
+    """Send `body` (JSON, or its bytes) once and read the answer, streamed with `on_text`. Raises a ModelError."""
+    raw = body if isinstance(body, bytes) else encode_json(body).encode("utf-8", "replace")
     try:
         if on_text is None:
             return reader.read_response(await http.post(target, raw, seconds=seconds))
@@ -46,7 +46,7 @@ async def _stream(
             whole = reader.read_response(HttpResponse(200, response.headers, await read_body(response)))
             on_text(whole.text)
             return whole
-        events = server_sent_events(response)
+        events = reader.events(response)
         async for data in events:
             try:
                 piece = reader.feed(data)

@@ -77,6 +77,15 @@ class Target:
         # loopback a new connection costs nothing.
         self.stream_pool = _Pool(tls, proxy, self.url.host in _LOOPBACK)
 
+    def with_headers(self, headers: Mapping[str, str]) -> Target:
+        """The same target with further headers, those of one request."""
+        copy = object.__new__(Target)
+        copy.url, copy.name, copy.proxy = self.url, self.name, self.proxy
+        copy.pool, copy.stream_pool = self.pool, self.stream_pool
+        copy.headers = self.headers.copy()
+        copy.headers.update(headers)
+        return copy
+
     def __repr__(self) -> str:
         """Name and URL, without the headers: one of them holds the key."""
         return f"Target({self.name!r}, {str(self.url)!r})"

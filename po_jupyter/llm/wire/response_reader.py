@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from typing import ClassVar
+
+import httpx
 
 from po_jupyter.errors import (
     AnswerEmpty,
@@ -23,7 +25,7 @@ from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.structured.openai_schema import unwrap
-from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
+from po_jupyter.llm.wire.bodies import HttpResponse, decode_json, server_sent_events
 from po_jupyter.llm.wire.ends import is_known
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
 from po_jupyter.llm.wire.stop_sequences import StopCutter
@@ -92,6 +94,10 @@ class ResponseReader:
     def read_event(self, event: JsonObject) -> str:
         """The text of one event of a stream, "" when it brings none; everything else goes into the fields."""
         raise NotImplementedError
+
+    def events(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        """The data of each event of a stream. The default reads server-sent events."""
+        return server_sent_events(response)
 
     def read_usage(self, body: JsonObject) -> None:
         """Take over the usage in a body or an event that holds an error. The default takes none."""

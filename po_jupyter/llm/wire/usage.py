@@ -114,6 +114,18 @@ def gemini_usage(counts: Mapping[str, object]) -> Usage:
     )
 
 
+def converse_usage(counts: Mapping[str, object]) -> Usage:
+    """Usage from the `usage` of Converse, whose `inputTokens` leaves out the cache; `totalTokens` has all."""
+    read = token_count(counts.get("cacheReadInputTokens"))
+    written = token_count(counts.get("cacheWriteInputTokens"))
+    return usage_from(
+        token_count(counts.get("inputTokens")) + read + written,
+        token_count(counts.get("outputTokens")),
+        cached=read,
+        written=written,
+    )
+
+
 class CheckedUsage(NamedTuple):
     """A usage that can be counted with; `estimated`: part of it is a guess, because the server's count was none."""
 

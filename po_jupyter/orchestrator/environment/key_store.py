@@ -20,7 +20,7 @@ from po_jupyter.errors import InvalidInput, ModelKeyError, NotFound, StoreError
 from po_jupyter.llm.credentials import keys
 from po_jupyter.llm.credentials.keys import KeyState, StoredKey
 from po_jupyter.llm.credentials.team import HUB, TeamCatalogue, goes_through, is_of_team, team_state, with_team
-from po_jupyter.llm.specs import Spec, spec_of, specs
+from po_jupyter.llm.specs import Spec, obtain_credentials, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.behalf import behalf_token
@@ -145,7 +145,8 @@ class KeyStore:
 
     def key_of(self, provider: str, extra: Iterable[str] = ()) -> dict[str, str]:
         """The key of one provider, by the name of its variable; nothing when it has none, or takes none. Behind a hub
-        with its address. Raises ModelKeyError when there is no token of the hub."""
+        with its address; without a key what its login gives. Raises ModelKeyError when there is no token of the hub,
+        or no login."""
         spec = spec_of(provider)
         environ, _ = self.environment(extra)
         if spec is not None and self.team is not None and is_of_team(spec, environ, self.team.url):
@@ -161,7 +162,17 @@ class KeyStore:
         ):  # CLI agents and plugins look up the vendors' variables: not with the hub's token
             environ, _ = self._own_environment(extra)
         names = spec.key_variables if spec is not None else ()
-        return next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
+        key = next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
+        return key or (self._login_of(spec) if spec is not None and spec.login is not None else {})
+
+    def _login_of(self, spec: Spec) -> dict[str, str]:
+        """The short-lived credentials of a provider's login, which is that of this server's user: nothing where runs of
+        others, or an admin of the hub, rule it out. May ask the network. Raises ModelKeyError."""
+        if self._owner is not None or (self.team is not None and not self.team.catalogue().own_keys):
+            return {}
+        credentials = dict(obtain_credentials(spec, os.environ))
+        redactor.learn(secrets_of(credentials))
+        return credentials
 
     def fingerprints(self) -> list[Fingerprint]:
         """Those of every secret here, stored keys among them: a worker redacts what it does not have."""
@@ -218,8 +229,11 @@ class KeyStore:
             base = self.team.url
         origin = keys.origin_of(base)
         if not origin:
+            missing = spec.region_env[0] if spec.region_env and not base else ""
             raise InvalidInput(
-                f"{spec.base_env} is not a URL, so it is not known whom the key is for",
+                f"{missing} is not set, so it is not known which region the key is for"
+                if missing
+                else f"{spec.base_env} is not a URL, so it is not known whom the key is for",
                 hint="Set it right where the orchestrator starts, or unset it.",
             )
         redactor.learn([key])

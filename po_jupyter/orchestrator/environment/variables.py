@@ -22,7 +22,9 @@ _NAMES = frozenset(
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
         "http_proxy", "https_proxy", "no_proxy", "all_proxy",
         # who pays, where a key belongs to several
-        "OPENAI_ORG_ID", "OPENAI_PROJECT_ID",
+        "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "GOOGLE_CLOUD_PROJECT",
+        # in which region a vendor is asked
+        "AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_LOCATION",
         # how much of the machine to use
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
     }
@@ -52,7 +54,8 @@ def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | N
 
 
 def provider_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of a worker with the keys of all providers: for checks here, in the orchestrator."""
+    """The variables of a worker with the keys of all providers, and those that say that there is a login: for checks
+    here, in the orchestrator."""
     environ = os.environ if environ is None else environ
     own = {name for spec in specs() for name in _key_variables(spec)}
     more = [name for name in environ if name in own or name.endswith(_KEY_SUFFIX)]
@@ -61,7 +64,9 @@ def provider_environment(extra: Iterable[str] = (), environ: Mapping[str, str] |
 
 def _key_variables(provider: str) -> tuple[str, ...]:
     spec = spec_of(provider)
-    return spec.key_variables if spec is not None else ()
+    if spec is None:
+        return ()
+    return spec.key_variables + (spec.login.variables if spec.login is not None else ())
 
 
 @lru_cache(maxsize=1_000)  # asked for each variable whenever a run is submitted or starts

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.testing.model_server.aws_frames import CONTENT_TYPE, event_frame
 from po_jupyter.testing.model_server.wire import (
     Recorded,
     Reply,
@@ -31,12 +32,16 @@ def api_of(path: str) -> str | None:
         return "chat"
     if path.endswith(("/responses", "/messages")):
         return path.rpartition("/")[2]
+    if path.endswith(("/converse", "/converse-stream")):
+        return "converse"
     return "gemini" if path.endswith((":generateContent", ":streamGenerateContent")) else None
 
 
 def streams(request: Recorded) -> bool:
     """Whether the request asks for a stream."""
-    return bool(request.body.get("stream")) or request.path.endswith(":streamGenerateContent")
+    return bool(request.body.get("stream")) or request.path.endswith(
+        (":streamGenerateContent", "/converse-stream")
+    )
 
 
 def whole(request: Recorded, reply: Reply) -> JsonObject:
@@ -47,6 +52,9 @@ def whole(request: Recorded, reply: Reply) -> JsonObject:
 def stream(request: Recorded, reply: Reply, headers: Mapping[str, str]) -> list[bytes]:
     """The head of a streamed answer, then one HTTP chunk for each event."""
     events = _EVENTS.get(api_of(request.path) or "")
+    if api_of(request.path) == "converse":
+        frames = [event_frame(event) for event in _converse_events(request, reply)]
+        return chunked(frames, headers, content_type=CONTENT_TYPE)
     if events is None:
         return stream_parts(request, reply, headers)
     return chunked([_event(data) for data in events(request, reply)], headers)
@@ -192,10 +200,61 @@ def _generated_events(request: Recorded, reply: Reply) -> list[JsonObject]:
     return events
 
 
+# -- Converse ------------------------------------------------------------------------------------------
+_CONVERSE_ENDS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "content_filtered"}
+
+
+def _converse(request: Recorded, reply: Reply) -> JsonObject:
+    format = ((request.body.get("outputConfig") or {}).get("textFormat") or {}).get("structure") or {}
+    schema = (format.get("jsonSchema") or {}).get("schema")
+    text = _text(request, reply, json.loads(schema) if schema else None, False)
+    block: JsonObject = {"text": text}
+    tools = (request.body.get("toolConfig") or {}).get("tools") or []
+    forced = ((request.body.get("toolConfig") or {}).get("toolChoice") or {}).get("tool")
+    finish = _CONVERSE_ENDS.get(reply.finish, reply.finish)
+    if forced and finish == "end_turn":
+        spec = next(tool["toolSpec"] for tool in tools if tool["toolSpec"]["name"] == forced["name"])
+        value = json.loads(reply.text) if reply.text is not None else example_value(spec["inputSchema"]["json"])
+        block = {"toolUse": {"toolUseId": f"tooluse_{request.n}", "name": spec["name"], "input": value}}
+        finish = "tool_use"
+    input_tokens, output_tokens = _token_counts(request, text)
+    return {
+        "output": {"message": {"role": "assistant", "content": [block]}},
+        "stopReason": finish,
+        "usage": reply.usage
+        or {
+            "inputTokens": input_tokens,
+            "outputTokens": output_tokens,
+            "totalTokens": input_tokens + output_tokens,
+        },
+        "metrics": {"latencyMs": 1},
+    }
+
+
+def _converse_events(request: Recorded, reply: Reply) -> list[JsonObject]:
+    done = _converse(request, reply)
+    (block,) = done["output"]["message"]["content"]
+    events: list[JsonObject] = [{"messageStart": {"role": "assistant"}}]
+    use = block.get("toolUse")
+    if use:
+        start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
+        events.append({"contentBlockStart": {"contentBlockIndex": 0, "start": start}})
+    for piece in pieces_of(json.dumps(use["input"]) if use else block["text"]):
+        delta = {"toolUse": {"input": piece}} if use else {"text": piece}
+        events.append({"contentBlockDelta": {"contentBlockIndex": 0, "delta": delta}})
+    return [
+        *events,
+        {"contentBlockStop": {"contentBlockIndex": 0}},
+        {"messageStop": {"stopReason": done["stopReason"]}},
+        {"metadata": {"usage": done["usage"], "metrics": done["metrics"]}},
+    ]
+
+
 _WHOLE: Mapping[str, Callable[[Recorded, Reply], JsonObject]] = {
     "responses": _response,
     "messages": _message,
     "gemini": _generated,
+    "converse": _converse,
 }
 _EVENTS: Mapping[str, Callable[[Recorded, Reply], list[JsonObject]]] = {
     "responses": _response_events,

@@ -112,9 +112,11 @@ def pieces_of(text: str) -> list[str]:
     return [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
 
 
-def chunked(events: Sequence[bytes], headers: Mapping[str, str]) -> list[bytes]:
+def chunked(
+    events: Sequence[bytes], headers: Mapping[str, str], *, content_type: str = "text/event-stream"
+) -> list[bytes]:
     """The head of an event stream, then one HTTP chunk for each event."""
-    opening = head(200, {**headers, "transfer-encoding": "chunked"}, None, "text/event-stream")
+    opening = head(200, {**headers, "transfer-encoding": "chunked"}, None, content_type)
     framed = [f"{len(e):x}\r\n".encode() + e + b"\r\n" for e in events]
     framed[-1] += b"0\r\n\r\n"
     return [opening, *framed]

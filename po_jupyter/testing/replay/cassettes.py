@@ -44,8 +44,15 @@ class Exchange:
         return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in json.loads(self.body))
 
     @property
+    def in_frames(self) -> bool:
+        """True when the response is one of Amazon's event streams."""
+        return "vnd.amazon.eventstream" in self.headers.get("content-type", "")
+
+    @property
     def streamed(self) -> bool:
         """True when the response is a stream of events."""
+        if self.in_frames:
+            return True
         start = self.response.lstrip()[:6]
         return start.startswith((b"data:", b"event:", b": "))
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.replay.cassettes import Exchange
 
-ApiName: TypeAlias = Literal["chat", "responses", "messages", "gemini"]
+ApiName: TypeAlias = Literal["chat", "responses", "messages", "gemini", "converse"]
 
 
 # The vendors' words for ends by what they mean, as far as recorded answers have them. Any other is compared as it is.
@@ -22,10 +22,13 @@ _ENDS: Mapping[str, str] = {
     **dict.fromkeys(("stop", "completed", "end_turn", "stop_sequence", "eos"), "stop"),
     **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
-    **dict.fromkeys(("content_filter", "refusal", "safety", "recitation", "prohibited_content"), "refused"),
+    **dict.fromkeys(
+        ("content_filter", "refusal", "safety", "recitation", "prohibited_content", "model_armor"), "refused"
+    ),
     **dict.fromkeys(
         ("error", "failed", "pause_turn", "malformed_function_call", "unexpected_tool_call"), "failed"
     ),
+    **dict.fromkeys(("guardrail_intervened", "content_filtered"), "refused"),
     **dict.fromkeys(("incomplete", "in_progress", "queued", "cancelled", "other"), "failed"),
 }
 
@@ -46,10 +49,9 @@ class AnswerReading:
     @property
     def end(self) -> str:
         """The meaning of `finish`: `stop`, `tool_calls`, `length`, `refused`, `failed`, or the word itself."""
-        if self.tools:
-            return "tool_calls"
         word = self.finish.lower()
-        return _ENDS.get(word, word)
+        end = _ENDS.get(word, word)
+        return "tool_calls" if self.tools and end not in ("failed", "refused") else end
 
 
 def api_of(exchange: Exchange) -> ApiName | None:
@@ -57,6 +59,8 @@ def api_of(exchange: Exchange) -> ApiName | None:
     request, url = exchange.request, exchange.url.partition("?")[0]
     if b'"embedding"' in exchange.body[:2000]:
         return None
+    if "messages" in request and url.endswith(("/converse", "/converse-stream")):
+        return "converse"
     if "contents" in request and (
         ":generateContent" in url or ":streamGenerateContent" in url or "REDACTED" in url
     ):
@@ -199,6 +203,57 @@ def _gemini(exchange: Exchange) -> AnswerReading:
     return reading
 
 
+def _converse(exchange: Exchange) -> AnswerReading:
+    reading = AnswerReading()
+    if exchange.in_frames:
+        body: JsonObject = {}
+        blocks: dict[int, JsonObject] = {}
+        for name, fields in _frames(exchange.body):
+            if name == "error":
+                reading.error = True
+            elif name == "contentBlockStart":
+                use = fields["start"].get("toolUse")
+                blocks[fields["contentBlockIndex"]] = {"toolUse": dict(use, input="")} if use else {}
+            elif name == "contentBlockDelta":
+                block, delta = blocks.setdefault(fields["contentBlockIndex"], {}), fields["delta"]
+                if "text" in delta:
+                    block["text"] = block.get("text", "") + delta["text"]
+                elif "toolUse" in delta and "toolUse" in block:
+                    block["toolUse"]["input"] += delta["toolUse"]["input"]
+            elif name in ("messageStop", "metadata"):
+                body |= fields
+        content = list(blocks.values())
+    else:
+        body = json.loads(exchange.body)
+        content = body["output"]["message"]["content"]
+    for block in content:
+        reading.text += block.get("text") or ""
+        if use := block.get("toolUse"):
+            given = use.get("input")
+            reading.tools.append((use["name"], _arguments(given) if isinstance(given, str) else given or {}))
+    reading.finish = body.get("stopReason") or ""
+    usage = body.get("usage") or {}
+    reading.output_tokens = usage.get("outputTokens") or 0
+    reading.input_tokens = (usage.get("totalTokens") or 0) - reading.output_tokens
+    reading.cached_tokens = usage.get("cacheReadInputTokens") or 0
+    return reading
+
+
+def _frames(data: bytes) -> Iterator[tuple[str, JsonObject]]:
+    """The events of Amazon's event stream, by name; its checksums are taken for right."""
+    while data:
+        size, head = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+        frame, data = data[:size], data[size:]
+        fields, names = frame[12 : 12 + head], dict[str, str]()
+        while fields:
+            end = 1 + fields[0]
+            length = int.from_bytes(fields[end + 1 : end + 3], "big")  # every header that is sent is a text
+            names[fields[1:end].decode()] = fields[end + 3 : end + 3 + length].decode()
+            fields = fields[end + 3 + length :]
+        payload = json.loads(frame[12 + head : -4] or b"{}")
+        yield names.get(":event-type", "error"), payload
+
+
 def _arguments(text: str) -> Any:
     try:
         return json.loads(text) if text.strip() else {}
@@ -211,4 +266,5 @@ _READERS: Mapping[ApiName, Callable[[Exchange], AnswerReading]] = {
     "responses": _responses,
     "messages": _messages,
     "gemini": _gemini,
+    "converse": _converse,
 }

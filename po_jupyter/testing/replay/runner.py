@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from po_jupyter.errors import AnswerEmpty, AnswerTruncated, InvalidInput, ModelError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, Tool
@@ -25,6 +25,7 @@ _OF_API: Mapping[ApiName, str] = {
     "responses": "openai",
     "messages": "anthropic",
     "gemini": "gemini",
+    "converse": "bedrock",
 }
 
 
@@ -85,12 +86,18 @@ async def _ask(
     exchange: Exchange, api: ApiName, provider: str, request: ChatRequest
 ) -> ChatResponse | Exception:
     spec = specs()[provider]
-    kind = "text/event-stream" if exchange.streamed else "application/json"
+    kind = (
+        exchange.headers["content-type"]
+        if exchange.in_frames
+        else "text/event-stream"
+        if exchange.streamed
+        else "application/json"
+    )
     with ModelServer() as server:
         server.enqueue(
             Reply(status=exchange.status, headers=_headers(exchange), body=exchange.response, content_type=kind)
         )
-        base = server.root_url if api in ("messages", "gemini") else server.base_url
+        base = server.root_url if api in ("messages", "gemini", "converse") else server.base_url
         providers = Providers({spec.key_env: server.key, spec.base_env: base})
         try:
             on_text = (lambda text: None) if exchange.streamed else None
@@ -110,9 +117,10 @@ def _headers(exchange: Exchange) -> dict[str, str]:
 def _request(exchange: Exchange, api: ApiName, provider: str) -> ChatRequest:
     """A request whose answer the recorded one could be: its model and its tools. What was asked does not matter."""
     body = exchange.request
-    model = str(
-        body.get("model") or urlsplit(exchange.url).path.rpartition("/")[2].partition(":")[0] or "model"
-    )
+    path = urlsplit(exchange.url).path
+    if api == "converse":
+        path = unquote(path.split("/")[2]).replace(":", "\0")  # its names have colons
+    model = str(body.get("model") or path.rpartition("/")[2].partition(":")[0].replace("\0", ":") or "model")
     tools = tuple(Tool(name) for name in dict.fromkeys(_tool_names(body)))
     chosen_api: Any = api if api in ("chat", "responses") and provider == "openai" else None
     return ChatRequest(f"{provider}:{model}", (Message("user", "Hello"),), tools=tools, api=chosen_api)
@@ -120,8 +128,10 @@ def _request(exchange: Exchange, api: ApiName, provider: str) -> ChatRequest:
 
 def _tool_names(body: Mapping[str, Any]) -> Iterator[str]:
     """The names of the functions that a request offers; the vendor's own tools (search, code) are none."""
-    tools = body.get("tools")
+    tools = body.get("tools") or (body.get("toolConfig") or {}).get("tools")
     for tool in (t for t in (tools if isinstance(tools, list) else ()) if isinstance(t, dict)):
+        if isinstance(spec := tool.get("toolSpec"), dict):
+            tool = spec
         for function in tool.get("functionDeclarations") or tool.get("function_declarations") or (tool,):
             if not isinstance(function, dict):
                 continue

@@ -1,6 +1,7 @@
 """Every provider through the same cases, requests and exchanges judged by the vendors' own SDKs (B7)."""
 
 import asyncio
+from urllib.parse import unquote
 
 import pytest
 
@@ -10,6 +11,7 @@ from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.specs import load_factory, specs
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of
+from po_jupyter.testing.conformance.provider.case_base import CLOCK, WEATHER
 from po_jupyter.testing.model_server import ModelServer
 from tests.support import sdk_types as sdk
 
@@ -92,6 +94,38 @@ class TestGemini(ProviderConformance):
 
 class TestGemini3(TestGemini):
     model = thinker = "gemini:gemini-3.1-pro-preview"
+
+
+class TestBedrock(ProviderConformance):
+    """A key of Bedrock's own; requests are judged by botocore's model of the service."""
+
+    exchanges = "bedrock"
+    model = "bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    thinker = "bedrock:us.anthropic.claude-opus-4-6-v1"
+    fixed = "bedrock:global.anthropic.claude-opus-4-8"
+    lacks = frozenset({"seed"})
+
+    def make(self, server, http):
+        return opened("bedrock", server, http, root=True)
+
+    def accept(self, request):
+        _, _, model, method = request.path.split("/")
+        sdk.converse_request(request.body, unquote(model), stream=method == "converse-stream")
+
+
+class TestBedrockBefore46(TestBedrock):
+    thinker = "bedrock:us.anthropic.claude-sonnet-4-20250514-v1:0"
+
+
+class TestBedrockGptOss(TestBedrock):
+    model = thinker = "bedrock:openai.gpt-oss-120b-1:0"
+    lacks = frozenset({"seed", "forced tools"})
+
+
+class TestBedrockLlama(TestBedrock):
+    model = "bedrock:us.meta.llama3-3-70b-instruct-v1:0"
+    thinker = fixed = None
+    lacks = frozenset({"seed", "forced tools"})
 
 
 class Family(ProviderConformance):
@@ -270,6 +304,33 @@ async def test_the_sdk_reads_each_exchange_as_we_do(api, name):
             assert ours == theirs
         finally:
             await http.aclose()
+
+
+BEDROCK = [
+    name
+    for name, exchange in load("bedrock")["exchanges"].items()
+    if exchange["status"] == 200
+    and not name.startswith(("cut_", "error_", "failed_", "bad_", "filtered", "noise_"))
+]
+
+
+@pytest.mark.parametrize("name", BEDROCK)
+async def test_botocore_reads_each_exchange_as_we_do(name):
+    exchange = load("bedrock")["exchanges"][name]
+    theirs = sdk.converse_text(exchange, reply_of(exchange).body)
+    http = Http()
+    with ModelServer(key=KEY) as server:
+        server.enqueue(reply_of(exchange))
+        provider = opened("bedrock", server, http, root=True)
+        on_text = (lambda piece: None) if "events" in exchange else None
+        request = ChatRequest("bedrock:amazon.nova-lite-v1:0", (Message("user", "x"),), tools=(WEATHER, CLOCK))
+        try:
+            ours = (await provider.chat(request, on_text=on_text)).text
+        except ModelError as error:
+            ours = str(error.details.get("sample", ""))
+        finally:
+            await http.aclose()
+    assert ours[:200] == theirs[:200]
 
 
 def test_the_suite_has_its_forty_cases():

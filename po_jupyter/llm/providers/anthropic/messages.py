@@ -42,7 +42,7 @@ _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh"
 _SMALLEST_BUDGET = 1024
 
 
-def _version_of(model: str) -> tuple[int, int]:
+def version_of(model: str) -> tuple[int, int]:
     """(4, 5) for `claude-haiku-4-5-20251001`, (3, 5) for `claude-3-5-sonnet`, wherever in the name that stands.
 
     A Claude without a version (`claude-mythos-preview`) counts as the newest: the first ones all say theirs. Another
@@ -55,7 +55,7 @@ def _version_of(model: str) -> tuple[int, int]:
 
 def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> JsonObject:
     """The JSON body of a Messages request."""
-    version = _version_of(request.model_name)
+    version = version_of(request.model_name)
     bounded = request if request.max_tokens else replace(request, max_tokens=MAX_TOKENS)
     body: JsonObject = {"model": request.model_name, "max_tokens": output_limit(bounded)}
     messages = with_turn(request.messages)
@@ -69,12 +69,12 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
             system.append(schema_as_text(request.schema))
     elif request.json:
         system.append(JSON_ONLY)
-    marked = _mark(messages, request)
+    marked = cache_mark(messages, request)
     if system:
         text = "\n\n".join(system)
         body["system"] = [_text_block(text, mark=True)] if marked == _SYSTEM else text
     body["messages"] = _turns(messages, provider, marked)
-    thinks = _add_thinking(body, output, request, version)
+    thinks = add_thinking(body, output, request, version)
     if request.temperature is not None and not thinks and version < (4, 7):
         body["temperature"] = min(request.temperature, 1.0)
     if stops := [stop for stop in request.stop if stop.strip()]:
@@ -97,7 +97,7 @@ def _add_tools(body: JsonObject, request: ChatRequest) -> None:
         body["tool_choice"] = _tool_choice(request.tool_choice)
 
 
-def _add_thinking(body: JsonObject, output: JsonObject, request: ChatRequest, version: tuple[int, int]) -> bool:
+def add_thinking(body: JsonObject, output: JsonObject, request: ChatRequest, version: tuple[int, int]) -> bool:
     """Ask for thinking, or for none; True when the model will think."""
     effort = request.effort
     if effort is None or version < (3, 7):
@@ -120,7 +120,7 @@ def _add_thinking(body: JsonObject, output: JsonObject, request: ChatRequest, ve
 _SYSTEM = -1
 
 
-def _mark(messages: tuple[Message, ...], request: ChatRequest) -> int | None:
+def cache_mark(messages: tuple[Message, ...], request: ChatRequest) -> int | None:
     """The place of the one mark for the vendor's cache: the index of a message, `_SYSTEM`, or None.
 
     Everything before a mark is cached with it, tools first, then the system, then the turns. So it stands where the

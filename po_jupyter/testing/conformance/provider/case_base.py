@@ -14,6 +14,7 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse, Image, Message, Provi
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server import ModelServer, Recorded, Reply
+from po_jupyter.testing.model_server.aws_frames import CONTENT_TYPE, event_frame
 
 KEY = "sk-conf-4f9a8b7c6d5e4f3a2b1c"
 HELLO = "Hello! How can I help you today?"
@@ -43,10 +44,18 @@ WEATHER = Tool(
     {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}},
 )
 CLOCK = Tool("get_time", "The time.")
-LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")
 STOPS = ("stop", "stop_sequences", "stopSequences")
-EFFORTS = ("reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinkingConfig", "effort")
-SHAPES = ("response_format", "text", "output_config", "responseJsonSchema", "responseMimeType")
+EFFORTS = (
+    "reasoning_effort",
+    "reasoning",
+    "thinking",
+    "enable_thinking",
+    "thinkingConfig",
+    "effort",
+    "reasoning_config",
+)
+SHAPES = ("response_format", "text", "output_config", "responseJsonSchema", "responseMimeType", "outputConfig")
 
 
 def load(name: str | Path) -> JsonObject:
@@ -60,6 +69,14 @@ def load(name: str | Path) -> JsonObject:
 
 def reply_of(exchange: JsonObject, key: str = KEY) -> Reply:
     """An exchange as the model server's reply."""
+    if exchange.get("framing") == "aws":
+        frames = [event_frame(json.loads(as_json_text(e).replace("{key}", key))) for e in exchange["events"]]
+        return Reply(
+            status=exchange["status"],
+            headers=exchange["headers"],
+            body=b"".join(frames),
+            content_type=CONTENT_TYPE,
+        )
     if "events" in exchange:
         lines = []
         for event in exchange["events"]:
