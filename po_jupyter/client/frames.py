@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Literal
 
 from po_jupyter.client.http.payloads import ProvenanceJson, RowJson
 from po_jupyter.client.inputs.row_labels import label_columns, pandas_index
+from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.values.json import JsonObject
 
 # The columns behind the fields of an output.
@@ -17,6 +19,16 @@ _PROVENANCE: tuple[Literal["model", "prompt_hash", "asked_at", "attempt", "reuse
     "model", "prompt_hash", "asked_at", "attempt", "reused_from",
 )  # fmt: skip
 _log = logging.getLogger("po_jupyter")
+
+
+def frame_library(name: str) -> Any:
+    """The module of `pandas` or `polars`. InvalidInput for another, PoError where it is not installed."""
+    if name not in ("pandas", "polars"):
+        raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {name!r:.40}")
+    try:
+        return import_module(name)
+    except ImportError:
+        raise PoError(f"run.frame() needs {name}", hint=f"Install it here: %pip install {name}") from None
 
 
 def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> Any:

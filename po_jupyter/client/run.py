@@ -13,7 +13,7 @@ from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.comparison import Comparison, compare_runs
 from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
-from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
+from po_jupyter.client.frames import frame_library, pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
@@ -25,7 +25,7 @@ from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_outputs import RunOutputs
-from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
+from po_jupyter.errors import Conflict, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
@@ -338,15 +338,7 @@ class Run:
         (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
         installed.
         """
-        if library not in ("pandas", "polars"):
-            raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {library!r:.40}")
-        try:
-            module = import_module(library)
-        except ImportError:
-            raise PoError(
-                f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
-            ) from None
-        rows = self._items(task, result="true")
+        module, rows = frame_library(library), self._items(task, result="true")
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))

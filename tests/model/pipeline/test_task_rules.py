@@ -29,6 +29,10 @@ from po_jupyter.model.pipeline.task import Task
         ({"votes": 3, "prompt": "x", "for_each": "[1]", "mode": "batch"}, "a batch takes up to a day"),
         ({"llm": [{"model": "a:b"}, {"model": "a:c", "when": "{{ true }}"}], "task": "b"}, "a list of models"),
         ({"shards": 2, "prompt": "x"}, "shards"),
+        (
+            {"where": "{{ item }}", "for_each": "[1]", "score": {"expect": "{{ item }}", "metrics": ["exact"]}},
+            "`where` makes rows",
+        ),
         ({"mode": "batch", "prompt": "x", "for_each": "[1]", "tools": ["a.b"]}, "do not go together"),
     ],
 )
