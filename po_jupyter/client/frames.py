@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Literal
 
 from po_jupyter.client.http.payloads import ProvenanceJson, RowJson
 from po_jupyter.client.inputs.row_labels import label_columns, pandas_index
+from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.values.json import JsonObject
 
 # The columns behind the fields of an output.
@@ -19,9 +21,19 @@ _PROVENANCE: tuple[Literal["model", "prompt_hash", "asked_at", "attempt", "reuse
 _log = logging.getLogger("po_jupyter")
 
 
+def frame_library(name: str) -> Any:
+    """The module of `pandas` or `polars`. InvalidInput for another, PoError where it is not installed."""
+    if name not in ("pandas", "polars"):
+        raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {name!r:.40}")
+    try:
+        return import_module(name)
+    except ImportError:
+        raise PoError(f"run.frame() needs {name}", hint=f"Install it here: %pip install {name}") from None
+
+
 def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> Any:
     """The rows as a frame of pandas. `index` is what the seed's index is made of, None without one."""
-    cells = [_cells(row) for row in rows]
+    cells = [row_cells(row) for row in rows]
     frame = pandas.DataFrame(cells, columns=None if cells else [*_TAIL])
     places = _places(rows)
     if index is not None and all("label" in row for row in rows):
@@ -45,7 +57,7 @@ def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> 
     else:  # of the type that with_row_index() has, so that the two join
         columns = [polars.Series("index", _places(rows), dtype=polars.get_index_type())]
     label_names = {column.name for column in columns}
-    cells = [_cells(row, label_names) for row in rows]
+    cells = [row_cells(row, label_names) for row in rows]
     # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
     names = list(dict.fromkeys(name for row in cells for name in row)) or list(_TAIL)
     columns += [polars.Series(name, [row.get(name) for row in cells], strict=False) for name in names]
@@ -72,7 +84,7 @@ def _places(rows: list[RowJson]) -> list[int]:
     return [row["index"] for row in rows]
 
 
-def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
+def row_cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     """A row of a map as the cells of a frame's row."""
     output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
     fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
@@ -87,6 +99,8 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     }
     if "agreement" in row:
         tail |= {"agreement": row["agreement"], "votes": row["votes"]}
+    if "review" in row:
+        tail |= row["review"]
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
     # An output field called like one of ours keeps its place under a name of its own.

@@ -12,19 +12,22 @@ from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.comparison import Comparison, compare_runs
-from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
+from po_jupyter.client.frames import frame_library, pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
+from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.control_bodies import BudgetInput, budget_body, rows_body
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reports import Report, make_report
+from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
+from po_jupyter.client.reviews.run_reviews import AS_IT_IS, RunReviews
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_outputs import RunOutputs
-from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
+from po_jupyter.errors import Conflict, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
@@ -319,8 +322,9 @@ class Run:
         return self.client.call(self._aio.logs(self.id, task=task, stage=stage))
 
     def frame(
-        self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False
-    ) -> Any:
+        self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False,
+        corrected: bool = False,
+    ) -> Any:  # fmt: skip
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
@@ -329,18 +333,13 @@ class Run:
         `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
         A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
         the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
-        (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
-        installed.
+        (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). `corrected` puts what people said in
+        reviews in the place of answers, and adds `corrected` (whether), `reviewed_by` and `disputed`. Raises PoError
+        when the library is not installed.
         """
-        if library not in ("pandas", "polars"):
-            raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {library!r:.40}")
-        try:
-            module = import_module(library)
-        except ImportError:
-            raise PoError(
-                f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
-            ) from None
-        rows = self.items(task)
+        module, rows = frame_library(library), self.items(task)
+        if corrected:
+            rows = corrected_rows(rows, verdicts(self.client.call(all_reviews(self._aio, self.id, task))))
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
@@ -355,14 +354,25 @@ class Run:
         b = other.id if isinstance(other, Run) else other
         return self.client.call(compare_runs(self._aio, self.view, b, task, everything=everything))
 
+    @property
+    def reviews(self) -> RunReviews:
+        """What people said of its rows: `run.reviews("label")`, and `sample`, `summary`."""
+        return RunReviews(self.client, self.view)
+
+    def review(self, task: str, row: int, output: Any = AS_IT_IS, *, note: str = "") -> ReviewJson:
+        """Say of a row's answer that it is right as it is, or with `output` what would be (judged by the task's
+        schema). Durable beside the answer, which stays; `frame(corrected=True)` has it. InvalidInput, Conflict."""
+        return self.reviews.add(task, row, output, note=note)
+
     def save_rows(
         self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",
-        desc: bool = False, q: str = "",
+        desc: bool = False, q: str = "", corrected: bool = False,
     ) -> int:  # fmt: skip
         """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
         `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
-        `output.NAME`. How many were written."""
-        return self.client.call(export_rows(self._aio, self.id, RowsWanted(task, state, sort, desc, q), path))
+        `output.NAME`; `corrected` as in `frame`. How many were written."""
+        wanted = RowsWanted(task, state, sort, desc, q, corrected)
+        return self.client.call(export_rows(self._aio, self.id, wanted, path))
 
     def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:
         """The run as one file for others: pipeline, prompts, models, cost, failures, and the first `rows` rows of each

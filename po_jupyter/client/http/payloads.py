@@ -116,6 +116,7 @@ class RowJson(TypedDict):
     agreement: NotRequired[float]
     votes: NotRequired[int]
     provenance: NotRequired[ProvenanceJson | None]
+    review: NotRequired[JsonObject]
 
 
 class RunPipelineJson(TypedDict):

@@ -1,0 +1,1 @@
+"""Verbs that judge answers: by people, by tests of prompts."""
