@@ -1,4 +1,4 @@
-"""The cases of a file, `po_tests.yaml` or `test_NAME.po.yaml`: each a pipeline, a seed, and what is expected of a run."""
+"""Files of cases, `po_tests.yaml` or `test_NAME.po.yaml`: each case a pipeline, a seed, and what is expected."""
 
 from __future__ import annotations
 
@@ -211,7 +211,10 @@ def _pipeline(file: Path, source: str | dict[str, Any] | None) -> Pipeline:
         pipeline = validate_pipeline({"name": "tested", **source})
     else:
         path = _file_of(file.parent, source)
-        pipeline = parse_pipeline(path.read_text("utf-8-sig"))
+        try:
+            pipeline = parse_pipeline(path.read_text("utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path} cannot be read: {error}") from None
     for task in pipeline.tasks:
         if task.mode == "batch":
             raise InvalidInput(
@@ -225,7 +228,7 @@ def _file_of(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.yaml", folder / f"{name}.yml", folder / f"{name}.json"):
         if path.is_file():
             return path
-    names = [path.name for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern)]
+    names = [name for path in sorted(folder.glob("*.y*ml")) for name in (path.stem, path.name)]
     raise InvalidInput(f"there is no pipeline {name!r:.100} beside the file{did_you_mean(name, names)}")
 
 

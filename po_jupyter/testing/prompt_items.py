@@ -1,4 +1,4 @@
-"""Cases of tests of prompts as tests of pytest: `po_tests*.yaml` and `test_*.po.yaml` are collected as test files are."""
+"""Cases of tests of prompts as tests of pytest: `po_tests*.yaml` and `test_*.po.yaml` are collected like test files."""
 
 from __future__ import annotations
 

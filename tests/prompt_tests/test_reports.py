@@ -15,7 +15,9 @@ EVIL = "\x1b[2J\x00\x9b31m\u202e ]]> <b>&amp;\ud800\ufffe\nnext"
 
 def result(name: str, *failures: tuple[int, str]) -> CaseResult:
     pipeline = validate_pipeline({"name": "p", "tasks": [{"name": "t", "prompt": "x"}]})
-    case = PromptCase(Path("po_tests.yaml"), 3, CaseFields(name=name), pipeline, None, None, 1.0, ())
+    case = PromptCase(
+        Path("po_tests.yaml"), 3, CaseFields.model_construct(name=name), pipeline, None, None, 1.0, ()
+    )
     return CaseResult(case, failures, 0.5, 0.01, 10)
 
 
@@ -25,7 +27,7 @@ def test_text_is_as_pytest_writes_it() -> None:
     assert lines[1].strip("_ ") == "two"
     assert lines[2] == "po_tests.yaml:7: label: expected 1"
     assert lines[3].strip("= ") == "1 failed, 1 passed in 1.50s"
-    assert list(summary_lines([result("one")], 1))[0].strip("= ") == "1 passed in 1.00s"
+    assert next(summary_lines([result("one")], 1)).strip("= ") == "1 passed in 1.00s"
     assert case_line(result("one")) == "po_tests.yaml::one PASSED (0.5 s, $0.0100)"
 
 
