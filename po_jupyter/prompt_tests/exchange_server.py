@@ -23,7 +23,9 @@ _NOT_FORWARDED = frozenset({"host", "content-length", "connection", "accept-enco
 _NOT_KEPT = frozenset({401, 403, 408, 409, 425, 429})
 
 
-class _Answer(NamedTuple):
+class ExchangeAnswer(NamedTuple):
+    """A response as it came from a vendor, or goes to a worker."""
+
     status: int
     media: str
     body: bytes
@@ -77,7 +79,7 @@ class ExchangeServer:
         if self._http is not None:
             self._http.close()
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> _Answer:
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> ExchangeAnswer:
         """The answer to a request to a provider."""
         provider, _, rest = path.lstrip("/").partition("/")
         plain_path = f"/{rest.partition('?')[0]}"
@@ -86,7 +88,7 @@ class ExchangeServer:
             return self._replayed(digest, provider, plain_path, body)
         return self._asked(method, provider, rest, headers, body, digest)
 
-    def _replayed(self, digest: str, provider: str, path: str, body: bytes) -> _Answer:
+    def _replayed(self, digest: str, provider: str, path: str, body: bytes) -> ExchangeAnswer:
         with self._lock:
             answers = self._remaining.get(digest)
             if answers:
@@ -98,14 +100,14 @@ class ExchangeServer:
             "type": "not_recorded",
             "code": "not_recorded",
         }
-        return _Answer(400, "application/json", json.dumps({"error": error}).encode())
+        return ExchangeAnswer(400, "application/json", json.dumps({"error": error}).encode())
 
     def _asked(
         self, method: str, provider: str, rest: str, headers: Mapping[str, str], body: bytes, digest: str
-    ) -> _Answer:
+    ) -> ExchangeAnswer:
         base = self._vendors.get(provider)
         if base is None or self._http is None:
-            return _Answer(404, "application/json", b'{"error": {"message": "no such provider"}}')
+            return ExchangeAnswer(404, "application/json", b'{"error": {"message": "no such provider"}}')
         forwarded = {name: value for name, value in headers.items() if name.lower() not in _NOT_FORWARDED}
         try:
             response = self._http.request(
@@ -116,14 +118,14 @@ class ExchangeServer:
             )
         except httpx.HTTPError as error:
             message = f"{provider} cannot be reached: {type(error).__name__}"
-            return _Answer(502, "application/json", json.dumps({"error": {"message": message}}).encode())
+            return ExchangeAnswer(502, "application/json", json.dumps({"error": {"message": message}}).encode())
         media = response.headers.get("content-type", "application/json")
-        answer = _Answer(response.status_code, media, response.content)
+        answer = ExchangeAnswer(response.status_code, media, response.content)
         if response.status_code < 500 and response.status_code not in _NOT_KEPT:
             self._keep(digest, provider, f"/{rest.partition('?')[0]}", answer)
         return answer
 
-    def _keep(self, digest: str, provider: str, path: str, answer: _Answer) -> None:
+    def _keep(self, digest: str, provider: str, path: str, answer: ExchangeAnswer) -> None:
         with self._lock:
             kept = {
                 "case": self._case, "request": digest, "provider": provider, "path": path, "status": answer.status,
@@ -153,13 +155,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: what was asked is in the run."""
 
 
-def _written(answer: RecordedAnswer) -> _Answer:
+def _written(answer: RecordedAnswer) -> ExchangeAnswer:
     body = answer["body"]
     text = body if isinstance(body, str) else json.dumps(body)
-    return _Answer(answer["status"], answer["type"], text.encode("utf-8", "surrogatepass"))
+    return ExchangeAnswer(answer["status"], answer["type"], text.encode("utf-8", "surrogatepass"))
 
 
-def _value(answer: _Answer) -> Any:
+def _value(answer: ExchangeAnswer) -> Any:
     text = answer.body.decode("utf-8", "replace")
     if "json" not in answer.media:
         return text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jsonpath
 
@@ -16,7 +17,8 @@ from po_jupyter.prompt_tests.cases import Expectation
 _SHOWN = 300  # characters of a value
 
 
-class AnswerRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
     """An answer to be judged: of a row of a map, or of a task without rows (`index` None). `given` is the row of the
     seed."""
 

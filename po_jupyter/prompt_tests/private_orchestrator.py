@@ -36,7 +36,8 @@ class PrivateOrchestrator:
         """Starts it. Raises Unavailable."""
         self._folder = Path(tempfile.mkdtemp(prefix="po-test-"))
         try:
-            settings = {"prices": _prices(models, environ), "default_model": _default_model(environ)}
+            of_user = config.load(environ)
+            settings = {"prices": prices_of(models, of_user), "default_model": of_user.default_model}
             (self._folder / "po.json").write_text(json.dumps(settings), "utf-8")
             variables = private_environment(exchanges_url, self._folder, live=live, environ=environ)
             self._process = headless.start(config.load(variables), variables)
@@ -110,13 +111,9 @@ def private_environment(
     return variables
 
 
-def _default_model(environ: Mapping[str, str]) -> str:
-    return config.load(environ).default_model
-
-
-def _prices(models: Iterable[str], environ: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The prices of models at their vendors; the list alone would not know them at another address."""
-    own = config.load(environ).prices
+def prices_of(models: Iterable[str], settings: config.Settings) -> dict[str, dict[str, float]]:
+    """The prices of models at their vendors, as a settings file has them; at another address the list does not hold."""
+    own = settings.prices
     prices: dict[str, dict[str, float]] = {}
     for ref in sorted(set(models)):
         if ref in own:

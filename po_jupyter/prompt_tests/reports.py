@@ -68,7 +68,8 @@ def junit_xml(results: Sequence[CaseResult], seconds: float) -> bytes:
             lines = [_xml(line) for line in failure_lines(result)]
             failure = ET.SubElement(case, "failure", {"message": lines[0][:1000]})
             failure.text = "\n".join(lines)
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="utf-8")
+    text: bytes = ET.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + text
 
 
 def _stem(file: Path) -> str:

@@ -15,10 +15,13 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 class _Missing(Undefined):
     """A value that a row does not have: no comparison with it holds, as with NULL in SQL."""
 
-    def _never(self, other: object) -> bool:
+    def __eq__(self, other: object) -> bool:
         return False
 
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _never
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__  # type: ignore[assignment]  # jinja2's raise
 
     def __hash__(self) -> int:
         return id(type(self))
@@ -28,11 +31,11 @@ class _Missing(Undefined):
             raise AttributeError(name)
         return self
 
-    def __getitem__(self, key: object) -> _Missing:
+    def __getitem__(self, key: object) -> _Missing:  # type: ignore[override]  # jinja2's raises
         return self
 
 
-class Condition:
+class RowCondition:
     """An expression that holds for a row or does not. `names` are the columns that it is about."""
 
     def __init__(self, text: str) -> None:

@@ -10,7 +10,7 @@ from po_jupyter.client.comparison import map_of
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.agreement import ReviewSummary, summary_of
 from po_jupyter.client.reviews.choices import choices_of
-from po_jupyter.client.reviews.condition import Condition
+from po_jupyter.client.reviews.condition import RowCondition
 from po_jupyter.client.reviews.corrections import all_reviews
 from po_jupyter.client.reviews.sampling import matching_rows, sample_of
 from po_jupyter.client.reviews.session import answer_schema
@@ -57,7 +57,7 @@ class RunReviews:
     ) -> list[int]:
         """The numbers of the rows that `%po review` would show: of those for which `where` holds (an expression over
         the columns of `frame`), at most `size`, the same ones for the same seed."""
-        condition = Condition(where) if where else None
+        condition = RowCondition(where) if where else None
         rows = matching_rows(self._client.aio, self._view.id, map_of(self._view, task), condition)
         return sample_of(self._client.call(rows), size, seed)
 

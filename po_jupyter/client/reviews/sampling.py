@@ -7,12 +7,12 @@ from hashlib import blake2b
 
 from po_jupyter.client.async_client import AsyncClient
 from po_jupyter.client.frames import row_cells
-from po_jupyter.client.reviews.condition import Condition
+from po_jupyter.client.reviews.condition import RowCondition
 
 _PAGE = 5000
 
 
-async def matching_rows(aio: AsyncClient, run: str, task: str, condition: Condition | None) -> list[int]:
+async def matching_rows(aio: AsyncClient, run: str, task: str, condition: RowCondition | None) -> list[int]:
     """The numbers of the rows with an outcome for which the condition holds, in order. Raises InvalidInput."""
     indexes: list[int] = []
     columns: set[str] = set()

@@ -15,7 +15,7 @@ from po_jupyter.client.comparison import map_of
 from po_jupyter.client.http.inspection_payloads import TableRowJson
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.choices import Choices, choices_of
-from po_jupyter.client.reviews.condition import Condition
+from po_jupyter.client.reviews.condition import RowCondition
 from po_jupyter.client.reviews.corrections import all_reviews
 from po_jupyter.client.reviews.sampling import matching_rows, sample_of
 from po_jupyter.errors import InvalidInput, NotFound
@@ -163,7 +163,7 @@ async def open_session(
     if sample is not None and sample < 1:
         raise InvalidInput(f"a sample has at least one row, not {sample}")
     name = map_of(run, task)
-    indexes = await matching_rows(aio, run.id, name, Condition(where) if where else None)
+    indexes = await matching_rows(aio, run.id, name, RowCondition(where) if where else None)
     if not indexes:
         reason = f"for which {where!r:.200} holds" if where else "with an answer"
         raise NotFound(f"task {name!r:.80} of run {short_id(run.id)} has no row {reason}")

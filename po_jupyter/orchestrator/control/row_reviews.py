@@ -122,7 +122,8 @@ class RowReviews:
                     hint="Say what the answer should be: `correct` with an `output`.",
                 )
             same = row["ok"] and canonical_json(data.get("output")) == canonical_json(row["output"])
-            reviewed = draft("item.reviewed", task, index, **{**data, "answer": digest})
+            reviewed = draft("item.reviewed", task, index, **data)
+            reviewed["data"]["answer"] = digest
             if not agrees and same:  # what they say is what the model said
                 reviewed["data"]["decision"] = "agree"
                 del reviewed["data"]["output"]
@@ -140,8 +141,8 @@ class RowReviews:
         now = self._store.head(run)
         known = self._projections.review(now, data["id"])
         assert known is not None, "it was recorded above"
-        if (known["task"], known["index"]) != (task, index):
-            raise Conflict(f"the request {data['id']!r:.40} was about another row")
+        if (known["task"], known["index"], known["by"]) != (task, index, by):
+            raise Conflict(f"the request {data['id']!r:.40} was about another row, or another person's")
         return self._views(now, task, [known], by)[0], is_new
 
     def _row(self, head: Head, state: RunState, task: str, index: int) -> RowOutcome:
@@ -225,7 +226,7 @@ class RowReviews:
 def _view(review: RecordedReview, row: RowOutcome | None, by: str) -> ReviewView:
     ok, recorded = (bool(row["ok"]), row["output"]) if row is not None else (False, None)
     view: ReviewView = {
-        **review,
+        **review,  # type: ignore[typeddict-item]  # a recorded review has no `row`
         "ok": ok,
         "recorded": recorded,
         "outdated": row is None or review["answer"] != answer_digest(ok, recorded),

@@ -7,7 +7,6 @@ import pytest
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.agreement import summary_of
 from po_jupyter.client.reviews.choices import Choices
-from po_jupyter.client.reviews.corrections import corrected_rows, verdicts
 
 CHOICES = Choices("label", ("bug", "question"))
 
@@ -55,27 +54,3 @@ def test_a_row_that_failed_is_no_label_of_the_model() -> None:
 def test_disputed_rows_are_named() -> None:
     reviews = [review(7, "ann", "bug", disputed=True), review(7, "bob", "question", disputed=True)]
     assert "people say different things of row 7" in str(summary_of("label", reviews, CHOICES))
-
-
-def test_most_people_decide_and_of_as_many_the_last() -> None:
-    reviews = [
-        review(0, "ann", "question", at=1),
-        review(0, "bob", "question", at=2),
-        review(0, "cid", "bug", at=3),
-    ]
-    (first,) = verdicts(reviews).values()
-    assert first == ({"label": "question"}, True, ("ann", "bob", "cid"), True)
-    (second,) = verdicts([reviews[1], reviews[2]]).values()
-    assert (second.output, second.corrected, second.disputed) == ({"label": "bug"}, False, True)
-
-
-def test_corrected_rows_have_what_people_said() -> None:
-    rows = [{"index": i, "ok": True, "output": {"label": "bug"}} for i in range(3)]
-    said = verdicts(
-        [review(0, "ann", "question"), review(1, "ann", "bug"), review(2, "ann", "question", outdated=True)]
-    )
-    corrected = corrected_rows(rows, said)
-    assert [row["output"]["label"] for row in corrected] == ["question", "bug", "bug"]
-    assert [row["review"]["corrected"] for row in corrected] == [True, False, False]
-    assert [row["review"]["reviewed_by"] for row in corrected] == ["ann", "ann", None]
-    assert rows[0]["output"] == {"label": "bug"}, "the rows that were asked for stay as they are"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.reviews.condition import Condition
+from po_jupyter.client.reviews.condition import RowCondition
 from po_jupyter.errors import InvalidInput
 
 
@@ -30,24 +30,24 @@ from po_jupyter.errors import InvalidInput
 def test_a_value_that_a_row_does_not_have_compares_as_false(
     text: str, cells: dict[str, Any], holds: bool
 ) -> None:
-    assert Condition(text).holds(cells) is holds
+    assert RowCondition(text).holds(cells) is holds
 
 
 @pytest.mark.parametrize("text", ["not", "a b", "{{ ok }}", "ok }} {{ ok", "", "x = 1"])
 def test_what_is_no_expression_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="is not an expression"):
-        Condition(text)
+        RowCondition(text)
 
 
 def test_a_misspelt_name_is_an_error_that_names_the_columns() -> None:
     with pytest.raises(InvalidInput, match="did you mean") as error:
-        Condition("confidense < 1").check_names({"ok", "confidence"})
+        RowCondition("confidense < 1").check_names({"ok", "confidence"})
     assert "confidence, ok" in error.value.hint
 
 
 def test_what_cannot_be_compared_names_the_row() -> None:
     with pytest.raises(InvalidInput, match="cannot be asked of row 3"):
-        Condition("label < 1").holds({"index": 3, "label": "bug"})
+        RowCondition("label < 1").holds({"index": 3, "label": "bug"})
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_what_cannot_be_compared_names_the_row() -> None:
 )
 def test_a_condition_reaches_nothing_but_the_row(text: str) -> None:
     with suppress(InvalidInput):
-        assert Condition(text).holds({"ok": True, "output": {}}) is False
+        assert RowCondition(text).holds({"ok": True, "output": {}}) is False

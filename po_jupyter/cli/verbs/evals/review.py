@@ -79,8 +79,11 @@ def _list(run: Run, task: str | None, as_json: bool) -> int:
     reviews = run.reviews(task)
     summary = run.reviews.summary(task)
     if as_json:
-        pairs = [{"first": a, "second": b, **agreement._asdict()} for a, b, agreement in summary.pairs]
-        base.print_json({"reviews": reviews, "summary": {**summary._asdict(), "pairs": pairs}})
+        pairs = [
+            {"first": a, "second": b, "rows": rows, "same": same, "kappa": kappa}
+            for a, b, (rows, same, kappa) in summary.pairs
+        ]
+        base.print_json({"reviews": reviews, "summary": summary._asdict() | {"pairs": pairs}})
         return 0
     if reviews:
         base.print_table(
@@ -99,7 +102,7 @@ def _list(run: Run, task: str | None, as_json: bool) -> int:
 
 
 def _flags(review: ReviewJson) -> str:
-    flags = [name for name in ("disputed", "outdated") if review[name]]  # type: ignore[literal-required]
+    flags = [name for name in ("disputed", "outdated") if review[name]]
     return " ".join(f"[{flag}]" for flag in flags) + (
         f"  {base.one_line(review['note'], 80)}" if review["note"] else ""
     )
