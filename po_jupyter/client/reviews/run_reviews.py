@@ -16,7 +16,16 @@ from po_jupyter.client.reviews.sampling import matching_rows, sample_of
 from po_jupyter.client.reviews.session import answer_schema
 from po_jupyter.model.run.view import RunView
 
-AS_IT_IS: Any = object()  # in the place of a corrected answer
+
+class AsItIs:
+    """In the place of a corrected answer: the recorded one is right."""
+
+    def __repr__(self) -> str:
+        """As signatures show it."""
+        return "AS_IT_IS"
+
+
+AS_IT_IS: Any = AsItIs()
 
 
 class RunReviews:
