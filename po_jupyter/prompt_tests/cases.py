@@ -11,6 +11,7 @@ import jsonpath
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
+from po_jupyter.model.pipeline.contained import contained, inlined
 from po_jupyter.model.pipeline.parsing import load_marked, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.task_parts import Budget
@@ -210,18 +211,36 @@ def _pipeline(file: Path, source: str | dict[str, Any] | None) -> Pipeline:
     if isinstance(source, dict):
         pipeline = validate_pipeline({"name": "tested", **source})
     else:
-        path = _file_of(file.parent, source)
+        pipeline = _read_pipeline(_file_of(file.parent, source))
+
+    def beside(name: str) -> Pipeline:
         try:
-            pipeline = parse_pipeline(path.read_text("utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{path} cannot be read: {error}") from None
-    for task in pipeline.tasks:
+            return _read_pipeline(_file_of(file.parent, name))
+        except InvalidPipeline:
+            raise
+        except InvalidInput as error:
+            raise NotFound(error.message) from None
+
+    pipeline = inlined(pipeline, beside)
+    for task in (task for each in pipelines_of(pipeline) for task in each.tasks):
         if task.mode == "batch":
             raise InvalidInput(
                 f"task {task.name!r:.80} is for a batch, whose answers take hours and are not recorded: "
                 "test it without `mode: batch`"
             )
     return pipeline
+
+
+def pipelines_of(pipeline: Pipeline) -> list[Pipeline]:
+    """A pipeline, and those that its tasks run."""
+    return [pipeline, *(inner for _, inner in contained(pipeline))]
+
+
+def _read_pipeline(path: Path) -> Pipeline:
+    try:
+        return parse_pipeline(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from None
 
 
 def _file_of(folder: Path, name: str) -> Path:

@@ -37,7 +37,10 @@ class PrivateOrchestrator:
         self._folder = Path(tempfile.mkdtemp(prefix="po-test-"))
         try:
             of_user = config.load(environ)
-            settings = {"prices": prices_of(models, of_user), "default_model": of_user.default_model}
+            settings = {
+                "prices": prices_of([*models, of_user.default_model], of_user),
+                "default_model": of_user.default_model,
+            }
             (self._folder / "po.json").write_text(json.dumps(settings), "utf-8")
             variables = private_environment(exchanges_url, self._folder, live=live, environ=environ)
             self._process = headless.start(config.load(variables), variables)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from po_jupyter.client.run import Run
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.prompt_tests.cases import PromptCase, seed_row
+from po_jupyter.prompt_tests.cases import PromptCase, pipelines_of, seed_row
 from po_jupyter.prompt_tests.exchange_server import ExchangeServer
 from po_jupyter.prompt_tests.expectations import AnswerRow, failures_of
 from po_jupyter.prompt_tests.private_orchestrator import (
@@ -149,7 +149,7 @@ def models_of(case: PromptCase) -> set[str]:
     """The models that a case names."""
     if case.model is not None:
         return {case.model}
-    return {ref for settings in _settings_of(case.pipeline) for ref in _refs(settings)}
+    return {ref for each in pipelines_of(case.pipeline) for part in _settings_of(each) for ref in _refs(part)}
 
 
 def _settings_of(pipeline: Pipeline) -> Iterator[Any]:

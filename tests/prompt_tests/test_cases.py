@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.prompt_tests.cases import read_cases, seed_row
+from po_jupyter.prompt_tests.cases import pipelines_of, read_cases, seed_row
 from po_jupyter.prompt_tests.file_names import find_files, is_case_file
+from po_jupyter.prompt_tests.runner import models_of
 
 HELLO = "name: hello\ntasks: [{name: hello, prompt: Hello}]\n"
 
@@ -100,3 +101,13 @@ def test_files_are_found_by_their_names(tmp_path: Path) -> None:
         "test_x.po.yaml",
     ]
     assert not is_case_file("x_test.po.yaml")
+
+
+def test_pipelines_of_tasks_are_found_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "hello.yaml").write_text(HELLO.replace("prompt: Hello", "prompt: Hello, llm: 'fake:echo'"))
+    file = tmp_path / "po_tests.yaml"
+    file.write_text("pipeline: {tasks: [{name: t, pipeline: hello}]}\ncases: [{name: a}]\n")
+    (case,) = read_cases(file)
+    assert [pipeline.name for pipeline in pipelines_of(case.pipeline)] == ["tested", "hello"]
+    assert models_of(case) == {"fake:echo"}
+    assert "hallo" in refused(tmp_path, file.read_text().replace("pipeline: hello}", "pipeline: hallo}"))[0]

@@ -88,6 +88,11 @@ def verdict(reviews: list[ReviewView]) -> object:
     return reviews[places[-1]]["output"]
 
 
+def corrections_of(reviews: Iterable[ReviewView]) -> dict[int, object]:
+    """What is right according to people, by row: the gold column that answers can be measured with."""
+    return {index: verdict(of_row) for index, of_row in counting(reviews).items()}
+
+
 def recorded_review(task: str, index: int, at: str, data: Mapping[str, object]) -> RecordedReview:
     """The review in an event `item.reviewed`."""
     return {

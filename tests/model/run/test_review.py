@@ -10,6 +10,7 @@ from po_jupyter.model.run.review import (
     ReviewView,
     answer_digest,
     canonical_json,
+    corrections_of,
     counting,
     is_disputed,
     recorded_review,
@@ -45,6 +46,7 @@ def test_reviews_of_earlier_answers_do_not_count() -> None:
     assert {index: [r["output"] for r in found] for index, found in counting(reviews).items()} == {
         1: ["a", "b"], 3: ["d"],
     }  # fmt: skip
+    assert corrections_of(reviews) == {1: "b", 3: "d"}
 
 
 def test_the_verdict_is_that_of_most_and_of_as_many_the_last_one() -> None:
