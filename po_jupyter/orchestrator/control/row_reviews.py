@@ -132,7 +132,6 @@ class RowReviews:
         is_new = True
         if data["decision"] == "correct":
             self._check_output(head, task, index, data.get("output"))
-        crashpoint("review.before")
         try:
             append_if_current(self._store, self._projections, run, build)
             crashpoint("review.after")
