@@ -56,6 +56,9 @@ FLOORS = {
                  "is 1.39, and this is the oldest that is tested"),
     # -- messages of a broker
     "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
+    # -- tests of prompts
+    "python-jsonpath": ("1.1", "no advisory; the oldest that is tested. RFC 9535 with its test suite, typed, without "
+                        "dependencies, several releases a year; jsonpath-ng has a grammar of its own"),
     # -- schedules
     "cronsim": ("2.6", "no advisory; the oldest that is tested. Kept for Healthchecks, used by Home Assistant, without "
                 "dependencies, typed, a release a year (2.8: November 2026), and it does what Debian's cron does where "

@@ -44,6 +44,8 @@ VERBS: dict[str, tuple[str, str]] = {
         "evals.score",
         "Score the answers of a run: means with their intervals, confusion, the worst rows.",
     ),
+    "review": ("evals.review", "Look at rows one at a time, and say what is right."),
+    "test": ("evals.test", "Test prompts: run cases, and hold their answers against what is expected."),
     "open": ("show", "Print the address of a run's page in JupyterLab, and open it."),
     "report": ("files", "Write a run as one file for others: HTML, Markdown or a notebook."),
     "artifacts": ("files", "List the files that a run's tasks wrote, or get one."),

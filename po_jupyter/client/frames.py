@@ -33,7 +33,7 @@ def frame_library(name: str) -> Any:
 
 def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> Any:
     """The rows as a frame of pandas. `index` is what the seed's index is made of, None without one."""
-    cells = [_cells(row) for row in rows]
+    cells = [row_cells(row) for row in rows]
     frame = pandas.DataFrame(cells, columns=None if cells else [*_TAIL])
     places = _places(rows)
     if index is not None and all("label" in row for row in rows):
@@ -57,7 +57,7 @@ def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> 
     else:  # of the type that with_row_index() has, so that the two join
         columns = [polars.Series("index", _places(rows), dtype=polars.get_index_type())]
     label_names = {column.name for column in columns}
-    cells = [_cells(row, label_names) for row in rows]
+    cells = [row_cells(row, label_names) for row in rows]
     # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
     names = list(dict.fromkeys(name for row in cells for name in row)) or list(_TAIL)
     columns += [polars.Series(name, [row.get(name) for row in cells], strict=False) for name in names]
@@ -84,7 +84,7 @@ def _places(rows: list[RowJson]) -> list[int]:
     return [row["index"] for row in rows]
 
 
-def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
+def row_cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     """A row of a map as the cells of a frame's row."""
     output, error = row.get("output"), row.get("error")
     fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
@@ -104,6 +104,8 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
         tail |= {"agreement": row["agreement"], "votes": row["votes"]}
     if "scores" in row:
         tail |= {f"score_{name}": value for name, value in row["scores"]["values"].items()}
+    if "review" in row:
+        tail |= row["review"]
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
     return {**_renamed(fields, {"index", *tail, *(label_names or ())}), **tail}

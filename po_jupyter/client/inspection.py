@@ -6,6 +6,7 @@ from typing import cast
 
 from po_jupyter.client.http.inspection_payloads import ComparisonJson, ModelCallJson, TableJson, TableRowJson
 from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
+from po_jupyter.client.http.reviews import AsyncReviews
 from po_jupyter.client.http.transport import Transport, path_segment
 from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.model.values.json import JsonObject
@@ -17,6 +18,7 @@ class AsyncInspection:
     def __init__(self, transport: Transport) -> None:
         """Asks nothing yet."""
         self._transport = transport
+        self.reviews = AsyncReviews(transport)
 
     async def rows(
         self,

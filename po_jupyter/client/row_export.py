@@ -17,6 +17,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from po_jupyter.client.reviews.corrections import RowChange, correcting
 from po_jupyter.errors import InvalidInput, PoError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _BEFORE = ("index", "state", "input")
 _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
 _VOTED = ("agreement", "votes")  # where there was a vote
 _SCORE = "score."  # before the name of a score
+_REVIEWED = ("corrected", "reviewed_by", "disputed")  # with what people said
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LARGEST = 2**63
 _EXACT = 2**53  # up to which a fraction's type has every whole number
@@ -45,13 +47,14 @@ Cells = dict[str, Any]
 
 
 class RowsWanted(NamedTuple):
-    """The rows of a map to export, as `AsyncInspection.rows` finds them."""
+    """The rows of a map to export, as `AsyncInspection.rows` finds them; `corrected`: with what people said of them."""
 
     task: str
     state: str | None = None
     sort: str = "index"
     desc: bool = False
     q: str = ""
+    corrected: bool = False
 
 
 class _Columns:
@@ -83,13 +86,13 @@ class _Columns:
     def names(self) -> list[str]:
         """Fields of answers that are objects have a column each; `output` is for the other answers."""
         fields = self.fields if self.has_fields else {}
-        return [*_BEFORE, *(["output"] if self.whole or not fields else []), *fields, *_AFTER, *self.voted]
+        return [*_BEFORE, *(["output"] if self.whole or not fields else []), *fields, *_AFTER, *self.rare]
 
     @property
-    def voted(self) -> tuple[str, ...]:
-        """The columns of votes and scores, where any row has them."""
+    def rare(self) -> tuple[str, ...]:
+        """The columns of votes, reviews and scores, where any row has them."""
         scores = [name for name in self.kinds if name.startswith(_SCORE)]
-        return (*(name for name in _VOTED if name in self.kinds), *scores)
+        return (*(name for name in (*_VOTED, *_REVIEWED) if name in self.kinds), *scores)
 
     def kind(self, name: str) -> str:
         """The one kind of the values of a column; `text` where there are several. Numbers that rows have of
@@ -132,9 +135,10 @@ async def export_rows(aio: AsyncClient, run: str, wanted: RowsWanted, path: str 
     for a search that the server cannot finish and a file that cannot be written."""
     target = check_target(path)
     columns, written = _Columns(), 0
+    correct = await correcting(aio, run, wanted.task) if wanted.corrected else None
     with tempfile.SpooledTemporaryFile(max_size=_SPOOLED, mode="w+", encoding="utf-8") as spool:
         async for row in _whole_rows(aio, run, wanted):
-            cells = _cells(row)
+            cells = _cells(row) if correct is None else _corrected_cells(row, correct)
             columns.add(cells)
             spool.write(json.dumps(cells, ensure_ascii=True) + "\n")
             written += 1
@@ -200,6 +204,11 @@ def _cells(row: TableRowJson) -> Cells:
     if "scores" in row:
         cells |= {_SCORE + name: value for name, value in row["scores"]["values"].items()}
     return cells
+
+
+def _corrected_cells(row: TableRowJson, correct: RowChange) -> Cells:
+    changed: Any = correct(row)
+    return {**_cells(changed), **changed["review"]}
 
 
 def _kind(value: Any) -> str:
@@ -279,7 +288,7 @@ def _write_lines(path: Path, rows: Iterator[Cells], columns: _Columns) -> None:
         for row in rows:
             shown = {name: row.get(name) for name in _BEFORE}
             shown["output"] = _answer_of(row)
-            shown |= {name: row.get(name) for name in (*_AFTER, *columns.voted)}
+            shown |= {name: row.get(name) for name in (*_AFTER, *columns.rare)}
             file.write(_json(shown, ensure_ascii=True) + "\n")
 
 

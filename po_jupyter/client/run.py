@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
 from importlib import import_module
 from os import PathLike
 from typing import Any, Literal
@@ -11,8 +11,6 @@ from typing import Any, Literal
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
-from po_jupyter.client.comparison import Comparison, compare_runs
-from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
 from po_jupyter.client.frames import frame_library, pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
@@ -22,8 +20,10 @@ from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reports import Report, make_report
+from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
+from po_jupyter.client.run_evals import RunEvals
 from po_jupyter.client.run_outputs import RunOutputs
 from po_jupyter.errors import Conflict, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -40,7 +40,7 @@ _TABLE_PAGE = 500
 _FRESH = 0.5  # seconds that a view is believed before it is asked for again
 
 
-class Run:
+class Run(RunEvals):
     """One run. Its properties ask the orchestrator; nothing here has to stay alive for the run to go on.
 
     `run.wait()` blocks and `await run` waits on any event loop; interrupting either detaches, it does not
@@ -323,8 +323,9 @@ class Run:
         return self.client.call(self._aio.logs(self.id, task=task, stage=stage))
 
     def frame(
-        self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False
-    ) -> Any:
+        self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False,
+        corrected: bool = False,
+    ) -> Any:  # fmt: skip
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
@@ -335,44 +336,26 @@ class Run:
 
         A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
         the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
-        (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
-        installed.
+        (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). `corrected` puts what people said in
+        reviews in the place of answers, and adds `corrected` (whether), `reviewed_by` and `disputed`. Raises PoError
+        when the library is not installed.
         """
         module, rows = frame_library(library), self._items(task, result="true")
+        if corrected:
+            rows = corrected_rows(rows, verdicts(self.client.call(all_reviews(self._aio, self.id, task))))
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
 
-    def compare(self, other: Run | str, task: str | None = None, *, everything: bool = False) -> Comparison:
-        """The rows of a map here (A) and in another run (B): those whose answers differ, or with `everything` all,
-        those first; `task` may be left out where there is one map.
-
-        Rows are joined by their input, what is left by its place. `str()` of it says how many answers agree and what
-        each run paid, `frame()` has the rows. Nothing is asked of a model. Raises InvalidInput, NotFound.
-        """
-        b = other.id if isinstance(other, Run) else other
-        return self.client.call(compare_runs(self._aio, self.view, b, task, everything=everything))
-
-    def scores(self, task: str | None = None) -> Scores:
-        """The scores that the run recorded of a task with a `score`: means, intervals, confusion, worst rows."""
-        return self.client.call(recorded_scores(self._aio, self.view, task))
-
-    def score(
-        self, task: str | None = None, *, expect: str | None = None, judge: str | None = None,
-        metrics: Sequence[str] | str | None = None, budget: BudgetInput | None = None, **fields: Any,
-    ) -> Scores:  # fmt: skip
-        """Score recorded answers, without a call; a `judge` is a run within the `budget`. `fields` as of a `score`."""
-        asked = score_body(expect, metrics, judge, **fields)
-        return self.client.call(score_answers(self._aio, self.view, task, asked, budget))
-
     def save_rows(
         self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",
-        desc: bool = False, q: str = "",
+        desc: bool = False, q: str = "", corrected: bool = False,
     ) -> int:  # fmt: skip
         """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
         `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
-        `output.NAME`. How many were written."""
-        return self.client.call(export_rows(self._aio, self.id, RowsWanted(task, state, sort, desc, q), path))
+        `output.NAME`; `corrected` as in `frame`. How many were written."""
+        wanted = RowsWanted(task, state, sort, desc, q, corrected)
+        return self.client.call(export_rows(self._aio, self.id, wanted, path))
 
     def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:
         """The run as one file for others: pipeline, prompts, models, cost, failures, and the first `rows` rows of each

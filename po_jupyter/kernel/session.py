@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from po_jupyter.client.client import Client
+    from po_jupyter.client.reviews.session import ReviewSession
     from po_jupyter.client.run import Run
+    from po_jupyter.kernel.review_widget import ReviewWidget
     from po_jupyter.kernel.widget import MimeBundle, RunWidget
 
 Connect = Callable[..., "Client"]  # takes `start`
@@ -44,6 +46,7 @@ class Session:
         self._connect = connect or _connect
         self._client: Client | None = None
         self._widgets: dict[str, RunWidget] = {}
+        self.review: ReviewWidget | None = None  # the one that was drawn last
         self._shown: dict[str, int] = {}  # run id: the execution that drew it last
 
     @property
@@ -121,6 +124,26 @@ class Session:
         widget.show()
         self._shown[run.id] = self.shell.execution_count
         return widget
+
+    def show_review(self, run: Run, opened: ReviewSession) -> None:
+        """Draw a review of rows of the run here; without a frontend that draws widgets say where it can be done."""
+        if not self.interactive or not self._widgets_are_used:
+            print(
+                f"review of {opened.task}, run {run.short}: {opened.progress}; nobody answers here. "
+                f"In a terminal: po review {run.short} --task {opened.task}"
+            )
+            return
+        from po_jupyter.client.reviews.agreement import summary_of
+        from po_jupyter.client.reviews.corrections import all_reviews
+        from po_jupyter.kernel.review_widget import ReviewWidget
+
+        async def summary() -> str:
+            return str(
+                summary_of(opened.task, await all_reviews(run.client.aio, run.id, opened.task), opened.choices)
+            )
+
+        self.review = ReviewWidget(opened, summary)
+        self.publish(self.review.bundle(), f"po-review-{run.id}-{id(self.review):x}", False)
 
     def watch_run(self, run: Run, timeout: float | None) -> None:
         """Draw the run and block until it ended. An interrupt and TimeoutError change nothing."""

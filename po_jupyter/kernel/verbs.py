@@ -161,6 +161,18 @@ def _scale(text: str) -> list[int]:
     return [int(low), int(high)]
 
 
+def review(session: Session, arguments: Arguments) -> None:
+    """`%po review RUN`: look at a sample of rows, one at a time, and say what is right."""
+    from po_jupyter.client.reviews.session import DEFAULT_SAMPLE, open_session
+
+    run = session.find_run(arguments.positional[0])
+    opened = open_session(
+        run.client.aio, run.view, arguments.get("task"), where=arguments.get("where"),
+        sample=arguments.get("sample") or DEFAULT_SAMPLE, seed=arguments.get("seed") or 0,
+    )  # fmt: skip
+    session.show_review(run, run.client.call(opened))
+
+
 _FLAG, _NAME = Option("flag"), Option("word", "NAME")
 _TASK, _VAR = Option("word", "TASK"), Option("name", "VAR")
 _NOTE, _LIMIT = Option("word", "TEXT"), Option("number", "N")
@@ -215,6 +227,16 @@ NATIVE: dict[str, NativeVerb] = {
         fork,
         ("RUN",),
         {"from-task": _TASK, "seed": launch.SEED, "pipeline": _NAME, "wait": _FLAG, "out": _VAR},
+    ),
+    "review": NativeVerb(
+        review,
+        ("RUN",),
+        {
+            "task": _TASK,
+            "sample": _LIMIT,
+            "where": Option("expression", "EXPR"),
+            "seed": Option("number", "N"),
+        },
     ),
     "approve": NativeVerb(approve, ("RUN",), {"note": _NOTE, "task": _TASK}),
     "reject": NativeVerb(reject, ("RUN",), {"note": _NOTE, "task": _TASK}),

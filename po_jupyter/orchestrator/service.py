@@ -16,6 +16,7 @@ from po_jupyter.config import Settings, owner
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.composition import Base, make_dispatcher, make_schedules
 from po_jupyter.orchestrator.control.fork import ForkPlanner
+from po_jupyter.orchestrator.control.row_reviews import RowReviews
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.distribution import Distribution
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
@@ -89,6 +90,7 @@ class RunningOrchestrator:
     scores: RunScores
     submissions: Submissions
     control: RunControl
+    reviews: RowReviews
     pipelines: PipelineLibrary
     schedules: Schedules
     environment: EnvironmentService
@@ -294,6 +296,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
             forks=ForkPlanner(store, projections, planner, settings.data_dir, base.files), files=base.files,
             daily_usage=base.daily_usage, to_thread=to_thread, submitting=base.submitting,
         ),
+        reviews=RowReviews(store, projections, runs, base.changes, to_thread),
         pipelines=PipelineLibrary(
             base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
         ),

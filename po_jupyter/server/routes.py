@@ -16,6 +16,7 @@ from po_jupyter.server.actions import (
     maintenance,
     pipelines,
     results,
+    reviews,
     row_files,
     runs,
     schedules,
@@ -25,6 +26,7 @@ from po_jupyter.server.actions import (
     tokens,
 )
 from po_jupyter.server.routing.request import EVENTS, LINES, METRICS, ApiRequest, JsonResponse
+from po_jupyter.server.routing.reviews import ReviewBody, ReviewsQuery
 from po_jupyter.server.routing.scoring import ScoreBody, ScoresQuery
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
@@ -126,6 +128,8 @@ TABLE = Table(
         Route("restart", "POST", "runs/{id}/restart", WRITE, runs.restart, body=RestartBody, asks_code=True),
         Route("fork", "POST", "runs/{id}/fork", WRITE, runs.fork, body=ForkBody, success=201, asks_code=True),
         Route("gate", "POST", "runs/{id}/gate", ("gates",), runs.gate, body=GateBody),
+        Route("review", "POST", "runs/{id}/review", WRITE, reviews.review, body=ReviewBody, success=201),
+        Route("reviews", "GET", "runs/{id}/reviews", READ, reviews.reviews, query=ReviewsQuery),
         Route("run_pipeline", "GET", "runs/{id}/pipeline", READ, results.pipeline),
         Route("outputs", "GET", "runs/{id}/outputs", READ, results.outputs, query=OutputsQuery),
         Route("display", "GET", "runs/{id}/display", READ, results.display),

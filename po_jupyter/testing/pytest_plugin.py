@@ -6,6 +6,9 @@
     po_store           a store in a directory; `po_memory_store`: one in memory
     po_clean_environ   an environment without keys; the first two use it
 
+Files of cases of `po test` (`po_tests*.yaml`, `test_*.po.yaml`) are collected as tests: with recorded answers, or with
+`--po-live` asked anew and recorded.
+
 pytest imports this module at its start: the rest of the package is imported by the fixtures, when a test uses one.
 """
 
@@ -25,12 +28,52 @@ if TYPE_CHECKING:
     from po_jupyter.store.disk.store import DiskStore
     from po_jupyter.store.keyed.memory import MemoryStore
     from po_jupyter.testing.model_server import ModelServer
+    from po_jupyter.testing.prompt_items import CollectedCases
 
 # Variables that lead to an orchestrator, to settings or to keys of the person who runs the tests.
 _PERSONAL_PREFIXES = ("JPY_", "JUPYTERHUB_", "PO_JUPYTER_")
 _PERSONAL_SUFFIXES = ("_API_KEY", "_BASE_URL")
 _PERSONAL_NAMES = ("PO_CONFIG", "JUPYTER_SERVER_URL")
 _STOP_DEADLINE = 20.0  # seconds
+
+
+_CASES: pytest.StashKey[CollectedCases] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option `--po-live`."""
+    parser.addoption(
+        "--po-live",
+        action="store_true",
+        help="Ask the models in tests of prompts, for money, and record the answers.",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A file of cases as a file of tests."""
+    if file_path.suffix not in (".yaml", ".yml"):
+        return None
+    from po_jupyter.prompt_tests.file_names import is_case_file
+
+    if not is_case_file(file_path.name):
+        return None
+    from po_jupyter.testing.prompt_items import CollectedCases, PromptFile
+
+    config = parent.config
+    live = bool(config.getoption("--po-live"))
+    if live and (hasattr(config, "workerinput") or config.getoption("numprocesses", None)):
+        raise pytest.UsageError("--po-live records the answers of one process: leave -n out")
+    if _CASES not in config.stash:
+        config.stash[_CASES] = CollectedCases(live=live)
+    file: PromptFile = PromptFile.from_parent(parent, path=file_path)
+    file.cases = config.stash[_CASES]
+    return file
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what tests of prompts started."""
+    if _CASES in config.stash:
+        config.stash[_CASES].close()
 
 
 @pytest.fixture

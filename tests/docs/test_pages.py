@@ -88,7 +88,7 @@ def test_pages_stand_alone_in_the_terminal() -> None:
 
 def test_verbs_and_options_named_exist() -> None:
     known = {o for _, c in commands() for p in c.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
-    magics = {"--run", "--try", "--out", "--wait"}
+    magics = {"--run", "--try", "--out", "--wait", "--po-live"}  # and of pytest
     for path in WRITTEN:
         text = path.read_text("utf-8")
         quoted = " ".join(re.findall(r"`([^`\n]+)`", text))

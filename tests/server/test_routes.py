@@ -50,6 +50,8 @@ NAMES = {
     "POST runs/{id}/restart": "restart",
     "POST runs/{id}/fork": "fork",
     "POST runs/{id}/gate": "gate",
+    "POST runs/{id}/review": "review",
+    "GET runs/{id}/reviews": "reviews",
     "GET runs/{id}/pipeline": "run_pipeline",
     "GET runs/{id}/outputs": "outputs",
     "GET runs/{id}/display": "display",

@@ -510,6 +510,27 @@ class FakeControl:
         raise Conflict(f"run {self._log.find(run_id, owner)} is no dead letter")
 
 
+class FakeReviews:
+    """Every row's answer is "yes"."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self.log = log
+        self.kept: list[dict[str, Any]] = []
+
+    async def record(
+        self, run_id: str, owner: str | None, task: str, index: int, **review: Any
+    ) -> tuple[JsonMapping, bool]:
+        self.log.view(run_id, owner)
+        self.kept.append({"task": task, "index": index, "by": owner, **review})
+        return self.kept[-1], True
+
+    async def page(
+        self, run_id: str, owner: str | None, task: str, *, cursor: str | None = None, limit: int = 1000
+    ) -> tuple[list[JsonMapping], str | None]:
+        self.log.view(run_id, owner)
+        return [review for review in self.kept if review["task"] == task], None
+
+
 class FakeEnvironment:
     """One model, and no key."""
 
@@ -597,6 +618,7 @@ class FakeOrchestrator:
         self.inspection = FakeInspection(self.log)
         self.scores = FakeScores(self.log)
         self.control = FakeControl(self.log)
+        self.reviews = FakeReviews(self.log)
         self.pipelines = FakePipelines(self.log)
         self.schedules = FakeSchedules()
         self.environment = FakeEnvironment()

@@ -46,6 +46,7 @@ _START = click.option(
     metavar="FILE",
     help="Write all rows that match, whole: .csv, .jsonl or .parquet.",
 )
+@click.option("--corrected", is_flag=True, help="With -o: what people said in reviews in the place of answers.")
 @base.JSON
 @base.on_shared
 def rows(
@@ -58,6 +59,7 @@ def rows(
     start: int,
     limit: int,
     out: str | None,
+    corrected: bool,
     as_json: bool,
 ) -> int:
     """List the rows of a map, sorted and filtered.
@@ -69,11 +71,13 @@ def rows(
     """
     if out is not None:
         check_target(out)
+    elif corrected:
+        raise click.UsageError("--corrected needs --out: which file?")
     run = base.find_run(run_id)
     name = map_of(run.view, task)
     if out is not None:
         state, by = "failed" if failed else None, {"cost": "cost_usd"}.get(sort, sort)
-        count = run.save_rows(name, out, state=state, sort=by, desc=desc, q=search or "")
+        count = run.save_rows(name, out, state=state, sort=by, desc=desc, q=search or "", corrected=corrected)
         if as_json:
             base.print_json({"task": name, "rows": count, "path": out})
         else:

@@ -121,6 +121,7 @@ class RowJson(TypedDict):
     votes: NotRequired[int]
     scores: NotRequired[RowScores]
     provenance: NotRequired[ProvenanceJson | None]
+    review: NotRequired[JsonObject]
 
 
 class RunPipelineJson(TypedDict):

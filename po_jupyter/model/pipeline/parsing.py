@@ -56,7 +56,7 @@ def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
     `name` is the name given outside of the text (the cell's NAME); another `name:` inside is an error.
     Raises InvalidPipeline whose violations carry 1-based lines and columns of `text`.
     """
-    data, marks = _load(text)
+    data, marks = load_marked(text)
     return _build(data, name, marks)
 
 
@@ -199,7 +199,9 @@ def known_fields(loc: Location) -> tuple[list[str], str]:
 # -- text to plain values with places -----------------------------------------------------------------
 
 
-def _load(text: str) -> tuple[Any, dict[Location, Mark]]:
+def load_marked(text: str) -> tuple[Any, dict[Location, Mark]]:
+    """What YAML text holds, as JSON has it, and the line and column of each part of it, from 1. Raises InvalidPipeline
+    with the place."""
     if len(text) > _MAX_TEXT:
         raise InvalidPipeline(f"the text has {len(text):,} characters; a pipeline may have {_MAX_TEXT:,}")
     yaml = YAML(typ="safe", pure=True)  # YAML 1.2: `no` and `on` stay words

@@ -80,7 +80,7 @@ def _scores(task: TaskFields) -> str | None:
     if task.score is None:
         return None
     if task.operator is not None:
-        return f": `score` is for the answers of a map, and `{task.operator}` makes rows; score them in a map over those"
+        return f": `score` is for answers of a map, and `{task.operator}` makes rows; score them in a map over those"
     scorers = (task.score,) if isinstance(task.score, Scorer) else task.score
     problem = scores_problem(scorers, task.output if task.prompt is not None else {}, task.mode)
     return f": {problem}" if problem else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.review import ItemReviewedData as ItemReviewedData
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.shard_record import GateBelow, ShardPlan
 from po_jupyter.model.values.json import JsonObject

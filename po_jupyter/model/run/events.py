@@ -9,7 +9,7 @@ gate.opened  gate.decided                                                       
 task.started  task.stage  task.waiting  task.retrying  task.done  task.failed  task.skipped  task.cancelled  (task)
 tasks.added                                                     (task) the one that put them behind `after`
 map.started  map.progress                                                               (task)
-item.failed                                                                             (task, item)
+item.failed  item.reviewed                                                              (task, item)
 call.retry  call.done  call.unknown  call.withdrawn                                     (task, item?)
 batch.prepared  batch.submitted  batch.cancelling  batch.dropped  batch.closed          (task)
 shards.planned  shard.merged  shard.reopened  shard.ended                                               (task)
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         GateDecidedData,
         GateOpenedData,
         ItemFailedData,
+        ItemReviewedData,
         MapProgressData,
         MapStartedData,
         RunCancelRequestedData,
@@ -274,6 +275,12 @@ def draft(
 
 @overload
 def draft(type: Literal["item.failed"], task: str, item: int, **data: Unpack[ItemFailedData]) -> EventDraft: ...
+
+
+@overload
+def draft(
+    type: Literal["item.reviewed"], task: str, item: int, **data: Unpack[ItemReviewedData]
+) -> EventDraft: ...
 
 
 def draft(type: str, task: str | None = None, item: int | None = None, **data: Any) -> EventDraft:

@@ -53,7 +53,7 @@ def plan_rows(
     again: dict[str, RowsAgain] = {}
     for task, indexes in rows.items():
         chosen = sorted(set(indexes))
-        _check_indexes(state, task, chosen)
+        check_indexes(state, task, chosen)
         table = history.rows.get(task, RowTable())
         done = [index for index in chosen if index in table and table[index].ok]
         if done:
@@ -63,7 +63,8 @@ def plan_rows(
     return plan, again
 
 
-def _check_indexes(state: RunState, task: str, chosen: Sequence[int]) -> None:
+def check_indexes(state: RunState, task: str, chosen: Sequence[int]) -> None:
+    """Check that a task has these rows. Raises InvalidInput."""
     short, items = short_id(state.run), state.tasks[task].items
     if items is None:
         raise InvalidInput(

@@ -19,6 +19,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.review import RecordedReview
 from po_jupyter.model.run.row_index import without_values
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
@@ -192,6 +193,14 @@ class RunProjections:
             return None
         value = self._store.payload(head["run"], Ref(*now.output))
         return read_result(value) if is_result(value) else None
+
+    def reviews(self, head: Head, task: str) -> list[RecordedReview]:
+        """What people said of a map's rows, of each person the last of a row; in row order."""
+        return self._rows.reviews(head, task)
+
+    def review(self, head: Head, review_id: str) -> RecordedReview | None:
+        """The review that one request asked for, if it was recorded."""
+        return self._rows.review(head, review_id)
 
     def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[JsonObject]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.

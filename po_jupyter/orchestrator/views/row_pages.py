@@ -11,6 +11,8 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.model.run.events import EventDraft
+from po_jupyter.model.run.review import RecordedReview, recorded_review
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.row_labels import LabelledRow, add_scores, add_votes
 from po_jupyter.store.protocol import Head, ItemRecord, LogStore, Ref
@@ -56,6 +58,21 @@ class RowPages:
         with index.lock:
             index.catch_up(self._store, head)
             return index.tables.get(task) or RowTable()
+
+    def reviews(self, head: Head, task: str) -> list[RecordedReview]:
+        """What people said of a map's rows up to (at least) `head`, of each person the last of a row; in row order."""
+        index = self._index(head["run"])
+        with index.lock:
+            index.catch_up(self._store, head)
+            found = index.reviews.get(task, {})
+            return [found[key] for key in sorted(found)]
+
+    def review(self, head: Head, review_id: str) -> RecordedReview | None:
+        """The review of one request, if it was recorded up to (at least) `head`."""
+        index = self._index(head["run"])
+        with index.lock:
+            index.catch_up(self._store, head)
+            return index.review_ids.get(review_id)
 
     def page(
         self, head: Head, task: str, state: int | None, start: int, limit: int | None
@@ -103,6 +120,8 @@ class _RowIndex:
         self.lock = Lock()
         self.n = 0
         self.tables: dict[str, RowTable] = {}
+        self.reviews: dict[str, dict[tuple[int, str], RecordedReview]] = {}  # by task, then by row and person
+        self.review_ids: dict[str, RecordedReview] = {}
 
     def catch_up(self, store: LogStore, head: Head) -> None:
         """Take in what was written since."""
@@ -111,6 +130,15 @@ class _RowIndex:
                 if event["type"] == "run.resumed":
                     for name in event["data"].get("clear", ()):
                         self.tables.pop(name, None)
+                elif event["type"] == "item.reviewed":
+                    self._add_review(event)
             for item in record["items"]:
                 self.tables.setdefault(item["task"], RowTable()).apply(item, record["n"])
             self.n = record["n"]
+
+    def _add_review(self, event: EventDraft) -> None:
+        task, item = event.get("task"), event.get("item")
+        if task is not None and item is not None:
+            review = recorded_review(task, item, event["at"], event["data"])
+            self.reviews.setdefault(task, {})[(item, review["by"])] = review
+            self.review_ids[review["id"]] = review

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import DoctorApi, MonitoringApi, ReadinessReport
     from po_jupyter.server.routing.pipelines import PipelinesApi, SchedulesApi
+    from po_jupyter.server.routing.reviews import ReviewsApi
     from po_jupyter.server.routing.scoring import ScoresApi
     from po_jupyter.server.routing.waits import WaitsApi
     from po_jupyter.server.routing.workers import WorkersApi
@@ -306,6 +307,11 @@ class OrchestratorApi(Protocol):
     @property
     def control(self) -> ControlApi:
         """Cancel, resume, decide, delete."""
+        ...
+
+    @property
+    def reviews(self) -> ReviewsApi:
+        """What people said of rows."""
         ...
 
     @property

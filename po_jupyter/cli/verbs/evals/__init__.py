@@ -1,1 +1,1 @@
-"""Verbs about how good answers are."""
+"""Verbs about how good answers are: by metrics and models, by people, by tests of prompts."""
