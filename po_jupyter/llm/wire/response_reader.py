@@ -26,6 +26,7 @@ from po_jupyter.llm.structured.openai_schema import unwrap
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.ends import is_known
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
+from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import checked_usage
 from po_jupyter.model.run.usage import Usage
@@ -123,11 +124,9 @@ class ResponseReader:
 
     def error_inside(self, error: object, status: int | None = None) -> ModelError:
         """The error for an error object in a body with status 200, as proxies and streams send it."""
-        from httpx import Headers
-
         status = status_of_error(error) if status is None else status
         body = json.dumps({"error": error}).encode()
-        headers = Headers({k: v for k, v in self.headers.items() if k.lower() != "content-type"})
+        headers = AnswerHeaders({k: v for k, v in self.headers.items() if k.lower() != "content-type"})
         return self.error_from(HttpResponse(status, headers, body))
 
     # -- the same for all wire formats ---------------------------------------------------------------
