@@ -65,9 +65,9 @@ _TYPES: Mapping[str, Fits] = {
 
 def _type(names: object, schema: Mapping[str, object], depth: int) -> Fits | None:
     kinds = names if isinstance(names, list) else [names]
-    if not kinds or not all(isinstance(kind, str) and kind in _TYPES for kind in kinds):
+    checks = [_TYPES[kind] for kind in kinds if isinstance(kind, str) and kind in _TYPES]
+    if not checks or len(checks) < len(kinds):
         return None
-    checks = [_TYPES[kind] for kind in kinds]
     return checks[0] if len(checks) == 1 else lambda value: any(check(value) for check in checks)
 
 
