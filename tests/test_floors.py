@@ -26,9 +26,9 @@ FLOORS = {
     # -- answers of models and of MCP servers
     "aiohttp": ("3.14.4", "PYSEC-2026-4369 and -4371; before it the client's CVE-2026-34993, -47265 (3.14.0: cookies "
                 "after a redirect), CVE-2026-54273 to -54280 (3.14.1: no bound of what is read)"),
+    "certifi": ("2024.7.4", "CVE-2024-39689: authorities that are trusted no more are gone from it"),
     "mcp": ("2.2", "CVE-2026-116686: a server's outputSchema has the client fetch any URL or file"),
-    "httpx": ("0.28", "no advisory; the oldest that httpx-aiohttp takes"),
-    "httpx-aiohttp": ("0.2", "no advisory; the oldest that is tested"),
+    "httpx": ("0.28", "no advisory; the oldest that is tested"),
     # -- pipelines, seeds, schemas, templates
     "jinja2": ("3.1.6", "CVE-2025-27516: a way out of the sandbox by `attr`; before it CVE-2024-56201, -56326 (3.1.5)"),
     "pydantic": ("2.12.5", "no advisory (CVE-2024-3772 ended with 2.4); the oldest that the extras take"),

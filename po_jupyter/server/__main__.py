@@ -16,17 +16,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import psutil
-from jupyter_server.serverapp import ServerApp
-from traitlets.config import Config
+from po_jupyter.model.pipeline import json_schema
+from po_jupyter.platform.lean_imports import import_httpx, import_structlog
 
-from po_jupyter import config
-from po_jupyter.client import headless
-from po_jupyter.config import owner
-from po_jupyter.errors import PoError
-from po_jupyter.platform import private_file
-from po_jupyter.platform.private_file import write_private
-from po_jupyter.server.lifecycle import check_settings
+# First: Jupyter and the rest would import them with what takes a second and 35 MB.
+json_schema.load()
+import_httpx()
+import_structlog()
+
+import psutil  # noqa: E402
+from jupyter_server.serverapp import ServerApp  # noqa: E402
+from traitlets.config import Config  # noqa: E402
+
+from po_jupyter import config  # noqa: E402
+from po_jupyter.client import headless  # noqa: E402
+from po_jupyter.config import owner  # noqa: E402
+from po_jupyter.errors import PoError  # noqa: E402
+from po_jupyter.platform import private_file  # noqa: E402
+from po_jupyter.platform.private_file import write_private  # noqa: E402
+from po_jupyter.server.lifecycle import check_settings  # noqa: E402
 
 
 class HeadlessApp(ServerApp):

@@ -76,10 +76,11 @@ def preload() -> None:
     import importlib
 
     from po_jupyter.model.pipeline import json_schema
+    from po_jupyter.platform.lean_imports import import_structlog
     from po_jupyter.telemetry import tracing
 
+    import_structlog()
     json_schema.load()
-    import_httpx()
     if tracing.preload():
         importlib.import_module("po_jupyter.engine.lifecycle.trace_observer")
     for name in PRELOAD:
@@ -87,17 +88,6 @@ def preload() -> None:
     from po_jupyter.worker.warmup import warm_up
 
     warm_up()
-
-
-def import_httpx() -> None:
-    """Import httpx without its command line, which brings rich and pygments where they are installed: 40 ms, 1.6 MB."""
-    if "httpx" in sys.modules:
-        return
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # so Python says that there is no such module
-    try:
-        import httpx  # noqa: F401 - for those who import it later
-    finally:
-        del sys.modules["httpx._main"]
 
 
 class Zygote:

@@ -369,9 +369,8 @@ async def test_no_connection_is_left_open_by_a_fault(server):
         with pytest.raises(ModelError):
             await opened.get("openai:gpt-4o").chat(ask("openai:gpt-4o"))
     assert (await opened.get("openai:gpt-4o").chat(ask("openai:gpt-4o"))).text == "echo: hello there"
-    (transport,) = http._transports.values()
-    connector = transport.client.connector
-    assert not connector._acquired
+    (session,) = http._sessions.values()
+    assert not session.connector._acquired
     await http.aclose()
 
 

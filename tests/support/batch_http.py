@@ -37,14 +37,14 @@ class FakeHttp:
     async def fetch(
         self, target: Target, *, method: str = "GET", body: bytes | AsyncIterable[bytes] = b"", seconds: float
     ) -> HttpResponse:
-        path = target.url.raw_path.decode()
+        path = target.url.raw_path_qs
         content = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
         self.sent.append(SentRequest(method, path, content))
         return self._answer(method, path)
 
     @asynccontextmanager
     async def download(self, target: Target, *, seconds: float) -> AsyncIterator[httpx.Response]:
-        path = target.url.raw_path.decode()
+        path = target.url.raw_path_qs
         self.sent.append(SentRequest("GET", path, b""))
         answer = self._answer("GET", path)
         yield httpx.Response(answer.status, content=_pieces(answer.body))

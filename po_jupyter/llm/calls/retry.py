@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeAlias, TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from po_jupyter.errors import ModelError, ModelRateLimited
 from po_jupyter.model.pipeline.pipeline import CallRetry
+
+if TYPE_CHECKING:
+    import tenacity
 
 T = TypeVar("T")
 OnWait: TypeAlias = Callable[[int, float, ModelError], None]
@@ -99,6 +100,8 @@ class _Retrying(Generic[T]):
         self._cap = cap
 
     async def run(self, sleep: Callable[[float], Awaitable[None]]) -> T:
+        import tenacity  # it brings tornado: most workers need neither
+
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(self._retry.max_attempts),
             wait=self._delay,

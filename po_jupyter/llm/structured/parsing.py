@@ -19,6 +19,8 @@ from po_jupyter.llm.structured import judging
 from po_jupyter.llm.structured.candidates import Candidates, find_candidates, join_surrogates
 from po_jupyter.llm.structured.formats import FORMATS
 from po_jupyter.llm.structured.keywords import with_limits
+from po_jupyter.llm.structured.quick_judge import quick_judge
+from po_jupyter.llm.structured.schema_kinds import kinds_of
 from po_jupyter.model.pipeline import json_schema, patterns
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.plain_json import PlainJson
@@ -124,13 +126,15 @@ class AnswerValidator:
         self.may_be_slow = has_patterns or _multiplies(schema)
         limited = with_limits(draft, patterns=has_patterns) if self.may_be_slow else draft
         self._validator = limited(schema, registry=Registry(), format_checker=_format_checker())
-        self._kinds = _kinds(schema, schema)
+        self._kinds = kinds_of(schema, schema)
+        self._fits = quick_judge(schema)
 
     def with_check(self, check: Check) -> AnswerValidator:
         """The same schema with a further check."""
         validator = object.__new__(AnswerValidator)
         validator.schema, validator._check, validator.may_be_slow = self.schema, check, self.may_be_slow
         validator._validator, validator._kinds = self._validator, self._kinds
+        validator._fits = self._fits
         return validator
 
     def parse(self, text: str) -> Any:
@@ -229,6 +233,8 @@ class AnswerValidator:
 
         Raises InvalidInput when the schema refers to something that it does not hold, or judging takes too long.
         """
+        if self._fits is not None and self._fits(value):
+            return self._checked(value)
         from referencing.exceptions import Unresolvable
 
         lines = (line for error in self._validator.iter_errors(value) for line in _messages_of(error))
@@ -252,9 +258,11 @@ class AnswerValidator:
                 f"the schema of the answer refers to {error.ref!r}, which is not in it",
                 hint="Put the definition under $defs and refer to #/$defs/NAME; nothing is fetched.",
             ) from None
-        if violations or self._check is None:
-            return violations
-        return list(self._check(value))[:_MAX_VIOLATIONS]
+        return violations or self._checked(value)
+
+    def _checked(self, value: Any) -> list[str]:
+        """What `check` finds wrong with a value that fits the schema."""
+        return list(self._check(value))[:_MAX_VIOLATIONS] if self._check is not None else []
 
 
 @lru_cache(maxsize=1)
@@ -271,44 +279,6 @@ def _multiplies(schema: object) -> bool:
     """Whether a few lines may be millions of ways (by references), or elements are compared in pairs."""
     text = json.dumps(schema)
     return any(word in text for word in ('"$ref"', '"$dynamicRef"', '"$recursiveRef"', '"uniqueItems"'))
-
-
-def _kinds(schema: object, root: Mapping[str, Any]) -> set[str]:
-    """The JSON types that a schema asks for; empty when it says nothing of them."""
-    kinds: set[str] = set()
-    seen: set[int] = set()
-    waiting = [schema]
-    while waiting:
-        part = waiting.pop()
-        if not isinstance(part, Mapping) or id(part) in seen:
-            continue  # alternatives that are met again say the same
-        seen.add(id(part))
-        if "const" in part or "enum" in part:
-            kinds |= {_kind_of(member) for member in part.get("enum", [part.get("const")])}
-        elif kind := part.get("type"):
-            kinds |= set(kind if isinstance(kind, list) else [kind])
-        else:
-            parts = [inner for keyword in ("anyOf", "oneOf", "allOf") for inner in part.get(keyword) or ()]
-            if "$ref" in part:
-                parts.append(_resolve(str(part["$ref"]), root))
-            waiting += parts
-            kinds |= {"object"} if "properties" in part else {"array"} if "items" in part else set()
-    return kinds
-
-
-def _resolve(ref: str, root: Mapping[str, Any]) -> object:
-    """The part of a schema that a local reference names; None when there is none."""
-    node: object = root
-    for step in ref.removeprefix("#").strip("/").split("/"):
-        if step:
-            node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
-    return node
-
-
-def _kind_of(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else "boolean"
-    return {str: "string", int: "integer", float: "number", list: "array"}.get(type(value), "object")
 
 
 @lru_cache(maxsize=256)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import codecs
 import json
 import zlib
-from collections.abc import AsyncIterator
-
-import httpx
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 
@@ -21,19 +20,37 @@ _STEP = 256 * 1024
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
+class ResponseStream(Protocol):
+    """A response whose body arrives. `headers` are case-insensitive."""
+
+    @property
+    def status_code(self) -> int:
+        """The status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers."""
+        ...
+
+    def aiter_raw(self) -> AsyncIterator[bytes]:
+        """The body in pieces, as it came over the wire."""
+        ...
+
+
 class HttpResponse:
     """A response whose body was read to its end. `headers` are case-insensitive."""
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """`status`, case-insensitive `headers` and the decoded `body`."""
         self.status = status
         self.headers = headers
         self.body = body
 
 
-async def read_error(response: httpx.Response) -> HttpResponse:
+async def read_error(response: ResponseStream) -> HttpResponse:
     """An error response with the first 64 KB of its body; bytes that cannot be decoded are left out."""
     body = b""
     try:
@@ -46,7 +63,7 @@ async def read_error(response: httpx.Response) -> HttpResponse:
     return HttpResponse(response.status_code, response.headers, body[:MAX_ERROR])
 
 
-async def read_body(response: httpx.Response) -> bytes:
+async def read_body(response: ResponseStream) -> bytes:
     """The whole body; of an error its first 64 KB. Raises ModelRefused when it is larger than 64 MB."""
     if response.status_code != 200:
         return (await read_error(response)).body
@@ -60,7 +77,7 @@ async def read_body(response: httpx.Response) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
+async def server_sent_events(response: ResponseStream) -> AsyncIterator[bytes]:
     """The `data` of each server-sent event of a response, in order (WHATWG HTML, "Server-sent events").
 
     An event that the end of the stream cuts off is not yielded, one that comes twice under the same `id` only
@@ -96,7 +113,7 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
                 data, name = [], b""
 
 
-async def json_lines(response: httpx.Response) -> AsyncIterator[bytes]:
+async def json_lines(response: ResponseStream) -> AsyncIterator[bytes]:
     """The lines of a body of JSON lines, without their ends. Raises ModelRefused for a line larger than 64 MB."""
     incomplete: list[bytes] = []
     size = 0
@@ -127,7 +144,7 @@ def _split_lines(buffer: bytes) -> tuple[list[bytes], bytes]:
     return lines, rest + b"\r" if is_incomplete else rest
 
 
-async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+async def pieces(response: ResponseStream) -> AsyncIterator[bytes]:
     """The decoded body in pieces. Raises ModelRefused for an encoding other than gzip and deflate."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):

@@ -11,16 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
-import httpx
-
 from po_jupyter.errors import ModelUnavailable
-from po_jupyter.llm.wire.bodies import MAX_ANSWER, decode_json, pieces
+from po_jupyter.llm.wire.bodies import MAX_ANSWER, ResponseStream, decode_json, pieces
 from po_jupyter.model.values.json import JsonObject
 
 _LARGEST_FRAME = 16 * 1024 * 1024  # as the specification bounds a message
 
 
-async def aws_events(response: httpx.Response) -> AsyncIterator[bytes]:
+async def aws_events(response: ResponseStream) -> AsyncIterator[bytes]:
     """The events of a response as JSON texts, in order.
 
     Raises ModelUnavailable for frames that are damaged, larger than 16 MB or cut off, and for a stream larger than

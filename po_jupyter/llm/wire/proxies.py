@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import certifi
+
 from po_jupyter.presentation.urls import shown_url
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -101,6 +103,16 @@ def certificate_problem(environ: Mapping[str, str] | None = None) -> str | None:
     elif directories and not any(Path(path).is_dir() for path in directories.split(os.pathsep)):
         return f"SSL_CERT_DIR is {directories}, which cannot be used: there is no such directory"
     return None
+
+
+def trusted_authorities() -> ssl.SSLContext:
+    """What certificates of servers are judged by: those that the environment names, else those of certifi."""
+    file, directories = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file:
+        return ssl.create_default_context(cafile=file)
+    if directories:
+        return ssl.create_default_context(capath=directories)
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 @lru_cache(maxsize=8)

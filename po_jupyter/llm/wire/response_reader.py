@@ -11,8 +11,6 @@ import time
 from collections.abc import AsyncIterator, Hashable, Mapping
 from typing import ClassVar
 
-import httpx
-
 from po_jupyter.errors import (
     AnswerEmpty,
     AnswerTruncated,
@@ -25,9 +23,10 @@ from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.structured.openai_schema import unwrap
-from po_jupyter.llm.wire.bodies import HttpResponse, decode_json, server_sent_events
+from po_jupyter.llm.wire.bodies import HttpResponse, ResponseStream, decode_json, server_sent_events
 from po_jupyter.llm.wire.ends import is_known
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
+from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import checked_usage
 from po_jupyter.model.run.usage import Usage
@@ -95,7 +94,7 @@ class ResponseReader:
         """The text of one event of a stream, "" when it brings none; everything else goes into the fields."""
         raise NotImplementedError
 
-    def events(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    def events(self, response: ResponseStream) -> AsyncIterator[bytes]:
         """The data of each event of a stream. The default reads server-sent events."""
         return server_sent_events(response)
 
@@ -129,11 +128,9 @@ class ResponseReader:
 
     def error_inside(self, error: object, status: int | None = None) -> ModelError:
         """The error for an error object in a body with status 200, as proxies and streams send it."""
-        from httpx import Headers
-
         status = status_of_error(error) if status is None else status
         body = json.dumps({"error": error}).encode()
-        headers = Headers({k: v for k, v in self.headers.items() if k.lower() != "content-type"})
+        headers = AnswerHeaders({k: v for k, v in self.headers.items() if k.lower() != "content-type"})
         return self.error_from(HttpResponse(status, headers, body))
 
     # -- the same for all wire formats ---------------------------------------------------------------

@@ -6,12 +6,9 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.model.pipeline.evals.scores import Scorer
@@ -30,8 +27,12 @@ from po_jupyter.model.pipeline.pipeline import (
     Votes,
 )
 from po_jupyter.model.pipeline.violations import Position, dotted, first_errors, shown_place, violations_of
-from po_jupyter.model.pipeline.yaml_comments import cut_texts
 from po_jupyter.model.values.json import JsonObject
+
+# A worker reads no YAML, and need not carry what does.
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import Node
 
 Location = tuple[int | str, ...]
 Mark = tuple[int, int]
@@ -77,6 +78,10 @@ def line_finder(text: str) -> Callable[[Violation], int | None]:
     It takes a violation whose `where` is a path (`tasks[1].prompt`, `tasks.label.prompt`) and whose
     `line`, if any, counts within the text at that path; it returns a 1-based line of `text`, or None.
     """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.nodes import ScalarNode
+
     try:
         root = YAML(typ="safe", pure=True).compose(text)
     except YAMLError:
@@ -100,6 +105,8 @@ def line_finder(text: str) -> Callable[[Violation], int | None]:
 
 def _step(node: Node | None, part: str) -> tuple[int, Node] | None:
     """The line of the entry `part` of `node`, and its value."""
+    from ruamel.yaml.nodes import MappingNode, SequenceNode
+
     if isinstance(node, MappingNode):
         for key, value in node.value:
             if key.value == part:
@@ -202,6 +209,11 @@ def known_fields(loc: Location) -> tuple[list[str], str]:
 def load_marked(text: str) -> tuple[Any, dict[Location, Mark]]:
     """What YAML text holds, as JSON has it, and the line and column of each part of it, from 1. Raises InvalidPipeline
     with the place."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    from po_jupyter.model.pipeline.yaml_comments import cut_texts
+
     if len(text) > _MAX_TEXT:
         raise InvalidPipeline(f"the text has {len(text):,} characters; a pipeline may have {_MAX_TEXT:,}")
     yaml = YAML(typ="safe", pure=True)  # YAML 1.2: `no` and `on` stay words
@@ -229,6 +241,8 @@ def load_marked(text: str) -> tuple[Any, dict[Location, Mark]]:
 
 
 def _value(node: Node, loc: Location, marks: dict[Location, Mark], yaml: YAML) -> Any:
+    from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
     marks.setdefault(loc, (node.start_mark.line + 1, node.start_mark.column + 1))
     if len(loc) > _MAX_DEPTH:
         raise _at(node, f"nested deeper than {_MAX_DEPTH} levels")

@@ -80,7 +80,9 @@ def _preload() -> None:
     import importlib
 
     from po_jupyter.model.pipeline import json_schema
+    from po_jupyter.platform.lean_imports import import_structlog
 
+    import_structlog()
     json_schema.load()
     for name in (
         "po_jupyter.orchestrator.examination.operations",

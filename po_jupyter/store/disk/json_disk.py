@@ -34,6 +34,10 @@ SETTINGS: dict[str, Any] = {
     "sqlite_auto_vacuum": 1,  # FULL: the file shrinks when runs are deleted. Only a new database takes it
     "sqlite_journal_mode": "wal",
     "sqlite_synchronous": 2,  # FULL: a commit that was answered is on the disk
+    # diskcache's own are 32 MB of pages and 64 MB of mapped file for each shard of each process, which a map of
+    # 100,000 rows fills with records that nobody reads again.
+    "sqlite_cache_size": 500,  # pages, 2 MB
+    "sqlite_mmap_size": 0,
     "sqlite_busy_timeout": int(BUSY * 1000),  # SQLite's own polite waiting, on every connection
     # Every value stays inside SQLite and its transactions: diskcache writes large ones to files without fsync.
     "disk_min_file_size": 2**62,

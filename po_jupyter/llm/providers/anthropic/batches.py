@@ -29,6 +29,7 @@ from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.errors import status_of_error
 from po_jupyter.llm.wire.exchange import encode_json
+from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 
@@ -172,19 +173,17 @@ class AnthropicBatches:
 
     def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
         """The answer in a line, priced. Raises a ModelError."""
-        from httpx import Headers
-
         result = mapping_at(line.body, "result")
         reader = MessagesReader(self.name, request, self._transport.key, self._transport.key_env)
         kind = as_text(result.get("type"))
         if kind == "succeeded":
-            response = HttpResponse(200, Headers(), json.dumps(result.get("message")).encode())
+            response = HttpResponse(200, AnswerHeaders(), json.dumps(result.get("message")).encode())
             return read_batched(reader, response)
         if kind == "errored":
             # The error's own envelope is inside: `{type: error, error: {type, message}, request_id}`.
             error = mapping_at(result, "error")
             inner = mapping_at(error, "error") or error
-            headers = Headers({"request-id": header_text(error.get("request_id"))})
+            headers = AnswerHeaders({"request-id": header_text(error.get("request_id"))})
             response = HttpResponse(status_of_error(inner), headers, json.dumps(error).encode())
             return read_batched(reader, response)
         raise self._not_answered(kind, request)

@@ -22,8 +22,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-import httpx
-
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.bounds import output_limit, thinks
 from po_jupyter.llm.chat import ChatRequest, Message
@@ -31,7 +29,7 @@ from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, add_thinking
 from po_jupyter.llm.providers.bedrock.errors import explain, in_common_shape
 from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
 from po_jupyter.llm.structured.openai_schema import openai_schema
-from po_jupyter.llm.wire.bodies import HttpResponse
+from po_jupyter.llm.wire.bodies import HttpResponse, ResponseStream
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.event_stream import aws_events
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
@@ -226,7 +224,7 @@ class ConverseReader(ResponseReader):
         if any(not stop.strip() for stop in request.stop):  # the API refuses those
             self.cutter = StopCutter(request.stop)
 
-    def events(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    def events(self, response: ResponseStream) -> AsyncIterator[bytes]:
         """The frames of Amazon's event stream."""
         return aws_events(response)
 

@@ -28,6 +28,7 @@ from po_jupyter.llm.providers.openai.responses import ResponsesReader, responses
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.exchange import encode_json
+from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
@@ -193,8 +194,6 @@ class OpenAIBatches:
 
     def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
         """The answer in a line, priced. Raises a ModelError."""
-        from httpx import Headers
-
         response = mapping_at(line.body, "response")
         if not response:
             raise self._not_answered(mapping_at(line.body, "error"), request)
@@ -204,7 +203,7 @@ class OpenAIBatches:
             reader = ResponsesReader(self.name, request, key, key_env)
         else:
             reader = ChatReader(self.name, request, key, key_env, OPENAI)
-        headers = Headers({"x-request-id": header_text(response.get("request_id"))})
+        headers = AnswerHeaders({"x-request-id": header_text(response.get("request_id"))})
         status = response.get("status_code")
         body = json.dumps(response.get("body")).encode()
         return read_batched(reader, HttpResponse(status if isinstance(status, int) else 502, headers, body))

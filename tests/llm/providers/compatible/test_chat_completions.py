@@ -3,7 +3,7 @@
 import json
 import socket
 
-import httpx
+import aiohttp
 import pytest
 
 from po_jupyter.errors import (
@@ -363,28 +363,28 @@ async def test_every_failure_is_a_model_error(server, provider):
 
 
 class StaleOnce:
-    """A transport whose kept connection is found closed at the first try."""
+    """A session whose kept connection is found closed at the first try."""
 
     def __init__(self, real, cause):
         self.real, self.cause, self.tried = real, cause, 0
 
-    async def handle_async_request(self, request):
+    async def request(self, *args, **kwargs):
         self.tried += 1
         if self.tried == 1:
-            raise httpx.ConnectTimeout("Can not write request body") from self.cause
-        return await self.real.handle_async_request(request)
+            raise aiohttp.ClientOSError("Can not write request body") from self.cause
+        return await self.real.request(*args, **kwargs)
 
-    async def aclose(self):
-        await self.real.aclose()
+    async def close(self):
+        await self.real.close()
 
 
 async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provider, http):
     """P7: the request never left, so it is sent over another connection; the server sees one."""
     target, _ = await provider._target("gpt-4o")
     stale = StaleOnce(
-        http._transport(target, target.pool), ConnectionResetError("Cannot write to closing transport")
+        http._session(target, target.pool), ConnectionResetError("Cannot write to closing transport")
     )
-    http._transports[target.pool] = stale
+    http._sessions[target.pool] = stale
     assert (await provider.chat(ask())).text == "echo: hello there"
     assert (stale.tried, len(server.requests)) == (2, 1)
 
@@ -392,8 +392,8 @@ async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provid
 async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, http):
     """P7."""
     target, _ = await provider._target("gpt-4o")
-    stale = StaleOnce(http._transport(target, target.pool), ConnectionResetError("Connection reset by peer"))
-    http._transports[target.pool] = stale
+    stale = StaleOnce(http._session(target, target.pool), ConnectionResetError("Connection reset by peer"))
+    http._sessions[target.pool] = stale
     with pytest.raises(ModelUnavailable):
         await provider.chat(ask())
     assert stale.tried == 1

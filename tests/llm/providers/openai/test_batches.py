@@ -116,7 +116,7 @@ def listed(id: str, created: float = SINCE, token: str = "other") -> dict[str, A
 async def test_the_search_goes_on_until_batches_are_older_than_ours() -> None:
     """P3: over pages, by the token alone; an account of years is not read to its beginning."""
     http = FakeHttp()
-    first, second = "GET /v1/batches?limit=100", "GET /v1/batches?limit=100&after=b%2F2"
+    first, second = "GET /v1/batches?limit=100", "GET /v1/batches?limit=100&after=b/2"
     http.answers |= {
         first: page(listed("b1"), listed("b/2"), more=True),
         second: page(listed("b3", token="po1")),
