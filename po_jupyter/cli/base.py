@@ -91,6 +91,7 @@ _COLOURS = {
     "failed": "red",
     "dead": "red",
     "cancelled": "yellow",
+    "moved": "bright_black",
     "pending": "bright_black",
     "skipped": "bright_black",
 }
@@ -164,9 +165,13 @@ def connect(*, start: bool) -> Client:
     return client
 
 
-def find_run(run_id: str, *, start: bool = False) -> Run:
-    """The run of that id or end of an id. Raises NotFound, Unavailable."""
-    return connect(start=start).run(run_id)
+def find_run(run_id: str, *, start: bool = False, own: bool = False) -> Run:
+    """The run of that id or end of an id; a shared one of the hub where none is called so here, unless `own`. Raises
+    NotFound, Unavailable."""
+    from po_jupyter.client.discovery import run_anywhere
+
+    client = connect(start=start)
+    return client.run(run_id) if own else run_anywhere(client, run_id)
 
 
 def one_line(value: object, width: int = 200) -> str:
