@@ -29,6 +29,7 @@ __all__ = [
     "coloured",
     "connect",
     "find_run",
+    "is_on_shared",
     "on_shared",
     "one_line",
     "parse_json",
@@ -151,6 +152,12 @@ def budget_body(limits: Sequence[tuple[str, float]]) -> JsonObject | None:
         else:
             budget["usd"] = usd
     return budget or None
+
+
+def is_on_shared() -> bool:
+    """Whether the verb is about shared runs alone."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(_ON))
 
 
 def connect(*, start: bool) -> Client:

@@ -77,7 +77,7 @@ def run_anywhere(client: Client, run_id: str) -> Run:
     NotFound as `Client.run` has it."""
     try:
         run = client.run(run_id)
-        if not (run.view.moved or {}).get("accepted") or client.aio.endpoint.is_shared:
+        if run.view.state != "moved":
             return run
     except NotFound:
         run = None

@@ -118,7 +118,7 @@ TABLE = Table(
         Route("estimate", "POST", "runs/estimate", READ, runs.estimate, body=EstimateBody, asks_code=True),
         Route("list_runs", "GET", "runs", READ, runs.list_runs, query=ListRuns),
         Route("attention", "GET", "runs/attention", READ, runs.attention),
-        Route("visible_runs", "GET", "runs/visible", READ, runs.visible, query=VisibleRuns),
+        Route("visible_runs", "GET", "runs/visible", READ, moves.visible, query=VisibleRuns),
         Route("export", "GET", "runs/export", READ, streams.export, query=ExportQuery, streams=True, media=LINES),
         Route("get_run", "GET", "runs/{id}", READ, runs.get_run, query=RunQuery),
         Route("delete_run", "DELETE", "runs/{id}", WRITE, runs.delete_run, success=204),

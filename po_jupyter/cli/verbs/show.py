@@ -47,7 +47,7 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
             base.print_line(f"{count} ended run{'s' if count != 1 else ''} written to {export}")
         return 0
     views = [run.view for run in client.runs(state=list(state), pipeline=pipeline, limit=limit)]
-    found = [] if client.aio.endpoint.is_shared else shared.visible_runs(state, limit)
+    found = shared.visible_runs(state, limit)
     others = {run.view.id: run for run in found if pipeline is None or run.view.pipeline == pipeline}
     views = [view for view in views if view.id not in others] + [run.view for run in others.values()]
     views = sorted(views, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]
@@ -165,11 +165,7 @@ def _orchestrator_status(as_json: bool) -> int:
     counts = {state: states.count(state) for state in ("running", "pending", "waiting")}
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     base.print_line(f"runs          {summary or 'none going on'}")
-    if (
-        found := []
-        if client.aio.endpoint.is_shared
-        else shared.visible_runs(("pending", "running", "waiting"), 200)
-    ):
+    if found := shared.visible_runs(("pending", "running", "waiting"), 200):
         counts = {state: sum(run.view.state == state for run in found) for state in counts}
         summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
         base.print_line(f"shared runs   {summary}   (po runs)")

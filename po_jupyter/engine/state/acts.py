@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from po_jupyter.engine.state.run_state import RunState, TaskState
@@ -15,6 +16,7 @@ def noting(act: str, rule: RunRule) -> RunRule:
     """The rule, which notes besides who did `act`, where the event says so. What goes on by itself is no act: a
     run that goes on behind a gate does that because of a decision."""
 
+    @wraps(rule)
     def noted(s: RunState, data: Any, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
         rule(s, data, at, offset, task_of)
         if data.get("by") and (act != "resumed" or "reset" in data):

@@ -38,7 +38,7 @@ class ArchivePart(NamedTuple):
 
     def data(self) -> bytes:
         """The bytes at once. Raises InvalidInput."""
-        if self.about["bytes"] > LARGEST:
+        if self.about.get("bytes", 0) > LARGEST:
             raise InvalidInput(f"a row of the run has {self.about['bytes']} bytes; at most {LARGEST} are taken")
         return b"".join(self.pieces)
 

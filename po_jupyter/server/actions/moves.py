@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.routing.api import OrchestratorApi, UploadApi
-from po_jupyter.server.routing.move_shapes import HandoverBody, MoveBody
+from po_jupyter.server.routing.move_shapes import HandoverBody, MoveBody, VisibleRuns
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse
 from po_jupyter.server.routing.shapes import EmptyBody, Query
 from po_jupyter.server.sse.streams import run_json
+
+_SCOPES = ("runs:read", "runs:write", "gates")
+
+
+async def visible(request: ApiRequest[VisibleRuns, None]) -> JsonResponse:
+    """My runs and those of my groups, the newest first, each with what I `may` do (scopes)."""
+    own = [scope for scope in _SCOPES if await request.may(scope)]
+    of = {request.owner: own} | {f"group:{name}": sorted(may) for name, may in request.groups.items()}
+    found: list[JsonObject] = []
+    for owner, may in of.items():
+        if "runs:read" in may:
+            views, _ = await request.orchestrator.runs.page(
+                owner, request.query.state, limit=request.query.limit
+            )
+            found += [{**run_json(view, brief=True), "may": may} for view in views]
+    found.sort(key=lambda run: (str(run["created_at"]), str(run["id"])), reverse=True)
+    return JsonResponse({"runs": found[: request.query.limit], "user": request.owner})
 
 
 async def move(request: ApiRequest[Query, MoveBody]) -> JsonResponse:

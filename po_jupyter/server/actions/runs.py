@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from po_jupyter.model.run.view import RunView
-from po_jupyter.model.values.json import JsonObject
-from po_jupyter.server.routing.move_shapes import VisibleRuns
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse, body_fields
 from po_jupyter.server.routing.shapes import (
     DeadQuery,
@@ -21,8 +19,6 @@ from po_jupyter.server.routing.shapes import (
     SubmitBody,
 )
 from po_jupyter.server.sse.streams import run_json
-
-_SCOPES = ("runs:read", "runs:write", "gates")
 
 
 async def submit(request: ApiRequest[Query, SubmitBody]) -> JsonResponse:
@@ -50,21 +46,6 @@ async def list_runs(request: ApiRequest[ListRuns, None]) -> JsonResponse:
         q=query.q, since=query.since or "", until=query.until or "", children=query.children,
     )  # fmt: skip
     return JsonResponse({"runs": [run_json(view, brief=query.brief) for view in views], "next": cursor})
-
-
-async def visible(request: ApiRequest[VisibleRuns, None]) -> JsonResponse:
-    """My runs and those of my groups, the newest first, each with what I `may` do (scopes)."""
-    own = [scope for scope in _SCOPES if await request.may(scope)]
-    of = {request.owner: own} | {f"group:{name}": sorted(may) for name, may in request.groups.items()}
-    found: list[JsonObject] = []
-    for owner, may in of.items():
-        if "runs:read" in may:
-            views, _ = await request.orchestrator.runs.page(
-                owner, request.query.state, limit=request.query.limit
-            )
-            found += [{**run_json(view, brief=True), "may": may} for view in views]
-    found.sort(key=lambda run: (str(run["created_at"]), str(run["id"])), reverse=True)
-    return JsonResponse({"runs": found[: request.query.limit], "user": request.owner})
 
 
 async def attention(request: ApiRequest[Query, None]) -> JsonResponse:
