@@ -150,6 +150,11 @@ class RunHandovers:
                 f"child runs of run {short_id(run)} are at work, and are not moved",
                 hint="Move it when its maps with shards are done.",
             )
+        if any(task.kind == "pipeline" and task.shards for task in state.tasks.values()):
+            raise Conflict(
+                f"a task of run {short_id(run)} ran a pipeline, in a run of its own that is not moved with it",
+                hint="Start it among the shared runs: po run ... --on shared",
+            )
         definition = self._projections.definition(run)
         pipeline = self._projections.pipeline(run)
         check_may_run(pipeline, self._settings, code_allowed=False, model=definition.options.model)

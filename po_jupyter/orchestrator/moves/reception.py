@@ -208,7 +208,11 @@ class RunReceptions:
                     state = self._row(importing, part, state)
                 else:
                     self._file(part, tree, owner)
-            if state.added or state.open_shards:
+            if (
+                state.added
+                or any(task.shards for task in state.tasks.values() if task.kind == "pipeline")
+                or state.open_shards
+            ):
                 raise InvalidInput("the run has tasks or child runs that its definition does not name")
             self._row_files.check(owner, definition.seed.get("data") or {}, definition.seed.get("index"))
             received = draft(
