@@ -19,7 +19,8 @@ export class Feed {
     this.shared = new SharedPoll(
       shared,
       run => this.tell({ type: "run", run }),
-      id => this.tell({ type: "gone", id })
+      id => this.tell({ type: "gone", id }),
+      () => this.known && this.hear({ type: "snapshot", runs: [...this.known.values()], limit: this.limit, complete: this.complete })
     );
     this.stream = new EventStream(open, event => this.hear(event), explain);
   }

@@ -9,11 +9,13 @@ const CALM = 15_000;
 const AWAY = 30_000;
 
 export class SharedPoll {
-  /** `ask` gives the runs, null where there is no such service. `tell` gets what is new, `gone` the ids that are not there any more. */
+  /** `ask` gives the runs, null where there is no such service. `tell` gets what is new, `gone` the ids that are not there
+   * any more; `begin` is called once the first ones are `known`, which is no news. */
   constructor(
     private readonly ask: () => Promise<readonly Run[] | null>,
     private readonly tell: (run: Run) => void,
-    private readonly gone: (id: string) => void
+    private readonly gone: (id: string) => void,
+    private readonly begin: () => void
   ) {}
 
   /** The runs as they were last seen. */
@@ -49,6 +51,11 @@ export class SharedPoll {
     const before = this.known;
     const now = new Map(runs.map(run => [run.id, run]));
     this.known = now;
+    const isFirst = !this.begun;
+    this.begun = true;
+    if (isFirst) {
+      this.begin();
+    }
     const oldest = runs.at(-1)?.created_at ?? "";
     for (const run of before.values()) {
       if (!now.has(run.id) && run.created_at >= oldest) {
@@ -57,13 +64,14 @@ export class SharedPoll {
     }
     for (const run of runs) {
       const old = before.get(run.id);
-      if (!old || old.last_event !== run.last_event || String(old.may) !== String(run.may)) {
+      if (!isFirst && (!old || old.last_event !== run.last_event || String(old.may) !== String(run.may))) {
         this.tell(run);
       }
     }
     return runs.some(run => !hasEnded(run)) ? BUSY : CALM;
   }
 
+  private begun = false;
   private round = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
 }

@@ -11,7 +11,8 @@ describe("the shared runs of a hub", () => {
   const gone = vi.fn();
   let answer: Run[] | null = [];
   const ask = vi.fn(async () => answer);
-  const poll = (): SharedPoll => new SharedPoll(ask, told, gone);
+  const begin = vi.fn();
+  const poll = (): SharedPoll => new SharedPoll(ask, told, gone, begin);
 
   beforeEach(() => void vi.clearAllMocks());
 
@@ -20,10 +21,12 @@ describe("the shared runs of a hub", () => {
     answer = [aRun("b", { state: "running", may: ["runs:read"] }), aRun("a", { state: "done" })];
     look.start();
     await vi.advanceTimersByTimeAsync(1);
-    expect(told.mock.calls.map(([run]) => run.id)).toEqual(["b", "a"]);
+    expect(begin).toHaveBeenCalledTimes(1);
+    expect([...look.known.keys()]).toEqual(["b", "a"]);
+    expect(told).not.toHaveBeenCalled(); // what was there already is no news
     answer = [{ ...answer[0]!, last_event: 99 }, answer[1]!];
     await vi.advanceTimersByTimeAsync(3_100);
-    expect(told.mock.calls.map(([run]) => run.id)).toEqual(["b", "a", "b"]);
+    expect(told.mock.calls.map(([run]) => run.id)).toEqual(["b"]);
     answer = [{ ...answer[0]!, state: "done", last_event: 100 }, answer[1]!];
     await vi.advanceTimersByTimeAsync(3_100);
     const looks = ask.mock.calls.length;
