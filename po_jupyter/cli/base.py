@@ -29,6 +29,7 @@ __all__ = [
     "coloured",
     "connect",
     "find_run",
+    "is_on_shared",
     "on_shared",
     "one_line",
     "parse_json",
@@ -91,6 +92,7 @@ _COLOURS = {
     "failed": "red",
     "dead": "red",
     "cancelled": "yellow",
+    "moved": "bright_black",
     "pending": "bright_black",
     "skipped": "bright_black",
 }
@@ -152,6 +154,12 @@ def budget_body(limits: Sequence[tuple[str, float]]) -> JsonObject | None:
     return budget or None
 
 
+def is_on_shared() -> bool:
+    """Whether the verb is about shared runs alone."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(_ON))
+
+
 def connect(*, start: bool) -> Client:
     """The orchestrator; started when there is none and `start` is set. Raises Unavailable."""
     from po_jupyter.client.discovery import connect as discover
@@ -164,9 +172,13 @@ def connect(*, start: bool) -> Client:
     return client
 
 
-def find_run(run_id: str, *, start: bool = False) -> Run:
-    """The run of that id or end of an id. Raises NotFound, Unavailable."""
-    return connect(start=start).run(run_id)
+def find_run(run_id: str, *, start: bool = False, own: bool = False) -> Run:
+    """The run of that id or end of an id; a shared one of the hub where none is called so here, unless `own`. Raises
+    NotFound, Unavailable."""
+    from po_jupyter.client.discovery import run_anywhere
+
+    client = connect(start=start)
+    return client.run(run_id) if own else run_anywhere(client, run_id)
 
 
 def one_line(value: object, width: int = 200) -> str:

@@ -25,7 +25,7 @@ _BAR = 16
 _LONGEST_NAME = 28  # characters of a task that are shown
 _STYLES = {
     "running": "blue", "waiting": "yellow", "done": "green", "failed": "red", "dead": "red", "cancelled": "yellow",
-    "pending": "bright_black", "skipped": "bright_black",
+    "moved": "bright_black", "pending": "bright_black", "skipped": "bright_black",
 }  # fmt: skip
 
 

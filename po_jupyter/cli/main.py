@@ -54,6 +54,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "resume": ("control", "Go on with a run that failed, was cancelled or is dead."),
     "restart": ("control", "Do a run again, or a part of it; earlier results stay in its history."),
     "fork": ("control", "Start a new run from the middle of another one."),
+    "move": ("control", "Move a run to the hub's service of shared runs, where it goes on without a server."),
     "dead": ("control", "List, requeue or discard runs that used up their attempts."),
     "approve": ("control", "Approve the gate that a run waits at."),
     "reject": ("control", "Reject the gate that a run waits at; the run ends."),

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, cast
 
 from po_jupyter.client.follow import RunStreams, TextDelta, parse_run
+from po_jupyter.client.http.moves import AsyncMoves
 from po_jupyter.client.http.payloads import (
     ArtifactJson,
     ChannelJson,
@@ -61,6 +62,7 @@ class AsyncClient:
         self._transport = Transport(endpoint, timeout, relocate)
         self._streams = RunStreams(self._transport)
         self.inspection, self.schedules = AsyncInspection(self._transport), AsyncSchedules(self._transport)
+        self.moves = AsyncMoves(self._transport)
 
     def __repr__(self) -> str:
         """Its URL, without the token."""
@@ -264,9 +266,8 @@ class AsyncClient:
 
     async def outputs(self, run_id: str, task: str | None = None) -> JsonObject:
         """Outputs of the finished tasks, or of one."""
-        data = await self._transport.json(
-            "GET", f"runs/{path_segment(run_id)}/outputs", params=params_of(task=task)
-        )
+        path = f"runs/{path_segment(run_id)}/outputs"
+        data = await self._transport.json("GET", path, params=params_of(task=task))
         return dict(data["outputs"])
 
     async def artifacts(self, run_id: str) -> list[ArtifactJson]:
@@ -310,9 +311,8 @@ class AsyncClient:
     ) -> list[StageLogJson]:
         """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         params = params_of(task=task, stage=stage)
-        return list(
-            (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
-        )
+        data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params)
+        return list(data["logs"])
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[JsonObject]:
         """Stored events with an offset above `since`, at most `limit`."""

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from po_jupyter import config
 from po_jupyter.client import headless
@@ -25,8 +25,10 @@ from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from po_jupyter.client.http.responses import START_HINT
 from po_jupyter.client.probe import connection_problem
+from po_jupyter.client.run import Run
 from po_jupyter.config import owner
-from po_jupyter.errors import InvalidInput, Unavailable
+from po_jupyter.config.hub_runs import environment_token, shared_runs_url
+from po_jupyter.errors import InvalidInput, NotFound, PoError, Unavailable
 from po_jupyter.platform.server_address import connectable, server_address
 
 
@@ -69,26 +71,28 @@ def connect(
     )
 
 
+def run_anywhere(client: Client, run_id: str) -> Run:
+    """The run of that id: one's own, or a shared one of the hub where none of one's own is called so, or it has moved.
+
+    NotFound as `Client.run` has it."""
+    try:
+        run = client.run(run_id)
+        if run.view.state != "moved":
+            return run
+    except NotFound:
+        run = None
+    with suppress(PoError):
+        return Client(shared_endpoint(), found_because="it is a shared run").run(run_id)
+    return client.run(run_id) if run is None else run
+
+
 def shared_endpoint(group: str = "", environ: Mapping[str, str] | None = None) -> Endpoint:
     """The hub's service of shared runs, with one's token of the hub. Raises InvalidInput, Unavailable."""
     environ = os.environ if environ is None else environ
     if group and not (group.isascii() and group.isprintable() and group.strip() == group):
         raise InvalidInput(f"{group!r:.60} is no group of the hub that can be named here")
-    settings = config.load(environ)
-    url = settings.hub_runs_url
-    if url is None and settings.hub_url is not None:
-        url = f"{settings.hub_url.rpartition('/')[0]}/po-runs"
-    if url is None:
-        raise Unavailable(
-            "no service of shared runs is known here",
-            hint="It is found by PO_HUB_URL, or PO_HUB_RUNS_URL, which the hub's admin sets.",
-        )
-    if settings.hub_url is not None and urlsplit(url)[:2] != urlsplit(settings.hub_url)[:2]:
-        raise InvalidInput(
-            "hub_runs_url and hub_url are of two hubs, and a token is for one of them",
-            hint="Unset PO_HUB_RUNS_URL: then the one beside PO_HUB_URL is used.",
-        )
-    token = environ.get("JUPYTERHUB_API_TOKEN", "").strip() or environ.get("PO_HUB_TOKEN", "").strip()
+    url = shared_runs_url(config.load(environ))
+    token = environment_token(url, environ)
     if not token:
         raise Unavailable(
             "there is no token of the hub here",

@@ -122,7 +122,7 @@ class Run(RunEvals):
 
     @property
     def state(self) -> str:
-        """`pending`, `running`, `waiting`, `done`, `failed`, `cancelled` or `dead`."""
+        """`pending`, `running`, `waiting`, `done`, `failed`, `cancelled`, `dead` or `moved`."""
         return self.view.state
 
     @property
@@ -249,6 +249,11 @@ class Run(RunEvals):
         except Conflict:
             self.refresh()  # the next decision is about the gate that there is now
             raise
+
+    def move(self, to: str, group: str = "") -> Run:
+        """Hand the run over to the hub's service of shared runs (`"shared"`), for oneself or a `group`, with all that
+        it did: it goes on there, and what is here says so. Again, it finishes a move that was interrupted."""
+        return self._control(self._aio.moves.move(self.id, to, group))
 
     def delete(self) -> None:
         """Remove the ended run with all that is its own."""

@@ -130,6 +130,14 @@ class NodeDispatcher:
         """Do what the log of the run asks for, where it is ours or nobody's; the node that has it has heard of it."""
         await self._supervisor.attend(run)
 
+    async def release(self, run: str) -> None:
+        """Have the run given back, where this node has it."""
+        await self._local.release(run)
+
+    async def take_back(self, run: str) -> None:
+        """Look after the run again."""
+        await self._local.take_back(run)
+
     def position(self, run: str) -> int | None:
         """The place of a queued run among those of all nodes, as of a moment ago."""
         return self._pool.position(run)

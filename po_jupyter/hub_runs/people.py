@@ -55,6 +55,7 @@ class HubPeople(Authenticator):
             by_token=True,
             scopes=scopes,
             person=user.name,
+            groups={name: self._roles.scopes(name, user.groups) for name in self._roles.groups_of(user.groups)},
         )
 
     async def _user(self, handler: JupyterHandler) -> HubUser:

@@ -101,7 +101,9 @@ class Session:
         """A run by its id or a part of it; the newest one without a name. Raises NotFound."""
         client = self.client()
         if name is not None:
-            return client.run(name)
+            from po_jupyter.client.discovery import run_anywhere
+
+            return run_anywhere(client, name)
         runs = client.runs(limit=1)
         if not runs:
             raise CellError("there are no runs yet")

@@ -32,6 +32,8 @@ from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance
 from po_jupyter.orchestrator.monitoring.service import Monitoring
+from po_jupyter.orchestrator.moves.handover import MoveFinisher, RunHandovers
+from po_jupyter.orchestrator.moves.reception import RunReceptions
 from po_jupyter.orchestrator.schedules.records import ScheduleStore
 from po_jupyter.orchestrator.schedules.service import Schedules
 from po_jupyter.orchestrator.scores.service import RunScores
@@ -91,6 +93,8 @@ class RunningOrchestrator:
     submissions: Submissions
     control: RunControl
     reviews: RowReviews
+    handovers: RunHandovers
+    receptions: RunReceptions
     pipelines: PipelineLibrary
     schedules: Schedules
     environment: EnvironmentService
@@ -146,11 +150,16 @@ class RunningOrchestrator:
 
 def _hub(settings: Settings) -> dict[str, object] | None:
     """The hub whose user's server this is, or whose gateway it uses; None without one. `stops_servers`: the hub may
-    stop this server, and its runs go on when the hub starts it again."""
+    stop this server, and its runs go on when the hub starts it again; `shared_runs`: those of the hub are seen here."""
     stops = "JUPYTERHUB_SERVICE_PREFIX" in os.environ
-    if not stops and settings.hub_url is None:
+    if not stops and settings.hub_url is None and settings.hub_runs_url is None:
         return None
-    return {"gateway": settings.hub_url, "stops_servers": stops}
+    shared = settings.hub_url is not None or settings.hub_runs_url is not None
+    return {
+        "gateway": settings.hub_url,
+        "stops_servers": stops,
+        "shared_runs": shared and not settings.hub_behalf,
+    }
 
 
 class Orchestrator:
@@ -195,6 +204,11 @@ class Orchestrator:
         resources.push_async_callback(running.monitoring.close)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
+        resources.push_async_callback(running.handovers.close)
+        if self._settings.hub_url is not None or self._settings.hub_runs_url is not None:
+            finisher = MoveFinisher(running.handovers)
+            finisher.start()
+            resources.push_async_callback(finisher.close)
         return running
 
     async def _open(self, resources: contextlib.AsyncExitStack) -> Base:
@@ -297,6 +311,14 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
             daily_usage=base.daily_usage, to_thread=to_thread, submitting=base.submitting,
         ),
         reviews=RowReviews(store, projections, runs, base.changes, to_thread),
+        handovers=RunHandovers(
+            settings, store, projections, runs, dispatcher, base.changes,
+            keys=base.keys, row_files=base.row_files, to_thread=to_thread,
+        ),
+        receptions=RunReceptions(
+            settings, store, projections, runs, dispatcher, planner=planner, preflight=preflight,
+            row_files=base.row_files, to_thread=to_thread, submitting=base.submitting,
+        ),
         pipelines=PipelineLibrary(
             base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
         ),

@@ -24,6 +24,7 @@ _ICONS = {
     "cancelled": "⊘",
     "skipped": "↷",
     "dead": "✗",
+    "moved": "↗",
 }
 
 
@@ -297,6 +298,8 @@ def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
     steps: list[str] = []
     if failed_rows and run.state in ENDED:
         steps.append(f"show {this} --failed")
+    if run.state == "moved":
+        return [f"{prefix}show {this} --on shared"]
     if run.state == "waiting":
         steps += [f"approve {this}", f"reject {this}"]
     elif run.state == "failed" and (run.error or {}).get("code") == "budget_exceeded":

@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -53,7 +54,8 @@ _BUCKETS = 1000  # tokens whose rate is remembered
 
 class Principal(NamedTuple):
     """The caller. `owner` owns the runs; `key` stands for the credentials where requests are counted. With a scoped
-    token, `token_id`, only its `scopes` are possible. `person` is who acts, where the owner is a group."""
+    token, `token_id`, only its `scopes` are possible. `person` is who acts, where the owner is a group; `groups` are
+    theirs, with the scopes that they have in each."""
 
     owner: str
     user: User
@@ -62,6 +64,7 @@ class Principal(NamedTuple):
     token_id: str | None = None
     scopes: frozenset[str] | None = None
     person: str = ""
+    groups: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 class Authenticator:

@@ -110,8 +110,11 @@ class PoExtension(ExtensionApp):
         from po_jupyter.server.handler import ApiHandler
         from po_jupyter.server.routes import TABLE
         from po_jupyter.server.routing.table import PREFIX
+        from po_jupyter.server.shared_proxy import SharedRunsHandler
 
         kwargs = {"extension": self, "table": TABLE}
+        if not self.po_settings.hub_behalf:
+            self.handlers.append((rf"/{PREFIX}/shared(?P<path>/.*)", SharedRunsHandler, kwargs))
         self.handlers.append((rf"/{PREFIX}(?P<path>(?:/.*)?)", ApiHandler, kwargs))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:

@@ -178,10 +178,9 @@ class ApiHandler(JupyterHandler):
     @property
     def _bound(self) -> tuple[str, int]:
         """The setting that bounds this request's body, and its value."""
-        settings = self._extension.po_settings
         upload = getattr(self, "_route", None) is not None and self._route.receive is not None
         name = "max_upload_bytes" if upload else "max_request_bytes"
-        return name, int(getattr(settings, name))
+        return name, int(getattr(self._extension.po_settings, name))
 
     def _check_size(self, size: int) -> None:
         name, limit = self._bound
@@ -249,6 +248,7 @@ class ApiHandler(JupyterHandler):
             user=self._principal.user.username,
             token_id=self._principal.token_id,
             may=partial(auth.allowed, self, self.authorizer, self._principal),
+            groups=self._principal.groups,
         )
         about = {"http.request.method": route.method, "http.route": route.path}
         traced = tracing.span(f"{route.method} {route.path}", "SERVER", **about)

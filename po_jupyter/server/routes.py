@@ -14,6 +14,7 @@ from po_jupyter.server.actions import (
     inspection,
     keys,
     maintenance,
+    moves,
     pipelines,
     results,
     reviews,
@@ -25,6 +26,7 @@ from po_jupyter.server.actions import (
     streams,
     tokens,
 )
+from po_jupyter.server.routing.move_shapes import HandoverBody, MoveBody, VisibleRuns
 from po_jupyter.server.routing.request import EVENTS, LINES, METRICS, ApiRequest, JsonResponse
 from po_jupyter.server.routing.reviews import ReviewBody, ReviewsQuery
 from po_jupyter.server.routing.scoring import ScoreBody, ScoresQuery
@@ -120,6 +122,7 @@ TABLE = Table(
         Route("estimate", "POST", "runs/estimate", READ, runs.estimate, body=EstimateBody, asks_code=True),
         Route("list_runs", "GET", "runs", READ, runs.list_runs, query=ListRuns),
         Route("attention", "GET", "runs/attention", READ, runs.attention),
+        Route("visible_runs", "GET", "runs/visible", READ, moves.visible, query=VisibleRuns),
         Route("export", "GET", "runs/export", READ, streams.export, query=ExportQuery, streams=True, media=LINES),
         Route("get_run", "GET", "runs/{id}", READ, runs.get_run, query=RunQuery),
         Route("delete_run", "DELETE", "runs/{id}", WRITE, runs.delete_run, success=204),
@@ -130,6 +133,12 @@ TABLE = Table(
         Route("gate", "POST", "runs/{id}/gate", ("gates",), runs.gate, body=GateBody),
         Route("review", "POST", "runs/{id}/review", WRITE, reviews.review, body=ReviewBody, success=201),
         Route("reviews", "GET", "runs/{id}/reviews", READ, reviews.reviews, query=ReviewsQuery),
+        Route("move", "POST", "runs/{id}/move", WRITE, moves.move, body=MoveBody),
+        Route("check_handover", "POST", "handovers/check", WRITE, moves.check_handover,
+              body=HandoverBody, changes=False),
+        Route("put_handover", "PUT", "handovers/{sha256}", WRITE, moves.put_handover,
+              success=201, receive=moves.receive_handover),
+        Route("accept_handover", "POST", "handovers/{sha256}/accept", WRITE, moves.accept_handover, body=EmptyBody),
         Route("run_pipeline", "GET", "runs/{id}/pipeline", READ, results.pipeline),
         Route("outputs", "GET", "runs/{id}/outputs", READ, results.outputs, query=OutputsQuery),
         Route("display", "GET", "runs/{id}/display", READ, results.display),

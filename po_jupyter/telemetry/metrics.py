@@ -11,7 +11,7 @@ from prometheus_client.exposition import generate_latest
 
 MAX_MODELS = 50
 OTHER = "other"
-_RUN_ENDS = ("done", "failed", "cancelled", "dead")
+_RUN_ENDS = ("done", "failed", "cancelled", "dead", "moved")
 _TASK_ENDS = ("done", "failed", "skipped", "cancelled")
 _ROW_ENDS = ("done", "failed", "reused")
 _CALL_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)  # s

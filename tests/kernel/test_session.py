@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,7 +105,8 @@ def test_without_a_name_the_newest_run_is_meant() -> None:
         rig.session.find_run(None)
     rig.client.there = ["newest", "older"]
     assert rig.session.find_run(None) == "newest"
-    assert rig.session.find_run("7f3a") == "run 7f3a"
+    rig.client.run = lambda name: SimpleNamespace(id=name, view=SimpleNamespace(state="done"))
+    assert rig.session.find_run("7f3a").id == "7f3a"
 
 
 def test_closing_leaves_nothing_open() -> None:

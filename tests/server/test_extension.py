@@ -60,7 +60,8 @@ def test_one_handler_has_the_whole_prefix() -> None:
     """P5: unknown paths are refused by it too, in JSON."""
     made = extension()
     made.initialize_handlers()
-    (handler,) = made.handlers
+    shared, handler = made.handlers
+    assert re.fullmatch(shared[0], f"/{PREFIX}/shared/runs/x")
     pattern, _, arguments = handler
     assert arguments["extension"] is made
     for path in ("", "/", "/runs/x", "/no/such/thing"):

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
+from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound, Unavailable
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import EventRecord, now
 from po_jupyter.model.run.scores import ScoresOfTask
@@ -569,6 +569,25 @@ class FakeMaintenance:
         return []
 
 
+class FakeMoves:
+    """There is no hub here. `HandoversApi` and `ReceptionsApi`."""
+
+    async def move(self, run_id: str, owner: str | None, to: str, group: str = "") -> RunView:
+        raise Unavailable("no service of shared runs is known here")
+
+    async def shared_runs(self) -> tuple[str, str]:
+        raise Unavailable("no service of shared runs is known here")
+
+    async def check(self, body: Mapping[str, Any], owner: str) -> None:
+        raise Forbidden("runs are handed over to the service of shared runs alone")
+
+    async def receive(self, sha256: str, owner: str) -> Any:
+        raise Forbidden("runs are handed over to the service of shared runs alone")
+
+    async def accept(self, sha256: str, owner: str) -> RunView:
+        raise Forbidden("runs are handed over to the service of shared runs alone")
+
+
 class FakeDoctor:
     """All is well."""
 
@@ -626,6 +645,7 @@ class FakeOrchestrator:
         self.monitoring = FakeMonitoring()
         self.doctor = FakeDoctor()
         self.waits = FakeWaits()
+        self.handovers = self.receptions = FakeMoves()
 
         self.workers = FakeWorkers()
 

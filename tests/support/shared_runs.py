@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,26 @@ class SharedRuns:
     url: str
     gateway_url: str
     folder: Path
+    programs: dict[str, tuple[list[str], dict[str, str]]] = field(default_factory=dict)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, **environ: str) -> None:
+        """Start one of the programs, `hub` or `hub_runs`, with more variables."""
+        command, variables = self.programs[name]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                command, env={**variables, **environ}, cwd=self.folder, stdout=log, stderr=log
+            )
+
+    def await_answer(self) -> None:
+        """Wait until both answer."""
+        _await(f"{self.gateway_url}/api/models", self.folder)
+        _await(f"{self.url}/po/api/v1/meta", self.folder)
+
+    def kill(self, name: str) -> None:
+        """As `kill -9` does, and wait."""
+        self.running[name].kill()
+        self.running[name].wait()
 
     def client(self, name: str, group: str = "") -> httpx.Client:
         """A client of the API for a person."""
@@ -64,8 +84,13 @@ class SharedRuns:
 
 
 @contextmanager
-def shared_runs(folder: Path, vendor: str, limits: Mapping[str, Any] | None = None) -> Iterator[SharedRuns]:
-    """Both programs, with the server at `vendor` (its root) as OpenAI."""
+def shared_runs(
+    folder: Path,
+    vendor: str,
+    limits: Mapping[str, Any] | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[SharedRuns]:
+    """Both programs, with the server at `vendor` (its root) as OpenAI; `settings` are variables of the service."""
     tokens, roles, config = folder / "tokens.json", folder / "roles.yaml", folder / "limits.yaml"
     tokens.write_text(json.dumps(PEOPLE))
     roles.write_text(json.dumps(ROLES))
@@ -86,22 +111,20 @@ def shared_runs(folder: Path, vendor: str, limits: Mapping[str, Any] | None = No
     )
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER", "JPY", "OPENAI"))}
     environ = {**clean, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    for name, port, arguments, more in (
+        ("hub", gateway, ["--config", str(config)], {}),
+        (
+            "hub_runs", service, ["--data-dir", str(folder / "data"), "--roles", str(roles)],
+            {"PO_HUB_URL": found.gateway_url, "JUPYTERHUB_API_TOKEN": SERVICE_TOKEN, **(settings or {})},
+        ),
+    ):  # fmt: skip
+        command = [sys.executable, "-m", f"po_jupyter.{name}", "--tokens", str(tokens), "--port", str(port)]
+        found.programs[name] = [*command, *arguments], {**environ, **more}
     with ExitStack() as stack:
-        for name, port, arguments, more in (
-            ("hub", gateway, ["--config", str(config)], {}),
-            (
-                "hub_runs", service, ["--data-dir", str(folder / "data"), "--roles", str(roles)],
-                {"PO_HUB_URL": found.gateway_url, "JUPYTERHUB_API_TOKEN": SERVICE_TOKEN},
-            ),
-        ):  # fmt: skip
-            log = stack.enter_context((folder / f"{name}.log").open("wb"))
-            command = [sys.executable, "-m", f"po_jupyter.{name}", "--tokens", str(tokens), "--port", str(port)]
-            process = subprocess.Popen(
-                [*command, *arguments], env={**environ, **more}, cwd=folder, stdout=log, stderr=log
-            )
-            stack.callback(_end, process)
-        _await(f"{found.gateway_url}/api/models", folder)
-        _await(f"{found.url}/po/api/v1/meta", folder)
+        stack.callback(lambda: [_end(process) for process in found.running.values()])
+        found.start("hub")
+        found.start("hub_runs")
+        found.await_answer()
         yield found
 
 

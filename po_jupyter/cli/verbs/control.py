@@ -169,6 +169,24 @@ def reject(run_id: str, note: str, task: str | None, as_json: bool) -> int:
     return _conclude(run, False, as_json, "rejected; the run ends")
 
 
+@click.command()
+@base.RUN
+@click.argument("to", type=click.Choice(["shared"]))
+@click.option("--group", metavar="NAME", default="", help="For this group of the hub, instead of yourself.")
+@base.JSON
+def move(run_id: str, to: str, group: str, as_json: bool) -> int:
+    """Move a run to the hub's service of shared runs, where it goes on without a server.
+
+    All that it did goes with it, so nothing is paid twice; what is here says where it is. A run that is at work first
+    finishes its calls in flight. Interrupted, the same command finishes it.
+
+    \b
+    po move 7f3a9c shared
+    """
+    run = base.find_run(run_id, start=True, own=True).move(to, group)
+    return _conclude(run, False, as_json, f"moved; po show {short_id(run.id)} --on shared")
+
+
 @click.group(invoke_without_command=True)
 @base.JSON
 @click.pass_context

@@ -27,7 +27,7 @@ else:
     _Type = click.ParamType  # older versions of click know it without the kind of its value
 
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.0}
-_ENDED = ("done", "failed", "cancelled", "dead")
+_ENDED = ("done", "failed", "cancelled", "dead", "moved")
 
 
 class Age(_Type):

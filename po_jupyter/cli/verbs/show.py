@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from po_jupyter.cli import base
+from po_jupyter.cli import base, shared
 from po_jupyter.cli.main import OK, UNAVAILABLE
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from po_jupyter.model.run.names import short_id
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.http.payloads import ChannelJson
     from po_jupyter.client.run import Run
 
-_STATES = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
+_STATES = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead", "moved")
 _ROWS_SHOWN = 10  # of a result
 
 
@@ -47,15 +47,36 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
             base.print_line(f"{count} ended run{'s' if count != 1 else ''} written to {export}")
         return 0
     views = [run.view for run in client.runs(state=list(state), pipeline=pipeline, limit=limit)]
+    found = shared.visible_runs(state, limit)
+    others = {run.view.id: run for run in found if pipeline is None or run.view.pipeline == pipeline}
+    views = [view for view in views if view.id not in others] + [run.view for run in others.values()]
+    views = sorted(views, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]
     if as_json:
-        base.print_json([view.model_dump(mode="json") for view in views])
+        may = {run: {"shared": True, "may": other.may} for run, other in others.items()}
+        base.print_json([view.model_dump(mode="json") | may.get(view.id, {}) for view in views])
     elif not views:
         base.print_line("no runs" + (" like that" if state or pipeline else " yet: po demo"))
     else:
         now = time.time()
         base.print_table(
-            ["run", "state", "pipeline", "seed", "tasks", "started", "took", "spent"],
-            [_run_row(view, now) for view in views],
+            [
+                "run",
+                "state",
+                "pipeline",
+                "seed",
+                "tasks",
+                "started",
+                "took",
+                "spent",
+                *(["where"] if others else []),
+            ],
+            [
+                [
+                    *_run_row(view, now),
+                    *([shared.place_of(view) if view.id in others else ""] if others else []),
+                ]
+                for view in views
+            ],
             [fmt.shown_run_state(view) for view in views],
         )
         for view in views:
@@ -144,6 +165,10 @@ def _orchestrator_status(as_json: bool) -> int:
     counts = {state: states.count(state) for state in ("running", "pending", "waiting")}
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     base.print_line(f"runs          {summary or 'none going on'}")
+    if found := shared.visible_runs(("pending", "running", "waiting"), 200):
+        counts = {state: sum(run.view.state == state for run in found) for state in counts}
+        summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+        base.print_line(f"shared runs   {summary}   (po runs)")
     hub = meta.get("hub") or {}
     if hub.get("stops_servers"):
         base.print_line(

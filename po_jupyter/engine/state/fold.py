@@ -7,10 +7,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from po_jupyter.engine.state import child_runs
+from po_jupyter.engine.state.acts import noting
 from po_jupyter.engine.state.added_tasks import add_tasks, withdraw_added
+from po_jupyter.engine.state.moved_runs import run_move_accepted, run_move_refused, run_moved, run_received
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.model.run.view import ItemCounts, RunStatus, TaskStatus
+from po_jupyter.model.run.view import ENDED, ItemCounts, RunStatus, TaskStatus
 
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import (
@@ -334,15 +336,13 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
             failed = max(0, task.items.failed - asked["failed"])
             task.items = task.items.model_copy(update={"done": done, "failed": failed, "in_flight": 0})
     for name in data.get("clear", ()):
-        if name not in s.tasks:
-            continue
-        task = task_of(name)
-        task.items = None
-        task.cleared_at = offset
+        if name in s.tasks:
+            task = task_of(name)
+            task.items, task.cleared_at = None, offset
 
 
 def _cancel_requested(s: RunState, data: RunCancelRequestedData, at: str, offset: int, task_of: TaskOf) -> None:
-    s.cancel_requested = s.state not in ("done", "failed", "cancelled", "dead")
+    s.cancel_requested = s.state not in ENDED
 
 
 def _worker_crashed(s: RunState, data: WorkerCrashedData, at: str, offset: int, task_of: TaskOf) -> None:
@@ -356,14 +356,18 @@ def _budget_warning(s: RunState, data: BudgetWarningData, at: str, offset: int, 
 
 _RUN: dict[str, RunRule] = {
     "budget.warning": _budget_warning,
-    "run.created": _run_created,
+    "run.created": noting("started", _run_created),
     "run.started": _run_started,
     "run.waiting": _run_ended("waiting"),
     "run.done": _run_ended("done"),
     "run.failed": _run_ended("failed"),
     "run.cancelled": _run_ended("cancelled"),
     "run.dead": _run_ended("dead"),
-    "run.resumed": _run_resumed,
-    "run.cancel_requested": _cancel_requested,
+    "run.resumed": noting("resumed", _run_resumed),
+    "run.cancel_requested": noting("cancelled", _cancel_requested),
     "worker.crashed": _worker_crashed,
+    "run.moved": noting("moved", run_moved),
+    "run.move_accepted": run_move_accepted,
+    "run.move_refused": run_move_refused,
+    "run.received": noting("moved", run_received),
 }

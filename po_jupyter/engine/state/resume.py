@@ -141,6 +141,11 @@ def _names(pipeline: Pipeline, state: RunState, task: str | None) -> list[str]:
         raise NotFound(f"run {short} has no task {task!r}{did_you_mean(task, names)}")
     if state.state in ("pending", "running"):
         raise Conflict(f"run {short} has not ended, it is {state.state}", hint=f"Watch it: %po show {short}")
+    if state.state == "moved":
+        raise Conflict(
+            f"run {short} was moved, and goes on elsewhere: {(state.moved or {}).get('to')}",
+            hint=f"po show {short} --on shared, po resume {short} --on shared",
+        )
     if state.state == "waiting":
         raise Conflict(f"run {short} waits for a decision", hint=f"%po approve {short}, or %po reject {short}")
     return names

@@ -100,6 +100,8 @@ class RunState:
     only: str | None = None  # the one task that a restart asked for
     forked_from: JsonObject | None = None
     parent: ShardOrigin | None = None
+    acts: tuple[JsonObject, ...] = ()  # the last ones, `{act, by, at}`
+    moved: JsonObject | None = None  # where it is worked off, once that is not here
 
     @property
     def open_batches(self) -> list[str]:
@@ -161,7 +163,15 @@ def run_view_of(
         owner=state.owner,
         forked_from=state.forked_from,
         parent=None if state.parent is None else dict(state.parent),
+        moved=state.moved,
+        acts=(*state.acts, *(act for t in state.tasks.values() for act in _decision(t))),
     )
+
+
+def _decision(t: TaskState) -> list[JsonObject]:
+    """Who decided the gate of the task."""
+    by = (t.gate_info or {}).get("by")
+    return [{"act": t.gate, "by": by, "at": (t.gate_info or {}).get("at") or ""}] if by else []
 
 
 def _open_gate(state: RunState) -> tuple[JsonObject | None, bool]:

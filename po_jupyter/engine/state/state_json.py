@@ -13,7 +13,7 @@ from po_jupyter.model.values.json import JsonObject
 
 # Raise it whenever the fold gives another state for the same events, or the state has another field: what was folded
 # by another version is not used then. `tests/engine/state/test_state_json.py` sees to it.
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 
 S = TypeVar("S", TaskState, RunState)
 
@@ -36,6 +36,8 @@ def state_from_json(body: JsonObject) -> RunState:
     for name, value in body.items():
         if name in ("tasks", "withdrawn"):
             setattr(state, name, {task["name"]: _task_from_json(task) for task in value})
+        elif name == "acts":
+            state.acts = tuple(value)
         elif name == "added":
             state.added = {task: AddedTask(*added) for task, added in value.items()}
         elif name in _RUN_DEFAULTS:

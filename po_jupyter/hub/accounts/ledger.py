@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +23,7 @@ import structlog
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.hub.accounts.balances import Demand, Reservation
-from po_jupyter.hub.accounts.ledger_database import LedgerDatabase, Row, open_database
+from po_jupyter.hub.accounts.ledger_database import LedgerDatabase, LedgerTaken, Row, open_database
 from po_jupyter.hub.accounts.periods import Period
 from po_jupyter.platform.crashpoints import crashpoint
 
@@ -92,9 +94,11 @@ class _Change:
 class Ledger:
     """The ledger of one gateway. Its methods may be called from the event loop: they do not wait for the disk there."""
 
-    def __init__(self, place: str) -> None:
-        """`place` is the path of a SQLite file or the URL of a PostgreSQL database."""
+    def __init__(self, place: str, on_taken: Callable[[], object] | None = None) -> None:
+        """`place` is the path of a SQLite file or the URL of a PostgreSQL database. `on_taken` is called when another
+        gateway took the ledger while its connection was lost: this process is ended, by default."""
         self._place = place
+        self._on_taken = on_taken or _end_process
         self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -173,7 +177,9 @@ class Ledger:
         left: list[_Change] = []
         while not last:
             changes, last = self._gathered()
-            left = _commit(database, [*changes, *left])
+            left, taken = _commit(database, [*changes, *left])
+            if taken:
+                self._on_taken()
         database.close()
 
     def _gathered(self) -> tuple[list[_Change], bool]:
@@ -200,14 +206,19 @@ class Ledger:
         return changes, True
 
 
-def _commit(database: LedgerDatabase, changes: list[_Change]) -> list[_Change]:
+def _end_process() -> None:
+    """End as a stop in order does: what is known of balances here is old, and the next start reads them."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _commit(database: LedgerDatabase, changes: list[_Change]) -> tuple[list[_Change], bool]:
     """Make changes in one transaction; where one of them fails, each in its own. Those that are left over: settlements
-    that could not be written now."""
+    that could not be written now; and whether another gateway took the ledger."""
     changes = [
         change for change in changes if change.future.running() or change.future.set_running_or_notify_cancel()
     ]
     if _transaction(database, changes) is None or not changes:
-        return []
+        return [], False
     left: list[_Change] = []
     down: Exception | None = None
     for change in changes:
@@ -220,7 +231,7 @@ def _commit(database: LedgerDatabase, changes: list[_Change]) -> list[_Change]:
             change.future.set_exception(error)
         else:
             left.append(change)
-    return left
+    return left, isinstance(down, LedgerTaken)
 
 
 def _transaction(database: LedgerDatabase, changes: list[_Change]) -> Exception | None:

@@ -39,7 +39,14 @@ SCHEMA = (
     # Changes of the limits: who, when, and the limits before and after as JSON.
     """CREATE TABLE IF NOT EXISTS changes (
         at DOUBLE PRECISION NOT NULL, username TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)""",
+    # How often a gateway took the ledger: one that finds another number than its own was away meanwhile.
+    """CREATE TABLE IF NOT EXISTS takings (id INTEGER PRIMARY KEY, n BIGINT NOT NULL)""",
 )
+
+
+class LedgerTaken(StoreUnusable):
+    """Another gateway has, or had, the ledger since this one lost its connection: what this one knows of balances is
+    old."""
 
 
 class LedgerDatabase(Protocol):
@@ -129,6 +136,7 @@ class _Postgres:
         self._schema = f"{query.pop('schema', 'po')}_hub"  # of a store's URL; libpq does not know it
         self._url = urlunsplit(parts._replace(query=urlencode(query)))
         self._connection: psycopg.Connection[Row] | None = None
+        self._taking: int | None = None  # the number of ours, once the ledger is open
         self._connected()
 
     def _connected(self) -> psycopg.Connection[Row]:
@@ -147,17 +155,32 @@ class _Postgres:
             locked = connection.execute(locking, (_LOCK, self._schema)).fetchone()
             if locked is None or not locked[0]:
                 connection.close()
-                raise StoreUnusable("another gateway has this ledger", hint="One gateway has a ledger.")
+                kind = StoreUnusable if self._taking is None else LedgerTaken
+                raise kind("another gateway has this ledger", hint="One gateway has a ledger.")
             schema = psycopg.sql.Identifier(self._schema)
             connection.execute(psycopg.sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
             connection.execute(psycopg.sql.SQL("SET search_path TO {}").format(schema))
             for statement in SCHEMA:
                 connection.execute(statement.encode())
+            self._take(connection)
         except psycopg.Error as error:
             # Its text may hold the URL, and the URL a password.
             raise StoreUnusable(f"the ledger in PostgreSQL cannot be opened ({type(error).__name__})") from None
         self._connection = connection
         return connection
+
+    def _take(self, connection: psycopg.Connection[Row]) -> None:
+        """Note that this gateway has the ledger; after a lost connection see that none had it meanwhile."""
+        if self._taking is None:
+            taken = connection.execute(
+                "INSERT INTO takings VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = takings.n + 1 RETURNING n"
+            ).fetchone()
+            self._taking = int(str(taken[0])) if taken is not None else 0
+            return
+        now = connection.execute("SELECT n FROM takings WHERE id = 1").fetchone()
+        if now is None or int(str(now[0])) != self._taking:
+            connection.close()
+            raise LedgerTaken("another gateway had this ledger meanwhile", hint="Start this gateway again.")
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
         cursor = self._connected().execute(sql.replace("?", "%s").encode(), values)

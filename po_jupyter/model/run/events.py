@@ -5,6 +5,7 @@ everything that the state needs. The data of each type is a TypedDict of `event_
 
 run.created  run.started  run.waiting  run.done  run.failed  run.cancelled  run.dead  run.resumed
 run.cancel_requested  run.held  worker.crashed  budget.warning
+run.moved  run.move_accepted  run.move_refused  run.received
 gate.opened  gate.decided                                                               (task)
 task.started  task.stage  task.waiting  task.retrying  task.done  task.failed  task.skipped  task.cancelled  (task)
 tasks.added                                                     (task) the one that put them behind `after`
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         TaskWaitingData,
         WorkerCrashedData,
     )
+    from po_jupyter.model.run.move_events import RunMovedData, RunMoveEndedData, RunReceivedData
 
 
 def now() -> str:
@@ -162,6 +164,16 @@ def draft(type: Literal["run.cancel_requested"], **data: Unpack[RunCancelRequest
 
 @overload
 def draft(type: Literal["run.held"], **data: Unpack[RunHeldData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.moved"], **data: Unpack[RunMovedData]) -> EventDraft: ...
+@overload
+def draft(
+    type: Literal["run.move_accepted", "run.move_refused"], **data: Unpack[RunMoveEndedData]
+) -> EventDraft: ...
+@overload
+def draft(type: Literal["run.received"], **data: Unpack[RunReceivedData]) -> EventDraft: ...
 
 
 @overload

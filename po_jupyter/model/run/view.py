@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
-RunStatus = Literal["pending", "running", "waiting", "done", "failed", "cancelled", "dead"]
+RunStatus = Literal["pending", "running", "waiting", "done", "failed", "cancelled", "dead", "moved"]
 TaskStatus = Literal["pending", "running", "done", "failed", "skipped", "cancelled"]
-ENDED: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead"})
+ENDED: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead", "moved"})
 
 
 class _View(BaseModel):
@@ -53,7 +53,10 @@ class RunView(_View):
 
     `position` is its place in the queue; `waiting` says why it waits for the store (a full disk), in words.
     `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one; `parent` is
-    `{run, task, shard}` of a child run, which works on rows of a map. `warnings` are
+    `{run, task, shard}` of a child run, which works on rows of a map. `moved` is `{to, group, by, accepted}` of a run
+    that is worked off elsewhere: what is here is its tombstone, and `accepted` says that it is there. `acts` are
+    the last things that people did with it, `{act, by, at}`: started, cancelled, resumed, moved; approved and rejected
+    at the end. `warnings` are
     budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
     """
 
@@ -77,3 +80,5 @@ class RunView(_View):
     owner: str = ""
     forked_from: JsonObject | None = None
     parent: JsonObject | None = None
+    moved: JsonObject | None = None
+    acts: tuple[JsonObject, ...] = ()

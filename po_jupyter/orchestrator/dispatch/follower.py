@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import structlog
 
-from po_jupyter.errors import CorruptRow, NotFound, PoError
+from po_jupyter.errors import CorruptRow, NotFound, PoError, Unavailable
 from po_jupyter.ipc import channel
 from po_jupyter.ipc.messages import CallWait
 from po_jupyter.model.run.definition import RunDefinition
@@ -89,6 +89,17 @@ class Follower:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
         if not await self.notify(run):
             log.warning("no orchestrator answers; the run starts when one does", run=run)
+
+    async def release(self, run: str) -> None:
+        """None of the workers is here. Raises Unavailable."""
+        raise Unavailable(
+            "another server of this data directory works off its runs, and this one cannot take one from it",
+            hint="Ask that server: `po` without PO_JUPYTER_URL finds it.",
+        )
+
+    async def take_back(self, run: str) -> None:
+        """Tell the holder."""
+        await self.changed(run)
 
     async def notify(self, run: str | None) -> bool:
         """Have the holder look at a run, or at nothing; True when it answered. What it says of its load is kept."""

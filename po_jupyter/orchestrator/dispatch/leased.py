@@ -118,6 +118,15 @@ class LeasedDispatcher:
         self._changes.changed(run)
         await self._active.changed(run)
 
+    async def release(self, run: str) -> None:
+        """Have the run given back."""
+        await self._active.release(run)
+
+    async def take_back(self, run: str) -> None:
+        """Look after the run again."""
+        self._changes.changed(run)
+        await self._active.take_back(run)
+
     def position(self, run: str) -> int | None:
         """The place of a queued run, 1 is next."""
         return self._active.position(run)

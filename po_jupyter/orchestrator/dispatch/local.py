@@ -124,6 +124,15 @@ class LocalDispatcher:
         """Do what the log of the run asks for."""
         await self.supervisor.attend(run)
 
+    async def release(self, run: str) -> None:
+        """Have the run given back."""
+        await self.supervisor.releases.release(run)
+
+    async def take_back(self, run: str) -> None:
+        """Look after the run again."""
+        self.supervisor.releases.take_back(run)
+        await self.supervisor.attend(run)
+
     def position(self, run: str) -> int | None:
         """The place of a queued run, 1 is next."""
         return self.supervisor.queue.position(run)

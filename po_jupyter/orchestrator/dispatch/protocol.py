@@ -41,6 +41,13 @@ class Dispatcher(Protocol):
     async def changed(self, run: str) -> None:
         """Do what the log of the run asks for: somebody just wrote to it."""
 
+    async def release(self, run: str) -> None:
+        """Have the run given back after the calls in flight, and nobody here take it until it is `taken_back`. Raises
+        Unavailable where another server has the workers."""
+
+    async def take_back(self, run: str) -> None:
+        """Look after a released run again, as its log asks for."""
+
     def position(self, run: str) -> int | None:
         """The place of a queued run, 1 is next; None when it does not wait for a worker."""
 

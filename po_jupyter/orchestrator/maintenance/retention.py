@@ -62,7 +62,10 @@ class Deletion(NamedTuple):
 
 def policy_of(settings: Settings) -> RetentionPolicy:
     """The policy of the settings."""
-    days = {state: float(getattr(settings, f"retention_{state}")) for state in sorted(ENDED)}
+    days = {
+        state: float(getattr(settings, f"retention_{state}", settings.retention_done))
+        for state in sorted(ENDED)
+    }
     return RetentionPolicy({state: d for state, d in days.items() if d > 0}, settings.retention_max_bytes)
 
 

@@ -64,6 +64,13 @@ class RunPlanner:
         self._row_files.check(owner, seed.data, seed.index)
         return pipeline, seed
 
+    def definition(self, submission: Submission, owner: str) -> Pipeline:
+        """The pipeline of a submission without a seed."""
+        return checked_definition(
+            submission.pipeline, lambda name: self._registry.pipeline(name, owner), self._examine,
+            model=submission.options.model, budget=submission.budget,
+        )  # fmt: skip
+
     def plan(self, submission: Submission, owner: str, *, code_allowed: bool) -> NewRun:
         """The run of a submission that can run here and now."""
         pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)

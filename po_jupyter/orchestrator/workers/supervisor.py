@@ -31,6 +31,7 @@ from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, silence_limit
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
 from po_jupyter.orchestrator.workers.queue import RunShare
+from po_jupyter.orchestrator.workers.releases import RunReleases
 from po_jupyter.orchestrator.workers.shared_workers import SharedWorkers
 from po_jupyter.orchestrator.workers.starts import WorkerStarts
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
@@ -89,6 +90,7 @@ class Supervisor:
             to_thread=to_thread, before_start=before_start, share=share,
         )  # fmt: skip
         self.queue = self.starts.queue
+        self.releases = RunReleases(self.processes, self.starts)
         self._background = BackgroundTasks()
         self._retries: set[str] = set()  # runs that are attended to in a moment
         self._undelivered: set[str] = set()  # runs that changed before their worker could hear it
@@ -171,7 +173,8 @@ class Supervisor:
                 self.attend_again(shard["run"])
 
     def _is_elsewhere(self, head: Head) -> bool:
-        return self._share is not None and self._share.is_elsewhere(head)
+        taken = self._share is not None and self._share.is_elsewhere(head)
+        return taken or head["run"] in self.releases
 
     def _is_at_work(self, run: str, holder: processes.Identity | None) -> bool:
         """Whether a process that we do not know as the run's worker works on it."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
+from po_jupyter.server.routing.uploads import UploadApi as UploadApi
+
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.model.run.events import EventRecord
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.changes import ChangesApi
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import DoctorApi, MonitoringApi, ReadinessReport
+    from po_jupyter.server.routing.moves import HandoversApi, ReceptionsApi
     from po_jupyter.server.routing.pipelines import PipelinesApi, SchedulesApi
     from po_jupyter.server.routing.reviews import ReviewsApi
     from po_jupyter.server.routing.scoring import ScoresApi
@@ -49,20 +52,6 @@ class SubmissionsApi(Protocol):
     async def row_file(self, digest: str, owner: str) -> JsonMapping:
         """`{sha256, bytes, rows}` of a file of rows. NotFound."""
         ...
-
-
-class UploadApi(Protocol):
-    """A file that is being received."""
-
-    async def write(self, data: bytes) -> None:
-        """The next bytes; the sender waits for the disk. StoreUnusable."""
-
-    async def finish(self) -> JsonMapping:
-        """Check and keep the file: `{sha256, bytes, rows}`. InvalidInput, StoreUnusable."""
-        ...
-
-    def drop(self) -> None:
-        """Forget what came; nothing happens after `finish`."""
 
 
 class RunsApi(Protocol):
@@ -312,6 +301,16 @@ class OrchestratorApi(Protocol):
     @property
     def reviews(self) -> ReviewsApi:
         """What people said of rows."""
+        ...
+
+    @property
+    def handovers(self) -> HandoversApi:
+        """Runs that move away."""
+        ...
+
+    @property
+    def receptions(self) -> ReceptionsApi:
+        """Runs that move in."""
         ...
 
     @property

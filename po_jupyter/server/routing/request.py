@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -55,7 +55,7 @@ async def _may_nothing(scope: str) -> bool:
 class ApiRequest(Generic[QueryT, BodyT]):
     """One checked request. `path` has the parts of the path by name; `body` is None where the route takes none; `may`
     says whether the caller has a further scope; `user` is their name where the authorizer is asked, `token_id` the
-    scoped token that they came with."""
+    scoped token that they came with; `groups` are those of the caller, with the scopes that they have in each."""
 
     owner: str
     path: Mapping[str, str]
@@ -70,6 +70,7 @@ class ApiRequest(Generic[QueryT, BodyT]):
     user: str = ""
     token_id: str | None = None
     may: Callable[[str], Awaitable[bool]] = _may_nothing
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def orchestrator(self) -> OrchestratorApi:

@@ -43,6 +43,7 @@ def _states(value: Any) -> Any:
     return tuple(states)
 
 
+States = Annotated[tuple[str, ...], BeforeValidator(_states)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Cursor = Annotated[str | None, Field(max_length=200)]
 Offset = Annotated[int, Field(ge=0, lt=2**53)]
@@ -70,7 +71,7 @@ class ListRuns(Query):
     """`state` is a list with commas; `q` a part of the id, or of the name of the pipeline or the run; runs made from
     `since` to before `until`; with `brief` no seeds; with `children` also the child runs of maps with `shards`."""
 
-    state: Annotated[tuple[str, ...], BeforeValidator(_states)] = ()
+    state: States = ()
     pipeline: str | None = None
     q: Annotated[str, Field(max_length=200)] = ""
     since: Time | None = None
@@ -353,7 +354,7 @@ class CleanBody(_Body):
 
     dry_run: bool = False
     older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
-    states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()
+    states: tuple[Literal["done", "failed", "cancelled", "dead", "moved"], ...] = ()
     cache: bool = False
 
 

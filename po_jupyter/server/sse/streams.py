@@ -22,7 +22,7 @@ RUN_EVERY = 0.2  # seconds between two views of one run
 SNAPSHOT = 50
 PAGE = 500
 _PING = b": ping\n\n"
-_ENDS = frozenset({"run.done", "run.failed", "run.cancelled", "run.dead"})
+_ENDS = frozenset({"run.done", "run.failed", "run.cancelled", "run.dead", "run.moved"})
 _ABSENT = 10_000  # runs of others whose notifications are known to be none of ours
 _SOON = 0.05  # seconds until events that are a moment away are read again
 

@@ -55,7 +55,8 @@ class RowFiles:
         self._root = data_dir / "blobs"
         self._shared = shared
 
-    def _path(self, owner: str, digest: str) -> Path:
+    def path(self, owner: str, digest: str) -> Path:
+        """Where a file of an owner is, or would be."""
         room = short_digest(owner, 16)
         return self._root / room / f"{checked_hash(digest)}.ndjson"
 
@@ -69,7 +70,7 @@ class RowFiles:
 
     def info(self, owner: str, digest: str) -> JsonObject:
         """`{sha256, bytes, rows}` of a file. NotFound. It is about to be used, so it counts as new from now on."""
-        path = self._path(owner, digest)
+        path = self.path(owner, digest)
         if not path.exists():
             self._fetch(path)
         try:
@@ -82,7 +83,7 @@ class RowFiles:
 
     def receive(self, owner: str, digest: str) -> RowFileUpload:
         """The upload that takes the bytes of a new file. Raises StoreUnusable."""
-        return RowFileUpload(self._path(owner, digest), digest, self.keep)
+        return RowFileUpload(self.path(owner, digest), digest, self.keep)
 
     def sweep(self) -> None:
         """Remove what uploads of yesterday left when their server was killed."""
@@ -93,7 +94,7 @@ class RowFiles:
 
     def rows(self, owner: str, ref: RowFileRef) -> FileRows:
         """The rows of a file, opened when they are looked at."""
-        path = self._path(owner, ref.sha256)
+        path = self.path(owner, ref.sha256)
         return FileRows(path, ref.rows, None if self._shared is None else partial(self._fetch, path))
 
     def with_rows(self, owner: str, data: Mapping[str, Any]) -> JsonObject:
@@ -130,8 +131,16 @@ class RowFiles:
 class RowFileUpload:
     """A file of rows that is being received. `finish` keeps it, `abort` leaves nothing."""
 
-    def __init__(self, path: Path, digest: str, on_kept: Callable[[Path], object] = lambda path: None) -> None:
-        """Opens a temporary file beside `path`; `on_kept` is called once the file is there. Raises StoreUnusable."""
+    def __init__(
+        self,
+        path: Path,
+        digest: str,
+        on_kept: Callable[[Path], object] = lambda path: None,
+        check: Callable[[Path], int] | None = None,
+    ) -> None:
+        """Opens a temporary file beside `path`; `on_kept` is called once the file is there. `check` counts what is in
+        it, by default rows, and raises InvalidInput. Raises StoreUnusable."""
+        self._check = check or _check_lines
         self._path = path
         self._digest = digest
         self._on_kept = on_kept
@@ -168,7 +177,7 @@ class RowFileUpload:
                     f"the file arrived with the SHA-256 {digest[:12]}..., not {self._digest[:12]}...",
                     hint="Send it again.",
                 )
-            rows = _check_lines(self._temporary)
+            rows = self._check(self._temporary)
             crashpoint("file.written")
             os.replace(self._temporary, self._path)
             self._temporary = None

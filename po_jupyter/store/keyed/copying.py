@@ -46,7 +46,7 @@ def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:
             target._at(DOCUMENTS, partial(_write, key=key, value=row), write=True)
     target._run(run, lambda shard: shard.erase_records(run, None), write=True)
     for start in range(1, head["n"] + 1, CHUNK):
-        texts = _texts(source, run, start, min(start + CHUNK - 1, head["n"]))
+        texts = stored_rows(source, run, start, min(start + CHUNK - 1, head["n"]))
         target._run(run, partial(_write_all, texts=texts), write=True)
 
     def finish(shard: Shard) -> None:
@@ -100,13 +100,13 @@ def digest_of(store: KeyedStore, run: str) -> str:
     definition = store._run(run, lambda shard: shard.read(f"def/{run}"))
     digest.update(encode(definition))
     for start in range(1, head["n"] + 1, CHUNK):
-        for key, text in _texts(store, run, start, min(start + CHUNK - 1, head["n"])):
+        for key, text in stored_rows(store, run, start, min(start + CHUNK - 1, head["n"])):
             digest.update(b"\0" + key.encode() + b"\0" + text)
     return digest.hexdigest()
 
 
-def _texts(store: KeyedStore, run: str, first: int, last: int) -> list[tuple[str, bytes]]:
-    """Records `first` to `last` with their payloads, as JSON; only those that there are."""
+def stored_rows(store: KeyedStore, run: str, first: int, last: int) -> list[tuple[str, bytes]]:
+    """Records `first` to `last` with their payloads, by key and as JSON; only those that there are."""
 
     def read(shard: Shard) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = []

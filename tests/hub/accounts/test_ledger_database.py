@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 import pytest
 
@@ -76,3 +79,39 @@ def test_a_password_is_in_no_error() -> None:
     with pytest.raises(StoreUnusable) as refused:
         open_database("postgresql://user:topsecret@127.0.0.1:1/none")
     assert "topsecret" not in str(refused.value)
+
+
+def test_a_gateway_whose_ledger_another_one_took_meanwhile_ends(postgres: PostgresServer) -> None:
+    """Its balances are old: it must not go on with them (it did, before)."""
+    url, taken = postgres.url(), threading.Event()
+    ledger = Ledger(url, taken.set)
+    ledger.open()
+    try:
+        ledger.settle(hold("0"), Charge())
+        for gone in (False, True):
+            postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            )
+            with opened_soon(url) if gone else nullcontext():
+                pass
+            with suppress(Exception):
+                asyncio.run(ledger.change(lambda database: database.execute("SELECT 1")))
+            with suppress(Exception):
+                asyncio.run(ledger.change(lambda database: database.execute("SELECT 1")))
+            assert taken.is_set() == gone  # a lost connection alone is no harm
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def opened_soon(url: str) -> Iterator[Ledger]:
+    """Opened once the lock is free: the end of a connection takes a moment."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            with opened(url) as ledger:
+                yield ledger
+            return
+        except StoreUnusable:
+            assert time.monotonic() < until
+            time.sleep(0.05)

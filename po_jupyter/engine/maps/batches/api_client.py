@@ -21,6 +21,7 @@ from po_jupyter.platform.crashpoints import crashpoint
 
 T = TypeVar("T")
 _GROWTH = 1.5  # of the delay between two polls
+_HUB = (1.0, 30.0)  # s between two tries while a hub is away, at first and at most
 
 
 def poll_delays(first: float, longest: float) -> Callable[[], float]:
@@ -53,8 +54,28 @@ class BatchApi:
         """`await request()` as often as `llm.retry` allows: for what may be done twice. Raises ModelError."""
         cap = self._settings.retry_after_cap
         return await with_retry(
-            request, self._retry, on_wait=self._emit_retry, cap=cap, sleep=self._boundary.sleep
+            lambda: self._waited(request),
+            self._retry,
+            on_wait=self._emit_retry,
+            cap=cap,
+            sleep=self._boundary.sleep,
         )
+
+    async def _waited(self, request: Callable[[], Awaitable[T]]) -> T:
+        """`await request()`, again and again while the hub is away that it goes through, or its limit is reached: what
+        never came there is no attempt."""
+        next_delay = poll_delays(*_HUB)
+        while True:
+            try:
+                return await request()
+            except ModelError as error:
+                if error.waits_for is None:
+                    raise
+                reason = f"{self.name}: {error.message}"
+                self._log.emit(draft("task.waiting", self._task.name, reason=reason))
+                self._boundary.rest(self._task.name, True)
+                await self._boundary.sleep(max(next_delay(), error.retry_after or 0.0))
+                self._boundary.rest(self._task.name, False)
 
     def _emit_retry(self, attempt: int, delay: float, error: ModelError) -> None:
         event = retry_event(self._task.name, None, self.name, attempt, delay, error, stage="inference")
@@ -66,7 +87,7 @@ class BatchApi:
         crashpoint("batch.upload.after")
         for attempt in range(1, self._retry.max_attempts + 1):
             try:
-                created: str | None = await self.api.create(batch.token, group, uploaded)
+                created: str | None = await self._waited(lambda: self.api.create(batch.token, group, uploaded))
                 crashpoint("batch.create.after")
             except ModelError as error:
                 if not error.transient:

@@ -12,7 +12,7 @@ _ENDS = {
     "task.done": "done", "task.failed": "failed", "task.retrying": "failed", "task.skipped": "skipped",
     "task.cancelled": "cancelled",
 }  # fmt: skip
-_RUN_ENDS = frozenset({"run.failed", "run.cancelled", "run.dead", "run.done", "run.waiting"})
+_RUN_ENDS = frozenset({"run.failed", "run.cancelled", "run.dead", "run.done", "run.waiting", "run.moved"})
 
 
 class Span(TypedDict):

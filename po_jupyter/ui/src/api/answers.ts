@@ -185,7 +185,7 @@ export interface Meta {
   limits: { running: number; rates: Record<string, unknown> | null };
   runs: { running: number; queued: number };
   /** The hub whose user's server this is, or whose gateway it uses. */
-  hub?: { gateway: string | null; stops_servers: boolean } | null;
+  hub?: { gateway: string | null; stops_servers: boolean; shared_runs?: boolean } | null;
 }
 
 export interface CleanReport {

@@ -6,6 +6,7 @@ import type {
   Analysis, AuditEntry, CleanReport, DailyUsage, DeadLetter, Estimate, Meta, Model, PipelineSummary, Row, Schedule, Waits
 } from "./answers.js";
 import { ApiError, refusal, unreachable } from "./errors.js";
+import { idOf, SharedRuns } from "./shared.js";
 import { StartKey } from "./startKey.js";
 import type { components, operations } from "./schema.js";
 import type { Budget, Run } from "./types.js";
@@ -31,8 +32,25 @@ export class Api {
   // -- runs ---------------------------------------------------------------------------------------
 
   /** My runs, the newest first, without their seeds; `next` is the cursor of the page after this one. */
-  runs(query: Query = {}): Promise<{ runs: Run[]; next: string | null }> {
-    return this.get("runs", { brief: 1, ...query });
+  async runs(query: Query = {}): Promise<{ runs: Run[]; next: string | null }> {
+    const page = await this.get<{ runs: Run[]; next: string | null }>("runs", { brief: 1, ...query });
+    return { ...page, runs: page.runs.filter(run => !this.shared.has(run.id)) };
+  }
+
+  /** The shared runs of the hub that one sees; null where there is no such service. */
+  async sharedRuns(): Promise<Run[] | null> {
+    this.hasShared ??= this.meta().then(meta => !!meta.hub?.shared_runs);
+    try {
+      if (!(await this.hasShared)) {
+        return null;
+      }
+    } catch (error) {
+      this.hasShared = null;
+      throw error;
+    }
+    const { runs } = await this.get<{ runs: Run[] }>("shared/runs/visible", { limit: 100, no_track_activity: 1 });
+    this.shared.take(runs);
+    return runs;
   }
 
   /** Runs that need a person, whatever their age. */
@@ -60,7 +78,7 @@ export class Api {
 
   /** Where a file of a run is; it is downloaded, never shown inline. */
   artifactUrl(id: string, path: string): string {
-    return `${this.url}runs/${encodeURIComponent(id)}/artifacts/${path.split("/").map(encodeURIComponent).join("/")}`;
+    return `${this.url}${this.shared.placed(`runs/${encodeURIComponent(id)}`)}/artifacts/${path.split("/").map(encodeURIComponent).join("/")}`;
   }
 
   async submit(body: Body<"SubmitBody">): Promise<Run> {
@@ -200,22 +218,38 @@ export class Api {
     return (await (await this.send(path, { method: "POST", body: JSON.stringify(body), signal })).json()) as T;
   }
 
+  /** Whether a run that is not here is a shared one, which was not known yet. */
+  private async becameShared(path: string): Promise<boolean> {
+    const run = idOf(path);
+    if (run === null || this.shared.has(run)) {
+      return false;
+    }
+    await this.sharedRuns().catch(() => null);
+    return this.shared.has(run);
+  }
+
+  readonly shared = new SharedRuns();
+  private hasShared: Promise<boolean> | null = null;
+
   /** A fork that is asked for twice, as a click came twice or an answer was lost, is one. */
   private readonly forks = new StartKey();
 
   private async act(id: string, verb: string, body: object): Promise<Run> {
-    return (await this.post<{ run: Run }>(`runs/${encodeURIComponent(id)}/${verb}`, body)).run;
+    return this.shared.dressed((await this.post<{ run: Run }>(`runs/${encodeURIComponent(id)}/${verb}`, body)).run);
   }
 
   /** Any route, by its path below `po/api/v1/`. Refusals are thrown as `ApiError`. */
   async send(path: string, init: RequestInit): Promise<Response> {
-    const url = this.url + path;
+    const url = this.url + this.shared.placed(path);
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(url, init, this.settings);
     } catch {
       // Also an abort comes here, as Jupyter's NetworkError; whoever aborted does not read it.
       throw new ApiError(unreachable());
+    }
+    if (response.status === 404 && (await this.becameShared(path))) {
+      return this.send(path, init);
     }
     if (!response.ok) {
       throw new ApiError(await refusal(response));

@@ -352,6 +352,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/po/api/v1/runs/visible": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My runs and those of my groups, the newest first, each with what I `may` do (scopes). */
+        get: operations["visible_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/po/api/v1/runs/export": {
         parameters: {
             query?: never;
@@ -472,7 +489,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/po/api/v1/runs/{id}/review": {
+    "/po/api/v1/runs/{id}/move": {
         parameters: {
             query?: never;
             header?: never;
@@ -481,25 +498,59 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Say of a row's answer that it is right, or what would be. The answer itself stays as it is. */
-        post: operations["review"];
+        /** Hand a run over to the service of shared runs. Ask again until it says `moved` and `accepted`. */
+        post: operations["move"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/po/api/v1/runs/{id}/reviews": {
+    "/po/api/v1/handovers/check": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** What people said of a map's rows, in row order: of each person the last of a row, beside the answer of now. */
-        get: operations["reviews"];
+        get?: never;
         put?: never;
+        /** Whether a run would be taken: no code, models that its owner may ask. */
+        post: operations["check_handover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/po/api/v1/handovers/{sha256}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Keep the file of a run under its SHA-256, for a day, until it is accepted. */
+        put: operations["put_handover"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/po/api/v1/handovers/{sha256}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a run worked off whose file was received; accepted again it is the same run. */
+        post: operations["accept_handover"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1244,7 +1295,10 @@ export interface components {
          *
          *     `position` is its place in the queue; `waiting` says why it waits for the store (a full disk), in words.
          *     `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one; `parent` is
-         *     `{run, task, shard}` of a child run, which works on rows of a map. `warnings` are
+         *     `{run, task, shard}` of a child run, which works on rows of a map. `moved` is `{to, group, by, accepted}` of a run
+         *     that is worked off elsewhere: what is here is its tombstone, and `accepted` says that it is there. `acts` are
+         *     the last things that people did with it, `{act, by, at}`: started, cancelled, resumed, moved; approved and rejected
+         *     at the end. `warnings` are
          *     budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
          */
         Run: {
@@ -1260,7 +1314,7 @@ export interface components {
              * State
              * @enum {string}
              */
-            state: "pending" | "running" | "waiting" | "done" | "failed" | "cancelled" | "dead";
+            state: "pending" | "running" | "waiting" | "done" | "failed" | "cancelled" | "dead" | "moved";
             /** Created At */
             created_at: string;
             /** Updated At */
@@ -1347,6 +1401,20 @@ export interface components {
             parent: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * Moved
+             * @default null
+             */
+            moved: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Acts
+             * @default []
+             */
+            acts: {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * ValidateBody
@@ -1743,41 +1811,37 @@ export interface components {
             task: string | null;
         };
         /**
-         * ReviewBody
-         * @description What you say of a row's answer: it is right (`agree`), or `output` would be (`correct`). `answer` is the digest
-         *     of the answer that you saw (409 when it is another one by now), `request` of your making: the same is recorded
-         *     once.
+         * MoveBody
+         * @description Where the run is worked off from then on; `group` is that of the hub whose run it is there, "" for oneself.
          */
-        ReviewBody: {
-            /** Task */
-            task: string;
-            /** Index */
-            index: number;
+        MoveBody: {
             /**
-             * Decision
-             * @enum {string}
+             * To
+             * @constant
              */
-            decision: "agree" | "correct";
+            to: "shared";
             /**
-             * Output
-             * @default null
-             */
-            output: unknown;
-            /**
-             * Note
+             * Group
              * @default
              */
-            note: string;
+            group: string;
+        };
+        /**
+         * HandoverBody
+         * @description A run that is about to be handed over: its id, its whole pipeline, the model that it uses for all.
+         */
+        HandoverBody: {
+            /** Run */
+            run: string;
+            /** Pipeline */
+            pipeline: {
+                [key: string]: unknown;
+            };
             /**
-             * Answer
+             * Model
              * @default null
              */
-            answer: string | null;
-            /**
-             * Request
-             * @default null
-             */
-            request: string | null;
+            model: string | null;
         };
         /**
          * CleanBody
@@ -1799,7 +1863,7 @@ export interface components {
              * States
              * @default []
              */
-            states: ("done" | "failed" | "cancelled" | "dead")[];
+            states: ("done" | "failed" | "cancelled" | "dead" | "moved")[];
             /**
              * Cache
              * @default false
@@ -4433,6 +4497,92 @@ export interface operations {
             };
         };
     };
+    visible_runs: {
+        parameters: {
+            query?: {
+                state?: string[];
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description My runs and those of my groups, the newest first, each with what I `may` do (scopes). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     export: {
         parameters: {
             query?: {
@@ -5251,7 +5401,7 @@ export interface operations {
             };
         };
     };
-    review: {
+    move: {
         parameters: {
             query?: never;
             header?: never;
@@ -5262,7 +5412,220 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ReviewBody"];
+                "application/json": components["schemas"]["MoveBody"];
+            };
+        };
+        responses: {
+            /** @description Hand a run over to the service of shared runs. Ask again until it says `moved` and `accepted`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is larger than is taken */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    check_handover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HandoverBody"];
+            };
+        };
+        responses: {
+            /** @description Whether a run would be taken: no code, models that its owner may ask. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is larger than is taken */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    put_handover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-ndjson": string;
+                "application/octet-stream": string;
             };
         };
         responses: {
@@ -5275,7 +5638,7 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            /** @description Say of a row's answer that it is right, or what would be. The answer itself stays as it is. */
+            /** @description Keep the file of a run under its SHA-256, for a day, until it is accepted. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5367,22 +5730,22 @@ export interface operations {
             };
         };
     };
-    reviews: {
+    accept_handover: {
         parameters: {
-            query: {
-                task: string;
-                cursor?: string | null;
-                limit?: number;
-            };
+            query?: never;
             header?: never;
             path: {
-                id: string;
+                sha256: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmptyBody"];
+            };
+        };
         responses: {
-            /** @description What people said of a map's rows, in row order: of each person the last of a row, beside the answer of now. */
+            /** @description Have a run worked off whose file was received; accepted again it is the same run. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5429,6 +5792,15 @@ export interface operations {
             };
             /** @description Not in this state, or the name means several */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is larger than is taken */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -42,7 +42,7 @@ export interface Budget {
   tokens?: number | null;
 }
 
-export interface Run extends Omit<Schemas["Run"], "seed" | "tasks" | "gate" | "warnings" | "budget" | "error" | "forked_from"> {
+export interface Run extends Omit<Schemas["Run"], "seed" | "tasks" | "gate" | "warnings" | "budget" | "error" | "forked_from" | "moved" | "acts"> {
   /** Not in brief lists. */
   seed?: Record<string, unknown>;
   tasks: Task[];
@@ -51,6 +51,18 @@ export interface Run extends Omit<Schemas["Run"], "seed" | "tasks" | "gate" | "w
   budget: Budget;
   error: Failure | null;
   forked_from?: Record<string, unknown> | null;
+  /** Of a shared run of a hub: the scopes that one has there. */
+  may?: readonly string[];
+  /** Where it is worked off, once that is not here. */
+  moved?: { to?: string; group?: string; accepted?: boolean } | null;
+  /** Who did what with it last. */
+  acts?: readonly Act[];
+}
+
+export interface Act {
+  act?: string;
+  by?: string;
+  at?: string;
 }
 
 /** A piece of what a model is saying now; never stored. */
@@ -62,7 +74,12 @@ export interface Text {
   round?: number;
 }
 
-const ENDED: ReadonlySet<RunState> = new Set<RunState>(["done", "failed", "cancelled", "dead"]);
+const ENDED: ReadonlySet<RunState> = new Set<RunState>(["done", "failed", "cancelled", "dead", "moved"]);
+
+/** Whether one has a scope of a run; of one's own one has all. */
+export function mayDo(run: Pick<Run, "may">, scope: "runs:write" | "gates"): boolean {
+  return !run.may || run.may.includes(scope);
+}
 
 export function hasEnded(run: Pick<Run, "state">): boolean {
   return ENDED.has(run.state);

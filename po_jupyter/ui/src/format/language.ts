@@ -23,6 +23,7 @@ export function stateName(state: string): string {
     cancelled: trans.__("cancelled"),
     skipped: trans.__("skipped"),
     dead: trans.__("dead"),
+    moved: trans.__("moved"),
     "in flight": trans.__("in flight"),
     unknown: trans.__("unknown"),
     withdrawn: trans.__("withdrawn")

@@ -15,7 +15,8 @@ const ICONS: Record<RunState | TaskState, string> = {
   failed: "✗",
   cancelled: "⊘",
   skipped: "↷",
-  dead: "✗"
+  dead: "✗",
+  moved: "↗"
 };
 
 /** One character for the state of a run or a task. */
@@ -161,6 +162,36 @@ export function place(run: Run): string[] {
   }
   const finished = run.tasks.filter(task => task.state === "done" || task.state === "skipped").length;
   return total ? [trans._n("%2 of %1 task done", "%2 of %1 tasks done", total, finished)] : [];
+}
+
+/** Whose a shared run is, and who did what with it last; where a run is that has moved; nothing for one of one's own. */
+export function placeOf(run: Run): string {
+  const { trans } = language;
+  if (run.state === "moved") {
+    return run.moved?.group ? trans.__("now a shared run of %1", run.moved.group) : trans.__("now a shared run");
+  }
+  if (!run.may) {
+    return "";
+  }
+  const last = [...(run.acts ?? [])].sort((a, b) => ((a.at ?? "") < (b.at ?? "") ? -1 : 1)).at(-1);
+  const parts = [trans.__("shared · %1", run.owner.replace(/^group:/, ""))];
+  if (last?.act && last.by && last.by !== run.owner) {
+    parts.push(trans.__("%1 by %2", actName(last.act), last.by));
+  }
+  return parts.join(" · ");
+}
+
+function actName(act: string): string {
+  const { trans } = language;
+  const names: Record<string, string> = {
+    started: trans.__("started"),
+    resumed: trans.__("resumed"),
+    cancelled: trans.__("cancelled"),
+    approved: trans.__("approved"),
+    rejected: trans.__("rejected"),
+    moved: trans.__("moved here")
+  };
+  return names[act] ?? act;
 }
 
 /** Seconds from the submission to the end, or to `now`. */

@@ -3,6 +3,7 @@
 import type { Link, LiveEvent } from "../api/events.js";
 import type { Failure, Run } from "../api/types.js";
 import { bound } from "../state/reducer.js";
+import { SharedPoll } from "./sharedPoll.js";
 import { EventStream } from "./stream.js";
 
 export type Watcher = (event: LiveEvent) => void;
@@ -12,9 +13,16 @@ export class Feed {
   constructor(
     open: (signal: AbortSignal) => Promise<Response>,
     explain: (error: unknown) => Failure,
-    private readonly page: Pick<Document, "hidden" | "addEventListener" | "removeEventListener"> = document
+    private readonly page: Pick<Document, "hidden" | "addEventListener" | "removeEventListener"> = document,
+    shared: () => Promise<readonly Run[] | null> = () => Promise.resolve(null)
   ) {
-    this.stream = new EventStream(open, event => this.tell(event), explain);
+    this.shared = new SharedPoll(
+      shared,
+      run => this.tell({ type: "run", run }),
+      id => this.tell({ type: "gone", id }),
+      () => this.known && this.hear({ type: "snapshot", runs: [...this.known.values()], limit: this.limit, complete: this.complete })
+    );
+    this.stream = new EventStream(open, event => this.hear(event), explain);
   }
 
   /**
@@ -53,10 +61,12 @@ export class Feed {
     if (wanted && !this.open) {
       this.open = true;
       this.stream.start();
+      this.shared.start();
     } else if (!wanted && this.open) {
       this.open = false;
       this.known = null;
       this.stream.stop();
+      this.shared.stop();
     }
   };
 
@@ -75,6 +85,17 @@ export class Feed {
     }
   }
 
+  /** What the own stream says: of a run that has moved, its new place says more. */
+  private hear(event: LiveEvent): void {
+    if (event.type === "snapshot") {
+      const own = event.runs.filter(run => !this.shared.known.has(run.id));
+      const runs = [...own, ...this.shared.known.values()];
+      this.tell({ ...event, runs, complete: event.complete ?? bound(event.runs) });
+    } else if (event.type !== "run" || !this.shared.known.has(event.run.id)) {
+      this.tell(event);
+    }
+  }
+
   private tell(event: LiveEvent): void {
     this.remember(event);
     for (const entry of [...this.entries]) {
@@ -90,7 +111,7 @@ export class Feed {
       case "snapshot":
         this.known = new Map(event.runs.map(run => [run.id, run]));
         this.limit = event.limit ?? null;
-        this.complete = bound(event.runs);
+        this.complete = event.complete ?? bound(event.runs);
         break;
       case "run":
         this.known?.set(event.run.id, event.run);
@@ -102,6 +123,7 @@ export class Feed {
   }
 
   private readonly stream: EventStream;
+  private readonly shared: SharedPoll;
   private readonly entries = new Set<Entry>();
   private known: Map<string, Run> | null = null;
   private limit: number | null = null;

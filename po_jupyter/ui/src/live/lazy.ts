@@ -64,7 +64,7 @@ export class LazyLive implements IPoLive {
   private readonly load = retriable(async (): Promise<{ api: Api; feed: Feed }> => {
     const [client, live] = await Promise.all([import("../api/client.js"), import("./feed.js")]);
     const api = new client.Api(this.settings);
-    return { api, feed: new live.Feed(signal => api.events(signal), client.explain) };
+    return { api, feed: new live.Feed(signal => api.events(signal), client.explain, document, () => api.sharedRuns()) };
   });
 
   /** Watches whose feed could not be loaded. */

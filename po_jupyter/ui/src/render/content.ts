@@ -21,7 +21,7 @@ export interface RunContent {
 export type Reading = { kind: "run"; content: RunContent } | { kind: "nothing" } | { kind: "unreadable" };
 
 const ID = /^[\w-]{1,64}$/;
-const RUN_STATES = ["pending", "running", "waiting", "done", "failed", "cancelled", "dead"] as const;
+const RUN_STATES = ["pending", "running", "waiting", "done", "failed", "cancelled", "dead", "moved"] as const;
 const TASK_STATES = ["pending", "running", "done", "failed", "skipped", "cancelled"] as const;
 // What moves a cursor or reorders the text around it; the same as in `presentation/terminal_text.py`.
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;

@@ -1,7 +1,7 @@
 /** What of the state is shown where. */
 
 import type { Run } from "../api/types.js";
-import { hasEnded } from "../api/types.js";
+import { hasEnded, mayDo } from "../api/types.js";
 import { localDay } from "../format/time.js";
 import { isFiltered, matches } from "./filters.js";
 import type { State } from "./reducer.js";
@@ -13,12 +13,12 @@ const NEEDS: readonly Need[] = ["gate", "disk", "dead", "failed"];
 /** What a run needs a person for, or null. */
 export function needOf(run: Run): Need | null {
   if (run.state === "waiting" && run.gate && !run.gate.decision) {
-    return "gate";
+    return mayDo(run, "gates") ? "gate" : null;
   }
   if (run.waiting && !hasEnded(run)) {
     return "disk";
   }
-  return run.state === "dead" || run.state === "failed" ? run.state : null;
+  return (run.state === "dead" || run.state === "failed") && mayDo(run, "runs:write") ? run.state : null;
 }
 
 /** A run in the list. `day` is there for the first one of a day. */

@@ -86,3 +86,22 @@ async def test_a_model_without_batches_is_refused(batch_parts: Any) -> None:
     parts = await batch_parts()
     with pytest.raises(ModelRefused, match="mode: batch"):
         await batch_api_for(parts.state.parts, parts.state.task)
+
+
+async def test_a_hub_that_is_away_is_waited_for_and_burns_no_attempt(
+    batch_parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("po_jupyter.engine.maps.batches.api_client._HUB", (0.001, 0.002))
+    parts = await batch_parts()
+
+    def away() -> ModelUnavailable:
+        error = ModelUnavailable("the hub's gateway cannot be reached")
+        error.waits_for = "hub"
+        return error
+
+    parts.vendor.create_errors = [(away(), False) for _ in range(12)]
+    assert await submitted(parts, tmp_path) == "batch-po1"
+    await parts.state.parts.log.flush()
+    assert events(parts.state, "call.retry") == []
+    assert len(events(parts.state, "task.waiting")) == 12
+    assert len(parts.vendor.batches) == 1

@@ -6,11 +6,12 @@ import { Button } from "../../components/Button.js";
 import { ErrorBox } from "../../components/ErrorBox.js";
 import { StateBadge } from "../../components/StateBadge.js";
 import { useSettled } from "../../components/useSettled.js";
-import { budgetWarnings, place, runProgress, runSeconds, runWord, shortId, shownRunState, usageParts } from "../../format/run.js";
+import { budgetWarnings, place, placeOf, runProgress, runSeconds, runWord, shortId, shownRunState, usageParts } from "../../format/run.js";
 import { duration, elapsed } from "../../format/time.js";
 import { GateBox } from "../runs/GateBox.js";
 import { hasEnded } from "../../api/types.js";
 import type { Run } from "../../api/types.js";
+import { needOf } from "../../state/selectors.js";
 import { usePage } from "./context.js";
 import { eta, etaText } from "./eta.js";
 import { useVerbs } from "./verbs.js";
@@ -43,6 +44,7 @@ export function Header(): JSX.Element {
       </div>
       <p className="po-Header-line">{facts(run, now, trans).join(" · ")}</p>
       {!hasEnded(run) && run.state !== "pending" && <Progress run={run} />}
+      {placeOf(run) && <p className="po-Header-line">{placeOf(run)}</p>}
       <Forked run={run} />
       {waits(run).map(([task, reason]) => (
         <p key={task} className="po-Waiting">
@@ -60,7 +62,7 @@ export function Header(): JSX.Element {
           <ErrorBox failure={verbs.problem} />
         </div>
       )}
-      {run.state === "waiting" && run.gate && !run.gate.decision && <GateBox run={run} busy={verbs.busy ?? undefined} verbs={verbs.gate} />}
+      {needOf(run) === "gate" && <GateBox run={run} busy={verbs.busy ?? undefined} verbs={verbs.gate} />}
       <p className="po-Hidden" role="status">
         {trans.__("%1 is %2", run.name, stateName(run.state))}
       </p>

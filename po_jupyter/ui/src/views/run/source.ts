@@ -44,11 +44,11 @@ export class RunSource {
 
   /** With the whole seed, which may be large. */
   async run(signal?: AbortSignal): Promise<Run & { seed?: { data?: unknown } }> {
-    return (await this.get<{ run: Run }>("", {}, signal)).run;
+    return this.dressed((await this.get<{ run: Run }>("", {}, signal)).run);
   }
 
   async brief(signal?: AbortSignal): Promise<Run> {
-    return (await this.get<{ run: Run }>("", { brief: 1 }, signal)).run;
+    return this.dressed((await this.get<{ run: Run }>("", { brief: 1 }, signal)).run);
   }
 
   pipeline(signal?: AbortSignal): Promise<PipelineView> {
@@ -114,6 +114,10 @@ export class RunSource {
     const init = { headers: { Accept: "application/json" }, signal };
     const response = await this.api.send(this.path(`/events?since=${since}&limit=5000`), init);
     return ((await response.json()) as { events: unknown[] }).events;
+  }
+
+  private dressed(run: Run): Run {
+    return this.api.shared?.dressed(run) ?? run;
   }
 
   private get<T>(path: string, query: Record<string, string | number>, signal?: AbortSignal): Promise<T> {

@@ -6,7 +6,7 @@ import { chooseItem, confirm } from "../../components/dialogs.js";
 import { failedRows, shortId, tightBudget } from "../../format/run.js";
 import { RunActions } from "../runs/actions.js";
 import type { Verbs } from "../runs/actions.js";
-import { hasEnded } from "../../api/types.js";
+import { hasEnded, mayDo } from "../../api/types.js";
 import type { Failure, Run } from "../../api/types.js";
 import type { Page } from "./context.js";
 import { forkDialog } from "./ForkForm.js";
@@ -72,7 +72,7 @@ export function useVerbSet(page: Page): VerbSet {
     setBusy(null);
   };
   const does: Does = (verb, work) => () => void attempt(verb, work);
-  const failed = run.state === "done" || run.state === "failed" ? failedRows(run) : 0;
+  const failed = mayDo(run, "runs:write") && (run.state === "done" || run.state === "failed") ? failedRows(run) : 0;
   const { trans } = page;
   const actions = React.useMemo(() => new RunActions(source.api, () => undefined, trans, () => undefined), [source, trans]);
   const retryFailed = failed
@@ -103,7 +103,15 @@ export function useVerbSet(page: Page): VerbSet {
 
 type Does = (verb: string, work: () => Promise<Run | null>) => () => void;
 
+/** What one may not do with a shared run is not offered. */
 function deedsOf(page: Page, does: Does, retryFailed: Deed | null, save: Saving["save"]): Deed[] {
+  const deeds = allDeeds(page, does, retryFailed, save);
+  return mayDo(page.run, "runs:write") ? deeds : deeds.filter(deed => READING.has(deed.verb));
+}
+
+const READING: ReadonlySet<string> = new Set(["export", "compare"]);
+
+function allDeeds(page: Page, does: Does, retryFailed: Deed | null, save: Saving["save"]): Deed[] {
   const { run, source, trans } = page;
   const deeds: (Deed | null)[] = [retryFailed];
   if (!hasEnded(run)) {
@@ -132,7 +140,7 @@ function deedsOf(page: Page, does: Does, retryFailed: Deed | null, save: Saving[
       act: does("requeue", () => source.api.requeue(run.id))
     });
   }
-  if (hasEnded(run)) {
+  if (hasEnded(run) && run.state !== "moved") {
     deeds.push({ verb: "restart", label: trans.__("Restart…"), act: does("restart", () => restart(page)) });
   }
   deeds.push(

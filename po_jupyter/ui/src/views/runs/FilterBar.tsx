@@ -7,7 +7,7 @@ import { stateIcon } from "../../format/run.js";
 import type { Filters } from "../../state/filters.js";
 import { isFiltered, NO_FILTERS } from "../../state/filters.js";
 
-const STATES: readonly RunState[] = ["pending", "running", "waiting", "done", "failed", "cancelled", "dead"];
+const STATES: readonly RunState[] = ["pending", "running", "waiting", "done", "failed", "cancelled", "dead", "moved"];
 /** A word that is being typed is looked for after this pause (ms). */
 const PAUSE = 250;
 

@@ -1,7 +1,7 @@
 import * as React from "react";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Run } from "../../api/types.js";
-import { hasEnded } from "../../api/types.js";
+import { hasEnded, mayDo } from "../../api/types.js";
 import { Button } from "../../components/Button.js";
 import { useSettled } from "../../components/useSettled.js";
 import { useTrans } from "../../components/translation.js";
@@ -64,7 +64,7 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
 }
 
 function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {
-  if (!open || !hasEnded(run)) {
+  if (!open || !hasEnded(run) || !mayDo(run, "runs:write")) {
     return [];
   }
   const fork: Choice = {
@@ -88,11 +88,17 @@ function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle)
     doing: trans.__("Discarding…"),
     onClick: verbs.discard
   };
+  if (run.state === "moved") {
+    return [fork];
+  }
   return run.state === "dead" ? [discard, fork, restart] : [fork, restart];
 }
 
 function often(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {
   const choices: Choice[] = [];
+  if (!mayDo(run, "runs:write")) {
+    return choices;
+  }
   const failed = run.state === "done" || run.state === "failed" ? failedRows(run) : 0;
   if (failed > 0) {
     choices.push({

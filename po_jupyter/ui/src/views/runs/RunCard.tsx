@@ -62,6 +62,7 @@ export const RunCard = React.memo(
         <div className="po-Run-line" title={trans.__("run %1 · %2", run.id, `${run.pipeline} ${run.version}`)}>
           {summary(run, now)}
         </div>
+        {format.placeOf(run) && <div className="po-Run-line po-Run-place">{format.placeOf(run)}</div>}
         {run.state === "running" && (
           <ProgressBar share={format.runProgress(run)} label={trans.__("Progress of %1", run.name)} />
         )}

@@ -1,6 +1,7 @@
 /** The rows of a map: a table of all of them, and one in whole beside it. */
 
 import * as React from "react";
+import { mayDo } from "../../../api/types.js";
 import { Button } from "../../../components/Button.js";
 import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
@@ -129,7 +130,7 @@ export function RowsTab(): JSX.Element {
 
 /** What is selected, and what can be done with it. */
 function Selected({ task, selection, clear }: { task: string; selection: Selection; clear: () => void }): JSX.Element {
-  const { trans } = usePage();
+  const { trans, run } = usePage();
   const verbs = useVerbs();
   return (
     <div className="po-Toolbar po-Selected" role="group" aria-label={trans.__("Selected rows")}>
@@ -138,7 +139,7 @@ function Selected({ task, selection, clear }: { task: string; selection: Selecti
         label={trans.__("Retry selected")}
         title={trans.__("Ask for these rows again, and for nothing else. What follows this task then runs again.")}
         doing={verbs.busy === "rows" ? trans.__("Retrying…") : null}
-        disabled={verbs.busy !== null}
+        disabled={verbs.busy !== null || !mayDo(run, "runs:write")}
         accent
         onClick={() => verbs.retryRows(task, selection, clear)}
       />

@@ -65,6 +65,27 @@ const press = (label: string): void => {
 
 describe("a run's card", () => {
   it.each([
+    ["running", ["runs:read"], ["Open"]],
+    ["running", ["runs:read", "runs:write"], ["Cancel", "Open"]],
+    ["failed", ["runs:read", "gates"], ["Open"]],
+    ["done", ["runs:read"], ["Open"]],
+    ["dead", ["runs:read"], ["Open"]]
+  ] as const)("of a shared run, %s with %j, offers what one may do: %j", async (state, may, labels) => {
+    await draw(aRun("a", { state, may: [...may], owner: "group:red" }), { open: true });
+    expect(buttons()).toEqual(labels);
+    expect(host.querySelector(".po-Run-place")!.textContent).toBe("shared · red");
+  });
+
+  it("of a shared run at a gate has its buttons for approvers alone", async () => {
+    const gate = { state: "waiting" as const, gate: { task: "t", message: "ok?" } };
+    await draw(aRun("a", { ...gate, may: ["runs:read", "runs:write"] }));
+    expect(buttons()).not.toContain("Approve");
+    await draw(aRun("b", { ...gate, may: ["runs:read", "gates"] }));
+    expect(buttons()).toContain("Approve");
+    expect(buttons()).not.toContain("Cancel");
+  });
+
+  it.each([
     ["running", false, ["Cancel", "Open"]],
     ["pending", false, ["Cancel", "Open"]],
     ["done", false, ["Open"]],
