@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from po_jupyter.client.blocking import Blocking
-from po_jupyter.client.comparison import Comparison, compare_runs
+from po_jupyter.client.evals.comparison import Comparison, compare_runs
 from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.inputs.control_bodies import BudgetInput

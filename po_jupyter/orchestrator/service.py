@@ -275,6 +275,22 @@ def _workers_finder(
     return workers
 
 
+def _moves(
+    base: Base, dispatcher: LeasedDispatcher, runs: RunQueries, planner: RunPlanner, preflight: Preflight
+) -> tuple[RunHandovers, RunReceptions]:
+    """What moves runs away, and in."""
+    settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
+    handovers = RunHandovers(
+        settings, store, projections, runs, dispatcher, base.changes,
+        keys=base.keys, row_files=base.row_files, to_thread=to_thread,
+    )  # fmt: skip
+    receptions = RunReceptions(
+        settings, store, projections, runs, dispatcher, planner=planner, preflight=preflight,
+        row_files=base.row_files, to_thread=to_thread, submitting=base.submitting,
+    )  # fmt: skip
+    return handovers, receptions
+
+
 def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution | None) -> RunningOrchestrator:
     settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
@@ -289,6 +305,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         store, projections, runs, planner, dispatcher, base.row_files,
         prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,
     )  # fmt: skip
+    handovers, receptions = _moves(base, dispatcher, runs, planner, preflight)
     return RunningOrchestrator(
         settings=settings,
         store=store,
@@ -311,14 +328,8 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
             daily_usage=base.daily_usage, to_thread=to_thread, submitting=base.submitting,
         ),
         reviews=RowReviews(store, projections, runs, base.changes, to_thread),
-        handovers=RunHandovers(
-            settings, store, projections, runs, dispatcher, base.changes,
-            keys=base.keys, row_files=base.row_files, to_thread=to_thread,
-        ),
-        receptions=RunReceptions(
-            settings, store, projections, runs, dispatcher, planner=planner, preflight=preflight,
-            row_files=base.row_files, to_thread=to_thread, submitting=base.submitting,
-        ),
+        handovers=handovers,
+        receptions=receptions,
         pipelines=PipelineLibrary(
             base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
         ),

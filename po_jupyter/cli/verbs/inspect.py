@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.client.comparison import compare_runs, map_of, summary_lines
+from po_jupyter.client.evals.comparison import compare_runs, map_of, summary_lines
 from po_jupyter.client.row_export import check_target
 from po_jupyter.presentation import format as fmt
 

@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from po_jupyter.client.blocking import Blocking
-from po_jupyter.client.comparison import map_of
+from po_jupyter.client.evals.comparison import map_of
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.agreement import ReviewSummary, summary_of
 from po_jupyter.client.reviews.choices import choices_of

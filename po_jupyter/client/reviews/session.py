@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from po_jupyter.client.async_client import AsyncClient
-from po_jupyter.client.comparison import map_of
+from po_jupyter.client.evals.comparison import map_of
 from po_jupyter.client.http.inspection_payloads import TableRowJson
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.choices import Choices, choices_of

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 from po_jupyter.config import Settings
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, PoError, StoreError
+from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.definition import FORMAT as DEFINITIONS
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
@@ -86,12 +86,12 @@ class RunReceptions:
 
     def _check_here(self) -> None:
         if not self._settings.hub_behalf:
-            raise Forbidden(
+            raise NotFound(
                 "runs are handed over to the service of shared runs alone", hint="po move RUN shared"
             )
 
     async def check(self, body: JsonObject, owner: str) -> None:
-        """Raises what keeps a run `{run, pipeline, model?}` from being taken: Conflict, Forbidden, InvalidInput."""
+        """Raises what keeps a run `{run, pipeline, model?}` from being taken: Conflict, NotFound, InvalidInput."""
         self._check_here()
         await self._submitting.of(owner)(self._check, body, owner)
 
@@ -116,7 +116,7 @@ class RunReceptions:
         return pipeline
 
     async def receive(self, sha256: str, owner: str) -> RowUpload:
-        """Begin to receive the file of a run. Forbidden, InvalidInput, StoreUnusable."""
+        """Begin to receive the file of a run. NotFound, InvalidInput, StoreUnusable."""
         self._check_here()
 
         def begin() -> RowFileUpload:

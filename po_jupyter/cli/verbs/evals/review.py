@@ -109,7 +109,7 @@ def _flags(review: ReviewJson) -> str:
 
 
 def _review_one(run: Run, task: str | None, row: int, output: str | None, note: str, as_json: bool) -> int:
-    from po_jupyter.client.comparison import map_of
+    from po_jupyter.client.evals.comparison import map_of
     from po_jupyter.client.reviews.choices import read_answer
     from po_jupyter.client.reviews.session import answer_schema
 

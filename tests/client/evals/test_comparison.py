@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.comparison import Comparison, compare_runs, map_of, summary_lines
+from po_jupyter.client.evals.comparison import Comparison, compare_runs, map_of, summary_lines
 from po_jupyter.errors import InvalidInput
 from tests.support.cli import make_view
 
