@@ -335,11 +335,8 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         ),
         schedules=make_schedules(base, planner, dispatcher),
         environment=EnvironmentService(
-            base.keys,
-            to_thread,
-            inherited=settings.worker_env,
-            cli_agents=settings.cli_agents,
-            prices=settings.prices,
+            base.keys, to_thread,
+            inherited=settings.worker_env, cli_agents=settings.cli_agents, prices=settings.prices,
         ),
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store,
@@ -371,7 +368,7 @@ def open_settings_store(settings: Settings) -> Store:
         settings.store.get_secret_value() if settings.store else None,
         shards=settings.store_shards,
         allow_network=settings.allow_network_store,
-    )
+    )  # fmt: skip
     try:
         newest = store.runs(limit=1).heads if known is None else []
         owner.claim(settings.data_dir, newest[0]["owner"] if newest else None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError
+from po_jupyter.errors import InvalidInput, NotFound, PoError
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.moves.archive import FORMAT
 from tests.support.orchestrator import orchestrator
@@ -37,9 +37,9 @@ def archive(head: Any = None, definition: Any = None, *parts: tuple[dict[str, An
 
 async def test_no_other_server_takes_runs(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
-        with pytest.raises(Forbidden, match="service of shared runs alone"):
+        with pytest.raises(NotFound, match="service of shared runs alone"):
             await service.receptions.check({"run": RUN, "pipeline": PIPELINE}, "me")
-        with pytest.raises(Forbidden):
+        with pytest.raises(NotFound):
             await service.receptions.accept("0" * 64, "me")
 
 
