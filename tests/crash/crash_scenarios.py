@@ -782,7 +782,7 @@ class Judged(Votes):
         assert [item["scores"]["values"] for item in items] == [{"exact": 1.0, "f1": 1.0, "judge": 1.0}] * 3
         (done,) = (e["data"] for e in bench.events("task.done") if e["task"] == "alone")
         assert done["scores"]["values"] == {"good": 0.0}
-        answered = self._answered(bench)
+        answered = self.answered(bench)
         assert len(answered) == len(set(answered)) == 8
 
 
