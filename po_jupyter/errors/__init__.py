@@ -35,6 +35,7 @@
     │   ├── OutputInvalid             a validation still fails after the last refinement
     │   ├── ThresholdExceeded         too many rows of a map failed
     │   ├── ShardFailed               a child run of a map ended without its rows
+    │   ├── PipelineFailed            the run of the pipeline that a task runs did not end well
     │   ├── RowsLeft                  the rows that a resume named have their outcome, others have none
     │   └── ControlInvalid            a task directed its run in a way that cannot be
     ├── BudgetExceeded
@@ -266,6 +267,12 @@ class ShardFailed(TaskError):
     """A child run of a map ended before its rows had outcomes; what it finished is kept."""
 
     code = "shard_failed"
+
+
+class PipelineFailed(TaskError):
+    """The run of the pipeline that a task runs failed, was cancelled or is dead; what it finished is kept."""
+
+    code = "pipeline_failed"
 
 
 class ControlInvalid(TaskError):

@@ -84,6 +84,9 @@ def _description(definition: Pipeline, task: Task) -> str:
         parts.append(" → ".join(llm.model or "default model" for llm in definition.llms_of(task)))
         if task.votes is not None:
             parts.append(f"{task.votes.n} votes")
+    elif task.kind == "pipeline":
+        named = task.pipeline if isinstance(task.pipeline, str) else (task.pipeline or {}).get("name")
+        parts.append(f"pipeline {named}")
     elif task.source is None:
         parts.append(f"module {task.task or task.name}")
     if task.for_each:

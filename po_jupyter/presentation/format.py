@@ -238,8 +238,8 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     if task.attempt > 1:
         details.append(f"attempt {task.attempt}")
     details += usage_parts(task.usage)
-    if task.kind == "python":
-        details.append("python")
+    if task.kind != "prompt":
+        details.append(task.kind)
     done = progress(task.items) if running else None
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
     if task.state == "skipped":
@@ -293,6 +293,7 @@ def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
     """The commands that go on from where the run stands; [] while it runs or when nothing is left to do."""
     this = short_id(run.id)
     failed_rows = any(t.items is not None and t.items.failed for t in run.tasks)
+    failed_rows = failed_rows or any(shard.get("failed_rows") for t in run.tasks for shard in t.shards[-1:])
     steps: list[str] = []
     if failed_rows and run.state in ENDED:
         steps.append(f"show {this} --failed")

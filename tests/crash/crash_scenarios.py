@@ -18,6 +18,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.files.artifacts import artifacts_by_name, shared_file
 from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
@@ -786,6 +787,7 @@ class Shards(Scenario):
     those of a map that nobody killed."""
 
     name = "shards"
+    drains_at = 2
     states = frozenset({"after"})  # whoever opens it goes on
 
     def _family(self, at: Path, run: str = RUN) -> Any:
@@ -809,7 +811,7 @@ class Shards(Scenario):
     async def _go(self, at: Path) -> None:
         family = self._family(at)
         # One after the other, so that the points come in the same order each time.
-        family.alone, family.drains_at = True, 2
+        family.alone, family.drains_at = True, self.drains_at
         while family.store.head(RUN)["state"] not in ENDED:
             for head in family.store.active():
                 if "parent" in head:
@@ -914,3 +916,56 @@ class ScheduledSlots(Scenario):
         assert len(clockwork.store.names("schedule-file")) == 2
         self.sound(clockwork.store)
         clockwork.store.close()
+
+
+# -- pipelines in pipelines ---
+class Subpipeline(Shards):
+    """A task that runs a pipeline: whatever dies where, there is one run of it, its outputs are those of the task, and
+    its bill is in that of the whole once."""
+
+    name = "subpipeline"
+
+    def setup(self, at: Path) -> None:
+        opened(at).close()
+        family = self._family(at)
+        inner = {"name": "inner", "llm": {"model": "fake:echo"}, "tasks": [
+            {"name": "a", "prompt": "say {{ seed.x }}"}, {"name": "b", "prompt": "again {{ tasks.a }}"},
+        ]}  # fmt: skip
+        family.create([{"name": "t", "pipeline": inner, "seed": {"x": "{{ seed.n }}"}}], {"n": 1})
+        family.store.close()
+
+    drains_at = 1
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        sound(store)
+        family = self._family(at)
+        (child,) = family.children()
+        assert {store.head(run)["state"] for run in (RUN, child)} == {"done"}
+        history = read_history(store, RUN)
+        task = history.state.tasks["t"]
+        assert task.output is not None
+        assert store.payload(RUN, Ref(*task.output)) == {"a": "echo: say 1", "b": "echo: again echo: say 1"}
+        usage = history.state.usage
+        assert usage == read_history(store, child).state.usage
+        assert usage.calls - usage.unknown == 2, usage
+        asked = (at / "asked").read_text().split("\n")[:-1]
+        assert 2 <= len(asked) <= usage.calls, (usage, asked)
+        assert history.spent.of_tasks()["t"] == sum_of(read_history(store, child).spent.of_tasks())
+        family.store.close()
+        store.close()
+        return "after"
+
+
+def sum_of(amounts: dict[str, Amount]) -> Amount:
+    total = Amount()
+    for amount in amounts.values():
+        total = total.plus(amount)
+    return total
+
+
+class SubpipelineBriefly(Subpipeline):
+    """The same at the points that it alone has."""
+
+    name = "subpipeline-briefly"
+    only = "pipeline"

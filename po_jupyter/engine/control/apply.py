@@ -145,6 +145,11 @@ def _read_added(
                 Violation(f"{path}.name", f"there is a task {task.name!r} already; names are unique")
             )
             continue
+        if task.kind == "pipeline":
+            violations.append(
+                Violation(f"{path}.pipeline", "a task that is added while a run works cannot run a pipeline")
+            )
+            continue
         task = _with_code(task, tasks)
         tasks[task.name] = task
         added.append(task)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from po_jupyter.engine.planning.schema_text import schema_line, schema_of
+from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
@@ -25,6 +26,7 @@ class TaskAnalysis(TypedDict):
     artifacts  files that it writes under a name that stands in its code, or that its gate shows
     output     the JSON Schema of its output (of each row's, for a map), None where it has none; `shape` in a line
     gate       it waits for a person's decision at its end
+    pipeline   the tasks of the pipeline that it runs; None for any other task
     """
 
     name: str
@@ -37,6 +39,7 @@ class TaskAnalysis(TypedDict):
     output: JsonObject | None
     shape: str
     gate: bool
+    pipeline: list[TaskAnalysis] | None
 
 
 class SeedAnalysis(TypedDict):
@@ -66,12 +69,14 @@ def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
     module = _parsed(task.source)
     shown = list(task.gate.artifacts) if task.gate is not None else []
     schema = task.output if isinstance(task.output, dict) else None
+    inner = pipeline_in(task)
     return {
         "name": task.name,
         "kind": task.kind,
         "needs": list(pipeline.needs_of(task.name)),
         "for_each": task.for_each,
         "stages": _prompt_stages(task) if task.kind == "prompt" else _stages(module),
+        "pipeline": None if inner is None else [_task(one, inner) for one in inner.tasks],
         "tools": list(task.tools),
         "artifacts": list(dict.fromkeys([*_artifacts(module), *shown]))[:_MOST_ARTIFACTS],
         "output": schema,

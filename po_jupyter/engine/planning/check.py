@@ -10,6 +10,7 @@ from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
+from po_jupyter.model.pipeline.contained import contained, pipeline_in
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
 from po_jupyter.model.run.seed import Seed
@@ -32,9 +33,12 @@ def check(
     Modules of tasks are looked up in the interpreter that will run them: `python.lookup.module_problem`.
     """
     problems = violations(pipeline, seed, default_model=default_model, prices=prices)
-    for i, task in enumerate(pipeline.tasks if servers is not None else ()):
-        wrong = [problem for name in task.tools if (problem := tool_problem(name, servers or {}))]
-        problems += [Violation(f"tasks[{i}].tools", f"task {task.name!r}: {problem}") for problem in wrong]
+    for where, one in (("", pipeline), *((f"{path}.", inner) for path, inner in contained(pipeline))):
+        for i, task in enumerate(one.tasks if servers is not None else ()):
+            wrong = [problem for name in task.tools if (problem := tool_problem(name, servers or {}))]
+            problems += [
+                Violation(f"{where}tasks[{i}].tools", f"task {task.name!r}: {problem}") for problem in wrong
+            ]
     if problems:
         raise InvalidPipeline("the pipeline cannot run:" if len(problems) > 1 else "", violations=problems)
 
@@ -52,6 +56,7 @@ def violations(
         problems.append(Violation("llm.model", problem))
     for i, task in enumerate(pipeline.tasks):
         problems.extend(_task_violations(pipeline, i, task, default_model, prices))
+        problems.extend(_inner_violations(i, task, seed, default_model, prices))
     problems.extend(check_templates(pipeline, None if seed is None else seed.data))
     return problems
 
@@ -74,6 +79,23 @@ def _model_violations(
             f"task {task.name!r}: the price of {model} is unknown, so `budget.usd` cannot be kept; "
             "use `budget.tokens`",
         )
+
+
+def _inner_violations(
+    i: int, task: Task, seed: Seed | None, default_model: str, prices: PriceBook
+) -> list[Violation]:
+    """The violations of the pipeline that a task runs. What its seed looks like is known where it is that of the
+    run."""
+    if (inner := pipeline_in(task)) is None:
+        return []
+    found = violations(inner, seed if task.seed is None else None, default_model=default_model, prices=prices)
+    return [
+        violation._replace(
+            where=f"tasks[{i}].pipeline.{violation.where}",
+            message=f"task {task.name!r}: in pipeline {inner.name!r}: {violation.message}",
+        )
+        for violation in found
+    ]
 
 
 def _task_violations(

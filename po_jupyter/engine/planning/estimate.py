@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
 from po_jupyter.engine.prompts.prompt_task import PromptTask
+from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
@@ -21,6 +22,7 @@ from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -50,11 +52,23 @@ def estimate_run(
     all of them. `estimated` is true. `prices` are by default those of the list and the settings.
     """
     prices = prices if prices is not None else PriceBook(settings.prices)
+    return _estimate(pipeline, (seed.name, data), settings, limit, model, prices)[0]
+
+
+def _estimate(
+    pipeline: Pipeline,
+    seed: tuple[str, Mapping[str, JsonValue]],
+    settings: Settings,
+    limit: int | None,
+    model: str | None,
+    prices: PriceBook,
+) -> tuple[JsonObject, JsonObject]:
+    """The estimate, and the samples of outputs that it came to."""
     outputs: JsonObject = {}
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        planned = _TaskPlan(pipeline, task, (seed.name, data), settings, outputs, limit, model, prices)
+        planned = _TaskPlan(pipeline, task, seed, settings, outputs, limit, model, prices)
         tasks.append(planned.estimate())
         unknown += planned.unknown
     counted = [t for t in tasks if t["calls"] is not None]
@@ -71,7 +85,7 @@ def estimate_run(
         "budget": pipeline.budget.model_dump(exclude_none=True),
         "tasks": tasks,
         "unknown": unknown,
-    }
+    }, outputs
 
 
 class _PlannedModel(NamedTuple):
@@ -114,6 +128,7 @@ class _TaskPlan:
         prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
+        self.seed, self.chosen_model = seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
         self.models = [_planned_model(llm, model, settings) for llm in llms]
         self.model, self.max_tokens, _ = self.models[0]
@@ -134,6 +149,8 @@ class _TaskPlan:
 
     def estimate(self) -> JsonObject:
         task = self.task
+        if task.kind == "pipeline":
+            return self._of_pipeline()
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
             self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
@@ -152,6 +169,32 @@ class _TaskPlan:
             return self._result(self._count(rows), None)
         calls = 1 if rows is None else len(rows)
         return self._result(self._count(rows), calls, prompt_tokens, sample)
+
+    def _of_pipeline(self) -> JsonObject:
+        """The sum over the tasks of the pipeline that the task runs."""
+        task, inner = self.task, pipeline_in(self.task)
+        result = self._result(None, None)
+        if inner is None:
+            return result
+        data = self.seed[1]
+        if task.seed is not None:
+            try:
+                data = evaluate_seed(task.seed, self.names, task=task.name)
+            except PoError:
+                self.unknown.append(
+                    f"the seed of the pipeline of task {task.name!r}: it comes from "
+                    + (", ".join(self.blind) or "elsewhere")
+                )
+                return result
+        whole, outputs = _estimate(
+            inner, (self.seed[0], data), self.settings, self.limit, self.chosen_model, self.prices
+        )
+        if len(outputs) == len(inner.tasks):
+            self.outputs[task.name] = outputs
+        self.unknown += [f"in pipeline {inner.name!r} of task {task.name!r}: {one}" for one in whole["unknown"]]
+        counted = [one for one in whole["tasks"] if one["calls"] is not None]
+        sums = {name: whole[name] for name in ("calls", "input_tokens", "output_tokens_max", "cost")}
+        return {**result, **sums, "calls_max": sum(one["calls_max"] for one in counted)}
 
     @staticmethod
     def _count(rows: Sequence[Any] | None) -> int | None:

@@ -12,6 +12,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
 from po_jupyter.engine.prompts.condition import is_expression
 from po_jupyter.engine.prompts.parsed_template import ParsedTemplate, names_in, parsed_template
+from po_jupyter.engine.prompts.seed_values import seed_templates
 from po_jupyter.engine.prompts.template_samples import (
     MAP_ROW,
     NOT_KNOWN,
@@ -51,6 +52,8 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield f"images[{i}]", image
     if task.for_each is not None:
         yield "for_each", task.for_each
+    for path, text in seed_templates(task.seed):
+        yield f"seed{path}", text
     if task.refine.critique is not None:
         yield "refine.critique", task.refine.critique
     for n, llm in enumerate(task.llms):

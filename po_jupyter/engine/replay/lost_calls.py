@@ -21,7 +21,8 @@ def report_lost_calls(history: History) -> list[EventDraft]:
     """
     events: list[EventDraft] = []
     for task, rows in history.calls.items():
-        if (state := history.state.tasks.get(task)) is not None and state.open_shards:
+        state = history.state.tasks.get(task)
+        if state is not None and (state.open_shards or (state.kind == "pipeline" and state.shards)):
             continue  # child runs have made them, and say themselves what they lost
         usage = UsageSum()
         for index, calls in rows.items():

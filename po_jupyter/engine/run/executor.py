@@ -103,7 +103,7 @@ class RunExecutor:
         cancelled = end.state == "cancelled"
         # A map that failed and has child runs broke off: nobody would end them. A batch is waited for by a resume.
         if log.state.works_elsewhere if cancelled else end.state == "failed" and log.state.open_shards:
-            from po_jupyter.engine.maps.wind_up import wind_up
+            from po_jupyter.engine.run.wind_up import wind_up
 
             try:
                 await wind_up(self.session.map_parts, batches=cancelled)

@@ -116,6 +116,10 @@ class TaskAttempt:
         session, task = self.session, self.task
         if task.for_each is not None:
             return VotedOutput(await run_map(session.map_parts, task, self.number))
+        if task.kind == "pipeline":
+            from po_jupyter.engine.run.pipeline_task import PipelineTask  # few tasks need it
+
+            return VotedOutput(await PipelineTask(session.map_parts, task, self.number).run())
         frame = Frame(task, self.number, control=sink)
         correlation.place.set(frame.log_fields)
         seen: set[tuple[str, int]] = set()  # stages of a vote are gone through many times, at the same time

@@ -46,7 +46,7 @@ def add_tasks(state: RunState, by: str, data: TasksAddedData) -> None:
         earlier = state.withdrawn.pop(name, None) or TaskState(name)
         state.tasks[name] = TaskState(
             name,
-            kind="python" if task.get("prompt") is None else "prompt",
+            kind="pipeline" if task.get("pipeline") else "python" if task.get("prompt") is None else "prompt",
             attempt=earlier.attempt,
             spent=earlier.attempt,
             usage=earlier.usage,

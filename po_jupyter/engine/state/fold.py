@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from po_jupyter.engine.state import child_runs
 from po_jupyter.engine.state.added_tasks import add_tasks, withdraw_added
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.model.run.usage import Usage
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
         RunEndedData,
         RunResumedData,
         RunStartedData,
-        ShardEndedData,
-        ShardMergedData,
-        ShardRecord,
-        ShardsPlannedData,
         TaskDoneData,
         TaskFailedData,
         TaskRetryingData,
@@ -129,7 +126,7 @@ def _task_stage(t: TaskState, data: TaskStageData, at: str, offset: int) -> None
 
 def _task_waiting(t: TaskState, data: TaskWaitingData | CallRetryData, at: str, offset: int) -> None:
     seconds, reason = data.get("seconds"), data.get("reason")
-    t.waiting_stays = bool(data.get("stays"))
+    t.waiting_stays, t.gate_below = bool(data.get("stays")), data.get("gate")
     if reason is None:
         t.waiting = None
     elif seconds and round(seconds):
@@ -218,32 +215,6 @@ def _batch_gone(t: TaskState, data: BatchDroppedData | BatchClosedData, at: str,
     t.batches = {token: batch for token, batch in t.batches.items() if token != data["token"]}
 
 
-def _shards_planned(t: TaskState, data: ShardsPlannedData, at: str, offset: int) -> None:
-    number = data["number"]
-    for plan in data["shards"]:
-        # The first record of a child is its creation, which this log needs no copy of.
-        record: ShardRecord = {
-            "run": plan["run"], "shard": plan["shard"], "rows": plan["rows"],
-            "number": number, "merged": 1, "offset": offset,
-        }  # fmt: skip
-        if "share" in plan:
-            record["share"] = plan["share"]
-        t.shards = {**t.shards, plan["run"]: record}
-
-
-def _shard_merged(t: TaskState, data: ShardMergedData, at: str, offset: int) -> None:
-    if (shard := t.shards.get(data["run"])) is not None:
-        t.shards = {**t.shards, data["run"]: {**shard, "merged": data["n"]}}
-
-
-def _shard_ended(t: TaskState, data: ShardEndedData, at: str, offset: int) -> None:
-    if (shard := t.shards.get(data["run"])) is not None:
-        ended: ShardRecord = {**shard, "state": data["state"]}
-        if error := data.get("error"):
-            ended["error"] = error
-        t.shards = {**t.shards, data["run"]: ended}
-
-
 def _gate_opened(t: TaskState, data: GateOpenedData, at: str, offset: int) -> None:
     t.gate = "open"
     t.gate_info = {"message": data.get("message", ""), "artifacts": data.get("artifacts", [])}
@@ -274,9 +245,10 @@ _TASK: dict[str, TaskRule] = {
     "batch.dropped": _batch_gone,
     "batch.closed": _batch_gone,
     "call.withdrawn": _add_usage,
-    "shards.planned": _shards_planned,
-    "shard.merged": _shard_merged,
-    "shard.ended": _shard_ended,
+    "shards.planned": child_runs.plan,
+    "shard.merged": child_runs.merge,
+    "shard.reopened": child_runs.reopen,
+    "shard.ended": child_runs.end,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
 }

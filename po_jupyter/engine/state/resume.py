@@ -46,7 +46,7 @@ def resume_plan(
     again = {n for n in names if state.tasks[n].state in ("failed", "cancelled")}
     clear: set[str] = set()
     if only_failed:
-        rows = {n for n in names if (items := state.tasks[n].items) is not None and items.failed}
+        rows = {n for n in names if state.tasks[n].failed_rows}
         if not rows and not again:
             raise Conflict(f"run {short} has no failed rows")
         again |= rows

@@ -11,7 +11,8 @@ from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run.event_data import ShardOrigin, ShardRecord
+    from po_jupyter.model.run.event_data import GateBelow, ShardOrigin
+    from po_jupyter.model.run.shard_record import ShardRecord
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Literal["prompt", "python"] = "prompt"
+    kind: Literal["prompt", "python", "pipeline"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0
@@ -32,6 +33,7 @@ class TaskState:
     items: ItemCounts | None = None
     rows_of: str | None = None  # the list of the seed whose rows are those of the map
     waiting: str | None = None
+    gate_below: GateBelow | None = None  # what `waiting` is about: a gate in the run of its pipeline
     waiting_stays: bool = False  # until a stage begins or the task ends: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
@@ -44,6 +46,20 @@ class TaskState:
         default_factory=dict
     )  # at a provider, by token; never changed in place
     shards: dict[str, ShardRecord] = field(default_factory=dict)  # child runs, by run; never changed in place
+
+    @property
+    def failed_rows(self) -> int:
+        """The rows of the map that failed, or of the maps of the pipeline that the task runs."""
+        if self.kind != "pipeline":
+            return self.items.failed if self.items is not None else 0
+        run = self.pipeline_run
+        return self.shards[run].get("failed_rows", 0) if run is not None else 0
+
+    @property
+    def pipeline_run(self) -> str | None:
+        """The run of the pipeline that the task runs: the newest one, unless the task was started over since."""
+        newest = next(reversed(self.shards.values()), None)
+        return newest["run"] if newest is not None and newest["offset"] >= self.cleared_at else None
 
     @property
     def open_shards(self) -> list[ShardRecord]:
@@ -92,7 +108,7 @@ class RunState:
 
     @property
     def open_shards(self) -> list[str]:
-        """Maps with child runs whose outcomes are not all here."""
+        """Tasks with child runs whose outcomes are not all here."""
         return [task.name for task in self.tasks.values() if task.shards and task.open_shards]
 
     @property
@@ -123,16 +139,13 @@ def run_view_of(
     state: RunState, seed: Mapping[str, JsonValue], *, position: int | None = None, waiting: str | None = None
 ) -> RunView:
     """The view of `state` for people; `waiting` is the reason why the run waits for the store."""
-    gate = next(
-        ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
-        None,
-    )
+    gate, waits = _open_gate(state)
     return RunView(
         id=state.run,
         name=state.name,
         pipeline=state.pipeline,
         version=state.version,
-        state=state.state,
+        state="waiting" if waits and state.state == "running" else state.state,
         created_at=state.created_at,
         updated_at=state.updated_at,
         seed=dict(seed),
@@ -151,6 +164,20 @@ def run_view_of(
     )
 
 
+def _open_gate(state: RunState) -> tuple[JsonObject | None, bool]:
+    """The gate that the run waits at, its own or one in the run of a task's pipeline (`task` is the way to it then,
+    joined by dots, and `run` has it); and whether the second is all that its tasks wait for."""
+    for t in state.tasks.values():
+        if t.gate == "open":
+            return {"task": t.name, **(t.gate_info or {})}, False
+    running = [t for t in state.tasks.values() if t.state == "running"]
+    below = [(t.name, t.gate_below) for t in running if t.waiting is not None and t.gate_below is not None]
+    if not below:
+        return None, False
+    name, gate = below[0]
+    return {**gate, "task": f"{name}.{gate['task']}"}, len(below) == len(running)
+
+
 def _task_view(t: TaskState) -> TaskView:
     return TaskView.model_construct(
         name=t.name,
@@ -166,7 +193,13 @@ def _task_view(t: TaskState) -> TaskView:
         waiting=t.waiting,
         reason=t.reason,
         shards=tuple(
-            {"run": s["run"], "shard": s["shard"], "rows": s["rows"], "state": s.get("state")}
+            {
+                "run": s["run"],
+                "shard": s["shard"],
+                "rows": s["rows"],
+                "state": s.get("state"),
+                **({"failed_rows": s["failed_rows"]} if "failed_rows" in s else {}),
+            }
             for s in t.shards.values()
         ),
     )

@@ -22,6 +22,7 @@ from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, addresses_in, spec_of, specs
 from po_jupyter.llm.wire.proxies import network_problems
+from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.presentation.urls import shown_url
 
@@ -68,6 +69,13 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
     """The models that a run would ask, as far as they are written down. `model` is the run's own."""
     tasks_of: dict[tuple[str, str], list[str]] = {}
     for i, task in enumerate(pipeline.tasks):
+        if task.kind == "pipeline":
+            inner = pipeline_in(task)
+            for use in models_used(inner, default_model, model) if inner is not None else ():
+                inside = use.where not in ("options.model", "default_model")
+                where = f"tasks[{i}].pipeline.{use.where}" if inside else use.where
+                tasks_of.setdefault((use.ref, where), []).extend(f"{task.name}.{name}" for name in use.tasks)
+            continue
         if model is not None:
             ref, where = model, "options.model"
         elif task.llms[0].model is not None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from po_jupyter.model.pipeline.llm_settings import LLM, CallRetry, CascadeStep
 from po_jupyter.model.pipeline.task import Task
@@ -103,6 +103,21 @@ class Pipeline(Value):
         cycle = _cycle({name: self.needs_of(name) for name in names})
         if cycle:
             raise ValueError("`needs` goes in a circle: " + " → ".join(cycle))
+        return self
+
+    @model_validator(mode="after")
+    def _runs_pipelines(self, info: ValidationInfo) -> Pipeline:
+        for task in self.tasks:
+            if task.pipeline is not None and not isinstance(task.pipeline, str):
+                try:
+                    Pipeline.model_validate(task.pipeline, context=info.context)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    place = ".".join(map(str, first["loc"]))
+                    message = first["msg"].removeprefix("Value error, ")
+                    raise ValueError(
+                        f"task {task.name!r}: its pipeline: {f'{place}: ' if place else ''}{message}"
+                    ) from None
         return self
 
     @cached_property

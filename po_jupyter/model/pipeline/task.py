@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import ast
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from po_jupyter.model.pipeline.llm_settings import LLM
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
 from po_jupyter.model.pipeline.task_fields import TaskFields
-from po_jupyter.model.pipeline.task_parts import (
-    Turn,
-)
+from po_jupyter.model.pipeline.task_parts import TaskKind, Turn
 from po_jupyter.model.pipeline.task_rules import RULES
 
 
 class Task(TaskFields):
     """One step of a pipeline.
 
-    With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
-    module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
-    of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
-    map: of all its rows) within that of the run. `prompt` may also be a list of `{role, content}`. `images` are
-    templates of what is shown with its last turn: https and data: URLs, names of artifacts. `tools` are tools of
-    MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row. `mode: batch` hands the rows of a
-    map over to the provider's batch API: half the price, within a day.
+    With `prompt` it is a prompt task, with `pipeline` it runs another pipeline, whose seed has the data `seed`;
+    otherwise its Python comes from `source` (the text of a module) or from the module that `task` (default: its name)
+    finds. `timeout` is of one stage attempt of one item, in seconds. `needs` of None means: the task before it.
+    `budget` is a limit of this task (for a map: of all its rows) within that of the run. `prompt` may also be a list
+    of `{role, content}`. `images` are templates of what is shown with its last turn: https and data: URLs, names of
+    artifacts. `tools` are tools of MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row.
+    `mode: batch` hands the rows of a map over to the provider's batch API: half the price, within a day.
     """
 
     @model_validator(mode="before")
@@ -88,8 +86,10 @@ class Task(TaskFields):
         return f"llm[{number}]" if isinstance(self.llm, tuple) else "llm"
 
     @property
-    def kind(self) -> Literal["prompt", "python"]:
-        """`prompt` needs no code; `python` is a module of stage functions."""
+    def kind(self) -> TaskKind:
+        """`prompt` needs no code; `python` is a module of stage functions; `pipeline` is a run of its own."""
+        if self.pipeline is not None:
+            return "pipeline"
         return "prompt" if self.prompt is not None else "python"
 
     @property

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.output_field import OutputSchema
+from po_jupyter.model.pipeline.pipeline_field import ContainedPipeline
 from po_jupyter.model.pipeline.sharding import MOST_SHARDS
 from po_jupyter.model.pipeline.task_parts import (
     Budget,
@@ -39,6 +40,14 @@ class TaskFields(Value):
         default=None, description="The Python module to use, when it is not called as the task."
     )
     source: str | None = Field(default=None, description="The text of a Python module with stage functions.")
+    pipeline: ContainedPipeline | None = Field(
+        default=None,
+        description="A registered pipeline that the task runs, by its name; or the definition of one.",
+    )
+    seed: CheckedJsonObject | None = Field(
+        default=None,
+        description="The data of the seed of `pipeline`, each value a template. Not set: that of this run.",
+    )
     needs: tuple[TaskName, ...] | None = Field(
         default=None, description="Tasks that must be done first. Not set: the task before this one; []: none."
     )

@@ -6,11 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.votes import votes_problem
 
 Rule = Callable[[TaskFields], str | None]
+
+
+def _runs_a_pipeline(task: TaskFields) -> str | None:
+    fields = [name for name in task.model_fields_set if getattr(task, name) is not None]
+    problem = pipeline_task_problem(fields, runs_pipeline=task.pipeline is not None)
+    return f" {problem}" if problem else None
 
 
 def _one_kind(task: TaskFields) -> str | None:
@@ -81,6 +88,7 @@ def _asked_more_than_once(task: TaskFields) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
+    _runs_a_pipeline,
     _one_kind,
     _one_system_message,
     _fields_of_prompts,

@@ -16,9 +16,10 @@ from po_jupyter.errors.fields import MAX_VIOLATIONS, clipped
 
 Position: TypeAlias = tuple[int | None, int | None]  # line and column, from 1
 
-OF_TEXT, OF_LIST = (
+OF_TEXT, OF_LIST, OF_MAPPING = (
     "·text",
     "·list",
+    "·mapping",
 )  # parts of a place that only pydantic knows: which form of a value was meant
 _LONGEST = 100  # characters of a name that may be a typo of another
 _MOST_KNOWN = 1000  # names that one may be a typo of: looking for it takes longer than reading it
@@ -114,7 +115,7 @@ def shown_place(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
     """
     end = loc[-1:] if kind in ("extra_forbidden", "missing") else ()
     inner = loc[: len(loc) - len(end)]
-    return (*(part for part in inner if part not in (OF_TEXT, OF_LIST)), *end)
+    return (*(part for part in inner if part not in (OF_TEXT, OF_LIST, OF_MAPPING)), *end)
 
 
 def without_most_unknown(value: Mapping[str, Any], known: Collection[str]) -> Mapping[str, Any]:

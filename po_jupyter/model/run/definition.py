@@ -130,5 +130,7 @@ class RunDefinition:
         if self.forked_from is not None:
             body["forked_from"] = self.forked_from
         if self.parent is not None:
-            body |= {"parent": self.parent, "format": _OF_CHILDREN}
+            body["parent"] = self.parent
+        if self.parent is not None or any("pipeline" in task for task in self.pipeline.get("tasks", ())):
+            body["format"] = _OF_CHILDREN
         return body

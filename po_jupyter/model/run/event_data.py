@@ -18,7 +18,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python"]
+    kind: Literal["prompt", "python", "pipeline"]
 
 
 class ForkOrigin(TypedDict):
@@ -172,12 +172,24 @@ class TaskStageData(TypedDict):
     round: int
 
 
+class GateBelow(TypedDict):
+    """An open gate in the run of a task's pipeline: the run that has it, and its task there; with pipelines in that,
+    the names of the tasks on the way, joined by dots."""
+
+    run: str
+    task: str
+    message: str
+    artifacts: list[str]
+
+
 class TaskWaitingData(TypedDict):
-    """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None."""
+    """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None.
+    `gate`: what the run of a task's pipeline waits for."""
 
     reason: str | None
     seconds: NotRequired[float | None]
     stays: NotRequired[bool]
+    gate: NotRequired[GateBelow]
 
 
 class TaskRetryingData(TypedDict):
@@ -259,7 +271,8 @@ class ItemFailedData(TypedDict):
 
 
 class ShardPlan(TypedDict):
-    """A child run of a map. `rows` as `0-99,105`, `share` of the budget as `[usd, tokens]`, None: no limit."""
+    """A child run of a map, or the one of a task that runs a pipeline. `rows` as `0-99,105`, "" for a pipeline;
+    `share` of the budget as `[usd, tokens]`, None: no limit."""
 
     run: str
     shard: int
@@ -275,28 +288,33 @@ class ShardsPlannedData(TypedDict):
 
 
 class ShardMergedData(TypedDict):
-    """What the records of a child run up to `n` say is in this log from here on."""
+    """What the records of a child run up to `n` say is in this log from here on. `usage`: of a pipeline's, what its
+    tasks used in them; of a map's rows it is in `map.progress`."""
 
     run: str
     n: int
+    usage: NotRequired[JsonObject]
+
+
+class ShardReopenedData(TypedDict):
+    """The run of a task's pipeline, which had ended at its record `n`, is resumed in attempt `number` of the task.
+    `share`: its budget from now on, what it used before included; `only_failed`: rows that failed are asked again."""
+
+    run: str
+    number: int
+    n: int
+    only_failed: NotRequired[bool]
+    share: NotRequired[list[float | None]]
 
 
 class ShardEndedData(TypedDict):
-    """A child run has ended, and all that it did is in this log. `state` and `error` are its own."""
+    """A child run has ended, and all that it did is in this log. `state` and `error` are its own; `failed_rows`: of
+    the maps of a task's pipeline."""
 
     run: str
     state: str
     error: NotRequired[JsonObject | None]
-
-
-class ShardRecord(ShardPlan):
-    """A child run in the state of its map: what the events of it said."""
-
-    number: int
-    merged: int
-    offset: int
-    state: NotRequired[str]
-    error: NotRequired[JsonObject | None]
+    failed_rows: NotRequired[int]
 
 
 # -- calls of models ------------------------------------------------------------------------------------

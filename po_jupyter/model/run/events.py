@@ -12,7 +12,7 @@ map.started  map.progress                                                       
 item.failed                                                                             (task, item)
 call.retry  call.done  call.unknown  call.withdrawn                                     (task, item?)
 batch.prepared  batch.submitted  batch.cancelling  batch.dropped  batch.closed          (task)
-shards.planned  shard.merged  shard.ended                                               (task)
+shards.planned  shard.merged  shard.reopened  shard.ended                                               (task)
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.
 """
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         RunWaitingData,
         ShardEndedData,
         ShardMergedData,
+        ShardReopenedData,
         ShardsPlannedData,
         TaskDoneDraft,
         TaskFailedData,
@@ -238,6 +239,8 @@ def draft(type: Literal["batch.cancelling"], task: str, **data: Unpack[BatchCanc
 def draft(type: Literal["shards.planned"], task: str, **data: Unpack[ShardsPlannedData]) -> EventDraft: ...
 @overload
 def draft(type: Literal["shard.merged"], task: str, **data: Unpack[ShardMergedData]) -> EventDraft: ...
+@overload
+def draft(type: Literal["shard.reopened"], task: str, **data: Unpack[ShardReopenedData]) -> EventDraft: ...
 @overload
 def draft(type: Literal["shard.ended"], task: str, **data: Unpack[ShardEndedData]) -> EventDraft: ...
 @overload

@@ -30,12 +30,12 @@ class ItemCounts(_View):
 
 class TaskView(_View):
     """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
-    why it was skipped; `shards` are the child runs of a map: `{run, shard, rows, state}`, whose state is None until
-    all of it is in this run."""
+    why it was skipped; `shards` are the child runs of a map, or of a task that runs a pipeline (`rows` is ""
+    then): `{run, shard, rows, state}`, whose state is None until all of it is in this run."""
 
     name: str
     state: TaskStatus = "pending"
-    kind: Literal["prompt", "python"] = "prompt"
+    kind: Literal["prompt", "python", "pipeline"] = "prompt"
     stage: str | None = None
     attempt: int = 0
     started_at: str | None = None

@@ -24,6 +24,7 @@ from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.control.child_runs import check_is_whole, delete_child_runs
 from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.control.fork import ForkPlanner
+from po_jupyter.orchestrator.control.gates import way_to_gate
 from po_jupyter.orchestrator.control.rows_again import RowSelection, check_selection, plan_rows
 from po_jupyter.orchestrator.control.run_files import remove_run_files
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
@@ -112,7 +113,9 @@ class RunControl:
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
-        head = await self._find_whole(run_id, owner)
+        whole = await self._runs.find(run_id, owner)
+        way = await self._to_thread(way_to_gate, self._store, self._projections, whole, task)
+        head, task = way.head, way.task
         by = actor.get() or actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
@@ -130,7 +133,11 @@ class RunControl:
                 events.append(draft("run.resumed", by=by))
             return LogAppend(events, "pending" if goes_on else None)
 
-        return await self._append(head["run"], build)
+        decided = await self._append(head["run"], build)
+        for outer in way.outer:  # those that see the gate, too: it is decided for them at once
+            await self._to_thread(self._store.request, outer.run, [outer.event()])
+            await self._dispatcher.changed(outer.run)
+        return decided if head["run"] == whole["run"] else await self._runs.newest_view(whole["run"])
 
     # -- after it ended -------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import structlog
 
 from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.model.pipeline.contained import contained
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import missing_module
 from po_jupyter.orchestrator.environment.variables import worker_environment
@@ -73,15 +74,17 @@ def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) 
 
     What cannot be asked (the interpreter hangs, or fails) is not refused here: the worker will say more.
     """
-    modules = {task.module for task in pipeline.tasks if task.module is not None}
+    pipelines = [("", pipeline), *((f"{where}.", inner) for where, inner in contained(pipeline))]
+    modules = {task.module for _, one in pipelines for task in one.tasks if task.module is not None}
     if not modules:
         return
     path = interpreter or sys.executable
     missing = _missing(path, cwd, sorted(modules))
     searched = f"(looked in {cwd or 'no directory'} and in {path})"
     violations = [
-        Violation(f"tasks[{i}]", f"{missing_module(task.name, task.module)} {searched}")
-        for i, task in enumerate(pipeline.tasks)
+        Violation(f"{where}tasks[{i}]", f"{missing_module(task.name, task.module)} {searched}")
+        for where, one in pipelines
+        for i, task in enumerate(one.tasks)
         if task.module is not None and task.module in missing
     ]
     if violations:

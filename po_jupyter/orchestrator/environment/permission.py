@@ -13,6 +13,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden
 from po_jupyter.llm.credentials.availability import models_used
 from po_jupyter.llm.providers.refs import names_file, runs_code
+from po_jupyter.model.pipeline.contained import contained
 from po_jupyter.model.pipeline.pipeline import Pipeline
 
 SCOPE = "code:run"
@@ -32,8 +33,9 @@ def check_may_run(
     `model` is used in the place of all that the pipeline names; `interpreter` and `cwd` are those of the run. A broken
     plugin of a provider counts as one that runs commands. Imports the plugins of providers: call it in a thread.
     """
-    for objection in () if code_allowed else _objections(pipeline, settings, model, interpreter, cwd):
-        raise objection
+    for one in () if code_allowed else (pipeline, *(inner for _, inner in contained(pipeline))):
+        for objection in _objections(one, settings, model, interpreter, cwd):
+            raise objection
 
 
 def check_may_choose(*, interpreter: str | None, cwd: str | None, code_allowed: bool) -> None:

@@ -73,17 +73,18 @@ def examine_here(examination: Examination, settings: Settings | None = None) -> 
         try:
             _check(pipeline, examination, settings)
         except InvalidPipeline as error:
-            if not isinstance(definition, str):
-                raise
-            raise _located(error, definition) from None
+            raise located(error, definition) from None
     return pipeline
 
 
-def _located(error: InvalidPipeline, text: str) -> InvalidPipeline:
-    """The error with lines of the text, which are otherwise those of a template in it."""
+def located(error: InvalidPipeline, text: object) -> InvalidPipeline:
+    """The error with lines of the text, which are otherwise those of a template in it; as it is without a text."""
+    if not isinstance(text, str):
+        return error
     find_line = line_finder(text)
     violations = [violation._replace(line=find_line(violation)) for violation in error.violations]
-    return InvalidPipeline(error.message, hint=error.hint, violations=violations)
+    before = error.message.removesuffix("\n".join(map(str, error.violations))).strip()  # each is said once
+    return InvalidPipeline(before, hint=error.hint, violations=violations)
 
 
 def as_json(result: Pipeline | JsonObject) -> JsonObject:

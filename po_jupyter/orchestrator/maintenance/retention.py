@@ -24,7 +24,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, CorruptRow, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.control.child_runs import delete_child_runs
+from po_jupyter.orchestrator.control.child_runs import child_tree, delete_child_runs
 from po_jupyter.orchestrator.control.run_files import remove_run_files, run_directory
 from po_jupyter.orchestrator.maintenance.shared_sweep import sweep_shared
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
@@ -133,7 +133,8 @@ class RunCleaner:
 
     def _children(self, run: str) -> list[str]:
         try:
-            return self._projections.state(self._store.head(run)).child_runs
+            state = self._projections.state(self._store.head(run))
+            return [child.head["run"] for child in child_tree(self._store, state)]
         except (NotFound, CorruptRow):
             return []
 

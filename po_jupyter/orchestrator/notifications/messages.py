@@ -22,7 +22,7 @@ _TYPES: Mapping[NotificationEvent, str] = {
     "cancelled": "run.cancelled",
     "gate": "gate.opened",
 }
-EVENT_TYPES = frozenset({"run.done", "run.failed", "run.dead", "run.cancelled", "gate.opened"})
+_EVENT_TYPES = frozenset({"run.done", "run.failed", "run.dead", "run.cancelled", "gate.opened"})
 
 # By the code of an error: what happened, in words of ours. An error's own message may quote an answer.
 _REASONS = {
@@ -68,6 +68,13 @@ class NotificationMessage(TypedDict):
     data: MessageData
 
 
+def may_be_told(event: EventRecord) -> bool:
+    """Whether receivers may be told of an event: most are nobody's business."""
+    if event["type"] == "task.waiting":
+        return event["data"].get("gate") is not None
+    return event["type"] in _EVENT_TYPES
+
+
 def category_of(event: EventRecord, view: RunView) -> NotificationEvent | None:
     """What receivers choose events by; None for an event that nobody is told of."""
     match event["type"]:
@@ -81,7 +88,7 @@ def category_of(event: EventRecord, view: RunView) -> NotificationEvent | None:
             return "cancelled"
         case "gate.opened":
             return "gate"
-    return None
+    return "gate" if may_be_told(event) else None
 
 
 def message_of(
@@ -89,6 +96,8 @@ def message_of(
 ) -> NotificationMessage:
     """The message about an event of the run that `view` shows."""
     task = event.get("task") or _culprit(view, category)
+    if event["type"] == "task.waiting":  # of a pipeline that the task runs
+        task = f"{task}.{event['data']['gate']['task']}"
     return {
         "type": _TYPES[category],
         "timestamp": event["at"],

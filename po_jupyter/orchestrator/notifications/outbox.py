@@ -17,9 +17,9 @@ from po_jupyter.config.notifications import NotificationEvent
 from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.notifications.messages import (
-    EVENT_TYPES,
     NotificationMessage,
     category_of,
+    may_be_told,
     message_of,
 )
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -152,7 +152,7 @@ class Outbox:
                 break
             since = events[-1]["offset"]
             for event in events:
-                if event["type"] not in EVENT_TYPES:
+                if not may_be_told(event):
                     continue
                 view = self._projections.view(head)
                 category = category_of(event, view)

@@ -14,9 +14,10 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
+from po_jupyter.model.pipeline.contained import inlined
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.orchestrator.examination.operations import Examine, examine_here
+from po_jupyter.orchestrator.examination.operations import Examine, examine_here, located
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class PipelineFiles:
                 self._registry.put(self._read(path, name, info.st_size), self._owner)
                 self.problems.pop(name, None)
                 changed += 1
+                self._look_again()
             except InvalidInput as error:  # also what takes too long to read
                 self.problems[name] = f"{path}: {error.message}"
                 log.error("a pipeline's file cannot be used", file=str(path), error=error.message)
@@ -65,6 +67,11 @@ class PipelineFiles:
                 continue
             self._seen[path] = stamp
         return changed
+
+    def _look_again(self) -> None:
+        """Have files with a problem read again: it may be that they run a pipeline which is there only now."""
+        for path in [path for path in self._seen if {path.stem, path.parent.name} & self.problems.keys()]:
+            del self._seen[path]
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         try:
@@ -93,4 +100,8 @@ class PipelineFiles:
                 raise
             # It has no name of its own, or the same mistake again.
             answer = self._examine({"what": "parse", "definition": definition, "name": name})
-        return validate_pipeline(answer, recorded=True)
+        pipeline = validate_pipeline(answer, recorded=True)
+        try:
+            return inlined(pipeline, lambda one: self._registry.pipeline(one, self._owner))
+        except InvalidPipeline as error:
+            raise located(error, definition) from None

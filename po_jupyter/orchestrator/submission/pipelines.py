@@ -7,13 +7,14 @@ from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import CorruptRow, InvalidPipeline, NotFound
+from po_jupyter.model.pipeline.contained import inlined
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run
-from po_jupyter.orchestrator.examination.operations import Examine
+from po_jupyter.orchestrator.examination.operations import Examine, located
 from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
 from po_jupyter.store.protocol import DocumentStore
 
@@ -137,7 +138,12 @@ class PipelineLibrary:
 
     def _put(self, name: str, definition: object, owner: str, code_allowed: bool) -> tuple[JsonObject, bool]:
         answer = self._examine({"what": "parse", "definition": definition, "name": name})
-        pipeline = validate_pipeline(answer, recorded=True)
+        try:
+            pipeline = inlined(
+                validate_pipeline(answer, recorded=True), lambda one: self._registry.pipeline(one, owner)
+            )
+        except InvalidPipeline as error:
+            raise located(error, definition) from None
         check_may_run(pipeline, self._settings, code_allowed=code_allowed)
         return self._registry.put(pipeline, owner, code_allowed=code_allowed)
 

@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.errors.fields import MAX_VIOLATIONS
 from po_jupyter.llm.providers.refs import ref_problem
+from po_jupyter.model.pipeline.contained import inlined, names_pipelines
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
@@ -25,7 +26,13 @@ from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.model.values.json import JsonValue
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
-from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
+from po_jupyter.orchestrator.examination.operations import (
+    Examination,
+    Examine,
+    examine_here,
+    located,
+    run_budget,
+)
 from po_jupyter.orchestrator.workers.shareable import is_plain
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry import tracing
@@ -224,12 +231,21 @@ def checked_definition(
         definition = registered(str(definition))
     if isinstance(definition, Pipeline):
         definition = definition.to_json()
-    answer = examine({
+    request: Examination = {
         "what": "check", "definition": definition, "recorded": by_name, "name": name, "data": data,
         "model": model,
         "budget": budget.model_dump(exclude_none=True) if budget is not None else {},
-    })  # fmt: skip
-    return validate_pipeline(answer, recorded=True)
+    }  # fmt: skip
+    pipeline = validate_pipeline(examine(request), recorded=True)
+    if not names_pipelines(pipeline):
+        return pipeline
+    try:  # what they run is known only here, and checked like all else
+        whole = inlined(pipeline, registered)
+        return validate_pipeline(
+            examine({**request, "definition": whole.to_json(), "recorded": True}), recorded=True
+        )
+    except InvalidPipeline as error:
+        raise located(error, definition) from None
 
 
 def with_budget(submission: Submission, pipeline: Pipeline) -> Pipeline:

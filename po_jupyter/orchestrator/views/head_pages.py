@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from po_jupyter.errors import NotFound
+from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.protocol import Head, HeadPage, RunStore
 
 _AT_ONCE = 500
@@ -61,6 +64,17 @@ def filtered_page(
         cursor, size = page.next, _AT_ONCE
         if cursor is None:
             return HeadPage(found, None)
+
+
+def wholes_that_wait(store: RunStore, owner: str | None) -> Iterator[Head]:
+    """The heads of the runs at work of which a child run waits for a person. Blocks."""
+    for head in store.active():
+        if head["state"] == "waiting" and "parent" in head and owner in (None, head["owner"]):
+            with suppress(NotFound):
+                while (parent := head.get("parent")) is not None:
+                    head = store.head(parent)
+                if head["state"] not in ENDED:
+                    yield head
 
 
 def every_head(store: RunStore, *, owner: str | None, states: Sequence[str]) -> Iterator[Head]:

@@ -13,7 +13,7 @@ from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter, unreadable_letter
-from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, filtered_page
+from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, filtered_page, wholes_that_wait
 from po_jupyter.orchestrator.views.projections import RunProjections, unreadable_view
 from po_jupyter.orchestrator.views.snapshots import FoldedRun
 from po_jupyter.store.protocol import Head, Store
@@ -56,6 +56,10 @@ class RunQueries:
         NotFound also for somebody else's run; Conflict when several runs end so.
         """
         return await self._to_thread(self._find, run_id, owner)
+
+    def head(self, run: str) -> Head:
+        """The head of a run by its whole id. NotFound. Blocks."""
+        return self._store.head(run)
 
     async def find_readable(self, run_id: str, owner: str | None) -> Head:
         """As `find`, for whoever shows what is in the run: CorruptRow for a head that cannot be read. One that names
@@ -169,11 +173,12 @@ class RunQueries:
         return views
 
     async def attention(self, owner: str | None) -> tuple[list[RunView], int]:
-        """Runs that need a person, newest first, at most 100, and how many there are: those that wait at a gate or for
-        the store, have failed, or are dead, whatever their age."""
+        """Runs that need a person, newest first, at most 100, and how many there are: those that wait at a gate (their
+        own, or one of a pipeline that a task runs) or for the store, have failed, or are dead, whatever their age."""
 
         def read() -> tuple[list[RunView], int]:
             heads = list(every_head(self._store, owner=owner, states=_NEEDS_PERSON))
+            heads += wholes_that_wait(self._store, owner)
             heads += [
                 head
                 for head in self._store.active()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -11,8 +10,9 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views import artifacts, stage_logs
-from po_jupyter.orchestrator.views.artifacts import ArtifactInfo, SeedFiles
+from po_jupyter.orchestrator.views import stage_logs
+from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
+from po_jupyter.orchestrator.views.child_artifacts import WholeArtifacts
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_labels import RowLabels
@@ -37,7 +37,7 @@ class RunResults:
     ) -> None:
         """Reads the store and the directories of runs in threads. `rows` has the files of rows that seeds name
         (default: those of the data directory), `files` are those that nodes share."""
-        self._files = files
+        self._artifacts = WholeArtifacts(settings.data_dir, projections, runs.head, files)
         self._settings = settings
         self._projections = projections
         self._runs = runs
@@ -69,28 +69,15 @@ class RunResults:
         return await self._to_thread(self._projections.outputs, head, task)
 
     async def artifacts(self, run_id: str, owner: str | None) -> list[ArtifactInfo]:
-        """The run's artifacts by name."""
+        """The run's artifacts by name, with those of the pipelines that its tasks run."""
         head = await self._runs.find_readable(run_id, owner)
-        return await self._to_thread(
-            lambda: artifacts.listed(
-                self._directory(head), self._projections.state(head), self._seed_files(head["run"])
-            )
-        )
+        return await self._to_thread(self._artifacts.listed, head)
 
     async def artifact(self, run_id: str, owner: str | None, name: str) -> BinaryIO:
         """The file of an artifact, open for reading: close it. NotFound; Unavailable for one of another node while the
         place that they share is away."""
         head = await self._runs.find_readable(run_id, owner)
-        directory, files = self._directory(head), self._files
-        fetch = None if files is None else partial(artifacts.fetch_from, files, head["run"], directory)
-        return await self._to_thread(
-            lambda: artifacts.opened(
-                directory, self._projections.state(head), name, fetch, self._seed_files(head["run"])
-            )
-        )
-
-    def _seed_files(self, run: str) -> SeedFiles:
-        return () if self._files is None else self._projections.definition(run).seed_files
+        return await self._to_thread(self._artifacts.opened, head, name)
 
     async def items(
         self,

@@ -75,6 +75,8 @@ class ReportContent:
         return [_task_facts(task, models.get(task.name, ""), self.at) for task in self.view.tasks]
 
     def _model(self, task: JsonObject) -> str:
+        if task.get("pipeline") is not None:
+            return "pipeline"
         if task.get("prompt") is None:
             return "python"
         for llm in (self.options, task.get("llm"), self.definition.get("llm")):  # as a run takes them

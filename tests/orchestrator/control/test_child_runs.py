@@ -72,7 +72,7 @@ async def test_a_map_is_worked_on_by_child_runs_that_go_with_it(tmp_path: Path) 
             service.control.fork(part.id, "me", "m"),
             service.control.delete(part.id, "me"),
         ):
-            with pytest.raises(Conflict, match="works on rows of a map of run"):
+            with pytest.raises(Conflict, match="is a part of run"):
                 await refused
         await service.control.delete(run, "me")
         assert service.store.runs(children=True).heads == []

@@ -52,6 +52,11 @@ def error(code: str) -> dict[str, Any]:
         (event("run.cancelled"), "cancelled", "it was cancelled"),
         (event("run.cancelled", data=error("gate_rejected")), "cancelled", "a gate was rejected"),
         (event("gate.opened", task="draft"), "gate", "draft is done and waits for a decision"),
+        (
+            event("task.waiting", task="t", data={"reason": "a decision", "gate": {"task": "a"}}),
+            "gate",
+            "t.a is done",
+        ),
     ],
 )
 def test_each_event_has_its_category_and_a_reason(record: EventRecord, category: Any, reason: str) -> None:
@@ -62,6 +67,7 @@ def test_each_event_has_its_category_and_a_reason(record: EventRecord, category:
 
 def test_nobody_is_told_of_the_rest() -> None:
     assert category_of(event("task.done", task="draft"), view()) is None
+    assert category_of(event("task.waiting", task="t", data={"reason": "the rate limit"}), view()) is None
 
 
 def test_a_run_of_which_every_row_failed_is_no_success() -> None:

@@ -115,3 +115,14 @@ def test_a_folder_that_is_gone_stops_nothing(rig: Rig) -> None:
     rig.folder.rmdir()
     assert rig.files.refresh() == 0
     assert rig.names == ["one"]
+
+
+def test_a_file_that_runs_a_pipeline_of_a_later_file_is_registered_once_that_is_there(rig: Rig) -> None:
+    rig.write("a.yaml", "tasks:\n- {name: t, pipeline: b}\n")
+    rig.write("b.yaml", TASKS)
+    assert rig.files.refresh() == 1
+    assert "there is no pipeline 'b'" in rig.files.problems["a"]
+    assert rig.files.refresh() == 1
+    assert rig.files.problems == {}
+    assert rig.names == ["a", "b"]
+    assert rig.files.refresh() == 0

@@ -109,3 +109,24 @@ def test_the_same_pipeline_again_gives_it_the_rights_of_who_has_more() -> None:
     del document["code_allowed"]
     store.put("pipeline", "local/greet", document)
     assert registry.code_allowed("greet", "local")
+
+
+async def test_registering_inlines_the_pipelines_that_tasks_run() -> None:
+    """The registered one stays what it was, whatever becomes of the other."""
+    registry = PipelineRegistry(MemoryStore())
+    settings = Settings()
+    library = PipelineLibrary(
+        registry, settings, asyncio.to_thread,
+        examine=lambda examination: examine_here(examination, settings), examining=Anyone(),
+    )  # fmt: skip
+    await library.put("greet", GREET, owner="me")
+    outer = "tasks:\n  - name: t\n    pipeline: greet\n"
+    document, _ = await library.put("outer", outer, owner="me")
+    assert document["tasks"][0]["pipeline"] == GREET
+    await library.delete("greet", owner="me")
+    assert registry.pipeline("outer", "me").tasks[0].kind == "pipeline"
+    with pytest.raises(InvalidPipeline, match="there is no pipeline 'greet'") as raised:
+        await library.put("other", outer, owner="me")
+    assert raised.value.violations[0].line == 3
+    with pytest.raises(InvalidPipeline, match="cannot run itself: outer → outer"):
+        await library.put("outer", outer.replace("greet", "outer"), owner="me")

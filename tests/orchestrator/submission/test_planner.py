@@ -97,3 +97,72 @@ def test_a_text_is_checked_with_its_name_whether_or_not_there_is_a_seed(desk: De
         assert checked["pipeline"]["name"] == "greet"
         with pytest.raises(InvalidInput, match="'other' outside"):
             desk.planner.validate(Submission(pipeline=f"name: greet\n{nameless}", seed=seed), "a", name="other")
+
+
+OUTER = (
+    "name: outer\nllm: fake:echo\ntasks:\n  - name: first\n    prompt: x\n  - name: t\n    pipeline: {name}\n"
+)
+
+
+def test_the_pipelines_that_tasks_run_are_inlined(desk: Desk) -> None:
+    desk.registry.put(validate_pipeline(GREET), "a")
+    plan = desk.plan(pipeline=OUTER.replace("{name}", "greet"), seed=SEED)
+    assert plan.definition["pipeline"]["tasks"][1]["pipeline"] == GREET | {
+        "tasks": [{"name": "say", "prompt": "Hello", "llm": {"model": "fake:echo"}}]
+    }
+    assert plan.definition["format"] == 2
+    assert plan.events[0]["data"]["tasks"][1] == {"name": "t", "kind": "pipeline"}
+    desk.registry.put(validate_pipeline({**GREET, "tasks": [{"name": "say", "prompt": "Bye"}]}), "a")
+    again = desk.plan(pipeline=validate_pipeline(plan.definition["pipeline"]).to_json(), seed=SEED)
+    assert again.definition["pipeline"] == plan.definition["pipeline"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("gret", "did you mean `greet`"), ("loop", "cannot run itself")])
+def test_a_pipeline_that_cannot_be_in_another_is_refused_with_the_line(
+    desk: Desk, name: str, message: str
+) -> None:
+    """P11."""
+    desk.registry.put(validate_pipeline(GREET), "a")
+    desk.registry.put(validate_pipeline({"name": "loop", "tasks": [{"name": "x", "pipeline": "outer"}]}), "a")
+    with pytest.raises(InvalidInput, match=message) as raised:
+        desk.plan(pipeline=OUTER.replace("{name}", name), seed=SEED)
+    assert raised.value.violations[0].line == 7
+
+
+def test_what_is_wrong_inside_of_a_pipeline_is_told_with_the_line_of_its_task(desk: Desk) -> None:
+    broken = {"name": "broken", "tasks": [{"name": "q", "prompt": "say {{ nothing }}", "llm": "fake:echo"}]}
+    desk.registry.put(validate_pipeline(broken), "a")
+    with pytest.raises(InvalidInput, match=r"in pipeline 'broken': .*nothing") as raised:
+        desk.plan(pipeline=OUTER.replace("{name}", "broken"), seed=SEED)
+    assert raised.value.violations[0].line == 7
+
+
+def test_the_models_and_the_code_of_a_contained_pipeline_are_looked_at(desk: Desk) -> None:
+    desk.registry.put(validate_pipeline(OPENAI), "a")
+    with pytest.raises(InvalidEnvironment, match="OPENAI_API_KEY"):
+        desk.plan(pipeline=OUTER.replace("{name}", "ask"), seed=SEED)
+    code = {"name": "code", "tasks": [{"name": "c", "source": "def inference(ctx):\n    return 1\n"}]}
+    desk.registry.put(validate_pipeline({"name": "middle", "tasks": [{"name": "m", "pipeline": code}]}), "a")
+    desk.plan(pipeline=OUTER.replace("{name}", "middle"), seed=SEED)
+    with pytest.raises(Forbidden, match="source"):
+        desk.plan(pipeline=OUTER.replace("{name}", "middle"), seed=SEED, code_allowed=False)
+
+
+def test_the_estimate_and_the_analysis_have_the_calls_of_a_contained_pipeline(desk: Desk) -> None:
+    rows = {"name": "rows", "llm": {"model": "fake:echo"}, "tasks": [
+        {"name": "r", "for_each": "{{ seed.all }}", "prompt": "say {{ item }}", "output": {"type": "object"}},
+    ]}  # fmt: skip
+    desk.registry.put(validate_pipeline(rows), "a")
+    text = OUTER.replace("{name}", "rows") + '    seed: {all: "{{ seed.some }}"}\n'
+    submission = Submission.model_validate(
+        {"pipeline": text, "seed": {"name": "s", "data": {"some": [1, 2, 3]}}}
+    )
+    estimate = desk.planner.estimate(submission, "a", code_allowed=True)
+    assert estimate["calls"] == 4
+    assert [(t["name"], t["kind"], t["calls"]) for t in estimate["tasks"]] == [
+        ("first", "prompt", 1), ("t", "pipeline", 3),
+    ]  # fmt: skip
+    analysed = estimate["analysis"]["tasks"][1]
+    assert [one["name"] for one in analysed["pipeline"]] == ["r"]
+    assert analysed["stages"] is None
+    assert estimate["analysis"]["tasks"][0]["pipeline"] is None

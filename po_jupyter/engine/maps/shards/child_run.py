@@ -12,9 +12,9 @@ from po_jupyter.engine.replay.history import History, JournaledCall
 from po_jupyter.engine.state.effective_pipeline import with_tasks
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline, Task
 from po_jupyter.model.run.definition import ParentTask
-from po_jupyter.model.run.event_data import ShardRecord
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.row_spans import parse_spans
+from po_jupyter.model.run.shard_record import ShardRecord
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.store.protocol import NewRun, Ref, Store
 
@@ -80,12 +80,20 @@ def _first_events(
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=inputs.owner, budget=budget,
         request=request, parent={"run": inputs.run, "task": task.name, "shard": shard["shard"]},
     )  # fmt: skip
-    first = next(iter(store.records(inputs.run, limit=1)), None)
-    for event in first["events"] if first is not None else ():
-        if event["type"] == "run.created" and (trace := event["data"].get("trace")) is not None:
-            created["data"]["trace"] = trace
+    if (trace := trace_of(store, inputs.run)) is not None:
+        created["data"]["trace"] = trace
     skipped = [draft("task.skipped", t.name, reason=_REASON) for t in pipeline.tasks if t.name != task.name]
     return [created, *skipped]
+
+
+def trace_of(store: Store, run: str) -> str | None:
+    """The trace that a run is a part of. Blocks."""
+    first = next(iter(store.records(run, limit=1)), None)
+    for event in first["events"] if first is not None else ():
+        if event["type"] == "run.created":
+            trace: str | None = event["data"].get("trace")
+            return trace
+    return None
 
 
 def _recorded_calls(

@@ -46,7 +46,7 @@ class ChildLog:
         if self.merged >= last:
             return None
         before = self.spent
-        copying = _Copying(self._store, self._run)
+        copying = RecordCopy(self._store, self._run)
         in_flight: int | None = None
         for record in self._store.records(self._run, after=self.merged, limit=last - self.merged):
             self._spent.apply(record)
@@ -63,10 +63,11 @@ class ChildLog:
         )  # fmt: skip
 
 
-class _Copying:
+class RecordCopy:
     """Drafts of what records say, and the payloads of these drafts, each once."""
 
     def __init__(self, store: LogStore, run: str) -> None:
+        """Of records of `run`; nothing is copied yet."""
         self._store = store
         self._run = run
         self._places: dict[tuple[int, int], int] = {}
@@ -88,7 +89,8 @@ class _Copying:
         )
 
     def add(self, record: Record, task: str, rows: str) -> None:
-        self.calls += map(self._call, record["calls"])
+        """Copy what a record says of the rows of a map."""
+        self.calls += map(self.call, record["calls"])
         self.items += map(self._item, record["items"])
         self.events += _events(record, task, rows)
 
@@ -98,7 +100,8 @@ class _Copying:
             copied["output"] = self._place(Ref(*output))
         return cast("ItemDraft", copied)
 
-    def _call(self, call: CallRecord) -> CallDraft:
+    def call(self, call: CallRecord) -> CallDraft:
+        """The draft of a call, with its answer among the payloads."""
         copied: dict[str, Any] = {**call, "shard": True}
         if call["kind"] == "response" and (answer := call.get("answer")) is not None:
             copied["answer"] = self._place(Ref(*answer))

@@ -7,8 +7,9 @@ import asyncio
 from po_jupyter.engine.maps.live_map import LiveMap
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.shards.hold import shares_of
-from po_jupyter.engine.maps.shards.open_shard import OpenShard, ShardEnd
-from po_jupyter.engine.maps.shards.split import shard_count, split
+from po_jupyter.engine.maps.shards.open_child import ChildEnd
+from po_jupyter.engine.maps.shards.open_shard import OpenShard
+from po_jupyter.engine.maps.shards.split import shard_count, split, split_alike
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, NotFound, PoError, ShardFailed, from_json
 from po_jupyter.model.run.event_data import ShardPlan
@@ -111,9 +112,13 @@ class ShardedMap:
         share = shares_of(state.parts.calls.budget, self._name, count)
         if share is not None and share.is_nothing:
             return False
+        parts = await asyncio.to_thread(self._split, count)
+        if len(parts) < 2:
+            return False
+        share = shares_of(state.parts.calls.budget, self._name, len(parts))
         first = len(log.state.tasks[self._name].shards) + 1
         plans: list[ShardPlan] = []
-        for number, rows in enumerate(split(list(state.open_indexes()), count), first):
+        for number, rows in enumerate(parts, first):
             plan: ShardPlan = {"run": new_run_id(), "shard": number, "rows": format_spans(rows)}
             if share is not None:
                 plan["share"] = [share.usd, share.tokens]
@@ -131,6 +136,15 @@ class ShardedMap:
             await shard.create(history)
         self._delay = _FIRST_LOOK
         return True
+
+    def _split(self, count: int) -> list[list[int]]:
+        """The open rows in at most `count` parts. Blocks."""
+        state, rows = self._state, list(self._state.open_indexes())
+        if state.task.cache is False or state.parts.inputs.options.cache is False:
+            return [list(part) for part in split(rows, count)]
+        # Who asks the same is asked for in one child run: each of them finds another answer of an earlier run.
+        keys = [state.code.key(state.row(index)) for index in rows]
+        return [[rows[place] for place in part] for part in split_alike(keys, count)]
 
     async def _history(self) -> History:
         """The history as it is now: what earlier child runs recorded is not in that of the worker's start."""
@@ -165,7 +179,7 @@ class ShardedMap:
         state.in_flight = sum(shard.in_flight for shard in self._open.values())
         self._delay = _FIRST_LOOK if moved else min(2 * self._delay, _LONGEST_LOOK)
 
-    def _judge(self, shard: OpenShard, end: ShardEnd) -> None:
+    def _judge(self, shard: OpenShard, end: ChildEnd) -> None:
         """Have the map stop, or finish with an error, for a child run that ended without all of its outcomes."""
         if end.state in ("done", "cancelled") or shard.is_cancelled:
             return  # nobody but this run cancels one, perhaps in the time of an earlier worker

@@ -1064,8 +1064,8 @@ export interface components {
         /**
          * TaskView
          * @description One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
-         *     why it was skipped; `shards` are the child runs of a map: `{run, shard, rows, state}`, whose state is None until
-         *     all of it is in this run.
+         *     why it was skipped; `shards` are the child runs of a map, or of a task that runs a pipeline (`rows` is ""
+         *     then): `{run, shard, rows, state}`, whose state is None until all of it is in this run.
          */
         TaskView: {
             /** Name */
@@ -1081,7 +1081,7 @@ export interface components {
              * @default prompt
              * @enum {string}
              */
-            kind: "prompt" | "python";
+            kind: "prompt" | "python" | "pipeline";
             /**
              * Stage
              * @default null

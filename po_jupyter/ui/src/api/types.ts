@@ -22,7 +22,9 @@ export interface Task extends Omit<Schemas["TaskView"], "error"> {
 }
 
 export interface Gate {
+  /** `t.a`: task a of the pipeline that task t runs; `run` has the gate then. */
   task?: string;
+  run?: string;
   message?: string;
   artifacts?: string[];
   decision?: string | null;

@@ -132,7 +132,7 @@ function readItems(value: unknown): Items | null {
 function readGate(value: unknown): Gate | null {
   const gate = record(value);
   const artifacts = list(gate?.artifacts).map(text);
-  return gate && { task: text(gate.task), message: text(gate.message), artifacts };
+  return gate && { task: text(gate.task), ...(gate.run ? { run: text(gate.run) } : {}), message: text(gate.message), artifacts };
 }
 
 function readWarning(value: unknown): BudgetWarning[] {

@@ -12,7 +12,8 @@ from po_jupyter.engine.budgets.account import Account
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.budgets.limits import BudgetLimits
 from po_jupyter.engine.maps.shards.child_run import child_run
-from po_jupyter.engine.maps.shards.open_shard import OpenShard, ShardEnd
+from po_jupyter.engine.maps.shards.open_child import ChildEnd
+from po_jupyter.engine.maps.shards.open_shard import OpenShard
 from po_jupyter.engine.maps.shards.sharded_map import ShardedMap
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.events import draft
@@ -73,7 +74,7 @@ async def test_one_that_was_deleted_is_not_made_again(planned: Any) -> None:
     log.store.request("0c", [draft("run.cancelled")], state="cancelled")
     log.store.delete_run("0c")
     again = OpenShard(state, log.state.tasks["m"].shards["0c"])
-    assert await again.look() == (False, ShardEnd("cancelled", None))
+    assert await again.look() == (False, ChildEnd("cancelled", None))
 
 
 async def broken_off(seconds: float) -> None:

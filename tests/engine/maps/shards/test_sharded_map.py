@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -428,3 +429,39 @@ async def test_votes_of_rows_are_those_without_shards(family: Family, alone: Fam
         return [item.get("votes") for record in bench.records() for item in record["items"]]
 
     assert votes(family) == votes(alone) == [{"agreeing": 2, "asked": 2, "n": 3}] * 5
+
+
+class Answers:
+    """The cache of calls, in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+
+    def find(self, keys: Sequence[str]) -> dict[str, Any]:
+        return {key: self.rows[key] for key in keys if key in self.rows}
+
+    def keep(self, rows: Sequence[tuple[str, Any]]) -> None:
+        self.rows |= dict(rows)
+
+    def close(self) -> None:
+        pass
+
+
+async def test_equal_questions_take_each_an_answer_of_their_own(tmp_path: Path) -> None:
+    """Of two rows that ask the same, and one answer of an earlier run, one is asked anew: as without shards."""
+    found = []
+    for more in ({}, {"shards": 2}):
+        bench = Family(tmp_path / f"with{len(more)}")
+        bench.answers = Answers()
+        bench.create([{"name": "a", "prompt": "say a"}, {"name": "b", "prompt": "say b"}])
+        assert await bench.go() == "done"
+        bench.fake.requests.clear()
+        bench.run = "0193f00000000000fedcba"
+        task = {"name": "m", "for_each": "{{ seed.rows }}", "prompt": "say {{ item }}", **more}
+        bench.create([task], {"rows": ["a", "b", "c", "a"]})
+        assert await bench.go() == "done"
+        children = read_history(bench.store, bench.run).state.child_runs
+        assert len(children) == more.get("shards", 0)
+        found.append((sorted(bench.fake.prompts), bench.rows("m"), bill(bench)))
+    assert found[0] == found[1]
+    assert found[0][0] == ["say a", "say c"]

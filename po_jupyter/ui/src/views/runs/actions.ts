@@ -118,19 +118,20 @@ export class RunActions implements Verbs {
 
   /** What the person at the gate decides on; null where there is nothing to show. */
   readonly draft = async (run: Run): Promise<Draft | null> => {
-    const name = run.gate?.task;
+    const name = run.gate?.task?.split(".").at(-1);
     if (!name) {
       return null;
     }
-    if (run.tasks.find(task => task.name === name)?.items) {
-      const { items, next } = await this.api.items(run.id, { task: name, limit: DRAFT_ROWS });
+    const at = run.gate?.run ? await this.api.run(run.gate.run) : run;
+    if (at.tasks.find(task => task.name === name)?.items) {
+      const { items, next } = await this.api.items(at.id, { task: name, limit: DRAFT_ROWS });
       return { rows: items, more: next !== null };
     }
-    const outputs = await this.api.outputs(run.id, name);
+    const outputs = await this.api.outputs(at.id, name);
     return name in outputs ? { output: outputs[name] } : null;
   };
 
-  readonly artifactUrl = (run: Run, path: string): string => this.api.artifactUrl(run.id, path);
+  readonly artifactUrl = (run: Run, path: string): string => this.api.artifactUrl(run.gate?.run ?? run.id, path);
 
   /** `then` gets the run of the answer. */
   private async act(run: Run, verb: string, ask: () => Promise<Run>, then?: (found: Run) => void): Promise<void> {

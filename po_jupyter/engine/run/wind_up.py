@@ -1,4 +1,4 @@
-"""Winding up the maps of a run that ends: what its batches and child runs have finished is collected."""
+"""Winding up the tasks of a run that ends: what their batches and child runs have finished is collected."""
 
 from __future__ import annotations
 
@@ -25,14 +25,20 @@ async def wind_up(parts: MapParts, *, batches: bool = True) -> None:
     names = [*(state.open_batches if batches else ()), *state.open_shards]
     try:
         async with asyncio.timeout(parts.inputs.settings.batch_cancel_wait):
-            await gather_or_cancel(_wind_up_map(parts, name) for name in names)
+            await gather_or_cancel(_wind_up_task(parts, name) for name in names)
     except TimeoutError:
         _log.warning("batches or child runs are left at work", run=parts.log.run, tasks=names)
 
 
-async def _wind_up_map(parts: MapParts, name: str) -> None:
+async def _wind_up_task(parts: MapParts, name: str) -> None:
+    task = parts.log.pipeline.task(name)
     try:
-        state = await load_map(parts, parts.log.pipeline.task(name), parts.log.state.tasks[name].attempt)
+        if task.kind == "pipeline":
+            from po_jupyter.engine.run.pipeline_task import PipelineTask  # few tasks need it
+
+            await PipelineTask(parts, task, parts.log.state.tasks[name].attempt).wind_up()
+            return
+        state = await load_map(parts, task, parts.log.state.tasks[name].attempt)
         if parts.log.state.tasks[name].open_shards:
             from po_jupyter.engine.maps.shards.sharded_map import ShardedMap  # few maps need it
 
@@ -44,4 +50,4 @@ async def _wind_up_map(parts: MapParts, name: str) -> None:
     except StoreError:
         raise
     except PoError as error:
-        _log.warning("a map is left at work elsewhere", run=parts.log.run, task=name, error=error.message)
+        _log.warning("a task is left at work elsewhere", run=parts.log.run, task=name, error=error.message)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from po_jupyter.engine.maps import wind_up
 from po_jupyter.engine.maps.batches import batch_map
+from po_jupyter.engine.run import wind_up
 from po_jupyter.errors import ModelUnavailable, StoreError
 from tests.support.maps import map_parts
 

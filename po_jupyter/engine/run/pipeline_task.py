@@ -1,0 +1,127 @@
+"""A task that runs a pipeline: its run is created, followed to its end, and what it left is the output of the task.
+
+    task ──► shards.planned ──► the run, worked off like any other ──► its log, merged into this one ──► shard.ended
+
+The task holds no place meanwhile. A resume of the task resumes the same run; a restart of it makes another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from po_jupyter.engine.maps.parts import MapParts
+from po_jupyter.engine.maps.shards.hold import Share, shares_of
+from po_jupyter.engine.run.pipeline_child import PipelineRun, seed_data
+from po_jupyter.engine.run.pipeline_run import RunCopy, outputs_of
+from po_jupyter.errors import BudgetExceeded, ModelKeyError, PipelineFailed, PoError, from_json
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.event_data import ShardPlan
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.names import new_run_id, short_id
+from po_jupyter.model.run.shard_record import ShardRecord
+from po_jupyter.model.values.json import JsonValue
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store.protocol import Store
+
+
+class PipelineTask:
+    """One attempt of a task that runs a pipeline."""
+
+    def __init__(self, parts: MapParts, task: Task, attempt: int) -> None:
+        """Attempt `attempt` of `task`."""
+        self._parts = parts
+        self._task = task
+        self._attempt = attempt
+        self._store: Store = parts.log.store
+
+    async def run(self) -> JsonValue:
+        """The outputs of the pipeline's tasks, by name. Raises the error of a budget or a key, PipelineFailed for
+        another end, TemplateFailed, Drained and StoreError."""
+        for record in self._records(void=True):
+            if "state" not in record:
+                await self._follow(record, cancel=True)
+        records = self._records(void=False)
+        record = records[-1] if records else await self._plan()
+        if "state" not in record:
+            # One that was left at work, perhaps by an earlier worker; without a limit that there is now it stops.
+            record = await self._follow(record)
+        if record["number"] != self._attempt and _goes_on(record):
+            record = await self._follow(await self._reopen(record))
+        if record.get("state") == "done":
+            return dict(await asyncio.to_thread(outputs_of, self._store, record["run"]))
+        raise _failure_of(self._task.name, record)
+
+    async def wind_up(self) -> None:
+        """Cancel its runs, wait for that, and count what they used."""
+        for record in self._parts.log.state.tasks[self._task.name].open_shards:
+            await self._follow(record, cancel=True)
+
+    def _records(self, *, void: bool) -> list[ShardRecord]:
+        """The runs of the task; `void`: those of before it was started over."""
+        state = self._parts.log.state.tasks[self._task.name]
+        return [one for one in state.shards.values() if (one["offset"] < state.cleared_at) == void]
+
+    async def _follow(self, record: ShardRecord, *, cancel: bool = False) -> ShardRecord:
+        """Follow a run until all of it is in this log, and has ended; its record then."""
+        await PipelineRun(self._parts, self._task, record).to_end(cancel=cancel)
+        return self._parts.log.state.tasks[self._task.name].shards[record["run"]]
+
+    def _share(self) -> Share | None:
+        """What is left of the budget of task and run. Raises BudgetExceeded where that is nothing."""
+        share = shares_of(self._parts.calls.budget, self._task.name, 1)
+        if share is not None and share.is_nothing:
+            raise BudgetExceeded(
+                f"task {self._task.name!r}: nothing is left of the budget for the pipeline that it runs",
+                hint="po resume RUN --budget USD goes on with more.",
+            )
+        return share
+
+    async def _plan(self) -> ShardRecord:
+        log, name = self._parts.log, self._task.name
+        # It fails here, or not at all.
+        await asyncio.to_thread(seed_data, self._parts, self._task, self._attempt)
+        # The id is durable before the run is: whoever creates it creates the same, and once.
+        plan: ShardPlan = {"run": new_run_id(), "shard": len(log.state.tasks[name].shards) + 1, "rows": ""}
+        if (share := self._share()) is not None:
+            plan["share"] = [share.usd, share.tokens]
+        log.commit_soon(draft("shards.planned", name, number=self._attempt, shards=[plan]))
+        await log.flush()
+        crashpoint("pipeline.planned.after")
+        return log.state.tasks[name].shards[plan["run"]]
+
+    async def _reopen(self, record: ShardRecord) -> ShardRecord:
+        """Have the run of an earlier attempt go on: with what is left, or with rows that failed when it is done."""
+        log, name, run = self._parts.log, self._task.name, record["run"]
+        share = self._share()
+        event = draft("shard.reopened", name, run=run, number=self._attempt, n=record["merged"])
+        if record.get("state") == "done":
+            event["data"]["only_failed"] = True
+        if share is not None:
+            copy = RunCopy(self._store, name, record)
+            await asyncio.to_thread(copy.read_again)
+            spent = copy.spent
+            event["data"]["share"] = [
+                None if share.usd is None else share.usd + spent.usd,
+                None if share.tokens is None else share.tokens + spent.tokens,
+            ]
+        log.commit_soon(event)
+        await log.flush()
+        crashpoint("pipeline.reopened.after")
+        return log.state.tasks[name].shards[run]
+
+
+def _goes_on(record: ShardRecord) -> bool:
+    """Whether a run that ended in an earlier attempt has something left to do."""
+    return record.get("state") != "done" or bool(record.get("failed_rows"))
+
+
+def _failure_of(task: str, record: ShardRecord) -> PoError:
+    error, state, short = record.get("error") or {}, record.get("state", ""), short_id(record["run"])
+    if error.get("code") in (BudgetExceeded.code, ModelKeyError.code):
+        return from_json(error)
+    why = f": {error['message']}" if error.get("message") else ""
+    return PipelineFailed(
+        f"task {task!r}: its run {short} is {state}{why}",
+        hint=f"po show {short} shows it. What it finished is kept: po resume RUN goes on with the rest.",
+        details={"run": record["run"], "state": state, "error": error or None},
+    )
