@@ -19,7 +19,7 @@ from po_jupyter.worker import zygote
 
 PACKAGE = Path(po_jupyter.__file__).parent
 NAME = re.compile(r"po_jupyter(\.\w+)+(:\w+)?")  # a module, a thing in it, or `module:thing`
-GROUPS = {"po_jupyter.providers", "po_jupyter.tasks"}  # entry-point groups
+GROUPS = {"po_jupyter.providers", "po_jupyter.scorers", "po_jupyter.tasks"}  # entry-point groups
 
 
 def names_in(source: str) -> Iterator[str]:

@@ -40,6 +40,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "rows": ("inspect", "List the rows of a map, sorted and filtered."),
     "calls": ("inspect", "List the calls to models of a run, or show one."),
     "compare": ("inspect", "Compare the rows of a map in two runs: what changed, and what each paid."),
+    "score": (
+        "evals.score",
+        "Score the answers of a run: means with their intervals, confusion, the worst rows.",
+    ),
     "open": ("show", "Print the address of a run's page in JupyterLab, and open it."),
     "report": ("files", "Write a run as one file for others: HTML, Markdown or a notebook."),
     "artifacts": ("files", "List the files that a run's tasks wrote, or get one."),

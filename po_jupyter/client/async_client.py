@@ -284,10 +284,10 @@ class AsyncClient:
         raise AssertionError("read_response raises for every other status")
 
     async def items(
-        self, run_id: str, task: str, *, state: str | None = None, cursor: str | None = None, limit: int = 1000
+        self, run_id: str, task: str, *, cursor: str | None = None, limit: int = 1000, **which: str | None
     ) -> tuple[list[RowJson], str | None]:
-        """Rows of a map: `{index, ok, output, error, usage}` each; `state` is `done` or `failed`."""
-        params = params_of(task=task, state=state, cursor=cursor, limit=limit)
+        """Rows of a map: `{index, ok, output, error, usage}`; `result="true"`: those that an operator made."""
+        params = params_of(task=task, cursor=cursor, limit=limit, **which)
         data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/items", params=params)
         return list(data["items"]), data.get("next")
 

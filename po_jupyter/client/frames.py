@@ -74,8 +74,11 @@ def _places(rows: list[RowJson]) -> list[int]:
 
 def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     """A row of a map as the cells of a frame's row."""
-    output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
+    output, error = row.get("output"), row.get("error")
     fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
+    if "columns" in row:
+        return _operator_cells(row, fields, label_names or set())
+    usage = row.get("usage") or {}
     tail: JsonObject = {
         "ok": row["ok"],
         "error": error.get("message") if isinstance(error, Mapping) else error,
@@ -87,8 +90,32 @@ def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     }
     if "agreement" in row:
         tail |= {"agreement": row["agreement"], "votes": row["votes"]}
+    if "scores" in row:
+        tail |= {f"score_{name}": value for name, value in row["scores"]["values"].items()}
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
-    # An output field called like one of ours keeps its place under a name of its own.
-    ours = {"index", *tail, *(label_names or ())}
-    return {**{(f"output_{name}" if name in ours else name): value for name, value in fields.items()}, **tail}
+    return {**_renamed(fields, {"index", *tail, *(label_names or ())}), **tail}
+
+
+def _operator_cells(row: RowJson, fields: JsonObject, label_names: set[str]) -> JsonObject:
+    """A row that an operator made: of a group its key first, of a pair the fields of both sides."""
+    columns = row.get("columns") or {}
+    if "rows" in row:
+        error = row.get("error")
+        tail: JsonObject = {"rows": row["rows"], "ok": row["ok"]}
+        tail["error"] = error.get("message") if isinstance(error, Mapping) else error
+        return {**columns, **_renamed(fields, {"index", *columns, *tail, *label_names}), **tail}
+    if fields.keys() == {"left", "right"} and "right_row" in columns:
+        fields = {
+            (f"{side}_{name}" if name else side): value
+            for side in ("left", "right")
+            for name, value in (
+                fields[side].items() if isinstance(fields[side], Mapping) else [("", fields[side])]
+            )
+        }
+    return {**_renamed(fields, {"index", *columns, *label_names}), **columns}
+
+
+def _renamed(fields: JsonObject, ours: set[str]) -> JsonObject:
+    """Fields called like a column of ours keep their place under a name of their own."""
+    return {(f"output_{name}" if name in ours else name): value for name, value in fields.items()}

@@ -7,6 +7,7 @@ from typing import cast
 from po_jupyter.client.http.inspection_payloads import ComparisonJson, ModelCallJson, TableJson, TableRowJson
 from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
 from po_jupyter.client.http.transport import Transport, path_segment
+from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -75,6 +76,19 @@ class AsyncInspection:
     async def run_pipeline(self, run_id: str) -> RunPipelineJson:
         """The definition that a run was submitted with, and the tasks that each of its tasks waits for."""
         return cast("RunPipelineJson", await self._get(run_id, "pipeline"))
+
+    async def scores(self, run_id: str, task: str, worst: int = 10) -> ScoresOfTask:
+        """The scores that a run recorded of a task."""
+        return cast("ScoresOfTask", (await self._get(run_id, "scores", task=task, worst=worst))["scores"])
+
+    async def score(
+        self, run_id: str, task: str, score: object, budget: JsonObject | None = None, worst: int = 10
+    ) -> JsonObject:
+        """`{scores, run, left_out}`: recorded answers scored anew; `run` judges them, None without a judge."""
+        body: JsonObject = {"task": task, "score": score, "worst": worst}
+        if budget is not None:
+            body["budget"] = budget
+        return await self._transport.json("POST", f"runs/{path_segment(run_id)}/score", body=body)
 
     async def provenance(self, run_id: str, task: str) -> list[ProvenanceJson]:
         """Where each row of a map is from; see `Run.frame`."""

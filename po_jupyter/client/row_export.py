@@ -28,6 +28,7 @@ _SPOOLED = 2**24  # bytes of rows that stay in memory
 _BEFORE = ("index", "state", "input")
 _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
 _VOTED = ("agreement", "votes")  # where there was a vote
+_SCORE = "score."  # before the name of a score
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LARGEST = 2**63
 _EXACT = 2**53  # up to which a fraction's type has every whole number
@@ -86,8 +87,9 @@ class _Columns:
 
     @property
     def voted(self) -> tuple[str, ...]:
-        """The columns of votes, where any row has them."""
-        return tuple(name for name in _VOTED if name in self.kinds)
+        """The columns of votes and scores, where any row has them."""
+        scores = [name for name in self.kinds if name.startswith(_SCORE)]
+        return (*(name for name in _VOTED if name in self.kinds), *scores)
 
     def kind(self, name: str) -> str:
         """The one kind of the values of a column; `text` where there are several. Numbers that rows have of
@@ -195,6 +197,8 @@ def _cells(row: TableRowJson) -> Cells:
     }  # fmt: skip
     if "agreement" in row and "votes" in row:
         cells |= {"agreement": row["agreement"], "votes": row["votes"]}
+    if "scores" in row:
+        cells |= {_SCORE + name: value for name, value in row["scores"]["values"].items()}
     return cells
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from os import PathLike
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.comparison import Comparison, compare_runs
+from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
 from po_jupyter.client.frames import pandas_frame, polars_frame, with_provenance
 from po_jupyter.client.http.inspection_payloads import ModelCallJson, TableRowJson
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
@@ -263,10 +264,13 @@ class Run:
         return self.client.call(self._aio.artifact(self.id, name))
 
     def items(self, task: str, state: str | None = None) -> list[RowJson]:
-        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
+        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`. Of an
+        operator what it asked a model about."""
+        return self._items(task, state=state)
 
+    def _items(self, task: str, **which: str | None) -> list[RowJson]:
         async def fetch(cursor: str | None, size: int) -> CursorPage[RowJson]:
-            return await self._aio.items(self.id, task, state=state, cursor=cursor, limit=size)
+            return await self._aio.items(self.id, task, cursor=cursor, limit=size, **which)
 
         return self.client.call(collect_pages(fetch, _ROWS_PAGE))
 
@@ -324,9 +328,11 @@ class Run:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
-        It has the index of the frame that was the seed, so `df.join(run.frame("label"))` puts each answer beside its
-        row, whatever the order of `df` is now; rows of a list are numbered from 0. polars: the index is the column
-        `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
+        Scores have columns `score_NAME`. It has the index of the frame that was the seed, so
+        `df.join(run.frame("label"))` puts each answer beside its row, whatever the order of `df` is now; rows of a list
+        are numbered from 0. polars: the index is the column `index`, for rows without one `with_row_index()`'s.
+        Of an operator (`where`, `group_by`, ...) it has the rows that it made, once it is done, of a group its `rows`.
+
         A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
         the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
         (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). Raises PoError when the library is not
@@ -340,7 +346,7 @@ class Run:
             raise PoError(
                 f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
             ) from None
-        rows = self.items(task)
+        rows = self._items(task, result="true")
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
@@ -354,6 +360,18 @@ class Run:
         """
         b = other.id if isinstance(other, Run) else other
         return self.client.call(compare_runs(self._aio, self.view, b, task, everything=everything))
+
+    def scores(self, task: str | None = None) -> Scores:
+        """The scores that the run recorded of a task with a `score`: means, intervals, confusion, worst rows."""
+        return self.client.call(recorded_scores(self._aio, self.view, task))
+
+    def score(
+        self, task: str | None = None, *, expect: str | None = None, judge: str | None = None,
+        metrics: Sequence[str] | str | None = None, budget: BudgetInput | None = None, **fields: Any,
+    ) -> Scores:  # fmt: skip
+        """Score recorded answers, without a call; a `judge` is a run within the `budget`. `fields` as of a `score`."""
+        asked = score_body(expect, metrics, judge, **fields)
+        return self.client.call(score_answers(self._aio, self.view, task, asked, budget))
 
     def save_rows(
         self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",

@@ -179,6 +179,9 @@ class ModelCalls(Protocol):
     def of_model(self, number: int) -> ModelCalls:
         """The same calls, with the settings of that model of the cascade, from 0."""
 
+    def judge(self, number: int) -> ModelCalls:
+        """The same calls, with the settings of the judge that is scorer `number` of the task, in the stage `score`."""
+
     def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
 

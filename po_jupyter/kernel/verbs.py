@@ -13,6 +13,7 @@ from po_jupyter.kernel.chat_line import chat_arguments
 from po_jupyter.kernel.errors import CellError, Detached, as_cell_errors
 from po_jupyter.kernel.session import Session
 from po_jupyter.model.run.row_spans import parse_row_options
+from po_jupyter.presentation.scores import scores_html
 
 if TYPE_CHECKING:
     import click
@@ -137,6 +138,29 @@ def reject(session: Session, arguments: Arguments) -> Run:
     return launch.follow(session, run, arguments)
 
 
+def score(session: Session, arguments: Arguments) -> None:
+    """`%po score RUN`: the scores of its answers, drawn in the cell."""
+    run = session.find_run(arguments.positional[0])
+    asked = {name: arguments.get(name) for name in ("expect", "metrics", "judge", "model", "scale")}
+    asked["on"] = arguments.get("field")
+    if asked["expect"] is None and asked["metrics"] is None and asked["judge"] is None:
+        scores = run.scores(arguments.get("task"))
+    else:
+        metrics, scale = asked["metrics"], asked["scale"]
+        asked["metrics"] = None if metrics is None else [name.strip() for name in metrics.split(",")]
+        asked["scale"] = None if scale is None else _scale(scale)
+        scores = run.score(arguments.get("task"), budget=arguments.get("budget"), **asked)
+    static_view.show(session.shell, {"text/plain": str(scores), "text/html": scores_html(scores.summary)})
+
+
+def _scale(text: str) -> list[int]:
+    """The two ends of a scale."""
+    low, _, high = text.partition("-")
+    if not (low.isdecimal() and high.isdecimal()):
+        raise CellError(f"`--scale` is two whole numbers such as 1-5, not `{text}`")
+    return [int(low), int(high)]
+
+
 _FLAG, _NAME = Option("flag"), Option("word", "NAME")
 _TASK, _VAR = Option("word", "TASK"), Option("name", "VAR")
 _NOTE, _LIMIT = Option("word", "TEXT"), Option("number", "N")
@@ -157,6 +181,20 @@ NATIVE: dict[str, NativeVerb] = {
         },
     ),
     "show": NativeVerb(show, ("[RUN]",), {"failed": _FLAG, "wait": _FLAG, "out": _VAR}),
+    "score": NativeVerb(
+        score,
+        ("RUN",),
+        {
+            "task": _TASK,
+            "expect": Option("word", "EXPR"),
+            "metrics": Option("word", "LIST"),
+            "field": Option("word", "NAME"),
+            "judge": Option("word", "TEXT"),
+            "model": Option("word", "REF"),
+            "scale": Option("word", "N-N"),
+            "budget": Option("money", "USD"),
+        },
+    ),
     "cancel": NativeVerb(cancel, ("RUN",)),
     "resume": NativeVerb(
         resume,

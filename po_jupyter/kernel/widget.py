@@ -30,6 +30,7 @@ from po_jupyter.presentation.run_output import (
     result_task,
     row_results,
     run_output,
+    score_results,
 )
 from po_jupyter.presentation.run_view import Picture, to_html
 
@@ -346,6 +347,8 @@ async def _results(aio: AsyncClient, run_id: str, task: TaskView) -> list[tuple[
     """The beginning of the task's output, or of its first rows."""
     if task.items is not None:
         rows, _ = await aio.items(run_id, task.name, state="done", limit=RESULT_ROWS)
-        return row_results(rows)
+        scored = any("scores" in row for row in rows)
+        scores = score_results(await aio.inspection.scores(run_id, task.name, 0)) if scored else []
+        return [*scores, *row_results(rows)]
     outputs = await aio.outputs(run_id, task.name)
     return output_result(task.name, outputs.get(task.name))

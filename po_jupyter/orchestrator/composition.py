@@ -26,7 +26,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import BackgroundJob, MaintenanceJobs
+from po_jupyter.orchestrator.maintenance.service import Attend, BackgroundJob, MaintenanceJobs
 from po_jupyter.orchestrator.notifications.service import Notifier, notifier_of
 from po_jupyter.orchestrator.schedules.records import ScheduleStore
 from po_jupyter.orchestrator.schedules.runner import SlotRunner
@@ -108,13 +108,15 @@ class _Makers:
         """The dispatcher of who has the lease."""
         base, notifier = self._base, self._notifier()
         if self._distribution is None:
-            services = self._with_address(_jobs(base, self._created, self._scheduler()))
+            services = self._with_address(
+                _jobs(base, self._created, self.dispatcher.changed, self._scheduler())
+            )
             return self._local(_with_notifier(services, notifier), None, notifier)
         return self._distribution.join(
             base.store, base.changes, base.to_thread,
             # A notifier that is not started has what happens to a run told by that of the leader.
             local=lambda services, share: self._local(services, share, notifier),
-            own=self._with_address(_jobs(base, self._created)),
+            own=self._with_address(_jobs(base, self._created, self.dispatcher.changed)),
             lead=lambda: _with_notifier(self._leader_jobs(), self._notifier()),
         )  # fmt: skip
 
@@ -159,8 +161,9 @@ class _Makers:
             SnapshotKeeper(base.store, base.projections, base.changes, base.to_thread), self._scheduler(),
         ]  # fmt: skip
         return MaintenanceJobs(
-            base.settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=None, jobs=jobs
-        )
+            base.settings, base.cleaner, base.changes, base.audit, base.to_thread, pipelines=None, jobs=jobs,
+            attend=self.dispatcher.changed,
+        )  # fmt: skip
 
     def _scheduler(self) -> Scheduler:
         base = self._base
@@ -198,7 +201,10 @@ def _with_notifier(jobs: HolderService, notifier: Notifier | None) -> HolderServ
 
 
 def _jobs(
-    base: Base, created: Callable[[NewRun, Head, bool], Awaitable[None]], scheduler: Scheduler | None = None
+    base: Base,
+    created: Callable[[NewRun, Head, bool], Awaitable[None]],
+    attend: Attend,
+    scheduler: Scheduler | None = None,
 ) -> MaintenanceJobs:
     """The jobs of a holder; those of the leader are not among them without a `scheduler`. `created` has the runs of the
     watch folder worked off."""
@@ -231,5 +237,5 @@ def _jobs(
         ))  # fmt: skip
     return MaintenanceJobs(
         settings, base.cleaner, base.changes, base.audit, base.to_thread,
-        pipelines=pipelines, jobs=jobs, cleans=scheduler is not None,
+        pipelines=pipelines, jobs=jobs, cleans=scheduler is not None, attend=attend,
     )  # fmt: skip

@@ -33,6 +33,7 @@ from po_jupyter.orchestrator.maintenance.service import Maintenance
 from po_jupyter.orchestrator.monitoring.service import Monitoring
 from po_jupyter.orchestrator.schedules.records import ScheduleStore
 from po_jupyter.orchestrator.schedules.service import Schedules
+from po_jupyter.orchestrator.scores.service import RunScores
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
@@ -85,6 +86,7 @@ class RunningOrchestrator:
     runs: RunQueries
     results: RunResults
     inspection: RunInspection
+    scores: RunScores
     submissions: Submissions
     control: RunControl
     pipelines: PipelineLibrary
@@ -263,6 +265,14 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
     planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
     runs = RunQueries(store, projections, dispatcher, to_thread)
     workers = _workers_finder(base, dispatcher, distribution)
+    inspection = RunInspection(
+        settings, store, projections, runs, rows=base.row_files,
+        examine=base.examiner.examine, inspecting=base.inspecting, rendering=base.reading,
+    )  # fmt: skip
+    submissions = Submissions(
+        store, projections, runs, planner, dispatcher, base.row_files,
+        prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,
+    )  # fmt: skip
     return RunningOrchestrator(
         settings=settings,
         store=store,
@@ -273,14 +283,12 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         dispatcher=dispatcher,
         runs=runs,
         results=RunResults(settings, projections, runs, to_thread, base.row_files, base.files),
-        inspection=RunInspection(
-            settings, store, projections, runs, rows=base.row_files,
-            examine=base.examiner.examine, inspecting=base.inspecting, rendering=base.reading,
+        inspection=inspection,
+        scores=RunScores(
+            settings, store, inspection, submissions, rows=base.row_files, examine=base.examiner.examine,
+            examining=base.reading,
         ),
-        submissions=Submissions(
-            store, projections, runs, planner, dispatcher, base.row_files,
-            prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,
-        ),
+        submissions=submissions,
         control=RunControl(
             store, projections, runs, dispatcher, base.changes, settings=settings,
             forks=ForkPlanner(store, projections, planner, settings.data_dir, base.files), files=base.files,
@@ -299,7 +307,7 @@ def _parts(base: Base, dispatcher: LeasedDispatcher, distribution: Distribution 
         ),
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread, store=store,
-            team=base.keys.team,
+            team=base.keys.team, attend=dispatcher.changed,
         ),
         monitoring=Monitoring(store, base.changes, dispatcher, workers, to_thread, settings.data_dir),
         doctor=Doctor(

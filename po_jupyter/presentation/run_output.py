@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeAlias
 
+from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.model.run.view import RunView, TaskView
 from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.presentation.format import user_traceback
 from po_jupyter.presentation.run_view import Picture, shown_tasks, to_html, to_text
+from po_jupyter.presentation.scores import score_result
 from po_jupyter.presentation.terminal_text import plain
 
 RUN_MIME = "application/vnd.po-jupyter.run+json"
@@ -99,6 +101,11 @@ def result_task(run: RunView) -> TaskView | None:
 def row_results(rows: Sequence[Mapping[str, JsonValue]]) -> list[tuple[str, str]]:
     """The beginnings of rows of a map, as HTTP answers them."""
     return _without_empty((f"row {row['index']}", _beginning(row.get("output"))) for row in rows[:RESULT_ROWS])
+
+
+def score_results(scores: ScoresOfTask) -> list[tuple[str, str]]:
+    """The scores of a task, a line each."""
+    return [score_result(score, scores["rows"]) for score in scores["scores"]]
 
 
 def output_result(task: str, output: JsonValue) -> list[tuple[str, str]]:

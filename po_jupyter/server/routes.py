@@ -19,11 +19,13 @@ from po_jupyter.server.actions import (
     row_files,
     runs,
     schedules,
+    scores,
     server,
     streams,
     tokens,
 )
 from po_jupyter.server.routing.request import EVENTS, LINES, METRICS, ApiRequest, JsonResponse
+from po_jupyter.server.routing.scoring import ScoreBody, ScoresQuery
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
     CallsQuery,
@@ -136,6 +138,8 @@ TABLE = Table(
         Route("rows", "GET", "runs/{id}/tasks/{task}/rows", READ, inspection.rows, query=RowsQuery),
         Route("row", "GET", "runs/{id}/tasks/{task}/rows/{index}", READ, inspection.row),
         Route("compare", "GET", "runs/{id}/compare", READ, inspection.compare, query=CompareQuery),
+        Route("scores", "GET", "runs/{id}/scores", READ, scores.scores, query=ScoresQuery),
+        Route("score", "POST", "runs/{id}/score", WRITE, scores.score, body=ScoreBody),
         Route("model_calls", "GET", "runs/{id}/model-calls", READ, inspection.model_calls, query=ModelCallsQuery),
         Route("model_call", "GET", "runs/{id}/model-calls/{n}", READ, inspection.model_call),
         Route("timeline", "GET", "runs/{id}/timeline", READ, inspection.timeline),

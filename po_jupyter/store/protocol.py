@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, T
 
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, EventRecord
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.commit_lane import CommitLane
@@ -43,8 +44,8 @@ class Head(TypedDict):
     """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
     process that works on it; `parent` is the run that a child run is a part of. `shareable`
     says whether it may be worked off in a process of many, as far as its definition tells; heads of before do not say.
-    `requested` is the last record that was written without a lease (`LogStore.request`): whoever works on the run has to
-    hear of it. It is missing where there is none.
+    `requested` is the last record that was written without a lease (`LogStore.request`), missing where there is none:
+    whoever works on the run has to hear of it.
     `damage` is in lists only: why the
     summary itself cannot be read; of the other fields there is then what the first record says, and nothing is done
     with the run but deleting it."""
@@ -80,6 +81,7 @@ class _Item(TypedDict):
     row: NotRequired[int]
     looked: NotRequired[JsonObject]
     votes: NotRequired[VoteCount]
+    scores: NotRequired[RowScores]
 
 
 class ItemRecord(_Item):
@@ -88,7 +90,7 @@ class ItemRecord(_Item):
     `row` is where in its list of the seed the row is, unless the map has the order of the list;
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
     hashes of the names that its code read besides the row, and of the addresses where its models were asked
-    (`models.REF`), `votes` how the votes for it came out.
+    (`models.REF`), `votes` how the votes for it came out, `scores` how good it is by the scorers of its task.
     """
 
     output: NotRequired[list[int]]

@@ -347,3 +347,40 @@ def test_votes_are_columns_of_the_frame(client: Client) -> None:
     assert frame["agreement"].tolist() == pytest.approx([2 / 3, 2 / 3], abs=1e-6)
     assert frame["votes"].tolist() == [2, 2]
     assert [row["agreement"] for row in run.items("m")] == frame["agreement"].tolist()
+
+
+def test_rows_of_operators_have_the_index_of_the_table(client: Client) -> None:
+    """A row that passes where, unnest and group_by is known by its label all the way."""
+    table = pd.DataFrame({"n": [1, 2, 3], "tags": [["x"], ["x", "y"], []]}, index=["w", "y", "z"])
+    tasks = [
+        {"name": "keep", "for_each": "{{ seed.rows }}", "where": "{{ item.n > 1 }}"},
+        {"name": "each", "for_each": "{{ tasks.keep }}", "unnest": "tags"},
+        {
+            "name": "by",
+            "for_each": "{{ tasks.each }}",
+            "group_by": "{{ item.tags }}",
+            "prompt": "{{ item.key }}",
+        },
+        {"name": "best", "for_each": "{{ seed.rows }}", "top_k": {"k": 2, "by": "{{ item.n }}"}},
+        {
+            "name": "both",
+            "for_each": "{{ tasks.keep }}",
+            "join": {"to": "{{ seed.rows }}", "key": "{{ item.n }}"},
+        },
+    ]
+    run = client.submit(
+        {"name": "operators", "llm": {"model": "fake:echo"}, "tasks": tasks}, seed={"rows": table}
+    )
+    run.wait()
+    assert list(run.frame("keep").index) == ["y", "z"]
+    assert list(run.frame("each").index) == ["y", "y"]
+    by = run.frame("by")
+    assert (list(by["key"]), list(by["rows"]), list(by["output"])) == (
+        ["x", "y"],
+        [["y"], ["y"]],
+        ["echo: x", "echo: y"],
+    )
+    assert (list(run.frame("best").index), list(run.frame("best")["rank"])) == (["z", "y"], [1, 2])
+    assert list(run.frame("both")["right_row"]) == [1, 2]
+    assert run.frame("each", "polars").columns == ["index", "n", "tags"]
+    assert run.outputs["keep"] == [{"n": 2, "tags": ["x", "y"]}, {"n": 3, "tags": []}]

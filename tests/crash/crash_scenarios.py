@@ -9,6 +9,7 @@ import os
 import sys
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -676,27 +677,15 @@ class Control(_Run):
         assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
 
 
-class Votes(_Run):
-    """Votes and cascades: whatever dies where, the same outcomes, and no vote that was answered is asked for again."""
+class _Keyed(_Run):
+    """A run whose calls are told by their keys in the journal: prompts are equal, or answers do not say them back."""
 
-    name = "votes"
     states = frozenset({"pending", "running", "done"})
-    tasks: ClassVar[list[dict[str, Any]]] = [
-        {
-            "name": "vote", "for_each": "{{ seed.rows }}", "prompt": "vote-{{ item }}", "max_concurrency": 1,
-            "votes": {"n": 3, "stop_early": True},
-        },
-        {
-            "name": "unsure", "prompt": "unsure", "llm": [
-                {"model": "fake:echo"}, {"model": "fake:echo", "max_tokens": 9, "when": "{{ 'unsure' in output }}"},
-            ],
-        },
-    ]  # fmt: skip
 
     def recorded(self, bench: Bench) -> list[str]:
-        return self._answered(bench)
+        return self.answered(bench)
 
-    def _answered(self, bench: Bench) -> list[str]:
+    def answered(self, bench: Bench) -> list[str]:
         return [
             call["key"] for record in bench.records() for call in record["calls"] if call["kind"] == "response"
         ]
@@ -712,10 +701,87 @@ class Votes(_Run):
         self.check_end(bench)
         bench.store.close()
 
+
+class Votes(_Keyed):
+    """Votes and cascades: whatever dies where, the same outcomes, and no vote that was answered is asked for again."""
+
+    name = "votes"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        {
+            "name": "vote", "for_each": "{{ seed.rows }}", "prompt": "vote-{{ item }}", "max_concurrency": 1,
+            "votes": {"n": 3, "stop_early": True},
+        },
+        {
+            "name": "unsure", "prompt": "unsure", "llm": [
+                {"model": "fake:echo"}, {"model": "fake:echo", "max_tokens": 9, "when": "{{ 'unsure' in output }}"},
+            ],
+        },
+    ]  # fmt: skip
+
     def check_end(self, bench: Bench) -> None:
         super().check_end(bench)
         items = sorted((item for r in bench.records() for item in r["items"]), key=lambda item: item["index"])
         assert [item["votes"] for item in items] == [{"agreeing": 2, "asked": 2, "n": 3}] * 3
+        answered = self.answered(bench)
+        assert len(answered) == len(set(answered)) == 8
+
+
+def _over_rows(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "for_each": "{{ seed.rows }}", "max_concurrency": 1, **fields}
+
+
+class Operators(_Keyed):
+    """Operators: whatever dies where, the same rows, and no question that was answered is asked again."""
+
+    name = "operators"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        _over_rows("some", where="{{ item > 1 }}"),
+        _over_rows("steps", group_by={"key": "{{ 1 }}", "tokens": 50}, prompt="{{ 'x' * 60 }} {{ item.rows }}"),
+        _over_rows("best", top_k={"k": 2, "pairs": True}, prompt="{{ item.left }} {{ item.right }}"),
+        _over_rows("join", join={"to": "{{ seed.rows }}", "key": "{{ item }}"}, prompt="{{ item.left }}"),
+    ]
+    rows: ClassVar[Mapping[str, Any]] = {"some": [2, 3], "best": [1, 2]}
+
+    def check_end(self, bench: Bench) -> None:
+        super().check_end(bench)
+        state = read_history(bench.store, RUN).state
+        for task, rows in self.rows.items():
+            assert bench.store.payload(RUN, Ref(*state.tasks[task].output or ()))["$rows"] == rows
+        answered = self.answered(bench)
+        assert len(answered) == len(set(answered))
+        items = [(item["task"], item["index"]) for record in bench.records() for item in record["items"]]
+        assert len(items) == len(set(items)) == len(answered)
+
+
+class OperatorsBriefly(Operators):
+    """The same with the comparisons alone, which go in rounds."""
+
+    name = "operators-briefly"
+    tasks: ClassVar[list[dict[str, Any]]] = [Operators.tasks[2]]
+    rows: ClassVar[Mapping[str, Any]] = {"best": [1, 2]}
+
+
+class Judged(Votes):
+    """Scores and judges: whatever dies where, each row has the same scores, and no verdict is paid for twice."""
+
+    name = "judged"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        {
+            "name": "vote", "for_each": "{{ seed.rows }}", "prompt": "label {{ item }}", "max_concurrency": 1,
+            "score": [
+                {"expect": "{{ 'echo: label ' ~ item }}", "metrics": ["exact", "f1"]},
+                {"judge": "good? {{ output }}", "scale": [1, 5]},
+            ],
+        },
+        {"name": "alone", "prompt": "alone", "score": {"judge": "good? {{ output }}", "name": "good"}},
+    ]  # fmt: skip
+
+    def check_end(self, bench: Bench) -> None:
+        _Run.check_end(self, bench)
+        items = sorted((item for r in bench.records() for item in r["items"]), key=lambda item: item["index"])
+        assert [item["scores"]["values"] for item in items] == [{"exact": 1.0, "f1": 1.0, "judge": 1.0}] * 3
+        (done,) = (e["data"] for e in bench.events("task.done") if e["task"] == "alone")
+        assert done["scores"]["values"] == {"good": 0.0}
         answered = self._answered(bench)
         assert len(answered) == len(set(answered)) == 8
 

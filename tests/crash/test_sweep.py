@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fo
 AT_LEAST = {
     "move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "shared-artifact": 20,
     "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7, "schedule": 20,
+    "operators": 60, "operators-briefly": 15,
     "subpipeline": 30, "subpipeline-briefly": 4,
 }  # fmt: skip
 
@@ -49,7 +50,7 @@ def run(
     )  # fmt: skip
 
 
-SLOW = {"shards", "subpipeline"}  # of which there are short forms
+SLOW = {"shards", "operators", "subpipeline"}  # of which there are short forms
 
 
 @pytest.mark.parametrize(

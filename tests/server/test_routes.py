@@ -60,6 +60,8 @@ NAMES = {
     "GET runs/{id}/tasks/{task}/rows": "rows",
     "GET runs/{id}/tasks/{task}/rows/{index}": "row",
     "GET runs/{id}/compare": "compare",
+    "GET runs/{id}/scores": "scores",
+    "POST runs/{id}/score": "score",
     "GET runs/{id}/model-calls": "model_calls",
     "GET runs/{id}/model-calls/{n}": "model_call",
     "GET runs/{id}/timeline": "timeline",

@@ -18,6 +18,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import EventRecord, now
+from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.orchestrator.monitoring.service import ProbeReport
@@ -28,6 +29,7 @@ from po_jupyter.server.routing.api import (
 )
 from po_jupyter.server.routing.monitoring import ReadinessReport
 from po_jupyter.server.routing.pipelines import CallerRights
+from po_jupyter.server.routing.scoring import AnswersScored
 
 
 class FakeNotification(NamedTuple):
@@ -337,6 +339,8 @@ class FakeResults:
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        *,
+        result: bool = False,
     ) -> tuple[list[JsonMapping], str | None]:
         self._log.find(run_id, owner)
         start = int(cursor or 0)
@@ -370,6 +374,24 @@ class FakeResults:
     ) -> list[JsonMapping]:
         self._log.find(run_id, owner)
         return []
+
+
+class FakeScores:
+    """Nothing is scored."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+
+    async def recorded(self, run_id: str, owner: str | None, task: str, worst: int = 10) -> ScoresOfTask:
+        self._log.find(run_id, owner)
+        return {
+            "task": task, "rows": 0, "failed": 0, "confidence": 0.95, "scores": [], "confusion": [], "worst": [],
+        }  # fmt: skip
+
+    async def score(
+        self, run_id: str, owner: str | None, task: str, score: object, **options: object
+    ) -> AnswersScored:
+        return {"scores": await self.recorded(run_id, owner, task), "run": None, "left_out": {}}
 
 
 class FakeInspection:
@@ -573,6 +595,7 @@ class FakeOrchestrator:
         self.runs = FakeRuns(self.log)
         self.results = FakeResults(self.log)
         self.inspection = FakeInspection(self.log)
+        self.scores = FakeScores(self.log)
         self.control = FakeControl(self.log)
         self.pipelines = FakePipelines(self.log)
         self.schedules = FakeSchedules()

@@ -125,7 +125,9 @@ def map_parts(
         boundary=RunSignals(log),
         outputs=SimpleNamespace(names=lambda task, attempt: {}, for_each=lambda task, names: rows),
         calls=FakeCallFactory(answer, budget),
-        tasks=SimpleNamespace(prompt_task=lambda task: prompts.setdefault(task.name, PromptTask(task))),
+        tasks=SimpleNamespace(
+            prompt_task=lambda task: prompts.setdefault(task.name, PromptTask(task)), scoring=_unscored
+        ),
         files=RunFiles(inputs.run_dir, 1, history, lambda: log.state),
         snapshots=Snapshots(RUN, inputs.run_dir),
         observer=Observer(),
@@ -213,3 +215,7 @@ class FakeBatches:
         if isinstance(reply, Exception):
             raise reply
         return ChatResponse(str(reply), ANSWER_USAGE, MODEL)
+
+
+async def _unscored(task: Task) -> None:
+    """No task is scored."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -28,6 +29,7 @@ class TableRowJson(TypedDict):
     label: NotRequired[Any]
     agreement: NotRequired[float]
     votes: NotRequired[int]
+    scores: NotRequired[RowScores]
 
 
 class TableJson(TypedDict):

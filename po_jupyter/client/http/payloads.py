@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -103,7 +104,8 @@ class ArtifactJson(TypedDict):
 
 class RowJson(TypedDict):
     """The outcome of one row of a map. `row` is where in the seed's list the row is, unless that is its index; `label`
-    what the index of the list `of` of the seed calls it."""
+    what the index of the list `of` of the seed calls it. Of the rows that an operator made: `columns` besides the
+    output, and of a group the `rows` that are in it."""
 
     index: int
     ok: bool
@@ -113,8 +115,11 @@ class RowJson(TypedDict):
     row: NotRequired[int]
     of: NotRequired[str]
     label: NotRequired[Any]
+    rows: NotRequired[list[Any]]
+    columns: NotRequired[JsonObject]
     agreement: NotRequired[float]
     votes: NotRequired[int]
+    scores: NotRequired[RowScores]
     provenance: NotRequired[ProvenanceJson | None]
 
 

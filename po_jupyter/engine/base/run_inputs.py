@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.seed import Seed
@@ -67,6 +68,12 @@ class RunInputs:
     def llms_of(self, task: Task) -> tuple[LLM, ...]:
         """The model settings of each model of a task's cascade, in turn. A run with a model of its own has one."""
         return (self.llm_of(task),) if self.options.model else self.pipeline.llms_of(task)
+
+    def judge_llm(self, task: Task, scorer: Scorer) -> LLM:
+        """The model settings of a judge: its own, the pipeline's filled in, and its model: the run's, else its own, the
+        pipeline's, or that of the task."""
+        own = scorer.llm.over(self.pipeline.llm)
+        return own.model_copy(update={"model": self.options.model or own.model or self.model_of(task)})
 
     def model_of(self, task: Task, number: int = 0) -> str:
         """The model ref of a task, of a cascade of that model of it: the run's, else the task's, the pipeline's, the

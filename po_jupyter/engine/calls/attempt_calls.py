@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, TypedDict
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound, hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
@@ -21,7 +23,7 @@ from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.calls.pending_call import OnAgain, PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.refs import images_problem
-from po_jupyter.model.pipeline.pipeline import CallRetry, Task
+from po_jupyter.model.pipeline.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 
@@ -63,15 +65,17 @@ def retry_event(
     )
 
 
+SCORE_STAGE = "score"
+"""The stage of the calls of judges, in journals and traces."""
+
+
 class ModelSettings:
     """The model settings of a task, resolved once: run over task over pipeline over settings."""
 
     __slots__ = ("_fields", "base", "retry")
 
-    def __init__(self, inputs: RunInputs, task: Task, number: int = 0) -> None:
-        """The settings of `task`, of a cascade those of that model; `base` is what every request of it begins with,
-        without messages."""
-        llm, model, settings = inputs.llms_of(task)[number], inputs.model_of(task, number), inputs.settings
+    def __init__(self, llm: LLM, model: str, settings: Settings) -> None:
+        """The settings `llm` of `model`; `base` is what every request begins with, without messages."""
         self.base = ChatRequest(
             model,
             (),
@@ -87,6 +91,17 @@ class ModelSettings:
         )
         self._fields = {name: getattr(self.base, name) for name in _FIELDS}
         self.retry = llm.retry or _DEFAULT_RETRY
+
+    @classmethod
+    def of(cls, inputs: RunInputs, task: Task, number: int = 0) -> ModelSettings:
+        """The settings of `task`, of a cascade those of that model."""
+        return cls(inputs.llms_of(task)[number], inputs.model_of(task, number), inputs.settings)
+
+    @classmethod
+    def of_judges(cls, inputs: RunInputs, task: Task) -> dict[int, ModelSettings]:
+        """The settings of the judges of `task`, by the number of the scorer."""
+        llms = {n: inputs.judge_llm(task, s) for n, s in enumerate(task.scorers) if s.judge is not None}
+        return {n: cls(llm, llm.model or "", inputs.settings) for n, llm in llms.items()}
 
     def request(self, **fields: Any) -> ChatRequest:
         """`base` with other fields, as `replace` makes it: that would ask the class for its fields each time."""
@@ -121,7 +136,7 @@ class AttemptCalls:
     `again`: the attempt is not the first, so the cache answers nothing. `scope` has its calls in the journal.
     """
 
-    __slots__ = ("_again", "_parts", "_settings", "_settings_of", "scope")
+    __slots__ = ("_again", "_judges", "_parts", "_settings", "_settings_of", "_stage", "scope")
 
     def __init__(
         self,
@@ -132,12 +147,16 @@ class AttemptCalls:
         attempt: int,
         item: int | None = None,
         again: bool = False,
+        judges: Mapping[int, ModelSettings] = MappingProxyType({}),
     ) -> None:
-        """The calls of attempt `attempt` of `task`, or of its row `item`. `settings` are several of a cascade."""
+        """The calls of attempt `attempt` of `task`, or of its row `item`. `settings` are several of a cascade, `judges`
+        those of its scorers by number."""
         self._parts = parts
         self._again = again
         self._settings_of = (settings,) if isinstance(settings, ModelSettings) else settings
         self._settings = self._settings_of[0]
+        self._judges = judges
+        self._stage: str | None = None  # in the place of that which is named
         self.scope = parts.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
@@ -154,6 +173,13 @@ class AttemptCalls:
         """See `ModelCalls`."""
         calls = copy(self)  # in the same scope
         calls._settings = self._settings_of[number]
+        return calls
+
+    def judge(self, number: int) -> AttemptCalls:
+        """See `ModelCalls`."""
+        calls = copy(self)  # in the same scope
+        calls._settings, calls._settings_of = self._judges[number], (self._judges[number],)
+        calls._stage = SCORE_STAGE
         return calls
 
     @property
@@ -213,6 +239,7 @@ class AttemptCalls:
         """
         parts = self._parts
         parts.boundary.checkpoint()
+        stage = self._stage or stage
         mode = cache_mode(frame.task, parts.inputs.options, again=self._again, requested=request.cache)
         if answered and mode is True:
             mode = "refresh"
@@ -237,7 +264,7 @@ class AttemptCalls:
         parts = self._parts
         begun_anew = on_text
         call = self.open_call(request, stage=stage, frame=frame)
-        on_text = self._on_text(frame, on_text) if stream else on_text
+        on_text = self._on_text(frame, on_text) if stream and self._stage is None else on_text
         recalled = await self.scope.find_answer(call, on_text=on_text)
         if recalled is not None:
             return recalled  # it was paid for: it needs no room in any budget

@@ -69,6 +69,7 @@ class CallFactory:
         self._history = history
         self._providers = providers
         self._settings: dict[str, tuple[ModelSettings, ...]] = {}
+        self._judges: dict[str, dict[int, ModelSettings]] = {}
         self._base_url = base_url
         self._addresses: dict[str, str | None] = {}
         self.prices = PriceBook(inputs.settings.prices, base_url=base_url, hub_url=inputs.settings.hub_url)
@@ -135,13 +136,16 @@ class CallFactory:
         settings = self._settings.get(task.name)
         if settings is None:
             settings = self._settings[task.name] = tuple(
-                ModelSettings(self._inputs, task, n) for n in range(len(self._inputs.llms_of(task)))
+                ModelSettings.of(self._inputs, task, n) for n in range(len(self._inputs.llms_of(task)))
             )
+            self._judges[task.name] = ModelSettings.of_judges(self._inputs, task) if task.scorers else {}
             self._limit(task)
         if item is None:
             attempt = self._history.journal_attempt(task.name, attempt)
         again = attempt > 1 if again is None else again
-        return AttemptCalls(self._parts, task, settings, attempt=attempt, item=item, again=again)
+        return AttemptCalls(
+            self._parts, task, settings, attempt=attempt, item=item, again=again, judges=self._judges[task.name]
+        )
 
     def _limit(self, task: Task) -> None:
         """Limit the calls of a task that another one added to its own budget too."""

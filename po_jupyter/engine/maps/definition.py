@@ -16,6 +16,7 @@ from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.engine.python.python_task import Functions
 from po_jupyter.model.pipeline.pipeline import CascadeStep, Task
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 
 # The fields of a task that make the outcome of a row; the others say how it is run.
 _FIELDS = {
@@ -31,6 +32,7 @@ _FIELDS = {
     "tools",
     "max_tool_rounds",
     "votes",
+    "score",
 }
 
 
@@ -56,6 +58,7 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
         ]
         if any("seed" in (llm.when or "") for llm in then if isinstance(llm, CascadeStep)):
             definition["seed"] = [inputs.seed.name, digest(inputs.seed.data)]
+    _add_judges(definition, inputs, task)
     if functions is not None and task.source is None:
         definition["module"] = task.task or task.name
         definition["files"] = _hashes_of_files(functions)
@@ -71,6 +74,20 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
         if "seed_name" in names:
             definition["seed_name"] = inputs.seed.name
     return digest([inputs.owner, definition])
+
+
+def _add_judges(definition: JsonObject, inputs: RunInputs, task: Task) -> None:
+    """Add the models of judges, and the seed where a score is made of it: other ones make other scores."""
+    for scorer in task.scorers:
+        if scorer.judge is not None:
+            llm = inputs.judge_llm(task, scorer).model_dump(
+                mode="json", exclude_none=True, exclude={"retry", "timeout"}
+            )
+            definition.setdefault("judges", []).append(
+                {"max_tokens": hashed_answer_bound(inputs.settings), **llm}
+            )
+        if "seed" in (scorer.expect or "") or "seed" in (scorer.judge or ""):
+            definition["seed"] = [inputs.seed.name, digest(inputs.seed.data)]
 
 
 def _hashes_of_imports(task: Task, functions: Functions, known: list[str]) -> list[str]:

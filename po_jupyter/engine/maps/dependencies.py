@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 
@@ -18,13 +19,14 @@ MODELS = "models."
 
 class ReusableOutcome(NamedTuple):
     """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid, `addresses`
-    as in `ModelCalls`, `votes` how it came about where it was voted for."""
+    as in `ModelCalls`, `votes` how it came about where it was voted for, `scores` how good it is."""
 
     row: int
     output: object
     origin: str
     addresses: Mapping[str, str]
     votes: VoteCount | None = None
+    scores: RowScores | None = None
 
 
 def digest(value: Any) -> str:

@@ -102,7 +102,9 @@ class LiveMap:
         )
         try:
             voted = await code.output(calls, row, frame, run)
-            output = code.finish(voted.output)
+            output, scores = code.finish(voted.output), None
+            if code.scoring is not None:
+                scores = await code.scoring.scores(calls, frame, run, row.item, output)
             await parts.files.keep(task.name, index)
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):
@@ -122,7 +124,7 @@ class LiveMap:
         observer.on_row_end(task, index, number, used, None)
         if code.dependencies is not None and code.dependencies.unknown:
             await asyncio.to_thread(code.dependencies.fill)
-        state.succeed(index, key, usage, output, calls.addresses, voted.votes)
+        state.succeed(index, key, usage, output, calls.addresses, voted.votes, scores)
         calls.keep()
         return None
 

@@ -23,10 +23,12 @@ from po_jupyter.errors import PoError, RowsLeft, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
+    from po_jupyter.engine.maps.operator_loading import AskingOperator
     from po_jupyter.engine.maps.piece import Piece
     from po_jupyter.engine.ports import CommitPlace
     from po_jupyter.store.protocol import ItemDraft
@@ -42,18 +44,28 @@ class MapState:
 
     rows       the items, perhaps each read when it is used        total      rows to work on (`limit`)
     table      their outcomes, in memory before they are durable   code       makes the stages and the key of a row
+    operator   what makes the rows, and the task's rows of the answers; None for a map that is no more
     error      why no further row may start, or None               in_flight  rows that are worked on now
     """
 
-    def __init__(self, parts: MapParts, task: Task, attempt: int, rows: Sequence[Any], code: RowCode) -> None:
+    def __init__(
+        self,
+        parts: MapParts,
+        task: Task,
+        attempt: int,
+        rows: Sequence[Any],
+        code: RowCode,
+        operator: AskingOperator | None = None,
+    ) -> None:
         """An attempt of a map, with the outcomes that the log has; `attempt` as in keys of calls."""
         self.parts, self.task, self.attempt, self.rows, self.code = parts, task, attempt, rows, code
-        limit = parts.inputs.options.limit
+        self.operator = operator
+        limit = parts.inputs.options.limit if operator is None else None  # which is one of its list
         self.total = len(rows) if limit is None else min(len(rows), limit)
         self.table = parts.history.table(task.name)
         self._origin = self._known_origin(rows)
-        self.done = sum(1 for i in self.table.indexes(DONE) if i < self.total)
-        self.failed = sum(1 for i in self.table.indexes(FAILED) if i < self.total)
+        self.done = self.failed = 0
+        self._recount()
         asked = parts.history.asked.get(task.name)
         self._asked = None if asked is None else sorted(i for i in asked if i < self.total)
         self.in_flight = 0
@@ -63,6 +75,34 @@ class MapState:
         self._reported = (-1, -1)
         self._timer: asyncio.TimerHandle | None = None
         self._unflushed = 0
+
+    def _recount(self) -> None:
+        self.done = sum(1 for i in self.table.indexes(DONE) if i < self.total)
+        self.failed = sum(1 for i in self.table.indexes(FAILED) if i < self.total)
+
+    @property
+    def lacks_outcomes(self) -> bool:
+        """Whether some row has no outcome, whoever asks for it."""
+        return self.done + self.failed < self.total
+
+    def extend(self, items: Sequence[Any]) -> None:
+        """Add rows that the answers so far have led to; all of them are asked for."""
+        known = self.total
+        self.rows = [*self.rows, *items]
+        self.total = len(self.rows)
+        if self._asked is not None:
+            self._asked += range(known, self.total)
+        self._recount()
+        self._emit_started()
+
+    def reopen(self, indexes: Sequence[int]) -> None:
+        """Drop the outcomes of rows, which are asked for again."""
+        if not indexes:
+            return
+        self.table.drop(indexes)
+        if self._asked is not None:
+            self._asked = sorted({*self._asked, *indexes})
+        self._recount()
 
     @property
     def remaining(self) -> int:
@@ -94,16 +134,19 @@ class MapState:
     # -- start and end ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Emit that the map starts, and how far an earlier attempt came."""
+        self._emit_started()
+        self.parts.observer.on_map_start(self.task, self.total)
+        if self.table:
+            self._emit_progress()
+        self._check_early()
+
+    def _emit_started(self) -> None:
         # Of a child run the rows that it works on are all there is.
         total = len(self._asked or ()) if self.parts.inputs.is_child else self.total
         started = draft("map.started", self.task.name, total=total, stage=self.code.stage)
         if self._origin is not None:
             started["data"]["of"] = self._origin.path
         self.parts.log.emit(started)
-        self.parts.observer.on_map_start(self.task, self.total)
-        if self.table:
-            self._emit_progress()
-        self._check_early()
 
     def stop(self, error: PoError) -> None:
         """Start no further row; the first error is that of the map."""
@@ -177,6 +220,7 @@ class MapState:
         output: Any,
         addresses: Mapping[str, str] = MappingProxyType({}),
         votes: VoteCount | None = None,
+        scores: RowScores | None = None,
     ) -> None:
         """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`, `votes` that it came by."""
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
@@ -185,6 +229,8 @@ class MapState:
         item["output"] = 0
         if votes is not None:
             item["votes"] = votes
+        if scores is not None:
+            item["scores"] = redactor.scrub(scores)
         self._add_dependencies(item, addresses)
         if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
@@ -207,6 +253,8 @@ class MapState:
         item["reused"] = outcome.origin
         if outcome.votes is not None:
             item["votes"] = outcome.votes
+        if outcome.scores is not None:
+            item["scores"] = outcome.scores
         self._add_dependencies(item, outcome.addresses)
         self.done += 1
         self.parts.history.count_reused(self.task.name)
@@ -340,7 +388,13 @@ def _cost_alone(task: str, piece: Piece) -> list[EventDraft]:
 async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:
     """Read the rows of a map and load its code. Raises TemplateFailed when `for_each` gives no list, StageFailed."""
     names = parts.outputs.names(task, attempt)
+    number = parts.history.journal_attempt(task.name, attempt)
+    if task.operator is not None:
+        from po_jupyter.engine.maps.operator_loading import load_operator  # few maps need it
+
+        operator = await load_operator(parts, task, names)
+        return MapState(parts, task, number, operator.items, operator.rows, operator)
     # It may read every row of an earlier map.
     rows = await asyncio.to_thread(parts.outputs.for_each, task, names)
     code = await load_row_code(parts, task, names)
-    return MapState(parts, task, parts.history.journal_attempt(task.name, attempt), rows, code)
+    return MapState(parts, task, number, rows, code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.calls.factory import CallFactory
@@ -17,6 +17,9 @@ from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.model.pipeline.pipeline import Task
 
+if TYPE_CHECKING:
+    from po_jupyter.engine.scores.scoring import Scoring
+
 
 class TaskCode(Protocol):
     """The executable form of tasks (`run.tasks.TaskLibrary`)."""
@@ -26,6 +29,9 @@ class TaskCode(Protocol):
 
     async def python_task(self, task: Task) -> PythonTask:
         """The task's code, loaded. Raises StageFailed."""
+
+    async def scoring(self, task: Task) -> Scoring | None:
+        """What scores the task's answers, None for nothing. Raises TemplateFailed, InvalidInput."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDepe
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import Conflict, NotFound, StoreError
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import DocumentStore, ItemRecord, LogStore, Ref
@@ -56,6 +57,7 @@ class _EarlierOutcome(NamedTuple):
     addresses: dict[str, str]
     origin: str
     votes: VoteCount | None
+    scores: RowScores | None
 
 
 class _OwnMap(NamedTuple):
@@ -169,7 +171,9 @@ def find(
                     copied.add(outcome.origin)
                     output = store.payload(run, outcome.output)
                     chunk.append(
-                        ReusableOutcome(index, output, outcome.origin, outcome.addresses, outcome.votes)
+                        ReusableOutcome(
+                            index, output, outcome.origin, outcome.addresses, outcome.votes, outcome.scores
+                        )
                     )
                 if len(chunk) >= _CHUNK:
                     yield chunk
@@ -224,12 +228,12 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
         return None
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
-    looked, votes = item.get("looked"), item.get("votes")
+    looked, came = item.get("looked"), (item.get("votes"), item.get("scores"))
     if not looked:
-        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, votes)
+        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, *came)
     addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}
     dependencies = {name: value for name, value in looked.items() if not name.startswith(MODELS)}
-    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin, votes)
+    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin, *came)
 
 
 def _next_row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from po_jupyter.engine.base.json_values import copy_json
 from po_jupyter.engine.lifecycle.frame import Frame
@@ -24,6 +24,9 @@ from po_jupyter.llm.chat import Message
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.telemetry.redaction import redactor
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.scores.scoring import Scoring
 
 
 class MapRow(NamedTuple):
@@ -44,11 +47,13 @@ class RowCode(Protocol):
     definition    see `definition_hash`
     stage         the stage that stands for all of a row's in views
     dependencies  the record of what rows read besides their item; None: nothing that is not in the key
+    scoring       scores its answers; None where nobody asks for that
     """
 
     definition: str | None
     stage: str
     dependencies: RowDependencies | None
+    scoring: Scoring | None
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """Make a row ready for `key` and `stages`."""
@@ -76,25 +81,35 @@ class PromptRows:
     """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show images."""
 
     def __init__(
-        self, prompt: PromptTask, names: Mapping[str, Any], definition: str | None, contents: Mapping[str, str]
+        self,
+        prompt: PromptTask,
+        names: Mapping[str, Any],
+        definition: str | None,
+        contents: Mapping[str, str],
+        scoring: Scoring | None = None,
     ) -> None:
         """The prompt with the names that templates of all rows see."""
+        self.scoring = scoring
         self.definition = definition
         self.stage = "inference"
         self.dependencies: RowDependencies | None = None
-        self._prompt = prompt
+        self.prompt = prompt
         self._names = names
         self._contents = contents
         self._has_images = bool(prompt.task.images)
         self._common: CommonPrefix | None = None
+
+    def with_prompt(self, prompt: PromptTask, definition: str | None) -> PromptRows:
+        """The same with another prompt, and its definition."""
+        return PromptRows(prompt, self._names, definition, self._contents)
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """See `RowCode`."""
         names = {**self._names, "item": item, "index": index}
         try:
             if self._has_images:
-                self._prompt.images(names)
-            messages = self._prompt.first(names)
+                self.prompt.images(names)
+            messages = self.prompt.first(names)
             return MapRow(index, item, names, self._common.mark(messages) if self._common else messages)
         except PoError:
             return MapRow(index, item, names, None)
@@ -102,14 +117,15 @@ class PromptRows:
     def key(self, row: MapRow) -> str:
         """See `RowCode`: the row is named by its first request, and images by their content."""
         if row.messages is None:
-            return _key(self.definition, _json(row.item))
+            return _key(self.definition, _json(row.item) + _scored_index(self.scoring, row))
         text = "".join([f"{m.role} {len(m.content)} {m.content}" for m in row.messages])
         if self._has_images:
             # An artifact by its content; behind a URL the same picture is assumed to stay.
-            images = self._prompt.images(row.names)
+            images = self.prompt.images(row.names)
             text += json.dumps([self._contents.get(image.text, image.text) for image in images])
-        if self._prompt.reads_item:
+        if self.prompt.reads_item or (self.scoring is not None and "item" in self.scoring.names):
             text += f"\n{_json(row.item)}"
+        text += _scored_index(self.scoring, row)
         return _key(self.definition, text)
 
     def share(self, rows: Sequence[MapRow]) -> None:
@@ -120,12 +136,12 @@ class PromptRows:
 
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """See `RowCode`."""
-        return self._prompt.stages(calls, row.names, first=row.messages)
+        return self.prompt.stages(calls, row.names, first=row.messages)
 
     async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
         """See `RowCode`."""
         return await voted_output(
-            self._prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run
+            self.prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run
         )
 
     def stage_item(self, row: MapRow) -> Any:
@@ -141,9 +157,15 @@ class PythonRows:
     """The loaded functions of a map."""
 
     def __init__(
-        self, python: PythonTask, inputs: TaskInputs, definition: str | None, dependencies: RowDependencies
+        self,
+        python: PythonTask,
+        inputs: TaskInputs,
+        definition: str | None,
+        dependencies: RowDependencies,
+        scoring: Scoring | None = None,
     ) -> None:
         """The functions with what they may read besides the row."""
+        self.scoring = scoring
         self.definition = definition
         functions = python.functions
         self.stage = "inference" if "inference" in functions else next(s for s in STAGES if s in functions)
@@ -157,7 +179,7 @@ class PythonRows:
 
     def key(self, row: MapRow) -> str:
         """See `RowCode`: the row is named by its item."""
-        return _key(self.definition, _json(row.item))
+        return _key(self.definition, _json(row.item) + _scored_index(self.scoring, row))
 
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """See `RowCode`."""
@@ -181,18 +203,24 @@ class PythonRows:
 
 async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -> RowCode:
     """Load the code of a map; `names` are what templates see of the run. Raises TemplateFailed, StageFailed."""
+    scoring = await parts.tasks.scoring(task)
     if task.kind == "prompt":
         prompt = parts.tasks.prompt_task(task)
         await prompt.load()
         contents = await asyncio.to_thread(parts.files.digests) if task.images else {}
         definition = await asyncio.to_thread(definition_hash, parts.inputs, task)
-        return PromptRows(prompt, names, definition, contents)
+        return PromptRows(prompt, names, definition, contents, scoring)
     python = await parts.tasks.python_task(task)
     outputs = parts.outputs.outputs_for(task)
     dependencies = RowDependencies(parts.inputs, parts.files, outputs)
     inputs = TaskInputs(parts.inputs.seed_data, outputs, dependencies)
     definition = await asyncio.to_thread(definition_hash, parts.inputs, task, python.functions)
-    return PythonRows(python, inputs, definition, dependencies)
+    return PythonRows(python, inputs, definition, dependencies, scoring)
+
+
+def _scored_index(scoring: Scoring | None, row: MapRow) -> str:
+    """The index in the key of a row whose scores are made of it."""
+    return f"\n{row.index}" if scoring is not None and "index" in scoring.names else ""
 
 
 def _json(item: Any) -> str:

@@ -3,6 +3,8 @@ in child runs."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from po_jupyter.engine.maps.failure_reasons import add_commonest_reason
 from po_jupyter.engine.maps.live_map import LiveMap
 from po_jupyter.engine.maps.map_state import MapState, load_map
@@ -13,23 +15,39 @@ from po_jupyter.model.values.json import JsonObject
 
 
 async def run_map(parts: MapParts, task: Task, attempt: int) -> JsonObject:
-    """Run every row that has no outcome yet; the marker that stands for the output in the checkpoint.
+    """Run every row that has no outcome yet; what stands for the output in the checkpoint: a marker, or the rows of an
+    operator.
 
     Raises ThresholdExceeded when more rows failed than allowed, or all of them; RowsLeft when a resume named rows and
     others have no outcome; BudgetExceeded, or ModelKeyError (no further row could do better); finished rows are kept.
     Raises TemplateFailed when `for_each` gives no list.
     """
+    if task.kind == "operator":
+        from po_jupyter.engine.maps.operator_map import compute_operator  # few pipelines need it
+
+        return await compute_operator(parts, task, attempt)
     state = await load_map(parts, task, attempt)
     state.start()
-    if state.error is None and state.remaining > 0 and not parts.inputs.is_child:
+    if state.operator is None:
+        await _ask(state)
+    else:
+        from po_jupyter.engine.maps.operator_map import ask_in_rounds, operator_result
+
+        await ask_in_rounds(state, partial(_ask, state))
+    state.judge()
+    await add_commonest_reason(state)
+    marker = state.finish()
+    return marker if state.operator is None else await operator_result(state)
+
+
+async def _ask(state: MapState) -> None:
+    """Take what earlier runs have for the open rows, and work on the others."""
+    if state.error is None and state.remaining > 0 and not state.parts.inputs.is_child:
         await reuse_outcomes(state)  # for child runs their parent's map has done it
     try:
         await _run_rows(state)
     finally:
         state.report_progress()
-    state.judge()
-    await add_commonest_reason(state)
-    return state.finish()
 
 
 async def _run_rows(state: MapState) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from po_jupyter.engine.planning.schema_text import schema_line, schema_of
-from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
+from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _MOST_ARTIFACTS = 20
@@ -75,7 +75,7 @@ def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
         "kind": task.kind,
         "needs": list(pipeline.needs_of(task.name)),
         "for_each": task.for_each,
-        "stages": _prompt_stages(task) if task.kind == "prompt" else _stages(module),
+        "stages": _all_stages(task, module),
         "pipeline": None if inner is None else [_task(one, inner) for one in inner.tasks],
         "tools": list(task.tools),
         "artifacts": list(dict.fromkeys([*_artifacts(module), *shown]))[:_MOST_ARTIFACTS],
@@ -83,6 +83,12 @@ def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
         "shape": "" if schema is None else schema_line(schema),
         "gate": task.gate is not None,
     }
+
+
+def _all_stages(task: Task, module: ast.Module | None) -> list[str] | None:
+    if task.kind == "operator":
+        return []
+    return _prompt_stages(task) if task.kind == "prompt" else _stages(module)
 
 
 def _prompt_stages(task: Task) -> list[str]:

@@ -10,9 +10,9 @@ from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
-from po_jupyter.model.pipeline.contained import contained, pipeline_in
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
+from po_jupyter.model.run.contained import contained, pipeline_in
 from po_jupyter.model.run.seed import Seed
 
 DEFAULT_MODEL = "local:smollm2-135m"
@@ -62,15 +62,21 @@ def violations(
 
 
 def _model_violations(
-    pipeline: Pipeline, task: Task, model: str, place: str | None, prices: PriceBook
+    pipeline: Pipeline,
+    task: Task,
+    model: str,
+    place: str | None,
+    prices: PriceBook,
+    *,
+    is_asked: bool = False,
 ) -> Iterator[Violation]:
-    """What is wrong with a model of a task, which the task names at `place`."""
+    """What is wrong with a model of a task, which the task names at `place`. `is_asked` for sure, by Python too."""
     problem = ref_problem(model)
     if problem is not None and place is not None:
         yield Violation(place, f"task {task.name!r}: {problem}")
     elif (
         problem is None
-        and task.kind == "prompt"
+        and (is_asked or task.kind == "prompt")
         and (task.budget.usd is not None or pipeline.budget.usd is not None)
         and not prices.is_priced(model)
     ):
@@ -108,6 +114,12 @@ def _task_violations(
         problems += _model_violations(pipeline, task, model, place if task.llms[n].model else None, prices)
         if task.images and (problem := images_problem(model)) is not None:
             problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
+    for n, scorer in enumerate(task.scorers):
+        if scorer.judge is not None:
+            own = scorer.llm.model
+            asked = own or pipeline.llm.model or pipeline.llm_of(task).model or default_model
+            its_place = f"{path}.{task.scorer_place(n)}.llm.model" if own else None
+            problems += _model_violations(pipeline, task, asked, its_place, prices, is_asked=True)
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and (problem := batch_problem(model)):

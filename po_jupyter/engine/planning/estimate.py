@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
+from po_jupyter.engine.planning.judge_cost import JudgeModel, judge_costs
+from po_jupyter.engine.planning.operators import plan_operator
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
@@ -22,8 +24,9 @@ from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
-from po_jupyter.model.pipeline.contained import pipeline_in
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
+from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
@@ -48,8 +51,8 @@ def estimate_run(
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
     first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
-    in neither. Votes that may stop early are expected to agree, and of a cascade its first model to do; `worst` has
-    all of them. `estimated` is true. `prices` are by default those of the list and the settings.
+    in neither, judges are in both. Votes that may stop early are expected to agree, and of a cascade its first model
+    to do; `worst` has all of them. `estimated` is true. `prices` are by default those of the list and the settings.
     """
     prices = prices if prices is not None else PriceBook(settings.prices)
     return _estimate(pipeline, (seed.name, data), settings, limit, model, prices)[0]
@@ -128,7 +131,7 @@ class _TaskPlan:
         prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
-        self.seed, self.chosen_model = seed, model
+        self.pipeline, self.seed, self.chosen_model = pipeline, seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
         self.models = [_planned_model(llm, model, settings) for llm in llms]
         self.model, self.max_tokens, _ = self.models[0]
@@ -154,9 +157,18 @@ class _TaskPlan:
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
             self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
+            if any(scorer.judge is not None for scorer in task.scorers):
+                self.unknown.append(f"what the judge of task {task.name!r} is asked: its answers are Python's")
             return self._result(self._count(rows), None)
         if task.for_each is not None and rows is None:
             return self._result(None, None)
+        if task.operator is not None and rows is not None:
+            return self._operator(rows)
+        return self._prompts(rows)
+
+    def _prompts(self, rows: Sequence[Any] | None, most_rows: int | None = None) -> JsonObject:
+        """The estimate of a prompt for each of `rows`; `most_rows` where there may be more of them."""
+        task = self.task
         if task.images:
             self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
         if task.tools:
@@ -168,7 +180,28 @@ class _TaskPlan:
         if prompt_tokens is None:
             return self._result(self._count(rows), None)
         calls = 1 if rows is None else len(rows)
-        return self._result(self._count(rows), calls, prompt_tokens, sample)
+        return self._result(self._count(rows), calls, prompt_tokens, sample, most_rows)
+
+    def _operator(self, rows: Sequence[Any]) -> JsonObject:
+        """The estimate of an operator over `rows`: answers decide what it asks, and what the tasks behind it have."""
+        task = self.task
+        models = [(model.model, model.max_tokens) for model in self.models]
+        try:
+            planned = plan_operator(task, rows, self.names, models, self._answer()[0])
+        except PoError:
+            self.unknown.append(
+                f"what `{task.operator}` of task {task.name!r} makes of its rows: it uses the output of "
+                + (", ".join(self.blind) or "a task")
+            )
+            return self._result(len(rows), None)
+        if task.prompt is None:
+            self.outputs[task.name] = planned.rows
+            return self._result(len(rows), 0, 0, 0)
+        if task.operator in ("where", "join"):
+            self.unknown.append(f"how many rows task {task.name!r} keeps: all of them are counted")
+        result = self._prompts(planned.items, planned.most_calls)
+        self.outputs[task.name] = planned.rows
+        return result
 
     def _of_pipeline(self) -> JsonObject:
         """The sum over the tasks of the pipeline that the task runs."""
@@ -235,20 +268,27 @@ class _TaskPlan:
 
     def _sample(self, rows: Sequence[Any] | None) -> int | None:
         """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
-        schema = self.task.output
-        if schema is not None:
-            answer: Any = example_value(schema, text="text")
-            tokens = estimate(str(answer))
-        else:
-            answer, tokens = _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), 0
+        answer, tokens = self._answer()
         output = answer
         if rows is not None:
             output = [{"index": i, "ok": True, "output": answer, "error": None} for i in range(len(rows))]
         self.outputs[self.task.name] = output
-        return min(tokens, self.max_tokens) if schema is not None else None
+        return None if tokens is None else min(tokens, self.max_tokens)
+
+    def _answer(self) -> tuple[Any, int | None]:
+        """A sample of an answer and its tokens: of a text the longest that may be, whose tokens are none to expect."""
+        if self.task.output is None:
+            return _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), None
+        answer = example_value(self.task.output, text="text")
+        return answer, estimate(str(answer))
 
     def _result(
-        self, rows: int | None, calls: int | None, prompt_tokens: int = 0, sample: int | None = None
+        self,
+        rows: int | None,
+        calls: int | None,
+        prompt_tokens: int = 0,
+        sample: int | None = None,
+        most_calls: int | None = None,
     ) -> JsonObject:
         result: JsonObject = {
             "name": self.task.name,
@@ -266,7 +306,12 @@ class _TaskPlan:
             return result
         votes = self.task.votes
         most, fewest = (1, 1) if votes is None else (votes.n, votes.fewest)
-        worst = [self._worst(model, most * calls, most * prompt_tokens) for model in self.models]
+        most_tokens = prompt_tokens
+        if most_calls is not None and calls and most_calls > calls:
+            most_tokens = -(-prompt_tokens * most_calls // calls)
+        most *= most_calls if most_calls is not None else calls
+        times = 1 if votes is None else votes.n
+        worst = [self._worst(model, most, times * most_tokens) for model in self.models]
         calls, prompt_tokens = fewest * calls, fewest * prompt_tokens  # all votes agree, no answer is in doubt
         result |= {
             "calls": calls,
@@ -283,7 +328,26 @@ class _TaskPlan:
         for model, cost in zip(self.models, worst, strict=True):
             if cost.usd is None:
                 self.unknown.append(f"the price of {model.model} (task {self.task.name!r})")
+        return self._with_judges(result, 1 if rows is None else rows)
+
+    def _with_judges(self, result: JsonObject, answers: int) -> JsonObject:
+        """The numbers with what judges of so many answers are asked."""
+        for cost in judge_costs(self.task, self.names, self.outputs, self._judge_model, self.prices):
+            result["calls"] += answers * cost.calls
+            result["calls_max"] += answers * cost.calls_max
+            result["input_tokens"] += answers * cost.input_tokens
+            result["output_tokens_max"] += answers * cost.output_tokens_max
+            for case, usd in (("expected", cost.expected), ("worst", cost.worst)):
+                result["cost"][case] = _total([result["cost"][case], None if usd is None else answers * usd])
+            if cost.worst is None:
+                self.unknown.append(f"the price of {cost.model} (the judge of task {self.task.name!r})")
         return result
+
+    def _judge_model(self, scorer: Scorer) -> JudgeModel:
+        """The model that a judge is asked of, and the tokens of its answers at most."""
+        llm = scorer.llm.over(self.pipeline.llm)
+        planned = _planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
+        return JudgeModel(planned.model, planned.most_tokens)
 
     def _worst(self, model: _PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
         """What so many answers of a model come to at most, with every re-ask."""

@@ -1,8 +1,11 @@
-"""Conditions: one sandboxed expression over an answer, which holds or does not (`when` of a model of a cascade)."""
+"""Expressions of a task: one sandboxed value of a row (`where`, `expect` of a score), or a condition over an answer
+(`when` of a cascade)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 
 from jinja2 import TemplateSyntaxError, meta
 from jinja2.environment import TemplateExpression
@@ -22,14 +25,32 @@ from po_jupyter.model.values.json import JsonValue
 NAMES = ("output", "item", "index", "seed", "seed_name")
 """The names that a condition sees; `item` and `index` in a map."""
 
+_MOST_VALUES = 10_000  # of what is no list yet
+
+
+OPERATOR_EXPRESSIONS: Mapping[str, str] = {
+    "where": "{{ item.amount > 100 }}",
+    "distinct": "{{ item.email }}",
+    "unnest": "{{ item.tags }}",
+    "group_by.key": "{{ item.country }}",
+    "join.to": "{{ seed.products }}",
+    "join.key": "{{ item.city }}",
+    "join.left_key": "{{ item.city }}",
+    "join.right_key": "{{ item.town }}",
+    "join.where": "{{ item.left.year <= item.right.year }}",
+    "join.keep": "{{ output.same }}",
+    "top_k.by": "{{ item.score }}",
+}
+"""The expressions of operators, each with an example."""
+
 
 def is_expression(field: str) -> bool:
     """Whether a field of a task holds one expression, whose value is used as it is."""
-    return field == "for_each" or field.endswith(".when")
+    return field == "for_each" or field.endswith((".when", ".expect")) or field in OPERATOR_EXPRESSIONS
 
 
-class Condition:
-    """A compiled condition of one task. `field` is its place in the task, `names` are those that it uses."""
+class Expression:
+    """A compiled expression of one task. `field` is its place in the task, `names` are those that it uses."""
 
     __slots__ = ("_expression", "field", "names", "source", "task")
 
@@ -49,15 +70,45 @@ class Condition:
         except TOO_DEEP:
             raise too_deep(task, field) from None
 
-    def holds(self, names: Mapping[str, JsonValue]) -> bool:
-        """Whether it is true of these values. Raises TemplateFailed."""
-        seen = {name: value for name, value in names.items() if name in NAMES or name in ENVIRONMENT.globals}
-        try:
-            value = self._expression(**seen)
+    def value(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        """Its value for these names. Raises TemplateFailed, for a field that is not there too."""
+        with self._errors():
+            value = self._evaluate(names)
             if isinstance(value, Undefined):
                 str(value)  # raises, with the message of our undefined
-            return bool(value)
+            return value
+
+    def value_or_none(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        """Its value, None for a field that is not there; of what can only be gone through, a list. Raises
+        TemplateFailed."""
+        with self._errors():
+            value = self._evaluate(names)
+            if isinstance(value, Undefined):
+                return None
+            if isinstance(value, Iterable) and not isinstance(value, str | Mapping | list):
+                return list(islice(value, _MOST_VALUES))
+            return value
+
+    def _evaluate(self, names: Mapping[str, JsonValue]) -> JsonValue:
+        value: JsonValue = self._expression(**names)
+        return value
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except PoError:
             raise
         except Exception as error:
             raise render_error(error, self.task, self.field) from None
+
+
+class Condition(Expression):
+    """An expression over an answer that holds or does not."""
+
+    __slots__ = ()
+
+    def holds(self, names: Mapping[str, JsonValue]) -> bool:
+        """Whether it is true of these values. Raises TemplateFailed."""
+        seen = {name: value for name, value in names.items() if name in NAMES or name in ENVIRONMENT.globals}
+        return bool(self.value(seen))

@@ -25,7 +25,7 @@ from po_jupyter.llm.structured.parsing import (
     reask,
     speakable,
 )
-from po_jupyter.model.pipeline.pipeline import CascadeStep, Task
+from po_jupyter.model.pipeline.pipeline import CascadeStep, PromptText, Task
 from po_jupyter.model.values.json import JsonValue
 
 
@@ -79,6 +79,10 @@ class PromptTask:
         if not self._loaded and self.answer is not None:
             check = await self._off_loop(load_check, self.task)
             self.answer, self.judge, self._loaded = self.answer.with_check(check), self._off_loop, True
+
+    def with_prompt(self, prompt: PromptText) -> PromptTask:
+        """The same task with another prompt; `load` it. Raises TemplateFailed."""
+        return PromptTask(self.task.model_copy(update={"prompt": prompt}), self._off_loop)
 
     @property
     def reads_item(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jinja2 import nodes
 
+from po_jupyter.engine.operators.result_rows import ResultRows
 from po_jupyter.engine.prompts.templates import ENVIRONMENT, evaluate_node
 from po_jupyter.model.run.row_index import row_path
 from po_jupyter.model.values.lazy_list import LazyList
@@ -49,6 +50,14 @@ class OriginRows(LazyList):
     def read(self, index: int) -> Any:
         """The row at `index`."""
         return self._rows[index]
+
+
+def rows_of_result(result: ResultRows) -> Sequence[Any]:
+    """The rows of an operator, with their origin where each is a row of the seed."""
+    places = [place for place in result.places if isinstance(place, int)]
+    if result.path is None or len(places) < len(result.places):
+        return result.values
+    return OriginRows(result.values, RowOrigin(result.path, places))
 
 
 class _TooMany(Exception):
@@ -141,7 +150,9 @@ class _Marks:
         if not isinstance(value, list | LazyList):
             return None
         origin: RowOrigin | None = None
-        if base == "seed":
+        if isinstance(value, OriginRows):
+            origin = value.origin
+        elif base == "seed":
             origin = RowOrigin(row_path(tuple(keys)))
         elif base == "tasks" and len(keys) == 1:
             origin = self._of_map(keys[0])

@@ -5,16 +5,23 @@ Nothing is rendered here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
 from po_jupyter.engine.prompts.condition import is_expression
 from po_jupyter.engine.prompts.parsed_template import ParsedTemplate, names_in, parsed_template
-from po_jupyter.engine.prompts.seed_values import seed_templates
+from po_jupyter.engine.prompts.template_fields import (
+    JUDGE_NAMES,
+    WITHOUT_ITEM,
+    items_of,
+    output_of,
+    rows_of,
+    sees_answer,
+    templates_of,
+)
 from po_jupyter.engine.prompts.template_samples import (
-    MAP_ROW,
     NOT_KNOWN,
     UNKNOWN,
     Samples,
@@ -24,7 +31,6 @@ from po_jupyter.engine.prompts.template_samples import (
     key_of,
 )
 from po_jupyter.engine.prompts.templates import (
-    ENVIRONMENT,
     GLOBALS,
     TOO_DEEP,
     braces_hint,
@@ -32,33 +38,12 @@ from po_jupyter.engine.prompts.templates import (
     too_deep,
 )
 from po_jupyter.errors import TemplateFailed, Violation
-from po_jupyter.model.pipeline.pipeline import CascadeStep, Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})
-
-
-def templates_of(task: Task) -> Iterator[tuple[str, str]]:
-    """(field, text) of every template of a task; `for_each` and `when` are expressions, not texts."""
-    if task.system is not None:
-        yield "system", task.system
-    if isinstance(task.prompt, str):
-        yield "prompt", task.prompt
-    for i, turn in enumerate(task.prompt or () if not isinstance(task.prompt, str) else ()):
-        yield f"prompt[{i}].content", turn.content
-    for i, image in enumerate(task.images):
-        yield f"images[{i}]", image
-    if task.for_each is not None:
-        yield "for_each", task.for_each
-    for path, text in seed_templates(task.seed):
-        yield f"seed{path}", text
-    if task.refine.critique is not None:
-        yield "refine.critique", task.refine.critique
-    for n, llm in enumerate(task.llms):
-        if isinstance(llm, CascadeStep) and llm.when is not None:
-            yield f"llm[{n}].when", llm.when
 
 
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
@@ -72,7 +57,7 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
     upstream = _Upstream(pipeline)
     scope = _scope(pipeline, seed_data)
     for i, task in enumerate(pipeline.tasks):
-        rows = _rows_of(task, scope)
+        rows = rows_of(task, scope)
         for field, text in templates_of(task):
             path = f"tasks[{i}].{field}"
             try:
@@ -89,7 +74,8 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
             except TOO_DEEP:
                 violations.append(Violation(path, too_deep(task.name, field).message))
                 continue
-            walk = _TemplateWalk(task, field, path, names, upstream, seed_data, scope, rows)
+            items = items_of(task, field, rows, scope)
+            walk = _TemplateWalk(task, field, path, names, upstream, seed_data, scope, items)
             walk.check(template)
             violations.extend(walk.violations)
     return violations
@@ -97,23 +83,11 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
 
 def _scope(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None) -> SampleScope:
     """The samples of `seed` and `tasks` before the run."""
-    outputs: dict[str, object] = {}
+    outputs: dict[str, object] = {task.name: UNKNOWN for task in pipeline.tasks}
+    scope = SampleScope({"tasks": (outputs,), "seed": NOT_KNOWN if seed_data is None else (seed_data,)})
     for task in pipeline.tasks:
-        text = task.kind == "prompt" and task.output is None
-        outputs[task.name] = [MAP_ROW] if task.for_each is not None else "" if text else UNKNOWN
-    return SampleScope({"tasks": (outputs,), "seed": NOT_KNOWN if seed_data is None else (seed_data,)})
-
-
-def _rows_of(task: Task, scope: SampleScope) -> Samples:
-    """Samples of the `item` of a map."""
-    if task.for_each is None:
-        return NOT_KNOWN
-    try:
-        tree = ENVIRONMENT.parse("{{ " + expression_of(task.for_each, task=task.name) + " }}")
-    except (TemplateSyntaxError, TemplateFailed):
-        return NOT_KNOWN  # which the check of the expression itself reports
-    (output,) = tree.body
-    return scope.elements(output.nodes[0]) if isinstance(output, nodes.Output) else NOT_KNOWN
+        outputs[task.name] = output_of(task, rows_of(task, scope), scope)
+    return scope
 
 
 def _parse(text: str, field: str, task: Task) -> ParsedTemplate:
@@ -154,11 +128,17 @@ class _TemplateWalk:
         self.violations: list[Violation] = []
         self._seen: set[str] = set()
         self.defined = [*_ALWAYS]
-        if task.for_each is not None and field != "for_each":
+        if task.for_each is not None and field not in WITHOUT_ITEM:
             self.defined += ["item", "index"]
             scope = scope.bound(nodes.Name("item", "store"), rows)
-        if field.endswith(".when"):
+        if field.endswith((".when", ".expect")):
             self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+        if sees_answer(task, field):
+            self.defined.append("output")
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+        if field.endswith(".judge"):
+            self.defined = [name for name in JUDGE_NAMES if task.for_each or name not in ("item", "index")]
             scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if field == "refine.critique":
             self.defined += ["output", "violations"]

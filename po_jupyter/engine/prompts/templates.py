@@ -30,6 +30,7 @@ _FAILED = "A row of a map that failed has the output null: tasks.NAME | selectat
 _EXPRESSIONS = {
     "for_each": 'For example for_each: "{{ seed.rows }}".',
     "when": 'For example when: "{{ output.confidence < 0.8 }}".',
+    "expect": 'For example expect: "{{ item.gold }}".',
 }
 _PIECES = 10_000  # that are looked at together
 _SHORT = 20_000  # characters of a template that is kept compiled
@@ -114,22 +115,22 @@ def _collected(rendering: Iterable[str]) -> list[str]:
 
 
 class RowsExpression:
-    """A compiled `for_each`: one expression, evaluated natively."""
+    """A compiled `for_each`, or another list: one expression, evaluated natively."""
 
-    __slots__ = ("_expression", "source", "task")
+    __slots__ = ("_expression", "field", "source", "task")
 
-    def __init__(self, text: str, *, task: str) -> None:
+    def __init__(self, text: str, *, task: str, field: str = "for_each") -> None:
         """Compile the expression in `text`. Raises TemplateFailed."""
-        self.task = task
+        self.task, self.field = task, field
         try:
-            self.source = expression_of(text, task=task)
+            self.source = expression_of(text, task=task, field=field)
             self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
                 self.source, undefined_to_none=False
             )
         except TemplateSyntaxError as error:
-            raise syntax_error(error, task, "for_each") from None
+            raise syntax_error(error, task, field) from None
         except TOO_DEEP:
-            raise too_deep(task, "for_each") from None
+            raise too_deep(task, field) from None
 
     def evaluate(self, names: Mapping[str, JsonValue]) -> Sequence[Any]:
         """The rows; those of a file or of an earlier map are not read yet. Raises TemplateFailed when the value is
@@ -143,7 +144,7 @@ class RowsExpression:
                 rows = value
             elif isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise TemplateFailed(
-                    f"task {self.task!r}: for_each gives {_kind(value)}, and a list is needed",
+                    f"task {self.task!r}: {self.field} gives {_kind(value)}, and a list is needed",
                     hint=_rows_hint(value, self.source),
                 )
             else:
@@ -151,9 +152,9 @@ class RowsExpression:
         except PoError:
             raise
         except Exception as error:
-            raise render_error(error, self.task, "for_each") from None
+            raise render_error(error, self.task, self.field) from None
         if len(rows) > MAX_ROWS:
-            raise TemplateFailed(f"task {self.task!r}: for_each gives more than {MAX_ROWS:,} rows")
+            raise TemplateFailed(f"task {self.task!r}: {self.field} gives more than {MAX_ROWS:,} rows")
         return rows
 
 
@@ -181,7 +182,7 @@ def expression_of(text: str, *, task: str, field: str = "for_each") -> str:
     if not inner or "{{" in inner or "{%" in inner:
         raise TemplateFailed(
             f"task {task!r}: {field} is one expression, and this is a text: {text!r:.80}",
-            hint=_EXPRESSIONS["for_each" if field == "for_each" else "when"],
+            hint=_EXPRESSIONS.get(field if field == "for_each" else field.rpartition(".")[2], ""),
         )
     return inner
 

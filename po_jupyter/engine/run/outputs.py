@@ -103,6 +103,8 @@ class OutputStore:
         task = self._log.state.tasks.get(name)
         if task is None or task.rows_of is None or task.items is None:
             return None
+        if self._log.pipeline.task(name).operator is not None:
+            return None  # its rows say themselves where they are
         places = self._history.places.get(name)
         # A map whose rows are the seed's own, in order, keeps no places.
         return RowOrigin(task.rows_of, None if places is None else _Places(places, task.items.total))

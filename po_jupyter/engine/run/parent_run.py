@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
+from po_jupyter.engine.operators.result_rows import is_result, read_result
+from po_jupyter.engine.prompts.row_origins import rows_of_result
 from po_jupyter.engine.replay.history import History, JournaledCall, expand_output, map_of_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.engine.state.run_state import RunState
@@ -23,6 +25,8 @@ def output_from_log(store: LogStore, state: RunState, name: str, table: Callable
     map_name = map_of_marker(value) if task.items is not None else None
     if map_name is not None:
         value = expand_output(store, state.run, value, table(map_name))
+    elif task.items is not None and is_result(value):
+        value = rows_of_result(read_result(value))
     return value
 
 

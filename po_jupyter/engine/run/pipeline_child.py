@@ -11,12 +11,11 @@ from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.pipeline_run import RunCopy, RunPiece, new_run, resume
 from po_jupyter.errors import Conflict, Moved, NotFound
-from po_jupyter.model.pipeline.contained import pipeline_in
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.event_data import GateBelow
+from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import short_id
-from po_jupyter.model.run.shard_record import ShardRecord
+from po_jupyter.model.run.shard_record import GateBelow, ShardRecord
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, NewRun

@@ -15,10 +15,9 @@ from po_jupyter.engine.run.pipeline_child import PipelineRun, seed_data
 from po_jupyter.engine.run.pipeline_run import RunCopy, outputs_of
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PipelineFailed, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.event_data import ShardPlan
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id, short_id
-from po_jupyter.model.run.shard_record import ShardRecord
+from po_jupyter.model.run.shard_record import ShardPlan, ShardRecord
 from po_jupyter.model.values.json import JsonValue
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.protocol import Store

@@ -140,7 +140,11 @@ class TaskAttempt:
         drained = False
         try:
             voted = await self._run_stages(calls, frame, run)
-            return voted._replace(output=redactor.scrub(voted.output))
+            voted = voted._replace(output=redactor.scrub(voted.output))
+            if (scoring := await session.tasks.scoring(task)) is not None:
+                scores = await scoring.scores(calls, frame, partial(run, on_stage=None), None, voted.output)
+                voted = voted._replace(scores=redactor.scrub(scores))
+            return voted
         except Drained:
             drained = True
             raise
@@ -179,10 +183,12 @@ class TaskAttempt:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.commit_fields(task.name)
-        output, votes = voted
+        output, votes, scores = voted
         event = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
         if votes is not None:
             event["data"]["votes"] = votes
+        if scores is not None:
+            event["data"]["scores"] = scores
         events = [event, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate

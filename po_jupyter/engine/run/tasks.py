@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.ports import TaskOutputs
@@ -12,6 +13,9 @@ from po_jupyter.engine.python.python_task import PythonTask, load, only_defines
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.resources import RunResources
 from po_jupyter.model.pipeline.pipeline import Task
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.scores.scoring import Scoring
 
 
 class TaskLibrary:
@@ -24,6 +28,7 @@ class TaskLibrary:
         self._outputs = outputs
         self._resources = resources
         self._prompts: dict[str, PromptTask] = {}
+        self._scoring: dict[str, Scoring] = {}
         self._python: dict[str, asyncio.Future[PythonTask]] = {}
 
     def prompt_task(self, task: Task) -> PromptTask:
@@ -51,3 +56,16 @@ class TaskLibrary:
             )
             self._python.setdefault(task.name, future)
         return await self._python[task.name]
+
+    async def scoring(self, task: Task) -> Scoring | None:
+        """What scores the task's answers, None for nothing. Raises TemplateFailed, InvalidInput."""
+        if not task.scorers:
+            return None
+        if task.name not in self._scoring:
+            from po_jupyter.engine.scores.scoring import Scoring  # few tasks are scored
+
+            run = self._resources.threads.run
+            has_code = any(scorer.python for scorer in task.scorers)
+            make = partial(Scoring, self._inputs, task, run)
+            self._scoring[task.name] = await run(make) if has_code else make()
+        return self._scoring[task.name]

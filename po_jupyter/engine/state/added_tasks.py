@@ -6,9 +6,11 @@ Pure; `fold` changes a copy of the state with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from po_jupyter.engine.state.run_state import AddedTask, RunState, TaskState
+from po_jupyter.model.pipeline.operators.fields import OPERATORS
+from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import TasksAddedData
@@ -46,13 +48,21 @@ def add_tasks(state: RunState, by: str, data: TasksAddedData) -> None:
         earlier = state.withdrawn.pop(name, None) or TaskState(name)
         state.tasks[name] = TaskState(
             name,
-            kind="pipeline" if task.get("pipeline") else "python" if task.get("prompt") is None else "prompt",
+            kind=_kind(task),
             attempt=earlier.attempt,
             spent=earlier.attempt,
             usage=earlier.usage,
             cleared_at=earlier.cleared_at,
         )
     state.tasks = {name: state.tasks[name] for name in order}
+
+
+def _kind(task: JsonObject) -> Literal["prompt", "python", "operator", "pipeline"]:
+    if task.get("pipeline"):
+        return "pipeline"
+    if task.get("prompt") is not None:
+        return "prompt"
+    return "operator" if any(task.get(name) is not None for name in OPERATORS) else "python"
 
 
 def withdraw_added(state: RunState, reset: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from po_jupyter.engine.state import child_runs
 from po_jupyter.engine.state.added_tasks import add_tasks, withdraw_added
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         WorkerCrashedData,
     )
     from po_jupyter.model.run.events import NumberedEvent
+    from po_jupyter.model.run.shard_record import GateBelow
 
 S = TypeVar("S", TaskState, RunState)
 
@@ -126,7 +127,8 @@ def _task_stage(t: TaskState, data: TaskStageData, at: str, offset: int) -> None
 
 def _task_waiting(t: TaskState, data: TaskWaitingData | CallRetryData, at: str, offset: int) -> None:
     seconds, reason = data.get("seconds"), data.get("reason")
-    t.waiting_stays, t.gate_below = bool(data.get("stays")), data.get("gate")
+    t.waiting_stays = bool(data.get("stays"))
+    t.gate_below = cast("GateBelow | None", data.get("gate"))
     if reason is None:
         t.waiting = None
     elif seconds and round(seconds):

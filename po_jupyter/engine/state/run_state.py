@@ -11,8 +11,8 @@ from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run.event_data import GateBelow, ShardOrigin
-    from po_jupyter.model.run.shard_record import ShardRecord
+    from po_jupyter.model.run.event_data import ShardOrigin
+    from po_jupyter.model.run.shard_record import GateBelow, ShardRecord
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Literal["prompt", "python", "pipeline"] = "prompt"
+    kind: Literal["prompt", "python", "operator", "pipeline"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0

@@ -32,6 +32,7 @@ from po_jupyter.errors import (
     StoreError,
 )
 from po_jupyter.model.pipeline.votes import VoteCount, Votes
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonValue
 from po_jupyter.platform.concurrency import gather_or_cancel
 
@@ -43,10 +44,11 @@ _OTHER_MODEL_HELPS = (OutputInvalid, AnswerUnreadable, AnswerTruncated, AnswerEm
 
 
 class VotedOutput(NamedTuple):
-    """The output of an attempt; `votes` are None where there was no vote."""
+    """The output of an attempt; `votes` are None where there was no vote, `scores` where nothing scores it."""
 
     output: Any
     votes: VoteCount | None = None
+    scores: RowScores | None = None
 
 
 async def voted_output(

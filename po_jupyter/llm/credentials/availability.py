@@ -22,8 +22,8 @@ from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, addresses_in, spec_of, specs
 from po_jupyter.llm.wire.proxies import network_problems
-from po_jupyter.model.pipeline.contained import pipeline_in
-from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.presentation.urls import shown_url
 
 PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "opencode"}
@@ -91,7 +91,19 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
         for n, llm in enumerate(task.llms[1:], 1):
             if llm.model is not None:
                 tasks_of.setdefault((llm.model, f"tasks[{i}].{task.llm_place(n)}.model"), []).append(task.name)
+        for ref, where in _judges(pipeline, i, task, default_model):
+            tasks_of.setdefault((ref, where), []).append(task.name)
     return [ModelUse(ref, where, tuple(tasks)) for (ref, where), tasks in tasks_of.items()]
+
+
+def _judges(pipeline: Pipeline, i: int, task: Task, default_model: str) -> Iterator[tuple[str, str]]:
+    """The models of the judges of a task, and where each is named."""
+    for n, scorer in enumerate(task.scorers):
+        if scorer.llm.model is not None:
+            yield scorer.llm.model, f"tasks[{i}].{task.scorer_place(n)}.llm.model"
+        elif scorer.judge is not None and task.kind == "python" and task.llms[0].model is None:
+            # Python that names no model may never ask one, its judge does.
+            yield pipeline.llm.model or default_model, "llm.model" if pipeline.llm.model else "default_model"
 
 
 def model_problems(

@@ -18,6 +18,7 @@ _SHORT_FORMS: dict[str, dict[str, tuple[JsonObject, ...]]] = {
     "Pipeline": {"llm": (_TEXT,)},
     "Task": {
         "votes": ({"type": "integer", "minimum": 2, "maximum": 100},),
+        "score": (_TEXT,),
         "llm": (_TEXT,),
         "needs": (_TEXT,),
         "images": (_TEXT,),
@@ -25,6 +26,7 @@ _SHORT_FORMS: dict[str, dict[str, tuple[JsonObject, ...]]] = {
         "gate": (_TEXT, {"type": "boolean"}),
     },
     "LLM": {"stop": (_TEXT,)},
+    "Scorer": {"metrics": (_TEXT,), "llm": (_TEXT,)},
 }
 _KINDS = ["object", "array", "string", "number", "integer", "boolean", "null"]
 _ANSWER_FIELDS: JsonObject = {

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.output_field import RECORDED
 from po_jupyter.model.pipeline.pipeline import (
     LLM,
@@ -44,6 +45,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "refine": (Refine, "refine"),
     "gate": (Gate, "gate"),
     "votes": (Votes, "votes"),
+    "score": (Scorer, "a score"),
     "prompt": (Turn, "a message"),
 }
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.llm_settings import LLM
+from po_jupyter.model.pipeline.operators.rules import with_answer_schema
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
 from po_jupyter.model.pipeline.task_fields import TaskFields
 from po_jupyter.model.pipeline.task_parts import TaskKind, Turn
@@ -29,7 +31,7 @@ class Task(TaskFields):
     @model_validator(mode="before")
     @classmethod
     def _validators_of_a_class(cls, data: Any) -> Any:
-        return with_output_type(data)
+        return with_answer_schema(with_output_type(data))
 
     @field_validator("needs", mode="before")
     @classmethod
@@ -86,11 +88,25 @@ class Task(TaskFields):
         return f"llm[{number}]" if isinstance(self.llm, tuple) else "llm"
 
     @property
+    def scorers(self) -> tuple[Scorer, ...]:
+        """The ways in which answers are scored, none for most tasks."""
+        if self.score is None:
+            return ()
+        return self.score if isinstance(self.score, tuple) else (self.score,)
+
+    def scorer_place(self, number: int) -> str:
+        """Where that scorer stands: `score`, or `score[number]` of a list."""
+        return f"score[{number}]" if isinstance(self.score, tuple) else "score"
+
+    @property
     def kind(self) -> TaskKind:
-        """`prompt` needs no code; `python` is a module of stage functions; `pipeline` is a run of its own."""
+        """`prompt` needs no code; `operator` asks no model; `python` is a module of stage functions; `pipeline` is a
+        run of its own."""
         if self.pipeline is not None:
             return "pipeline"
-        return "prompt" if self.prompt is not None else "python"
+        if self.prompt is not None:
+            return "prompt"
+        return "python" if self.operator is None else "operator"
 
     @property
     def carries_code(self) -> bool:

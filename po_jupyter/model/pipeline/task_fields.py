@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from po_jupyter.model.pipeline.evals.scores import ScoreChoice
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
+from po_jupyter.model.pipeline.operators.fields import (
+    OPERATORS,
+    DistinctBy,
+    GroupBy,
+    Join,
+    OperatorName,
+    TopK,
+    Where,
+)
 from po_jupyter.model.pipeline.output_field import OutputSchema
 from po_jupyter.model.pipeline.pipeline_field import ContainedPipeline
 from po_jupyter.model.pipeline.sharding import MOST_SHARDS
@@ -90,6 +100,31 @@ class TaskFields(Value):
             "them; `auto`: one for 5,000 rows, 8 at most."
         ),
     ] = None
+    where: Where | None = Field(
+        default=None,
+        description="The rows to keep: an expression over `item`; with a prompt `yes`, or an expression over `output`.",
+    )
+    group_by: GroupBy | None = Field(
+        default=None,
+        description="An expression over `item`: the rows in groups. With a prompt one answer for each group, which is "
+        "`item.key` and `item.rows`.",
+    )
+    distinct: DistinctBy | None = Field(
+        default=None,
+        description="An expression over `item`, or true for all of it: the first row of each value, whatever its case "
+        "and spaces.",
+    )
+    join: Join | None = Field(
+        default=None,
+        description="Another list: pairs of rows, `item.left` and `item.right`, that belong together.",
+    )
+    top_k: TopK | None = Field(
+        default=None, description="How many of the best rows to keep, and by what, or a number alone."
+    )
+    unnest: str | None = Field(
+        default=None,
+        description="A list in each row, as a field (`tags`, `output.tags`) or an expression: a row for each element.",
+    )
     failure_threshold: Annotated[
         float | None,
         Field(
@@ -103,6 +138,11 @@ class TaskFields(Value):
         default=None,
         description="Answers to the same prompt, of which the majority counts, of numbers the median: a number, or "
         "how often to ask and when to stop.",
+    )
+    score: ScoreChoice | None = Field(
+        default=None,
+        description="How good the answers are: what is expected and by which metrics, or what a judge is asked; or a "
+        "list of scores.",
     )
     llm: ModelChoice = Field(
         default=LLM(),
@@ -125,3 +165,8 @@ class TaskFields(Value):
     config: CheckedJsonObject = Field(
         default_factory=dict, description="Any JSON; a Python task sees it as `ctx.config`."
     )
+
+    @property
+    def operator(self) -> OperatorName | None:
+        """The operator of the task, if it has one."""
+        return next((name for name in OPERATORS if getattr(self, name) is not None), None)

@@ -26,7 +26,7 @@ STAGES = (
 )
 
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-TaskKind = Literal["prompt", "python", "pipeline"]
+TaskKind = Literal["prompt", "python", "operator", "pipeline"]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
@@ -74,6 +76,14 @@ def _votes(task: TaskFields) -> str | None:
     return f": {problem}" if problem else None
 
 
+def _scores(task: TaskFields) -> str | None:
+    if task.score is None:
+        return None
+    scorers = (task.score,) if isinstance(task.score, Scorer) else task.score
+    problem = scores_problem(scorers, task.output if task.prompt is not None else {}, task.mode)
+    return f": {problem}" if problem else None
+
+
 def _asked_more_than_once(task: TaskFields) -> str | None:
     several = isinstance(task.llm, tuple) and len(task.llm) > 1
     for there, what in ((task.votes is not None, "`votes`"), (several, "a list of models")):
@@ -87,14 +97,20 @@ def _asked_more_than_once(task: TaskFields) -> str | None:
     return None
 
 
+def _operator(task: TaskFields) -> str | None:
+    return operator_problem(task)
+
+
 RULES: tuple[Rule, ...] = (
     _runs_a_pipeline,
     _one_kind,
+    _operator,
     _one_system_message,
     _fields_of_prompts,
     _batches,
     _shards,
     _cascade,
     _votes,
+    _scores,
     _asked_more_than_once,
 )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.scores import RowScores
+from po_jupyter.model.run.shard_record import GateBelow, ShardPlan
 from po_jupyter.model.values.json import JsonObject
 
 # -- runs -----------------------------------------------------------------------------------------------
@@ -18,7 +20,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python", "pipeline"]
+    kind: Literal["prompt", "python", "operator", "pipeline"]
 
 
 class ForkOrigin(TypedDict):
@@ -172,16 +174,6 @@ class TaskStageData(TypedDict):
     round: int
 
 
-class GateBelow(TypedDict):
-    """An open gate in the run of a task's pipeline: the run that has it, and its task there; with pipelines in that,
-    the names of the tasks on the way, joined by dots."""
-
-    run: str
-    task: str
-    message: str
-    artifacts: list[str]
-
-
 class TaskWaitingData(TypedDict):
     """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None.
     `gate`: what the run of a task's pipeline waits for."""
@@ -203,6 +195,7 @@ class TaskRetryingData(TypedDict):
 class _TaskEnd(TypedDict):
     seconds: float
     votes: NotRequired[VoteCount]
+    scores: NotRequired[RowScores]
     artifacts: NotRequired[list[JsonObject]]
     copied: NotRequired[bool]
 
@@ -268,16 +261,6 @@ class ItemFailedData(TypedDict):
 
 
 # -- maps on several machines ---------------------------------------------------------------------------
-
-
-class ShardPlan(TypedDict):
-    """A child run of a map, or the one of a task that runs a pipeline. `rows` as `0-99,105`, "" for a pipeline;
-    `share` of the budget as `[usd, tokens]`, None: no limit."""
-
-    run: str
-    shard: int
-    rows: str
-    share: NotRequired[list[float | None]]
 
 
 class ShardsPlannedData(TypedDict):

@@ -1,11 +1,30 @@
-"""A child run as the state of its task has it."""
+"""A child run of a task, planned and as the state of the task has it."""
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import NotRequired, TypedDict
 
-from po_jupyter.model.run.event_data import ShardPlan
 from po_jupyter.model.values.json import JsonObject
+
+
+class ShardPlan(TypedDict):
+    """A child run of a map, or the one of a task that runs a pipeline. `rows` as `0-99,105`, "" for a pipeline;
+    `share` of the budget as `[usd, tokens]`, None: no limit."""
+
+    run: str
+    shard: int
+    rows: str
+    share: NotRequired[list[float | None]]
+
+
+class GateBelow(TypedDict):
+    """An open gate in the run of a task's pipeline: the run that has it, and its task there; with pipelines in that,
+    the names of the tasks on the way, joined by dots."""
+
+    run: str
+    task: str
+    message: str
+    artifacts: list[str]
 
 
 class ShardRecord(ShardPlan):

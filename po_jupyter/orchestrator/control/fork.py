@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from po_jupyter.engine.operators.result_rows import is_result
 from po_jupyter.engine.replay.history import MAP, History, map_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.engine.state.effective_pipeline import effective_pipeline, with_tasks
@@ -211,10 +212,22 @@ class _Copier:
         value = self._payload(task.output) if task.output is not None else None
         if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
             value = self._copy_rows(name, value["total"])
+        elif task.items is not None and is_result(value):
+            value = self._copy_operator(task, value)
         data: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
         events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **data))
         payloads.append(value)
         events += _gate_events(self._state, task)
+
+    def _copy_operator(self, task: TaskState, value: JsonObject) -> JsonObject:
+        """The rows of an operator under the new name of their list; what it asked about stays behind."""
+        assert task.items is not None
+        total = task.items.total
+        self.checkpoints.events.append(draft("map.started", task.name, total=total))
+        self.checkpoints.events.append(draft("map.progress", task.name, done=total, failed=0, in_flight=0))
+        if self._lists is None or value["of"] is None:
+            return value
+        return {**value, "of": self._lists.get(value["of"])}
 
     def _copy_rows(self, name: str, total: int) -> Any:
         """Append the outcomes of a map's rows; the map's own output."""

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import structlog
 
+from po_jupyter.engine.scores.python_scorers import scorer_problem
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline.contained import contained
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import missing_module
+from po_jupyter.model.run.contained import contained
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.platform import task_modules, users
 from po_jupyter.platform.source_root import SOURCE_ROOT
@@ -93,6 +94,24 @@ def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) 
             violations=violations,
             hint="Define it with %%po_task, give its `source`, or name another module with `task:`.",
         )
+
+
+def check_scorers(pipeline: Pipeline, interpreter: str | None) -> None:
+    """Every scorer that is no metric is one of an installed package. Raises InvalidPipeline (P11).
+
+    Those of another interpreter are looked for when the run starts there.
+    """
+    if interpreter is not None and interpreter != sys.executable:
+        return
+    violations = [
+        Violation(f"tasks[{i}].{task.scorer_place(n)}.metrics", f"task {task.name!r}: {problem}")
+        for i, task in enumerate(pipeline.tasks)
+        for n, scorer in enumerate(task.scorers)
+        for name in scorer.python
+        if (problem := scorer_problem(name)) is not None
+    ]
+    if violations:
+        raise InvalidPipeline(violations=violations)
 
 
 def _missing(path: str, cwd: str | None, names: list[str]) -> set[str]:

@@ -13,8 +13,8 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden
 from po_jupyter.llm.credentials.availability import models_used
 from po_jupyter.llm.providers.refs import names_file, runs_code
-from po_jupyter.model.pipeline.contained import contained
-from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.pipeline import LLM, Pipeline
+from po_jupyter.model.run.contained import contained
 
 SCOPE = "code:run"
 
@@ -91,5 +91,12 @@ def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) 
 
 def _named(pipeline: Pipeline, model: str | None) -> Sequence[str]:
     """The models that a submission names, used or not."""
-    named = [model, *(llm.model for llm in (pipeline.llm, *(llm for t in pipeline.tasks for llm in t.llms)))]
+    named = [model, *(llm.model for llm in (pipeline.llm, *_llms(pipeline)))]
     return [ref for ref in dict.fromkeys(named) if ref is not None]
+
+
+def _llms(pipeline: Pipeline) -> Iterator[LLM]:
+    """The model settings of all tasks, those of judges too."""
+    for task in pipeline.tasks:
+        yield from task.llms
+        yield from (scorer.llm for scorer in task.scorers)

@@ -87,6 +87,8 @@ def _preload() -> None:
         "po_jupyter.engine.planning.check",
         "po_jupyter.engine.planning.analysis",
         "po_jupyter.engine.planning.estimate",
+        "po_jupyter.engine.scores.judge",
+        "po_jupyter.engine.scores.row_metrics",
         "po_jupyter.store.files.row_files",
     ):
         importlib.import_module(name)

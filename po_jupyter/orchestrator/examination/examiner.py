@@ -82,7 +82,7 @@ class Examiner:
     def _is_quick(self, examination: Examination) -> bool:
         """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
         if (
-            examination["what"] in ("analyse", "estimate", "render")
+            examination["what"] in ("analyse", "estimate", "render", "score")
             or len(examination.get("data") or ()) > _MOST_KEYS
         ):
             return False

@@ -16,6 +16,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.rendering import CallToRender, render
+from po_jupyter.orchestrator.examination.scoring import score_rows
 
 
 class Examination(TypedDict, total=False):
@@ -23,7 +24,7 @@ class Examination(TypedDict, total=False):
 
     what        `parse`: the definition is one; `check`: it can run too; `analyse`: what it does and leaves, and what
                 `seed` looks like; `estimate`: what a run of it comes to, with the analysis; `render`: the messages of
-                the call `call`
+                the call `call`; `score`: the scores of `rows` by the scorers of the one task of `definition`
     definition  YAML text or JSON; for `analyse` and `estimate` a checked one
     recorded    the definition was parsed before, by this version or an older one
     name        the name that it must have
@@ -36,7 +37,7 @@ class Examination(TypedDict, total=False):
     addresses   base URLs of providers by their variables, where they are others than the vendors'
     """
 
-    what: Literal["parse", "check", "analyse", "estimate", "render"]
+    what: Literal["parse", "check", "analyse", "estimate", "render", "score"]
     definition: object
     recorded: bool
     name: str | None
@@ -48,6 +49,7 @@ class Examination(TypedDict, total=False):
     limit: int | None
     addresses: Mapping[str, str]
     call: CallToRender
+    rows: list[list[Any]]
 
 
 # The pipeline for `parse` and `check`, as JSON where another process has read it; else what was made of it. Raises
@@ -160,8 +162,15 @@ def _render(examination: Examination, settings: Settings) -> JsonObject:
     return render(definition, examination["seed"]["data"], examination["call"], settings)
 
 
+def _score(examination: Examination, settings: Settings) -> JsonObject:
+    definition = examination["definition"]
+    assert isinstance(definition, Mapping)
+    return score_rows(definition, examination["seed"], examination["owner"], examination["rows"], settings)
+
+
 _WORK: Mapping[str, Callable[[Examination, Settings], JsonObject]] = {
     "analyse": _analyse,
     "estimate": _estimate,
     "render": _render,
+    "score": _score,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import PoError
+from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -74,12 +74,16 @@ def render(
     if (index := call["index"]) is not None:
         item = call["item"]
         if item is None and task.for_each is not None:
+            if task.operator not in (None, "where", "top_k"):
+                raise InvalidInput(
+                    f"what task {task.name!r} asked about is not kept: it is made of its rows again"
+                )
             item = RowsExpression(task.for_each, task=task.name).evaluate(names)[index]
         names = {**names, "item": item, "index": index}
     prompt = PromptTask(task)
     messages = [*prompt.first(names), *_rounds(prompt, call["answers"])]
     requests = [  # to each model of a cascade
-        replace(ModelSettings(inputs, task, n).base, messages=tuple(messages), schema=task.output)
+        replace(ModelSettings.of(inputs, task, n).base, messages=tuple(messages), schema=task.output)
         for n in range(len(inputs.llms_of(task)))
     ]
     return {

@@ -76,7 +76,9 @@ class RunCleaner:
         projections: RunProjections,
         files: SharedFiles | None = None,
     ) -> None:
-        """The usage of a run is counted by day before it is deleted. `files` are those that nodes share."""
+        """The usage of a run is counted by day before it is deleted. `files` are those that nodes share. `told` are
+        child runs that were told to end, since nobody follows them: their run goes once they have."""
+        self.told: list[str] = []
         self._files = files
         self._data_dir = settings.data_dir
         self._store = store
@@ -154,13 +156,17 @@ class RunCleaner:
             if head["updated_at"] != deletion.ended_at:
                 return False
             state = self._projections.state(head)
-            delete_child_runs(self._store, self._data_dir, self._files, state, self._daily)
+            children = delete_child_runs(self._store, self._data_dir, self._files, state, self._daily)
             self._daily.count([head])
             self._store.delete_run(deletion.run)
-        except (NotFound, Conflict, CorruptRow):
+        except Conflict as error:
+            self.told += error.details.get("runs", ())
+            return False
+        except (NotFound, CorruptRow):
             return False
         remove_run_files(self._data_dir, self._files, deletion.run)
-        self._projections.forget(deletion.run)
+        for run in (deletion.run, *children):
+            self._projections.forget(run)
         log.info("deleted", run=deletion.run, state=deletion.state, why=deletion.why, bytes=deletion.bytes)
         return True
 

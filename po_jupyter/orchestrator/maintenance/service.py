@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NotRequired, Protocol, TypedDict
 
@@ -36,6 +36,7 @@ from po_jupyter.telemetry.correlation import actor
 log = structlog.get_logger(__name__)
 
 _FIRST = 60.0  # s after the start until the first cleaning: a start has better things to do
+Attend = Callable[[str], Awaitable[None]]  # has what the log of a run asks for done
 _PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 
 
@@ -68,9 +69,11 @@ class Maintenance:
         *,
         store: Store,
         team: Team | None = None,
+        attend: Attend | None = None,
     ) -> None:
-        """Deletes and measures in threads. `team` is the gateway of a hub."""
+        """Deletes and measures in threads. `team` is the gateway of a hub; `attend` as in `clean_runs`."""
         self._team = team
+        self._attend = attend
         self._settings = settings
         self._cleaner = cleaner
         self._daily_usage = daily_usage
@@ -110,6 +113,7 @@ class Maintenance:
         return await clean_runs(
             self._cleaner, policy, changes=self._changes, audit=self._audit, to_thread=self._to_thread,
             by=actor.get() or actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
+            attend=self._attend,
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:
@@ -163,8 +167,11 @@ class MaintenanceJobs:
         pipelines: PipelineFiles | None,
         jobs: Sequence[BackgroundJob] = (),
         cleans: bool = True,
+        attend: Attend | None = None,
     ) -> None:
-        """`pipelines` is None where the settings name no such folder. `cleans` is false where another server does."""
+        """`pipelines` is None where the settings name no such folder. `cleans` is false where another server does;
+        `attend` as in `clean_runs`."""
+        self._attend = attend
         self._cleans = cleans
         self._settings = settings
         self._cleaner = cleaner
@@ -210,7 +217,7 @@ class MaintenanceJobs:
             try:
                 await clean_runs(
                     self._cleaner, policy_of(self._settings), changes=self._changes, audit=self._audit,
-                    to_thread=self._to_thread, by="retention",
+                    to_thread=self._to_thread, by="retention", attend=self._attend,
                 )  # fmt: skip
             except PoError as error:
                 log.error("the runs were not cleaned", error=error.message)
@@ -229,8 +236,10 @@ async def clean_runs(
     owner: str | None = None,
     dry_run: bool = False,
     patience: float = float("inf"),
+    attend: Attend | None = None,
 ) -> CleanReport:
-    """Delete what the policy says; `more` is true when `patience`, in seconds, ended before the work did.
+    """Delete what the policy says; `more` is true when `patience`, in seconds, ended before the work did. `attend` has
+    child runs at work whose run is to go hear that they were told to end.
 
     One run at a time, each in a thread: the store is busy for no longer than one deletion takes.
     """
@@ -250,6 +259,10 @@ async def clean_runs(
             changes.changed(deletion.run)
             entry = {"run": deletion.run, "name": deletion.name, "state": deletion.state, "why": deletion.why}
             await to_thread(partial(audit.append, by=by, action="delete_run", **entry))
+    told, cleaner.told = cleaner.told, []
+    if attend is not None:
+        for child in told:
+            await attend(child)
     await to_thread(cleaner.sweep)
     returned = await to_thread(cleaner.reclaim)
     report = _report(deleted, returned=returned, more=more)

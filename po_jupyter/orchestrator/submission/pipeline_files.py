@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
-from po_jupyter.model.pipeline.contained import inlined
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.contained import inlined
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here, located
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 

@@ -7,10 +7,10 @@ from typing import NotRequired, TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import CorruptRow, InvalidPipeline, NotFound
-from po_jupyter.model.pipeline.contained import inlined
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.contained import inlined
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run

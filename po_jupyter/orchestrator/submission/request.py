@@ -14,17 +14,17 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.errors.fields import MAX_VIOLATIONS
 from po_jupyter.llm.providers.refs import ref_problem
-from po_jupyter.model.pipeline.contained import inlined, names_pipelines
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
+from po_jupyter.model.run.contained import inlined, names_pipelines
 from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.model.values.json import JsonValue
-from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
+from po_jupyter.orchestrator.environment.interpreters import check_modules, check_scorers, problem_of
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.orchestrator.examination.operations import (
     Examination,
@@ -171,6 +171,7 @@ def check_submission(
     check_task_budgets(submission.budget, pipeline)
     if modules:
         check_modules(pipeline, submission.interpreter, submission.cwd)
+        check_scorers(pipeline, submission.interpreter)
     return pipeline, seed
 
 

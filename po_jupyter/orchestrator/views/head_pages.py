@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.view import ENDED
-from po_jupyter.store.protocol import Head, HeadPage, RunStore
+from po_jupyter.store.protocol import Head, HeadPage, RunStore, Store
 
 _AT_ONCE = 500
 
@@ -66,7 +66,7 @@ def filtered_page(
             return HeadPage(found, None)
 
 
-def wholes_that_wait(store: RunStore, owner: str | None) -> Iterator[Head]:
+def wholes_that_wait(store: Store, owner: str | None) -> Iterator[Head]:
     """The heads of the runs at work of which a child run waits for a person. Blocks."""
     for head in store.active():
         if head["state"] == "waiting" and "parent" in head and owner in (None, head["owner"]):

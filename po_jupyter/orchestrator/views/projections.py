@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
+from po_jupyter.engine.operators.result_rows import ResultRows, is_result, read_result
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.engine.state.effective_pipeline import effective_pipeline
@@ -164,6 +165,8 @@ class RunProjections:
                 if mapped is not None:
                     rows = self._rows.table(head, mapped)
                     value = list(expand_output(self._store, head["run"], value, rows))
+                elif now.items is not None and is_result(value):
+                    value = read_result(value).values
                 outputs[name] = value
         return outputs
 
@@ -181,6 +184,14 @@ class RunProjections:
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")
         outcome = {"done": DONE, "failed": FAILED}.get(state or "")
         return self._rows.page(head, task, outcome, start, limit)
+
+    def operator_rows(self, head: Head, task: str) -> ResultRows | None:
+        """The rows that an operator made; None for a task that has none, or is not done."""
+        now = self.state(head).tasks.get(task)
+        if now is None or now.output is None or now.items is None:
+            return None
+        value = self._store.payload(head["run"], Ref(*now.output))
+        return read_result(value) if is_result(value) else None
 
     def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[JsonObject]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.

@@ -13,6 +13,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views import stage_logs
 from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
 from po_jupyter.orchestrator.views.child_artifacts import WholeArtifacts
+from po_jupyter.orchestrator.views.operator_rows import operator_page
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_labels import RowLabels
@@ -87,13 +88,25 @@ class RunResults:
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        *,
+        result: bool = False,
     ) -> tuple[list[RowOutcome], str | None]:
-        """Rows of a map in order, with their labels where the seed has an index, and the cursor of the next page."""
+        """Rows of a map in order, with their labels where the seed has an index, and the cursor of the next page.
+
+        Of an operator they are what it asked about; with `result` they are the rows that it made, of which there are
+        none before it is done.
+        """
         head = await self._runs.find_readable(run_id, owner)
         start = _offset(cursor)
 
         def read() -> tuple[list[RowOutcome], int | None]:
+            if result and (made := self._projections.operator_rows(head, task)) is not None:
+                rows, following = operator_page(made, start, limit)
+                self._labels.add(head, made.path, rows)
+                return rows, following
             rows, following = self._projections.items(head, task, state, start=start, limit=limit)
+            if result and self._projections.pipeline(head["run"]).task(task).operator is not None:
+                return [], None
             self._labels.add(head, self._projections.state(head).tasks[task].rows_of, rows)
             return rows, following
 

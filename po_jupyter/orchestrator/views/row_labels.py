@@ -10,6 +10,8 @@ from typing import Any, NotRequired, TypedDict
 from po_jupyter.model.pipeline.votes import agreement
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_index import RANGE
+from po_jupyter.model.run.scores import RowScores
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, ItemRecord
 
@@ -20,22 +22,33 @@ class LabelledRow(TypedDict):
     """A row of a map.
 
     `row` is where in its list of the seed it is, unless that is its index; `label` is what the seed's table calls it,
-    in the index of the list `of` (`seed.index[of]`). `agreement` is the part of the votes for its output that agree,
-    `votes` how many were asked for; both only where there was a vote.
+    in the index of the list `of` (`seed.index[of]`). A group has `rows` instead, the numbers or the labels of its rows.
+    Rows that an operator made have `columns` besides their output. `agreement` is the part of the votes for its output
+    that agree, `votes` how many were asked for; both only where there was a vote. `scores` only where its task is
+    scored.
     """
 
     index: int
     row: NotRequired[int]
+    rows: NotRequired[list[Any]]
+    columns: NotRequired[JsonObject]
     of: NotRequired[str]
     label: NotRequired[Any]
     agreement: NotRequired[float]
     votes: NotRequired[int]
+    scores: NotRequired[RowScores]
 
 
 def add_votes(row: LabelledRow, item: ItemRecord) -> None:
     """Add to a row how the votes for it came out, where there was a vote."""
     if (count := item.get("votes")) is not None:
         row["agreement"], row["votes"] = round(agreement(count), 6), count["asked"]
+
+
+def add_scores(row: LabelledRow, item: ItemRecord) -> None:
+    """Add to a row how good its answer is, where that was scored."""
+    if (scores := item.get("scores")) is not None:
+        row["scores"] = scores
 
 
 class RowLabels:
@@ -54,6 +67,9 @@ class RowLabels:
         if index is None or path is None:
             return
         for row in rows:
+            if "rows" in row:
+                row["rows"] = [index.label(place) for place in row["rows"]]
+                continue
             row["of"], row["label"] = path, index.label(row.get("row", row["index"]))
 
     def _index(self, head: Head, path: str) -> _Index | None:

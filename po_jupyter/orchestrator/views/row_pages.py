@@ -12,7 +12,7 @@ from typing import Any
 
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.views.row_labels import LabelledRow, add_votes
+from po_jupyter.orchestrator.views.row_labels import LabelledRow, add_scores, add_votes
 from po_jupyter.store.protocol import Head, ItemRecord, LogStore, Ref
 
 _KEPT = 16  # runs
@@ -92,6 +92,7 @@ class RowPages:
             if "row" in item:
                 outcome["row"] = item["row"]
             add_votes(outcome, item)
+            add_scores(outcome, item)
             yield outcome
 
 

@@ -12,6 +12,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed
 from po_jupyter.ipc.turn_file import MAX_SHARED_ROWS
 from po_jupyter.llm.specs import Plugin, specs
+from po_jupyter.model.pipeline.evals.scores import BUILT_IN
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_spans import parse_spans
@@ -39,7 +40,21 @@ def is_plain(definition: RunDefinition) -> bool:
 
 
 def _is_plain_prompt(task: Mapping[str, object]) -> bool:
-    return task.get("prompt") is not None and task.get("output_type") is None and not task.get("tools")
+    has_code = task.get("output_type") is not None or task.get("tools") or _has_python_scorers(task)
+    return task.get("prompt") is not None and not has_code
+
+
+def _scorers(task: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    score = task.get("score")
+    for scorer in score if isinstance(score, list | tuple) else [score]:
+        if isinstance(scorer, Mapping):
+            yield scorer
+
+
+def _has_python_scorers(task: Mapping[str, object]) -> bool:
+    """Whether functions of a package score its answers."""
+    metrics = (scorer.get("metrics") for scorer in _scorers(task))
+    return any(name not in BUILT_IN for names in metrics if isinstance(names, list | tuple) for name in names)
 
 
 def _has_many_rows(seed: Mapping[str, object]) -> bool:
@@ -68,6 +83,7 @@ def _models(definition: RunDefinition, settings: Settings) -> Iterator[str]:
         llm = task.get("llm")
         for part in llm if isinstance(llm, list) else [llm]:
             yield _model_of({"llm": part}) or default
+        yield from filter(None, map(_model_of, _scorers(task)))
 
 
 def _model_of(part: Mapping[str, object]) -> str | None:

@@ -7,7 +7,14 @@ from contextlib import suppress
 
 from po_jupyter.errors import PoError
 from po_jupyter.model.run.view import RunView
-from po_jupyter.presentation.run_output import RESULT_ROWS, output_result, result_task, row_results, run_output
+from po_jupyter.presentation.run_output import (
+    RESULT_ROWS,
+    output_result,
+    result_task,
+    row_results,
+    run_output,
+    score_results,
+)
 from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResponse
 from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery, OutputsQuery, Query
 
@@ -39,8 +46,14 @@ async def _results(request: ApiRequest[Query, None], run: RunView) -> list[tuple
         return []
     results = request.orchestrator.results
     if task.items is not None:
-        rows, _ = await results.items(run.id, request.owner, task.name, state="done", limit=RESULT_ROWS)
-        return row_results(rows)
+        rows, _ = await results.items(
+            run.id, request.owner, task.name, state="done", limit=RESULT_ROWS, result=True
+        )
+        scored = any("scores" in row for row in rows)
+        scores = (
+            await request.orchestrator.scores.recorded(run.id, request.owner, task.name, 0) if scored else None
+        )
+        return [*(score_results(scores) if scores is not None else ()), *row_results(rows)]
     outputs = await results.outputs(run.id, request.owner, task.name)
     return output_result(task.name, outputs.get(task.name))
 
@@ -60,11 +73,12 @@ async def artifact(request: ApiRequest[Query, None]) -> FileResponse:
 
 async def items(request: ApiRequest[ItemsQuery, None]) -> JsonResponse:
     """Rows of a map, in order: `{index, ok, output, error, usage, reused}` each. A row of a seed with an index also has
-    its `label` and the list `of` which it is; `row` is its place there where that is not `index`."""
+    its `label` and the list `of` which it is; `row` is its place there where that is not `index`. With `result` of an
+    operator the rows that it made, with `columns` of theirs, and groups with the `rows` that are in them."""
     query = request.query
     rows, cursor = await request.orchestrator.results.items(
         request.path["id"], request.owner, query.task,
-        state=query.state, cursor=query.cursor, limit=query.limit,
+        state=query.state, cursor=query.cursor, limit=query.limit, result=query.result,
     )  # fmt: skip
     return JsonResponse({"items": rows, "next": cursor})
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.inspection import InspectionApi
     from po_jupyter.server.routing.monitoring import DoctorApi, MonitoringApi, ReadinessReport
     from po_jupyter.server.routing.pipelines import PipelinesApi, SchedulesApi
+    from po_jupyter.server.routing.scoring import ScoresApi
     from po_jupyter.server.routing.waits import WaitsApi
     from po_jupyter.server.routing.workers import WorkersApi
 
@@ -137,6 +138,8 @@ class ResultsApi(Protocol):
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        *,
+        result: bool = False,
     ) -> tuple[Sequence[JsonMapping], str | None]:
         """Rows of a map in order, `{index, ok, output, error, usage, reused}`, and the cursor of the next page."""
         ...
@@ -293,6 +296,11 @@ class OrchestratorApi(Protocol):
     @property
     def inspection(self) -> InspectionApi:
         """Looks into one run."""
+        ...
+
+    @property
+    def scores(self) -> ScoresApi:
+        """Scores of answers."""
         ...
 
     @property

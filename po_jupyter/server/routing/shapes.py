@@ -135,6 +135,7 @@ class ItemsQuery(Query):
     state: Literal["done", "failed"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=5000)] = 1000
+    result: bool = False
 
 
 class RowsQuery(Query):

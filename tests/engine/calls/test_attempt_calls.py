@@ -110,7 +110,7 @@ class Rig:
         )  # fmt: skip
 
     def calls(self, attempt: int = 1, item: int | None = None, again: bool = False) -> AttemptCalls:
-        settings = ModelSettings(self.inputs, self.task)
+        settings = ModelSettings.of(self.inputs, self.task)
         return AttemptCalls(self.parts, self.task, settings, attempt=attempt, item=item, again=again)
 
     def frame(self, **fields: Any) -> Frame:
@@ -127,7 +127,7 @@ def test_a_task_s_own_settings_win_over_the_pipelines(tmp_path: Path) -> None:
     rig = Rig(
         tmp_path, task=task, settings={"request_timeout": 77}, llm={"model": "fake:echo", "temperature": 0.1}
     )
-    settings = ModelSettings(rig.inputs, rig.task)
+    settings = ModelSettings.of(rig.inputs, rig.task)
     assert (settings.base.model, settings.base.temperature, settings.base.stop) == ("fake:echo", 0.5, ("x",))
     assert (settings.base.timeout, settings.retry.max_attempts) == (77, 2)
 

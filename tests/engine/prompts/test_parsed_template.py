@@ -9,7 +9,9 @@ from po_jupyter.engine.prompts.parsed_template import parsed_template
 
 
 def test_names_of_its_own_are_told_from_those_of_loops_alone() -> None:
-    text = "{% set a = 1 %}{% for x, y in seed %}{% endfor %}{% macro m(b) %}{% set y = 2 %}{% endmacro %}{{ z }}"
+    text = (
+        "{% set a = 1 %}{% for x, y in seed %}{% endfor %}{% macro m(b) %}{% set y = 2 %}{% endmacro %}{{ z }}"
+    )
     found = parsed_template(text)
     assert found.local == {"a", "x", "y", "b", "m", "loop", "caller", "varargs", "kwargs"}
     assert found.assigned == {"a", "b", "y"}

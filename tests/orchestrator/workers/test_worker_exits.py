@@ -9,8 +9,8 @@ import pytest
 
 from po_jupyter.errors import SpawnFailed, StaleFence, StoreUnusable
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.model.run.event_data import ShardPlan
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.shard_record import ShardPlan
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff

@@ -93,6 +93,10 @@ class BatchCalls:
         """See `ModelCalls`."""
         return self
 
+    def judge(self, number: int) -> AttemptCalls:
+        """See `ModelCalls`: no task has both a batch and a judge."""
+        return self._calls.judge(number)
+
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """See `ModelCalls`."""
         return self._calls.request(messages, **fields)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
@@ -37,14 +39,16 @@ class RowRunner:
         usage = UsageSum()
         observer.on_row_start(task, index, 1)
         try:
-            output = await run_stages(
-                state.code.stages(calls, row),
-                frame,
+            run = partial(
+                run_stages,
                 max_refinements=task.refine.max_attempts,
                 seconds=task.timeout,
                 boundary=parts.boundary.checkpoint,
                 hold=parts.boundary.hold,
             )
+            output, scores = await run(state.code.stages(calls, row), frame), None
+            if state.code.scoring is not None:
+                scores = await state.code.scoring.scores(calls, frame, run, row.item, output)
             await parts.files.keep(task.name, index)
         except NeedsAnswer as question:
             observer.on_row_end(task, index, 1, calls.usage, question)
@@ -70,5 +74,5 @@ class RowRunner:
             calls.keep()
             usage.add(calls.usage)
             observer.on_row_end(task, index, 1, calls.usage, None)
-            state.succeed(index, state.code.key(row), usage, output, calls.addresses)
+            state.succeed(index, state.code.key(row), usage, output, calls.addresses, scores=scores)
         return None, calls

@@ -12,10 +12,10 @@ from po_jupyter.engine.maps.shards.open_shard import OpenShard
 from po_jupyter.engine.maps.shards.split import shard_count, split, split_alike
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, NotFound, PoError, ShardFailed, from_json
-from po_jupyter.model.run.event_data import ShardPlan
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id, short_id
 from po_jupyter.model.run.row_spans import format_spans
+from po_jupyter.model.run.shard_record import ShardPlan
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.crashpoints import crashpoint
 

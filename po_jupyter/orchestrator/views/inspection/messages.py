@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from po_jupyter.engine.calls.attempt_calls import SCORE_STAGE
 from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
@@ -55,6 +56,10 @@ def message_request(
     """What has to be rendered for the messages of a call. Blocks on the store."""
     definition = inputs.definition(head["run"])
     task = dict(inputs.task(head, call["task"]))
+    if call["kind"] == SCORE_STAGE:
+        return MessageRequest(
+            None, "What a judge was asked is not rendered again: its prompt is in the pipeline."
+        )
     if task.get("prompt") is None or call["kind"] != "inference":
         return MessageRequest(
             None, _CODE if task.get("prompt") is None else "Only first questions are rendered."

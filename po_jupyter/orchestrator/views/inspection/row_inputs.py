@@ -9,6 +9,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any
 
+from po_jupyter.engine.operators.result_rows import is_result, read_result
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.run.definition import RunDefinition
@@ -67,7 +68,10 @@ class RowInputs:
     def of(self, head: Head, task: str, maps: MapColumns) -> MapInputs:
         """The inputs of the rows of a map."""
         columns = maps.of(task)
-        chain = _CHAIN.fullmatch(str(self.task(head, task).get("for_each") or ""))
+        definition = self.task(head, task)
+        if _asks_about_its_own(definition):
+            return MapInputs(None, exact=False)
+        chain = _CHAIN.fullmatch(str(definition.get("for_each") or ""))
         keys = chain[2].split(".")[1:] if chain is not None else []
         rows: Any = None
         made_at: Callable[[int], int] | None = None
@@ -86,6 +90,8 @@ class RowInputs:
         if now is None or now.output is None:
             return None
         value = self._store.payload(state.run, Ref(*now.output))
+        if now.items is not None and is_result(value):
+            return read_result(value).values
         mapped = map_of_marker(value) if now.items is not None else None
         return value if mapped is None else expand_output(self._store, state.run, value, maps.of(mapped).table)
 
@@ -124,6 +130,14 @@ def _made_at(state: RunState, keys: Sequence[str], maps: MapColumns) -> Callable
         return lambda index: whole
     rows = maps.of(keys[0]).table  # of a map that did some of its rows again the others are as they were
     return lambda index: rows.record_number(index) if index in rows else whole
+
+
+def _asks_about_its_own(task: Mapping[str, Any]) -> bool:
+    """Whether the rows that a task asks about are groups or pairs, and not those of its list."""
+    if task.get("group_by") is not None or task.get("join") is not None:
+        return True
+    top = task.get("top_k")
+    return isinstance(top, Mapping) and bool(top.get("pairs"))
 
 
 def _value_at(value: Any, keys: Sequence[str]) -> Any:

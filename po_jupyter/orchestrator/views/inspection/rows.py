@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.inspection.row_columns import RowColumns
 from po_jupyter.orchestrator.views.inspection.row_contents import RowContent, digest_of
@@ -26,7 +27,7 @@ from po_jupyter.orchestrator.views.inspection.row_query import (
     search,
 )
 from po_jupyter.orchestrator.views.inspection.tables import RunTables
-from po_jupyter.orchestrator.views.row_labels import LabelledRow, add_votes
+from po_jupyter.orchestrator.views.row_labels import LabelledRow, add_scores, add_votes
 from po_jupyter.store.protocol import Head, ItemRecord, Ref, Store
 
 SHOWN = 2000  # characters of a value in a page
@@ -52,6 +53,15 @@ class TableRow(LabelledRow):
     model: str | None
     flags: list[str]
     clipped: bool
+
+
+class AnsweredRow(NamedTuple):
+    """A row whose values are whole."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on it
+    state: RowState
+    input: Any
+    output: Any
 
 
 class MapTable:
@@ -140,6 +150,30 @@ class MapTable:
         items = self._items(indexes)
         return [self._row(index, items.get(index), limit) for index in indexes]
 
+    def answered(self, indexes: Iterable[int]) -> list[AnsweredRow]:
+        """The inputs and outputs of rows, whole."""
+        indexes = list(indexes)
+        outputs = dict(self._outputs(indexes))
+        items = self._items(indexes) if self.columns.placed and not self._inputs.exact else {}
+        rows: list[AnsweredRow] = []
+        for index in indexes:
+            item, state = items.get(index), self._state(index)
+            if state == "done" and index not in outputs:
+                state = "failed"  # its answer cannot be read any more
+            row_input = self._input(index, item.get("row") if isinstance(item, dict) else None)
+            rows.append(AnsweredRow(index, state, row_input, outputs.get(index)))
+        return rows
+
+    def recorded_scores(self) -> Iterator[tuple[int, bool, RowScores | None]]:
+        """Of each row with an outcome its index, whether it has an answer, and the scores of that."""
+        try:
+            for record in self._store.records(self._head["run"]):
+                for item in record["items"]:
+                    if item["task"] == self._task and self._recorded(item["index"]) == record["n"]:
+                        yield item["index"], bool(item["ok"]), item.get("scores")
+        except CorruptRow as damage:
+            raise CorruptRow(f"the scores cannot be read: {damage.message}") from damage
+
     def _recorded(self, index: int) -> int | None:
         """The number of the record with the outcome of a row."""
         return self.columns.table.record_number(index) if index in self.columns.table else None
@@ -190,6 +224,7 @@ class MapTable:
             row["row"] = place
         if record is not None:
             add_votes(row, record)
+            add_scores(row, record)
         return row
 
     # -- reading ------------------------------------------------------------------------------------

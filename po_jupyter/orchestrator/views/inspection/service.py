@@ -118,6 +118,15 @@ class RunInspection:
     def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
         return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
 
+    async def of_task(
+        self, run_id: str, owner: str | None, task: str, read: Callable[[Head, MapTable, JsonObject], T]
+    ) -> T:
+        """What `read` gives of the rows and the definition of a task, in a thread. NotFound for an unknown task."""
+        return await self._read(
+            run_id, owner,
+            lambda head, tables: read(head, self._table(head, tables, task), dict(self._inputs.task(head, task))),
+        )  # fmt: skip
+
     async def compare(
         self,
         run_id: str,

@@ -27,7 +27,7 @@ export interface CostRange {
 
 export interface TaskEstimate {
   name: string;
-  kind: "prompt" | "python";
+  kind: "prompt" | "python" | "operator";
   model: string | null;
   rows: number | null;
   /** Null: not known before it runs. */
@@ -42,7 +42,7 @@ export interface TaskEstimate {
 /** A task before it runs; `stages` is null for a module, which is read when it runs. */
 export interface TaskAnalysis {
   name: string;
-  kind: "prompt" | "python";
+  kind: "prompt" | "python" | "operator";
   needs: string[];
   for_each: string | null;
   stages: string[] | null;

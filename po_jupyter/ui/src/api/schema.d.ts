@@ -659,6 +659,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/po/api/v1/runs/{id}/scores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The scores that a run recorded of a task: means with their intervals, confusion matrices, the worst rows. */
+        get: operations["scores"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/po/api/v1/runs/{id}/score": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Score the recorded answers of a map anew. Metrics ask no model; a judge is a `run` of its own within the */
+        post: operations["score"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/po/api/v1/runs/{id}/model-calls": {
         parameters: {
             query?: never;
@@ -1081,7 +1115,7 @@ export interface components {
              * @default prompt
              * @enum {string}
              */
-            kind: "prompt" | "python" | "pipeline";
+            kind: "prompt" | "python" | "operator" | "pipeline";
             /**
              * Stage
              * @default null
@@ -1707,6 +1741,33 @@ export interface components {
              * @default null
              */
             task: string | null;
+        };
+        /**
+         * ScoreBody
+         * @description Scores of the recorded answers of a map: `score` is what the field of a task is, a scorer or a list of
+         *     them. A judge needs a `budget`.
+         */
+        ScoreBody: {
+            /** Task */
+            task: string;
+            /** Score */
+            score: string | {
+                [key: string]: unknown;
+            } | {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Budget
+             * @default null
+             */
+            budget: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Worst
+             * @default 10
+             */
+            worst: number;
         };
         /**
          * CleanBody
@@ -5660,6 +5721,7 @@ export interface operations {
                 state?: ("done" | "failed") | null;
                 cursor?: string | null;
                 limit?: number;
+                result?: boolean;
             };
             header?: never;
             path: {
@@ -6209,6 +6271,210 @@ export interface operations {
             };
             /** @description Not in this state, or the name means several */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    scores: {
+        parameters: {
+            query: {
+                task: string;
+                worst?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The scores that a run recorded of a task: means with their intervals, confusion matrices, the worst rows. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    score: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScoreBody"];
+            };
+        };
+        responses: {
+            /** @description Score the recorded answers of a map anew. Metrics ask no model; a judge is a `run` of its own within the */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is larger than is taken */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };

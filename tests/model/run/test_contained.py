@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidPipeline, NotFound
-from po_jupyter.model.pipeline.contained import MOST_DEEP, contained, inlined, pipeline_in
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.contained import MOST_DEEP, contained, inlined, pipeline_in
 
 
 def pipeline(name: str, *tasks: dict[str, Any]) -> Pipeline:

@@ -1,0 +1,1 @@
+"""Verbs about how good answers are."""

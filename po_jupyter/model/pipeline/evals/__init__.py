@@ -1,0 +1,1 @@
+"""The fields of a task that say how good its answers are."""

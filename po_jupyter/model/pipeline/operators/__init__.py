@@ -1,0 +1,1 @@
+"""Operators of a task: the fields, and what goes together with them."""

@@ -1,0 +1,67 @@
+"""Scores of a run's tasks: the shapes of their requests, and the part of an orchestrator that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Protocol, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from po_jupyter.model.run.scores import ScoresOfTask
+from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server.routing.shapes import Name, Query
+
+MOST_WORST = 100
+
+Worst = Annotated[int, Field(ge=0, le=MOST_WORST)]
+
+
+class ScoresQuery(Query):
+    """The scores of one task, with so many of the worst rows."""
+
+    task: Name
+    worst: Worst = 10
+
+
+class ScoreBody(BaseModel):
+    """Scores of the recorded answers of a map: `score` is what the field of a task is, a scorer or a list of
+    them. A judge needs a `budget`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Name
+    score: str | JsonObject | list[JsonObject]
+    budget: JsonObject | None = None
+    worst: Worst = 10
+
+
+class AnswersScored(TypedDict):
+    """See `ScoresApi.score`."""
+
+    scores: ScoresOfTask
+    run: RunView | None
+    left_out: Mapping[str, Mapping[str, int]]
+
+
+class ScoresApi(Protocol):
+    """Scores. NotFound for an unknown run, and for somebody else's."""
+
+    async def recorded(self, run_id: str, owner: str | None, task: str, worst: int = 10) -> ScoresOfTask:
+        """The scores that a run recorded."""
+        ...
+
+    async def score(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str,
+        score: object,
+        *,
+        budget: JsonObject | None = None,
+        worst: int = 10,
+        code_allowed: bool = True,
+    ) -> AnswersScored:
+        """Recorded answers scored anew: `scores` by metrics, and the `run` that judges. InvalidPipeline,
+        InvalidInput."""
+        ...
