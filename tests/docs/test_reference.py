@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import unified_diff
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from tests.docs.parts import PARTS
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_the_one_that_the_code_makes(name: str) -> None:
-    same = path_of(name).read_text("utf-8") == generated(name)
-    assert same, f"po_jupyter/docs/reference/{name}.md is out of date; this writes it again: {COMMAND}"
+    there, made = path_of(name).read_text("utf-8"), generated(name)
+    change = "\n".join(islice(unified_diff(there.splitlines(), made.splitlines(), lineterm="", n=1), 20))
+    assert not change, f"{path_of(name).name} is out of date; this writes it again: {COMMAND}\n{change}"
 
 
 @pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
