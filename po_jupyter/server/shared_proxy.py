@@ -34,7 +34,9 @@ class SharedRunsHandler(ApiHandler):
             route.path.split("/")[0] not in _PATHS
             or not _SCOPES.issuperset(route.scopes)
             or route.name == "move"
-            or not {".", ".."}.isdisjoint(path.split("/"))  # they lead out of the service, to whatever the hub has
+            or not {".", ".."}.isdisjoint(
+                path.split("/")
+            )  # they lead out of the service, to whatever the hub has
         ):
             raise NotFound(f"there is no {path!r:.80} among shared runs")
         return route, parts

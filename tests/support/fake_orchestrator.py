@@ -584,7 +584,7 @@ class FakeMoves:
     async def receive(self, sha256: str, owner: str) -> Any:
         raise Forbidden("runs are handed over to the service of shared runs alone")
 
-    async def accept(self, sha256: str, owner: str) -> RunView:
+    async def accept(self, sha256: str, owner: str, *, may_decide: bool = True) -> RunView:
         raise Forbidden("runs are handed over to the service of shared runs alone")
 
 

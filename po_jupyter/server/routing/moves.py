@@ -33,6 +33,7 @@ class ReceptionsApi(Protocol):
         """Begin to receive the file of a run. Forbidden, InvalidInput, StoreUnusable."""
         ...
 
-    async def accept(self, sha256: str, owner: str) -> RunView:
-        """Have a run worked off whose file was received. NotFound, Conflict, Forbidden, InvalidInput."""
+    async def accept(self, sha256: str, owner: str, *, may_decide: bool = True) -> RunView:
+        """Have a run worked off whose file was received; without `may_decide` its gates must be undecided. NotFound,
+        Conflict, Forbidden, InvalidInput."""
         ...
