@@ -46,7 +46,7 @@ class SharedRunsHandler(ApiHandler):
             raise self._refusal
         self._check_size(self._size)
         running = await self._extension.host.ready()
-        url, token = await running.handovers.shared_runs()
+        url, token = await running.handovers.shared_runs(self._principal.owner)
         headers = {name: value for name in _SENT if (value := self.request.headers.get(name))}
         headers |= {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
         target = address_of(url, self._relative_path, self.request.query)

@@ -575,7 +575,7 @@ class FakeMoves:
     async def move(self, run_id: str, owner: str | None, to: str, group: str = "") -> RunView:
         raise Unavailable("no service of shared runs is known here")
 
-    async def shared_runs(self) -> tuple[str, str]:
+    async def shared_runs(self, owner: str | None) -> tuple[str, str]:
         raise Unavailable("no service of shared runs is known here")
 
     async def check(self, body: Mapping[str, Any], owner: str) -> None:

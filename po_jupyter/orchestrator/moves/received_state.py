@@ -35,8 +35,8 @@ class ReceivedState:
         for event in events:
             if event["type"] == "gate.decided" and not self._may_decide:
                 raise Forbidden(
-                    f"the gate {event.get('task', '')!r:.60} of the run is decided already, and those of this group are for "
-                    "its approvers to decide",
+                    f"the gate {event.get('task', '')!r:.60} of the run is decided already, and gates of this group "
+                    "are for its approvers to decide",
                     hint="Start the run among the shared ones: po run ... --on shared",
                 )
         try:

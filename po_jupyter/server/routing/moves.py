@@ -18,8 +18,9 @@ class HandoversApi(Protocol):
         Forbidden, InvalidInput before anything was moved, Unavailable."""
         ...
 
-    async def shared_runs(self) -> tuple[str, str]:
-        """The address of the service of shared runs, and the user's token for it. Unavailable, InvalidInput."""
+    async def shared_runs(self, owner: str | None) -> tuple[str, str]:
+        """The address of the service of shared runs, and the token for it of the person whose server this is.
+        Forbidden for anybody else, Unavailable, InvalidInput."""
         ...
 
 
