@@ -12,6 +12,7 @@ from po_jupyter.errors import CorruptRow, Forbidden, NotFound, PoError, Unauthen
 from po_jupyter.hub.identity import HubUser, RememberedTokens, TokenAuthority, token_in
 from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub_runs.roles import ADMIN, OWN, GroupRoles
+from po_jupyter.model.run.names import group_of_header
 from po_jupyter.server.auth import Authenticator, Principal
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class HubPeople(Authenticator):
         Forbidden for a group in which they have no role. A run that is neither theirs nor their groups' looks as one
         that is not there."""
         user = await self._user(handler)
-        if named := handler.request.headers.get(GROUP_HEADER, ""):
+        if named := group_of_header(handler.request.headers.get(GROUP_HEADER, "")):
             return self._for_group(principal, user, named)
         if run is not None and (group := await self._group_of(run, user)) is not None:
             return self._for_group(principal, user, group)

@@ -7,13 +7,15 @@ Nothing else of it does: no cookie, no token of this server, no header but those
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import httpx
 from tornado.iostream import StreamClosedError
 
 from po_jupyter.errors import NotFound, PoError, Unavailable
 from po_jupyter.server.handler import ApiHandler
 from po_jupyter.server.routing.request import EVENTS, LINES
-from po_jupyter.server.routing.table import AnyRoute
+from po_jupyter.server.routing.table import PREFIX, AnyRoute
 
 _SENT = ("Accept", "Last-Event-ID", "X-Po-Group", "Content-Type")
 _KEPT = ("Content-Disposition", "Content-Length", "Content-Security-Policy", "Retry-After")
@@ -32,6 +34,9 @@ class SharedRunsHandler(ApiHandler):
             route.path.split("/")[0] not in _PATHS
             or not _SCOPES.issuperset(route.scopes)
             or route.name == "move"
+            or not {".", ".."}.isdisjoint(
+                path.split("/")
+            )  # they lead out of the service, to whatever the hub has
         ):
             raise NotFound(f"there is no {path!r:.80} among shared runs")
         return route, parts
@@ -41,17 +46,15 @@ class SharedRunsHandler(ApiHandler):
             raise self._refusal
         self._check_size(self._size)
         running = await self._extension.host.ready()
-        url, token = await running.handovers.shared_runs()
+        url, token = await running.handovers.shared_runs(self._principal.owner)
         headers = {name: value for name in _SENT if (value := self.request.headers.get(name))}
         headers |= {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
-        query = f"?{self.request.query}" if self.request.query else ""
+        target = address_of(url, self._relative_path, self.request.query)
         body = self._body.take()
         try:
             async with (
                 httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as client,
-                client.stream(
-                    self._method, f"{url}/po/api/v1/{self._relative_path}{query}", content=body, headers=headers
-                ) as response,
+                client.stream(self._method, target, content=body, headers=headers) as response,
             ):
                 await self._pass_on(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -81,6 +84,11 @@ class SharedRunsHandler(ApiHandler):
             self.write(piece)
             await self.flush()
         self.finish()
+
+
+def address_of(service: str, path: str, query: str) -> str:
+    """The address of a path of the table, which is decoded, and of a query as it was sent: it is of no other path."""
+    return f"{service}/{PREFIX}/{quote(path, safe='/')}" + (f"?{query}" if query else "")
 
 
 def _away(why: str) -> PoError:

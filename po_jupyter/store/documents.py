@@ -13,6 +13,12 @@ COPY_HOLDER = "copy-"  # begins the holder's name in the lease of a store that i
 TRIES = 50  # each lost swap means that another writer got through
 
 
+def room_of(owner: str) -> str:
+    """How the names of an owner's documents begin. Groups of a hub may have slashes in their names, as `/team/a` has:
+    nobody's room is a part of another one's."""
+    return owner.replace("%", "%25").replace("/", "%2F") + "/"
+
+
 def update(
     store: DocumentStore,
     kind: str,

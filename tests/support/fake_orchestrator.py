@@ -575,7 +575,7 @@ class FakeMoves:
     async def move(self, run_id: str, owner: str | None, to: str, group: str = "") -> RunView:
         raise Unavailable("no service of shared runs is known here")
 
-    async def shared_runs(self) -> tuple[str, str]:
+    async def shared_runs(self, owner: str | None) -> tuple[str, str]:
         raise Unavailable("no service of shared runs is known here")
 
     async def check(self, body: Mapping[str, Any], owner: str) -> None:
@@ -584,7 +584,7 @@ class FakeMoves:
     async def receive(self, sha256: str, owner: str) -> Any:
         raise Forbidden("runs are handed over to the service of shared runs alone")
 
-    async def accept(self, sha256: str, owner: str) -> RunView:
+    async def accept(self, sha256: str, owner: str, *, may_decide: bool = True) -> RunView:
         raise Forbidden("runs are handed over to the service of shared runs alone")
 
 

@@ -1,6 +1,7 @@
 """The panel of a user's server beside the hub's shared runs, in a real JupyterLab and a real Chromium (issue 12).
 
-Screenshots are kept in test-artifacts/ to be looked at.
+Screenshots are kept in test-artifacts/ to be looked at. What the panel asks for is tested in short in
+tests/hub_runs/test_proxy.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.ui.test_lab_notebook import SECOND, SHOTS, panels
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

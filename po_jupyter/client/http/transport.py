@@ -18,6 +18,7 @@ import httpx
 from po_jupyter.client.http.responses import START_HINT, read_response
 from po_jupyter.client.http.sse import Parser, SseMessage
 from po_jupyter.errors import InvalidInput, Unavailable
+from po_jupyter.model.run.names import group_in_header
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry import tracing
 
@@ -89,7 +90,7 @@ class Transport:
         if endpoint.token:
             headers["Authorization"] = f"token {endpoint.token}"
         if endpoint.group:
-            headers["X-Po-Group"] = endpoint.group
+            headers["X-Po-Group"] = group_in_header(endpoint.group)
         return httpx.AsyncClient(
             base_url=base,
             headers=headers,

@@ -6,21 +6,23 @@ import asyncio
 from contextlib import suppress
 
 from po_jupyter.engine.maps.parts import MapParts
+from po_jupyter.engine.maps.shards.hold import ShardHold
 from po_jupyter.engine.maps.shards.open_child import ChildEnd, OpenChild
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.pipeline_run import RunCopy, RunPiece, new_run, resume
-from po_jupyter.errors import Conflict, Moved, NotFound
+from po_jupyter.errors import Conflict, Moved, NotFound, TemplateFailed
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.row_file_ref import MARK
 from po_jupyter.model.run.shard_record import GateBelow, ShardRecord
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, NewRun
 
-_FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0  # s between two looks at the run
+FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0  # s between two looks at the run
 
 
 class PipelineRun(OpenChild[RunPiece]):
@@ -35,11 +37,14 @@ class PipelineRun(OpenChild[RunPiece]):
         self._reason = ""  # of the wait, as it was emitted last
         self._gate: GateBelow | None = None
 
-    async def to_end(self, *, cancel: bool = False) -> None:
-        """Follow the run until all of it is in this log. Raises Drained, TemplateFailed, StoreError."""
-        boundary, delay = self._parts.boundary, _FIRST_LOOK
+    async def to_end(self, *, cancel: bool = False, taken: ShardHold | None = None) -> None:
+        """Follow the run until all of it is in this log. `taken` ends once its share is set aside. Raises Drained,
+        TemplateFailed, StoreError."""
+        boundary, delay = self._parts.boundary, FIRST_LOOK
         try:
             await self.set_aside()
+            if taken is not None:
+                taken.release()
             await self.set_going()
             if cancel or not self.keeps_budget:
                 await self.cancel()
@@ -50,7 +55,7 @@ class PipelineRun(OpenChild[RunPiece]):
                     return
                 self._emit_waiting()
                 boundary.rest(self._task, True)
-                delay = _FIRST_LOOK if moved else min(2 * delay, _LONGEST_LOOK)
+                delay = FIRST_LOOK if moved else min(2 * delay, LONGEST_LOOK)
                 await boundary.sleep(delay)
         finally:
             self.release()
@@ -135,4 +140,10 @@ def seed_data(parts: MapParts, task: Task, attempt: int) -> JsonObject:
     Blocks. Raises TemplateFailed."""
     if task.seed is None:
         return dict(parts.inputs.seed.data)
-    return evaluate_seed(task.seed, parts.outputs.names(task, attempt), task=task.name)
+    data = evaluate_seed(task.seed, parts.outputs.names(task, attempt), task=task.name)
+    if mark := next((name for name, value in data.items() if isinstance(value, dict) and MARK in value), None):
+        # A reference to a file of rows is what a client uploaded, never what a model answered.
+        raise TemplateFailed(
+            f"task {task.name!r}: `seed.{mark}` comes out as an object with the field {MARK!r}"
+        )
+    return data

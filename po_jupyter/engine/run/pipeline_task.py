@@ -8,10 +8,12 @@ The task holds no place meanwhile. A resume of the task resumes the same run; a 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.maps.shards.hold import Share, shares_of
-from po_jupyter.engine.run.pipeline_child import PipelineRun, seed_data
+from po_jupyter.engine.maps.shards.hold import ShardHold, Share, is_worth_taking, shares_of
+from po_jupyter.engine.run.pipeline_child import FIRST_LOOK, LONGEST_LOOK, PipelineRun, seed_data
 from po_jupyter.engine.run.pipeline_run import RunCopy, outputs_of
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PipelineFailed, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Task
@@ -40,12 +42,12 @@ class PipelineTask:
             if "state" not in record:
                 await self._follow(record, cancel=True)
         records = self._records(void=False)
-        record = records[-1] if records else await self._plan()
+        record = records[-1] if records else await self._begin(self._plan)
         if "state" not in record:
             # One that was left at work, perhaps by an earlier worker; without a limit that there is now it stops.
             record = await self._follow(record)
         if record["number"] != self._attempt and _goes_on(record):
-            record = await self._follow(await self._reopen(record))
+            record = await self._begin(partial(self._reopen, record))
         if record.get("state") == "done":
             return dict(await asyncio.to_thread(outputs_of, self._store, record["run"]))
         raise _failure_of(self._task.name, record)
@@ -60,14 +62,48 @@ class PipelineTask:
         state = self._parts.log.state.tasks[self._task.name]
         return [one for one in state.shards.values() if (one["offset"] < state.cleared_at) == void]
 
-    async def _follow(self, record: ShardRecord, *, cancel: bool = False) -> ShardRecord:
-        """Follow a run until all of it is in this log, and has ended; its record then."""
-        await PipelineRun(self._parts, self._task, record).to_end(cancel=cancel)
+    async def _follow(
+        self, record: ShardRecord, *, cancel: bool = False, taken: ShardHold | None = None
+    ) -> ShardRecord:
+        """Follow a run until all of it is in this log, and has ended; its record then. `taken`: its share of the
+        budget, which is set aside already."""
+        await PipelineRun(self._parts, self._task, record).to_end(cancel=cancel, taken=taken)
         return self._parts.log.state.tasks[self._task.name].shards[record["run"]]
 
-    def _share(self) -> Share | None:
-        """What is left of the budget of task and run. Raises BudgetExceeded where that is nothing."""
-        share = shares_of(self._parts.calls.budget, self._task.name, 1)
+    async def _begin(self, plan: Callable[[Share | None], Awaitable[ShardRecord]]) -> ShardRecord:
+        """Follow the run that is planned with a share of the budget, which nobody else takes meanwhile. Raises
+        BudgetExceeded."""
+        guard = self._parts.calls.budget
+        share = await self._share()
+        taken = (
+            ShardHold(guard, self._task.name, share.amount) if guard is not None and share is not None else None
+        )
+        try:
+            record = await plan(share)
+            return await self._follow(record, taken=taken)
+        finally:
+            if taken is not None:
+                taken.release()
+
+    async def _share(self) -> Share | None:
+        """What is left of the budget of task and run, once others at work do not have most of it set aside. Raises
+        BudgetExceeded where that is nothing."""
+        guard, delay = self._parts.calls.budget, FIRST_LOOK
+        if guard is None:
+            return None
+        try:
+            while True:
+                share = shares_of(guard, self._task.name, 1)
+                if share is None or is_worth_taking(guard, self._task.name, share):
+                    break
+                if delay == FIRST_LOOK:
+                    reason = "the budget: what is at work has most of it set aside"
+                    self._parts.log.emit(draft("task.waiting", self._task.name, reason=reason, stays=True))
+                self._parts.boundary.rest(self._task.name, True)
+                delay = min(2 * delay, LONGEST_LOOK)
+                await self._parts.boundary.sleep(delay)
+        finally:
+            self._parts.boundary.rest(self._task.name, False)
         if share is not None and share.is_nothing:
             raise BudgetExceeded(
                 f"task {self._task.name!r}: nothing is left of the budget for the pipeline that it runs",
@@ -75,23 +111,22 @@ class PipelineTask:
             )
         return share
 
-    async def _plan(self) -> ShardRecord:
+    async def _plan(self, share: Share | None) -> ShardRecord:
         log, name = self._parts.log, self._task.name
         # It fails here, or not at all.
         await asyncio.to_thread(seed_data, self._parts, self._task, self._attempt)
         # The id is durable before the run is: whoever creates it creates the same, and once.
         plan: ShardPlan = {"run": new_run_id(), "shard": len(log.state.tasks[name].shards) + 1, "rows": ""}
-        if (share := self._share()) is not None:
+        if share is not None:
             plan["share"] = [share.usd, share.tokens]
         log.commit_soon(draft("shards.planned", name, number=self._attempt, shards=[plan]))
         await log.flush()
         crashpoint("pipeline.planned.after")
         return log.state.tasks[name].shards[plan["run"]]
 
-    async def _reopen(self, record: ShardRecord) -> ShardRecord:
+    async def _reopen(self, record: ShardRecord, share: Share | None) -> ShardRecord:
         """Have the run of an earlier attempt go on: with what is left, or with rows that failed when it is done."""
         log, name, run = self._parts.log, self._task.name, record["run"]
-        share = self._share()
         event = draft("shard.reopened", name, run=run, number=self._attempt, n=record["merged"])
         if record.get("state") == "done":
             event["data"]["only_failed"] = True

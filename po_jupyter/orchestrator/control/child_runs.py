@@ -43,6 +43,8 @@ def child_tree(store: Store, state: RunState) -> Iterator[ChildHead]:
     for run in state.child_runs:
         with suppress(NotFound):
             head = store.head(run)
+            if head.get("parent") != state.run:  # whatever the log says: it may have come from elsewhere
+                continue
             if run in pipelines:  # the others have none
                 yield from child_tree(store, read_history(store, run).state)
             yield ChildHead(head, state.merged_of(run))

@@ -110,7 +110,7 @@ def read_archive(file: BinaryIO) -> Iterator[ArchivePart]:
         line = file.readline(_LONGEST + 1)
         about = _about(line)
         size = about.get("bytes", 0)
-        if type(size) is not int or size < 0:
+        if type(size) is not int or not 0 <= size < 2**53:
             raise _unreadable()
         until = file.tell() + size
         yield ArchivePart(str(about.get("part")), about, _pieces(file, size))

@@ -19,8 +19,9 @@ from typing import cast
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.config import owner as store_owner
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
+from po_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.llm.credentials.team import is_of_team
 from po_jupyter.llm.specs import spec_of
 from po_jupyter.model.run.events import draft
@@ -97,6 +98,7 @@ class RunHandovers:
             raise InvalidInput(f"a run is moved to `{SHARED}`, not to {to!r:.40}")
         if self._settings.hub_behalf:
             raise Conflict("this is the service of shared runs: its runs are shared already")
+        self._check_person(owner)
         head = await self._runs.find_readable(run_id, owner)
         check_is_whole(head)
         run = head["run"]
@@ -111,9 +113,19 @@ class RunHandovers:
             moving.result()
         return await self._runs.newest_view(run)
 
-    async def shared_runs(self) -> tuple[str, str]:
-        """The address of the service of shared runs, and the user's token for it. Unavailable, InvalidInput."""
+    async def shared_runs(self, owner: str | None) -> tuple[str, str]:
+        """The address of the service of shared runs, and the token for it of the person whose server this is.
+        Forbidden for anybody else, Unavailable, InvalidInput."""
+        self._check_person(owner)
         return await self._service.address()
+
+    def _check_person(self, owner: str | None) -> None:
+        person = store_owner.owner_of(self._settings.data_dir).owner
+        if owner not in (None, person):
+            raise Forbidden(
+                f"shared runs are asked for here with the token of {person}, whose server this is",
+                hint="Ask for yours in a server of your own, or with a token of yours: po ... --on shared",
+            )
 
     async def close(self) -> None:
         """End what is under way; it goes on where it was when it is asked for again."""
@@ -233,9 +245,7 @@ class RunHandovers:
     async def _finish(self, run: str) -> None:
         """Have a run that has moved accepted there. Raises what keeps it from that; the move stays open then, unless
         the service refused the run for good."""
-        document = await self._to_thread(self._store.get, _DOCUMENTS, run)
-        if document is None:
-            return
+        document = await self._to_thread(self._document, run)
         sha256, group = str(document["sha256"]), str(document["group"])
         try:
             try:
@@ -246,18 +256,30 @@ class RunHandovers:
         except PoError as error:
             if error.details.get("handover") != "refused":
                 raise
-            await self._to_thread(self._take_back, run, sha256, error)
+            await self._to_thread(self._take_back, run, error)
             await self._dispatcher.changed(run)
             raise
         crashpoint("move.accepted")
         await self._to_thread(self._note, run, draft("run.move_accepted"), None)
         self._changes.changed(run)
 
-    def _take_back(self, run: str, sha256: str, error: PoError) -> None:
-        for record in self._store.records(run):
-            for event in record["events"]:
-                if event["type"] == "run.moved" and event["data"]["sha256"] == sha256:
-                    state = str(event["data"]["from_state"])
+    def _document(self, run: str) -> JsonObject:
+        """What is to be accepted. The log has it too: another node may have found the document before the commit."""
+        document = self._store.get(_DOCUMENTS, run)
+        if document is None:
+            moved = self._moved(run)
+            document = {"sha256": moved["sha256"], "group": moved["group"]}
+            self._store.put(_DOCUMENTS, run, document)
+        return dict(document)
+
+    def _moved(self, run: str) -> JsonObject:
+        """The data of the last `run.moved`."""
+        events = (event for record in self._store.records(run) for event in record["events"])
+        *_, moved = (event["data"] for event in events if event["type"] == "run.moved")
+        return moved
+
+    def _take_back(self, run: str, error: PoError) -> None:
+        state = str(self._moved(run)["from_state"])
         self._note(run, draft("run.move_refused", state=state, error=error.message), state)
 
     def _note(self, run: str, event: object, state: str | None) -> None:

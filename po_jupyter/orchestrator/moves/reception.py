@@ -7,6 +7,7 @@ submission of its owner would be, whatever was checked before, and what is in it
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,8 +16,6 @@ from threading import Lock
 from typing import Any, BinaryIO, cast
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.state.fold import fold
-from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.definition import FORMAT as DEFINITIONS
@@ -32,6 +31,7 @@ from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.moves.archive import FOLDERS, FORMAT, ArchivePart, read_archive
+from po_jupyter.orchestrator.moves.received_state import ReceivedState
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import parse_submission
 from po_jupyter.orchestrator.submission.row_uploads import RowUpload
@@ -42,7 +42,7 @@ from po_jupyter.orchestrator.workers.shareable import is_plain
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.files.row_files import RowFiles, RowFileUpload
 from po_jupyter.store.files.tree import Tree
-from po_jupyter.store.keyed.run_import import RunImport, RunRow
+from po_jupyter.store.keyed.run_import import RunImport, RunRow, is_moment
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.telemetry.correlation import actor
@@ -122,8 +122,9 @@ class RunReceptions:
         def begin() -> RowFileUpload:
             path = self._path(owner, sha256)
             for old in path.parent.glob("*.run"):
-                if time.time() - old.stat().st_mtime > _KEPT:
-                    old.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # accepted meanwhile
+                    if time.time() - old.stat().st_mtime > _KEPT:
+                        old.unlink()
             return RowFileUpload(path, sha256, check=_count_parts)
 
         return RowUpload(await self._to_thread(begin), self._to_thread)
@@ -131,19 +132,22 @@ class RunReceptions:
     def _path(self, owner: str, sha256: str) -> Path:
         return self._settings.data_dir / "moves" / short_digest(owner, 16) / f"{checked_hash(sha256)}.run"
 
-    async def accept(self, sha256: str, owner: str) -> RunView:
-        """Have a run worked off whose file was received; accepted again it is the same run.
+    async def accept(self, sha256: str, owner: str, *, may_decide: bool = True) -> RunView:
+        """Have a run worked off whose file was received; accepted again it is the same run. `may_decide`: whoever asks
+        may decide gates of the owner's runs; else none in its history may be decided.
 
         Raises NotFound for a file that is not here. What else is raised has "refused" as `handover` in its details
         where the run will never be accepted: its file is gone then.
         """
         self._check_here()
         by = actor.get() or actor_of(owner)
-        run = await self._submitting.of(owner)(self._accept, self._path(owner, sha256), sha256, owner, by)
+        run = await self._submitting.of(owner)(
+            self._accept, self._path(owner, sha256), sha256, owner, by, may_decide
+        )
         await self._dispatcher.changed(run)
         return await self._runs.newest_view(run)
 
-    def _accept(self, path: Path, sha256: str, owner: str, by: str) -> str:
+    def _accept(self, path: Path, sha256: str, owner: str, by: str, may_decide: bool) -> str:
         with self._accepting:
             if (accepted := self._store.get("received", sha256)) is not None and accepted["owner"] == owner:
                 return str(accepted["run"])
@@ -153,7 +157,7 @@ class RunReceptions:
                 raise NotFound(f"the run {sha256[:12]}... was not sent, or is here no more") from None
             try:
                 with file:
-                    run = self._take(file, sha256, owner, by)
+                    run = self._take(file, sha256, owner, by, may_decide)
             except (StoreError, OSError):
                 raise  # of this place: tried again
             except PoError as error:
@@ -192,28 +196,26 @@ class RunReceptions:
 
     # -- what is in the file --------------------------------------------------------------------
 
-    def _take(self, file: BinaryIO, sha256: str, owner: str, by: str) -> str:
+    def _take(self, file: BinaryIO, sha256: str, owner: str, by: str, may_decide: bool) -> str:
         parts = read_archive(file)
         about = _first(parts)
         head, definition = _head_of(about["head"], owner), _definition_of(about["definition"])
         run = head["run"]
-        self._check_pipeline(dict(definition.pipeline), definition.options.model, owner)
+        pipeline = self._check_pipeline(dict(definition.pipeline), definition.options.model, owner)
         importing = RunImport(self._store, run)
         self._projections.forget(run)
-        tree = Tree(run_directory(self._settings.data_dir, run))
+        directory = run_directory(self._settings.data_dir, run)
+        shutil.rmtree(directory, ignore_errors=True)  # of a reception that was killed, perhaps another's
+        tree = Tree(directory)
         try:
-            state = RunState(run)
+            state = ReceivedState(head, pipeline, may_decide=may_decide)
             for part in parts:
                 if part.part == "row":
-                    state = self._row(importing, part, state)
+                    row = RunRow(str(part.about.get("kind")), part.about.get("n", 0), part.data())
+                    state.add(importing.add(row))
                 else:
                     self._file(part, tree, owner)
-            if (
-                state.added
-                or any(task.shards for task in state.tasks.values() if task.kind == "pipeline")
-                or state.open_shards
-            ):
-                raise InvalidInput("the run has tasks or child runs that its definition does not name")
+            state.check(self._store)
             self._row_files.check(owner, definition.seed.get("data") or {}, definition.seed.get("index"))
             received = draft(
                 "run.received", owner=owner, from_owner=str(about["head"]["owner"])[:200], by=by, sha256=sha256
@@ -222,16 +224,10 @@ class RunReceptions:
             crashpoint("reception.read")
             importing.finish(head, definition.to_json(), [received])
         except BaseException:
-            importing.abort()
+            if importing.abort():
+                shutil.rmtree(directory, ignore_errors=True)
             raise
         return run
-
-    def _row(self, importing: RunImport, part: ArchivePart, state: RunState) -> RunState:
-        events = importing.add(RunRow(str(part.about.get("kind")), part.about.get("n", 0), part.data()))
-        try:
-            return fold(state, events) if events else state
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(f"the history of the run cannot be read: {type(error).__name__}") from None
 
     def _file(self, part: ArchivePart, tree: Tree, owner: str) -> None:
         name = str(part.about.get("name"))
@@ -272,6 +268,7 @@ def _head_of(value: JsonObject, owner: str) -> Head:
     are_texts = all(isinstance(value.get(name), str) and len(value[name]) <= 1000 for name in _TEXTS)
     are_numbers = all(type(value.get(name)) is int and abs(value[name]) < 2**53 for name in _NUMBERS)
     run, state = value.get("run"), value.get("state")
+    are_texts = are_texts and is_moment(value["created_at"]) and is_moment(value["updated_at"])
     if not (are_texts and are_numbers and isinstance(run, str) and _RUN.fullmatch(run) and state in _STATES):
         raise InvalidInput("the run says nothing that can be read about itself")
     kept: dict[str, Any] = {name: value[name] for name in (*_TEXTS, *_NUMBERS)}

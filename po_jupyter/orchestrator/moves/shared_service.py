@@ -11,6 +11,7 @@ import httpx
 from po_jupyter.config import Settings
 from po_jupyter.config.hub_runs import environment_token, shared_runs_url
 from po_jupyter.errors import PoError, Unavailable, from_json
+from po_jupyter.model.run.names import group_in_header
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.threads import ToThread
@@ -75,7 +76,7 @@ class SharedRunsService:
         url, token = await self.address()
         sent = {"Authorization": f"Bearer {token}", "Accept": "application/json", **(headers or {})}
         if group:
-            sent["X-Po-Group"] = group
+            sent["X-Po-Group"] = group_in_header(group)
         try:
             async with httpx.AsyncClient(timeout=_PATIENCE, follow_redirects=False) as client:
                 response = await client.request(

@@ -117,7 +117,7 @@ class ScheduleStore:
         """The schedules of an owner that can be read, the oldest first."""
         records = []
         for key in self.keys():
-            if key.startswith(f"{owner}/"):
+            if key.startswith(documents.room_of(owner)):
                 with suppress(CorruptRow):
                     if (record := self.read(key)) is not None:
                         records.append(record)
@@ -162,7 +162,7 @@ def new_schedule_id() -> str:
 
 def key_of(owner: str, schedule: str) -> str:
     """The name of a schedule's document."""
-    return f"{owner}/{schedule}"
+    return f"{documents.room_of(owner)}{schedule}"
 
 
 def iso(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine, located
 from po_jupyter.orchestrator.threads import OwnerThreads, ToThread
+from po_jupyter.store.documents import room_of
 from po_jupyter.store.protocol import DocumentStore
 
 KIND = "pipeline"
@@ -47,7 +48,7 @@ class PipelineRegistry:
 
         `code_allowed`, whether who registers it has the scope `code:run`, is kept for runs that nobody else starts.
         """
-        name = f"{owner}/{pipeline.name}"
+        name = room_of(owner) + pipeline.name
         current = self._store.get(KIND, name)
         if current is not None and current["revision"] == pipeline.revision:
             code_allowed = code_allowed or current.get("code_allowed", True)
@@ -73,7 +74,7 @@ class PipelineRegistry:
         return bool(self._document(name, owner).get("code_allowed", True))
 
     def _document(self, name: str, owner: str) -> JsonObject:
-        document = self._store.get(KIND, f"{owner}/{name}")
+        document = self._store.get(KIND, room_of(owner) + name)
         if document is None:
             names = self._names(owner)
             hint = f"Registered: {', '.join(names[:20])}" if names else "No pipeline is registered yet."
@@ -85,7 +86,7 @@ class PipelineRegistry:
         summaries: list[PipelineSummary] = []
         for name in self._names(owner):
             try:
-                document = self._store.get(KIND, f"{owner}/{name}")
+                document = self._store.get(KIND, room_of(owner) + name)
                 if document is not None:
                     definition = validate_pipeline(document["definition"], recorded=True)
                     summaries.append({
@@ -103,10 +104,10 @@ class PipelineRegistry:
         """Forget it. NotFound."""
         with suppress(CorruptRow):  # all the more
             self._document(name, owner)
-        self._store.drop(KIND, f"{owner}/{name}")
+        self._store.drop(KIND, room_of(owner) + name)
 
     def _names(self, owner: str) -> list[str]:
-        start = f"{owner}/"
+        start = room_of(owner)
         return [n.removeprefix(start) for n in self._store.names(KIND) if n.startswith(start)]
 
 

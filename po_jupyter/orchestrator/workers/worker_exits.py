@@ -116,7 +116,9 @@ def child_heads(store: LogStore, state: RunState) -> Iterator[Head]:
     """The heads of the child runs of a run that are there. Blocks."""
     for run in state.child_runs:
         with suppress(NotFound):
-            yield store.head(run)
+            head = store.head(run)
+            if head.get("parent") == state.run:  # whatever the log says: it may have come from elsewhere
+                yield head
 
 
 def end_child_runs(store: LogStore, state: RunState) -> list[str]:

@@ -56,5 +56,7 @@ async def put_handover(request: ApiRequest[Query, None]) -> JsonResponse:
 
 async def accept_handover(request: ApiRequest[Query, EmptyBody]) -> JsonResponse:
     """Have a run worked off whose file was received; accepted again it is the same run."""
-    view = await request.orchestrator.receptions.accept(request.path["sha256"], request.owner)
+    view = await request.orchestrator.receptions.accept(
+        request.path["sha256"], request.owner, may_decide=await request.may("gates")
+    )
     return JsonResponse({"run": run_json(view)})

@@ -18,8 +18,9 @@ class HandoversApi(Protocol):
         Forbidden, InvalidInput before anything was moved, Unavailable."""
         ...
 
-    async def shared_runs(self) -> tuple[str, str]:
-        """The address of the service of shared runs, and the user's token for it. Unavailable, InvalidInput."""
+    async def shared_runs(self, owner: str | None) -> tuple[str, str]:
+        """The address of the service of shared runs, and the token for it of the person whose server this is.
+        Forbidden for anybody else, Unavailable, InvalidInput."""
         ...
 
 
@@ -33,6 +34,7 @@ class ReceptionsApi(Protocol):
         """Begin to receive the file of a run. Forbidden, InvalidInput, StoreUnusable."""
         ...
 
-    async def accept(self, sha256: str, owner: str) -> RunView:
-        """Have a run worked off whose file was received. NotFound, Conflict, Forbidden, InvalidInput."""
+    async def accept(self, sha256: str, owner: str, *, may_decide: bool = True) -> RunView:
+        """Have a run worked off whose file was received; without `may_decide` its gates must be undecided. NotFound,
+        Conflict, Forbidden, InvalidInput."""
         ...

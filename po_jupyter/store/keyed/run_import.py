@@ -7,6 +7,7 @@ is not trusted: each is checked to be what a store writes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -64,6 +65,8 @@ class RunImport:
     def add(self, row: RunRow) -> list[NumberedEvent]:
         """Take the next row; the events of a record, with their offsets. Raises InvalidInput."""
         events: list[NumberedEvent] = []
+        if type(row.n) is not int:
+            raise InvalidInput(f"{row.n!r:.40} is no number of a row")
         if row.kind == _RECORD and row.n == self.n + 1:
             events = _events(row, self.offset + 1)
             self.n, self.offset = row.n, self.offset + len(events)
@@ -98,15 +101,25 @@ class RunImport:
 
         return self._store._run(self._run, work, write=True)
 
-    def abort(self) -> None:
-        """Remove what was written; nothing once the run is here."""
+    def abort(self) -> bool:
+        """Remove what was written; False, and nothing, once the run is here."""
         self._waiting = []
 
-        def work(shard: Shard) -> None:
-            if shard.read(f"head/{self._run}") is None:
-                shard.erase_records(self._run, None)
+        def work(shard: Shard) -> bool:
+            if shard.read(f"head/{self._run}") is not None:
+                return False
+            shard.erase_records(self._run, None)
+            return True
 
-        self._store._run(self._run, work, write=True)
+        return self._store._run(self._run, work, write=True)
+
+
+def is_moment(value: object) -> bool:
+    """Whether a value is a moment as the store writes them, ISO 8601 with its offset from UTC."""
+    try:
+        return isinstance(value, str) and len(value) < 40 and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _write_all(shard: Shard, *, texts: list[tuple[str, bytes]]) -> None:
@@ -124,7 +137,7 @@ def _events(row: RunRow, first: int) -> list[NumberedEvent]:
         or record.keys() - {"at", "fence", "first", *_LISTS}
         or type(record.get("fence")) is not int
         or record.get("first") != first
-        or not isinstance(record.get("at"), str)
+        or not is_moment(record.get("at"))
         or not all(_is_event(event) for event in record.get("events", ()))
     ):
         raise InvalidInput(f"record {row.n} of the run is none that a store writes")
@@ -135,7 +148,7 @@ def _events(row: RunRow, first: int) -> list[NumberedEvent]:
 def _is_event(event: JsonObject) -> bool:
     return (
         isinstance(event.get("type"), str)
-        and isinstance(event.get("at"), str)
+        and is_moment(event.get("at"))
         and isinstance(event.get("data"), dict)
         and isinstance(event.get("task", ""), str)
         and type(event.get("item", 0)) is int

@@ -167,6 +167,45 @@ async def test_its_budget_is_what_is_left_of_the_runs(family: Family) -> None:
     assert read_history(family.store, child).state.budget == {"tokens": 5}
 
 
+@pytest.mark.parametrize("budget", [{"tokens": 9000}, {"usd": 5.0}])
+async def test_pipelines_side_by_side_share_a_budget_that_is_enough_for_all(
+    family: Family, budget: dict[str, float]
+) -> None:
+    """The first one set all of it aside, and the others failed with a budget that was hardly used."""
+    tasks = [{"name": f"t{n}", "needs": [], "pipeline": inner(TWO), "seed": {"x": n}} for n in range(4)]
+    family.create(tasks, {"x": 1}, budget=budget)
+    assert await family.go() == "done"
+    assert len(family.fake.prompts) == 8
+    assert len(family.children()) == 4
+
+
+async def test_pipelines_side_by_side_never_use_more_than_the_budget(family: Family) -> None:
+    short = {"model": "fake:echo", "max_tokens": 5}
+    tasks = [
+        {"name": f"t{n}", "needs": [], "pipeline": inner(TWO, llm=short), "seed": {"x": n}} for n in range(4)
+    ]
+    family.create(tasks, {"x": 1}, budget={"tokens": 80})
+    assert await family.go() == "failed"
+    used = bill(family, family.run)
+    assert 40 < used.input_tokens + used.output_tokens <= 80
+    assert {task.state for task in family.state.tasks.values()} == {"done", "failed"}
+
+
+async def test_an_answer_is_no_reference_to_a_file_of_rows(family: Family) -> None:
+    """A model could name files of the owner's; and one that was malformed killed the worker of the run."""
+    read = {
+        "name": "t",
+        "pipeline": inner(TWO),
+        "seed": {"x": 1, "rows": {"$rows": "{{ seed.x }}", "count": 1}},
+    }
+    family.create([read], {"x": "0" * 64})
+    assert await family.go() == "failed"
+    error = family.state.tasks["t"].error
+    assert error is not None
+    assert "`seed.rows` comes out as an object with the field '$rows'" in error["message"]
+    assert family.children() == []
+
+
 async def test_a_dead_run_fails_the_task(family: Family) -> None:
     family.alone, family.drains_at = True, 1
     family.create([{"name": "t", "pipeline": inner(TWO)}], {"x": 1})

@@ -121,7 +121,7 @@ def test_live_runs_are_activity_and_the_culler_stays_away_until_they_end(vendor:
 def test_a_stopped_servers_runs_go_on_at_the_next_spawn_by_themselves(alice: RealHub, vendor: ModelServer):
     with alice.po(alice.alice) as client:
         meta = client.get("meta").json()
-        assert meta["hub"] == {"gateway": alice.gateway_url, "stops_servers": True}
+        assert meta["hub"] == {"gateway": alice.gateway_url, "stops_servers": True, "shared_runs": True}
         run = submit(client, rows(40, "stopped"))
         await_true(lambda: len(asked(vendor, "stopped")) >= 6, 60, "six rows")
     before = token_of(alice, alice.alice)

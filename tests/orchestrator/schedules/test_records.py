@@ -33,6 +33,20 @@ def test_an_owner_has_their_own() -> None:
     assert store.names(KIND) == ["ada/b", "bob/c"]
 
 
+def test_a_group_has_nothing_of_one_whose_name_begins_with_its_own() -> None:
+    """Groups of a hub have slashes in their names where its accounts are kept in a tree."""
+    store = MemoryStore()
+    schedules = ScheduleStore(store)
+    for owner in ("group:/ops", "group:/ops/secret", "group:/ops%2Fsecret"):
+        schedules.add(record_of(owner=owner, id="a"))
+    assert [record["owner"] for record in schedules.of("group:/ops")] == ["group:/ops"]
+    with pytest.raises(NotFound):
+        schedules.get("secret/a", "group:/ops")
+    schedules.remove("a", "group:/ops")
+    assert len(schedules.keys()) == 2
+    assert schedules.get("a", "group:/ops/secret")["owner"] == "group:/ops/secret"
+
+
 def test_a_change_that_was_overtaken_is_made_again() -> None:
     schedules = ScheduleStore(MemoryStore())
     schedules.add(record_of())

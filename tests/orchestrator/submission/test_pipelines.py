@@ -27,6 +27,14 @@ def put(registry: PipelineRegistry, owner: str = "me", **changes: object) -> tup
     return document["revision"], fresh
 
 
+def test_a_group_sees_nothing_of_one_whose_name_begins_with_its_own(registry: PipelineRegistry) -> None:
+    put(registry, "group:ops/secret")
+    assert registry.summaries("group:ops") == []
+    with pytest.raises(NotFound):
+        registry.pipeline("secret/greet", "group:ops")
+    assert registry.pipeline("greet", "group:ops/secret").name == "greet"
+
+
 def test_the_same_content_again_changes_nothing(registry: PipelineRegistry) -> None:
     """A notebook that registers in its first cell makes no new revision each time it is run."""
     first = put(registry)

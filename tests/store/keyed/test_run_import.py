@@ -14,6 +14,7 @@ from po_jupyter.store.keyed.run_import import RunImport, RunRow, rows_of
 from po_jupyter.store.protocol import Commit, NewRun
 
 RUN = "0" * 22
+AT = "2026-11-27T12:00:00.000Z"
 
 
 def source() -> MemoryStore:
@@ -58,7 +59,7 @@ def test_what_was_not_finished_leaves_nothing_behind() -> None:
         new.head(RUN)
 
 
-GOOD = {"at": "t", "fence": 0, "first": 1, "events": [{"type": "x", "at": "t", "data": {}}]}
+GOOD = {"at": AT, "fence": 0, "first": 1, "events": [{"type": "x", "at": AT, "data": {}}]}
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,8 @@ GOOD = {"at": "t", "fence": 0, "first": 1, "events": [{"type": "x", "at": "t", "
     [
         ("c", 2, GOOD), ("p", 1, [[1], 1]), ("x", 1, GOOD), ("c", 1, []), ("c", 1, {**GOOD, "first": 5}),
         ("c", 1, {**GOOD, "fence": "0"}), ("c", 1, {**GOOD, "more": 1}), ("c", 1, {**GOOD, "events": [1]}),
-        ("c", 1, {**GOOD, "events": [{"type": 1, "at": "t", "data": {}}]}),
-        ("c", 1, {**GOOD, "events": [{"type": "x", "at": "t", "data": {}, "offset": 9}]}),
+        ("c", 1, {**GOOD, "events": [{"type": 1, "at": AT, "data": {}}]}),
+        ("c", 1, {**GOOD, "events": [{"type": "x", "at": AT, "data": {}, "offset": 9}]}),
     ],
 )  # fmt: skip
 def test_rows_that_no_store_writes_are_refused(kind: str, n: int, value: object) -> None:

@@ -42,6 +42,20 @@ def shares_of(guard: BudgetGuard | None, task: str, count: int) -> Share | None:
     return Share(min(usd) / count if usd else None, min(tokens) // count if tokens else None)
 
 
+def is_worth_taking(guard: BudgetGuard, task: str, share: Share) -> bool:
+    """Whether a share is at least half of what is not used: else calls and child runs at work have more of it set
+    aside, and what they do not use is free soon. True where nothing is set aside."""
+    for account in guard.accounts_of(task):
+        limits = account.limits
+        unused = Amount(limits.usd or 0.0, limits.tokens or 0).minus(account.used)
+        if account.holds and (
+            (limits.usd is not None and share.usd is not None and 2 * share.usd < unused.usd)
+            or (limits.tokens is not None and share.tokens is not None and 2 * share.tokens < unused.tokens)
+        ):
+            return False
+    return True
+
+
 def _left(account: Account) -> Amount:
     limits = Amount(account.limits.usd or 0.0, account.limits.tokens or 0)
     return limits.minus(account.used).minus(account.reserved)
@@ -79,7 +93,8 @@ class ShardHold:
         )
 
     def release(self) -> None:
-        """End the hold: the child has ended."""
-        for account in self._accounts:
+        """End the hold: the child has ended. Again it does nothing."""
+        accounts, self._accounts = self._accounts, ()
+        for account in accounts:
             account.settle(self._remaining.minus(ZERO), ZERO)
         self._guard.decide_waiting_calls()
