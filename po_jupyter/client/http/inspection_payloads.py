@@ -25,6 +25,7 @@ class TableRowJson(TypedDict):
     flags: list[str]
     clipped: bool
     row: NotRequired[int]
+    variant: NotRequired[str]
     of: NotRequired[str]
     label: NotRequired[Any]
     agreement: NotRequired[float]

@@ -30,6 +30,7 @@ from po_jupyter.model.pipeline.task_parts import (
     ToolName,
 )
 from po_jupyter.model.pipeline.value import Value
+from po_jupyter.model.pipeline.variants import Variants
 from po_jupyter.model.pipeline.votes import Votes
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
@@ -138,6 +139,11 @@ class TaskFields(Value):
         default=None,
         description="Answers to the same prompt, of which the majority counts, of numbers the median: a number, or "
         "how often to ask and when to stop.",
+    )
+    variants: Variants | None = Field(
+        default=None,
+        description="Prompts or models beside each other, by name: each row is asked about once for each of them, with "
+        "its `prompt`, `system` and `llm` in the place of the task's.",
     )
     score: ScoreChoice | None = Field(
         default=None,

@@ -18,11 +18,11 @@ from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, me
 from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
 from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
 from po_jupyter.orchestrator.views.inspection.row_query import RowQuery, RowSort, RowState
-from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, clip
+from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, TableRow, clip
 from po_jupyter.orchestrator.views.inspection.tables import RunTables, TableCache
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
-from po_jupyter.orchestrator.views.row_labels import RowLabels
+from po_jupyter.orchestrator.views.row_labels import RowLabels, add_variants
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, Store
 
@@ -81,7 +81,7 @@ class RunInspection:
             found = table.find(query)
             page = found.indexes[start : start + limit]
             rows = table.rows(page)
-            self._labels.add(head, table.columns.rows_of, rows)
+            self._add_names(head, task, table, rows)
             matching = len(found.indexes)
             return {
                 "rows": rows, "total": table.columns.total, "matching": matching,
@@ -101,7 +101,7 @@ class RunInspection:
                     f"task {task!r} of run {short_id(head['run'])} has {table.columns.total} rows, and none is {index}"
                 )
             rows = table.rows([index], WHOLE)
-            self._labels.add(head, table.columns.rows_of, rows)
+            self._add_names(head, task, table, rows)
             return {**rows[0]}
 
         return await self._read(run_id, owner, read)
@@ -117,6 +117,11 @@ class RunInspection:
 
     def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
         return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
+
+    def _add_names(self, head: Head, task: str, table: MapTable, rows: list[TableRow]) -> None:
+        """Add to rows what they are called, and their variants."""
+        self._labels.add(head, table.columns.rows_of, rows)
+        add_variants(rows, self._inputs.task(head, task).get("variants"))
 
     async def of_task(
         self, run_id: str, owner: str | None, task: str, read: Callable[[Head, MapTable, JsonObject], T]
