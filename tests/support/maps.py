@@ -92,7 +92,9 @@ class FakeCallFactory:
         self.made: list[tuple[int | None, int, FakeCalls]] = []
         self._answer = answer
 
-    def calls(self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None) -> Any:
+    def calls(
+        self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None, variant: int = 0
+    ) -> Any:
         calls = FakeCalls(self._answer)
         self.made.append((item, attempt, calls))
         return calls

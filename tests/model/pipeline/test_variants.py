@@ -34,7 +34,8 @@ def test_the_definition_of_a_variant_is_the_same_as_json() -> None:
 
 
 def test_prompts_alone_are_enough() -> None:
-    task = Task.model_validate({"name": "m", "for_each": "{{ seed.rows }}", "variants": {"a": {"prompt": "x"}, "b": {"prompt": "y"}}})  # fmt: skip
+    prompts = {"a": {"prompt": "x"}, "b": {"prompt": "y"}}
+    task = Task.model_validate({"name": "m", "for_each": "{{ seed.rows }}", "variants": prompts})
     assert [one.prompt for one in task.variant_tasks] == ["x", "y"]
     assert Task.model_validate(task.model_dump(mode="json", exclude_defaults=True)) == task
 

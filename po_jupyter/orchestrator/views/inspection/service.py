@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.model.run.comparing import VariantsOfTask
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
@@ -20,6 +21,7 @@ from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
 from po_jupyter.orchestrator.views.inspection.row_query import RowQuery, RowSort, RowState
 from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, TableRow, clip
 from po_jupyter.orchestrator.views.inspection.tables import RunTables, TableCache
+from po_jupyter.orchestrator.views.inspection.variants import variants_beside
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_labels import RowLabels, add_variants
@@ -57,7 +59,9 @@ class RunInspection:
         self._tables = TableCache(store)
         self._inputs = RowInputs(rows, store, projections)
         self._labels = RowLabels(rows, projections.seed)
-        self._comparison = MapComparison(self._read, self._table, self._labels.add)
+        self._comparison = MapComparison(
+            self._read, self._table, self._add_names, self._inputs.task, projections.reviews
+        )
 
     async def rows(
         self,
@@ -106,12 +110,16 @@ class RunInspection:
 
         return await self._read(run_id, owner, read)
 
-    async def provenance(self, run_id: str, owner: str | None, task: str) -> list[RowProvenance]:
-        """Where each row of a map with an outcome is from, in order. NotFound for an unknown task."""
+    async def provenance(
+        self, run_id: str, owner: str | None, task: str, row: int | None = None
+    ) -> list[RowProvenance]:
+        """Where each row of a map with an outcome is from, in order; or that `row` alone. NotFound for an unknown
+        task."""
 
         def read(head: Head, tables: RunTables) -> list[RowProvenance]:
             self._table(head, tables, task)  # raises where there is no such map
-            return row_provenance(self._store, head, task)
+            found = row_provenance(self._store, head, task)
+            return found if row is None else [one for one in found if one["index"] == row]
 
         return await self._read(run_id, owner, read)
 
@@ -142,12 +150,25 @@ class RunInspection:
         everything: bool = False,
         start: int = 0,
         limit: int = 100,
+        gold: str | None = None,
     ) -> JsonObject:
         """`{task, rows, summary, matching, next, complete, notes}`: a map of this run (A) and of another (B), row by
         row, as `comparison.ComparedRow` and `ComparisonSummary`; only rows that changed, or with `everything` all,
         those that changed first. `complete` is false when there was no time to read all rows: asked again, it goes on.
-        InvalidInput for a task without rows, and for twice the same run."""
-        return await self._comparison.page(run_id, other, owner, task, PageQuery(everything, start, limit))
+        `gold` names a field of the rows, or `corrections`: then it is a score too whether answers are that.
+        InvalidInput for a task without rows, for twice the same run, and for a `gold` that no row has."""
+        query = PageQuery(everything, start, limit, gold)
+        return await self._comparison.page(run_id, other, owner, task, query)
+
+    async def variants(self, run_id: str, owner: str | None, task: str) -> VariantsOfTask:
+        """The variants of a map beside each other. InvalidInput for a task without."""
+        return await self._read(
+            run_id, owner,
+            lambda head, tables: variants_beside(
+                self._table(head, tables, task), dict(self._inputs.task(head, task)),
+                tables.contents.setdefault(task, []),
+            ),
+        )  # fmt: skip
 
     async def calls(
         self,
