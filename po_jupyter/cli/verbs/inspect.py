@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.run import Run
 
 _SORTS = ("index", "state", "attempts", "tokens", "cost", "seconds", "output")
+_ROW_COLUMNS = ("state", "tries", "tokens", "cost", "took", "answer")
 _LIMIT = click.option(
     "--limit",
     type=click.IntRange(1, 500),
@@ -99,7 +100,7 @@ def rows(
         )
     else:
         base.print_table(
-            ["row", "state", "tries", "tokens", "cost", "took", "answer"],
+            ["row", *(["variant"] if "variant" in page["rows"][0] else []), *_ROW_COLUMNS],
             [_row_cells(row) for row in page["rows"]],
             [row["state"] for row in page["rows"]],
         )
@@ -113,6 +114,7 @@ def _row_cells(row: TableRowJson) -> list[str]:
     flags = "".join(f"  [{flag}]" for flag in row["flags"])
     return [
         str(row["index"]),
+        *([row["variant"]] if "variant" in row else []),
         row["state"],
         str(row["attempts"] or ""),
         fmt.tokens(row["tokens"]) if row["tokens"] else "",
