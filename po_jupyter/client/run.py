@@ -21,7 +21,7 @@ from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
-from po_jupyter.client.row_details import RowDetails, row_details
+from po_jupyter.client.reviews.row_details import RowDetails, row_details
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from po_jupyter.client.row_details import row_place
+from po_jupyter.client.reviews.row_details import row_place
 from po_jupyter.kernel import launch, static_view
 from po_jupyter.kernel.arguments import Arguments, Option
 from po_jupyter.kernel.chat_line import chat_arguments

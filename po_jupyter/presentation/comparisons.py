@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from po_jupyter.model.run.comparing import PairedScore, VariantsOfTask, VariantSummary
 from po_jupyter.model.run.scores import MeanScore
 from po_jupyter.presentation import format as fmt
@@ -59,7 +61,7 @@ def _title(found: VariantsOfTask) -> str:
 
 
 def _score_names(found: VariantsOfTask) -> list[str]:
-    return [score["name"] for score in found["variants"][0]["scores"]]
+    return list(dict.fromkeys(score["name"] for variant in found["variants"] for score in variant["scores"]))
 
 
 def _columns(found: VariantsOfTask) -> tuple[str, ...]:
@@ -67,15 +69,16 @@ def _columns(found: VariantsOfTask) -> tuple[str, ...]:
 
 
 def _rows(found: VariantsOfTask) -> list[list[str]]:
-    return [_row(variant) for variant in found["variants"]]
+    return [_row(variant, _score_names(found)) for variant in found["variants"]]
 
 
-def _row(variant: VariantSummary) -> list[str]:
+def _row(variant: VariantSummary, names: Sequence[str]) -> list[str]:
+    means = {score["name"]: mean_text(score) for score in variant["scores"]}
     failed = f", {variant['failed']:,} failed" if variant["failed"] else ""
     cost = variant["cost_usd"]
     return [
         variant["name"], f"{variant['done']:,} of {variant['rows']:,}{failed}",
-        *(mean_text(score) for score in variant["scores"]),
+        *(means.get(name, "–") for name in names),
         "unknown" if cost is None else fmt.money(cost), fmt.tokens(variant["tokens"]), fmt.elapsed(variant["seconds"]),
         ", ".join(variant["models"]),
     ]  # fmt: skip

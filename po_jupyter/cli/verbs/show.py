@@ -248,7 +248,7 @@ def show(run_id: str, failed: bool, place: str | None, output: str | None, follo
 
 
 def _print_row(run: Run, place: str, as_json: bool) -> int:
-    from po_jupyter.client.row_details import row_details, row_place
+    from po_jupyter.client.reviews.row_details import row_details, row_place
 
     row = run.client.call(row_details(run.client.aio, run.id, *row_place(place)))
     if as_json:

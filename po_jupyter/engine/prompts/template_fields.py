@@ -16,8 +16,8 @@ from po_jupyter.engine.prompts.template_samples import (
 )
 from po_jupyter.engine.prompts.templates import ENVIRONMENT, expression_of
 from po_jupyter.errors import TemplateFailed
+from po_jupyter.model.pipeline.evals.variants import Variant
 from po_jupyter.model.pipeline.pipeline import LLM, CascadeStep, PromptText, Task
-from po_jupyter.model.pipeline.variants import Variant
 
 JUDGE_NAMES = ("item", "index", "output", "expected", "seed", "seed_name", "config")
 """The names that the template of a judge sees; `item` and `index` in a map."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from po_jupyter.model.pipeline.evals.scores import ScoreChoice
+from po_jupyter.model.pipeline.evals.variants import Variants
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.operators.fields import (
     OPERATORS,
@@ -30,7 +31,6 @@ from po_jupyter.model.pipeline.task_parts import (
     ToolName,
 )
 from po_jupyter.model.pipeline.value import Value
-from po_jupyter.model.pipeline.variants import Variants
 from po_jupyter.model.pipeline.votes import Votes
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
+from po_jupyter.model.pipeline.evals.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
 from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
 from po_jupyter.model.pipeline.task_fields import TaskFields
-from po_jupyter.model.pipeline.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.votes import votes_problem
 
 Rule = Callable[[TaskFields], str | None]

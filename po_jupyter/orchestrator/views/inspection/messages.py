@@ -11,7 +11,7 @@ from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
 from po_jupyter.llm.calls.journal import CallKey
-from po_jupyter.model.pipeline.variants import variant_definition
+from po_jupyter.model.pipeline.evals.variants import variant_definition
 from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examination

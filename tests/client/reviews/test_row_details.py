@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.row_details import RowDetails, row_details, row_place
+from po_jupyter.client.reviews.row_details import RowDetails, row_details, row_place
 from po_jupyter.errors import InvalidInput, NotFound
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, RunPage

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.task_parts import PromptText, ends_with_the_user
 from po_jupyter.model.pipeline.value import Value
-
-if TYPE_CHECKING:
-    from po_jupyter.model.pipeline.task_fields import TaskFields
 
 FEWEST, MOST = 2, 8
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
@@ -50,8 +47,8 @@ def _prompt_of(variant: Any) -> Any:
     return variant.get("prompt") if isinstance(variant, Mapping) else getattr(variant, "prompt", None)
 
 
-def variant_fields(task: TaskFields, variant: Variant | None) -> dict[str, Any]:
-    """The fields in which the task of a variant differs from the task with the variants."""
+def variant_fields(task: Any, variant: Variant | None) -> dict[str, Any]:
+    """The fields in which the task of a variant differs from the task (`TaskFields`) with the variants."""
     changed: dict[str, Any] = {"variants": None}
     if variant is None:
         return changed
@@ -74,8 +71,8 @@ def variant_definition(task: Mapping[str, Any], number: int) -> dict[str, Any]:
     return {**{name: value for name, value in task.items() if name != "variants"}, **changed}
 
 
-def variants_problem(task: TaskFields) -> str | None:
-    """Why a task cannot have its variants; None when it can, or has none."""
+def variants_problem(task: Any) -> str | None:
+    """Why a task (`TaskFields`) cannot have its variants; None when it can, or has none."""
     if task.variants is None:
         return None
     if task.prompt is None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from po_jupyter.model.pipeline.evals.variants import variant_definition
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.variants import variant_definition
 
 FIELDS: dict[str, Any] = {"name": "m", "for_each": "{{ seed.rows }}", "prompt": "p", "llm": {"model": "a:b"}}
 TWO: dict[str, Any] = {"a": {"prompt": "x", "system": "s"}, "b": {"llm": {"temperature": 0}}}
