@@ -30,8 +30,10 @@ from po_jupyter.store.protocol import Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
-_GATHER = 0.02  # s in which changes of runs that are at work here are gathered
-_SETTLE = 0.06  # s until a record that the store has is another's: a worker says its own within 0.05
+_GATHER = 0.05  # s in which changes of runs that are at work here are gathered
+# s until a record that no head explains is taken for another's, which a node of before 0.2.0 wrote: a worker says its
+# own within half a second.
+_SETTLE = 1.0
 
 
 class NodeDispatcher:
@@ -200,15 +202,20 @@ class NodeDispatcher:
         except PoError as error:
             log.warning("cannot look at runs", runs=len(runs), error=error.message)
             return
-        behind = []
+        requested, behind = [], []
         for run in runs:
             worker, head = self._supervisor.processes.get(run), heads.get(run)
             if worker is None:
                 await self._supervisor.attend(run)
             elif head is not None and self._share.is_elsewhere(head):
                 self._supervisor.processes.kill(worker, "overtaken")
+            elif head is not None and head.get("requested", 0) > worker.requested:
+                worker.requested = head["requested"]
+                requested.append(run)
             elif head is not None and head["n"] > worker.written:
                 behind.append((worker, head["n"]))
+        for run in requested:
+            await self._supervisor.attend(run)
         if behind:
             await asyncio.sleep(_SETTLE)  # the head has what its worker wrote a moment ago and did not say yet
         for worker, n in behind:

@@ -44,6 +44,8 @@ class Head(TypedDict):
     """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
     process that works on it; `parent` is the run that a child run is a part of. `shareable`
     says whether it may be worked off in a process of many, as far as its definition tells; heads of before do not say.
+    `requested` is the last record that was written without a lease (`LogStore.request`), missing where there is none:
+    whoever works on the run has to hear of it.
     `damage` is in lists only: why the
     summary itself cannot be read; of the other fields there is then what the first record says, and nothing is done
     with the run but deleting it."""
@@ -64,6 +66,7 @@ class Head(TypedDict):
     damage: NotRequired[str]
     parent: NotRequired[str]
     shareable: NotRequired[bool]
+    requested: NotRequired[int]
 
 
 class _Item(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import http.client
 import json
 import os
 import resource
@@ -13,8 +14,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -33,6 +37,7 @@ from po_jupyter.worker.zygote import preload
 
 PROCESSES = 2
 RUNS = 400
+CLIENTS = 4
 
 
 def body(number: object, *, model: str = "fake:echo", tasks: int = 10) -> dict[str, Any]:
@@ -284,6 +289,87 @@ async def product(data_dir: Path) -> list[dict[str, Any]]:
     return rows
 
 
+# -- over HTTP ----------------------------------------------------------------------------------------------
+
+
+async def over_http(data_dir: Path) -> list[dict[str, Any]]:
+    """The product as it is installed: submissions at a server's door, by clients whose CPU is not the product's."""
+    ready = data_dir / "ready.json"
+    log = data_dir / "server.log"
+    environ = os.environ | {
+        "PO_DATA_DIR": str(data_dir / "data"), "PO_SHARED_WORKER": "true", "PO_REQUESTS_PER_MINUTE": "10000000",
+        "PO_LOG_LEVEL": "WARNING",
+    }  # fmt: skip
+    (data_dir / "data").mkdir()
+    with log.open("wb") as out:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "po_jupyter.server", "--ready-file", str(ready),
+            stdout=out, stderr=out, stdin=asyncio.subprocess.DEVNULL, env=environ,
+        )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            while not ready.exists():
+                assert program.returncode is None, log.read_text()
+                await asyncio.sleep(0.05)
+        door = Door(json.loads(ready.read_text()))
+        server = psutil.Process(program.pid)
+
+        def cpu_of_product() -> float:
+            return sum(sum(p.cpu_times()[:2]) for p in (server, *server.children(recursive=True)))
+
+        await asyncio.to_thread(door.submit_all, [f"warm {i}" for i in range(50)])
+        used, own = cpu_of_product(), time.process_time()
+        before = time.perf_counter()
+        await asyncio.to_thread(door.submit_all, range(RUNS))
+        seconds = time.perf_counter() - before
+        each, ours = (cpu_of_product() - used) / RUNS * 1000, (time.process_time() - own) / RUNS * 1000
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            program.terminate()
+        await program.wait()
+    return [
+        row("shared: submitted over HTTP and worked off", RUNS / seconds, "runs/s", ">= 120", f"{CLIENTS} at once"),
+        row("shared: CPU of such a run, all processes", each, "ms", "", f"clients beside it: {ours:.1f} ms"),
+    ]  # fmt: skip
+
+
+class Door:
+    """A server that runs are submitted at over HTTP."""
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        self._address = urlsplit(info["url"])
+        self._headers = {"Authorization": f"token {info['token']}", "Content-Type": "application/json"}
+
+    def submit_all(self, numbers: Iterable[object]) -> None:
+        """Submit a run for each, and return when all have ended. Blocks."""
+        waiting = iter(list(numbers))
+
+        def some(_: int) -> None:
+            connection = self._connect()
+            for number in waiting:
+                self._ask(connection, "POST", "runs", json.dumps(body(number)).encode())
+            connection.close()
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(some, range(CLIENTS)))
+        connection = self._connect()
+        while self._ask(connection, "GET", "runs?state=pending,running&limit=1")["runs"]:
+            time.sleep(0.05)
+        connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(str(self._address.hostname), self._address.port, timeout=60)
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, content: bytes | None = None
+    ) -> dict[str, Any]:
+        connection.request(method, f"{self._address.path}po/api/v1/{path}", content, self._headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status in (200, 201), text
+        return dict(json.loads(text))
+
+
 def row(name: str, value: float, unit: str, aim: str, note: str = "") -> dict[str, Any]:
     return {"name": name, "value": round(value, 2), "unit": unit, "aim": aim, "note": note}
 
@@ -296,7 +382,7 @@ def main() -> list[dict[str, Any]]:
         port = free.getsockname()[1]
     os.environ |= {"PO_BENCH_PORT": str(port), "OLLAMA_BASE_URL": f"http://127.0.0.1:{port}/v1"}
     rows = []
-    for measure in (engine, product):
+    for measure in (engine, product, over_http):
         with tempfile.TemporaryDirectory(prefix="po-bench-") as folder:
             rows += asyncio.run(measure(Path(folder)))
     return rows

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from po_jupyter.distributed.dispatcher import NodeDispatcher
 from po_jupyter.errors import NotFound
 from po_jupyter.orchestrator.service import RunningOrchestrator
+from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.nodes import TTL, WorkerNode, api_node
 from tests.support.orchestrator import wait_for_state, wait_for_task_state
@@ -249,7 +252,8 @@ async def test_child_runs_of_a_map_are_worked_off_on_several_nodes(
     wanted = body()
     wanted["pipeline"]["tasks"] = [task]
     wanted["seed"]["data"] = {"rows": list(range(8))}
-    with workers(tmp_path, place, "one", "two", slots=1):
+    # In processes of their own: of shared runs a node with one slot has room for many.
+    with workers(tmp_path, place, "one", "two", slots=1, PO_SHARED_WORKER="0"):
         async with api_node(tmp_path / "api", place) as api:
             model.hold()
             run = (await api.submissions.submit(wanted, owner="local"))[0].id
@@ -280,3 +284,36 @@ async def test_the_shards_of_a_map_are_worked_off_wherever_there_is_room(
             assert view.state == "done", view.error
             assert len(model.requests) == 80
             assert model.duplicates() == {}
+
+
+async def test_what_workers_write_themselves_has_nobody_read_their_runs() -> None:
+    """Every commit is notified. The supervisor looks at a run, and has its worker look, where somebody else wrote."""
+    heads: dict[str, Any] = {name: {"n": 7, "requested": 3} for name in ("own", "cancelled")}
+    workers = {name: WorkerHandle(name, {"pid": 1, "started": 0.0}, 1.0) for name in heads}  # type: ignore[typeddict-item]
+    for worker in workers.values():
+        worker.requested = 3
+    heads["cancelled"]["requested"] = 7
+    looked: list[str] = []
+
+    async def attend(run: str) -> None:
+        looked.append(run)
+
+    async def in_place(work: Any, *args: Any) -> Any:
+        return work(*args)
+
+    supervisor = SimpleNamespace(processes=SimpleNamespace(get=workers.get), attend=attend)
+    local = SimpleNamespace(supervisor=supervisor)
+    share = SimpleNamespace(is_elsewhere=lambda head: False)
+    store = SimpleNamespace(heads=lambda runs: {run: heads[run] for run in runs})
+    node: Any = NodeDispatcher(local, share, store, None, None, in_place, node="n", ttl=5)  # type: ignore[arg-type]
+    check = asyncio.create_task(node._check({"own", "cancelled"}))
+    await asyncio.sleep(0.1)
+    assert looked == ["cancelled"]
+    workers["own"].written = 7  # what it says by itself, half a second later at most
+    workers["cancelled"].written = 7
+    await check
+    assert looked == ["cancelled"]
+    # An older node's request is in no head: it is heard of when the worker did not write that record.
+    heads["own"]["n"] = 8
+    await node._check({"own"})
+    assert looked == ["cancelled", "own"]

@@ -6,12 +6,12 @@ Nothing is rendered here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from po_jupyter.engine.prompts.condition import NAMES as CONDITION_NAMES
 from po_jupyter.engine.prompts.condition import is_expression
+from po_jupyter.engine.prompts.parsed_template import ParsedTemplate, names_in, parsed_template
 from po_jupyter.engine.prompts.template_fields import (
     JUDGE_NAMES,
     WITHOUT_ITEM,
@@ -31,7 +31,6 @@ from po_jupyter.engine.prompts.template_samples import (
     key_of,
 )
 from po_jupyter.engine.prompts.templates import (
-    ENVIRONMENT,
     GLOBALS,
     TOO_DEEP,
     braces_hint,
@@ -43,7 +42,6 @@ from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
 
-_SHORT = 5_000  # characters of a template whose tree is kept
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})
 
@@ -63,7 +61,7 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
         for field, text in templates_of(task):
             path = f"tasks[{i}].{field}"
             try:
-                tree = _parse(text, field, task)
+                template = _parse(text, field, task)
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
                 text = f"task {task.name!r}: the {field} does not parse: {message}"
@@ -78,7 +76,7 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
                 continue
             items = items_of(task, field, rows, scope)
             walk = _TemplateWalk(task, field, path, names, upstream, seed_data, scope, items)
-            walk.check(tree)
+            walk.check(template)
             violations.extend(walk.violations)
     return violations
 
@@ -92,20 +90,10 @@ def _scope(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None) -> Sam
     return scope
 
 
-def _parse(text: str, field: str, task: Task) -> nodes.Template:
+def _parse(text: str, field: str, task: Task) -> ParsedTemplate:
     if is_expression(field):
         text = "{{ " + expression_of(text, task=task.name, field=field) + " }}"
-    return _parsed_short(text) if len(text) <= _SHORT else _parsed(text)
-
-
-def _parsed(text: str) -> nodes.Template:
-    tree = ENVIRONMENT.parse(text)
-    ENVIRONMENT.compile(tree)  # finds unknown filters and tests, which parsing does not
-    return ENVIRONMENT.parse(text)  # compiling may fold constants into the tree
-
-
-# The same pipeline is submitted again and again; a tree is only walked over.
-_parsed_short = lru_cache(maxsize=300)(_parsed)
+    return parsed_template(text)
 
 
 class _Upstream:
@@ -154,17 +142,14 @@ class _TemplateWalk:
             scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
         if field == "refine.critique":
             self.defined += ["output", "violations"]
-        self._local: set[str] = set()
+        self._local: frozenset[str] = frozenset()
         self._scope = scope
         self._looped: frozenset[str] = frozenset()  # names of the loops around
-        self._assigned: set[str] = set()  # names that are more than that of a loop
+        self._assigned: frozenset[str] = frozenset()
 
-    def check(self, tree: nodes.Template) -> None:
-        self._local = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"}
-        self._local |= {n.name for n in tree.find_all(nodes.Macro)} | {"loop", "caller", "varargs", "kwargs"}
-        loops = {id(n) for loop in tree.find_all(nodes.For) for n in _names_in(loop.target)}
-        self._assigned = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load" and id(n) not in loops}
-        self._visit(tree, guarded=False)
+    def check(self, template: ParsedTemplate) -> None:
+        self._local, self._assigned = template.local, template.assigned
+        self._visit(template.tree, guarded=False)
 
     def _visit(self, node: nodes.Node, guarded: bool) -> None:
         if isinstance(node, nodes.Name):
@@ -209,7 +194,7 @@ class _TemplateWalk:
         self._visit(node.iter, guarded)
         outer = self._scope, self._looped
         self._scope = self._scope.bound(node.target, self._scope.elements(node.iter))
-        self._looped |= {name.name for name in _names_in(node.target)} - self._assigned
+        self._looped |= {name.name for name in names_in(node.target)} - self._assigned
         if node.test is not None:
             self._visit(node.test, guarded)
         for child in node.body:
@@ -339,10 +324,6 @@ def _kinds(value: object) -> tuple[str, str]:
     if isinstance(value, str):
         return "text", "text"
     return ("a number", "numbers") if isinstance(value, int | float) else ("a list", "lists")
-
-
-def _names_in(node: nodes.Node) -> list[nodes.Name]:
-    return [node] if isinstance(node, nodes.Name) else list(node.find_all(nodes.Name))
 
 
 def _text_of(node: nodes.Node) -> str:

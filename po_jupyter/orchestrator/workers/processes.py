@@ -90,6 +90,7 @@ class WorkerHandle:
     end_reason      why we ended it: cancel, silence, lingers, stuck, overtaken
     bystander       its process ended, and not because of this run
     written         the last record of its run that it said it had written, or has been told of
+    requested       the last record of somebody else's that it has been told of
     store_failure   what it said of the store before it gave up
     """
 
@@ -105,6 +106,7 @@ class WorkerHandle:
     cancelled: bool = False
     resting: bool = False
     written: int = 0
+    requested: int = 0
     end_reason: str | None = None
     bystander: bool = False
     store_failure: StoreFailure | None = None

@@ -286,6 +286,7 @@ class KeyedStore(ABC):
             head = run_log.head_of(shard, run)
             if after is not None and head["n"] != after:
                 raise Moved(f"somebody else wrote to run {run} meanwhile")
+            head["requested"] = head["n"] + 1
             return run_log.append(shard, head, Commit(events=events, state=state))
 
         return self._run(run, work, write=True)

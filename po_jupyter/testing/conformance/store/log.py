@@ -55,6 +55,16 @@ class LogCases(Cases):
         assert first["data"]["output"] == second["data"]["output"] == [2, 0]
         assert next(store.records(run, after=2))["items"] == [item(output=[2, 0])]
 
+    def test_the_head_says_which_record_is_of_nobody_with_a_lease(self, store: Store, run: str) -> None:
+        """P3: whoever works on the run is told of that record alone, not of each commit of its own."""
+        lease = store.claim(run, holder(1))
+        assert "requested" not in store.commit(lease, Commit(events=[event("run.started", pid=1)]))
+        asked = store.request(run, [event("run.cancel_requested", by="ada")])
+        assert asked["requested"] == asked["n"]
+        after = store.commit(lease, Commit(events=[event("task.done", "a")]))
+        assert after["requested"] == asked["n"] < after["n"]
+        assert store.head(run) == after
+
     @pytest.mark.parametrize("index", [1, -1, 99])
     def test_an_index_to_nothing_is_refused(self, store: Store, run: str, index: int) -> None:
         """P11."""

@@ -36,7 +36,8 @@ export function agreement(summary: ComparisonSummary, trans: Pick<TranslationBun
 /** "0.80 (0.67 to 0.89)". */
 function mean({ mean: value, interval }: PairedScore["a"], trans: Pick<TranslationBundle, "__">): string {
   const shown = value === null ? "–" : value.toFixed(2);
-  return interval ? trans.__("%1 (%2 to %3)", shown, interval[0].toFixed(2), interval[1].toFixed(2)) : shown;
+  const [low, high] = interval ?? [];
+  return low === undefined || high === undefined ? shown : trans.__("%1 (%2 to %3)", shown, low.toFixed(2), high.toFixed(2));
 }
 
 /** "exact: A 0.80 (0.67 to 0.89), B 0.86 (0.74 to 0.93)" and, of scores that are right or wrong, McNemar's p. */
