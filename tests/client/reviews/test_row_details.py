@@ -12,6 +12,7 @@ from po_jupyter.client.reviews.row_details import RowDetails, row_details, row_p
 from po_jupyter.errors import InvalidInput, NotFound
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, RunPage
+from tests.support.shards import Family
 
 OTHER = "0193f00000000000abcdee"
 
@@ -121,3 +122,14 @@ def test_the_place_of_a_row_is_its_task_and_its_number() -> None:
     for wrong in ("label", "17", "label:", "label:-1", "label:x", ":3"):
         with pytest.raises(InvalidInput, match="is no row"):
             row_place(wrong)
+
+
+async def test_a_row_of_a_child_run_is_one_of_its_map(tmp_path: Path) -> None:
+    page = RunPage(tmp_path)
+    page.bench = Family(tmp_path, page.bench.store)
+    page.bench.create([{**MAP, "shards": 2}], {"rows": [{"text": "pear"}, {"text": "fig"}]})
+    assert await page.bench.go() == "done"
+    row = await row_details(aio(page), RUN, "label", 1)
+    (call,) = row["calls"]
+    assert call["messages"] == [{"role": "user", "content": "Label fig"}] and call["exact"]
+    assert row["provenance"]["prompt_hash"] in call["key"]
