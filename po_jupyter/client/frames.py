@@ -38,7 +38,7 @@ def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> 
     places = _places(rows)
     if index is not None and all("label" in row for row in rows):
         frame.index = pandas_index(index, [row.get("label") for row in rows], places)
-        if not frame.index.is_unique:
+        if not frame.index.is_unique and "variant" not in rows[0]:
             # Not a warning of Python: a frame like that is no mistake, joining it is.
             _log.warning(
                 "the index of these rows has labels more than once, and join() puts each answer beside every row "
@@ -108,7 +108,8 @@ def row_cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
         tail |= row["review"]
     if "provenance" in row:
         tail |= _provenance_cells(row["provenance"])
-    return {**_renamed(fields, {"index", *tail, *(label_names or ())}), **tail}
+    head: JsonObject = {"variant": row["variant"]} if "variant" in row else {}
+    return {**head, **_renamed(fields, {"index", *head, *tail, *(label_names or ())}), **tail}
 
 
 def _operator_cells(row: RowJson, fields: JsonObject, label_names: set[str]) -> JsonObject:

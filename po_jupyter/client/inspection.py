@@ -8,6 +8,7 @@ from po_jupyter.client.http.inspection_payloads import ComparisonJson, ModelCall
 from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
 from po_jupyter.client.http.reviews import AsyncReviews
 from po_jupyter.client.http.transport import Transport, path_segment
+from po_jupyter.model.run.comparing import VariantsOfTask
 from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.model.values.json import JsonObject
 
@@ -51,9 +52,11 @@ class AsyncInspection:
         everything: bool = False,
         start: int = 0,
         limit: int = 100,
+        gold: str | None = None,
     ) -> ComparisonJson:
         """A page of a map in two runs: rows that changed, or with `everything` all. InvalidInput."""
-        params = {"with": other, "task": task, "show": "all" if everything else "changed", "start": start}
+        show = "all" if everything else "changed"
+        params = {"with": other, "task": task, "show": show, "start": str(start), "gold": gold}
         return cast("ComparisonJson", await self._get(run_id, "compare", limit=limit, **params))
 
     async def calls(
@@ -92,9 +95,13 @@ class AsyncInspection:
             body["budget"] = budget
         return await self._transport.json("POST", f"runs/{path_segment(run_id)}/score", body=body)
 
-    async def provenance(self, run_id: str, task: str) -> list[ProvenanceJson]:
-        """Where each row of a map is from; see `Run.frame`."""
-        return list((await self._get(run_id, "provenance", task=task))["rows"])
+    async def variants(self, run_id: str, task: str) -> VariantsOfTask:
+        """The variants of a map beside each other. InvalidInput for a task without."""
+        return cast("VariantsOfTask", (await self._get(run_id, "variants", task=task))["variants"])
+
+    async def provenance(self, run_id: str, task: str, row: int | None = None) -> list[ProvenanceJson]:
+        """Where each row of a map is from, or that `row` alone; see `Run.frame`."""
+        return list((await self._get(run_id, "provenance", task=task, row=row))["rows"])
 
     async def timeline(self, run_id: str) -> JsonObject:
         """`{spans, cut, notes}`: `{task, stage, attempt, state, started_at, ended_at, wait, reason, rows?}` each."""

@@ -28,7 +28,7 @@ _PAGE = 500
 _SPOOLED = 2**24  # bytes of rows that stay in memory
 _BEFORE = ("index", "state", "input")
 _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
-_VOTED = ("agreement", "votes")  # where there was a vote
+_RARE = ("variant", "agreement", "votes")  # where there are variants, where there was a vote
 _SCORE = "score."  # before the name of a score
 _REVIEWED = ("corrected", "reviewed_by", "disputed")  # with what people said
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -90,9 +90,9 @@ class _Columns:
 
     @property
     def rare(self) -> tuple[str, ...]:
-        """The columns of votes, reviews and scores, where any row has them."""
+        """The columns of variants, votes, reviews and scores, where any row has them."""
         scores = [name for name in self.kinds if name.startswith(_SCORE)]
-        return (*(name for name in (*_VOTED, *_REVIEWED) if name in self.kinds), *scores)
+        return (*(name for name in (*_RARE, *_REVIEWED) if name in self.kinds), *scores)
 
     def kind(self, name: str) -> str:
         """The one kind of the values of a column; `text` where there are several. Numbers that rows have of
@@ -199,6 +199,8 @@ def _cells(row: TableRowJson) -> Cells:
         "attempts": row["attempts"], "tokens": row["tokens"], "cost_usd": row["cost_usd"],
         "seconds": row["seconds"], "model": row["model"],
     }  # fmt: skip
+    if "variant" in row:
+        cells["variant"] = row["variant"]
     if "agreement" in row and "votes" in row:
         cells |= {"agreement": row["agreement"], "votes": row["votes"]}
     if "scores" in row:

@@ -21,6 +21,7 @@ from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
+from po_jupyter.client.reviews.row_details import RowDetails, row_details
 from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
@@ -302,9 +303,10 @@ class Run(RunEvals):
 
         return self.client.call(collect_pages(fetch, _TABLE_PAGE, limit))
 
-    def row(self, task: str, index: int) -> TableRowJson:
-        """One row of a map, whole. NotFound."""
-        return self.client.call(self._aio.inspection.row(self.id, task, index))
+    def row(self, task: str, index: int) -> RowDetails:
+        """One row of a map, whole, with its `provenance`, `correction` and `calls`: what was sent and the raw answers,
+        of a row that was reused those of the run that paid. NotFound."""
+        return self.client.call(row_details(self._aio, self.id, task, index))
 
     def model_calls(
         self, task: str | None = None, row: int | None = None, state: str | None = None, limit: int = 1000

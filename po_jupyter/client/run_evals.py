@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.evals.comparison import Comparison, compare_runs
 from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
+from po_jupyter.client.evals.variants import VariantComparison, compare_variants
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.inputs.control_bodies import BudgetInput
 from po_jupyter.client.reviews.run_reviews import AS_IT_IS, RunReviews
@@ -33,16 +34,30 @@ class RunEvals(Protocol):
         ...
 
     def compare(
-        self, other: RunEvals | str, task: str | None = None, *, everything: bool = False
+        self,
+        other: RunEvals | str,
+        task: str | None = None,
+        *,
+        everything: bool = False,
+        gold: str | None = None,
     ) -> Comparison:
         """The rows of a map here (A) and in another run (B): those whose answers differ, or with `everything` all,
         those first; `task` may be left out where there is one map.
 
         Rows are joined by their input, what is left by its place. `str()` of it says how many answers agree and what
-        each run paid, `frame()` has the rows. Nothing is asked of a model. Raises InvalidInput, NotFound.
+        each run paid, `frame()` has the rows. Scores that both runs have stand beside each other, those that are right
+        or wrong with McNemar's test. `gold` is a field of the rows that says what is right, or `"corrections"`: what
+        people said in reviews. Nothing is asked of a model. Raises InvalidInput, NotFound.
         """
         b = other if isinstance(other, str) else other.id
-        return self.client.call(compare_runs(self.client.aio, self.view, b, task, everything=everything))
+        return self.client.call(
+            compare_runs(self.client.aio, self.view, b, task, everything=everything, gold=gold)
+        )
+
+    def compare_variants(self, task: str | None = None) -> VariantComparison:
+        """The `variants` of a map beside each other: rate, scores with their intervals, cost and seconds of each, and
+        McNemar's test of each pair. Nothing is asked of a model. Raises InvalidInput for a map without variants."""
+        return self.client.call(compare_variants(self.client.aio, self.view, task))
 
     def scores(self, task: str | None = None) -> Scores:
         """The scores that the run recorded of a task with a `score`: means, intervals, confusion, worst rows."""

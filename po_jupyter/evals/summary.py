@@ -147,18 +147,18 @@ class ScoreSummary:
             "low": spec.low, "high": spec.high,
             "missing": dict(column.missing.most_common()),
         }  # fmt: skip
-        if method == "wilson" and column.is_binary and _may_be_proportion(spec):
+        if method == "wilson" and column.is_binary and is_proportion(spec):
             score["right"] = column.ones
         return score
 
 
-def _may_be_proportion(spec: ScoreColumn) -> bool:
+def is_proportion(spec: ScoreColumn) -> bool:
     """Whether values that are all 0 or 1 are a proportion: on a scale from 1 to 5 they are not."""
     return spec.low is None or (spec.low, spec.high) == (0.0, 1.0)
 
 
 def _interval(spec: ScoreColumn, column: _Column) -> tuple[Interval | None, str]:
-    if column.is_binary and _may_be_proportion(spec):
+    if column.is_binary and is_proportion(spec):
         return wilson(column.ones, column.n), "wilson"
     variance = column.squares / (column.n - 1) if column.n > 1 else 0.0
     if spec.low is None or spec.high is None:

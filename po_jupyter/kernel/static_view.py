@@ -82,6 +82,8 @@ def _description(definition: Pipeline, task: Task) -> str:
     parts = []
     if task.kind == "prompt":
         parts.append(" → ".join(llm.model or "default model" for llm in definition.llms_of(task)))
+        if task.variants is not None:
+            parts.append(f"{len(task.variants)} variants")
         if task.votes is not None:
             parts.append(f"{task.votes.n} votes")
     elif task.kind == "pipeline":

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from po_jupyter.client.reviews.row_details import row_place
 from po_jupyter.kernel import launch, static_view
 from po_jupyter.kernel.arguments import Arguments, Option
 from po_jupyter.kernel.chat_line import chat_arguments
 from po_jupyter.kernel.errors import CellError, Detached, as_cell_errors
 from po_jupyter.kernel.session import Session
 from po_jupyter.model.run.row_spans import parse_row_options
+from po_jupyter.presentation.row_details import row_html
 from po_jupyter.presentation.scores import scores_html
 
 if TYPE_CHECKING:
@@ -68,8 +70,13 @@ def runs(session: Session, arguments: Arguments) -> None:
 
 
 def show(session: Session, arguments: Arguments) -> Run | None:
-    """`%po show [RUN]`: draw a run again, or what failed in it."""
+    """`%po show [RUN]`: draw a run again, one row of it, or what failed in it."""
     run = session.find_run(arguments.positional[0] if arguments.positional else None)
+    if (place := arguments.get("row")) is not None:
+        with as_cell_errors():
+            row = run.row(*row_place(place))
+        static_view.show(session.shell, {"text/plain": str(row), "text/html": row_html(row)})
+        return None
     if not arguments.get("failed"):
         return launch.follow(session, run, arguments)
     rows = [
@@ -192,7 +199,9 @@ NATIVE: dict[str, NativeVerb] = {
             "export": Option("word", "FILE"),
         },
     ),
-    "show": NativeVerb(show, ("[RUN]",), {"failed": _FLAG, "wait": _FLAG, "out": _VAR}),
+    "show": NativeVerb(
+        show, ("[RUN]",), {"failed": _FLAG, "row": Option("word", "TASK:N"), "wait": _FLAG, "out": _VAR}
+    ),
     "score": NativeVerb(
         score,
         ("RUN",),

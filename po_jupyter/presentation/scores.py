@@ -104,15 +104,15 @@ def scores_html(scores: ScoresOfTask) -> str:
     """All of it as HTML."""
     if not scores["scores"] and not scores["confusion"]:
         return f"<p>{html.escape(scores['task'])}: nothing scores its answers</p>"
-    parts = [_html_table(title(scores), COLUMNS, score_rows(scores), numbers=(1,))]
+    parts = [html_table(title(scores), COLUMNS, score_rows(scores), numbers=(1,))]
     parts += [f"<p><small>{html.escape(line)}</small></p>" for line in missing_lines(scores)]
     for table in scores["confusion"]:
         columns, rows = confusion_cells(table)
         numbers = range(1, len(columns))
-        parts.append(_html_table(_confusion_title(table), columns, rows, numbers=numbers, bold=_diagonal))
+        parts.append(html_table(_confusion_title(table), columns, rows, numbers=numbers, bold=_diagonal))
     if scores["worst"]:
         rows = [worst_cells(row) for row in scores["worst"][:_WORST]]
-        parts.append(_html_table("the lowest", WORST_COLUMNS, rows, numbers=(0,)))
+        parts.append(html_table("the lowest", WORST_COLUMNS, rows, numbers=(0,)))
     return "\n".join(parts)
 
 
@@ -165,7 +165,7 @@ def _as_words(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _html_table(
+def html_table(
     caption: str,
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],

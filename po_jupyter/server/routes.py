@@ -65,6 +65,7 @@ from po_jupyter.server.routing.shapes import (
     TokenBody,
     UsageQuery,
     ValidateBody,
+    VariantsQuery,
 )
 from po_jupyter.server.routing.table import Route, Table
 
@@ -151,6 +152,7 @@ TABLE = Table(
         Route("rows", "GET", "runs/{id}/tasks/{task}/rows", READ, inspection.rows, query=RowsQuery),
         Route("row", "GET", "runs/{id}/tasks/{task}/rows/{index}", READ, inspection.row),
         Route("compare", "GET", "runs/{id}/compare", READ, inspection.compare, query=CompareQuery),
+        Route("variants", "GET", "runs/{id}/variants", READ, inspection.variants, query=VariantsQuery),
         Route("scores", "GET", "runs/{id}/scores", READ, scores.scores, query=ScoresQuery),
         Route("score", "POST", "runs/{id}/score", WRITE, scores.score, body=ScoreBody),
         Route("model_calls", "GET", "runs/{id}/model-calls", READ, inspection.model_calls, query=ModelCallsQuery),

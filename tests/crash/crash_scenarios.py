@@ -761,6 +761,24 @@ class OperatorsBriefly(Operators):
     rows: ClassVar[Mapping[str, Any]] = {"best": [1, 2]}
 
 
+class Variants(_Keyed):
+    """Variants of a map: whatever dies where, each row has one outcome of each, and no call is paid for twice."""
+
+    name = "variants"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        _over_rows("label", variants={"short": {"prompt": "s {{ item }}"}, "long": {"prompt": "l {{ item }}"}}),
+    ]
+
+    def check_end(self, bench: Bench) -> None:
+        super().check_end(bench)
+        items = sorted((item for r in bench.records() for item in r["items"]), key=lambda item: item["index"])
+        assert [(item["index"], item["row"]) for item in items] == [(n, n // 2) for n in range(6)]
+        said = [bench.store.payload(RUN, Ref(*item["output"])) for item in items]
+        assert said == [f"echo: {variant} {row}" for row in (1, 2, 3) for variant in ("s", "l")]
+        answered = self.answered(bench)
+        assert len(answered) == len(set(answered)) == 6
+
+
 class Judged(Votes):
     """Scores and judges: whatever dies where, each row has the same scores, and no verdict is paid for twice."""
 

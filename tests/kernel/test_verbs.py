@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 import click
+import pytest
 
 from po_jupyter.client.client import Run
+from po_jupyter.client.reviews.row_details import RowDetails
 from po_jupyter.kernel import load, unload
 from po_jupyter.model.run.view import ItemCounts, TaskView
+from tests.presentation.test_row_details import ROW
 from tests.support.kernel import Notebook, classifying
 
 GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
@@ -19,6 +22,14 @@ def test_show_brings_the_view_back(notebook: Notebook) -> None:
     assert "run 7f3a9c · running" in text
     assert isinstance(value, Run)
     assert "there is no run nope" in notebook.error("%po show nope")
+
+
+def test_one_row_is_shown_with_what_was_sent(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "row", lambda self, task, index: RowDetails({**ROW, "task": task, "index": index}))
+    text, value = notebook.cell("%po show 7f3a9c --row label:3")
+    assert "label row 3, variant short of run" in text and "ab12" in text
+    assert value is None
+    assert "is no row" in notebook.error("%po show 7f3a9c --row label")
 
 
 def test_runs_are_a_table(notebook: Notebook) -> None:

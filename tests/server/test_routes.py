@@ -68,6 +68,7 @@ NAMES = {
     "GET runs/{id}/tasks/{task}/rows/{index}": "row",
     "GET runs/{id}/compare": "compare",
     "GET runs/{id}/scores": "scores",
+    "GET runs/{id}/variants": "variants",
     "POST runs/{id}/score": "score",
     "GET runs/{id}/model-calls": "model_calls",
     "GET runs/{id}/model-calls/{n}": "model_call",

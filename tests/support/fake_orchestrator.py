@@ -417,7 +417,12 @@ class FakeInspection:
     async def call(self, run_id: str, owner: str | None, number: int) -> NoReturn:
         raise NotFound(f"run {self._log.find(run_id, owner)} has no call {number}")
 
-    async def provenance(self, run_id: str, owner: str | None, task: str) -> list[JsonMapping]:
+    async def variants(self, run_id: str, owner: str | None, task: str) -> NoReturn:
+        raise NotFound(f"run {self._log.find(run_id, owner)} has no task {task}")
+
+    async def provenance(
+        self, run_id: str, owner: str | None, task: str, row: int | None = None
+    ) -> list[JsonMapping]:
         self._log.find(run_id, owner)
         return [
             {"index": i, "model": "fake", "prompt_hash": "ab12", "asked_at": "2026-11-26T12:00:00.000Z", "attempt": 1,

@@ -11,7 +11,8 @@ from typing import Any
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.lifecycle.snapshots import Snapshots
-from po_jupyter.engine.maps.map_state import MapState, load_map
+from po_jupyter.engine.maps.map_loading import load_map
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import Observer
 from po_jupyter.engine.prompts.prompt_task import PromptTask
@@ -91,7 +92,9 @@ class FakeCallFactory:
         self.made: list[tuple[int | None, int, FakeCalls]] = []
         self._answer = answer
 
-    def calls(self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None) -> Any:
+    def calls(
+        self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None, variant: int = 0
+    ) -> Any:
         calls = FakeCalls(self._answer)
         self.made.append((item, attempt, calls))
         return calls

@@ -8,13 +8,16 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.client.evals.comparison import compare_runs, map_of, summary_lines
+from po_jupyter.client.evals.variants import compare_variants
 from po_jupyter.client.row_export import check_target
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.http.inspection_payloads import ComparedRowJson, ModelCallJson, TableRowJson
+    from po_jupyter.client.run import Run
 
 _SORTS = ("index", "state", "attempts", "tokens", "cost", "seconds", "output")
+_ROW_COLUMNS = ("state", "tries", "tokens", "cost", "took", "answer")
 _LIMIT = click.option(
     "--limit",
     type=click.IntRange(1, 500),
@@ -97,7 +100,7 @@ def rows(
         )
     else:
         base.print_table(
-            ["row", "state", "tries", "tokens", "cost", "took", "answer"],
+            ["row", *(["variant"] if "variant" in page["rows"][0] else []), *_ROW_COLUMNS],
             [_row_cells(row) for row in page["rows"]],
             [row["state"] for row in page["rows"]],
         )
@@ -111,6 +114,7 @@ def _row_cells(row: TableRowJson) -> list[str]:
     flags = "".join(f"  [{flag}]" for flag in row["flags"])
     return [
         str(row["index"]),
+        *([row["variant"]] if "variant" in row else []),
         row["state"],
         str(row["attempts"] or ""),
         fmt.tokens(row["tokens"]) if row["tokens"] else "",
@@ -232,22 +236,41 @@ def _print_more(shown: int, total: int, what: str, following: int | None) -> Non
 
 @click.command()
 @click.argument("run_id", metavar="A")
-@click.argument("other", metavar="B")
+@click.argument("other", metavar="[B]", required=False)
 @click.option("--task", metavar="TASK", help="The map; needed where the run has several.")
 @click.option("--all", "everything", is_flag=True, help="Rows that are the same too, after those that changed.")
+@click.option(
+    "--gold",
+    type=base.TEXT,
+    metavar="FIELD",
+    help="A field of the rows that says what is right; or `corrections`: what people said in reviews.",
+)
 @_LIMIT
 @base.JSON
 @base.on_shared
-def compare(run_id: str, other: str, task: str | None, everything: bool, limit: int, as_json: bool) -> int:
-    """Compare the rows of a map in two runs: what changed, and what each paid.
+def compare(
+    run_id: str,
+    other: str | None,
+    task: str | None,
+    everything: bool,
+    gold: str | None,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Compare the rows of a map in two runs: what changed, what each paid, and whether one is right more often.
 
-    Rows are joined by their input. Nothing is asked of a model.
+    Rows are joined by their input. Without B: the variants of a map of A. Nothing is asked of a model.
 
     \b
-    po compare 7f3a9c 81bd02 --task label
+    po compare 7f3a9c 81bd02 --task label --gold topic
+    po compare 7f3a9c --task label
     """
     run = base.find_run(run_id)
-    comparison = run.client.call(compare_runs(run.client.aio, run.view, other, task, everything=everything))
+    if other is None:
+        return _print_variants(run, task, gold, as_json=as_json)
+    comparison = run.client.call(
+        compare_runs(run.client.aio, run.view, other, task, everything=everything, gold=gold)
+    )
     if as_json:
         base.print_json({"task": comparison.task, "summary": comparison.summary, "rows": comparison.rows})
         return 0
@@ -262,6 +285,17 @@ def compare(run_id: str, other: str, task: str | None, everything: bool, limit: 
         )
     if len(comparison.rows) > len(shown):
         base.print_line(f"{len(shown)} of {len(comparison.rows):,} rows; more: --limit, or --json for all")
+    return 0
+
+
+def _print_variants(run: Run, task: str | None, gold: str | None, *, as_json: bool) -> int:
+    if gold is not None:
+        raise click.UsageError("--gold is for two runs; variants are compared by the `score` of their task")
+    found = run.client.call(compare_variants(run.client.aio, run.view, task))
+    if as_json:
+        base.print_json(found.summary)
+    else:
+        base.print_line(str(found))
     return 0
 
 

@@ -194,6 +194,12 @@ def _troubled_channels(client: Client) -> list[ChannelJson]:
 @click.command()
 @base.RUN
 @click.option("--failed", is_flag=True, help="The rows and tasks that failed, with their errors.")
+@click.option(
+    "--row",
+    "place",
+    metavar="TASK:N",
+    help="One row of a map: what was sent, the raw answers, where it is from.",
+)
 @click.option("--output", metavar="TASK", help="Print this task's whole output as JSON, nothing else.")
 @click.option(
     "--follow/--no-follow",
@@ -203,7 +209,7 @@ def _troubled_channels(client: Client) -> list[ChannelJson]:
 )
 @base.JSON
 @base.on_shared
-def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: bool) -> int:
+def show(run_id: str, failed: bool, place: str | None, output: str | None, follow: bool, as_json: bool) -> int:
     """Show a run, live until it ends.
 
     To come back to a run after a closed terminal: po show RUN.
@@ -211,6 +217,8 @@ def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: b
     from po_jupyter.cli import live
 
     run = base.find_run(run_id)
+    if place is not None:
+        return _print_row(run, place, as_json)
     view = run.view
     if output is not None:
         if output not in {t.name for t in view.tasks}:
@@ -237,6 +245,17 @@ def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: b
     if view.state in ENDED:
         print_results(run, view)
     return code
+
+
+def _print_row(run: Run, place: str, as_json: bool) -> int:
+    from po_jupyter.client.reviews.row_details import row_details, row_place
+
+    row = run.client.call(row_details(run.client.aio, run.id, *row_place(place)))
+    if as_json:
+        base.print_json(row)
+    else:
+        base.print_line(str(row))
+    return 0
 
 
 def _print_failures(run: Run, as_json: bool) -> int:

@@ -10,6 +10,7 @@ from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.comparisons import paired_line
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
@@ -64,15 +65,18 @@ class Comparison:
 
 
 async def compare_runs(
-    aio: AsyncClient, a: RunView, b: str, task: str | None, *, everything: bool
+    aio: AsyncClient, a: RunView, b: str, task: str | None, *, everything: bool, gold: str | None = None
 ) -> Comparison:
-    """Compare a map of two runs; without `task` the only one. Raises InvalidInput, NotFound."""
+    """Compare a map of two runs; without `task` the only one. `gold` is a field of the rows, or `corrections`. Raises
+    InvalidInput, NotFound."""
     name = map_of(a, task)
     rows: list[ComparedRowJson] = []
     start: int | None = 0
     tries = 0
     while start is not None:
-        page = await aio.inspection.compare(a.id, b, name, everything=everything, start=start, limit=_PAGE)
+        page = await aio.inspection.compare(
+            a.id, b, name, everything=everything, start=start, limit=_PAGE, gold=gold
+        )
         if not page["complete"] and tries < _TRIES:
             tries += 1  # it goes on with the rows that were not read yet
             rows.clear()
@@ -121,7 +125,7 @@ def summary_lines(task: str, summary: ComparisonSummaryJson) -> list[str]:
             f"{fmt.tokens(side['tokens'])} tokens", fmt.elapsed(side["seconds"]), ", ".join(side["models"]),
         ]  # fmt: skip
         lines.append(f"  {name.upper()} {short_id(side['run'])}: " + " · ".join(filter(None, facts)))
-    return lines
+    return lines + [f"  {paired_line(score)}" for score in summary.get("scores", ())]
 
 
 def _cells(row: ComparedRowJson) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from po_jupyter.model.run.comparing import PairedScore
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 
@@ -25,6 +26,7 @@ class TableRowJson(TypedDict):
     flags: list[str]
     clipped: bool
     row: NotRequired[int]
+    variant: NotRequired[str]
     of: NotRequired[str]
     label: NotRequired[Any]
     agreement: NotRequired[float]
@@ -68,7 +70,8 @@ class ComparedSideJson(TypedDict):
 
 
 class ComparisonSummaryJson(TypedDict):
-    """Pairs by their change; `agreement` is the share of equal answers, None without any to judge."""
+    """Pairs by their change; `agreement` is the share of equal answers, None without any to judge; `scores` are
+    those that both runs have."""
 
     changed: int
     only_a: int
@@ -80,6 +83,7 @@ class ComparisonSummaryJson(TypedDict):
     by_index: int
     a: ComparedSideJson
     b: ComparedSideJson
+    scores: NotRequired[list[PairedScore]]
 
 
 class ComparisonJson(TypedDict):

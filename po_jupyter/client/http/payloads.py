@@ -113,6 +113,7 @@ class RowJson(TypedDict):
     error: JsonObject | None
     usage: JsonObject
     row: NotRequired[int]
+    variant: NotRequired[str]
     of: NotRequired[str]
     label: NotRequired[Any]
     rows: NotRequired[list[Any]]

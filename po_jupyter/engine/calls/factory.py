@@ -68,7 +68,7 @@ class CallFactory:
         self._log = log
         self._history = history
         self._providers = providers
-        self._settings: dict[str, tuple[ModelSettings, ...]] = {}
+        self._settings: dict[tuple[str, int], tuple[ModelSettings, ...]] = {}
         self._judges: dict[str, dict[int, ModelSettings]] = {}
         self._base_url = base_url
         self._addresses: dict[str, str | None] = {}
@@ -127,19 +127,21 @@ class CallFactory:
         return self._inputs.model_of(task)
 
     def calls(
-        self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None
+        self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None, variant: int = 0
     ) -> AttemptCalls:
-        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number).
+        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number). Of a task
+        with variants `task` is that of the variant with that number.
 
         The attempt of a row is that in the keys of its calls.
         """
-        settings = self._settings.get(task.name)
+        settings = self._settings.get((task.name, variant))
         if settings is None:
-            settings = self._settings[task.name] = tuple(
+            settings = self._settings[task.name, variant] = tuple(
                 ModelSettings.of(self._inputs, task, n) for n in range(len(self._inputs.llms_of(task)))
             )
-            self._judges[task.name] = ModelSettings.of_judges(self._inputs, task) if task.scorers else {}
-            self._limit(task)
+            if task.name not in self._judges:
+                self._judges[task.name] = ModelSettings.of_judges(self._inputs, task) if task.scorers else {}
+                self._limit(task)
         if item is None:
             attempt = self._history.journal_attempt(task.name, attempt)
         again = attempt > 1 if again is None else again

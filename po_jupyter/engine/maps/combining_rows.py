@@ -19,6 +19,7 @@ class CombiningRows:
         """`combines` says of the number of a row whether it is asked about with the other prompt."""
         self._plain, self._combining, self._combines = plain, combining, combines
         self.definition, self.stage, self.dependencies = plain.definition, plain.stage, plain.dependencies
+        self.definitions = plain.definitions
         self.scoring = plain.scoring
 
     def _of(self, index: int) -> RowCode:

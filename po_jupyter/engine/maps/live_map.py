@@ -39,9 +39,10 @@ class LiveMap:
         state = self._state
         indexes = state.open_indexes()
         window = min(state.task.max_concurrency, state.remaining)
-        if state.remaining >= max(_COMMON_ROWS, 2 * window):
+        compared = _COMMON_ROWS * len(state.task.variants or (0,))
+        if state.remaining >= max(compared, 2 * window):
             # The rows of the first window all write what the later ones read: fewer would pay more than they save.
-            state.code.share([state.row(index) for index in islice(state.open_indexes(), _COMMON_ROWS)])
+            state.code.share([state.row(index) for index in islice(state.open_indexes(), compared)])
         await gather_or_cancel(self._worker(indexes) for _ in range(window))
 
     async def _worker(self, indexes: Iterator[int]) -> None:
@@ -89,7 +90,9 @@ class LiveMap:
         state, task, code, parts = self._state, self._state.task, self._state.code, self._state.parts
         index, observer = row.index, parts.observer
         again = state.is_again(index) or number > 1
-        calls = parts.calls.calls(task, state.attempt_before(index) + number, index, again=again)
+        place, variant = state.place_of(index)
+        before, asking = state.attempt_before(index), state.tasks[variant]
+        calls = parts.calls.calls(asking, before + number, index, again=again, variant=variant)
         frame = Frame(task, number, code.stage_item(row), index)
         correlation.place.set(frame.log_fields)
         observer.on_row_start(task, index, number)
@@ -104,7 +107,7 @@ class LiveMap:
             voted = await code.output(calls, row, frame, run)
             output, scores = code.finish(voted.output), None
             if code.scoring is not None:
-                scores = await code.scoring.scores(calls, frame, run, row.item, output)
+                scores = await code.scoring.scores(calls, frame, run, row.item, output, place=place)
             await parts.files.keep(task.name, index)
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):

@@ -15,7 +15,7 @@ from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
+from po_jupyter.engine.maps.row_code import MapRow, RowCode
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
@@ -60,7 +60,9 @@ class MapState:
         """An attempt of a map, with the outcomes that the log has; `attempt` as in keys of calls."""
         self.parts, self.task, self.attempt, self.rows, self.code = parts, task, attempt, rows, code
         self.operator = operator
-        limit = parts.inputs.options.limit if operator is None else None  # which is one of its list
+        self.tasks = task.variant_tasks
+        # Of an operator, and of variants, it is a limit of their list.
+        limit = parts.inputs.options.limit if operator is None and len(self.tasks) == 1 else None
         self.total = len(rows) if limit is None else min(len(rows), limit)
         self.table = parts.history.table(task.name)
         self._origin = self._known_origin(rows)
@@ -120,6 +122,10 @@ class MapState:
         """A row, ready for its stages."""
         return self.code.prepare(index, self.rows[index])
 
+    def place_of(self, index: int) -> tuple[int, int]:
+        """The number in the list of what a row is about, and that of its variant: 0 where there are none."""
+        return divmod(index, len(self.tasks))
+
     def _known_origin(self, rows: Sequence[Any]) -> RowOrigin | None:
         """The rows of the seed that the rows are; None for other rows, and when outcomes of an earlier version lack
         the origin."""
@@ -174,7 +180,7 @@ class MapState:
             raise Drained
         if self.error is not None:
             raise self.error
-        return map_marker(self.task.name, self.total)
+        return map_marker(self.task.name, self.total, tuple(self.task.variants or ()))
 
     # -- outcomes ---------------------------------------------------------------------------------------
     def merge(self, child: str, piece: Piece, *, outcomes: bool) -> None:
@@ -207,6 +213,8 @@ class MapState:
         if self._origin is not None and self._origin.places is not None:
             item["row"] = self._origin.position(index)
             self.parts.history.places.setdefault(self.task.name, {})[index] = item["row"]
+        elif len(self.tasks) > 1:
+            item["row"] = self.place_of(index)[0]
 
     def _report_soon(self) -> None:
         if self._timer is None:
@@ -383,18 +391,3 @@ def _cost_alone(task: str, piece: Piece) -> list[EventDraft]:
         if usage := item.get("usage"):
             events.append(draft("call.unknown", task, item["index"], stage=None, usage=usage, covers="all"))
     return events
-
-
-async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:
-    """Read the rows of a map and load its code. Raises TemplateFailed when `for_each` gives no list, StageFailed."""
-    names = parts.outputs.names(task, attempt)
-    number = parts.history.journal_attempt(task.name, attempt)
-    if task.operator is not None:
-        from po_jupyter.engine.maps.operator_loading import load_operator  # few maps need it
-
-        operator = await load_operator(parts, task, names)
-        return MapState(parts, task, number, operator.items, operator.rows, operator)
-    # It may read every row of an earlier map.
-    rows = await asyncio.to_thread(parts.outputs.for_each, task, names)
-    code = await load_row_code(parts, task, names)
-    return MapState(parts, task, number, rows, code)

@@ -17,7 +17,7 @@ copied whatever it was.)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
@@ -92,11 +92,11 @@ class RowConditions(NamedTuple):
 async def reuse_outcomes(state: MapState) -> None:
     """Copy what earlier runs paid for, and put this run into the index. Raises Drained and StoreError."""
     parts, task, log, options = state.parts, state.task, state.parts.log, state.parts.inputs.options
-    definition = state.code.definition
-    if definition is None:
+    definitions = state.code.definitions
+    if not definitions:
         return
     off = task.cache is False or options.cache is False
-    runs = [] if off else await asyncio.to_thread(announce, log.store, definition, log.run)
+    runs = [] if off else await asyncio.to_thread(_earlier_runs, log.store, definitions, log.run)
     if task.name in parts.history.anew:
         return
     # Rows before it were asked for again: what is as it was has its outcome in this run, which is no other run's.
@@ -123,6 +123,12 @@ def _indexes_by_key(state: MapState) -> dict[str, list[int]]:
     for index in state.open_indexes():
         indexes.setdefault(state.code.key(state.row(index)), []).append(index)
     return indexes
+
+
+def _earlier_runs(store: DocumentStore, definitions: Sequence[str], run: str) -> list[str]:
+    """Put `run` into the index for each definition; earlier runs with outcomes of any, the newest first. Blocks."""
+    runs = [announce(store, definition, run) for definition in definitions]
+    return runs[0] if len(runs) == 1 else sorted(set().union(*runs), reverse=True)  # ids sort by time
 
 
 def announce(store: DocumentStore, definition: str, run: str) -> list[str]:

@@ -45,12 +45,14 @@ class RowCode(Protocol):
     """The code of all rows of a map (`PromptRows`, `PythonRows`).
 
     definition    see `definition_hash`
+    definitions   of all its rows: several of a map with variants, none where it is not known
     stage         the stage that stands for all of a row's in views
     dependencies  the record of what rows read besides their item; None: nothing that is not in the key
     scoring       scores its answers; None where nobody asks for that
     """
 
     definition: str | None
+    definitions: tuple[str, ...]
     stage: str
     dependencies: RowDependencies | None
     scoring: Scoring | None
@@ -91,6 +93,7 @@ class PromptRows:
         """The prompt with the names that templates of all rows see."""
         self.scoring = scoring
         self.definition = definition
+        self.definitions: tuple[str, ...] = () if definition is None else (definition,)
         self.stage = "inference"
         self.dependencies: RowDependencies | None = None
         self.prompt = prompt
@@ -101,7 +104,7 @@ class PromptRows:
 
     def with_prompt(self, prompt: PromptTask, definition: str | None) -> PromptRows:
         """The same with another prompt, and its definition."""
-        return PromptRows(prompt, self._names, definition, self._contents)
+        return PromptRows(prompt, self._names, definition, self._contents, self.scoring)
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """See `RowCode`."""
@@ -167,6 +170,7 @@ class PythonRows:
         """The functions with what they may read besides the row."""
         self.scoring = scoring
         self.definition = definition
+        self.definitions: tuple[str, ...] = () if definition is None else (definition,)
         functions = python.functions
         self.stage = "inference" if "inference" in functions else next(s for s in STAGES if s in functions)
         self.dependencies: RowDependencies | None = dependencies

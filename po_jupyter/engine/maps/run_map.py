@@ -7,7 +7,8 @@ from functools import partial
 
 from po_jupyter.engine.maps.failure_reasons import add_commonest_reason
 from po_jupyter.engine.maps.live_map import LiveMap
-from po_jupyter.engine.maps.map_state import MapState, load_map
+from po_jupyter.engine.maps.map_loading import load_map
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.reuse import reuse_outcomes
 from po_jupyter.model.pipeline.pipeline import Task

@@ -109,11 +109,13 @@ def _task_violations(
 ) -> list[Violation]:
     problems: list[Violation] = []
     path = f"tasks[{i}]"
-    for n, llm in enumerate(pipeline.llms_of(task)):
-        place, model = f"{path}.{task.llm_place(n)}.model", llm.model or default_model
-        problems += _model_violations(pipeline, task, model, place if task.llms[n].model else None, prices)
-        if task.images and (problem := images_problem(model)) is not None:
-            problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
+    for where, one in task.variant_places:
+        for n, llm in enumerate(pipeline.llms_of(one)):
+            place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
+            problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
+            if task.images and (problem := images_problem(model)) is not None:
+                problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
+    problems = list(dict.fromkeys(problems))  # what variants leave to the task is said once
     for n, scorer in enumerate(task.scorers):
         if scorer.judge is not None:
             own = scorer.llm.model

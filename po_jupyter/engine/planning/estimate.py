@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
 from po_jupyter.engine.planning.judge_cost import JudgeModel, judge_costs
 from po_jupyter.engine.planning.operators import plan_operator
+from po_jupyter.engine.planning.variant_estimate import estimate_variants
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
@@ -71,9 +72,14 @@ def _estimate(
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        planned = _TaskPlan(pipeline, task, seed, settings, outputs, limit, model, prices)
-        tasks.append(planned.estimate())
-        unknown += planned.unknown
+
+        def estimate(one: Task) -> JsonObject:
+            planned = _TaskPlan(pipeline, one, seed, settings, outputs, limit, model, prices)
+            estimated = planned.estimate()
+            unknown.extend(text for text in planned.unknown if text not in unknown)
+            return estimated
+
+        tasks.append(estimate(task) if task.variants is None else estimate_variants(task, outputs, estimate))
     counted = [t for t in tasks if t["calls"] is not None]
     return {
         "estimated": True,

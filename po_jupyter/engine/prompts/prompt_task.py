@@ -82,7 +82,11 @@ class PromptTask:
 
     def with_prompt(self, prompt: PromptText) -> PromptTask:
         """The same task with another prompt; `load` it. Raises TemplateFailed."""
-        return PromptTask(self.task.model_copy(update={"prompt": prompt}), self._off_loop)
+        return self.of_task(self.task.model_copy(update={"prompt": prompt}))
+
+    def of_task(self, task: Task) -> PromptTask:
+        """That of another task, whose code runs where this one's does; `load` it. Raises TemplateFailed."""
+        return PromptTask(task, self._off_loop)
 
     @property
     def reads_item(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -16,7 +16,8 @@ from po_jupyter.engine.prompts.template_samples import (
 )
 from po_jupyter.engine.prompts.templates import ENVIRONMENT, expression_of
 from po_jupyter.errors import TemplateFailed
-from po_jupyter.model.pipeline.pipeline import CascadeStep, PromptText, Task
+from po_jupyter.model.pipeline.evals.variants import Variant
+from po_jupyter.model.pipeline.pipeline import LLM, CascadeStep, PromptText, Task
 
 JUDGE_NAMES = ("item", "index", "output", "expected", "seed", "seed_name", "config")
 """The names that the template of a judge sees; `item` and `index` in a map."""
@@ -29,7 +30,15 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
     """(field, text) of every template of a task; some are expressions, not texts (`condition.is_expression`)."""
     if task.system is not None:
         yield "system", task.system
-    yield from _prompt("prompt", task.prompt)
+    variants = {name: variant for name, variant in (task.variants or {}).items() if variant is not None}
+    if (
+        not variants
+        or len(variants) < len(task.variants or ())
+        or None in [v.prompt for v in variants.values()]
+    ):
+        yield from _prompt("prompt", task.prompt)  # else none of them uses it
+    for name, variant in variants.items():
+        yield from _of_variant(f"variants.{name}.", variant)
     for i, image in enumerate(task.images):
         yield f"images[{i}]", image
     if task.for_each is not None:
@@ -38,11 +47,23 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield f"seed{path}", text
     if task.refine.critique is not None:
         yield "refine.critique", task.refine.critique
-    for n, llm in enumerate(task.llms):
-        if isinstance(llm, CascadeStep) and llm.when is not None:
-            yield f"llm[{n}].when", llm.when
+    yield from _conditions("", task.llms)
     yield from _of_operator(task)
     yield from _of_scores(task)
+
+
+def _of_variant(place: str, variant: Variant) -> Iterator[tuple[str, str]]:
+    if variant.system is not None:
+        yield f"{place}system", variant.system
+    yield from _prompt(f"{place}prompt", variant.prompt)
+    if isinstance(variant.llm, tuple):
+        yield from _conditions(place, variant.llm)
+
+
+def _conditions(place: str, llms: Sequence[LLM]) -> Iterator[tuple[str, str]]:
+    for n, llm in enumerate(llms):
+        if isinstance(llm, CascadeStep) and llm.when is not None:
+            yield f"{place}llm[{n}].when", llm.when
 
 
 def _of_scores(task: Task) -> Iterator[tuple[str, str]]:
@@ -115,7 +136,8 @@ def output_of(task: Task, rows: Samples, scope: SampleScope) -> object:
     """A sample of the output of a task; `rows` are those of its list."""
     if task.operator is None or task.for_each is None:
         text = task.kind == "prompt" and task.output is None
-        return [MAP_ROW] if task.for_each is not None else "" if text else UNKNOWN
+        row = MAP_ROW if task.variants is None else {**MAP_ROW, "variant": UNKNOWN, "row": UNKNOWN}
+        return [row] if task.for_each is not None else "" if text else UNKNOWN
     if task.group_by is not None:
         if task.prompt is not None:
             return [{**MAP_ROW, "key": UNKNOWN, "size": UNKNOWN}]

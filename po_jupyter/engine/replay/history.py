@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -275,13 +275,13 @@ def _task_and_row(key: str) -> tuple[str, int | None]:
 MAP = "$map"
 
 
-def map_marker(task: str, total: int) -> JsonObject:
+def map_marker(task: str, total: int, variants: Sequence[str] = ()) -> JsonObject:
     """The output that `task.done` of a map keeps: its rows are stored already, each with its outcome."""
-    return {MAP: task, "total": total}
+    return {MAP: task, "total": total, **({"variants": list(variants)} if variants else {})}
 
 
 def _is_marker(value: Any) -> TypeGuard[JsonObject]:
-    return isinstance(value, dict) and value.keys() == {MAP, "total"}
+    return isinstance(value, dict) and value.keys() - {"variants"} == {MAP, "total"}
 
 
 def map_of_marker(value: Any) -> str | None:
@@ -290,7 +290,8 @@ def map_of_marker(value: Any) -> str | None:
 
 
 def expand_output(store: LogStore, run: str, value: Any, rows: RowTable | None = None) -> Any:
-    """An output as people see it: for a `map_marker` the list of `{index, ok, output, error}`, read row by row.
+    """An output as people see it: for a `map_marker` the list of `{index, ok, output, error}`, read row by row;
+    with variants also `variant` and `row`, the number in the list of what the row is about.
 
     `rows` are the outcomes of that map; read from the log when None. Ask only for the output of a map: a model's
     answer may look like a marker.
@@ -300,4 +301,4 @@ def expand_output(store: LogStore, run: str, value: Any, rows: RowTable | None =
     task: str = value[MAP]
     if rows is None:
         rows = read_history(store, run).rows.get(task, RowTable())
-    return MapOutput(store, run, task, rows, value["total"])
+    return MapOutput(store, run, task, rows, value["total"], value.get("variants", ()))

@@ -138,8 +138,12 @@ class MapOutput(LazyList):
     Reading blocks on the store.
     """
 
-    def __init__(self, store: LogStore, run: str, task: str, table: RowTable, total: int) -> None:
-        """The output of map `task` of a run, with `total` rows whose outcomes are in `table`."""
+    def __init__(
+        self, store: LogStore, run: str, task: str, table: RowTable, total: int, variants: Sequence[str] = ()
+    ) -> None:
+        """The output of map `task` of a run, with `total` rows whose outcomes are in `table`. With `variants` they are
+        those of each in turn, and say so."""
+        self._variants = tuple(variants)
         self._store = store
         self._run = run
         self._task = task
@@ -157,6 +161,11 @@ class MapOutput(LazyList):
 
     def read(self, index: int) -> JsonObject:
         """One row; without an outcome it is neither ok nor has an error."""
+        if count := len(self._variants):
+            return {**self._read(index), "variant": self._variants[index % count], "row": index // count}
+        return self._read(index)
+
+    def _read(self, index: int) -> JsonObject:
         row = self._table.get(index)
         if row is None:
             return {"index": index, "ok": False, "output": None, "error": None}

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from po_jupyter.engine.maps.map_state import load_map
+from po_jupyter.engine.maps.map_loading import load_map
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.platform.concurrency import gather_or_cancel

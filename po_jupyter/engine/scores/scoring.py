@@ -45,15 +45,23 @@ class Scoring:
         self._base = template_names(seed=inputs.seed_data, seed_name=inputs.seed.name, config=task.config)
 
     async def scores(
-        self, calls: ModelCalls, frame: Frame, run: RunStages, item: Any, output: JsonValue
+        self,
+        calls: ModelCalls,
+        frame: Frame,
+        run: RunStages,
+        item: Any,
+        output: JsonValue,
+        *,
+        place: int | None = None,
     ) -> RowScores:
-        """The scores of the answer of one attempt; `run` goes through the stages of a judge.
+        """The scores of the answer of one attempt; `run` goes through the stages of a judge, `place` is the number of
+        the item in its list where that is not the row's.
 
         Raises an Interrupt, StoreError, BudgetExceeded and ModelKeyError.
         """
         names: JsonObject = dict(self._base)
         if frame.index is not None:
-            names |= {"item": item, "index": frame.index}
+            names |= {"item": item, "index": frame.index if place is None else place}
         if self._metrics.is_slow:
             scores: RowScores = await self._off_loop(self._metrics.measure, names, output)
         else:

@@ -76,24 +76,37 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
                 where = f"tasks[{i}].pipeline.{use.where}" if inside else use.where
                 tasks_of.setdefault((use.ref, where), []).extend(f"{task.name}.{name}" for name in use.tasks)
             continue
-        if model is not None:
-            ref, where = model, "options.model"
-        elif task.llms[0].model is not None:
-            ref, where = task.llms[0].model, f"tasks[{i}].{task.llm_place(0)}.model"
-        elif pipeline.llm.model is not None:
-            ref, where = pipeline.llm.model, "llm.model"
-        elif task.kind == "prompt":
-            ref, where = default_model, "default_model"
-        else:
-            continue  # Python that names no model may never ask one
-        tasks_of.setdefault((ref, where), []).append(task.name)
+        firsts = dict.fromkeys(
+            _first_model(pipeline, one, f"tasks[{i}].{place}", default_model, model)
+            for place, one in task.variant_places
+        )
+        for first in filter(None, firsts):
+            tasks_of.setdefault(first, []).append(task.name)
     for i, task in enumerate(pipeline.tasks if model is None else ()):
-        for n, llm in enumerate(task.llms[1:], 1):
-            if llm.model is not None:
-                tasks_of.setdefault((llm.model, f"tasks[{i}].{task.llm_place(n)}.model"), []).append(task.name)
+        later = dict.fromkeys(
+            (llm.model, f"tasks[{i}].{place}{one.llm_place(n)}.model")
+            for place, one in task.variant_places
+            for n, llm in enumerate(one.llms[1:], 1)
+        )
+        for ref, where in later:
+            if ref is not None:
+                tasks_of.setdefault((ref, where), []).append(task.name)
         for ref, where in _judges(pipeline, i, task, default_model):
             tasks_of.setdefault((ref, where), []).append(task.name)
     return [ModelUse(ref, where, tuple(tasks)) for (ref, where), tasks in tasks_of.items()]
+
+
+def _first_model(
+    pipeline: Pipeline, task: Task, place: str, default_model: str, model: str | None
+) -> tuple[str, str] | None:
+    """The model that is asked first, and where it is named; None for Python that names none: it may never ask one."""
+    if model is not None:
+        return model, "options.model"
+    if (own := task.llms[0].model) is not None:
+        return own, f"{place}{task.llm_place(0)}.model"
+    if pipeline.llm.model is not None:
+        return pipeline.llm.model, "llm.model"
+    return (default_model, "default_model") if task.kind == "prompt" else None
 
 
 def _judges(pipeline: Pipeline, i: int, task: Task, default_model: str) -> Iterator[tuple[str, str]]:

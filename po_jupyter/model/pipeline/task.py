@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from po_jupyter.model.pipeline.evals.scores import Scorer
+from po_jupyter.model.pipeline.evals.variants import variant_fields, with_first_prompt
 from po_jupyter.model.pipeline.llm_settings import LLM
 from po_jupyter.model.pipeline.operators.rules import with_answer_schema
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
 from po_jupyter.model.pipeline.task_fields import TaskFields
-from po_jupyter.model.pipeline.task_parts import TaskKind, Turn
+from po_jupyter.model.pipeline.task_parts import TaskKind, Turn, ends_with_the_user
 from po_jupyter.model.pipeline.task_rules import RULES
 
 
@@ -31,7 +32,7 @@ class Task(TaskFields):
     @model_validator(mode="before")
     @classmethod
     def _validators_of_a_class(cls, data: Any) -> Any:
-        return with_answer_schema(with_output_type(data))
+        return with_answer_schema(with_output_type(with_first_prompt(data)))
 
     @field_validator("needs", mode="before")
     @classmethod
@@ -46,9 +47,7 @@ class Task(TaskFields):
     @field_validator("prompt")
     @classmethod
     def _ends_with_the_user(cls, value: str | tuple[Turn, ...] | None) -> str | tuple[Turn, ...] | None:
-        if isinstance(value, tuple) and value[-1].role != "user":
-            raise ValueError("the last message of a prompt is the user's")
-        return value
+        return ends_with_the_user(value)
 
     @field_validator("gate", mode="before")
     @classmethod
@@ -86,6 +85,22 @@ class Task(TaskFields):
     def llm_place(self, number: int) -> str:
         """Where the settings of that model stand: `llm`, or `llm[number]` of a list."""
         return f"llm[{number}]" if isinstance(self.llm, tuple) else "llm"
+
+    @property
+    def variant_tasks(self) -> tuple[Task, ...]:
+        """The task once for each of its variants, as each asks; the task alone where it has none."""
+        if self.variants is None:
+            return (self,)
+        return tuple(self.model_copy(update=variant_fields(self, v)) for v in self.variants.values())
+
+    @property
+    def variant_places(self) -> tuple[tuple[str, Task], ...]:
+        """`variant_tasks`, each with where in the task its `llm` stands: `variants.NAME.`, or nothing."""
+        places = [
+            f"variants.{name}." if variant is not None and variant.llm is not None else ""
+            for name, variant in (self.variants or {"": None}).items()
+        ]
+        return tuple(zip(places, self.variant_tasks, strict=True))
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from po_jupyter.model.pipeline.evals.scores import ScoreChoice
+from po_jupyter.model.pipeline.evals.variants import Variants
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.operators.fields import (
     OPERATORS,
@@ -138,6 +139,11 @@ class TaskFields(Value):
         default=None,
         description="Answers to the same prompt, of which the majority counts, of numbers the median: a number, or "
         "how often to ask and when to stop.",
+    )
+    variants: Variants | None = Field(
+        default=None,
+        description="Prompts or models beside each other, by name: each row is asked about once for each of them, with "
+        "its `prompt`, `system` and `llm` in the place of the task's.",
     )
     score: ScoreChoice | None = Field(
         default=None,

@@ -88,6 +88,13 @@ class Turn(Value):
     content: str = Field(description="The message, a template.")
 
 
+def ends_with_the_user(value: str | tuple[Turn, ...] | None) -> str | tuple[Turn, ...] | None:
+    """The prompt itself. Raises ValueError for a list whose last message is not the user's."""
+    if isinstance(value, tuple) and value[-1].role != "user":
+        raise ValueError("the last message of a prompt is the user's")
+    return value
+
+
 # The tags of the two forms are in the places of errors, where `violations_of` leaves them out.
 PromptText = Annotated[
     Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],

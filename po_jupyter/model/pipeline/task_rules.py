@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
+from po_jupyter.model.pipeline.evals.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
 from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
@@ -103,6 +104,17 @@ def _operator(task: TaskFields) -> str | None:
     return operator_problem(task)
 
 
+def _variants(task: TaskFields) -> str | None:
+    if (problem := variants_problem(task)) is not None or task.variants is None:
+        return problem
+    for name, variant in task.variants.items():
+        one = task.model_copy(update=variant_fields(task, variant))
+        for rule in (_one_system_message, _cascade):
+            if problem := rule(one):
+                return f": its variant {name!r}{problem.removeprefix(':')}"
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     _runs_a_pipeline,
     _one_kind,
@@ -115,4 +127,5 @@ RULES: tuple[Rule, ...] = (
     _votes,
     _scores,
     _asked_more_than_once,
+    _variants,
 )

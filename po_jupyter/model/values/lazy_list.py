@@ -50,3 +50,19 @@ class LazyList(Sequence[Any]):
     def __repr__(self) -> str:
         """The number of rows; the values are not read."""
         return f"<{len(self)} rows>"
+
+
+class RepeatedList(LazyList):
+    """The values of a list, each so many times in a row: a, a, b, b."""
+
+    def __init__(self, values: Sequence[Any], times: int) -> None:
+        """`values` are read when they are looked at."""
+        self._values, self._times = values, times
+
+    def __len__(self) -> int:
+        """The number of values, each as often as it is there."""
+        return len(self._values) * self._times
+
+    def read(self, index: int) -> Any:
+        """The value at `index`."""
+        return self._values[index // self._times]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.operators.result_rows import is_result
-from po_jupyter.engine.replay.history import MAP, History, map_marker, read_history
+from po_jupyter.engine.replay.history import History, map_of_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.engine.state.effective_pipeline import effective_pipeline, with_tasks
 from po_jupyter.engine.state.resume import gate_opened_data
@@ -210,8 +210,8 @@ class _Copier:
             events.append(draft("task.skipped", name, reason=task.reason, by=task.skipped_by))
             return
         value = self._payload(task.output) if task.output is not None else None
-        if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
-            value = self._copy_rows(name, value["total"])
+        if task.items is not None and isinstance(value, dict) and map_of_marker(value) is not None:
+            self._copy_rows(name, value["total"])
         elif task.items is not None and is_result(value):
             value = self._copy_operator(task, value)
         data: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
@@ -229,8 +229,8 @@ class _Copier:
             return value
         return {**value, "of": self._lists.get(value["of"])}
 
-    def _copy_rows(self, name: str, total: int) -> Any:
-        """Append the outcomes of a map's rows; the map's own output."""
+    def _copy_rows(self, name: str, total: int) -> None:
+        """Append the outcomes of a map's rows."""
         if self._history is None:
             self._history = read_history(self._store, self._state.run)
         events, items, payloads = self.checkpoints
@@ -257,7 +257,6 @@ class _Copier:
             started["data"]["of"] = rows_of if self._lists is None else self._lists[rows_of]
         events.append(started)
         events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
-        return map_marker(name, total)
 
     def _payload(self, ref: Sequence[int]) -> Any:
         return self._store.payload(self._state.run, Ref(*ref))

@@ -99,4 +99,6 @@ def _llms(pipeline: Pipeline) -> Iterator[LLM]:
     """The model settings of all tasks, those of judges too."""
     for task in pipeline.tasks:
         yield from task.llms
+        for one in task.variant_tasks:
+            yield from one.llms
         yield from (scorer.llm for scorer in task.scorers)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
-from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
+from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.rendering import CallToRender, render
@@ -119,11 +119,19 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     """The pipeline as it runs when `model` is used everywhere."""
     if model is None:
         return pipeline
-    tasks = tuple(
-        t.model_copy(update={"llm": t.llms[0].model_copy(update={"model": model})}) for t in pipeline.tasks
-    )
+    tasks = tuple(_task_with_model(task, model) for task in pipeline.tasks)
     llm = pipeline.llm.model_copy(update={"model": model})
     return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
+
+
+def _task_with_model(task: Task, model: str) -> Task:
+    changed: JsonObject = {"llm": task.llms[0].model_copy(update={"model": model})}
+    if task.variants is not None:
+        changed["variants"] = {
+            name: None if variant is None else variant.model_copy(update={"llm": None})
+            for name, variant in task.variants.items()
+        }
+    return task.model_copy(update=changed)
 
 
 def _analyse(examination: Examination, settings: Settings) -> JsonObject:

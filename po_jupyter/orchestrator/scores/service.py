@@ -4,7 +4,8 @@ their own."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple, TypedDict, cast
 
 from po_jupyter.config import Settings
@@ -79,15 +80,18 @@ class RunScores:
 
         def read(head: Head, table: MapTable, definition: JsonObject) -> ScoresOfTask:
             scorers = Task.model_validate(definition).scorers if definition.get("score") is not None else ()
-            summary = ScoreSummary(score_columns(scorers), worst)
+            variants = list(definition.get("variants") or ("",))
+            summaries = [ScoreSummary(score_columns(scorers), worst) for _ in variants]
             is_map = bool(definition.get("for_each"))
             found = table.recorded_scores() if is_map else self._of_task(head, task)
             for index, ok, scores in found if scorers else ():
+                summary = summaries[index % len(variants)]
                 if ok:
                     summary.add(index, scores)
                 else:
                     summary.add_failed()
-            result = summary.result(task)
+            results = [summary.result(task) for summary in summaries]
+            result = results[0] if len(results) == 1 else _of_variants(variants, results, worst)
             if is_map:
                 _add_values(result, table)
             return result
@@ -152,6 +156,11 @@ class RunScores:
                 raise InvalidInput(
                     f"task {task!r:.80} of run {short_id(head['run'])} has no rows to score",
                     hint="Answers of a map (`for_each`) are scored again; a task alone has the scores of its own run.",
+                )
+            if definition.get("variants"):
+                raise InvalidInput(
+                    f"the answers of task {task!r:.80} are those of its variants, each with scores of its own",
+                    hint="Give the task a `score` and run it again: answers that are in the cache cost nothing.",
                 )
             samples = [row.input for row in table.answered(range(min(_SAMPLES, table.columns.total)))]
             return head, definition, samples, table.columns.total
@@ -235,6 +244,23 @@ class RunScores:
         }
         view, _ = await self._submissions.submit(body, owner=head["owner"], code_allowed=code_allowed)
         return view
+
+
+def _of_variants(names: Sequence[str], results: Sequence[ScoresOfTask], worst: int) -> ScoresOfTask:
+    """The scores of variants as those of one task: each is named after its variant."""
+    named = list(zip(names, results, strict=True))
+    return {
+        **results[0],
+        "rows": max(result["rows"] for result in results),
+        "failed": sum(result["failed"] for result in results),
+        "scores": [
+            {**one, "name": f"{name}: {one['name']}"} for name, result in named for one in result["scores"]
+        ],
+        "confusion": [
+            {**one, "name": f"{name}: {one['name']}"} for name, result in named for one in result["confusion"]
+        ],
+        "worst": [row for rows in zip_longest(*(r["worst"] for r in results)) for row in rows if row][:worst],
+    }
 
 
 def _model_of(task: JsonObject | None) -> str | None:

@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.views.child_artifacts import WholeArtifacts
 from po_jupyter.orchestrator.views.operator_rows import operator_page
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
-from po_jupyter.orchestrator.views.row_labels import RowLabels
+from po_jupyter.orchestrator.views.row_labels import RowLabels, add_variants
 from po_jupyter.orchestrator.views.row_pages import RowOutcome
 from po_jupyter.orchestrator.views.stage_logs import StageLogView
 from po_jupyter.store.files.row_files import RowFiles
@@ -105,8 +105,10 @@ class RunResults:
                 self._labels.add(head, made.path, rows)
                 return rows, following
             rows, following = self._projections.items(head, task, state, start=start, limit=limit)
-            if result and self._projections.pipeline(head["run"]).task(task).operator is not None:
+            definition = self._projections.pipeline(head["run"]).task(task)
+            if result and definition.operator is not None:
                 return [], None
+            add_variants(rows, definition.variants)
             self._labels.add(head, self._projections.state(head).tasks[task].rows_of, rows)
             return rows, following
 

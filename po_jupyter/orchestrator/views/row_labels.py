@@ -25,11 +25,12 @@ class LabelledRow(TypedDict):
     in the index of the list `of` (`seed.index[of]`). A group has `rows` instead, the numbers or the labels of its rows.
     Rows that an operator made have `columns` besides their output. `agreement` is the part of the votes for its output
     that agree, `votes` how many were asked for; both only where there was a vote. `scores` only where its task is
-    scored.
+    scored, `variant` only where it has some.
     """
 
     index: int
     row: NotRequired[int]
+    variant: NotRequired[str]
     rows: NotRequired[list[Any]]
     columns: NotRequired[JsonObject]
     of: NotRequired[str]
@@ -49,6 +50,13 @@ def add_scores(row: LabelledRow, item: ItemRecord) -> None:
     """Add to a row how good its answer is, where that was scored."""
     if (scores := item.get("scores")) is not None:
         row["scores"] = scores
+
+
+def add_variants(rows: Iterable[LabelledRow], variants: Iterable[str] | None) -> None:
+    """Add to rows which of the variants of their task each is about; nothing where it has none."""
+    names = list(variants or ())
+    for row in rows if names else ():
+        row["variant"] = names[row["index"] % len(names)]
 
 
 class RowLabels:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from po_jupyter.errors import NotFound
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse
-from po_jupyter.server.routing.shapes import CompareQuery, ModelCallsQuery, ProvenanceQuery, Query, RowsQuery
+from po_jupyter.server.routing.shapes import (
+    CompareQuery,
+    ModelCallsQuery,
+    ProvenanceQuery,
+    Query,
+    RowsQuery,
+    VariantsQuery,
+)
 
 _MOST_DIGITS = 9
 
@@ -31,13 +38,25 @@ async def row(request: ApiRequest[Query, None]) -> JsonResponse:
 async def compare(request: ApiRequest[CompareQuery, None]) -> JsonResponse:
     """A map of this run (`a`) beside the same one of another (`b`): `{change, by_input, a, b}` each, the sides as in
     `rows`, null where a run has no such row. `change` is `changed`, `only_a`, `only_b`, `failed` (in both), `open` or
-    `same`. Rows are joined by their input, what is left by its place. Nothing is asked of a model."""
+    `same`. Rows are joined by their input, what is left by its place. `gold` is a field of the
+    rows, or `corrections`: then the summary says how many answers are that, too. Nothing is asked of a model."""
     query = request.query
     page = await request.orchestrator.inspection.compare(
         request.path["id"], request.owner, query.other, query.task,
         everything=query.show == "all", start=query.start, limit=query.limit,
+        gold=query.gold,
     )  # fmt: skip
     return JsonResponse(page)
+
+
+async def variants(request: ApiRequest[VariantsQuery, None]) -> JsonResponse:
+    """The variants of a map beside each other: what each answered and paid, its scores with their intervals, and by
+    pair how many answers are alike, with McNemar's test of scores that are right or wrong. Nothing is asked of a
+    model."""
+    found = await request.orchestrator.inspection.variants(
+        request.path["id"], request.owner, request.query.task
+    )
+    return JsonResponse({"variants": {**found}})
 
 
 async def model_calls(request: ApiRequest[ModelCallsQuery, None]) -> JsonResponse:
@@ -62,9 +81,10 @@ async def model_call(request: ApiRequest[Query, None]) -> JsonResponse:
 
 async def provenance(request: ApiRequest[ProvenanceQuery, None]) -> JsonResponse:
     """Where each row of a map is from: `{index, model, prompt_hash, asked_at, attempt, reused_from}` each, of all rows
-    with an outcome. `prompt_hash` is of the request as it was sent, `reused_from` the `RUN/TASK/INDEX` that paid."""
+    with an outcome, or of one `row`. `prompt_hash` is of the request as it was sent, `reused_from` the
+    `RUN/TASK/INDEX` that paid."""
     rows = await request.orchestrator.inspection.provenance(
-        request.path["id"], request.owner, request.query.task
+        request.path["id"], request.owner, request.query.task, request.query.row
     )
     return JsonResponse({"rows": rows})
 

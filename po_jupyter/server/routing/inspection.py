@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+from po_jupyter.model.run.comparing import VariantsOfTask
+
 RowStateName = Literal["done", "failed", "running", "pending"]
 RowSortName = Literal["index", "state", "attempts", "tokens", "cost_usd", "seconds", "output"]
 CallStateName = Literal["done", "failed", "in_flight", "unknown", "withdrawn"]
@@ -43,6 +45,7 @@ class InspectionApi(Protocol):
         everything: bool = False,
         start: int = 0,
         limit: int = 100,
+        gold: str | None = None,
     ) -> Mapping[str, object]:
         """`{task, rows, summary, matching, next, complete, notes}` of a map in two runs. InvalidInput."""
         ...
@@ -65,8 +68,14 @@ class InspectionApi(Protocol):
         """One call, with messages and answer."""
         ...
 
-    async def provenance(self, run_id: str, owner: str | None, task: str) -> Sequence[Mapping[str, object]]:
-        """Where each row of a map with an outcome is from."""
+    async def variants(self, run_id: str, owner: str | None, task: str) -> VariantsOfTask:
+        """The variants of a map beside each other. InvalidInput."""
+        ...
+
+    async def provenance(
+        self, run_id: str, owner: str | None, task: str, row: int | None = None
+    ) -> Sequence[Mapping[str, object]]:
+        """Where each row of a map with an outcome is from, or that row."""
         ...
 
     async def timeline(self, run_id: str, owner: str | None) -> Mapping[str, object]:

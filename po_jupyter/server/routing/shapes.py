@@ -151,11 +151,13 @@ class RowsQuery(Query):
 
 
 class CompareQuery(Query):
-    """The map `task` of this run and of the run `with`; `show` is `changed`, or `all` with those that changed first."""
+    """The map `task` of this run and of the run `with`; `show` is `changed`, or `all` with those that changed first;
+    `gold` is a field of the rows, or `corrections`."""
 
     other: Annotated[str, Field(min_length=1, max_length=100, alias="with")]
     task: Name
     show: Literal["changed", "all"] = "changed"
+    gold: Name | None = None
     start: Annotated[int, Field(ge=0, lt=2**31)] = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
@@ -171,7 +173,14 @@ class ModelCallsQuery(Query):
 
 
 class ProvenanceQuery(Query):
-    """The rows of one map."""
+    """The rows of one map, or one of them."""
+
+    task: Name
+    row: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+
+
+class VariantsQuery(Query):
+    """The variants of one map."""
 
     task: Name
 

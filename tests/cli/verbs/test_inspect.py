@@ -136,3 +136,48 @@ def test_rows_are_written_to_a_file(po: Any, run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])["index"] == 5
     code, _, err = po("rows", run.short, "--task", "label", "-o", str(tmp_path / "rows.doc"))
     assert code == 2 and ".parquet" in err
+
+
+def test_one_row_is_shown_with_what_was_sent(po: Any, run: Run) -> None:
+    code, out, _ = po("show", run.short, "--row", "label:2")
+    assert code == 0
+    assert "label row 2 of run" in out and "user:\nLabel 2" in out and "answer:\necho: Label 2" in out
+    row = json.loads(po("show", run.short, "--row", "label:2", "--json")[1])
+    assert row["calls"][0]["messages"] == [{"role": "user", "content": "Label 2"}]
+    assert row["provenance"]["prompt_hash"] == run.row("label", 2)["provenance"]["prompt_hash"]
+    code, out, _ = po("show", run.short, "--row", "check:3")
+    assert code == 0 and "luck" in out and "\x1b" not in out
+    code, _, err = po("show", run.short, "--row", "label")
+    assert code == 2 and "--row TASK:N" in err
+
+
+def test_runs_and_variants_are_compared_by_what_is_right(po: Any, run: Run) -> None:
+    """Issue 13, point 5: no call is sent."""
+    rows = [{"n": n, "gold": f"echo: short {n}"} for n in range(6)]
+    task = {
+        "name": "label", "for_each": "{{ seed.rows }}", "prompt": "Label {{ item.n }}",
+        "variants": {"short": {"prompt": "short {{ item.n }}"}, "now": {}},
+        "score": {"expect": "{{ item.gold }}", "metrics": ["exact"]},
+    }  # fmt: skip
+    pipeline = {"name": "beside", "llm": {"model": "fake:echo"}, "tasks": [task]}
+    beside = run.client.submit(pipeline, seed={"rows": rows}).wait()
+    frame = beside.frame("label")
+    assert list(frame["variant"]) == ["short", "now"] * 6
+    assert list(frame.index) == [n // 2 for n in range(12)]
+    found = beside.compare_variants("label")
+    assert (found["short"]["scores"][0]["mean"], found["now"]["scores"][0]["mean"]) == (1.0, 0.0)
+    assert list(found.frame()["exact"]) == [1.0, 0.0]
+    assert beside.scores("label").names == ["short: exact", "now: exact"]
+    code, out, _ = po("compare", beside.short)
+    assert code == 0 and "label: 2 variants of 6 rows" in out and "0.031" in out
+    assert "variant" in po("rows", beside.short)[1].splitlines()[0]
+    assert po("compare", run.short, "--task", "label")[0] == 2, "it has no variants"
+
+    task = {key: value for key, value in task.items() if key != "variants"}
+    a, b = (
+        run.client.submit({**pipeline, "tasks": [{**task, **fields}]}, seed={"rows": rows}).wait()
+        for fields in ({}, {"prompt": "short {{ item.n }}"})
+    )
+    code, out, _ = po("compare", a.short, b.short, "--gold", "gold")
+    assert code == 0 and "McNemar's p 0.031 (exact)" in out
+    assert [score["name"] for score in a.compare(b, gold="gold").summary["scores"]] == ["exact", "right"]

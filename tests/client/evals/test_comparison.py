@@ -35,7 +35,7 @@ class Inspection:
         self.asked: list[tuple[int, bool]] = []
 
     async def compare(
-        self, run: str, other: str, task: str, *, everything: bool, start: int, limit: int
+        self, run: str, other: str, task: str, *, everything: bool, start: int, limit: int, gold: str | None
     ) -> Any:
         self.asked.append((start, everything))
         self.incomplete -= 1

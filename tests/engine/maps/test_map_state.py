@@ -9,7 +9,8 @@ import pytest
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.maps.dependencies import ReusableOutcome
-from po_jupyter.engine.maps.map_state import UNFLUSHED, MapState, load_map
+from po_jupyter.engine.maps.map_loading import load_map
+from po_jupyter.engine.maps.map_state import UNFLUSHED, MapState
 from po_jupyter.errors import ModelRefused, StageFailed, ThresholdExceeded
 from po_jupyter.model.run.usage import Usage
 from tests.support.maps import events, items, map_state

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.run.comparing import PairedScore
 from po_jupyter.model.run.names import short_id
-from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.run.review import RecordedReview
+from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.orchestrator.views.inspection.comparison import (
     ComparedRow,
     PairCache,
@@ -19,6 +22,15 @@ from po_jupyter.orchestrator.views.inspection.comparison import (
 )
 from po_jupyter.orchestrator.views.inspection.row_contents import RowContent
 from po_jupyter.orchestrator.views.inspection.rows import MapTable, TableRow
+from po_jupyter.orchestrator.views.inspection.side_scores import (
+    CORRECTIONS,
+    SideScores,
+    against,
+    against_field,
+    corrections_of,
+    paired,
+    recorded,
+)
 from po_jupyter.orchestrator.views.inspection.tables import RunTables
 from po_jupyter.store.protocol import Head
 
@@ -34,11 +46,13 @@ class ReadRun(Protocol):
 
 
 class PageQuery(NamedTuple):
-    """A page of the pairs; without `everything` of those that changed."""
+    """A page of the pairs; without `everything` of those that changed. `gold` says what is right: a field of the rows,
+    or `corrections`."""
 
     everything: bool
     start: int
     limit: int
+    gold: str | None = None
 
 
 class _Side(NamedTuple):
@@ -51,17 +65,21 @@ class _Side(NamedTuple):
 
 
 class MapComparison:
-    """Compares maps. `table` opens that of a run, `add_labels` says what its rows are called."""
+    """Compares maps. `table` opens that of a run, `add_names` says what its rows are called."""
 
     def __init__(
         self,
         read: ReadRun,
         table: Callable[[Head, RunTables, str], MapTable],
-        add_labels: Callable[[Head, str | None, list[TableRow]], None],
+        add_names: Callable[[Head, str, MapTable, list[TableRow]], None],
+        definition: Callable[[Head, str], Mapping[str, Any]],
+        reviews: Callable[[Head, str], list[RecordedReview]],
     ) -> None:
-        """Nothing is read yet."""
-        self._read, self._table, self._add_labels = read, table, add_labels
-        self._pairs = PairCache()
+        """Nothing is read yet. `definition` is that of a task, `reviews` are those of its rows."""
+        self._read, self._table, self._add_names = read, table, add_names
+        self._definition, self._reviews = definition, reviews
+        self._pairs = PairCache[Pairs]()
+        self._scores = PairCache[list[PairedScore]]()
 
     async def page(self, a: str, b: str, owner: str | None, task: str, query: PageQuery) -> JsonObject:
         """As `RunInspection.compare`."""
@@ -72,13 +90,14 @@ class MapComparison:
             return there, self._paired(here, there, task)  # 100,000 pairs are work for a thread
 
         there, pairs = await self._read(b, owner, beside)
+        scores = await self._paired_scores(here, there, pairs, owner, task, query.gold)
         matching = len(pairs.rows) if query.everything else pairs.counts["changed"]  # which come first
         end = min(query.start + query.limit, matching)
         page = pairs.rows[query.start : end]
         return {
             "task": task,
             "rows": await self._rows(here.run, there.run, owner, task, page),
-            "summary": summary_of(pairs, here.summary, there.summary),
+            "summary": summary_of(pairs, here.summary, there.summary, scores),
             "matching": matching,
             "next": end if end < matching else None,
             "complete": here.complete and there.complete,
@@ -116,6 +135,56 @@ class MapComparison:
             self._pairs.keep(key, pairs)
         return pairs
 
+    async def _paired_scores(
+        self, here: _Side, there: _Side, pairs: Pairs, owner: str | None, task: str, gold: str | None
+    ) -> list[PairedScore]:
+        """The scores that both runs have, and whether answers are what `gold` says; none before all rows were read."""
+        if not (here.complete and there.complete):
+            return []
+        key = (here.run, here.n, there.run, there.n, task, gold)
+        if (kept := self._scores.get(key)) is not None:
+            return kept
+        indexes = [(pair.a, pair.b) for pair in pairs.rows if pair.a is not None and pair.b is not None]
+        sides: list[list[SideScores]] = []
+        for side in (here, there):
+            sides.append(await self._read(side.run, owner, partial(self._scores_of, task=task, gold=gold)))
+        if gold == CORRECTIONS:
+            for known, scores in zip(
+                sides, await self._corrected(here, there, indexes, owner, task), strict=True
+            ):
+                known.append(scores)
+        found = [one for a, b in zip(*sides, strict=True) for one in paired(a, b, indexes)]
+        self._scores.keep(key, found)
+        return found
+
+    def _scores_of(self, head: Head, tables: RunTables, task: str, gold: str | None) -> list[SideScores]:
+        table = self._table(head, tables, task)
+        scores = [recorded(table, dict(self._definition(head, task)))]
+        return scores if gold in (None, CORRECTIONS) else [*scores, against_field(table, str(gold))]
+
+    async def _corrected(
+        self, here: _Side, there: _Side, pairs: list[tuple[int, int]], owner: str | None, task: str
+    ) -> list[SideScores]:
+        """Whether the answers of both runs are what people said of either: of A, and where nothing was, of B."""
+
+        def corrections(head: Head, tables: RunTables) -> dict[int, JsonValue]:
+            return corrections_of(self._table(head, tables, task), self._reviews(head, task))
+
+        of_a = await self._read(here.run, owner, corrections)
+        of_b = await self._read(there.run, owner, corrections)
+        if not of_a and not of_b:
+            raise InvalidInput(
+                "no row of either run was reviewed", hint="po review RUN has people say what is right."
+            )
+        known = [(i, j, of_a[i] if i in of_a else of_b[j]) for i, j in pairs if i in of_a or j in of_b]
+        sides: list[SideScores] = []
+        for side, gold in ((here, {i: v for i, _, v in known}), (there, {j: v for _, j, v in known})):
+            sides.append(await self._read(side.run, owner, partial(self._against, task=task, gold=gold)))
+        return sides
+
+    def _against(self, head: Head, tables: RunTables, task: str, gold: Mapping[int, JsonValue]) -> SideScores:
+        return against(self._table(head, tables, task), gold)
+
     async def _rows(
         self, a: str, b: str, owner: str | None, task: str, page: list[RowPair]
     ) -> list[ComparedRow]:
@@ -137,7 +206,7 @@ class MapComparison:
         def read(head: Head, tables: RunTables) -> dict[int, TableRow]:
             table = self._table(head, tables, task)
             rows = table.rows(indexes)
-            self._add_labels(head, table.columns.rows_of, rows)
+            self._add_names(head, task, table, rows)
             return {row["index"]: row for row in rows}
 
         return await self._read(run, owner, read)

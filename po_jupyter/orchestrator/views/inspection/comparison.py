@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from threading import Lock
-from typing import Literal, NamedTuple, TypedDict
+from typing import Generic, Literal, NamedTuple, TypedDict, TypeVar
 
+from po_jupyter.model.run.comparing import PairedScore
 from po_jupyter.orchestrator.views.inspection.row_contents import RowContent
 from po_jupyter.orchestrator.views.inspection.rows import TableRow
 
 Change = Literal["changed", "only_a", "only_b", "failed", "open", "same"]
 ORDER: tuple[Change, ...] = ("changed", "only_a", "only_b", "failed", "open", "same")
 _KEPT = 4  # comparisons
+T = TypeVar("T")
 
 
 class RowPair(NamedTuple):
@@ -52,7 +54,8 @@ class SideSummary(TypedDict):
 
 class ComparisonSummary(TypedDict):
     """How many pairs there are of each kind. `agreement`: the share of equal answers where both have one or one failed;
-    None without such a pair. `by_index`: pairs whose inputs differ, or are not known."""
+    None without such a pair. `by_index`: pairs whose inputs differ, or are not known. `scores`: those that both
+    have."""
 
     changed: int
     only_a: int
@@ -64,6 +67,7 @@ class ComparisonSummary(TypedDict):
     by_index: int
     a: SideSummary
     b: SideSummary
+    scores: list[PairedScore]
 
 
 class Pairs(NamedTuple):
@@ -119,7 +123,7 @@ def _change(a: RowContent, b: RowContent) -> Change:
     return "same" if a.state == b.state and a.output == b.output else "changed"
 
 
-def summary_of(pairs: Pairs, a: SideSummary, b: SideSummary) -> ComparisonSummary:
+def summary_of(pairs: Pairs, a: SideSummary, b: SideSummary, scores: list[PairedScore]) -> ComparisonSummary:
     """The numbers of a comparison."""
     counts = pairs.counts
     judged = counts["same"] + counts["changed"]
@@ -127,24 +131,25 @@ def summary_of(pairs: Pairs, a: SideSummary, b: SideSummary) -> ComparisonSummar
         "changed": counts["changed"], "only_a": counts["only_a"], "only_b": counts["only_b"],
         "failed": counts["failed"], "open": counts["open"], "same": counts["same"],
         "agreement": counts["same"] / judged if judged else None, "by_index": pairs.by_index, "a": a, "b": b,
+        "scores": scores,
     }  # fmt: skip
 
 
-class PairCache:
-    """The comparisons made last, by the runs as they were. Safe for several threads."""
+class PairCache(Generic[T]):
+    """What was compared last, by the runs as they were. Safe for several threads."""
 
     def __init__(self) -> None:
         """Without any."""
         self._lock = Lock()
-        self._pairs: OrderedDict[tuple[object, ...], Pairs] = OrderedDict()
+        self._pairs: OrderedDict[tuple[object, ...], T] = OrderedDict()
 
-    def get(self, key: tuple[object, ...]) -> Pairs | None:
-        """The pairs of a comparison that was made of the same."""
+    def get(self, key: tuple[object, ...]) -> T | None:
+        """What was made of the same."""
         with self._lock:
             return self._pairs.get(key)
 
-    def keep(self, key: tuple[object, ...], pairs: Pairs) -> None:
-        """Keep the pairs, and forget the oldest ones."""
+    def keep(self, key: tuple[object, ...], pairs: T) -> None:
+        """Keep it, and forget the oldest."""
         with self._lock:
             self._pairs[key] = pairs
             while len(self._pairs) > _KEPT:

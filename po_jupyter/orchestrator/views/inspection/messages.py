@@ -11,6 +11,7 @@ from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
 from po_jupyter.llm.calls.journal import CallKey
+from po_jupyter.model.pipeline.evals.variants import variant_definition
 from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examination
@@ -55,7 +56,10 @@ def message_request(
 ) -> MessageRequest:
     """What has to be rendered for the messages of a call. Blocks on the store."""
     definition = inputs.definition(head["run"])
-    task = dict(inputs.task(head, call["task"]))
+    task, place = dict(inputs.task(head, call["task"])), CallKey.parse(call["key"]).item
+    if place is not None and task.get("variants"):
+        place, variant = divmod(place, len(task["variants"]))
+        task = variant_definition(task, variant)
     if call["kind"] == SCORE_STAGE:
         return MessageRequest(
             None, "What a judge was asked is not rendered again: its prompt is in the pipeline."
@@ -82,7 +86,7 @@ def message_request(
     to_render: CallToRender = {
         "task": task,
         "outputs": outputs,
-        "index": key.item,
+        "index": place,
         "item": item,
         "attempt": key.attempt // ROW_ATTEMPTS if key.item is not None else key.attempt,
         "run": head["run"],

@@ -14,7 +14,7 @@ from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_index import keys_of
-from po_jupyter.model.values.lazy_list import LazyList
+from po_jupyter.model.values.lazy_list import LazyList, RepeatedList
 from po_jupyter.orchestrator.views.inspection.row_columns import MapColumns
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.files.row_files import RowFiles
@@ -83,7 +83,11 @@ class RowInputs:
             rows = _value_at(self.seed_data(head), keys)
         elif columns.rows_of is not None:
             rows = _value_at(self.seed_data(head), keys_of(columns.rows_of))
-        return MapInputs(rows if isinstance(rows, list | LazyList) else None, chain is not None, made_at)
+        if not isinstance(rows, list | LazyList):
+            rows = None
+        elif chain is not None and (variants := definition.get("variants")):
+            rows, made_at = RepeatedList(rows, len(variants)), _of_list(made_at, len(variants))
+        return MapInputs(rows, chain is not None, made_at)
 
     def _output(self, state: RunState, task: str, maps: MapColumns) -> Any:
         now = state.tasks.get(task)
@@ -118,6 +122,10 @@ class MapInputs:
             return None
         at = index if place is None or self.exact else place
         return self._rows[at] if 0 <= at < len(self._rows) else None
+
+
+def _of_list(made_at: Callable[[int], int] | None, times: int) -> Callable[[int], int] | None:
+    return None if made_at is None else lambda index: made_at(index // times)
 
 
 def _made_at(state: RunState, keys: Sequence[str], maps: MapColumns) -> Callable[[int], int] | None:

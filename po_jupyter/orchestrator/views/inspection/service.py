@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.model.run.comparing import VariantsOfTask
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
@@ -18,11 +19,12 @@ from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, me
 from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
 from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
 from po_jupyter.orchestrator.views.inspection.row_query import RowQuery, RowSort, RowState
-from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, clip
+from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, TableRow, clip
 from po_jupyter.orchestrator.views.inspection.tables import RunTables, TableCache
+from po_jupyter.orchestrator.views.inspection.variants import variants_beside
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
-from po_jupyter.orchestrator.views.row_labels import RowLabels
+from po_jupyter.orchestrator.views.row_labels import RowLabels, add_variants
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, Store
 
@@ -57,7 +59,9 @@ class RunInspection:
         self._tables = TableCache(store)
         self._inputs = RowInputs(rows, store, projections)
         self._labels = RowLabels(rows, projections.seed)
-        self._comparison = MapComparison(self._read, self._table, self._labels.add)
+        self._comparison = MapComparison(
+            self._read, self._table, self._add_names, self._inputs.task, projections.reviews
+        )
 
     async def rows(
         self,
@@ -81,7 +85,7 @@ class RunInspection:
             found = table.find(query)
             page = found.indexes[start : start + limit]
             rows = table.rows(page)
-            self._labels.add(head, table.columns.rows_of, rows)
+            self._add_names(head, task, table, rows)
             matching = len(found.indexes)
             return {
                 "rows": rows, "total": table.columns.total, "matching": matching,
@@ -101,22 +105,31 @@ class RunInspection:
                     f"task {task!r} of run {short_id(head['run'])} has {table.columns.total} rows, and none is {index}"
                 )
             rows = table.rows([index], WHOLE)
-            self._labels.add(head, table.columns.rows_of, rows)
+            self._add_names(head, task, table, rows)
             return {**rows[0]}
 
         return await self._read(run_id, owner, read)
 
-    async def provenance(self, run_id: str, owner: str | None, task: str) -> list[RowProvenance]:
-        """Where each row of a map with an outcome is from, in order. NotFound for an unknown task."""
+    async def provenance(
+        self, run_id: str, owner: str | None, task: str, row: int | None = None
+    ) -> list[RowProvenance]:
+        """Where each row of a map with an outcome is from, in order; or that `row` alone. NotFound for an unknown
+        task."""
 
         def read(head: Head, tables: RunTables) -> list[RowProvenance]:
             self._table(head, tables, task)  # raises where there is no such map
-            return row_provenance(self._store, head, task)
+            found = row_provenance(self._store, head, task)
+            return found if row is None else [one for one in found if one["index"] == row]
 
         return await self._read(run_id, owner, read)
 
     def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
         return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
+
+    def _add_names(self, head: Head, task: str, table: MapTable, rows: list[TableRow]) -> None:
+        """Add to rows what they are called, and their variants."""
+        self._labels.add(head, table.columns.rows_of, rows)
+        add_variants(rows, self._inputs.task(head, task).get("variants"))
 
     async def of_task(
         self, run_id: str, owner: str | None, task: str, read: Callable[[Head, MapTable, JsonObject], T]
@@ -137,12 +150,25 @@ class RunInspection:
         everything: bool = False,
         start: int = 0,
         limit: int = 100,
+        gold: str | None = None,
     ) -> JsonObject:
         """`{task, rows, summary, matching, next, complete, notes}`: a map of this run (A) and of another (B), row by
         row, as `comparison.ComparedRow` and `ComparisonSummary`; only rows that changed, or with `everything` all,
         those that changed first. `complete` is false when there was no time to read all rows: asked again, it goes on.
-        InvalidInput for a task without rows, and for twice the same run."""
-        return await self._comparison.page(run_id, other, owner, task, PageQuery(everything, start, limit))
+        `gold` names a field of the rows, or `corrections`: then it is a score too whether answers are that.
+        InvalidInput for a task without rows, for twice the same run, and for a `gold` that no row has."""
+        query = PageQuery(everything, start, limit, gold)
+        return await self._comparison.page(run_id, other, owner, task, query)
+
+    async def variants(self, run_id: str, owner: str | None, task: str) -> VariantsOfTask:
+        """The variants of a map beside each other. InvalidInput for a task without."""
+        return await self._read(
+            run_id, owner,
+            lambda head, tables: variants_beside(
+                self._table(head, tables, task), dict(self._inputs.task(head, task)),
+                tables.contents.setdefault(task, []),
+            ),
+        )  # fmt: skip
 
     async def calls(
         self,

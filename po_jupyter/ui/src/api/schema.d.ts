@@ -778,6 +778,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/po/api/v1/runs/{id}/variants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The variants of a map beside each other: what each answered and paid, its scores with their intervals, and by */
+        get: operations["variants"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/po/api/v1/runs/{id}/scores": {
         parameters: {
             query?: never;
@@ -6760,6 +6777,7 @@ export interface operations {
         parameters: {
             query: {
                 task: string;
+                row?: number | null;
             };
             header?: never;
             path: {
@@ -7155,6 +7173,7 @@ export interface operations {
                 with: string;
                 task: string;
                 show?: "changed" | "all";
+                gold?: string | null;
                 start?: number;
                 limit?: number;
             };
@@ -7167,6 +7186,102 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description A map of this run (`a`) beside the same one of another (`b`): `{change, by_input, a, b}` each, the sides as in */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    variants: {
+        parameters: {
+            query: {
+                task: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The variants of a map beside each other: what each answered and paid, its scores with their intervals, and by */
             200: {
                 headers: {
                     [name: string]: unknown;

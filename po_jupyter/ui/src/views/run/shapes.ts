@@ -59,11 +59,23 @@ export interface ComparedSide {
   models: string[];
 }
 
+/** A score that both runs have; `p` is of McNemar's test, null where the score is not right or wrong. */
+export interface PairedScore {
+  name: string;
+  a: { mean: number | null; interval: number[] | null };
+  b: { mean: number | null; interval: number[] | null };
+  rows: number;
+  a_only: number | null;
+  b_only: number | null;
+  p: number | null;
+}
+
 export interface ComparisonSummary extends Record<ComparedRow["change"], number> {
   agreement: number | null;
   by_index: number;
   a: ComparedSide;
   b: ComparedSide;
+  scores?: PairedScore[];
 }
 
 export interface ComparisonPage {

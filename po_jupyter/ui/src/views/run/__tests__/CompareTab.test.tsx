@@ -94,3 +94,11 @@ it("watches nobody while the page is hidden, and nobody any more when it is clos
   await act(async () => root.render(<></>));
   expect([...watched.keys()]).toEqual([]);
 });
+
+it("puts scores that both runs have beside each other, with McNemar's p", async () => {
+  const { scoreLine } = await import("../compare/words.js");
+  const trans = nullTranslator.load("x");
+  const score = { name: "exact", rows: 50, a: { mean: 0.8, interval: [0.67, 0.888] }, b: { mean: 0.9, interval: null }, a_only: 1, b_only: 6, p: 0.125 };
+  expect(scoreLine(score, trans)).toBe("exact: A 0.80 (0.67 to 0.89), B 0.90 · 1 right in A only, 6 in B only · McNemar's p 0.125");
+  expect(scoreLine({ ...score, p: null, a_only: null, b_only: null }, trans)).toBe("exact: A 0.80 (0.67 to 0.89), B 0.90");
+});

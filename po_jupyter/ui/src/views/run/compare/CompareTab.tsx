@@ -18,7 +18,7 @@ import type { ComparedRow, ComparedSide, ComparisonSummary, Row } from "../shape
 import { useRun } from "../useRun.js";
 import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
-import { agreement, changeWord, rowsOf } from "./words.js";
+import { agreement, changeWord, rowsOf, scoreLine } from "./words.js";
 import { mark } from "../../../format/language.js";
 
 const COLUMNS: readonly Column<ComparedRow>[] = [
@@ -134,6 +134,9 @@ function Summary({ summary }: { summary: ComparisonSummary }): JSX.Element {
   return (
     <section className="po-Compare-summary" aria-label={trans.__("Summary")}>
       <p className="po-Compare-verdict">{agreement(summary, trans)}</p>
+      {(summary.scores ?? []).map(score => (
+        <p key={score.name}>{scoreLine(score, trans)}</p>
+      ))}
       <table className="po-Plain">
         <thead>
           <tr>

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { grouped } from "../../../format/numbers.js";
-import type { ComparedRow, ComparisonSummary } from "../shapes.js";
+import type { ComparedRow, ComparisonSummary, PairedScore } from "../shapes.js";
 
 export function changeWord(change: ComparedRow["change"]): string {
   return { only_a: "only in A", only_b: "only in B", failed: "both failed", open: "no answer yet" }[change as string] ?? change;
@@ -31,4 +31,21 @@ export function agreement(summary: ComparisonSummary, trans: Pick<TranslationBun
     parts.push(trans.__("%1 joined by their place, as their inputs differ", grouped(summary.by_index)));
   }
   return parts.join(" · ");
+}
+
+/** "0.80 (0.67 to 0.89)". */
+function mean({ mean: value, interval }: PairedScore["a"], trans: Pick<TranslationBundle, "__">): string {
+  const shown = value === null ? "–" : value.toFixed(2);
+  const [low, high] = interval ?? [];
+  return low === undefined || high === undefined ? shown : trans.__("%1 (%2 to %3)", shown, low.toFixed(2), high.toFixed(2));
+}
+
+/** "exact: A 0.80 (0.67 to 0.89), B 0.86 (0.74 to 0.93)" and, of scores that are right or wrong, McNemar's p. */
+export function scoreLine(score: PairedScore, trans: Pick<TranslationBundle, "__">): string {
+  const means = trans.__("%1: A %2, B %3", score.name, mean(score.a, trans), mean(score.b, trans));
+  if (score.p === null) {
+    return means;
+  }
+  const only = trans.__("%1 right in A only, %2 in B only", grouped(score.a_only ?? 0), grouped(score.b_only ?? 0));
+  return `${means} · ${only} · ${trans.__("McNemar's p %1", score.p < 0.001 ? "< 0.001" : score.p.toFixed(3))}`;
 }

@@ -1,0 +1,138 @@
+"""Scores of a map as a comparison has them: those that its run recorded, and whether answers are what a field of the
+row says, or people in reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.evals.metrics import measure
+from po_jupyter.evals.paired import paired_score
+from po_jupyter.evals.summary import ScoreSummary
+from po_jupyter.model.pipeline.evals.scores import ScoreColumn, Scorer, score_columns
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.comparing import PairedScore
+from po_jupyter.model.run.review import RecordedReview, ReviewView, answer_digest, counting, verdict
+from po_jupyter.model.run.scores import MeanScore, RowScores
+from po_jupyter.model.values.json import JsonObject, JsonValue
+from po_jupyter.orchestrator.views.inspection.rows import MapTable
+
+CORRECTIONS = "corrections"
+_GOLD = Scorer(name="right", expect="{{ item }}", metrics=("exact",))
+_PORTION = 1000  # rows that are read at once
+
+
+class SideScores(NamedTuple):
+    """The scores of some rows of a map: the mean of each, and the values of each row by its name."""
+
+    columns: list[ScoreColumn]
+    means: dict[str, MeanScore]
+    rows: dict[int, dict[str, float | None]]
+
+
+def scorers_of(definition: JsonObject) -> tuple[Scorer, ...]:
+    """The scorers of a task, none of one that is not scored."""
+    return Task.model_validate(definition).scorers if definition.get("score") is not None else ()
+
+
+def side_scores(
+    columns: Sequence[ScoreColumn], scored: Iterable[tuple[int, bool, RowScores | None]]
+) -> SideScores:
+    """The scores of rows as `MapTable.recorded_scores` gives them."""
+    summary, rows = ScoreSummary(columns, 0), dict[int, dict[str, float | None]]()
+    for index, ok, scores in scored:
+        if ok:
+            summary.add(index, scores)
+            rows[index] = scores["values"] if scores is not None else {}
+        else:
+            summary.add_failed()
+            rows[index] = {}
+    result = summary.result("")
+    return SideScores(list(columns), {score["name"]: score for score in result["scores"]}, rows)
+
+
+def recorded(table: MapTable, definition: JsonObject) -> SideScores:
+    """The scores that a run recorded of a map."""
+    columns = score_columns(scorers_of(definition))
+    return side_scores(columns, table.recorded_scores() if columns else ())
+
+
+def against_field(table: MapTable, field: str) -> SideScores:
+    """Whether each answer is what `field` of its row says; of an answer with fields that of the same name, or its only
+    one. Raises InvalidInput where no row has the field."""
+    known = False
+
+    def scored() -> Iterable[tuple[int, bool, RowScores | None]]:
+        nonlocal known
+        total = table.columns.total
+        for start in range(0, total, _PORTION):
+            for row in table.answered(range(start, min(start + _PORTION, total))):
+                has_field = isinstance(row.input, Mapping) and field in row.input
+                known = known or has_field
+                if row.state in ("done", "failed"):
+                    yield (
+                        row.index,
+                        row.state == "done",
+                        _right(_part(row.output, field), row.input[field]) if has_field else None,
+                    )
+
+    scores = side_scores(score_columns((_GOLD,)), scored())
+    if not known:
+        raise InvalidInput(
+            f"no row has a field {field!r:.80} to compare answers with",
+            hint="--gold FIELD names a field of the rows, or `corrections` what people said in reviews.",
+        )
+    return scores
+
+
+def against(table: MapTable, gold: Mapping[int, JsonValue]) -> SideScores:
+    """Whether the answers of rows are what `gold` says."""
+    rows = table.answered(sorted(gold))
+    return side_scores(
+        score_columns((_GOLD,)),
+        ((row.index, row.state == "done", _right(row.output, gold[row.index])) for row in rows),
+    )
+
+
+def corrections_of(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[int, JsonValue]:
+    """What is right of rows according to the reviews of the answers of now."""
+    rows = {row.index: row for row in table.answered(sorted({review["index"] for review in reviews}))}
+    views: list[ReviewView] = []
+    for review in reviews:
+        row = rows[review["index"]]
+        ok = row.state == "done"
+        right = row.output if review["decision"] == "agree" else review["output"]
+        views.append({
+            **review,  # type: ignore[typeddict-item]  # a recorded review has no `row`
+            "output": right, "ok": ok, "recorded": row.output, "mine": False, "disputed": False,
+            "outdated": review["answer"] != answer_digest(ok, row.output),
+        })  # fmt: skip
+    return {index: verdict(of_row) for index, of_row in counting(views).items()}
+
+
+def paired(a: SideScores, b: SideScores, pairs: Iterable[tuple[int, int]]) -> list[PairedScore]:
+    """The scores that both sides have, over the rows that are pairs."""
+    both = [(a.rows[i], b.rows[j]) for i, j in pairs if i in a.rows and j in b.rows]
+    same = {(column.name, column.metric) for column in b.columns}
+    return [
+        paired_score(
+            column, a.means[column.name], b.means[column.name],
+            ((one.get(column.name), other.get(column.name)) for one, other in both),
+        )
+        for column in a.columns
+        if (column.name, column.metric) in same and column.name in a.means
+    ]  # fmt: skip
+
+
+def _right(output: JsonValue, expected: JsonValue) -> RowScores:
+    return {
+        "values": {column.name: measure("exact", output, expected).value for column in score_columns((_GOLD,))}
+    }
+
+
+def _part(output: JsonValue, field: str) -> JsonValue:
+    """The part of an answer that is compared with a field of its row."""
+    if not isinstance(output, Mapping):
+        return output
+    return output[field] if field in output else next(iter(output.values())) if len(output) == 1 else output
