@@ -13,7 +13,7 @@ from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter, unreadable_letter
-from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, filtered_page, wholes_that_wait
+from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, page_with_wholes, wholes_that_wait
 from po_jupyter.orchestrator.views.projections import RunProjections, unreadable_view
 from po_jupyter.orchestrator.views.snapshots import FoldedRun
 from po_jupyter.store.protocol import Head, Store
@@ -144,13 +144,14 @@ class RunQueries:
         error.
 
         `q`: a part of the id, or of the name of the pipeline or the run, whatever the case. `since` and `until`: made
-        then or later, and before, as ISO 8601 in UTC. With `children` also runs that are a part of another one.
+        then or later, and before, as ISO 8601 in UTC. With `children` also runs that are a part of another one. In the
+        state `waiting` are also those at work of which a part waits for a person.
         """
 
         def read() -> tuple[list[RunView], str | None]:
             most = max(1, min(limit, _MOST_RUNS))
             wanted = HeadFilter(q, since, until)
-            page = filtered_page(
+            page = page_with_wholes(
                 self._store, wanted, most, owner=owner, states=states, pipeline=pipeline, cursor=cursor,
                 children=children,
             )  # fmt: skip
