@@ -105,10 +105,13 @@ class RunQueries:
         run = head["run"]
         if "damage" in head:
             raise CorruptRow(head["damage"], hint=_DAMAGED)
+        position, waiting = self._waiting.position(run), self._waiting.waiting_reason(run)
+        known = self._projections.known_view(head, position=position, waiting=waiting, whole_seed=whole_seed)
+        if known is not None:
+            return known
         return await self._to_thread(
-            self._projections.view, head, position=self._waiting.position(run),
-            waiting=self._waiting.waiting_reason(run), whole_seed=whole_seed,
-        )  # fmt: skip
+            self._projections.view, head, position=position, waiting=waiting, whole_seed=whole_seed
+        )
 
     async def newest_view(self, run: str) -> RunView:
         """The run by its whole id, as it is now. NotFound."""
