@@ -1,4 +1,4 @@
-"""The limit of a day over three nodes: each takes shares of one ledger in the store, and gives back what it does not use."""
+"""The limit of a day over three nodes: each takes shares of one ledger, and gives back what it does not use."""
 
 from __future__ import annotations
 
