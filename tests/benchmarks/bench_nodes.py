@@ -82,7 +82,6 @@ async def measure(server: PostgresServer, folder: Path, model: ModelServer, node
     place = server.url()
     assert model._child is not None
     async with api_node(folder / "api", place, node_ttl=5.0) as api:
-        submitting = await submit_all(api, nodes * 1_000_000)
         workers = [
             WorkerNode(
                 folder / f"worker{i}",
@@ -107,6 +106,9 @@ async def measure(server: PostgresServer, folder: Path, model: ModelServer, node
             before = {part: cpu_of(*of) for part, of in parts.items() if part != "here"}
             mine = time.process_time()
             started = time.perf_counter()
+            submitting = await submit_all(
+                api, nodes * 1_000_000
+            )  # once all nodes are there: none begins before
             await all_done(api)
             seconds = time.perf_counter() - started
             cpu = {part: cpu_of(*parts[part]) - used for part, used in before.items()}
