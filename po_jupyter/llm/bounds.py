@@ -111,13 +111,15 @@ def _thinks(ref: str, effort: str | None) -> bool:
 
 def thinking_room(request: ChatRequest) -> int:
     """The tokens that a model may think; 0 for one that does not."""
-    if not thinks(request.model, request.effort):
+    if request.embed or not thinks(request.model, request.effort):
         return 0
     return ROOM[request.effort] if request.max_thinking_tokens is None else request.max_thinking_tokens
 
 
 def output_limit(request: ChatRequest) -> int | None:
     """The limit of a request's whole output, as it is sent, reserved and paid for; None: the request sets none."""
+    if request.embed:
+        return 0  # a vector has no tokens
     if request.max_tokens is None:
         return None
     most = model_limit(request.model)

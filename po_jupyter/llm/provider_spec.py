@@ -98,6 +98,7 @@ class Spec:
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     domains       of the vendor's servers, where they are others than that of `base_url`
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
+    embeddings    it makes vectors of texts (requests with `embed`)
     agent_keys    the variables that may hold the key of a CLI agent, as its program looks them up
     login         what does where there is no key
     region_env    the variables that hold the region of its servers, which is `{region}` in `base_url`
@@ -115,6 +116,7 @@ class Spec:
     runs_code: bool = False
     images: bool = True
     batch: bool = False
+    embeddings: bool = False
     answer_tokens: int = 0
     price_note: str = ""
     agent_keys: tuple[str, ...] = ()

@@ -39,6 +39,8 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield from _prompt("prompt", task.prompt)  # else none of them uses it
     for name, variant in variants.items():
         yield from _of_variant(f"variants.{name}.", variant)
+    if task.embed is not None:
+        yield "embed", task.embed
     for i, image in enumerate(task.images):
         yield f"images[{i}]", image
     if task.for_each is not None:

@@ -67,6 +67,10 @@ class TaskFields(Value):
         default=None,
         description="The prompt, a template that sees `seed`, `tasks` and `item`; or a list of messages.",
     )
+    embed: str | None = Field(
+        default=None,
+        description="A template of a text whose vector (embedding) is the output: a list of numbers.",
+    )
     images: tuple[str, ...] = Field(
         default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
     )
