@@ -203,10 +203,10 @@ class _TaskPlan:
                 + (", ".join(self.blind) or "a task")
             )
             return self._result(len(rows), None)
-        if task.prompt is None:
+        if task.kind not in ASKS_MODEL:
             self.outputs[task.name] = planned.rows
             return self._result(len(rows), 0, 0, 0)
-        if task.operator in ("where", "join"):
+        if task.operator in ("where", "join", "distinct"):
             self.unknown.append(f"how many rows task {task.name!r} keeps: all of them are counted")
         result = self._prompts(planned.items, planned.most_calls)
         self.outputs[task.name] = planned.rows

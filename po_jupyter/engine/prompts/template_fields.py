@@ -86,7 +86,7 @@ def _prompt(field: str, prompt: PromptText | None) -> Iterator[tuple[str, str]]:
 def _of_operator(task: Task) -> Iterator[tuple[str, str]]:
     if task.where is not None:
         yield "where", task.where
-    if task.distinct is not None:
+    if isinstance(task.distinct, str):
         yield "distinct", task.distinct
     if task.unnest is not None and "{{" in task.unnest:
         yield "unnest", task.unnest

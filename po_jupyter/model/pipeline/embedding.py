@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from po_jupyter.model.pipeline.operators.fields import Similar
+
 # What a prompt, Python or another pipeline has; a vector is made of one text, and is what it is.
 _NOT_BESIDE = (
     "prompt", "system", "images", "tools", "output", "output_type", "refine", "votes", "variants", "score", "source",
@@ -21,6 +23,8 @@ def embedding_problem(task: Any) -> str | None:
             return f" has `embed` and `{name}`; a vector is made of a text alone"
     if isinstance(task.llm, tuple):
         return ": a list of models is for answers; vectors of two models have nothing in common"
-    if task.operator is not None:
-        return f": `{task.operator}` does not go by vectors"
+    if task.distinct is not None and not isinstance(task.distinct, Similar):
+        return ": with `embed` rows are distinct by their vectors: distinct: {similarity: 0.9}"
+    if task.operator not in (None, "distinct"):
+        return f": `{task.operator}` does not go by vectors; only `distinct` does"
     return None

@@ -117,7 +117,7 @@ class TaskFields(Value):
     distinct: DistinctBy | None = Field(
         default=None,
         description="An expression over `item`, or true for all of it: the first row of each value, whatever its case "
-        "and spaces.",
+        "and spaces. With `embed`, `{similarity: 0.9}`: the first of rows whose vectors are alike.",
     )
     join: Join | None = Field(
         default=None,

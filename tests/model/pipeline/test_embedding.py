@@ -36,3 +36,27 @@ def test_a_task_with_embed_is_a_kind_of_its_own() -> None:
 def test_a_vector_is_made_of_a_text_alone(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidPipeline, match="t'"):
         parsed(**fields)
+
+
+def test_rows_may_be_distinct_by_their_vectors() -> None:
+    pipeline = parsed(for_each="{{ seed.rows }}", distinct={"similarity": 0.9})
+    assert (pipeline.tasks[0].kind, pipeline.tasks[0].operator) == ("embed", "distinct")
+    assert pipeline.to_json()["tasks"][0]["distinct"] == {"similarity": 0.9}
+    assert validate_pipeline(pipeline.to_json()) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"distinct": "{{ item.a }}"}, "distinct by their vectors"),
+        ({"distinct": True}, "distinct by their vectors"),
+        ({"distinct": {"similarity": 1.5}}, "similarity"),
+        ({"distinct": {"similar": 0.5}}, "`similar` is not a field"),
+        ({"distinct": {"similarity": 0.9}, "for_each": None}, "no `for_each`"),
+        ({"distinct": {"similarity": 0.9}, "embed": None}, "with `embed` of which text"),
+        ({"where": "{{ item }}"}, "only `distinct` does"),
+    ],
+)
+def test_what_does_not_go_by_vectors_is_said(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidPipeline, match=message):
+        parsed(**{"for_each": "{{ seed.rows }}", **fields})

@@ -75,9 +75,9 @@ async def test_an_answer_without_a_vector_is_worth_another_try(body: dict[str, A
 
 
 async def test_errors_are_those_of_a_chat() -> None:
-    with ModelServer(Reply(status=429, headers={"retry-after": "2"})) as server:
-        with pytest.raises(ModelRateLimited) as caught:
-            await ask(server, OPENAI)
+    limited = ModelServer(Reply(status=429, headers={"retry-after": "2"}))
+    with limited, pytest.raises(ModelRateLimited) as caught:
+        await ask(limited, OPENAI)
     assert caught.value.retry_after == 2
     with ModelServer(key="another") as server, pytest.raises(ModelError) as refused:
         await ask(server, OPENAI)
