@@ -71,6 +71,16 @@ _AWS = Login(
     machines=("Amazon EC2",),
 )
 
+_GOOGLE_CLOUD = Login(
+    "po_jupyter.llm.providers.vertex.login:obtain",
+    credentials=("VERTEX_ACCESS_TOKEN", "VERTEX_LOGIN_PROJECT", "VERTEX_LOGIN_QUOTA_PROJECT"),
+    extra="vertex",
+    module="google.auth",
+    variables=("GOOGLE_APPLICATION_CREDENTIALS",),
+    files=(".config/gcloud/application_default_credentials.json",),
+    machines=("Google Compute Engine",),
+)
+
 BUILT_IN: tuple[Spec, ...] = (
     Spec(
         "openai",
@@ -187,6 +197,18 @@ BUILT_IN: tuple[Spec, ...] = (
         login=_AWS,
         region_env=("AWS_REGION", "AWS_DEFAULT_REGION"),
     ),
+    Spec(
+        "vertex",
+        "po_jupyter.llm.providers.vertex.client:make",
+        key_env="VERTEX_API_KEY",
+        base_env="VERTEX_BASE_URL",
+        base_url="https://{region}-aiplatform.googleapis.com",
+        price_id="google",
+        example="vertex:gemini-2.5-flash",
+        embeddings=True,
+        login=_GOOGLE_CLOUD,
+        region_env=("GOOGLE_CLOUD_LOCATION",),
+    ),
     _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
     _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
     _own_server("lmstudio", "http://127.0.0.1:1234/v1", "lmstudio:qwen3-4b"),
@@ -221,4 +243,5 @@ ALSO_CALLED: Mapping[str, str] = {
     "fireworks-ai": "fireworks", "mistralai": "mistral", "sonar": "perplexity", "pplx": "perplexity",
     "azure-openai": "azure", "azureopenai": "azure", "azure_openai": "azure",
     "aws": "bedrock", "amazon": "bedrock", "aws-bedrock": "bedrock",
+    "vertexai": "vertex", "vertex-ai": "vertex", "vertex_ai": "vertex", "google-vertex": "vertex", "gcp": "vertex",
 }  # fmt: skip

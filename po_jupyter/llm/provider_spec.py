@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
@@ -61,6 +62,14 @@ class Login:
     variables: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the vendor's library is here; nothing is imported but the packages around it."""
+        try:
+            return find_spec(self.module) is not None
+        except ModuleNotFoundError:  # of the package around it
+            return False
 
     def is_there(self, environ: Mapping[str, str]) -> bool:
         """Whether there are signs of a login; nothing is asked, and none of them says that it is good."""
@@ -182,6 +191,8 @@ def regional_url(pattern: str, region: str) -> str:
     """The address of a region's servers: Google's `global` ones have no region in their name, China's another end."""
     if region == "global":
         return pattern.replace("{region}-", "")
+    if region in ("us", "eu") and pattern.endswith("//{region}-aiplatform.googleapis.com"):
+        return f"https://aiplatform.{region}.rep.googleapis.com"  # of several regions
     url = pattern.replace("{region}", region)
     return url + ".cn" if region.startswith("cn-") and url.endswith("amazonaws.com") else url
 

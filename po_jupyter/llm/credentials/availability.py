@@ -213,7 +213,7 @@ def provider_problems(
         yield EnvironmentProblem(
             "", "local models need the extra `local`: pip install 'po_jupyter[local]'", name
         )
-    if spec.login is not None and find_spec(spec.login.module) is None:
+    if spec.login is not None and not spec.login.is_installed:
         extra = spec.login.extra
         yield EnvironmentProblem(
             "", f"{name} needs the extra `{extra}`: pip install 'po_jupyter[{extra}]'", name

@@ -70,21 +70,29 @@ class Gemini(HttpProvider):
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
         """The URL of a model. Raises ModelRefused for a name that cannot be a part of a URL."""
-        model, method = request.model_name, method_of(request, stream=stream)
+        model, method = request.model_name, self.method(request, stream=stream)
         target = self._targets.get((model, method))
         if target is None:
-            if not _NAME.fullmatch(model):  # it becomes a part of the URL
-                raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
-            path = model if "/" in model else f"models/{model}"
-            base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
             target = Target(
-                f"{base}/v1beta/{path}:{method}",
+                self.url_of(model, method),
                 key=self.endpoint.key,
                 name=self.name,
                 key_header="x-goog-api-key",
             )
             self._targets[(model, method)] = target
         return target
+
+    def url_of(self, model: str, method: str) -> str:
+        """The URL of a model's method. Raises ModelRefused for a name that cannot be a part of a URL."""
+        if not _NAME.fullmatch(model):
+            raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
+        path = model if "/" in model else f"models/{model}"
+        base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
+        return f"{base}/v1beta/{path}:{method}"
+
+    def method(self, request: ChatRequest, *, stream: bool) -> str:
+        """The method of a model that a request goes to."""
+        return method_of(request, stream=stream)
 
     def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
         """The body of a generateContent request, or of an embedContent one."""

@@ -23,6 +23,7 @@ from po_jupyter.testing.model_server.wire import (
     stream_parts,
 )
 
+_OF_VECTORS = {"embeddings": "vectors", "embedContent": "gemini_vectors", "predict": "predicted_vectors"}
 _ANTHROPIC_ENDS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 _GEMINI_ENDS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
@@ -31,8 +32,8 @@ def api_of(path: str) -> str | None:
     """The API that a path belongs to; None: none of them."""
     if path.endswith("/chat/completions"):
         return "chat"
-    if path.endswith(("/embeddings", ":embedContent")):
-        return "gemini_vectors" if path.endswith(":embedContent") else "vectors"
+    if path.endswith(("/embeddings", ":embedContent", ":predict")):
+        return _OF_VECTORS[path.replace(":", "/").rpartition("/")[2]]
     if path.endswith(("/responses", "/messages")):
         return path.rpartition("/")[2]
     if path.endswith(("/converse", "/converse-stream")):
@@ -275,6 +276,11 @@ def _embedded_content(request: Recorded, reply: Reply) -> JsonObject:
     return {"embedding": {"values": _numbers(request, reply)}, "usageMetadata": usage}
 
 
+def _prediction(request: Recorded, reply: Reply) -> JsonObject:
+    statistics = reply.usage or {"token_count": len(request.prompt.split()), "truncated": False}
+    return {"predictions": [{"embeddings": {"values": _numbers(request, reply), "statistics": statistics}}]}
+
+
 _WHOLE: Mapping[str, Callable[[Recorded, Reply], JsonObject]] = {
     "responses": _response,
     "messages": _message,
@@ -282,6 +288,7 @@ _WHOLE: Mapping[str, Callable[[Recorded, Reply], JsonObject]] = {
     "converse": _converse,
     "vectors": _embedding,
     "gemini_vectors": _embedded_content,
+    "predicted_vectors": _prediction,
 }
 _EVENTS: Mapping[str, Callable[[Recorded, Reply], list[JsonObject]]] = {
     "responses": _response_events,
