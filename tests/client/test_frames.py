@@ -360,8 +360,7 @@ def test_vectors_are_a_column_of_the_frame(kind: str, client: Client) -> None:
     embed = {"name": "v", "for_each": "{{ seed.rows }}", "embed": "{{ item.text }}"}
     unique = {**embed, "name": "u", "distinct": {"similarity": 0.9}}
     definition = {"name": "vectors", "llm": {"model": "fake:echo"}, "tasks": [embed, unique]}
-    run = client.submit(definition, seed={"rows": table})
-    assert run.wait() == "done"
+    run = client.submit(definition, seed={"rows": table}).wait()
     vectors = list(run.frame("v")["output"])
     assert [len(vector) for vector in vectors] == [64, 64, 64]
     assert list(vectors[0]) == list(vectors[2]) != list(vectors[1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from po_jupyter.model.pipeline.embedding import embedding_problem
 from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.evals.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.operators.embedding import embedding_problem
 from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem

@@ -51,7 +51,7 @@ def make(context: ProviderContext) -> Provider:
     )
 
 
-class _Server(NamedTuple):
+class _ModelServer(NamedTuple):
     """Where a model is asked."""
 
     chat: Target
@@ -90,17 +90,17 @@ class ChatCompletions:
         self._keep_cut_text = keep_cut_text
         self._resolve = endpoint if callable(endpoint) else None
         self._fixed = None if callable(endpoint) else self._server_at(endpoint)
-        self._resolved: dict[str, _Server] = {}
+        self._resolved: dict[str, _ModelServer] = {}
 
-    def _server_at(self, endpoint: ProviderEndpoint) -> _Server:
+    def _server_at(self, endpoint: ProviderEndpoint) -> _ModelServer:
         base, key = endpoint.base_url.rstrip("/"), endpoint.key
         chat, embeddings = (
             Target(f"{base}/{path}", key=key, name=self.name, headers=endpoint.headers)
             for path in ("chat/completions", "embeddings")
         )
-        return _Server(chat, embeddings, key)
+        return _ModelServer(chat, embeddings, key)
 
-    async def _server(self, model: str) -> _Server:
+    async def _server(self, model: str) -> _ModelServer:
         if self._resolve is None:
             assert self._fixed is not None
             return self._fixed
@@ -126,7 +126,7 @@ class ChatCompletions:
             self._resolved.pop(request.model_name, None)
             raise
 
-    async def _embed(self, server: _Server, request: ChatRequest) -> ChatResponse:
+    async def _embed(self, server: _ModelServer, request: ChatRequest) -> ChatResponse:
         reader = EmbeddingReader(self.name, request, server.key, self._key_env)
         seconds = request.timeout or self._timeout
         body = embedding_body(request)

@@ -1,5 +1,5 @@
-"""The login of Google Cloud's own tools (Application Default Credentials), exchanged for a token by google-auth: service
-accounts, `gcloud auth application-default login`, federated identities, the accounts of Google's machines.
+"""The login of Google Cloud's own tools (Application Default Credentials), exchanged for a token by google-auth:
+service accounts, `gcloud auth application-default login`, federated identities, the accounts of Google's machines.
 
 It runs where the orchestrator runs. A worker gets the token that comes out of it, which ends within an hour: no key of
 a service account and no refresh token.
