@@ -42,7 +42,8 @@ def is_plain(definition: RunDefinition) -> bool:
 
 def _is_plain_prompt(task: Mapping[str, object]) -> bool:
     has_code = task.get("output_type") is not None or task.get("tools") or _has_python_scorers(task)
-    return asks_model(task) and not has_code
+    compares = task.get("distinct") is not None  # vectors with one another: seconds, and much memory
+    return asks_model(task) and not has_code and not compares
 
 
 def _scorers(task: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
