@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from typing import Any
@@ -121,3 +122,15 @@ def test_a_hundred_thousand_rows_take_seconds_and_no_room() -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert result["rows"] == 100_000 and seconds < 20 and most < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "values", [[1e200, -1e200], [1e308, 1e308, -1e308], [1.7e308, -1.7e308], [-1.7e308] * 3]
+)
+def test_numbers_of_any_size_have_a_summary_that_is_json(values: list[float]) -> None:
+    specs = columns({"metrics": ["value"]}, {"name": "b", "metrics": ["value"]})
+    made = ScoreSummary(specs)
+    for i, value in enumerate(values):
+        made.add(i, {"values": {spec.name: value for spec in specs}})
+    json.dumps(made.result("t"), allow_nan=False)
+    assert all(row <= len(values) for row, _ in made.worst)
