@@ -1,4 +1,7 @@
-"""The batches of a BatchServer, and their JSON in OpenAI's and Anthropic's APIs. References: see `batches`."""
+"""The batches of a BatchServer, and their JSON in OpenAI's and Anthropic's APIs; those of the others are beside it.
+
+References: see `batches`.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class FakeBatch:
     status: str = ""  # completed, cancelled, expired, failed
     errors: list[JsonObject] = field(default_factory=list)
     results: list[JsonObject] = field(default_factory=list)
-    failures: list[JsonObject] = field(default_factory=list)  # OpenAI's second file
+    failures: list[JsonObject] = field(default_factory=list)  # the second file of OpenAI and Mistral
 
 
 def openai_batch(batch: FakeBatch) -> JsonObject:
@@ -91,26 +94,31 @@ def anthropic_batch(batch: FakeBatch, origin: str) -> JsonObject:
     }
 
 
+def as_answer(batch: FakeBatch, n: int, body: JsonObject, answer: Answer) -> tuple[int, JsonObject]:
+    """(status, body) of the answer to the `n`-th request, as to a single call."""
+    reply = as_reply(answer)
+    if reply.status == 200:
+        return 200, whole(Recorded(n, batch.at, batch.endpoint, {}, body, ""), reply)
+    return reply.status, {"error": {"message": reply.error, "type": "fault", "code": None}}
+
+
 def answer_result(batch: FakeBatch, n: int, custom_id: str, body: JsonObject, answer: Answer) -> JsonObject:
     """The result of the `n`-th request, as its vendor writes it."""
-    reply = as_reply(answer)
-    request = Recorded(n, batch.at, batch.endpoint, {}, body, "")
+    status, content = as_answer(batch, n, body, answer)
     if batch.vendor == "anthropic":
-        if reply.status == 200:
-            return {"custom_id": custom_id, "result": {"type": "succeeded", "message": whole(request, reply)}}
-        inner = {"type": _ANTHROPIC_ERRORS.get(reply.status, "api_error"), "message": reply.error}
+        if status == 200:
+            return {"custom_id": custom_id, "result": {"type": "succeeded", "message": content}}
+        inner = {"type": _ANTHROPIC_ERRORS.get(status, "api_error"), "message": content["error"]["message"]}
         error = {"type": "error", "error": inner, "request_id": f"req-{n}"}
         return {"custom_id": custom_id, "result": {"type": "errored", "error": error}}
-    success = reply.status == 200
-    content = (
-        whole(request, reply) if success else {"error": {"message": reply.error, "type": "fault", "code": None}}
-    )
-    response = {"status_code": reply.status, "request_id": f"req-{n}", "body": content}
+    response = {"status_code": status, "request_id": f"req-{n}", "body": content}
     return {"id": f"batch_req_{n}", "custom_id": custom_id, "response": response, "error": None}
 
 
-def missing_result(batch: FakeBatch, custom_id: str, status: str) -> JsonObject:
-    """The result of a request that had no answer when its batch ended."""
+def missing_result(batch: FakeBatch, custom_id: str, status: str) -> JsonObject | None:
+    """The result of a request that had no answer when its batch ended; None: its vendor writes none."""
+    if batch.vendor in ("gemini", "mistral"):
+        return None
     if batch.vendor == "anthropic":
         return {"custom_id": custom_id, "result": {"type": "canceled" if status == "cancelled" else "expired"}}
     code, message = _OPENAI_WORDS[status]
@@ -119,7 +127,7 @@ def missing_result(batch: FakeBatch, custom_id: str, status: str) -> JsonObject:
 
 
 def is_success(result: JsonObject) -> bool:
-    """Whether a result of OpenAI's belongs into the file of answers."""
+    """Whether a result of OpenAI's or Mistral's belongs into the file of answers."""
     return bool(result.get("response")) and result["response"]["status_code"] == 200
 
 

@@ -1,12 +1,14 @@
-"""A real loopback server with the batch APIs of OpenAI and Anthropic: beside `model_server`, and as programmable.
+"""A real loopback server with the batch APIs of OpenAI, Anthropic, Gemini and Mistral: beside `model_server`, and as
+programmable.
 
     with BatchServer() as server:
-        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}      # Anthropic: server.root_url
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}  # Anthropic, Gemini: root_url
         ...
         assert len(server.batches()) == 1
 
 Shapes after developers.openai.com/api/reference (Batches, Files) and platform.claude.com/docs/en/api/messages/batches,
-read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12).
+read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12, google-genai
+3.6); those of Gemini and Mistral are in `gemini_batches` and `mistral_batches`.
 
 A batch ends at the `looks`-th look at it (a list is one), or never while it is held (`hold()`).
 `reply(body, custom_id)` answers a request as in `model_server`: a text, a `Reply` (a status other than 200 is an error
@@ -38,9 +40,20 @@ from po_jupyter.testing.model_server.batch_shapes import (
     missing_result,
     openai_batch,
 )
+from po_jupyter.testing.model_server.gemini_batches import (
+    gemini_batch,
+    gemini_list,
+    gemini_result,
+    new_gemini_batch,
+    read_related,
+)
+from po_jupyter.testing.model_server.mistral_batches import mistral_job, mistral_list, new_mistral_job
 from po_jupyter.testing.model_server.wire import Answer, Reply
 
 BatchReply: TypeAlias = Callable[[JsonObject, str], Answer]
+
+
+_KEYS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
 @dataclass(slots=True)
@@ -64,7 +77,7 @@ class BatchServer:
     finished   rows that are answered when a held batch is cancelled or expires
     lost       custom ids' row numbers (their second part) without a result; `twice`: with two
     shuffle    results come in the reverse order
-    refuse     errors with which the next batch of OpenAI's kind is refused as a whole
+    refuse     errors with which the next batch is refused as a whole (not Anthropic's)
     results_at another origin that Anthropic's `results_url` names, to see that nothing is requested there
     """
 
@@ -178,10 +191,10 @@ class BatchServer:
     # -- inside -----------------------------------------------------------------------------------------
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get(
-            "x-api-key", ""
+        key = next(
+            (request.headers[name].removeprefix("Bearer ") for name in _KEYS if name in request.headers), ""
         )
-        path = request.path.removeprefix("/v1")
+        path = request.path if request.path.startswith("/v1beta/") else request.path.removeprefix("/v1")
         with self._changed:
             self.requests.append((request.method, path, key))
             self._changed.notify_all()
@@ -227,6 +240,22 @@ class BatchServer:
                 return self._body_of(self._poll(id, key))
             case ("POST", "batches", id, "cancel"):
                 return self._body_of(self._cancel(id, key))
+            case _ if path.startswith(("/v1beta/", "/upload/", "/download/")):
+                return self._answer_gemini(request, parts, key, body)
+            case ("POST", "batch", "jobs"):
+                return self._create(new_mistral_job, key, json.loads(body)["input_files"][0], json.loads(body))
+            case ("GET", "batch", "jobs"):
+                return mistral_list(self._bodies("mistral", key), request.query)
+            case ("GET", "batch", "jobs", id):
+                return self._body_of(self._poll(id, key))
+            case ("POST", "batch", "jobs", id, "cancel"):
+                return self._body_of(self._cancel(id, key))
+        return self._answer_messages(request, parts, key, body)
+
+    def _answer_messages(
+        self, request: web.Request, parts: list[str], key: str, body: bytes
+    ) -> JsonObject | bytes:
+        match (request.method, *parts):
             case ("POST", "messages", "batches"):
                 return self._create_anthropic(key, json.loads(body))
             case ("GET", "messages", "batches"):
@@ -237,7 +266,56 @@ class BatchServer:
                 return self._body_of(self._cancel(id, key))
             case ("GET", "messages", "batches", id, "results"):
                 return jsonl(self._find(id, key).results)
-        raise LookupError(path)
+        raise LookupError(request.path)
+
+    def _answer_gemini(
+        self, request: web.Request, parts: list[str], key: str, body: bytes
+    ) -> JsonObject | bytes:
+        match (request.method, *parts):
+            case ("POST", "upload", "v1beta", "files"):
+                assert request.headers["x-goog-upload-protocol"] == "multipart"
+                name = f"files/input-{len(self._files) + 1}"
+                self._files[name] = (key, read_related(request.headers["content-type"], body))
+                return {"file": {"name": name, "mimeType": "application/jsonl", "state": "ACTIVE"}}
+            case ("POST", "v1beta", "models", call) if call.endswith(":batchGenerateContent"):
+                model, made = call.partition(":")[0], json.loads(body)
+                file = made["batch"]["inputConfig"]["fileName"]
+                return self._create(
+                    lambda id, key, made, text: new_gemini_batch(id, key, model, made, text), key, file, made
+                )
+            case ("GET", "v1beta", "batches"):
+                return gemini_list(self._bodies("gemini", key), request.query)
+            case ("GET", "v1beta", "batches", id):
+                return self._body_of(self._poll(f"batches/{id}", key))
+            case ("POST", "v1beta", "batches", id) if id.endswith(":cancel"):
+                self._cancel(f"batches/{id.removesuffix(':cancel')}", key)
+                return {}
+            case ("GET", "download", "v1beta", "files", file) if request.query.get("alt") == "media":
+                id = file.removeprefix("batch-").removesuffix(":download")
+                return jsonl(self._find(f"batches/{id}", key).results)
+        raise LookupError(request.path)
+
+    def _create(
+        self, make: Callable[[str, str, JsonObject, bytes], FakeBatch], key: str, file: str, body: JsonObject
+    ) -> JsonObject:
+        """Make a batch of an uploaded file."""
+        owner, text = self._files[file]
+        if owner != key:
+            raise LookupError(file)
+        batch = make(f"b{len(self._batches) + 1}", key, body, text)
+        self._add(batch)
+        self._refuse(batch)
+        return self._body_of(batch)
+
+    def _refuse(self, batch: FakeBatch) -> None:
+        if self.refuse:
+            batch.errors, self.refuse = self.refuse, []
+            batch.status = "failed"
+
+    def _bodies(self, vendor: str, key: str) -> list[JsonObject]:
+        """Every batch of a vendor, the newest first; each was looked at."""
+        found = [batch for batch in reversed(self._batches) if batch.vendor == vendor and batch.key == key]
+        return [self._body_of(self._poll(batch.id, key)) for batch in found]
 
     def _upload(self, kind: str, key: str, body: bytes) -> JsonObject:
         form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
@@ -272,9 +350,7 @@ class BatchServer:
         )
         batch.model = requests[0][1]["model"]
         self._add(batch)
-        if self.refuse:
-            batch.errors, self.refuse = self.refuse, []
-            batch.status = "failed"
+        self._refuse(batch)
         return self._body_of(batch)
 
     def _create_anthropic(self, key: str, body: JsonObject) -> JsonObject:
@@ -297,11 +373,9 @@ class BatchServer:
         raise LookupError(id)
 
     def _body_of(self, batch: FakeBatch) -> JsonObject:
-        return (
-            openai_batch(batch)
-            if batch.vendor == "openai"
-            else anthropic_batch(batch, self.results_at or self.root_url)
-        )
+        if batch.vendor == "anthropic":
+            return anthropic_batch(batch, self.results_at or self.root_url)
+        return {"openai": openai_batch, "gemini": gemini_batch, "mistral": mistral_job}[batch.vendor](batch)
 
     def _poll(self, id: str, key: str) -> FakeBatch:
         batch = self._find(id, key)
@@ -329,12 +403,15 @@ class BatchServer:
             row = int(custom_id.split("-")[1])
             if row in self.lost:
                 continue
+            shape = gemini_result if batch.vendor == "gemini" else answer_result
             result = (
-                answer_result(batch, n, custom_id, body, self._reply(body, custom_id))
+                shape(batch, n, custom_id, body, self._reply(body, custom_id))
                 if n <= len(done)
                 else missing_result(batch, custom_id, status)
             )
-            failed = batch.vendor == "openai" and not is_success(result)
+            if result is None:
+                continue
+            failed = batch.vendor in ("openai", "mistral") and not is_success(result)
             for _ in range(2 if row in self.twice else 1):
                 (batch.failures if failed else batch.results).append(result)
         if self.shuffle:
