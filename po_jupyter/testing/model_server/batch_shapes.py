@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from typing import cast
 
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server.apis import whole
@@ -42,6 +44,38 @@ class FakeBatch:
     errors: list[JsonObject] = field(default_factory=list)
     results: list[JsonObject] = field(default_factory=list)
     failures: list[JsonObject] = field(default_factory=list)  # the second file of OpenAI and Mistral
+
+
+def read_form_file(kind: str, body: bytes) -> bytes:
+    """The file of an uploaded form whose purpose is `batch`."""
+    form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    fields: dict[str, bytes] = {}
+    for piece in form.walk():
+        if not piece.is_multipart():
+            name = piece.get_param("name", header="content-disposition")
+            fields[str(name)] = cast("bytes", piece.get_payload(decode=True))
+    assert fields["purpose"].strip() == b"batch", "the purpose of the file"
+    return fields["file"]
+
+
+def new_openai_batch(id: str, key: str, body: JsonObject, text: bytes) -> FakeBatch:
+    """The batch of an uploaded file."""
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert all(row["url"] == body["endpoint"] and row["method"] == "POST" for row in rows)
+    requests = [(row["custom_id"], row["body"]) for row in rows]
+    file, metadata = body["input_file_id"], body.get("metadata") or {}
+    return FakeBatch(
+        id, key, "openai", requests, body["endpoint"], metadata, file, model=requests[0][1]["model"]
+    )
+
+
+def cursor_list(bodies: list[JsonObject], query: Mapping[str, str]) -> JsonObject:
+    """One page of batches after that of an id, as OpenAI and Anthropic list them."""
+    if after := query.get("after") or query.get("after_id"):
+        bodies = bodies[[body["id"] for body in bodies].index(after) + 1 :]
+    page = bodies[: int(query.get("limit", "20"))]
+    ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
+    return {"object": "list", "data": page, "has_more": len(bodies) > len(page), **ends}
 
 
 def openai_batch(batch: FakeBatch) -> JsonObject:

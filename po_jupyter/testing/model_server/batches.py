@@ -1,5 +1,4 @@
-"""A real loopback server with the batch APIs of OpenAI, Anthropic, Gemini and Mistral: beside `model_server`, and as
-programmable.
+"""A loopback server with the batch APIs of OpenAI, Anthropic, Gemini and Mistral, as programmable as `model_server`.
 
     with BatchServer() as server:
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}  # Anthropic, Gemini: root_url
@@ -24,9 +23,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email import message_from_bytes
+from functools import partial
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from aiohttp import web
 
@@ -35,10 +34,13 @@ from po_jupyter.testing.model_server.batch_shapes import (
     FakeBatch,
     answer_result,
     anthropic_batch,
+    cursor_list,
     is_success,
     jsonl,
     missing_result,
+    new_openai_batch,
     openai_batch,
+    read_form_file,
 )
 from po_jupyter.testing.model_server.gemini_batches import (
     gemini_batch,
@@ -233,9 +235,10 @@ class BatchServer:
             case ("GET", "files", file, "content"):
                 return self._content(file, key)
             case ("POST", "batches"):
-                return self._create_openai(key, json.loads(body))
+                made = json.loads(body)
+                return self._create(new_openai_batch, key, made["input_file_id"], made)
             case ("GET", "batches"):
-                return self._list(request, "openai", key)
+                return cursor_list(self._bodies("openai", key), request.query)
             case ("GET", "batches", id):
                 return self._body_of(self._poll(id, key))
             case ("POST", "batches", id, "cancel"):
@@ -243,7 +246,8 @@ class BatchServer:
             case _ if path.startswith(("/v1beta/", "/upload/", "/download/")):
                 return self._answer_gemini(request, parts, key, body)
             case ("POST", "batch", "jobs"):
-                return self._create(new_mistral_job, key, json.loads(body)["input_files"][0], json.loads(body))
+                made = json.loads(body)
+                return self._create(new_mistral_job, key, made["input_files"][0], made)
             case ("GET", "batch", "jobs"):
                 return mistral_list(self._bodies("mistral", key), request.query)
             case ("GET", "batch", "jobs", id):
@@ -259,7 +263,7 @@ class BatchServer:
             case ("POST", "messages", "batches"):
                 return self._create_anthropic(key, json.loads(body))
             case ("GET", "messages", "batches"):
-                return self._list(request, "anthropic", key)
+                return cursor_list(self._bodies("anthropic", key), request.query)
             case ("GET", "messages", "batches", id):
                 return self._body_of(self._poll(id, key))
             case ("POST", "messages", "batches", id, "cancel"):
@@ -280,9 +284,7 @@ class BatchServer:
             case ("POST", "v1beta", "models", call) if call.endswith(":batchGenerateContent"):
                 model, made = call.partition(":")[0], json.loads(body)
                 file = made["batch"]["inputConfig"]["fileName"]
-                return self._create(
-                    lambda id, key, made, text: new_gemini_batch(id, key, model, made, text), key, file, made
-                )
+                return self._create(partial(new_gemini_batch, model), key, file, made)
             case ("GET", "v1beta", "batches"):
                 return gemini_list(self._bodies("gemini", key), request.query)
             case ("GET", "v1beta", "batches", id):
@@ -302,15 +304,12 @@ class BatchServer:
         owner, text = self._files[file]
         if owner != key:
             raise LookupError(file)
-        batch = make(f"b{len(self._batches) + 1}", key, body, text)
+        batch = make(f"batch_{len(self._batches) + 1}", key, body, text)
         self._add(batch)
-        self._refuse(batch)
-        return self._body_of(batch)
-
-    def _refuse(self, batch: FakeBatch) -> None:
         if self.refuse:
             batch.errors, self.refuse = self.refuse, []
             batch.status = "failed"
+        return self._body_of(batch)
 
     def _bodies(self, vendor: str, key: str) -> list[JsonObject]:
         """Every batch of a vendor, the newest first; each was looked at."""
@@ -318,40 +317,18 @@ class BatchServer:
         return [self._body_of(self._poll(batch.id, key)) for batch in found]
 
     def _upload(self, kind: str, key: str, body: bytes) -> JsonObject:
-        form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-        fields: dict[str, bytes] = {}
-        for piece in form.walk():
-            if not piece.is_multipart():
-                name = piece.get_param("name", header="content-disposition")
-                fields[str(name)] = cast("bytes", piece.get_payload(decode=True))
-        assert fields["purpose"].strip() == b"batch", "the purpose of the file"
+        text = read_form_file(kind, body)
         file = f"file-{len(self._files) + 1}"
-        self._files[file] = (key, fields["file"])
+        self._files[file] = (key, text)
         return {
             "id": file,
             "object": "file",
-            "bytes": len(fields["file"]),
+            "bytes": len(text),
             "created_at": int(time.time()),
             "filename": "batch.jsonl",
             "purpose": "batch",
             "status": "processed",
         }
-
-    def _create_openai(self, key: str, body: JsonObject) -> JsonObject:
-        owner, text = self._files[body["input_file_id"]]
-        if owner != key:
-            raise LookupError(body["input_file_id"])
-        rows = [json.loads(line) for line in text.splitlines()]
-        assert all(row["url"] == body["endpoint"] and row["method"] == "POST" for row in rows)
-        requests = [(row["custom_id"], row["body"]) for row in rows]
-        id = f"batch_{len(self._batches) + 1}"
-        batch = FakeBatch(
-            id, key, "openai", requests, body["endpoint"], body.get("metadata") or {}, body["input_file_id"]
-        )
-        batch.model = requests[0][1]["model"]
-        self._add(batch)
-        self._refuse(batch)
-        return self._body_of(batch)
 
     def _create_anthropic(self, key: str, body: JsonObject) -> JsonObject:
         requests = [(row["custom_id"], row["params"]) for row in body["requests"]]
@@ -421,15 +398,3 @@ class BatchServer:
         kind, _, id = file.partition("-of-")
         batch = self._find(id, key)
         return jsonl(batch.results if kind == "output" else batch.failures)
-
-    def _list(self, request: web.Request, vendor: str, key: str) -> JsonObject:
-        listed = [batch for batch in reversed(self._batches) if batch.vendor == vendor and batch.key == key]
-        after = request.query.get("after") or request.query.get("after_id")
-        if after:
-            listed = listed[[batch.id for batch in listed].index(after) + 1 :]
-        limit = int(request.query.get("limit", "20"))
-        page = [self._poll(batch.id, key) for batch in listed[:limit]]
-        data = [self._body_of(batch) for batch in page]
-        ends = {"first_id": page[0].id if page else None, "last_id": page[-1].id if page else None}
-        content: JsonObject = {"data": data, "has_more": len(listed) > limit, **ends}
-        return {"object": "list", **content} if vendor == "openai" else content

@@ -31,7 +31,7 @@ def _content(part: object) -> bytes:
     return cast("bytes", part.get_payload(decode=True))  # type: ignore[attr-defined]
 
 
-def new_gemini_batch(id: str, key: str, model: str, body: JsonObject, text: bytes) -> FakeBatch:
+def new_gemini_batch(model: str, id: str, key: str, body: JsonObject, text: bytes) -> FakeBatch:
     """The batch that `batchGenerateContent` makes of a file."""
     rows = [json.loads(line) for line in text.splitlines()]
     batch, file = body["batch"], body["batch"]["inputConfig"]["fileName"]

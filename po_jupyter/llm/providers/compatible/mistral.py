@@ -134,7 +134,7 @@ class MistralBatches:
                     return BatchSearch(as_text(job.get("id")))
             created = jobs[-1].get("created_at") if jobs else None
             old = isinstance(created, int | float) and created < since - CLOCK_SKEW
-            if len(jobs) < _PAGE or old:
+            if not jobs or old:  # a short page is no end: the server may have a smaller one than was asked for
                 return BatchSearch()
         raise self._transport.malformed("the list of batches does not end")
 

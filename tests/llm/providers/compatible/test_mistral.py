@@ -11,7 +11,6 @@ import pytest
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchSearch
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.compatible import mistral
 from po_jupyter.llm.providers.compatible.mistral import MistralBatches
 from po_jupyter.llm.specs import ProviderEndpoint
 from tests.support.batch_http import FakeHttp
@@ -73,11 +72,10 @@ async def test_a_failed_job_says_why() -> None:
     assert (await status(status="FAILED")).error == "no reason"
 
 
-async def test_a_search_stops_where_jobs_are_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mistral, "_PAGE", 1)
+async def test_a_search_stops_where_jobs_are_too_old_and_not_at_a_short_page() -> None:
     http = FakeHttp()
     young, old = SINCE, SINCE - CLOCK_SKEW - 1
-    page = "GET /v1/batch/jobs?page={}&page_size=1&order_by=-created".format
+    page = "GET /v1/batch/jobs?page={}&page_size=100&order_by=-created".format
     http.answers |= {
         page(0): {"data": [{"id": "b2", "created_at": young, "metadata": None}]},
         page(1): {"data": [{"id": "b1", "created_at": old, "metadata": {"po_jupyter": "po1"}}]},

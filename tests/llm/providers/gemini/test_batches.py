@@ -102,8 +102,8 @@ async def test_a_search_goes_over_every_page() -> None:
     first = {"name": "batches/b1", "metadata": {"displayName": "another"}}
     second = {"name": "batches/b2", "metadata": {"displayName": "po1"}}
     http.answers |= {
-        "GET /v1beta/batches?pageSize=100": {"operations": [first], "nextPageToken": "n/2"},
-        "GET /v1beta/batches?pageSize=100&pageToken=n%2F2": {"operations": [second]},
+        "GET /v1beta/batches?pageSize=100": {"operations": [first], "nextPageToken": "n+2"},
+        "GET /v1beta/batches?pageSize=100&pageToken=n%2B2": {"operations": [second]},
     }
     find = batches(http).find
     assert await find("po1", since=0, count=1, others=()) == BatchSearch("batches/b2")
