@@ -105,13 +105,14 @@ BUILT_IN: tuple[Spec, ...] = (
     ),
     Spec(
         "gemini",
-        "po_jupyter.llm.providers.gemini:make",
+        "po_jupyter.llm.providers.gemini.client:make",
         key_env="GEMINI_API_KEY",
         base_env="GEMINI_BASE_URL",
         base_url="https://generativelanguage.googleapis.com",
         price_id="google",
         example="gemini:gemini-2.5-flash",
         embeddings=True,
+        batch=True,
     ),
     _compatible(
         "deepseek",
@@ -141,12 +142,16 @@ BUILT_IN: tuple[Spec, ...] = (
         embeddings=True,
     ),
     _compatible("groq", "https://api.groq.com/openai/v1", "groq:llama-3.3-70b-versatile", price_id="groq"),
-    _compatible(
-        "mistral",
-        "https://api.mistral.ai/v1",
-        "mistral:mistral-small-latest",
-        price_id="mistral",
-        embeddings=True,
+    replace(
+        _compatible(
+            "mistral",
+            "https://api.mistral.ai/v1",
+            "mistral:mistral-small-latest",
+            price_id="mistral",
+            embeddings=True,
+        ),
+        factory="po_jupyter.llm.providers.compatible.mistral:make",
+        batch=True,
     ),
     _compatible("xai", "https://api.x.ai/v1", "xai:grok-4.20", price_id="x-ai"),
     _compatible(

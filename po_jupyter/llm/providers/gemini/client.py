@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.bounds import output_limit
@@ -32,6 +32,9 @@ from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import gemini_usage
 from po_jupyter.llm.wire.vector_reader import VectorReader
 from po_jupyter.model.values.json import JsonObject
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.providers.gemini.batches import GeminiBatches
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?")
@@ -53,12 +56,14 @@ _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
 
 
 def make(context: ProviderContext) -> Provider:
-    """The provider of a context. Raises ModelKeyError."""
-    return Gemini(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+    """The provider of a context; behind the gateway of a hub, which takes no batches of it, it has none. Raises
+    ModelKeyError."""
+    kind = Gemini if context.behind_gateway else GeminiWithBatches
+    return kind(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
 
 
 class Gemini(HttpProvider):
-    """A provider for the Gemini API."""
+    """A provider for the Gemini API, without batches."""
 
     name = "gemini"
     key_env = "GEMINI_API_KEY"
@@ -84,11 +89,8 @@ class Gemini(HttpProvider):
 
     def url_of(self, model: str, method: str) -> str:
         """The URL of a model's method. Raises ModelRefused for a name that cannot be a part of a URL."""
-        if not _NAME.fullmatch(model):
-            raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
-        path = model if "/" in model else f"models/{model}"
         base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
-        return f"{base}/v1beta/{path}:{method}"
+        return f"{base}/v1beta/{model_path(model)}:{method}"
 
     def method(self, request: ChatRequest, *, stream: bool) -> str:
         """The method of a model that a request goes to."""
@@ -114,6 +116,13 @@ def method_of(request: ChatRequest, *, stream: bool) -> str:
 def embed_body(request: ChatRequest) -> JsonObject:
     """The JSON body of an embedContent request."""
     return {"content": {"parts": [{"text": request.messages[-1].content}]}}
+
+
+def model_path(model: str) -> str:
+    """The part of a URL that a model is. Raises ModelRefused for a name that cannot be one."""
+    if not _NAME.fullmatch(model):
+        raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
+    return model if "/" in model else f"models/{model}"
 
 
 def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObject:
@@ -234,6 +243,19 @@ def _tool_choice(choice: str) -> JsonObject:
     if choice == "required":
         return {"mode": "ANY"}
     return {"mode": "ANY", "allowedFunctionNames": [choice]}
+
+
+class GeminiWithBatches(Gemini):
+    """A provider for the Gemini API, with its batch API under `batches`."""
+
+    @cached_property
+    def batches(self) -> GeminiBatches:
+        """The batch API. See `llm.batches.protocol.Batches`."""
+        from po_jupyter.llm.providers.gemini.batches import GeminiBatches
+
+        return GeminiBatches(
+            self.endpoint, self.http, name=self.name, key_env=self.key_env, timeout=self.timeout
+        )
 
 
 class GeminiReader(ResponseReader):
