@@ -58,6 +58,8 @@ class UpstreamConfig(Strict):
     base_url            of its server; by default the vendor's
     wire                what it speaks; for a provider that po_jupyter does not know
     fields              further fields at the top of a request's body that are passed on
+    image_urls          images by their addresses are passed on to a server that is not the vendor's own; it fetches
+                        them from within your network
     concurrency, calls_per_minute, tokens_per_minute   of the team's account, over all users
     """
 
@@ -66,6 +68,7 @@ class UpstreamConfig(Strict):
     base_url: str = ""
     wire: Wire | None = None
     fields: tuple[str, ...] = ()
+    image_urls: bool = False
     concurrency: Count | None = None
     calls_per_minute: Count | None = None
     tokens_per_minute: Count | None = None

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
+from po_jupyter.hub.accounts.balances import UsageWindow
 from po_jupyter.hub.admin import Administration, query_of
 from po_jupyter.hub.batch_settlement import watch_batches
 from po_jupyter.hub.batches import UserBatches
@@ -135,7 +136,7 @@ class Gateway:
             page = as_page(problem_page(f"{user.name} may not use this service."), STYLE_DIGEST)
             page.set_status(403)
             return page
-        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        windows = self._windows(user)
         tables: list[tuple[str, list[UsageRow]]] = []
         if user.is_admin:
             rows = await self._admin.totals(self._admin.this_month(), "9999-12-31")
@@ -158,8 +159,14 @@ class Gateway:
         return as_json({"models": rows, "own_keys": self.state.config.own_keys})
 
     async def _usage(self, request: web.BaseRequest, user: HubUser) -> web.StreamResponse:
-        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        windows = self._windows(user)
         return as_json({"user": user.name, "groups": list(user.groups), "windows": windows})
+
+    def _windows(self, user: HubUser) -> list[UsageWindow]:
+        """The limits of a user. Of what others used, who is no administrator sees what limits them too."""
+        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        own = f"user:{user.name}"
+        return [row for row in windows if user.is_admin or row["scope"] == own or row["limit"] is not None]
 
     def _vendor_models(self, user: HubUser, upstream: Upstream, operation: Operation) -> dict[str, object]:
         """The models of a user in a vendor's shape."""
