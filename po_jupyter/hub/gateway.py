@@ -17,6 +17,7 @@ from po_jupyter.hub.identity import HubUser, RememberedTokens, TokenAuthority, u
 from po_jupyter.hub.own_answers import as_json, as_page
 from po_jupyter.hub.pages import STYLE_DIGEST, problem_page, usage_page
 from po_jupyter.hub.problems import GatewayProblem, not_found, response_of
+from po_jupyter.hub.server_starts import HubServers, ServerStarts
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.usage_report import By, UsageRow, summed
 from po_jupyter.hub.wires.operations import Operation, find_operation
@@ -36,9 +37,11 @@ class Gateway:
         authenticator: TokenAuthority,
         *,
         login: BrowserLogin | None = None,
+        servers: HubServers | None = None,
         prefix: str = "/services/po/",
     ) -> None:
-        """`login` is of browsers, None: there is no page. `prefix` begins and ends with a slash."""
+        """`login` is of browsers, None: there is no page. `servers` are users', None: none is started.
+        `prefix` begins and ends with a slash."""
         self.state = state
         self.prefix = prefix
         self.authenticator = RememberedTokens(authenticator)
@@ -53,11 +56,16 @@ class Gateway:
             ("GET", "api/admin/limits"): admin.limits,
             ("PUT", "api/admin/limits"): admin.change_limits,
         }
+        self._starts = ServerStarts(state, servers) if servers is not None else None
+        if self._starts is not None:
+            self._actions["PUT", "api/work"] = self._starts.note
 
     async def start(self) -> None:
         """Open the ledger and the connections. Raises StoreUnusable."""
         await self.state.start()
         self._watch.start(watch_batches(self.state), "batches")
+        if self._starts is not None:
+            self._watch.start(self._starts.watch(), "servers")
 
     async def stop(self) -> None:
         """Close them."""
