@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from po_jupyter.llm.chat import ChatRequest, Provider
 from po_jupyter.llm.providers.context import ProviderContext
-from po_jupyter.llm.providers.gemini.generate_content import GeminiReader, model_path, request_body
+from po_jupyter.llm.providers.gemini.generate_content import (
+    EmbedContentReader,
+    GeminiReader,
+    embed_body,
+    method_of,
+    model_path,
+    request_body,
+)
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.response_reader import ResponseReader
@@ -29,35 +36,43 @@ class Gemini(HttpProvider):
 
     name = "gemini"
     key_env = "GEMINI_API_KEY"
+    embeds = True
 
     @cached_property
-    def _targets(self) -> dict[tuple[str, bool], Target]:
+    def _targets(self) -> dict[tuple[str, str], Target]:
         return {}
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
         """The URL of a model. Raises ModelRefused for a name that cannot be a part of a URL."""
-        model = request.model_name
-        target = self._targets.get((model, stream))
+        model, method = request.model_name, self.method(request, stream=stream)
+        target = self._targets.get((model, method))
         if target is None:
-            path = model_path(model)
-            method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-            base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
             target = Target(
-                f"{base}/v1beta/{path}:{method}",
+                self.url_of(model, method),
                 key=self.endpoint.key,
                 name=self.name,
                 key_header="x-goog-api-key",
             )
-            self._targets[(model, stream)] = target
+            self._targets[(model, method)] = target
         return target
 
+    def url_of(self, model: str, method: str) -> str:
+        """The URL of a model's method. Raises ModelRefused for a name that cannot be a part of a URL."""
+        base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
+        return f"{base}/v1beta/{model_path(model)}:{method}"
+
+    def method(self, request: ChatRequest, *, stream: bool) -> str:
+        """The method of a model that a request goes to."""
+        return method_of(request, stream=stream)
+
     def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
-        """The body of a generateContent request."""
-        return request_body(request, provider=self.name)
+        """The body of a generateContent request, or of an embedContent one."""
+        return embed_body(request) if request.embed else request_body(request, provider=self.name)
 
     def reader(self, request: ChatRequest) -> ResponseReader:
         """A reader of Gemini's responses."""
-        return GeminiReader(self.name, request, self.endpoint.key, self.key_env)
+        reader = EmbedContentReader if request.embed else GeminiReader
+        return reader(self.name, request, self.endpoint.key, self.key_env)
 
 
 class GeminiWithBatches(Gemini):

@@ -1,7 +1,7 @@
-"""The wire of Google's Gemini API: `generateContent` and `streamGenerateContent`.
+"""The wire of Google's Gemini API: `generateContent`, `streamGenerateContent` and `embedContent`.
 
-Reference: ai.google.dev/api/generate-content, ai.google.dev/gemini-api/docs/thinking, .../structured-output,
-.../function-calling, .../thought-signatures.
+Reference: ai.google.dev/api/generate-content, .../api/embeddings, ai.google.dev/gemini-api/docs/thinking,
+.../structured-output, .../function-calling, .../thought-signatures.
 
 * System messages go into `systemInstruction`, wherever they stand; the assistant's role is called `model`.
 * A JSON Schema goes out as `responseJsonSchema`, without the keywords that the API does not know; those go
@@ -26,6 +26,7 @@ from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import gemini_usage
+from po_jupyter.llm.wire.vector_reader import VectorReader
 from po_jupyter.model.values.json import JsonObject
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -52,6 +53,18 @@ def model_path(model: str) -> str:
     if not _NAME.fullmatch(model):
         raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
     return model if "/" in model else f"models/{model}"
+
+
+def method_of(request: ChatRequest, *, stream: bool) -> str:
+    """The method of a model that a request goes to."""
+    if request.embed:
+        return "embedContent"
+    return "streamGenerateContent?alt=sse" if stream else "generateContent"
+
+
+def embed_body(request: ChatRequest) -> JsonObject:
+    """The JSON body of an embedContent request."""
+    return {"content": {"parts": [{"text": request.messages[-1].content}]}}
 
 
 def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObject:
@@ -248,3 +261,18 @@ class GeminiReader(ResponseReader):
         """Carry a signed turn with tool calls."""
         if self.has_tool_calls and any("thoughtSignature" in part for part in self._parts):
             self.carry = {"provider": self.provider, "parts": self._parts}
+
+
+class EmbedContentReader(VectorReader):
+    """The reader of an EmbedContentResponse, which may come without a usage."""
+
+    base_url_hint: ClassVar[str] = GeminiReader.base_url_hint
+
+    def numbers_in(self, body: JsonObject) -> object:
+        """See `VectorReader`."""
+        return mapping_at(body, "embedding").get("values")
+
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a body."""
+        if isinstance(body.get("usageMetadata"), Mapping):
+            self.usage = gemini_usage(body["usageMetadata"])
