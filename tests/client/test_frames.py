@@ -350,6 +350,24 @@ def test_votes_are_columns_of_the_frame(client: Client) -> None:
     assert [row["agreement"] for row in run.items("m")] == frame["agreement"].tolist()
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_vectors_are_a_column_of_the_frame(kind: str, client: Client) -> None:
+    texts = ["one two", "three", "two one"]
+    table = (
+        pd.DataFrame({"text": texts}, index=["a", "b", "c"])
+        if kind == "pandas"
+        else pl.DataFrame({"text": texts})
+    )
+    embed = {"name": "v", "for_each": "{{ seed.rows }}", "embed": "{{ item.text }}"}
+    unique = {**embed, "name": "u", "distinct": {"similarity": 0.9}}
+    definition = {"name": "vectors", "llm": {"model": "fake:echo"}, "tasks": [embed, unique]}
+    run = client.submit(definition, seed={"rows": table}).wait()
+    vectors = list(run.frame("v")["output"])
+    assert [len(vector) for vector in vectors] == [64, 64, 64]
+    assert list(vectors[0]) == list(vectors[2]) != list(vectors[1])
+    assert list(run.frame("u")["count"]) == [2, 1]
+
+
 def test_rows_of_operators_have_the_index_of_the_table(client: Client) -> None:
     """A row that passes where, unnest and group_by is known by its label all the way."""
     table = pd.DataFrame({"n": [1, 2, 3], "tags": [["x"], ["x", "y"], []]}, index=["w", "y", "z"])
