@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from po_jupyter.errors import PoError
 from po_jupyter.hub.accounts.ledger import TotalRow
 from po_jupyter.hub.accounts.ledger_database import LedgerDatabase
+from po_jupyter.hub.accounts.usage_report import as_csv, as_lines, as_metrics, checked_by, checked_day, summed
 from po_jupyter.hub.config import LimitBook
 from po_jupyter.hub.identity import HubUser
 from po_jupyter.hub.limits_file import violations_in
 from po_jupyter.hub.own_answers import as_json, as_text
 from po_jupyter.hub.problems import GatewayProblem, invalid
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.usage_report import as_csv, as_lines, as_metrics, checked_by, checked_day, summed
 from po_jupyter.hub.wires.bodies import read_body
 from po_jupyter.hub.wires.request_bounds import read_json
 

@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 
 from po_jupyter.hub.accounts.balances import UsageWindow
+from po_jupyter.hub.accounts.usage_report import By, UsageRow, summed
 from po_jupyter.hub.admin import Administration, query_of
 from po_jupyter.hub.batch_settlement import watch_batches
 from po_jupyter.hub.batches import UserBatches
@@ -19,7 +20,6 @@ from po_jupyter.hub.pages import STYLE_DIGEST, problem_page, usage_page
 from po_jupyter.hub.problems import GatewayProblem, not_found, response_of
 from po_jupyter.hub.server_starts import HubServers, ServerStarts
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.usage_report import By, UsageRow, summed
 from po_jupyter.hub.wires.operations import Operation, find_operation
 from po_jupyter.hub.wires.upstreams import Upstream
 from po_jupyter.platform.concurrency import BackgroundTasks

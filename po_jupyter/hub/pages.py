@@ -8,8 +8,8 @@ from hashlib import sha256
 from html import escape
 
 from po_jupyter.hub.accounts.balances import UsageWindow
+from po_jupyter.hub.accounts.usage_report import UsageRow
 from po_jupyter.hub.identity import HubUser
-from po_jupyter.hub.usage_report import UsageRow
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b;

@@ -7,9 +7,9 @@ import re
 from hashlib import sha256
 
 from po_jupyter.hub.accounts.balances import UsageWindow
+from po_jupyter.hub.accounts.usage_report import UsageRow
 from po_jupyter.hub.identity import HubUser
 from po_jupyter.hub.pages import STYLE_DIGEST, problem_page, usage_page
-from po_jupyter.hub.usage_report import UsageRow
 
 EVIL = "\"'><img src=x onerror=alert(1)>&"
 WINDOW: UsageWindow = {

@@ -8,8 +8,8 @@ import io
 import pytest
 
 from po_jupyter.hub.accounts.ledger import Charge, TotalRow
+from po_jupyter.hub.accounts.usage_report import as_csv, as_metrics, checked_by, checked_day, summed
 from po_jupyter.hub.problems import GatewayProblem
-from po_jupyter.hub.usage_report import as_csv, as_metrics, checked_by, checked_day, summed
 
 ROWS = [
     TotalRow("2026-11-26", "alice", ("red", "blue"), "a:x", Charge(1, 2, 0, 0, 3_000_000_000, 1, 0, 4)),
