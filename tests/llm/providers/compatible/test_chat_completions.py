@@ -380,7 +380,7 @@ class StaleOnce:
 
 async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provider, http):
     """P7: the request never left, so it is sent over another connection; the server sees one."""
-    target, _ = await provider._target("gpt-4o")
+    target = (await provider._server("gpt-4o")).chat
     stale = StaleOnce(
         http._session(target, target.pool), ConnectionResetError("Cannot write to closing transport")
     )
@@ -391,7 +391,7 @@ async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provid
 
 async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, http):
     """P7."""
-    target, _ = await provider._target("gpt-4o")
+    target = (await provider._server("gpt-4o")).chat
     stale = StaleOnce(http._session(target, target.pool), ConnectionResetError("Connection reset by peer"))
     http._sessions[target.pool] = stale
     with pytest.raises(ModelUnavailable):
