@@ -55,6 +55,8 @@ def make(context: ProviderContext) -> Provider:
 class Mistral:
     """A provider for Mistral: Chat Completions, with the batch API under `batches`."""
 
+    embeds = True
+
     def __init__(self, chat: Provider, context: ProviderContext) -> None:
         """`chat` makes single requests."""
         self.name = chat.name
