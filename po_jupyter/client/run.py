@@ -26,7 +26,7 @@ from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
 from po_jupyter.client.run_outputs import RunOutputs
-from po_jupyter.errors import Conflict, PoError, from_json
+from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
@@ -361,6 +361,9 @@ class Run(RunEvals):
         """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
         `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
         `output.NAME`; `corrected` as in `frame`. How many were written."""
+        if any(t.name == task and t.kind == "operator" for t in self.view.tasks):
+            hint = f'run.frame("{task}").to_csv("{task}.csv") writes them.'
+            raise InvalidInput(f"task {task!r} asks no model: its rows are in its frame", hint=hint)
         wanted = RowsWanted(task, state, sort, desc, q, corrected)
         return self.client.call(export_rows(self._aio, self.id, wanted, path))
 
