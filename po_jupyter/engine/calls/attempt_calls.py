@@ -74,20 +74,26 @@ class ModelSettings:
 
     __slots__ = ("_fields", "base", "retry")
 
-    def __init__(self, llm: LLM, model: str, settings: Settings) -> None:
-        """The settings `llm` of `model`; `base` is what every request begins with, without messages."""
-        self.base = ChatRequest(
-            model,
-            (),
-            temperature=llm.temperature,
-            max_tokens=llm.max_tokens or default_answer_bound(model, settings),
-            max_thinking_tokens=llm.max_thinking_tokens,
-            hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
-            stop=tuple(llm.stop or ()),
-            timeout=llm.timeout or settings.request_timeout,
-            api=llm.api,
-            seed=llm.seed,
-            effort=llm.effort,
+    def __init__(self, llm: LLM, model: str, settings: Settings, *, embed: bool = False) -> None:
+        """The settings `llm` of `model`; `base` is what every request begins with, without messages. `embed`: for
+        vectors, which have no settings of answers."""
+        timeout = llm.timeout or settings.request_timeout
+        self.base = (
+            ChatRequest(model, (), timeout=timeout, embed=True)
+            if embed
+            else ChatRequest(
+                model,
+                (),
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens or default_answer_bound(model, settings),
+                max_thinking_tokens=llm.max_thinking_tokens,
+                hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
+                stop=tuple(llm.stop or ()),
+                timeout=timeout,
+                api=llm.api,
+                seed=llm.seed,
+                effort=llm.effort,
+            )
         )
         self._fields = {name: getattr(self.base, name) for name in _FIELDS}
         self.retry = llm.retry or _DEFAULT_RETRY
@@ -95,7 +101,8 @@ class ModelSettings:
     @classmethod
     def of(cls, inputs: RunInputs, task: Task, number: int = 0) -> ModelSettings:
         """The settings of `task`, of a cascade those of that model."""
-        return cls(inputs.llms_of(task)[number], inputs.model_of(task, number), inputs.settings)
+        llm, model = inputs.llms_of(task)[number], inputs.model_of(task, number)
+        return cls(llm, model, inputs.settings, embed=task.embed is not None)
 
     @classmethod
     def of_judges(cls, inputs: RunInputs, task: Task) -> dict[int, ModelSettings]:

@@ -9,9 +9,10 @@ from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
+from po_jupyter.llm.providers.refs import batch_problem, embeddings_problem, images_problem, ref_problem
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import contained, pipeline_in
 from po_jupyter.model.run.seed import Seed
 
@@ -76,7 +77,7 @@ def _model_violations(
         yield Violation(place, f"task {task.name!r}: {problem}")
     elif (
         problem is None
-        and (is_asked or task.kind == "prompt")
+        and (is_asked or task.kind in ASKS_MODEL)
         and (task.budget.usd is not None or pipeline.budget.usd is not None)
         and not prices.is_priced(model)
     ):
@@ -113,6 +114,8 @@ def _task_violations(
         for n, llm in enumerate(pipeline.llms_of(one)):
             place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
+            if task.embed is not None and (problem := embeddings_problem(model)) is not None:
+                problems.append(Violation(f"{path}.embed", f"task {task.name!r}: {problem}"))
             if task.images and (problem := images_problem(model)) is not None:
                 problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
     problems = list(dict.fromkeys(problems))  # what variants leave to the task is said once

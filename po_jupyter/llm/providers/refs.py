@@ -69,6 +69,16 @@ def images_problem(ref: str) -> str | None:
     return f"{name} takes no images, and the model is {ref}"
 
 
+def embeddings_problem(ref: str) -> str | None:
+    """The reason why a model's provider makes no vectors, in one line; None when it does, or its package is to say."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.embeddings or isinstance(spec.factory, Plugin):
+        return None
+    able = ", ".join(sorted(s.name for s in specs().values() if s.embeddings))
+    return f"{name} makes no embeddings here, and the model is {ref}; these do: {able}"
+
+
 def batch_problem(ref: str) -> str | None:
     """The reason why a model cannot be used with `mode: batch`, or None: it can, or its provider is unknown."""
     name = ref.partition(":")[0]

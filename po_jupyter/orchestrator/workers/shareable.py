@@ -13,14 +13,16 @@ from po_jupyter.errors import InvalidSeed
 from po_jupyter.ipc.turn_file import MAX_SHARED_ROWS
 from po_jupyter.llm.specs import Plugin, specs
 from po_jupyter.model.pipeline.evals.scores import BUILT_IN
+from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_spans import parse_spans
 
 
-def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
-    """Whether the run needs no process of its own: prompts alone, asked of models over HTTP."""
-    if not settings.shared_worker or not is_plain(definition):
+def is_shareable(definition: RunDefinition, settings: Settings, *, plain: bool | None = None) -> bool:
+    """Whether the run needs no process of its own: prompts alone, asked of models over HTTP. `plain` is `is_plain`,
+    where it is known."""
+    if not settings.shared_worker or not (is_plain(definition) if plain is None else plain):
         return False
     return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
 
@@ -41,7 +43,8 @@ def is_plain(definition: RunDefinition) -> bool:
 
 def _is_plain_prompt(task: Mapping[str, object]) -> bool:
     has_code = task.get("output_type") is not None or task.get("tools") or _has_python_scorers(task)
-    return task.get("prompt") is not None and not has_code
+    compares = task.get("distinct") is not None  # vectors with one another: seconds, and much memory
+    return asks_model(task) and not has_code and not compares
 
 
 def _scorers(task: Mapping[str, object]) -> Iterator[Mapping[str, object]]:

@@ -9,6 +9,7 @@ import pytest
 from po_jupyter.engine.scores.row_metrics import RowMetrics
 from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.evals.scores import Scorer
+from po_jupyter.model.values.digests import short_digest
 
 
 def measured(output: Any, item: Any, **scorer: Any) -> Any:
@@ -49,7 +50,9 @@ def test_classes_have_one_name_however_they_are_written() -> None:
     assert measured(True, {"gold": "True"}, **score)["classes"] == {"classes": ["True", "True"]}
     assert measured("b", {"gold": ["a", "b"]}, **score)["classes"] == {"classes": ["b", "b"]}
     assert measured("c", {"gold": ["a", "b"]}, **score)["classes"] == {"classes": ["a", "c"]}
-    assert measured(None, {"gold": "x" * 100}, **score)["classes"] == {"classes": ["x" * 79 + "…", "(nothing)"]}
+    assert measured(None, {"gold": "x" * 100}, **score)["classes"] == {
+        "classes": ["x" * 73 + "…" + short_digest("x" * 100, 6), "(nothing)"]
+    }
     assert "classes" not in measured("c", {}, **score)
 
 
@@ -67,3 +70,11 @@ def test_a_row_without_a_label_has_none_after_a_filter_of_texts_either(text_filt
     assert measured("bug", {"gold": " Bug "}, expect="{{ item.gold | trim | lower }}")["values"] == {
         "exact": 1.0
     }
+
+
+def test_two_long_answers_with_one_beginning_are_two_classes() -> None:
+    gold, answer = "x" * 90 + "a", "x" * 90 + "b"
+    expected, answered = measured(answer, {"gold": gold}, expect="item.gold", metrics=["accuracy"])["classes"][
+        "classes"
+    ]
+    assert expected != answered
