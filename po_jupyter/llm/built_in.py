@@ -111,8 +111,8 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://generativelanguage.googleapis.com",
         price_id="google",
         example="gemini:gemini-2.5-flash",
-        embeddings=True,
         batch=True,
+        embeddings=True,
     ),
     _compatible(
         "deepseek",
