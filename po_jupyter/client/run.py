@@ -23,7 +23,7 @@ from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, v
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
 from po_jupyter.client.run_outputs import RunOutputs
-from po_jupyter.errors import Conflict, PoError, from_json
+from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
@@ -366,6 +366,9 @@ class Run(RunEvals):
         `output.NAME`; `corrected` as in `frame`. How many were written."""
         from po_jupyter.client.row_export import RowsWanted, export_rows
 
+        if any(t.name == task and t.kind == "operator" for t in self.view.tasks):
+            hint = f'run.frame("{task}").to_csv("{task}.csv") writes them.'
+            raise InvalidInput(f"task {task!r} asks no model: its rows are in its frame", hint=hint)
         wanted = RowsWanted(task, state, sort, desc, q, corrected)
         return self.client.call(export_rows(self._aio, self.id, wanted, path))
 

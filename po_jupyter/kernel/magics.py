@@ -124,6 +124,9 @@ class PoMagics(Magics):
     def po(self, line: str) -> Any:
         """The verbs of the `po` command; those that concern one run draw it here."""
         name, _, rest = line.strip().partition(" ")
+        if name != "chat":  # a question may have braces of its own
+            rest = self.session.insert_values(rest)
+            line = f"{name} {rest}"
         verb = NATIVE.get(name)
         if verb is None or "--help" in rest.split() or "--json" in rest.split():
             if self._verbs is None:

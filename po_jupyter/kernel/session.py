@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from po_jupyter.kernel.widget import MimeBundle, RunWidget
 
 Connect = Callable[..., "Client"]  # takes `start`
+
+_VALUE = re.compile(r"(?<!\S)\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}(?!\S)")  # `{run.id}`, as in other magics
 
 
 def _connect(*, start: bool = True) -> Client:
@@ -195,9 +198,10 @@ class Session:
             self._client = None
 
     # -- expressions ----------------------------------------------------------------------------
-    def evaluate(self, option: str, expression: str) -> Any:
-        """The value of a Python expression of the notebook. Raises CellError in one line."""
-        option_text = f"`--{option} {expression}`"
+    def evaluate(self, option: str, expression: str, *, shown: str = "") -> Any:
+        """The value of a Python expression of the notebook; `shown` is where it stands, when that is no option. Raises
+        CellError in one line."""
+        option_text = f"`{shown}`" if shown else f"`--{option} {expression}`"
         try:
             code = compile(expression.strip(), f"<--{option}>", "eval")
         except (SyntaxError, ValueError) as error:
@@ -212,6 +216,17 @@ class Session:
         except Exception as error:
             text = " ".join(str(error).split())[:500]
             raise CellError(f"{option_text}: {type(error).__name__}: {text}") from None
+
+    def insert_values(self, line: str) -> str:
+        """A line of `%po` with the values of `{run.id}` and `{run}`, each a word of its own: a run stands for its id.
+        Other braces, of templates and of JSON, stay as they are. Raises CellError for a name that is not there."""
+
+        def value_of(match: re.Match[str]) -> str:
+            value = self.evaluate("", match[1], shown=match[0])
+            value = getattr(value, "id", value) if hasattr(value, "short") else value
+            return str(value) if isinstance(value, str | int | float) else match[0]
+
+        return _VALUE.sub(value_of, line)
 
     def definition(self, name: str) -> Pipeline:
         """A pipeline by its name: one of this notebook's cells, else a registered one. Raises PoError."""

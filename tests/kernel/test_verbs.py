@@ -153,3 +153,12 @@ def test_other_verbs_are_the_terminals(notebook: Notebook) -> None:
     assert "Missing argument 'WORD'" in notebook.error("%po say")
     assert "ended with code 3" in notebook.error("%po stop")
     assert "No closing quotation" in notebook.error("%po say 'a")
+
+
+def test_a_name_in_braces_is_its_value(notebook: Notebook) -> None:
+    notebook.cell("run = _po_run = __import__('types').SimpleNamespace(id='7f3a9c', short='7f3a9c')")
+    for line in ("%po show {run.id}", "%po show {run}"):
+        text, _ = notebook.cell(line)
+        assert "run 7f3a9c · running" in text
+    assert "`{rum.id}`: name 'rum' is not defined; did you mean `run`?" in notebook.error("%po show {rum.id}")
+    assert "there is no run {item.x}s" in notebook.error("%po show {item.x}s")

@@ -86,6 +86,8 @@ def rows(
         else:
             base.print_line(f"{count:,} {'row' if count == 1 else 'rows'} of {name} written to {out}")
         return 0
+    if any(t.name == name and t.kind == "operator" for t in run.view.tasks):
+        return _operator_rows(run, name, start, limit, as_json=as_json)
     page = run.client.call(
         run.client.aio.inspection.rows(
             run.id, name, start=start, limit=limit, state="failed" if failed else None,
@@ -105,6 +107,32 @@ def rows(
             [row["state"] for row in page["rows"]],
         )
         _print_more(start + len(page["rows"]), page["matching"], "rows", page["next"])
+    return 0
+
+
+def _operator_rows(run: Run, task: str, start: int, limit: int, *, as_json: bool) -> int:
+    """Print what an operator that asks no model made of its list."""
+    made, following = run.client.call(
+        run.client.aio.items(run.id, task, cursor=str(start), limit=limit, result="true")
+    )
+    if as_json:
+        base.print_json({"task": task, "rows": made, "next": following})
+    elif not made:
+        base.print_line(f"no {'more ' if start else ''}rows in {task} of run {run.short}")
+    else:
+        further = list(made[0].get("columns") or ())  # a score, how many were the same, the key of a group
+        base.print_table(
+            ["", "of row", *further, "row"],
+            [
+                [
+                    str(row["index"]), str(row.get("row", "")),
+                    *(base.one_line(row["columns"][name], 30) for name in further), base.one_line(row["output"], 90),
+                ]
+                for row in made
+            ],
+        )  # fmt: skip
+        if following is not None:
+            base.print_line(f"there are more; the next ones: --start {following}")
     return 0
 
 

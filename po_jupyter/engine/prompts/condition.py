@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
-from jinja2 import TemplateSyntaxError, meta
+from jinja2 import TemplateSyntaxError, meta, pass_context
 from jinja2.environment import TemplateExpression
-from jinja2.runtime import Undefined
+from jinja2.runtime import Context, Undefined
 
 from po_jupyter.engine.prompts.templates import (
     ENVIRONMENT,
@@ -59,9 +60,7 @@ class Expression:
         self.task, self.field = task, field
         try:
             self.source = expression_of(text, task=task, field=field)
-            self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
-                self.source, undefined_to_none=False
-            )
+            self._expression = self._compile()
             self.names = frozenset(
                 meta.find_undeclared_variables(ENVIRONMENT.parse("{{ " + self.source + " }}"))
             )
@@ -89,6 +88,9 @@ class Expression:
                 return list(islice(value, _MOST_VALUES))
             return value
 
+    def _compile(self) -> TemplateExpression:
+        return ENVIRONMENT.compile_expression(self.source, undefined_to_none=False)
+
     def _evaluate(self, names: Mapping[str, JsonValue]) -> JsonValue:
         value: JsonValue = self._expression(**names)
         return value
@@ -112,3 +114,29 @@ class Condition(Expression):
         """Whether it is true of these values. Raises TemplateFailed."""
         seen = {name: value for name, value in names.items() if name in NAMES or name in ENVIRONMENT.globals}
         return bool(self.value(seen))
+
+
+class ExpectedValue(Expression):
+    """What is expected of an answer. A filter of texts leaves null as it is: `item.gold | lower` of a row without a
+    label is no label, where a template would print "none"."""
+
+    __slots__ = ()
+
+    def _compile(self) -> TemplateExpression:
+        return _NULL_KEEPING.compile_expression(self.source, undefined_to_none=False)
+
+
+def _keeping_null(text_filter: Callable[..., Any]) -> Callable[..., Any]:
+    @pass_context  # as the filters of the sandbox are
+    def filtered(context: Context, value: Any, *arguments: Any, **options: Any) -> Any:
+        return None if value is None else text_filter(context, value, *arguments, **options)
+
+    return filtered
+
+
+_TEXT_FILTERS = ("capitalize", "lower", "string", "title", "trim", "upper")
+_NULL_KEEPING = ENVIRONMENT.overlay()
+_NULL_KEEPING.filters = {
+    **ENVIRONMENT.filters,
+    **{name: _keeping_null(ENVIRONMENT.filters[name]) for name in _TEXT_FILTERS},
+}

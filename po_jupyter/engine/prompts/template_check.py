@@ -236,6 +236,10 @@ class _TemplateWalk:
             hint = f"; the output of that task is {_access(name)}"
         elif self.seed is not None and name in self.seed:
             hint = f"; did you mean `seed.{name}`?"
+        elif any(
+            isinstance(row, Mapping) and name in row for row in self._scope.samples(nodes.Name("item", "load"))
+        ):
+            hint = f"; did you mean `item.{name}`?"
         else:
             hint = did_you_mean(name, self.defined)
         self._add(f"`{name}` is not defined{hint}", node.lineno)
@@ -307,8 +311,8 @@ def _missing(owners: Samples, key: str, name: str) -> str:
     rows = name == "item"
     objects = [owner for owner in owners if isinstance(owner, Mapping)]
     if not objects:
-        one, many = _kinds(owners[0])
-        return f"the rows are {many}, without names" if rows else f"`{name}` is {one}"
+        one, many = _kinds(next((owner for owner in owners if owner is not None), None))
+        return f"the rows are {many}, without names: `item` is the row" if rows else f"`{name}` is {one}"
     keys = list(dict.fromkeys(str(k) for owner in objects for k in owner))
     has = f"{', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" if keys else "nothing"
     message = f"the rows have no `{key}` (they have {has})" if rows else f"there is no `{key}` (it has {has})"

@@ -10,6 +10,7 @@ in `refine.critique` also `output` and `violations`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -38,6 +39,7 @@ _FEW = 50  # pieces that are joined without being looked at before
 
 ENVIRONMENT = make_sandbox()
 # What compiling raises beside TemplateSyntaxError: of Jinja's recursion, and of Python's own compiler.
+_TWO_WORDS = re.compile(r"expected token 'end of print statement', got '\w+'")  # `item.Ticket ID`
 TOO_DEEP = (RecursionError, MemoryError, OverflowError, SyntaxError)
 GLOBALS: frozenset[str] = frozenset(ENVIRONMENT.globals)
 
@@ -188,9 +190,12 @@ def expression_of(text: str, *, task: str, field: str = "for_each") -> str:
 
 
 def braces_hint(error: TemplateSyntaxError) -> str:
-    """The hint for braces that were meant as text: `{{"a": 1}}` is JSON to people."""
-    if (error.message or "").startswith(("No filter", "No test")):
+    """The hint for braces that were meant as text: `{{"a": 1}}` is JSON to people; or for a name with a space."""
+    message = error.message or ""
+    if message.startswith(("No filter", "No test")):
         return ""
+    if _TWO_WORDS.match(message):
+        return 'A name with a space or a sign in it is written item["Ticket ID"].'
     return "Braces that are text stand between {% raw %} and {% endraw %}."
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from po_jupyter.engine.prompts.condition import Condition
+from po_jupyter.engine.prompts.condition import ExpectedValue
 from po_jupyter.engine.scores.python_scorers import PythonScorer, call_scorer, load_scorer
 from po_jupyter.errors import PoError
 from po_jupyter.evals.metrics import NO_GOLD, Measured, MetricOptions, is_missing, measure, same
@@ -47,7 +47,7 @@ class RowMetrics:
         self.scorers = tuple(scorers)
         self.columns = score_columns(self.scorers)
         self._expressions = [
-            None if scorer.expect is None else Condition(scorer.expect, task=task, field=f"{place}.expect")
+            None if scorer.expect is None else ExpectedValue(scorer.expect, task=task, field=f"{place}.expect")
             for scorer, place in zip(scorers, places, strict=True)
         ]
         self._python: dict[str, PythonScorer] = {

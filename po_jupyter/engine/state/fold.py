@@ -80,8 +80,11 @@ def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
         if offset <= result.offset:
             continue
         result.offset = offset
-        result.updated_at = event["at"]
         kind = event["type"]
+        if kind != "item.reviewed" or result.state not in ENDED:
+            result.updated_at = event[
+                "at"
+            ]  # of an ended run it is its end, also when people look at it a week later
         data: Any = event.get("data") or {}
         name = event.get("task")
         if name is not None and kind == "tasks.added":

@@ -168,9 +168,7 @@ class RunProjections:
         """Outputs of finished tasks by name. NotFound for a task that does not exist."""
         folded = self.state(head)
         if task is not None and task not in folded.tasks:
-            raise NotFound(
-                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
-            )
+            raise _no_task(head, task, list(folded.tasks))
         outputs: JsonObject = {}
         for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
@@ -191,9 +189,7 @@ class RunProjections:
         starts with, or None."""
         folded = self.state(head)
         if task not in folded.tasks:
-            raise NotFound(
-                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
-            )
+            raise _no_task(head, task, list(folded.tasks))
         if state not in (None, "done", "failed"):
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")
         outcome = {"done": DONE, "failed": FAILED}.get(state or "")
@@ -273,3 +269,8 @@ def brief(seed: Mapping[str, Any]) -> Mapping[str, Any]:
         return seed
     public = {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}
     return {**public, "index": without_values(index)} if index else public
+
+
+def _no_task(head: Head, task: str, tasks: list[str]) -> NotFound:
+    has = f"; it has {', '.join(tasks[:8])}{', ...' if len(tasks) > 8 else ''}" if tasks else ""
+    return NotFound(f"run {short_id(head['run'])} has no task {task!r:.80}{did_you_mean(task, tasks) or has}")

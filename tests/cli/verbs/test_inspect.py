@@ -26,6 +26,7 @@ PIPELINE = {
     "name": "inspected", "llm": {"model": "fake:echo"},
     "tasks": [
         {"name": "label", "for_each": "{{ seed.rows }}", "prompt": "Label {{ item.n }}"},
+        {"name": "even", "for_each": "{{ seed.rows }}", "where": "{{ item.n % 2 == 0 }}"},
         {"name": "check", "for_each": "{{ seed.rows }}", "source": FAILS, "retry": {"max_attempts": 1}},
     ],
 }  # fmt: skip
@@ -51,6 +52,20 @@ def _found(server: JupyterProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PO_JUPYTER_TOKEN", server.token)
 
 
+def test_rows_of_an_operator_are_those_that_it_made(po: Any, run: Run, tmp_path: Path) -> None:
+    code, out, _ = po("rows", run.short, "--task", "even")
+    assert code == 0 and "pending" not in out
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["0", "0", '{"n":', "0}"], ["1", "2", '{"n":', "2}"], ["2", "4", '{"n":', "4}"],
+    ]  # fmt: skip
+    _, out, _ = po("rows", run.short, "--task", "even", "--limit", "2")
+    assert "--start 2" in out
+    _, out, _ = po("rows", run.short, "--task", "even", "--start", "2", "--json")
+    assert [row["output"] for row in json.loads(out)["rows"]] == [{"n": 4}]
+    code, _, err = po("rows", run.short, "--task", "even", "-o", str(tmp_path / "even.csv"))
+    assert code == 2 and 'run.frame("even").to_csv' in err and not (tmp_path / "even.csv").exists()
+
+
 def test_rows_of_a_map(po: Any, run: Run) -> None:
     code, out, _ = po("rows", run.short, "--task", "label")
     assert code == 0
@@ -73,7 +88,7 @@ def test_rows_of_a_map(po: Any, run: Run) -> None:
 def test_which_map_is_asked_where_there_are_several(po: Any, run: Run) -> None:
     code, _, err = po("rows", run.short)
     assert code == 2
-    assert "its maps: label, check" in err and "--task" in err
+    assert "its maps: label, even, check" in err and "--task" in err
     code, _, err = po("rows", run.short, "--task", "lable")
     assert code == 2
     assert "did you mean `label`" in err

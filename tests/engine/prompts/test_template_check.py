@@ -193,3 +193,13 @@ def test_a_thousand_tasks_are_checked_in_a_second() -> None:
     begun = time.process_time()
     assert check_templates(pipeline, {"x": 1}) == []
     assert time.process_time() - begun < 4
+
+
+def test_what_a_table_of_pandas_leads_to_is_told() -> None:
+    rows = {"rows": [None, "text"], "table": [{"Ticket ID": 1, "gold": None}]}
+    (one,) = violations({"for_each": "{{ seed.rows }}", "prompt": "{{ item.text }}"}, rows)
+    assert "the rows are text, without names: `item` is the row" in one
+    (one,) = violations({"for_each": "{{ seed.table }}", "prompt": "{{ item.Ticket ID }}"}, rows)
+    assert 'written item["Ticket ID"]' in one
+    (one,) = violations({"for_each": "{{ seed.table }}", "prompt": "{{ gold }}"}, rows)
+    assert "`gold` is not defined; did you mean `item.gold`?" in one

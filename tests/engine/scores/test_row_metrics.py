@@ -61,6 +61,17 @@ def test_an_expression_that_does_not_parse_is_refused() -> None:
         RowMetrics("t", [Scorer(expect="{{ item. }}")], ["score"])
 
 
+@pytest.mark.parametrize("text_filter", ["trim | lower", "upper", "title", "capitalize", "string"])
+def test_a_row_without_a_label_has_none_after_a_filter_of_texts_either(text_filter: str) -> None:
+    expect = "{{ item.gold | " + text_filter + " }}"
+    assert measured("none", {"gold": None}, expect=expect)["values"] == {"exact": None}
+    kept = "{{ 'none' if item.gold is none else item.gold | lower }}"
+    assert measured("none", {"gold": None}, expect=kept)["values"] == {"exact": 1.0}
+    assert measured("bug", {"gold": " Bug "}, expect="{{ item.gold | trim | lower }}")["values"] == {
+        "exact": 1.0
+    }
+
+
 def test_two_long_answers_with_one_beginning_are_two_classes() -> None:
     gold, answer = "x" * 90 + "a", "x" * 90 + "b"
     expected, answered = measured(answer, {"gold": gold}, expect="item.gold", metrics=["accuracy"])["classes"][

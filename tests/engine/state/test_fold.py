@@ -271,3 +271,10 @@ def test_a_task_that_ends_without_output_has_its_end_and_waits_for_nothing(kind:
     assert (ended.state, ended.ended_at, ended.waiting) == (kind, "2026-01-01T00:00:03", None)
     assert ended.error == ({"code": "x"} if kind == "failed" else None)
     assert (ended.reason, ended.skipped_by) == (("no need", "left") if kind == "skipped" else (None, None))
+
+
+def test_a_review_of_an_ended_run_is_not_its_end() -> None:
+    """Lists show how long a run took: from its start to `updated_at`."""
+    review = ("item.reviewed", "a", {"by": "ada", "decision": "agree"})
+    assert state(review).updated_at == "2026-01-01T00:00:02"
+    assert state(("run.done", None, {}), review).updated_at == "2026-01-01T00:00:02"

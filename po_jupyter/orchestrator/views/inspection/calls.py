@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypedDict
 
+from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.errors import CorruptRow, NotFound
 from po_jupyter.llm.calls.journal import CallKey
 from po_jupyter.model.run.names import short_id
@@ -74,7 +75,8 @@ class CallReader:
         usage: JsonObject = response.get("usage") or {}
         answered = bool(usage)
         return {
-            "n": number, "key": call["key"], "task": key.task, "row": key.item, "attempt": key.attempt,
+            "n": number, "key": call["key"], "task": key.task, "row": key.item,
+            "attempt": key.attempt if key.item is None else key.attempt % ROW_ATTEMPTS or 1,
             "round": key.round, "kind": key.stage, "state": self._tables.calls.state(number, self._fence),
             "model": _model(begin, end), "started_at": record["at"], "seconds": response.get("seconds"),
             "input_tokens": usage.get("input_tokens", 0) if answered else None,

@@ -46,6 +46,7 @@ class RowColumns:
         self._cost, self._seconds = array("d"), array("d")
         self._flags, self._models = array("B"), array("B")
         self._names: list[str] = [""]  # of models
+        self._answered: set[str] = set()  # those of them that answered
 
     def _grow(self, index: int) -> None:
         if index < len(self._tokens):
@@ -88,7 +89,9 @@ class RowColumns:
         if call["kind"] == "response" and call["ok"]:
             response = call.get("response") or {}
             self._seconds[index] += float(response.get("seconds") or 0.0)
-            self._set_model(index, str(response.get("model") or call.get("model") or ""))
+            name = str(response.get("model") or call.get("model") or "")
+            self._answered.add(name)
+            self._set_model(index, name)
         elif call["kind"] == "intent" and not self._models[index]:
             self._set_model(index, call["model"])
 
@@ -118,8 +121,15 @@ class RowColumns:
 
     @property
     def models(self) -> list[str]:
-        """The models that answered rows, in the order in which they came."""
-        return [self._names[n] for n in sorted(set(self._models)) if self._names[n]]
+        """The models that answered rows, in the order in which they came; where none did, those that were asked."""
+        return self.models_of(range(len(self._models)))
+
+    def models_of(self, indexes: Iterable[int]) -> list[str]:
+        """`models` of these rows alone. A row that failed names the model as it was asked for, not as the server does:
+        beside others that is no second model."""
+        numbers = sorted({self._models[index] for index in indexes if index < len(self._models)})
+        names = [self._names[n] for n in numbers if self._names[n]]
+        return [name for name in names if name in self._answered] or names
 
     def sort_key(self, field: str) -> Callable[[int], float]:
         """The value of a row by which `field` sorts; an unknown cost is below all others."""

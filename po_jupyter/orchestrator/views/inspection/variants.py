@@ -58,7 +58,7 @@ def _summary(table: MapTable, name: str, indexes: range, scores: SideScores) -> 
         "failed": sum(not outcome.ok for outcome in outcomes), "tokens": sum(one.tokens for one in numbers),
         "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
         "seconds": round(sum(one.seconds for one in numbers), 3),
-        "models": list(dict.fromkeys(one.model for one in numbers if one.model)), "scores": list(scores.means.values()),
+        "models": table.columns.models_of(indexes), "scores": list(scores.means.values()),
     }  # fmt: skip
 
 

@@ -47,3 +47,12 @@ def test_a_count_is_kept_whatever_its_size() -> None:
         maps.apply([item(0, usage={"input_tokens": tokens})], [], 1)
         assert maps.of("m").numbers(0).tokens == kept
         maps = MapColumns()
+
+
+def test_a_row_that_failed_adds_no_second_model() -> None:
+    """Its call names the model as it was asked for, those that were answered as the server does."""
+    maps = MapColumns()
+    maps.apply([], [call(0, 100, "intent"), call(0, 100, "response", ok=True, response={"model": "m-2026"})], 1)
+    maps.apply([], [call(1, 100, "intent"), call(1, 100, "response", ok=False)], 2)
+    assert maps.of("m").models == ["m-2026"]
+    assert maps.of("m").models_of([1]) == ["fake:m"]
