@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from po_jupyter.config import McpServer
+from po_jupyter.engine.files.pdf_pages import missing_reader
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
+from po_jupyter.llm.providers.refs import batch_problem, files_problem, images_problem, ref_problem
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
 from po_jupyter.model.run.contained import contained, pipeline_in
@@ -115,6 +116,10 @@ def _task_violations(
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
             if task.images and (problem := images_problem(model)) is not None:
                 problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
+            if task.files and (problem := files_problem(model)) is not None:
+                problems.append(Violation(f"{path}.files", f"task {task.name!r}: {problem}"))
+    if task.files and (missing := missing_reader()) is not None:
+        problems.append(Violation(f"{path}.files", f"task {task.name!r}: {missing}"))
     problems = list(dict.fromkeys(problems))  # what variants leave to the task is said once
     for n, scorer in enumerate(task.scorers):
         if scorer.judge is not None:

@@ -44,7 +44,7 @@ _LOOP_FIELDS = {
     "previtem": "the one before",
     "nextitem": "the one after",
 }
-_TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images", "when"})
+_TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images", "files", "when"})
 _MOST_NAMES = 200
 _DEEPEST = 50  # loops in one another
 _LOOKED_AT = 500  # characters before the cursor, among them the braces that open
