@@ -28,6 +28,7 @@ from po_jupyter.platform.processes import alive, started_at
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 START_DEADLINE = 30.0  # seconds; a cold start on a busy machine needs a tenth of it
+_STOP_DEADLINE = 20.0  # seconds
 # Variables that tie a process to one Jupyter server, kernel or hub; the orchestrator outlives them.
 _NOT_INHERITED = ("JPY_", "JUPYTER_", "JUPYTERHUB_", "PO_JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "MPLBACKEND")
 
@@ -130,6 +131,20 @@ def start(
             f"no orchestrator can be started: {error.filename or folder}: {error.strerror}",
             hint="Set PO_DATA_DIR to a folder of yours.",
         ) from None
+
+
+def stop(process: HeadlessProcess) -> None:
+    """Terminate this one and wait for its end; kill it if it takes too long."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process(process.pid)
+        found.terminate()
+        try:
+            found.wait(_STOP_DEADLINE)
+        except psutil.TimeoutExpired:
+            found.kill()
+            found.wait(_STOP_DEADLINE)
 
 
 def _running_or_started(

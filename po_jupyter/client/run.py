@@ -6,7 +6,7 @@ import time
 from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
 from importlib import import_module
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
@@ -19,10 +19,7 @@ from po_jupyter.client.inputs.control_bodies import BudgetInput, budget_body, ro
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
-from po_jupyter.client.reports import Report, make_report
 from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
-from po_jupyter.client.reviews.row_details import RowDetails, row_details
-from po_jupyter.client.row_export import RowsWanted, export_rows
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
 from po_jupyter.client.run_outputs import RunOutputs
@@ -34,6 +31,10 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.reports.content import MOST_ROWS
+
+if TYPE_CHECKING:
+    from po_jupyter.client.reports import Report
+    from po_jupyter.client.reviews.row_details import RowDetails
 
 _ROWS_PAGE = 5000  # rows fetched at once
 _CALLS_PAGE = 1000
@@ -306,6 +307,8 @@ class Run(RunEvals):
     def row(self, task: str, index: int) -> RowDetails:
         """One row of a map, whole, with its `provenance`, `correction` and `calls`: what was sent and the raw answers,
         of a row that was reused those of the run that paid. NotFound."""
+        from po_jupyter.client.reviews.row_details import row_details
+
         return self.client.call(row_details(self._aio, self.id, task, index))
 
     def model_calls(
@@ -361,6 +364,8 @@ class Run(RunEvals):
         """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
         `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
         `output.NAME`; `corrected` as in `frame`. How many were written."""
+        from po_jupyter.client.row_export import RowsWanted, export_rows
+
         wanted = RowsWanted(task, state, sort, desc, q, corrected)
         return self.client.call(export_rows(self._aio, self.id, wanted, path))
 
@@ -371,6 +376,8 @@ class Run(RunEvals):
         `path` is written: `.html` (self-contained, no script), `.md`, or `.ipynb`, a notebook with parameters that
         does the run again. The result shows itself in a notebook, and has all three as text.
         """
+        from po_jupyter.client.reports import make_report
+
         report = self.client.call(make_report(self._aio, self.refresh(), rows))
         if path is not None:
             report.save(path)

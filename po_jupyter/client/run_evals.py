@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from po_jupyter.client.blocking import Blocking
-from po_jupyter.client.evals.comparison import Comparison, compare_runs
-from po_jupyter.client.evals.scores import Scores, recorded_scores, score_answers, score_body
-from po_jupyter.client.evals.variants import VariantComparison, compare_variants
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.inputs.control_bodies import BudgetInput
-from po_jupyter.client.reviews.run_reviews import AS_IT_IS, RunReviews
+from po_jupyter.client.reviews.corrections import AS_IT_IS
 from po_jupyter.model.run.view import RunView
+
+# The rest is imported by who asks for it: it would be a sixth of what a client starts with.
+if TYPE_CHECKING:
+    from po_jupyter.client.evals.comparison import Comparison
+    from po_jupyter.client.evals.scores import Scores
+    from po_jupyter.client.evals.variants import VariantComparison
+    from po_jupyter.client.reviews.run_reviews import RunReviews
 
 
 class RunEvals(Protocol):
@@ -49,6 +53,8 @@ class RunEvals(Protocol):
         or wrong with McNemar's test. `gold` is a field of the rows that says what is right, or `"corrections"`: what
         people said in reviews. Nothing is asked of a model. Raises InvalidInput, NotFound.
         """
+        from po_jupyter.client.evals.comparison import compare_runs
+
         b = other if isinstance(other, str) else other.id
         return self.client.call(
             compare_runs(self.client.aio, self.view, b, task, everything=everything, gold=gold)
@@ -57,10 +63,14 @@ class RunEvals(Protocol):
     def compare_variants(self, task: str | None = None) -> VariantComparison:
         """The `variants` of a map beside each other: rate, scores with their intervals, cost and seconds of each, and
         McNemar's test of each pair. Nothing is asked of a model. Raises InvalidInput for a map without variants."""
+        from po_jupyter.client.evals.variants import compare_variants
+
         return self.client.call(compare_variants(self.client.aio, self.view, task))
 
     def scores(self, task: str | None = None) -> Scores:
         """The scores that the run recorded of a task with a `score`: means, intervals, confusion, worst rows."""
+        from po_jupyter.client.evals.scores import recorded_scores
+
         return self.client.call(recorded_scores(self.client.aio, self.view, task))
 
     def score(
@@ -68,12 +78,16 @@ class RunEvals(Protocol):
         metrics: Sequence[str] | str | None = None, budget: BudgetInput | None = None, **fields: Any,
     ) -> Scores:  # fmt: skip
         """Score recorded answers, without a call; a `judge` is a run within the `budget`. `fields` as of a `score`."""
+        from po_jupyter.client.evals.scores import score_answers, score_body
+
         asked = score_body(expect, metrics, judge, **fields)
         return self.client.call(score_answers(self.client.aio, self.view, task, asked, budget))
 
     @property
     def reviews(self) -> RunReviews:
         """What people said of its rows: `run.reviews("label")`, and `sample`, `summary`."""
+        from po_jupyter.client.reviews.run_reviews import RunReviews
+
         return RunReviews(self.client, self.view)
 
     def review(self, task: str, row: int, output: Any = AS_IT_IS, *, note: str = "") -> ReviewJson:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -211,6 +210,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
         if path.suffix == ".toml":
+            import tomllib
+
             data: Any = tomllib.loads(text)
         elif path.suffix == ".json":
             data = json.loads(text)

@@ -96,6 +96,8 @@ class NodeDispatcher:
         if self._hints is not None:
             await self._hints.start(consumes=self._share.takes)
         self._tasks.append(asyncio.create_task(self._look_often(), name="nodes"))
+        if self._hints is not None:
+            self._tasks.append(asyncio.create_task(self._look_at_broker(self._hints), name="broker"))
         self._tasks.append(asyncio.create_task(self._pool.take_often(), name="take runs"))
 
     async def close(self, *, drain: bool) -> None:
@@ -231,12 +233,21 @@ class NodeDispatcher:
                 await self._share_rates(looked)
                 if await self._to_thread(self._store.get, DRAIN, self._node) is not None:
                     await self._drain()
-                if self._hints is not None:
-                    await self._hints.look()
             except PoError as error:
                 log.warning("cannot look at the nodes", error=error.message)
             except Exception:  # without this task the other nodes would never be looked at again
                 log.exception("unexpected while looking at the nodes")
+            await asyncio.sleep(self._ttl / LOOKS)
+
+    async def _look_at_broker(self, hints: QueueHints) -> None:
+        """Apart from the nodes: a broker that is silent takes its time to say nothing."""
+        while True:
+            try:
+                await hints.look()
+            except PoError as error:
+                log.warning("cannot look at the broker", error=error.message)
+            except Exception:  # without this task nothing would be published any more
+                log.exception("unexpected while looking at the broker")
             await asyncio.sleep(self._ttl / LOOKS)
 
     async def _share_rates(self, looked: float) -> None:

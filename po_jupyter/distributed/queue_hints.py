@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -30,8 +31,11 @@ _AGAIN = 3.0  # terms after which a run that still waits is published again
 AT_ONCE = 500  # runs that are published again in one look
 _MOST = 20_000  # runs that are looked at for them
 _THREADS = 2
+_PATIENCE = 1.0  # s that somebody waits for the broker, who does not need it
+_LONG_PATIENCE = 15.0  # s; the queue gives up before
 
 Labels: TypeAlias = tuple[str, ...]
+T = TypeVar("T")
 
 
 def level(priority: int) -> int:
@@ -74,6 +78,8 @@ class QueueHints:
         self._room = asyncio.Event()
         self._consumer: Closer | None = None
         self._problem: str | None = None
+        # Of its own: a broker that is silent holds up its threads, and nobody else's.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="broker")
 
     @property
     def works(self) -> bool:
@@ -90,6 +96,15 @@ class QueueHints:
             if self._opened is None:
                 self._opened = self._open_queue()
             return self._opened
+
+    async def _ask(self, request: Callable[[MessageQueue], T], patience: float) -> T:
+        """What the broker answers within `patience` seconds; what was begun goes on. Raises BrokerUnavailable,
+        StoreError."""
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, lambda: request(self._queue()))
+        try:
+            return await asyncio.wait_for(asked, patience)
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker has not answered for {patience:g} s") from None
 
     async def start(self, *, consumes: bool) -> None:
         """Take messages from now on, if this node has workers. Raises StoreError."""
@@ -116,6 +131,7 @@ class QueueHints:
         await self.stop_consuming()
         if self._opened is not None:
             await asyncio.to_thread(self._opened.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def has_room(self) -> None:
         """A slot became free: a message that waits for one goes on."""
@@ -156,12 +172,16 @@ class QueueHints:
         return moment - self._since[run] > _AGAIN * self._ttl
 
     async def publish(self, head: Head, definition: RunDefinition | None = None) -> Labels:
-        """Publish a run that waits. Raises nothing: it is tried again once the broker answers. Its labels when no node
-        has them, where it is not published: whoever submits runs makes up labels, and a broker keeps a queue for each.
+        """Publish a run that waits, within a second. Raises nothing: it is tried again once the broker answers. Its
+        labels when no node has them, where it is not published: whoever submits runs makes up labels, and a broker
+        keeps a queue for each.
         """
         run = head["run"]
         if run in self._offered:
             return ()  # a message of it is here, and goes back
+        if not self.works:
+            self._postpone(run)
+            return ()
         try:
             if definition is None:
                 definition = RunDefinition.from_json(await self._to_thread(self._store.definition, run))
@@ -170,16 +190,19 @@ class QueueHints:
                 log.info("a run waits for a node that has its labels", run=run, labels=labels)
                 return labels
             message = RunMessage(run, level(head["priority"]), labels[:MAX_LABELS])  # older runs may have more
-            await asyncio.to_thread(lambda: self._queue().publish(message))
-            self._problem = None
+            await self._ask(lambda queue: queue.publish(message), _PATIENCE)
         except BrokerUnavailable as error:
             self._problem = error.message
-            if len(self._unpublished) < AT_ONCE:
-                self._unpublished.add(run)
+            self._postpone(run)
             log.warning("a run is not published", run=run, error=error.message)
         except Exception as error:  # it keeps neither its submission nor the runs behind it from their turn
             log.warning("a run is not published", run=run, error=repr(error)[:500])
         return ()
+
+    def _postpone(self, run: str) -> None:
+        """Have the run published once the broker answers. Of more the leader sees that they wait for long."""
+        if len(self._unpublished) < AT_ONCE:
+            self._unpublished.add(run)
 
     def _served(self, runs: Mapping[str, Labels]) -> list[str]:
         """Of runs and their labels those that some node can take."""
@@ -188,8 +211,10 @@ class QueueHints:
 
     async def _has(self, messages: int) -> bool:
         """Whether the broker says that so many wait there."""
+        if not self.works:
+            return False
         try:
-            depths = await asyncio.to_thread(lambda: self._queue().depths())
+            depths = await self._ask(lambda queue: queue.depths(), _PATIENCE)
         except BrokerUnavailable:
             return False
         return (
@@ -201,7 +226,7 @@ class QueueHints:
         """Ask whether the broker answers: while it does not, runs are looked for in the store. Publish what it did not
         take. Raises StoreError."""
         try:
-            await asyncio.to_thread(lambda: self._queue().ping())
+            await self._ask(lambda queue: queue.ping(), _LONG_PATIENCE)
             self._problem = None
         except BrokerUnavailable as error:
             if self.works:

@@ -16,7 +16,7 @@ from po_jupyter.kernel.errors import CellError
 from po_jupyter.kernel.launch import PIPELINE
 from po_jupyter.kernel.lookup import Lookup
 from po_jupyter.kernel.session import Session
-from po_jupyter.kernel.verbs import NATIVE
+from po_jupyter.kernel.verbs import NATIVE, parameters_of
 from po_jupyter.model.editing.completion import CursorContext
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import RunStatus
@@ -152,11 +152,7 @@ class CellCompletion:
             return _nothing()
         import click
 
-        group = self._verbs()
-        command = group.get_command(click.Context(group), verb)
-        if command is None:
-            return _nothing()
-        parameters = command.get_params(click.Context(command))
+        parameters = parameters_of(verb, self._verbs())
         typed = _typed(rest)
         if typed.startswith("--"):
             names = [name for parameter in parameters for name in parameter.opts if name.startswith("--")]

@@ -252,12 +252,22 @@ NATIVE: dict[str, NativeVerb] = {
 }
 
 
+def parameters_of(verb: str, group: click.Group) -> list[click.Parameter]:
+    """The arguments and options of a verb of the CLI; none of one that is not there."""
+    import click
+
+    # With the group's own settings: click keeps the first help option that a command makes, and one without `-h`
+    # would stay in every later help of this process.
+    context = click.Context(group, **group.context_settings)
+    command = group.get_command(context, verb)
+    return [] if command is None else command.get_params(click.Context(command, parent=context))
+
+
 def _chat_arguments(line: str, group: click.Group) -> list[str]:
     """A question is no shell's line: `What's up?` has no quote that is open."""
     import click
 
-    command = group.get_command(click.Context(group), "chat")
-    parameters = [] if command is None else command.get_params(click.Context(command))
+    parameters = parameters_of("chat", group)
     options = {
         name: not parameter.is_flag
         for parameter in parameters

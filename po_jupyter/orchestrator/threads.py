@@ -7,11 +7,13 @@ import contextvars
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Event, Lock
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from po_jupyter.errors import RateLimited, Unavailable
+from po_jupyter.store.protocol import Head, LogStore
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -120,6 +122,16 @@ class BoundedThreads:
                     future.cancel()
             self._waiting.clear()
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def read_head(store: LogStore, run: str, to_thread: ToThread) -> Head:
+    """The head of a run, read in the thread that the store has for it, or in one of `to_thread` where it has none: one
+    change of threads instead of two. Raises StoreError, NotFound."""
+    thread = store.thread(run)
+    if thread is not None:
+        with suppress(RuntimeError):  # the store was closed meanwhile: the next use opens it again
+            return await asyncio.get_running_loop().run_in_executor(thread, store.head, run)
+    return await to_thread(store.head, run)
 
 
 class ThreadRunner:

@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import psutil
-
 from po_jupyter import config
 from po_jupyter.client import headless
 from po_jupyter.client.client import Client
@@ -24,7 +22,6 @@ from po_jupyter.telemetry.redaction import is_secret_name
 
 _DROPPED = ("PO_", "JPY_", "JUPYTER", "OTEL_")
 _MILLION = 1_000_000
-_STOP_DEADLINE = 20.0  # seconds
 
 
 class PrivateOrchestrator:
@@ -53,15 +50,7 @@ class PrivateOrchestrator:
         """Stop it, and remove its directory."""
         self.client.close()
         try:
-            process = psutil.Process(self._process.pid)
-            process.terminate()
-            try:
-                process.wait(_STOP_DEADLINE)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait(_STOP_DEADLINE)
-        except psutil.NoSuchProcess:
-            pass
+            headless.stop(self._process)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -90,6 +90,8 @@ def make_app(settings: config.Settings, ready_file: Path, port: int = 0) -> Head
     app = HeadlessApp.instance(config=chosen)
     app.ready_file = ready_file
     app.initialize(argv=[], find_extensions=False)
+    # Its logger lets every line through to a handler that drops them: three of them for each request.
+    app.log.setLevel(app.log_level)
     return app
 
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _PERSONAL_PREFIXES = ("JPY_", "JUPYTERHUB_", "PO_JUPYTER_")
 _PERSONAL_SUFFIXES = ("_API_KEY", "_BASE_URL")
 _PERSONAL_NAMES = ("PO_CONFIG", "JUPYTER_SERVER_URL")
-_STOP_DEADLINE = 20.0  # seconds
 
 
 _CASES: pytest.StashKey[CollectedCases] = pytest.StashKey()
@@ -132,7 +131,7 @@ def po_orchestrator(
         yield client
         client.close()
     finally:
-        _stop(process.pid)
+        headless.stop(process)
 
 
 @pytest.fixture
@@ -159,19 +158,3 @@ def po_memory_store() -> MemoryStore:
     from po_jupyter.store.keyed.memory import MemoryStore
 
     return MemoryStore()
-
-
-def _stop(pid: int) -> None:
-    """Terminate this one process and wait for its end; kill it if it takes too long."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        process.terminate()
-        try:
-            process.wait(_STOP_DEADLINE)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_DEADLINE)
-    except psutil.NoSuchProcess:
-        return

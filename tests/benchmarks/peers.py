@@ -141,12 +141,130 @@ def inspect_ai(url: str, rows: int) -> list[Any]:
             log_dir=logs,
             max_samples=WIDTH,
         )
-    found = {int(sample.id): json.loads(sample.output.completion) for sample in log.samples or ()}
+        # Read here: they come from the file of the log.
+        found = {int(sample.id): json.loads(sample.output.completion) for sample in log.samples or ()}
     return [found[number] for number in range(rows)]
+
+
+def instructor(url: str, rows: int) -> list[Any]:
+    """The same loop over `instructor`, whose answers are objects of a class."""
+    import instructor as library
+    from openai import AsyncOpenAI
+
+    shape = _answer_class()
+
+    async def main() -> list[Any]:
+        client = library.from_openai(
+            AsyncOpenAI(api_key="k", base_url=url, timeout=120), mode=library.Mode.JSON_SCHEMA
+        )
+
+        async def ask(number: int) -> str:
+            messages: Any = [{"role": "user", "content": text(number)}]
+            found = await client.chat.completions.create(model=MODEL, messages=messages, response_model=shape)
+            return str(found.model_dump_json())
+
+        return await _fan_out(ask, rows)
+
+    return asyncio.run(main())
+
+
+def pydantic_ai(url: str, rows: int) -> list[Any]:
+    """The same loop over an agent of Pydantic AI."""
+    from pydantic_ai import Agent, NativeOutput
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    model = OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=url, api_key="k"))
+    agent: Any = Agent(model, output_type=NativeOutput(_answer_class()))
+
+    async def ask(number: int) -> str:
+        return str((await agent.run(text(number))).output.model_dump_json())
+
+    return asyncio.run(_fan_out(ask, rows))
+
+
+def curator(url: str, rows: int) -> list[Any]:
+    """A dataset through `curator.LLM`, with its cache and its progress where it wants them."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ |= {
+            "CURATOR_CACHE_DIR": cache, "TELEMETRY_ENABLED": "0", "HF_HUB_OFFLINE": "1",
+            "TIKTOKEN_CACHE_DIR": _tables_of_tokens(),
+        }  # fmt: skip
+        from bespokelabs import curator as library
+
+        class Labeller(library.LLM):  # type: ignore[misc,no-any-unimported]  # not installed where types are checked
+            response_format = _answer_class()
+
+            def prompt(self, row: Any) -> str:
+                return str(row["text"])
+
+            def parse(self, row: Any, found: Any) -> dict[str, Any]:
+                return {"row": row["row"], **found.model_dump()}
+
+        unlimited = {"max_requests_per_minute": 10**6, "max_tokens_per_minute": 10**9}
+        params = {"base_url": url, "max_concurrent_requests": WIDTH, **unlimited}
+        labeller = Labeller(model_name=MODEL, backend="openai", backend_params=params)
+        answered: Any = labeller([{"row": number, "text": text(number)} for number in range(rows)])
+        found = {row.pop("row"): row for row in map(dict, getattr(answered, "dataset", answered))}
+    return [found[number] for number in range(rows)]
+
+
+def docetl(url: str, rows: int) -> list[Any]:
+    """A `map` of DocETL; its types have no list of labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {
+            "OPENAI_API_BASE": url, "DOCETL_HOME_DIR": folder, "TIKTOKEN_CACHE_DIR": _tables_of_tokens(),
+        }  # fmt: skip
+        from docetl.runner import DSLRunner
+
+        data, out = os.path.join(folder, "rows.json"), os.path.join(folder, "out.json")
+        with open(data, "w") as file:
+            json.dump([{"row": number, "text": text(number)} for number in range(rows)], file)
+        label = {
+            "name": "label", "type": "map", "prompt": "{{ input.text }}", "timeout": 120,
+            "output": {
+                "mode": "structured_output",
+                "schema": {"label": "string", "urgency": "integer", "number": "integer"},
+            },
+        }  # fmt: skip
+        config = {
+            "default_model": f"openai/{MODEL}", "bypass_cache": True,
+            "datasets": {"rows": {"type": "file", "path": data}},
+            "operations": [label],
+            "pipeline": {
+                "steps": [{"name": "label", "input": "rows", "operations": ["label"]}],
+                "output": {"type": "file", "path": out, "intermediate_dir": folder},
+            },
+        }  # fmt: skip
+        DSLRunner(config, max_threads=WIDTH).load_run_save()
+        with open(out) as file:
+            found = {row["row"]: {name: row[name] for name in SCHEMA["required"]} for row in json.load(file)}
+    return [found[number] for number in range(rows)]
+
+
+def _tables_of_tokens() -> str:
+    """Where litellm has the tables of tiktoken, which would be downloaded otherwise."""
+    from importlib.util import find_spec
+
+    spec = find_spec("litellm")
+    assert spec is not None and spec.origin is not None
+    return os.path.join(os.path.dirname(spec.origin), "litellm_core_utils", "tokenizers")
+
+
+def _answer_class() -> Any:
+    """The schema as a class, for tools that want one."""
+    from typing import Literal
+
+    from pydantic import create_model
+
+    return create_model(
+        "Answer", label=(Literal["bug", "praise", "question"], ...), urgency=(int, ...), number=(int, ...)
+    )
 
 
 TOOLS: dict[str, Callable[[str, int], list[Any]]] = {
     "raw": raw, "ours": ours, "openai": openai, "litellm": litellm, "inspect_ai": inspect_ai,
+    "instructor": instructor, "pydantic_ai": pydantic_ai, "curator": curator, "docetl": docetl,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -268,6 +268,37 @@ async def test_child_runs_of_a_map_are_worked_off_on_several_nodes(
             assert [(row["index"], row["ok"]) for row in rows] == [(i, True) for i in range(8)]
 
 
+async def test_a_pipeline_that_a_task_runs_is_worked_off_on_another_node_than_the_run(
+    tmp_path: Path, place: str, model: ModelServer
+) -> None:
+    """Its gate, its failure and its bill go through from there."""
+    llm = {"model": "openai:gpt-4o-mini", "max_tokens": 50}
+    inner = {
+        "name": "inner", "llm": llm,
+        "tasks": [{"name": "a", "prompt": "ask {{ seed.x }}", "gate": {"message": "?"}},
+                  {"name": "b", "prompt": "again {{ tasks.a }}"}],
+    }  # fmt: skip
+    wanted = body()
+    wanted["pipeline"]["tasks"] = [{"name": "t", "pipeline": inner, "seed": {"x": "{{ seed.n + 1 }}"}}]
+    wanted["seed"]["data"] = {"n": 4}
+    with workers(tmp_path, place, "one", "two", slots=1, PO_SHARED_WORKER="0"):
+        async with api_node(tmp_path / "api", place) as api:
+            model.hold()
+            run = (await api.submissions.submit(wanted, owner="local"))[0].id
+            model.wait_for(1)
+            (child,) = api.projections.state(await asyncio.to_thread(api.store.head, run)).child_runs
+            assert {await holder_of(api, run), await holder_of(api, child)} == {"one", "two"}
+            model.release()
+            await wait_for_state(api, child, ["waiting"])
+            waiting, _ = await api.runs.page("local", ["waiting"])
+            assert [view.id for view in waiting] == [run], "the run of whose parts one waits for a person"
+            await api.control.gate(run, "local", "approve")
+            view = await wait_for_state(api, run)
+            assert view.state == "done", view.error
+            assert len(model.requests) == view.usage.calls == 2
+            assert set((await api.results.outputs(run, "local"))["t"]) == {"a", "b"}
+
+
 @pytest.mark.slow
 async def test_the_shards_of_a_map_are_worked_off_wherever_there_is_room(
     tmp_path: Path, place: str, model: ModelServer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.testing.model_server import ModelServer
-from tests.support.brokers import BrokerServer, ValkeyServer, running
+from tests.support.brokers import BrokerServer, RabbitServer, ValkeyServer, running
 from tests.support.nodes import WorkerNode, api_node
 from tests.support.orchestrator import wait_for_state
 
@@ -59,3 +59,39 @@ async def test_a_message_brings_a_run_to_a_node_and_the_store_does_without_it(
             assert worker.stop() == 0
     finally:
         worker.kill()
+
+
+@pytest.mark.parametrize("kind", [ValkeyServer, RabbitServer])
+async def test_a_broker_that_is_silent_holds_up_no_run(
+    tmp_path: Path, place: str, model: ModelServer, kind: type[BrokerServer]
+) -> None:
+    """Its connections stay up and nobody answers: what is submitted meanwhile is worked off, and each run once."""
+    with running(kind) as silent:
+        worker = WorkerNode(tmp_path / "worker", place, PO_BROKER=silent.url)
+        try:
+            async with api_node(tmp_path / "api", place, broker=silent.url) as api:
+                worker.ready()
+                first = (await api.submissions.submit(body(0), owner="local"))[0].id
+                assert (await wait_for_state(api, first, patience=30)).state == "done", worker.log()
+                silent.pause(True)
+                try:
+                    async with asyncio.timeout(10):  # who submits does not wait for it
+                        runs = [
+                            (await api.submissions.submit(body(i), owner="local"))[0].id for i in range(1, 6)
+                        ]
+                    for run in runs:
+                        assert (await wait_for_state(api, run, patience=40)).state == "done", worker.log()
+                    async with asyncio.timeout(30):
+                        while (await api.workers.report())["broker"]["works"]:  # type: ignore[index]
+                            await asyncio.sleep(0.2)
+                finally:
+                    silent.pause(False)
+                async with asyncio.timeout(60):
+                    while not (await api.workers.report())["broker"]["works"]:  # type: ignore[index]
+                        await asyncio.sleep(0.2)
+                last = (await api.submissions.submit(body(6), owner="local"))[0].id
+                assert (await wait_for_state(api, last, patience=40)).state == "done", worker.log()
+                assert len(model.requests) == 7
+                assert worker.stop() == 0
+        finally:
+            worker.kill()

@@ -149,3 +149,15 @@ def test_unload_takes_it_away(book: Notebook) -> None:
     load(book.shell, connect=book.connect)
     load(book.shell, connect=book.connect)
     assert len(book.shell.Completer.custom_matchers) == 1
+
+
+def test_tab_leaves_the_help_of_a_verb_as_it_is(book: Notebook) -> None:
+    """After Tab in a kernel `%po demo -h` was `No such option: -h`: click keeps the help option that came first."""
+    demo = po.get_command(po.make_context("po", [], resilient_parsing=True), "demo")
+    assert demo is not None
+    demo._help_option = None  # as in a new process
+    assert "--help" in offered(book, "%po demo --he¦")
+    option = demo.get_help_option(
+        demo.make_context("demo", [], parent=po.make_context("po", [], resilient_parsing=True))
+    )
+    assert option is not None and option.opts == ["-h", "--help"]

@@ -163,6 +163,51 @@ async def test_a_known_user_is_the_owner_and_counts_by_token_or_by_name(own: Aut
     assert "T1" not in first.key
 
 
+class _Jupyters(IdentityProvider):
+    """Jupyter's own, which counts how often it makes up a user."""
+
+    made = 0
+
+    def generate_anonymous_user(self, handler: Any) -> User:
+        self.made += 1
+        return User(f"random{self.made}")
+
+    def get_user_cookie(self, handler: Any) -> None:
+        return None
+
+    def set_login_cookie(self, handler: Any, user: User) -> None:
+        handler.cookies["login"] = user.username
+
+
+_Jupyters.__module__ = IdentityProvider.__module__
+
+
+async def test_a_program_with_jupyters_token_is_looked_up_once(own: Authenticator) -> None:
+    """Another random user and a signed cookie for each of its requests were a twentieth of a submission."""
+    provider: Any = _Jupyters(token="T0")
+
+    async def ask(token: str = "T0", **headers: str) -> tuple[Any, Any]:
+        made: Any = Request(Authorization=f"token {token}", **headers)
+        made.identity_provider, made.token, made.log = provider, provider.token, provider.log
+        made.base_url, made.current_user, made.host = "/", None, "localhost"
+        made.get_argument = lambda name, default="": default
+        return await own.authenticate(made), made
+
+    first, asked = await ask()
+    assert (first.by_token, provider.made, list(asked.cookies)) == (True, 1, ["login"])
+    again, asked = await ask()
+    assert (again, provider.made, list(asked.cookies)) == (first, 1, [])
+    assert provider.is_token_authenticated(asked)
+    await ask(Cookie="login=somebody")
+    assert provider.made == 2, "a browser is whom its cookie names"
+    with pytest.raises(Forbidden):
+        await ask("T1")
+    provider.token = "T2"
+    with pytest.raises(Forbidden):
+        await ask("T0")
+    assert (await ask("T2"))[0].key != first.key
+
+
 async def test_wrong_credentials_are_told_from_none(own: Authenticator) -> None:
     """DESIGN, Doors: 403 for what has expired, 401 for nothing at all; a foreign host name gets neither."""
     for wrong in (request(query="T1"), request(cookie="login=old")):

@@ -1,5 +1,5 @@
 """A node that only serves, in a process of its own: it submits what it reads, one JSON body a line, and says which run
-it became. `python -m tests.support.api_node`; settings from `PO_*` variables."""
+it became; `{"resume": RUN}` has a run go on. `python -m tests.support.api_node`; settings from `PO_*` variables."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ async def serve() -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         body = json.loads(line)
         try:
+            if "resume" in body:
+                await running.control.resume(body["resume"], None)
+                print(json.dumps({"key": "", "run": body["resume"]}), flush=True)
+                continue
             view, created = await running.submissions.submit(body, owner=f"owner{len(line) % 3}")
             answer = {"key": body["idempotency_key"], "run": view.id, "created": created}
         except PoError as error:
-            answer = {"key": body["idempotency_key"], "error": error.message}
+            answer = {"key": body.get("idempotency_key", ""), "error": error.message}
         print(json.dumps(answer), flush=True)
     await orchestrator.stop()
 

@@ -74,6 +74,14 @@ class BrokerServer:
         """End it as a power cut does."""
         self._end(kill=True)
 
+    def pause(self, paused: bool) -> None:
+        """Have it answer nobody while its connections stay up, as behind a network that swallows everything; or go
+        on."""
+        assert self._process is not None
+        process = psutil.Process(self._process.pid)
+        for one in [process, *process.children(recursive=True)]:
+            one.suspend() if paused else one.resume()
+
     def _end(self, kill: bool) -> None:
         process, self._process = self._process, None
         if process is None:

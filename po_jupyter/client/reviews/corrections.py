@@ -12,6 +12,17 @@ from po_jupyter.model.run.review import ReviewView, counting, is_disputed, verdi
 _PAGE = 1000
 
 
+class AsItIs:
+    """In the place of a corrected answer: the recorded one is right."""
+
+    def __repr__(self) -> str:
+        """As signatures show it."""
+        return "AS_IT_IS"
+
+
+AS_IT_IS: Any = AsItIs()
+
+
 class RowVerdict(NamedTuple):
     """What people say of a row. `output` is right according to most of them, `corrected`: the model said otherwise."""
 

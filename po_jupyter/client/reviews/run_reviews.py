@@ -11,21 +11,10 @@ from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.agreement import ReviewSummary, summary_of
 from po_jupyter.client.reviews.choices import choices_of
 from po_jupyter.client.reviews.condition import RowCondition
-from po_jupyter.client.reviews.corrections import all_reviews
+from po_jupyter.client.reviews.corrections import AS_IT_IS, all_reviews
 from po_jupyter.client.reviews.sampling import matching_rows, sample_of
 from po_jupyter.client.reviews.session import answer_schema
 from po_jupyter.model.run.view import RunView
-
-
-class AsItIs:
-    """In the place of a corrected answer: the recorded one is right."""
-
-    def __repr__(self) -> str:
-        """As signatures show it."""
-        return "AS_IT_IS"
-
-
-AS_IT_IS: Any = AsItIs()
 
 
 class RunReviews:

@@ -95,7 +95,13 @@ class ModelSettings:
     @classmethod
     def of(cls, inputs: RunInputs, task: Task, number: int = 0) -> ModelSettings:
         """The settings of `task`, of a cascade those of that model."""
-        return cls(inputs.llms_of(task)[number], inputs.model_of(task, number), inputs.settings)
+        llm, model = inputs.llms_of(task)[number], inputs.model_of(task, number)
+        known = _known.get((id(llm), model))
+        if known is None or known[0] is not llm or known[1] is not inputs.settings:
+            if len(_known) >= _KNOWN:
+                _known.clear()
+            known = _known[id(llm), model] = llm, inputs.settings, cls(llm, model, inputs.settings)
+        return known[2]
 
     @classmethod
     def of_judges(cls, inputs: RunInputs, task: Task) -> dict[int, ModelSettings]:
@@ -106,6 +112,12 @@ class ModelSettings:
     def request(self, **fields: Any) -> ChatRequest:
         """`base` with other fields, as `replace` makes it: that would ask the class for its fields each time."""
         return ChatRequest(**{**self._fields, **fields})
+
+
+_KNOWN = 500
+_known: dict[
+    tuple[int, str], tuple[LLM, Settings, ModelSettings]
+] = {}  # runs of one pipeline have the same ones
 
 
 @dataclass(slots=True, eq=False)

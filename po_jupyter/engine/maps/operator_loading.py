@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.maps.combining_rows import CombiningRows
 from po_jupyter.engine.maps.definition import definition_hash
+from po_jupyter.engine.maps.mixed_rows import CombiningRows
 from po_jupyter.engine.maps.operator_code import OperatorCode, source_rows
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.prompt_room import fits_in, models_of, prompt_room

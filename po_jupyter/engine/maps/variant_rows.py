@@ -12,68 +12,33 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from po_jupyter.engine.lifecycle.frame import Frame
-from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.maps.definition import definition_hash
+from po_jupyter.engine.maps.mixed_rows import MixedRows
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, PromptRows, RowCode
-from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
-from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.lazy_list import RepeatedList
 
-_COMMON = 2  # rows that have to be compared for what all have in common
 
-
-class VariantRows:
-    """The code of rows that are asked about in turn by each of several codes. A `RowCode`."""
+class VariantRows(MixedRows):
+    """The code of rows that are asked about in turn by each of several codes."""
 
     def __init__(self, codes: Sequence[RowCode]) -> None:
         """`codes` are those of the variants, in their order."""
-        self._codes = tuple(codes)
-        first = self._codes[0]
-        self.definition, self.stage, self.dependencies = first.definition, first.stage, first.dependencies
+        super().__init__(codes)
         self.definitions = tuple(dict.fromkeys(d for code in codes for d in code.definitions))
-        self.scoring = first.scoring
 
     def _of(self, index: int) -> RowCode:
         return self._codes[index % len(self._codes)]
-
-    def _in_list(self, row: MapRow) -> MapRow:
-        """The row under its number in the list."""
-        return row._replace(index=row.index // len(self._codes))
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """See `RowCode`: templates see the number in the list."""
         return self._of(index).prepare(index // len(self._codes), item)._replace(index=index)
 
     def key(self, row: MapRow) -> str:
-        """See `RowCode`."""
-        return self._of(row.index).key(self._in_list(row))
-
-    def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
-        """See `RowCode`."""
-        return self._of(row.index).stages(calls, row)
-
-    async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
-        """See `RowCode`."""
-        return await self._of(row.index).output(calls, row, frame, run)
-
-    def stage_item(self, row: MapRow) -> Any:
-        """See `RowCode`."""
-        return self._of(row.index).stage_item(row)
-
-    def finish(self, output: Any) -> Any:
-        """See `RowCode`."""
-        return self._codes[0].finish(output)
-
-    def share(self, rows: Sequence[MapRow]) -> None:
-        """See `RowCode`: the rows of each variant have their own in common."""
-        for code in self._codes:
-            own = [row for row in rows if self._of(row.index) is code]
-            if len(own) >= _COMMON:
-                code.share(own)
+        """See `RowCode`: that of the row of the list."""
+        return self._of(row.index).key(row._replace(index=row.index // len(self._codes)))
 
 
 def repeated_rows(rows: Sequence[Any], times: int, limit: int | None) -> Sequence[Any]:

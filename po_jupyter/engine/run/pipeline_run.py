@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, cast
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.maps.shards.child_run import trace_of
-from po_jupyter.engine.maps.shards.pieces import RecordCopy
+from po_jupyter.engine.maps.shards.pieces import MergedLog, RecordCopy
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, SpentFromLog
+from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.engine.run.parent_run import output_from_log
 from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, resume_plan
@@ -110,29 +110,13 @@ class RunPiece(NamedTuple):
     used: Amount
 
 
-class RunCopy:
-    """The log of the run of a task's pipeline, read on from where the log of its parent has it."""
+class RunCopy(MergedLog):
+    """The log of the run of a task's pipeline."""
 
     def __init__(self, store: LogStore, task: str, record: ShardRecord) -> None:
         """Of the run that `record` is about."""
-        self._store = store
-        self._run = record["run"]
+        super().__init__(store, record["run"], record["merged"])
         self._place = f"{task}/-/{record['number']}"
-        self._spent = SpentFromLog()
-        self.merged = record["merged"]
-
-    @property
-    def spent(self) -> Amount:
-        """What its calls used, as far as it was read."""
-        total = ZERO
-        for amount in self._spent.of_tasks().values():
-            total = total.plus(amount)
-        return total
-
-    def read_again(self) -> None:
-        """Count what its calls used that was merged before. Blocks."""
-        for record in self._store.records(self._run, limit=self.merged):
-            self._spent.apply(record)
 
     def next_piece(self, last: int) -> RunPiece | None:
         """The next piece, of records up to `last`; None when there is no further record. Blocks."""
@@ -141,9 +125,7 @@ class RunCopy:
         before, usage = self.spent, UsageSum()
         copy = RecordCopy(self._store, self._run)
         calls: list[CallDraft] = []
-        for record in self._store.records(self._run, after=self.merged, limit=last - self.merged):
-            self._spent.apply(record)
-            self.merged = record["n"]
+        for record in self._read_on(last):
             calls += [self._copied(call, copy) for call in record["calls"]]
             for event in record["events"]:
                 if event["type"] in _WITH_USAGE and (used := event["data"].get("usage")):

@@ -232,13 +232,13 @@ class TaskAttempt:
         running, log = self.session.signals.running, self.session.log
         if len(running) > 1:
             return None
-        state = log.state
         if (
             len(events) == 1
             and events[0]["type"] == "task.done"
-            and goes_on(log.pipeline, state, self.task.name)
+            and goes_on(log.pipeline, log.run_state, self.task.name)  # only events of this task may be missing
         ):
             return None
+        state = log.state
         numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
         commands = decide(log.pipeline, fold(state, numbered), frozenset(running - {self.task.name}))
         match commands:

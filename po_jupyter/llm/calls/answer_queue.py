@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
@@ -44,6 +45,10 @@ class AnswerQueue:
         self._thread: ThreadPoolExecutor | None = None
         self._job: asyncio.Future[Mapping[str, CacheRow]] | None = None
         self._timer: asyncio.Handle | None = None
+        self._waiting: deque[tuple[float, asyncio.Future[CacheRow | None]]] = (
+            deque()
+        )  # until when, by the loop's clock
+        self._patience: asyncio.Handle | None = None
         self._writing = 0  # rows of the job
         self._written = 0  # rows of jobs before
 
@@ -59,12 +64,24 @@ class AnswerQueue:
         """The row of a key; None, when there is none or it takes too long."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CacheRow | None] = loop.create_future()
-        timer = loop.call_later(_PATIENCE, _give_up, future)
-        future.add_done_callback(lambda _: timer.cancel())
+        self._waiting.append((loop.time() + _PATIENCE, future))
+        if self._patience is None:
+            self._patience = loop.call_later(_PATIENCE, self._give_up)
         self._lookups.append((key, future))
         if len(self._lookups) == 1 and self._job is None:
             loop.call_soon(self._start_job)  # with everything else that is looked up in this turn of the loop
         return future
+
+    def _give_up(self) -> None:
+        """One timer for all lookups: one of each, which nearly all are ended before their time, costs as much as the
+        lookup."""
+        now = asyncio.get_running_loop().time()
+        waiting = self._waiting
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
+            _, future = waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+        self._patience = asyncio.get_running_loop().call_at(waiting[0][0], self._give_up) if waiting else None
 
     def _write_soon(self) -> None:
         self._timer = None
@@ -122,8 +139,3 @@ class AnswerQueue:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._answers.close)
             self._thread.shutdown(wait=False)
             self._thread = None
-
-
-def _give_up(future: asyncio.Future[CacheRow | None]) -> None:
-    if not future.done():
-        future.set_result(None)

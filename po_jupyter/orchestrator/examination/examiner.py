@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 MODULE = "po_jupyter.orchestrator.examination.child"
 _PATIENCE = WALL_SECONDS + 15.0  # s; the child may have to be started before
 SMALL = 8_000  # bytes of a definition
+REST = 60.0  # s without an examination, after which the child ends: it holds 37 MB, and starts in half a second
 _MOST_KEYS = 1000  # of a seed
 _PIECE = 1 << 16  # bytes
 _FEW_BRACKETS = 300  # brackets and commas of YAML, for which its parser takes quadratic time
@@ -42,10 +44,14 @@ _FEW_BRACKETS = 300  # brackets and commas of YAML, for which its parser takes q
 class Examiner:
     """The examinations of one orchestrator. They block: call them in threads, several at once."""
 
-    def __init__(self, settings: Settings, small: int = SMALL) -> None:
-        """Starts the child when it is first needed. Definitions of at most `small` bytes are checked here."""
+    def __init__(self, settings: Settings, small: int = SMALL, rest: float = REST) -> None:
+        """Starts the child when it is needed, and ends it `rest` seconds after the last examination. Definitions of at
+        most `small` bytes are checked here."""
         self._settings = settings
         self._small = small
+        self._rest = rest
+        self._resting: threading.Timer | None = None
+        self._at_work = 0  # examinations that wait for their answer
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -93,13 +99,10 @@ class Examiner:
         return not is_larger_than(texts, self._small) and len(json.dumps(texts)) <= 2 * self._small
 
     def warm_up(self) -> None:
-        """Start the child, so that nobody has to wait for it."""
-        with suppress(PoError):
-            if self._watched is not None:
+        """Have a process ready where each examination takes one of its own, and nobody wants to wait for that."""
+        if self._watched is not None:
+            with suppress(PoError):
                 self._watched.warm_up()
-                return
-            with self._lock:
-                self._started()
 
     def close(self) -> None:
         """End the child, and with it whatever is being examined."""
@@ -107,6 +110,8 @@ class Examiner:
             self._closed = True
             child, control = self._child, self._control
             self._child = self._control = None
+            if self._resting is not None:
+                self._resting.cancel()
         if self._watched is not None:
             self._watched.close()
         if control is not None:
@@ -119,7 +124,7 @@ class Examiner:
         """The answer of a fork; empty when it was killed."""
         ours, theirs = socket.socketpair()
         deadline = time.monotonic() + _PATIENCE
-        with ours:
+        with ours, self._awake():
             try:
                 self._hand_over(theirs)
             finally:
@@ -146,6 +151,29 @@ class Examiner:
                     log.warning("the process that examines is gone", attempt=attempt, error=str(error))
                     self._forget()
         raise Unavailable("no process could be started that reads this", hint="Try again in a moment.")
+
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Keep the child meanwhile, and a while longer: its forks end with it."""
+        with self._lock:
+            self._at_work += 1
+            if self._resting is not None:
+                self._resting.cancel()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if not self._at_work and not self._closed:
+                    self._resting = threading.Timer(self._rest, self._end_idle)
+                    self._resting.daemon = True
+                    self._resting.start()
+
+    def _end_idle(self) -> None:
+        with self._lock:
+            # Else it was needed meanwhile.
+            if not self._at_work and self._resting is threading.current_thread():
+                self._forget()
 
     def _forget(self) -> None:
         if self._control is not None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.store.keyed.listing import before_of
 from po_jupyter.store.protocol import Head, HeadPage, RunStore, Store
 
 _AT_ONCE = 500
@@ -64,6 +65,36 @@ def filtered_page(
         cursor, size = page.next, _AT_ONCE
         if cursor is None:
             return HeadPage(found, None)
+
+
+def page_with_wholes(
+    store: Store,
+    wanted: HeadFilter,
+    limit: int,
+    *,
+    owner: str | None,
+    states: Sequence[str],
+    pipeline: str | None,
+    cursor: str | None,
+    children: bool = False,
+) -> HeadPage:
+    """As `filtered_page`; who looks for the runs that wait finds also those of which a child run does."""
+    page = filtered_page(
+        store, wanted, limit, owner=owner, states=states, pipeline=pipeline, cursor=cursor, children=children
+    )
+    if "waiting" not in states:
+        return page
+    before, last = before_of(cursor), page.heads[-1]["run"] if page.next is not None else ""
+    found = {head["run"]: head for head in page.heads}
+    for head in wholes_that_wait(store, owner):
+        is_here = (before is None or head["run"] < before) and head["run"] > last  # else on another page
+        is_meant = pipeline in (None, head["pipeline"]) and head["created_at"] >= wanted.since
+        if is_here and is_meant and wanted.matches(head):
+            found.setdefault(head["run"], head)
+    heads = [found[run] for run in sorted(found, reverse=True)]
+    more = len(heads) > limit or page.next is not None
+    heads = heads[:limit]
+    return HeadPage(heads, f"before:{heads[-1]['run']}" if more and heads else None)
 
 
 def wholes_that_wait(store: Store, owner: str | None) -> Iterator[Head]:

@@ -29,6 +29,7 @@ from po_jupyter.orchestrator.views.snapshots import FoldedRun, StateSnapshots
 from po_jupyter.store.protocol import Head, Record, Ref, Store
 
 _KEPT = 500  # runs whose state is kept in memory
+_FEW_TASKS = 100  # whose view is a matter of a millisecond
 _PAGE = 2000  # events read at once
 _SEED_SHOWN = 32_768  # bytes of a seed's data that lists and streams carry with every run
 
@@ -141,6 +142,18 @@ class RunProjections:
         if whole_seed and "data" not in seed:
             seed = self.seed(head["run"])
         return run_view_of(folded.state, seed, position=position, waiting=waiting)
+
+    def known_view(
+        self, head: Head, *, position: int | None, waiting: str | None, whole_seed: bool
+    ) -> RunView | None:
+        """As `view`, of what is in memory alone; None where the store has to be read, or it would take long. Does not
+        block."""
+        known = self._cached(head["run"])
+        if known is None or known.state.offset < head["offset"] or len(known.state.tasks) > _FEW_TASKS:
+            return None
+        if (whole_seed and "data" not in known.seed) or known.is_worth_keeping:
+            return None
+        return run_view_of(known.state, known.seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""

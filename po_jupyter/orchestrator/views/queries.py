@@ -13,7 +13,7 @@ from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter, unreadable_letter
-from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, filtered_page, wholes_that_wait
+from po_jupyter.orchestrator.views.head_pages import HeadFilter, every_head, page_with_wholes, wholes_that_wait
 from po_jupyter.orchestrator.views.projections import RunProjections, unreadable_view
 from po_jupyter.orchestrator.views.snapshots import FoldedRun
 from po_jupyter.store.protocol import Head, Store
@@ -105,10 +105,13 @@ class RunQueries:
         run = head["run"]
         if "damage" in head:
             raise CorruptRow(head["damage"], hint=_DAMAGED)
+        position, waiting = self._waiting.position(run), self._waiting.waiting_reason(run)
+        known = self._projections.known_view(head, position=position, waiting=waiting, whole_seed=whole_seed)
+        if known is not None:
+            return known
         return await self._to_thread(
-            self._projections.view, head, position=self._waiting.position(run),
-            waiting=self._waiting.waiting_reason(run), whole_seed=whole_seed,
-        )  # fmt: skip
+            self._projections.view, head, position=position, waiting=waiting, whole_seed=whole_seed
+        )
 
     async def newest_view(self, run: str) -> RunView:
         """The run by its whole id, as it is now. NotFound."""
@@ -144,13 +147,14 @@ class RunQueries:
         error.
 
         `q`: a part of the id, or of the name of the pipeline or the run, whatever the case. `since` and `until`: made
-        then or later, and before, as ISO 8601 in UTC. With `children` also runs that are a part of another one.
+        then or later, and before, as ISO 8601 in UTC. With `children` also runs that are a part of another one. In the
+        state `waiting` are also those at work of which a part waits for a person.
         """
 
         def read() -> tuple[list[RunView], str | None]:
             most = max(1, min(limit, _MOST_RUNS))
             wanted = HeadFilter(q, since, until)
-            page = filtered_page(
+            page = page_with_wholes(
                 self._store, wanted, most, owner=owner, states=states, pipeline=pipeline, cursor=cursor,
                 children=children,
             )  # fmt: skip

@@ -53,7 +53,7 @@ def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> La
     """The spec of a run."""
     limit = silence_limit(definition, settings)
     cwd = import_directory(definition)
-    shared = is_shareable(definition, settings)
+    shared = is_shareable(definition, settings, plain=head.get("shareable"))
     return LaunchSpec(definition.interpreter, cwd, head["fence"], limit, shared)
 
 

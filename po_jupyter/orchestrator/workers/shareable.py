@@ -18,9 +18,10 @@ from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_spans import parse_spans
 
 
-def is_shareable(definition: RunDefinition, settings: Settings) -> bool:
-    """Whether the run needs no process of its own: prompts alone, asked of models over HTTP."""
-    if not settings.shared_worker or not is_plain(definition):
+def is_shareable(definition: RunDefinition, settings: Settings, *, plain: bool | None = None) -> bool:
+    """Whether the run needs no process of its own: prompts alone, asked of models over HTTP. `plain` is `is_plain`,
+    where it is known."""
+    if not settings.shared_worker or not (is_plain(definition) if plain is None else plain):
         return False
     return all(_is_asked_by_us(model) for model in set(_models(definition, settings)))
 

@@ -25,7 +25,7 @@ from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
-from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.threads import ToThread, read_head
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
 from po_jupyter.orchestrator.workers.launcher import Launcher, silence_limit
@@ -132,7 +132,7 @@ class Supervisor:
         )
 
     async def _attend(self, run: str) -> None:
-        head = await self._to_thread(self._store.head, run)
+        head = await read_head(self._store, run, self._to_thread)
         if head["state"] in ENDED or self._is_elsewhere(head):
             self._forget(run)
             if head["state"] == "dead":

@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
@@ -38,6 +39,7 @@ from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 from po_jupyter.store.protocol import Head
 
 T = TypeVar("T")
+_FILE_CLOCK = 2_000_000_000  # ns; of some file systems the times of files are as coarse as that
 _AT_ONCE = 500  # keys of one query; SQLite takes at least 999
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
@@ -72,6 +74,9 @@ class DiskStore(KeyedStore):
         self._threads: dict[int, _ShardThread] = {}
         self._lanes: dict[int, CommitLane[Any]] = {}
         self._checked = checked
+        self._format_seen: tuple[
+            tuple[int, int, int], ...
+        ] = ()  # the documents' files, when the format was read
         if checked:
             return
         diagnosis.prepare(self.path, allow_network=allow_network)
@@ -123,9 +128,21 @@ class DiskStore(KeyedStore):
                 return work(shard)
 
             return checked
-        if not self._checked:
+        if not self._checked and (seen := self._documents_stamp()) != self._format_seen:
             migrations.check(self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW)), where)
+            # Of a file that was written just now the clock of files may not tell the next write apart.
+            settled = all(time.time_ns() - changed > _FILE_CLOCK for changed, _, _ in seen)
+            self._format_seen = seen if settled else ()
         return work
+
+    def _documents_stamp(self) -> tuple[tuple[int, int, int], ...]:
+        """What changes whenever somebody writes to the documents, the format among them; costs no change of threads."""
+        stamps = []
+        for name in ("cache.db", "cache.db-wal"):
+            with suppress(OSError):
+                info = os.stat(self.path / "documents" / name)
+                stamps.append((info.st_mtime_ns, info.st_size, info.st_ino))
+        return tuple(stamps)
 
     def thread(self, run: str) -> Executor | None:
         """See `LogStore`: the thread of the run's shard."""

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar, cast
 
 from po_jupyter.errors import Conflict, CorruptRow, InvalidInput, Moved, NotFound, StaleFence
@@ -308,17 +308,17 @@ class KeyedStore(ABC):
         """See `LogStore`."""
         hint = self._hints.get(run)
 
-        def find(shard: Shard) -> tuple[int, int]:
+        def find(shard: Shard) -> tuple[list[Record], int]:
             head = run_log.head_of(shard, run)
             if head["offset"] <= since:
-                return 0, 0
-            return run_log.find(shard, run, since + 1, head["n"], hint), head["n"]
+                return [], 0
+            start, last = run_log.find(shard, run, since + 1, head["n"], hint), head["n"]
+            # Most runs have no more, and each change of threads costs as much as a read.
+            return run_log.read(shard, run, start, min(start + CHUNK - 1, last)), last
 
-        start, last = self._run(run, find)
+        first, last = self._run(run, find)
         events: list[EventRecord] = []
-        if not last:
-            return events
-        for record in self._read_on(run, start, last):
+        for record in chain(first, self._read_on(run, first[-1]["n"] + 1 if first else 1, last)):
             for offset, event in enumerate(record["events"], record["first"]):
                 if offset > since:
                     if len(events) >= limit:

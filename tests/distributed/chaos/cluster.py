@@ -210,6 +210,11 @@ class Cluster:
         self._feeder.join(30)
         return left
 
+    def resume(self, run: str) -> None:
+        """Have a run that ended go on."""
+        answer = self.apis[0].ask(json.dumps({"resume": run}))
+        assert answer is not None and "run" in answer, answer
+
     # -- victims --------------------------------------------------------------------------------
     def at_work(self, node: str | None = None) -> list[Head]:
         """The runs that have a worker, of one node or all."""

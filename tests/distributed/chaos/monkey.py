@@ -20,6 +20,7 @@ from tests.support.nodes import TTL
 
 BOUND = TTL + 2.0  # s until a run is taken over
 PATIENCE = 20.0  # s that it is waited for
+CRASHES = 3  # in a row: a run is given up
 # What is killed, and how often in proportion.
 VICTIMS = {
     "worker": 9,
@@ -41,6 +42,7 @@ class Report:
     calls: int = 0
     repeated: int = 0  # calls in flight at a kill, whose answer nobody recorded
     refused: int = 0
+    dead: int = 0  # runs given up after as many kills in a row as that takes, and resumed by hand
     waits: list[float] = field(default_factory=list)  # from the submission to the first task
     problems: list[str] = field(default_factory=list)
 
@@ -49,7 +51,7 @@ class Report:
             "kills": dict(self.kills), "killed": self.kills.total(),
             "takeover": {kind: spread(found) for kind, found in self.takeovers.items()},
             "queued": spread(self.waits), "runs": self.runs, "calls": self.calls, "repeated": self.repeated,
-            "refused": self.refused, "problems": self.problems[:20], "bound": BOUND,
+            "refused": self.refused, "dead": self.dead, "problems": self.problems[:20], "bound": BOUND,
         }  # fmt: skip
 
 
@@ -76,6 +78,7 @@ def play(folder: Path, broker: str, kills: int, dice: random.Random, keep: Path 
             monkey.strike()
         monkey.restart_all()
         left = cluster.finish(90.0)
+        left += monkey.resume_dead()
         report.problems += [f"run {head['run']} is {head['state']} at the end" for head in left]
         check(cluster, report)
         if report.problems and keep is not None:
@@ -92,6 +95,7 @@ class _Monkey:
         self._report = report
         self._dice = dice
         self._down: list[str] = []  # nodes
+        self._hits: Counter[str] = Counter()  # kills of what worked on a run
         self._actions: dict[str, Callable[[str], None]] = {
             "worker": self._worker, "node": self._node, "node, its workers live on": self._node,
             "serving node": self._serving, "broker": self._broker, "database": self._database,
@@ -117,6 +121,18 @@ class _Monkey:
     def _restart(self, name: str) -> None:
         self._cluster.start_node(name)
         self._cluster.nodes[name].ready()
+
+    def resume_dead(self) -> list[Head]:
+        """Do what a person does with runs that were given up, where the kills were all ours; those that do not end."""
+        dead = [
+            run for run in self._cluster.runs.values()
+            if self._cluster.store.head(run)["state"] == "dead" and self._hits[run] >= CRASHES
+        ]  # fmt: skip
+        self._report.dead = len(dead)
+        for run in dead:
+            self._cluster.resume(run)
+        soon(lambda: not self._cluster.store.active(), 30.0)
+        return list(self._cluster.store.active())
 
     # -- victims --------------------------------------------------------------------------------
     def _worker(self, kind: str) -> None:
@@ -175,6 +191,7 @@ class _Monkey:
     def _watch(self, kind: str, began: float, victims: list[Head]) -> None:
         """Note for each run when a process works on it again, or it has ended."""
         waiting = {head["run"]: head["fence"] for head in victims}
+        self._hits.update(waiting.keys())
         taken = self._report.takeovers.setdefault(kind, [])
 
         def look() -> bool:

@@ -93,9 +93,26 @@ def test_a_child_that_died_is_started_again(examiner: Examiner) -> None:
     assert examiner.examine({"what": "parse", "definition": GOOD}) == first
 
 
+def test_a_child_that_is_not_needed_ends_and_is_started_again(tmp_path: Path) -> None:
+    """It holds 37 MB, and most orchestrators examine nothing for hours."""
+    examiner = Examiner(Settings(data_dir=tmp_path), small=0, rest=0.2)
+    try:
+        assert examiner._child is None  # nobody has asked
+        first = examiner.examine({"what": "parse", "definition": GOOD})
+        child = child_of(examiner)
+        assert examiner._resting is not None
+        examiner._resting.join(30)
+        assert examiner._child is None and not child.is_running()
+        assert examiner.examine({"what": "parse", "definition": GOOD}) == first
+    finally:
+        examiner.close()
+    assert examiner._resting is not None
+    assert examiner._resting.finished.is_set()
+
+
 def test_the_end_of_the_orchestrator_ends_what_is_examined(examiner: Examiner) -> None:
     """And whoever waits for it is told so."""
-    examiner.warm_up()
+    examiner.examine({"what": "parse", "definition": GOOD})
     errors: list[BaseException] = []
 
     def examine() -> None:
@@ -118,7 +135,7 @@ def test_the_end_of_the_orchestrator_ends_what_is_examined(examiner: Examiner) -
 
 
 def test_a_fork_that_is_killed_is_no_answer(examiner: Examiner) -> None:
-    examiner.warm_up()
+    examiner.examine({"what": "parse", "definition": GOOD})
 
     def kill() -> None:
         while not (forks := child_of(examiner).children()):
@@ -134,7 +151,7 @@ def test_a_fork_that_is_killed_is_no_answer(examiner: Examiner) -> None:
 
 def test_the_child_has_no_key(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    examiner.warm_up()
+    examiner.examine({"what": "parse", "definition": GOOD})
     assert "OPENAI_API_KEY" not in child_of(examiner).environ()
 
 

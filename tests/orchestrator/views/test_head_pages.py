@@ -76,3 +76,28 @@ async def test_what_needs_a_person_is_found_whatever_its_age(desk: Desk) -> None
     assert total == 4
     assert (await desk.runs.attention(None))[1] == 5
     assert await desk.runs.attention("c") == ([], 0)
+
+
+async def test_runs_of_which_a_part_waits_are_among_those_that_wait(desk: Desk) -> None:
+    """`po runs --state waiting` showed none of them: the run itself is at work, and its parts are in no list."""
+    whole, own = f"{1:022x}", []
+    desk.create(run=whole)
+    desk.store.request(whole, [draft("run.started")], state="running")
+    part = desk.create(run=f"{9:022x}", parent=whole)
+    desk.store.request(part, [draft("run.started")], state="waiting")
+    for i in (2, 3):
+        own.append(desk.create(run=f"{i:022x}"))
+        desk.store.request(own[-1], [draft("run.started")], state="waiting")
+    desk.create(run=f"{4:022x}")
+    assert [view.id for view in (await desk.runs.page("a", ["waiting"]))[0]] == [*own[::-1], whole]
+    assert [view.id for view in (await desk.runs.page("a", ["waiting"], q="0001"))[0]] == [whole]
+    assert (await desk.runs.page("b", ["waiting"]))[0] == []
+    assert [view.id for view in (await desk.runs.page("a", ["waiting"], "another"))[0]] == []
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        views, cursor = await desk.runs.page("a", ["waiting"], cursor=cursor, limit=1)
+        seen += [view.id for view in views]
+        if cursor is None:
+            break
+    assert seen == [*own[::-1], whole]

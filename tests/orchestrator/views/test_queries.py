@@ -37,10 +37,10 @@ class Desk:
         self.waiting = Waiting()
         self.runs = RunQueries(self.store, RunProjections(self.store), self.waiting, asyncio.to_thread)
 
-    def create(self, owner: str = "a", run: str = "") -> str:
+    def create(self, owner: str = "a", run: str = "", parent: str | None = None) -> str:
         submission = parse_submission(body(task("one")))
         pipeline, seed = check_submission(submission, lambda name: pytest.fail(name), code_allowed=True)
-        new = new_run(submission, pipeline, seed, owner)
+        new = new_run(submission, pipeline, seed, owner)._replace(parent=parent)
         head, _ = self.store.create_run(new._replace(run=run) if run else new)
         return head["run"]
 

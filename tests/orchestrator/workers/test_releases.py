@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 SLOW = {
     "name": "p",
     "prompt": "hello",
-    "llm": {"model": "fake:echo?delay=0.3"},
+    "llm": {"model": "fake:echo?latency=0.3"},
     "for_each": "{{ range(30) | list }}",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,36 @@ def test_a_newer_format_is_refused(path: Path) -> None:
     with pytest.raises(StoreUnusable, match="newer po_jupyter") as caught:
         DiskStore(path)
     assert "Upgrade" in caught.value.hint
+
+
+def test_the_format_is_read_again_when_somebody_wrote_to_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older version writes nothing any more; and it need not read the format for every run."""
+    store = DiskStore(path)
+    checked: list[object] = []
+    check = migrations.check
+    monkeypatch.setattr(migrations, "check", lambda row, where: (checked.append(row), check(row, where)))
+    for file in (path / "documents").iterdir():
+        os.utime(file, (0, 0))  # not just now
+    for number in range(3):
+        store.create_run(new_run(run=f"run{number}"))
+    assert len(checked) == 1
+    store.put("kind", "name", 1)
+    before = len(checked)
+    for number in range(3, 6):
+        store.create_run(new_run(run=f"run{number}"))
+    assert len(checked) == before + 3, (
+        "the clock of files does not tell two writes apart that are close together"
+    )
+    for file in (path / "documents").iterdir():
+        os.utime(file, (0, 0))
+    store.create_run(new_run(run="run6"))
+    with diskcache.Cache(str(path / "documents"), disk=JsonDisk) as cache:
+        cache[migrations.ROW] = {"version": migrations.FORMAT + 1, "shards": 8, "migrations": []}
+    with pytest.raises(StoreUnusable, match="newer po_jupyter"):
+        store.create_run(new_run(run="run7"))
+    store.close()
 
 
 def test_migrations_are_applied_once_in_order_and_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,13 @@ _MOST_CHARACTERS = 4_000_000  # of its payloads, as JSON
 _COPIED = frozenset({"item.failed", "call.unknown", "call.withdrawn"})
 
 
-class ChildLog:
-    """The log of one child run, read on from where the log of its map has it."""
+class MergedLog:
+    """The log of a child run, read on from where the log of its parent has it, and what its calls used."""
 
-    def __init__(self, store: LogStore, run: str, task: str, rows: str, merged: int) -> None:
-        """`rows`, as spans, are those that it works on."""
+    def __init__(self, store: LogStore, run: str, merged: int) -> None:
+        """`merged` is the number of the last record that the parent has."""
         self._store = store
         self._run = run
-        self._task = task
-        self._rows = rows
         self._spent = SpentFromLog()
         self.merged = merged
 
@@ -41,6 +39,23 @@ class ChildLog:
         for record in self._store.records(self._run, limit=self.merged):
             self._spent.apply(record)
 
+    def _read_on(self, last: int) -> Iterator[Record]:
+        """The records that follow, up to `last`, each counted as merged when it is taken."""
+        for record in self._store.records(self._run, after=self.merged, limit=last - self.merged):
+            self._spent.apply(record)
+            self.merged = record["n"]
+            yield record
+
+
+class ChildLog(MergedLog):
+    """The log of a child run that works on rows of a map."""
+
+    def __init__(self, store: LogStore, run: str, task: str, rows: str, merged: int) -> None:
+        """`rows`, as spans, are those that it works on."""
+        super().__init__(store, run, merged)
+        self._task = task
+        self._rows = rows
+
     def next_piece(self, last: int) -> Piece | None:
         """The next piece, of records up to `last`; None when there is no further record."""
         if self.merged >= last:
@@ -48,9 +63,7 @@ class ChildLog:
         before = self.spent
         copying = RecordCopy(self._store, self._run)
         in_flight: int | None = None
-        for record in self._store.records(self._run, after=self.merged, limit=last - self.merged):
-            self._spent.apply(record)
-            self.merged = record["n"]
+        for record in self._read_on(last):
             copying.add(record, self._task, self._rows)
             for event in record["events"]:
                 if event["type"] == "map.progress":
