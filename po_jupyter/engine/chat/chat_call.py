@@ -185,7 +185,7 @@ def _message(turn: Any) -> Message:
     except (KeyError, TypeError):
         raise InvalidInput(
             f"this message is not one that a chain remembered: {dict(turn)!r:.120}",
-            hint="`images` are [{mime, data}], `files` are [{mime, data, pages}], `tool_calls` are [{id, name, arguments}].",
+            hint="`images` are [{mime, data}], `files` [{mime, data, pages}], `tool_calls` [{id, name, arguments}].",
         ) from None
 
 

@@ -81,7 +81,7 @@ class RowCode(Protocol):
 
 
 class PromptRows:
-    """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show images or documents."""
+    """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show files."""
 
     def __init__(
         self,

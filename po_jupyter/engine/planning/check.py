@@ -105,6 +105,14 @@ def _inner_violations(
     ]
 
 
+def _file_violations(path: str, task: Task, model: str) -> Iterator[Violation]:
+    """What is wrong with the files that a task shows to a model."""
+    if task.images and (problem := images_problem(model)) is not None:
+        yield Violation(f"{path}.images", f"task {task.name!r}: {problem}")
+    if task.files and (problem := files_problem(model) or missing_reader()) is not None:
+        yield Violation(f"{path}.files", f"task {task.name!r}: {problem}")
+
+
 def _task_violations(
     pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
 ) -> list[Violation]:
@@ -114,12 +122,7 @@ def _task_violations(
         for n, llm in enumerate(pipeline.llms_of(one)):
             place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
-            if task.images and (problem := images_problem(model)) is not None:
-                problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
-            if task.files and (problem := files_problem(model)) is not None:
-                problems.append(Violation(f"{path}.files", f"task {task.name!r}: {problem}"))
-    if task.files and (missing := missing_reader()) is not None:
-        problems.append(Violation(f"{path}.files", f"task {task.name!r}: {missing}"))
+            problems += _file_violations(path, task, model)
     problems = list(dict.fromkeys(problems))  # what variants leave to the task is said once
     for n, scorer in enumerate(task.scorers):
         if scorer.judge is not None:

@@ -1,4 +1,4 @@
-"""The tokens of a task's documents in an estimate: those that are in the seed as `data:` URLs are counted by their pages."""
+"""The tokens of a task's documents in an estimate: those in the seed as `data:` URLs are counted by pages."""
 
 from __future__ import annotations
 
