@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from po_jupyter.llm.wire.response_reader import ResponseReader
     from po_jupyter.llm.wire.stop_sequences import StopCutter
     from po_jupyter.llm.wire.usage import usage_from
+    from po_jupyter.llm.wire.vector_reader import VectorReader
     from po_jupyter.model.run.usage import Usage
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Usage",
+    "VectorReader",
     "as_cost",
     "as_count",
     "as_text",
@@ -78,6 +80,7 @@ _HOMES = {
     "Tool": ("llm.messages", "Tool"),
     "ToolCall": ("llm.messages", "ToolCall"),
     "Usage": ("model.run.usage", "Usage"),
+    "VectorReader": ("llm.wire.vector_reader", "VectorReader"),
     "as_cost": ("llm.wire.json_fields", "as_cost"),
     "as_count": ("llm.wire.json_fields", "as_count"),
     "as_text": ("llm.wire.json_fields", "as_text"),

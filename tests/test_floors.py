@@ -55,6 +55,7 @@ FLOORS = {
     # -- logins of vendors
     "botocore": ("1.40", "no advisory since 1.0; the first with Converse's service tiers and bearer keys of Bedrock "
                  "is 1.39, and this is the oldest that is tested"),
+    "google-auth": ("2.40", "no advisory; the oldest that is tested"),
     # -- messages of a broker
     "celery": ("5.7", "no advisory since 5.2.2 (CVE-2021-23727); kombu 5.7 comes with it, the oldest that is tested"),
     # -- tests of prompts

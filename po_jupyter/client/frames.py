@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Any, Literal
@@ -18,6 +18,7 @@ _TAIL = ("ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unkn
 _PROVENANCE: tuple[Literal["model", "prompt_hash", "asked_at", "attempt", "reused_from"], ...] = (
     "model", "prompt_hash", "asked_at", "attempt", "reused_from",
 )  # fmt: skip
+_EXACT = 2**53
 _log = logging.getLogger("po_jupyter")
 
 
@@ -35,6 +36,10 @@ def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> 
     """The rows as a frame of pandas. `index` is what the seed's index is made of, None without one."""
     cells = [row_cells(row) for row in rows]
     frame = pandas.DataFrame(cells, columns=None if cells else [*_TAIL])
+    for name in frame.columns[frame.dtypes == "float64"]:
+        values = [row.get(name) for row in cells]
+        if loses_digits(values):
+            frame[name] = pandas.Series(values, dtype=object)
     places = _places(rows)
     if index is not None and all("label" in row for row in rows):
         frame.index = pandas_index(index, [row.get("label") for row in rows], places)
@@ -47,6 +52,13 @@ def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> 
     elif places != list(range(len(places))):  # else the frame numbers its rows itself
         frame.index = pandas.Index(places, dtype="int64")
     return frame
+
+
+def loses_digits(values: Sequence[Any]) -> bool:
+    """Whether pandas would round a whole number among these: in a column that is not of whole numbers alone they become
+    floats, which have 53 bits."""
+    large = any(type(value) is int and abs(value) > _EXACT for value in values)
+    return large and not all(type(value) is int for value in values)
 
 
 def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> Any:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TypedDict
 
 from po_jupyter.evals.intervals import CONFIDENCE, SEED, Interval, percentile_interval
 
-MOST_CLASSES = 50
-OTHER = "(other)"  # all classes beyond those
-_RESAMPLES = 500
+MOST_CLASSES = 50  # in a table
+MOST_COUNTED = 300
+OTHER, ANOTHER = "(other)", "(another)"  # all classes beyond those; of these another one than was expected
+_MANY = (OTHER, ANOTHER)
+_RESAMPLES, _FEWEST = 500, 50
+_DRAWS = 1_000_000  # of counts, about: a second
 _FEW = 30.0  # a mean from which on Poisson's distribution is drawn as a normal one
 
 
@@ -28,24 +31,20 @@ class ClassScore(TypedDict):
 
 
 class ConfusionMatrix:
-    """Counts by (expected, answered); at most `MOST_CLASSES` classes, further ones are one."""
+    """Counts by (expected, answered). `MOST_COUNTED` classes are told apart, of which a table shows `MOST_CLASSES`;
+    further ones are one, and an answer of another one of these than was expected is `ANOTHER`."""
 
     def __init__(self) -> None:
         """Without any."""
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._labels: dict[str, None] = {}
+        self._known: set[str] = set()
 
     def add(self, expected: str, answered: str) -> None:
         """Count an answer."""
-        self._counts[self._known(expected), self._known(answered)] += 1
-
-    def _known(self, label: str) -> str:
-        if label not in self._labels:
-            if len(self._labels) >= MOST_CLASSES:
-                self._labels[OTHER] = None
-                return OTHER
-            self._labels[label] = None
-        return label
+        for label in (expected, answered):
+            if len(self._known) < MOST_COUNTED:
+                self._known.add(label)
+        self._counts[_cell(expected, answered, self._known)] += 1
 
     @property
     def n(self) -> int:
@@ -54,21 +53,35 @@ class ConfusionMatrix:
 
     @property
     def labels(self) -> list[str]:
-        """The classes: those that are expected most first, then those that are only answered."""
-        expected = Counter[str]()
-        for (label, _), count in self._counts.items():
-            expected[label] += count
-        return sorted(self._labels, key=lambda label: (label == OTHER, -expected[label], label))
+        """The classes of a table: those that are expected most first, then those that are only answered."""
+        return self._table()[0]
 
     def rows(self) -> list[list[int]]:
         """Counts in the order of `labels`: a row for each expected class, a column for each answered one."""
-        labels = self.labels
-        return [[self._counts[expected, answered] for answered in labels] for expected in labels]
+        labels, counts = self._table()
+        return [[counts[expected, answered] for answered in labels] for expected in labels]
 
     def classes(self) -> list[ClassScore]:
         """Each class by itself, in the order of `labels`."""
-        scores = class_scores(self._counts)
-        return [scores[label] for label in self.labels]
+        labels, counts = self._table()
+        scores = class_scores(counts)
+        return [scores[label] for label in labels]
+
+    def _table(self) -> tuple[list[str], Counter[tuple[str, str]]]:
+        """The classes that a table shows, and the counts among them."""
+        expected, answered = Counter[str](), Counter[str]()
+        for (wanted, given), count in self._counts.items():
+            expected[wanted] += count
+            answered[given] += count
+        ordered = sorted(
+            expected | answered, key=lambda one: (one in _MANY, -expected[one], -answered[one], one)
+        )
+        shown = {label for label in ordered[:MOST_CLASSES] if label not in _MANY}
+        counts: Counter[tuple[str, str]] = Counter()
+        for (wanted, given), count in self._counts.items():
+            counts[_cell(wanted, given, shown)] += count
+        used = {label for cell in counts for label in cell}
+        return [label for label in [*(one for one in ordered if one in shown), *_MANY] if label in used], counts
 
     def accuracy(self) -> float:
         """The part that has the expected class; 0 without any."""
@@ -86,7 +99,8 @@ class ConfusionMatrix:
             return None
         chance = random.Random(SEED)
         counts = sorted(self._counts.items())
-        drawn = [macro_f1({cell: _poisson(chance, count) for cell, count in counts}) for _ in range(_RESAMPLES)]
+        resamples = max(_FEWEST, min(_RESAMPLES, _DRAWS // len(counts)))
+        drawn = [macro_f1({cell: _poisson(chance, count) for cell, count in counts}) for _ in range(resamples)]
         return percentile_interval(sorted(drawn), confidence)
 
 
@@ -115,6 +129,13 @@ def macro_f1(counts: Mapping[tuple[str, str], float]) -> float:
     return _mean(
         score["f1"] for score in class_scores(counts).values() if score["expected"] or score["answered"]
     )
+
+
+def _cell(expected: str, answered: str, known: Container[str]) -> tuple[str, str]:
+    """Where an answer is counted when only these classes are told apart."""
+    if expected in known or answered in known or expected == answered:
+        return expected if expected in known else OTHER, answered if answered in known else OTHER
+    return OTHER, ANOTHER
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from po_jupyter.evals.texts import folded, number_of, plain_text, squad_text
+from po_jupyter.evals.texts import folded, is_number, number_of, plain_text, squad_text
 from po_jupyter.model.pipeline.patterns import PatternOverrun, matches
 from po_jupyter.model.values.json import JsonValue
 
@@ -55,7 +55,16 @@ def measure(
     metric: str, answer: JsonValue, expected: JsonValue, options: MetricOptions = MetricOptions()
 ) -> Measured:
     """What `metric` says of an answer; `expected` None: nothing is. KeyError for a metric that there is not."""
-    judge = METRICS[metric]
+    try:
+        return _best(METRICS[metric], metric, answer, expected, options)
+    except RecursionError:
+        return Measured(None, "the answer, or what is expected, is nested too deeply")
+
+
+def _best(
+    judge: _Metric, metric: str, answer: JsonValue, expected: JsonValue, options: MetricOptions
+) -> Measured:
+    """What a metric says; where several answers are right, of the one that is nearest."""
     if metric == "value" or (metric == "regex" and options.pattern is not None):
         return judge(answer, expected, options)
     if is_missing(expected):
@@ -96,7 +105,9 @@ def _same_as_text(text: JsonValue, value: JsonValue) -> bool:
     """Whether a text is the one of a value that is none."""
     if isinstance(value, bool):
         return folded(text) == folded(value)
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return isinstance(text, str) and is_number(text, value)
+    if isinstance(value, float):
         return number_of(text) == value
     parsed = _parsed(text)
     return isinstance(parsed, Mapping | list) and same(parsed, value)

@@ -100,7 +100,8 @@ class ScoreSummary:
         ]
         if not self._most or not heights or min(heights) >= 1.0:
             return
-        worst = _Worst(-math.fsum(heights) / len(heights), -index, index, scores)
+        height = math.fsum(height / len(heights) for height in heights)  # whose sum alone may be too large
+        worst = _Worst(-height, -index, index, scores)
         if len(self._worst) < self._most:
             heapq.heappush(self._worst, worst)
         else:
@@ -139,6 +140,10 @@ class ScoreSummary:
         if spec.metric == "macro_f1" and spec.classes is not None and column.n:
             matrix = self._matrices[spec.classes]
             mean, interval, method = matrix.macro_f1(), matrix.macro_f1_interval(), "bootstrap"
+        if mean is not None and not math.isfinite(mean):
+            mean = None  # of numbers near the largest float, which have none
+        if interval is not None and not all(map(math.isfinite, interval)):
+            interval = None
         score: MeanScore = {
             "name": spec.name, "metric": spec.metric, "scored": column.n,
             "mean": None if mean is None else round(mean, 12),

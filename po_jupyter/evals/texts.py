@@ -7,6 +7,7 @@ import math
 import re
 import string
 import unicodedata
+from decimal import Decimal
 
 from po_jupyter.model.values.json import JsonValue
 
@@ -48,3 +49,11 @@ def number_of(value: JsonValue) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def is_number(text: str, number: int) -> bool:
+    """Whether a text spells this whole number, of which no digit is rounded."""
+    if number_of(text) is None:
+        return False
+    plain = text.strip()
+    return Decimal(plain.replace(",", "") if _THOUSANDS.fullmatch(plain) else plain) == number

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.pipeline.violations import did_you_mean
 
 BODY_OFFSET = 1  # the line of the magic itself stands before a cell's body
@@ -118,7 +119,7 @@ def with_cell_sources(pipeline: Pipeline, cells: Mapping[str, TaskCell]) -> Pipe
     """`pipeline` with the code of the cells that its Python tasks name; a cell wins over a module."""
 
     def with_source(task: Task) -> Task:
-        if task.prompt is not None or task.source is not None:
+        if task.kind in ASKS_MODEL or task.source is not None:
             return task
         cell = cells.get(task.task or task.name)
         return task if cell is None else task.model_copy(update={"source": cell.source, "task": None})

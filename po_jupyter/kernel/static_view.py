@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
@@ -80,7 +81,7 @@ def pipeline(definition: Pipeline, registered: bool) -> Bundle:
 
 def _description(definition: Pipeline, task: Task) -> str:
     parts = []
-    if task.kind == "prompt":
+    if task.kind in ASKS_MODEL:
         parts.append(" → ".join(llm.model or "default model" for llm in definition.llms_of(task)))
         if task.variants is not None:
             parts.append(f"{len(task.variants)} variants")

@@ -92,6 +92,9 @@ _MOST: Mapping[str, tuple[tuple[str, int], ...]] = {
 }
 
 
+_SAME_MODELS: Mapping[str, str] = {"azure": "openai", "vertex": "gemini"}
+
+
 def thinks(ref: str, effort: str | None) -> bool:
     """True when a model with this `effort` will think before it answers."""
     return _thinks(ref, effort)
@@ -101,6 +104,7 @@ def thinks(ref: str, effort: str | None) -> bool:
 def _thinks(ref: str, effort: str | None) -> bool:
     provider, _, model = ref.partition(":")
     name = model.lower() if provider in _BY_PROVIDER else model.lower().rpartition("/")[2]
+    provider = _SAME_MODELS.get(provider, provider)
     thinkers = _BY_PROVIDER.get(provider, _ANY)
     if effort == "none":
         return re.match(thinkers.always, name) is not None
@@ -111,13 +115,15 @@ def _thinks(ref: str, effort: str | None) -> bool:
 
 def thinking_room(request: ChatRequest) -> int:
     """The tokens that a model may think; 0 for one that does not."""
-    if not thinks(request.model, request.effort):
+    if request.embed or not thinks(request.model, request.effort):
         return 0
     return ROOM[request.effort] if request.max_thinking_tokens is None else request.max_thinking_tokens
 
 
 def output_limit(request: ChatRequest) -> int | None:
     """The limit of a request's whole output, as it is sent, reserved and paid for; None: the request sets none."""
+    if request.embed:
+        return 0  # a vector has no tokens
     if request.max_tokens is None:
         return None
     most = model_limit(request.model)
@@ -129,5 +135,5 @@ def output_limit(request: ChatRequest) -> int | None:
 def model_limit(ref: str) -> int | None:
     """The most tokens that a model writes in one answer; None: it is not known, or large."""
     provider, _, model = ref.partition(":")
-    rows = _MOST.get("openai" if provider == "azure" else provider, ())
+    rows = _MOST.get(_SAME_MODELS.get(provider, provider), ())
     return next((most for pattern, most in rows if re.match(pattern, model)), None)

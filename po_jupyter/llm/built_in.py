@@ -17,6 +17,7 @@ def _compatible(
     prefix: str = "",
     key_env: str = "",
     images: bool = True,
+    embeddings: bool = False,
     price_note: str = "",
     domains: tuple[str, ...] = (),
 ) -> Spec:
@@ -31,6 +32,7 @@ def _compatible(
         price_id=price_id,
         example=example,
         images=images,
+        embeddings=embeddings,
         price_note=price_note,
         domains=domains,
     )
@@ -38,7 +40,7 @@ def _compatible(
 
 def _own_server(name: str, base_url: str, example: str) -> Spec:
     """A server with Chat Completions on the user's own machines: without a bill, and mostly without a key."""
-    return replace(_compatible(name, base_url, example), free=True, key_optional=True)
+    return replace(_compatible(name, base_url, example, embeddings=True), free=True, key_optional=True)
 
 
 def _cli_agent(name: str, example: str, *keys: str) -> Spec:
@@ -69,6 +71,16 @@ _AWS = Login(
     machines=("Amazon EC2",),
 )
 
+_GOOGLE_CLOUD = Login(
+    "po_jupyter.llm.providers.vertex.login:obtain",
+    credentials=("VERTEX_ACCESS_TOKEN", "VERTEX_LOGIN_PROJECT", "VERTEX_LOGIN_QUOTA_PROJECT"),
+    extra="vertex",
+    module="google.auth",
+    variables=("GOOGLE_APPLICATION_CREDENTIALS",),
+    files=(".config/gcloud/application_default_credentials.json",),
+    machines=("Google Compute Engine",),
+)
+
 BUILT_IN: tuple[Spec, ...] = (
     Spec(
         "openai",
@@ -82,6 +94,7 @@ BUILT_IN: tuple[Spec, ...] = (
         # Those that see ("File inputs"); o1-mini and o3-mini do not, models of sound hear and speak instead.
         pdf=r"(?:ft:)?(?!.*(?:audio|realtime|transcribe|tts|image|search))"
         r"(?:gpt-(?:4o|4\.[15]|[5-9]|\d\d)|chatgpt-4o|o(?:1|3|[4-9])(?!-mini)|o4-mini)",
+        embeddings=True,
     ),
     Spec(
         "anthropic",
@@ -96,13 +109,15 @@ BUILT_IN: tuple[Spec, ...] = (
     ),
     Spec(
         "gemini",
-        "po_jupyter.llm.providers.gemini:make",
+        "po_jupyter.llm.providers.gemini.client:make",
         key_env="GEMINI_API_KEY",
         base_env="GEMINI_BASE_URL",
         base_url="https://generativelanguage.googleapis.com",
         price_id="google",
         example="gemini:gemini-2.5-flash",
         pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
+        embeddings=True,
+        batch=True,
     ),
     _compatible(
         "deepseek",
@@ -113,25 +128,43 @@ BUILT_IN: tuple[Spec, ...] = (
     ),
     _compatible("moonshot", "https://api.moonshot.ai/v1", "moonshot:kimi-k2.5", price_id="moonshotai"),
     _compatible("zai", "https://api.z.ai/api/paas/v4", "zai:glm-4.6", price_id="zai"),
-    _compatible("zhipu", "https://open.bigmodel.cn/api/paas/v4", "zhipu:glm-4.7", price_id="zhipuai"),
+    _compatible(
+        "zhipu", "https://open.bigmodel.cn/api/paas/v4", "zhipu:glm-4.7", price_id="zhipuai", embeddings=True
+    ),
     _compatible(
         "alibaba",
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "alibaba:qwen-plus",
         prefix="DASHSCOPE",
+        embeddings=True,
         price_note="the price list has none of Model Studio, whose prices differ by region: give yours in `prices`",
     ),
     _compatible(
-        "openrouter", "https://openrouter.ai/api/v1", "openrouter:openai/gpt-5-mini", price_id="openrouter"
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "openrouter:openai/gpt-5-mini",
+        price_id="openrouter",
+        embeddings=True,
     ),
     _compatible("groq", "https://api.groq.com/openai/v1", "groq:llama-3.3-70b-versatile", price_id="groq"),
-    _compatible("mistral", "https://api.mistral.ai/v1", "mistral:mistral-small-latest", price_id="mistral"),
+    replace(
+        _compatible(
+            "mistral",
+            "https://api.mistral.ai/v1",
+            "mistral:mistral-small-latest",
+            price_id="mistral",
+            embeddings=True,
+        ),
+        factory="po_jupyter.llm.providers.compatible.mistral:make",
+        batch=True,
+    ),
     _compatible("xai", "https://api.x.ai/v1", "xai:grok-4.20", price_id="x-ai"),
     _compatible(
         "together",
         "https://api.together.xyz/v1",
         "together:openai/gpt-oss-120b",
         price_id="together",
+        embeddings=True,
         domains=("together.ai",),
     ),
     _compatible(
@@ -139,6 +172,7 @@ BUILT_IN: tuple[Spec, ...] = (
         "https://api.fireworks.ai/inference/v1",
         "fireworks:accounts/fireworks/models/gpt-oss-120b",
         price_id="fireworks",
+        embeddings=True,
     ),
     _compatible(
         "cerebras", "https://api.cerebras.ai/v1", "cerebras:gpt-oss-120b", price_id="cerebras", images=False
@@ -158,6 +192,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_env="AZURE_OPENAI_ENDPOINT",
         price_id="azure",
         example="azure:gpt-5-mini",
+        embeddings=True,
         domains=("azure.com", "azure.us", "azure.cn", "azure-api.net"),
     ),
     Spec(
@@ -173,6 +208,18 @@ BUILT_IN: tuple[Spec, ...] = (
         login=_AWS,
         region_env=("AWS_REGION", "AWS_DEFAULT_REGION"),
     ),
+    Spec(
+        "vertex",
+        "po_jupyter.llm.providers.vertex.client:make",
+        key_env="VERTEX_API_KEY",
+        base_env="VERTEX_BASE_URL",
+        base_url="https://{region}-aiplatform.googleapis.com",
+        price_id="google",
+        example="vertex:gemini-2.5-flash",
+        embeddings=True,
+        login=_GOOGLE_CLOUD,
+        region_env=("GOOGLE_CLOUD_LOCATION",),
+    ),
     _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
     _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
     _own_server("lmstudio", "http://127.0.0.1:1234/v1", "lmstudio:qwen3-4b"),
@@ -183,9 +230,12 @@ BUILT_IN: tuple[Spec, ...] = (
         free=True,
         example="local:smollm2-135m",
         images=False,
+        embeddings=True,
         answer_tokens=1024,
     ),
-    Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo", pdf=".*"),
+    Spec(
+        "fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo", pdf=".*", embeddings=True
+    ),
     _cli_agent(
         "claude-cli",
         "claude-cli:sonnet",
@@ -206,4 +256,5 @@ ALSO_CALLED: Mapping[str, str] = {
     "fireworks-ai": "fireworks", "mistralai": "mistral", "sonar": "perplexity", "pplx": "perplexity",
     "azure-openai": "azure", "azureopenai": "azure", "azure_openai": "azure",
     "aws": "bedrock", "amazon": "bedrock", "aws-bedrock": "bedrock",
+    "vertexai": "vertex", "vertex-ai": "vertex", "vertex_ai": "vertex", "google-vertex": "vertex", "gcp": "vertex",
 }  # fmt: skip

@@ -118,6 +118,7 @@ class ChatRequest:
     seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
     effort       of a reasoning model; None: the provider's own default. Not sent to models that do not reason
     cache        use of the cache of calls; None: as the task says. Like `timeout` no part of `request_hash`
+    embed        the answer is the vector of the one message: the response's `text` is `llm.vectors.pack` of it
     hashed_max_tokens   stands for `max_tokens` in `request_hash`: a default that nobody chose may change, and what
                  was answered under another one is an answer still
     """
@@ -137,6 +138,7 @@ class ChatRequest:
     effort: Effort | None = None
     cache: CacheMode | None = field(default=None, compare=False)
     max_thinking_tokens: int | None = None
+    embed: bool = False
     hashed_max_tokens: int | None = field(default=None, compare=False, repr=False)
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
@@ -174,6 +176,8 @@ class ChatRequest:
             body["schema"] = dict(self.schema)
         if self.json:
             body["json"] = True
+        if self.embed:
+            body["embed"] = True
         if self.stop:
             body["stop"] = list(self.stop)
         if self.tools:
@@ -261,7 +265,10 @@ class ChatResponse:
 
 
 class Provider(Protocol):
-    """The whole seam between po_jupyter and a model: one method, for one request."""
+    """The whole seam between po_jupyter and a model: one method, for one request.
+
+    One that answers requests with `embed` has an attribute `embeds`, which is true; others never get any.
+    """
 
     name: str
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
@@ -62,6 +63,14 @@ class Login:
     files: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the vendor's library is here; nothing is imported but the packages around it."""
+        try:
+            return find_spec(self.module) is not None
+        except ModuleNotFoundError:  # of the package around it
+            return False
+
     def is_there(self, environ: Mapping[str, str]) -> bool:
         """Whether there are signs of a login; nothing is asked, and none of them says that it is good."""
         if any(environ.get(name, "").strip() for name in self.variables):
@@ -99,6 +108,7 @@ class Spec:
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     domains       of the vendor's servers, where they are others than that of `base_url`
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
+    embeddings    it makes vectors of texts (requests with `embed`)
     agent_keys    the variables that may hold the key of a CLI agent, as its program looks them up
     login         what does where there is no key
     region_env    the variables that hold the region of its servers, which is `{region}` in `base_url`
@@ -117,6 +127,7 @@ class Spec:
     images: bool = True
     pdf: str = ""
     batch: bool = False
+    embeddings: bool = False
     answer_tokens: int = 0
     price_note: str = ""
     agent_keys: tuple[str, ...] = ()
@@ -182,6 +193,8 @@ def regional_url(pattern: str, region: str) -> str:
     """The address of a region's servers: Google's `global` ones have no region in their name, China's another end."""
     if region == "global":
         return pattern.replace("{region}-", "")
+    if region in ("us", "eu") and pattern.endswith("//{region}-aiplatform.googleapis.com"):
+        return f"https://aiplatform.{region}.rep.googleapis.com"  # of several regions
     url = pattern.replace("{region}", region)
     return url + ".cn" if region.startswith("cn-") and url.endswith("amazonaws.com") else url
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -12,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline.parsing import load_marked, parse_pipeline, validate_pipeline
+from po_jupyter.model.pipeline.patterns import unusable
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.task_parts import Budget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.contained import contained, inlined
+from po_jupyter.model.run.row_index import keys_of
 from po_jupyter.model.run.view import RunStatus
 
 TIMEOUT = 120.0  # seconds of a case
@@ -62,11 +63,8 @@ class Expectation(_Part):
     @field_validator("regex")
     @classmethod
     def _is_pattern(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from None
+        if value is not None and (reason := unusable(value)) is not None:
+            raise ValueError(f"not a regular expression: {reason}")
         return value
 
     @field_validator("json_schema")
@@ -279,9 +277,11 @@ def _invalid(file: Path, violations: list[Violation]) -> InvalidInput:
     return InvalidInput(f"{file} cannot be run:", violations=violations)
 
 
-def seed_row(case: PromptCase, task: str, index: int) -> Mapping[str, Any]:
-    """The row of the seed that a row of a map is made from; {} where it is none of a list in the seed."""
+def seed_row(case: PromptCase, path: str | None, place: int) -> Mapping[str, Any]:
+    """Row `place` of the list `path` of the seed (see `row_index.row_path`); {} for none, and one without fields."""
     data = case.fields.seed
-    rows = data if isinstance(data, list) else next((v for v in data.values() if isinstance(v, list)), [])
-    row = rows[index] if 0 <= index < len(rows) else {}
+    value: Any = {"rows": data} if isinstance(data, list) else data
+    for key in keys_of(path) if path is not None else ():
+        value = value.get(key) if isinstance(value, Mapping) else None
+    row = value[place] if isinstance(value, list) and 0 <= place < len(value) else {}
     return row if isinstance(row, Mapping) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import jsonpath
 
 from po_jupyter.llm.structured.parsing import answer_validator
+from po_jupyter.model.pipeline.patterns import PatternOverrun, matches
 from po_jupyter.model.run.review import canonical_json
 from po_jupyter.prompt_tests.cases import Expectation
 
@@ -94,18 +94,29 @@ def _value_failures(expectation: Expectation, value: Any, row: AnswerRow) -> Ite
     if value is _Nothing:
         yield f"the path finds nothing in {_show(row.output)}"
         return
-    if "equals" in expectation.model_fields_set and canonical_json(value) != canonical_json(expectation.equals):
+    if "equals" in expectation.model_fields_set and not _same(value, expectation.equals):
         yield f"expected {_show(expectation.equals)}, got {_show(value)}"
     if (field := expectation.equals_field) is not None:
         if field not in row.given:
             yield f"the row of the seed has no field {field!r:.80}"
-        elif canonical_json(value) != canonical_json(row.given[field]):
+        elif not _same(value, row.given[field]):
             yield f"expected {_show(row.given[field])} ({field}), got {_show(value)}"
     yield from _text_failures(expectation, value)
     if expectation.json_schema is not None:
         for violation in answer_validator(expectation.json_schema).violations(value):
             yield f"does not fit the schema: {violation}"
     yield from _bounds(expectation, value)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two JSON values are the same; a whole number is, with a point and without."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
 
 
 def _text_failures(expectation: Expectation, value: Any) -> Iterator[str]:
@@ -116,8 +127,12 @@ def _text_failures(expectation: Expectation, value: Any) -> Iterator[str]:
     for part in _texts(expectation.not_contains):
         if part in text:
             yield f"expected it not to contain {_show(part)}, got {_show(value)}"
-    if expectation.regex is not None and re.search(expectation.regex, text) is None:
-        yield f"expected it to match {_show(expectation.regex)}, got {_show(value)}"
+    if expectation.regex is not None:
+        try:
+            if not matches(expectation.regex, text):
+                yield f"expected it to match {_show(expectation.regex)}, got {_show(value)}"
+        except PatternOverrun as error:
+            yield str(error)
 
 
 def _bounds(expectation: Expectation, value: Any) -> Iterator[str]:
@@ -131,7 +146,7 @@ def _bounds(expectation: Expectation, value: Any) -> Iterator[str]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             yield f"expected a number, {name} {bound:g}, got {_show(value)}"
         elif not holds(value, bound):
-            yield f"expected {name} {bound:g}, got {value:g}"
+            yield f"expected {name} {bound:g}, got {_show(value)}"
 
 
 def _texts(value: str | list[str] | None) -> list[str]:

@@ -200,10 +200,11 @@ def _reason(run: Run) -> str:
 def _rows(case: PromptCase, run: Run, task: str) -> list[AnswerRow]:
     view = next((t for t in run.view.tasks if t.name == task), None)
     if view is not None and view.items is not None:
+        path = _seed_list(run, task)
         return [
             AnswerRow(
                 row["index"], row["ok"], row["output"], str((row["error"] or {}).get("message") or ""),
-                _scores(row), seed_row(case, task, row.get("row", row["index"])),
+                _scores(row), seed_row(case, path, row.get("row", row["index"])),
             )
             for row in run.items(task)
         ]  # fmt: skip
@@ -211,6 +212,15 @@ def _rows(case: PromptCase, run: Run, task: str) -> list[AnswerRow]:
     done = view is not None and view.state == "done"
     output = run.outputs[task] if done else None
     return [AnswerRow(None, done, output, error or "the task did not run", {}, {})]
+
+
+def _seed_list(run: Run, task: str) -> str | None:
+    """The list of the seed whose rows those of a map are; None where they are of none."""
+    path: str | None = None
+    for event in run.events():
+        if event["type"] == "map.started" and event.get("task") == task:
+            path = event["data"].get("of")
+    return path
 
 
 def _scores(row: Any) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from po_jupyter.client.client import Client
+from po_jupyter.client.frames import pandas_frame
 from po_jupyter.client.http.transport import Endpoint
 from tests.support.jupyter_process import JupyterProcess
 
@@ -349,6 +350,24 @@ def test_votes_are_columns_of_the_frame(client: Client) -> None:
     assert [row["agreement"] for row in run.items("m")] == frame["agreement"].tolist()
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_vectors_are_a_column_of_the_frame(kind: str, client: Client) -> None:
+    texts = ["one two", "three", "two one"]
+    table = (
+        pd.DataFrame({"text": texts}, index=["a", "b", "c"])
+        if kind == "pandas"
+        else pl.DataFrame({"text": texts})
+    )
+    embed = {"name": "v", "for_each": "{{ seed.rows }}", "embed": "{{ item.text }}"}
+    unique = {**embed, "name": "u", "distinct": {"similarity": 0.9}}
+    definition = {"name": "vectors", "llm": {"model": "fake:echo"}, "tasks": [embed, unique]}
+    run = client.submit(definition, seed={"rows": table}).wait()
+    vectors = list(run.frame("v")["output"])
+    assert [len(vector) for vector in vectors] == [64, 64, 64]
+    assert list(vectors[0]) == list(vectors[2]) != list(vectors[1])
+    assert list(run.frame("u")["count"]) == [2, 1]
+
+
 def test_rows_of_operators_have_the_index_of_the_table(client: Client) -> None:
     """A row that passes where, unnest and group_by is known by its label all the way."""
     table = pd.DataFrame({"n": [1, 2, 3], "tags": [["x"], ["x", "y"], []]}, index=["w", "y", "z"])
@@ -384,3 +403,15 @@ def test_rows_of_operators_have_the_index_of_the_table(client: Client) -> None:
     assert list(run.frame("both")["right_row"]) == [1, 2]
     assert run.frame("each", "polars").columns == ["index", "n", "tags"]
     assert run.outputs["keep"] == [{"n": 2, "tags": ["x", "y"]}, {"n": 3, "tags": []}]
+
+
+def test_a_whole_number_beside_a_row_without_one_keeps_all_its_digits() -> None:
+    """A float has 53 bits: an id of 17 digits would be another one. Small numbers are floats with NaN, as ever."""
+    usage: Any = {"usage": {}, "error": None}
+    rows: Any = [
+        {"index": 0, "ok": True, "output": {"id": 9007199254740993, "n": 3}, **usage},
+        {"index": 1, "ok": False, "output": None, **usage},
+    ]
+    frame = pandas_frame(pd, rows, None)
+    assert int(frame["id"][0]) == 9007199254740993 and pd.isna(frame["id"][1])
+    assert frame["n"].dtype == "float64"

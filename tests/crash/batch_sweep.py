@@ -2,6 +2,7 @@
 
     python batch_sweep.py ROOT_URL MODEL DIRECTORY          one JSON line for each point
     python batch_sweep.py ROOT_URL MODEL DIRECTORY POINT    killed there, given up, and row 1 asked for again by name
+    python batch_sweep.py ROOT_URL MODEL DIRECTORY POINT on killed there, and gone on
 
 Every point has an API key of its own, so that the server can say what was made for it.
 """
@@ -31,6 +32,7 @@ from tests.crash.crash_sweep import count, die_at, in_child
 from tests.support.engine import RUN, new_run
 
 ROWS = 4
+VENDORS = ("OPENAI", "ANTHROPIC", "GEMINI", "MISTRAL")
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["good"]}}}
 TASK = {
     "name": "m", "prompt": "row {{ item }}", "for_each": "{{ seed.rows }}", "mode": "batch", "output": SCHEMA,
@@ -56,6 +58,8 @@ async def _go(at: Path, root: str, key: str) -> str:
     store = opened(at)
     environ = {"OPENAI_BASE_URL": f"{root}/v1", "OPENAI_API_KEY": key}
     environ |= {"ANTHROPIC_BASE_URL": root, "ANTHROPIC_API_KEY": key}
+    environ |= {"GEMINI_BASE_URL": root, "GEMINI_API_KEY": key}
+    environ |= {"MISTRAL_BASE_URL": f"{root}/v1", "MISTRAL_API_KEY": key}
     providers = Providers(environ)
     lease = store.claim(RUN, {"pid": 1})
     session = await open_session(store, lease, settings=Settings(data_dir=at, **QUICK), providers=providers)
@@ -101,23 +105,23 @@ def ask_again(at: Path) -> None:
     store.close()
 
 
-def main(root: str, model: str, directory: str, point: str = "") -> None:
+def main(root: str, model: str, directory: str, point: str = "", on: str = "") -> None:
     at = Path(directory)
     # What a worker imports when it first needs it: once here instead of in each child.
-    provider = Providers({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"}).get(model)
+    provider = Providers({f"{name}_API_KEY": "x" for name in VENDORS}).get(model)
     assert batch_api_of(provider) is not None
     LIST_PRICES.is_priced(model)
     answer_validator(SCHEMA).violations({})
     estimate("x")
     in_child(lambda: setup(at, model))
-    if point:
+    if point and not on:
         in_child(lambda: setup(at, model))
         report: dict[str, Any] = {"killed": die_at((point, 1), lambda: go(at, root, "key"))}
         in_child(lambda: ask_again(at))
         report["state"] = in_child(lambda: go(at, root, "key"))[1]
         print(json.dumps(report | in_child(lambda: outcome_of(at))[1]))
         return
-    points = count(lambda: go(at, root, "count"))
+    points = [(point, 1)] if on else count(lambda: go(at, root, "count"))
     for n, point in enumerate(points):
         key = f"key-{n}"
         in_child(lambda: setup(at, model))

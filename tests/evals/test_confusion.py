@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from po_jupyter.evals.confusion import MOST_CLASSES, OTHER, ConfusionMatrix
+from po_jupyter.evals.confusion import ANOTHER, MOST_CLASSES, OTHER, ConfusionMatrix
 
 
 def matrix(pairs: list[tuple[str, str]]) -> ConfusionMatrix:
@@ -65,3 +65,16 @@ def test_fifty_classes_over_a_million_rows_take_seconds() -> None:
     began = time.process_time()
     assert made.macro_f1_interval() is not None
     assert time.process_time() - began < 10
+
+
+def test_classes_beyond_what_a_table_shows_are_not_one_class() -> None:
+    """With 60 classes, all of them wrong, nothing is right: not what two classes without a line of their own share."""
+    made = matrix([(f"c{i}", f"c{(i + 1) % 60}") for i in range(60)])
+    assert (made.accuracy(), made.macro_f1()) == (0, 0)
+    right = matrix([(f"c{i}", f"c{i}") for i in range(60)])
+    assert (right.accuracy(), right.macro_f1()) == (1, 1)
+    assert (
+        sum(map(sum, made.rows())) == 60
+        and made.labels[-2:] == [OTHER, ANOTHER]
+        and len(made.classes()) == MOST_CLASSES + 2
+    )

@@ -87,3 +87,16 @@ def test_equal_values_are_equal_both_ways() -> None:
     values: list[Any] = [1, "1", 1.0, True, "true", None, "", [1], "[1]", {"a": 1}, '{"a": 1}', "é", 0]
     assert all(same(a, b) == same(b, a) for a in values for b in values)
     assert all(same(a, a) for a in values)
+
+
+def test_the_number_of_a_row_is_not_rounded_before_it_is_compared() -> None:
+    """Ids are longer than a float is exact."""
+    assert same("12345678901234567", 12345678901234567) and not same("12345678901234567", 12345678901234568)
+    assert same("1e3", 1000) and same("1,000", 1000) and same("0.1", 0.1)
+
+
+def test_answers_that_are_nested_very_deeply_are_measured_or_not_but_never_an_error() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    assert measure("exact", deep, deep).value in (None, 1.0)

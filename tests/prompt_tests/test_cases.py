@@ -39,7 +39,8 @@ def test_a_file_of_cases_is_read(tmp_path: Path) -> None:
     assert (one.model, one.timeout, one.budget, one.line, one.lines) == ("openai:gpt-5-mini", 9, 0.5, 6, (8, 9))
     assert (two.model, two.timeout, two.pipeline.name) == ("fake:echo", 3, "hello")
     assert three.pipeline.name == "tested"
-    assert (seed_row(three, "t", 0), seed_row(three, "t", 1), seed_row(three, "t", 2)) == ({}, {"a": 2}, {})
+    assert [seed_row(three, "rows", place) for place in range(3)] == [{}, {"a": 2}, {}]
+    assert seed_row(three, None, 1) == seed_row(three, "left/rows", 1) == {}
 
 
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "cases: []\n", "- a\n", "cases: 3\n", "x"])

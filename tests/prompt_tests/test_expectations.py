@@ -85,3 +85,20 @@ def test_a_row_that_failed_is_a_failure_and_may_be_expected() -> None:
     assert failures({"contains": "x"}, failed) == ["label, row 0: failed: the model refused"]
     assert failures({"error_contains": "refused"}, failed) == []
     assert failures({"equals": 1}, []) == ["label: has no rows"]
+
+
+def test_a_number_of_any_size_is_held_against_its_bounds() -> None:
+    (low,) = failures({"at_most": 5}, rows(10**400))
+    assert low.startswith("label, row 0: expected at most 5, got 1000")
+    assert failures({"at_least": 5}, rows(10**400)) == []
+
+
+def test_a_whole_number_is_the_same_with_a_point_and_without() -> None:
+    assert failures({"equals": 1}, rows(1.0)) == []
+    assert failures({"equals": {"a": [1.0]}}, rows({"a": [1]})) == []
+    assert failures({"equals": 1}, rows(True)) != [] and failures({"equals": 1}, rows("1")) != []
+
+
+def test_a_pattern_that_would_take_for_ever_is_given_up() -> None:
+    (failure,) = failures({"regex": "^(a|aa)+$"}, rows("a" * 60 + "b"))
+    assert "given up" in failure

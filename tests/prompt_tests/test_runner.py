@@ -23,7 +23,10 @@ CASES: dict[str, Any] = {
     "cases": [
         {
             "name": "labels what is a bug",
-            "seed": [{"text": "gone", "gold": "bug"}, {"text": "how", "gold": "question"}],
+            "seed": {
+                "labels": [{"gold": "x"}, {"gold": "y"}],  # which the rows are not of
+                "rows": [{"text": "gone", "gold": "bug"}, {"text": "how", "gold": "question"}],
+            },
             "budget": 0.5, "max_cost": 0.01, "max_tokens": 1000,
             "expect": [
                 {"path": "label", "regex": "bug|question"},
@@ -96,7 +99,7 @@ def test_what_is_not_recorded_fails_and_names_the_command(recorded: Path, tmp_pa
     for name in ("tickets.yaml", "po_tests.recorded.jsonl"):
         (tmp_path / name).write_text((recorded / name).read_text())
     changed = json.loads(json.dumps(CASES))
-    changed["cases"][0]["seed"][0]["text"] = "something else"
+    changed["cases"][0]["seed"]["rows"][0]["text"] = "something else"
     (tmp_path / "po_tests.yaml").write_text(json.dumps(changed))
     done = run(tmp_path, "-m", "po_jupyter", "test", "-k", "labels", "--json")
     assert done.returncode == 1, done.stderr

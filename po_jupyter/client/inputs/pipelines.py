@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.values.json import JsonObject
 
 PipelineInput: TypeAlias = Pipeline | Mapping[str, object] | str
@@ -46,6 +47,6 @@ def has_code(pipeline: JsonObject | str) -> bool:
         return False
     tasks = pipeline.get("tasks")
     return isinstance(tasks, list | tuple) and any(
-        not isinstance(task, Mapping) or task.get("prompt") is None or task.get("output_type") is not None
+        not isinstance(task, Mapping) or not asks_model(task) or task.get("output_type") is not None
         for task in tasks
     )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.client.async_client import AsyncClient
 from po_jupyter.client.http.reviews import ReviewJson
+from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.review import ReviewView, counting, is_disputed, verdict
 
 _PAGE = 1000
@@ -59,7 +60,14 @@ def _verdict(reviews: list[ReviewView]) -> RowVerdict:
 
 
 def corrected_rows(rows: list[Any], said: Mapping[int, RowVerdict]) -> list[Any]:
-    """Rows of a map with the corrected output in the place of the model's, and who reviewed them."""
+    """Rows of a map with the corrected output in the place of the model's, and who reviewed them. Raises InvalidInput
+    for rows that an operator made: they are no answers, and numbered otherwise than what was asked."""
+    if any("columns" in row for row in rows):
+        raise InvalidInput(
+            "the rows that an operator made are no answers, so there are no corrections to put in their place",
+            hint="run.reviews(TASK) lists what people said of its answers; run.save_rows(TASK, FILE, corrected=True) "
+            "writes the answers with it.",
+        )
     return [with_verdict(row, said.get(row["index"])) for row in rows]
 
 

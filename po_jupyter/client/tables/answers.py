@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from po_jupyter.client.frames import loses_digits
 from po_jupyter.client.http.payloads import RowJson
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -128,7 +129,10 @@ def _renamed(columns: Columns, taken: Sequence[Any]) -> Columns:
 
 
 def _has_type(values: Sequence[Any]) -> bool:
-    """Whether pandas may choose the column's type: not for lists and objects, nor where nothing is in it."""
-    return any(value is not None for value in values) and not any(
-        isinstance(value, list | Mapping) for value in values
+    """Whether pandas may choose the column's type: not for lists and objects, nor where nothing is in it, nor where it
+    would round."""
+    return (
+        any(value is not None for value in values)
+        and not any(isinstance(value, list | Mapping) for value in values)
+        and not loses_digits(values)
     )

@@ -132,6 +132,8 @@ def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions
     digest = _digest(pipeline, seed, limit)
     if not fresh:
         for run in client.runs(builtins.list(_GOING_ON), pipeline.name):
+            if run.view.forked_from is not None:
+                continue  # it has the seed of the run that it was made from, and may ask something else
             if (run.view.seed.get("metadata") or {}).get(_QUESTION) == digest:
                 return run
     return client.submit(

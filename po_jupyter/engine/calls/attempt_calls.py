@@ -74,20 +74,26 @@ class ModelSettings:
 
     __slots__ = ("_fields", "base", "retry")
 
-    def __init__(self, llm: LLM, model: str, settings: Settings) -> None:
-        """The settings `llm` of `model`; `base` is what every request begins with, without messages."""
-        self.base = ChatRequest(
-            model,
-            (),
-            temperature=llm.temperature,
-            max_tokens=llm.max_tokens or default_answer_bound(model, settings),
-            max_thinking_tokens=llm.max_thinking_tokens,
-            hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
-            stop=tuple(llm.stop or ()),
-            timeout=llm.timeout or settings.request_timeout,
-            api=llm.api,
-            seed=llm.seed,
-            effort=llm.effort,
+    def __init__(self, llm: LLM, model: str, settings: Settings, *, embed: bool = False) -> None:
+        """The settings `llm` of `model`; `base` is what every request begins with, without messages. `embed`: for
+        vectors, which have no settings of answers."""
+        timeout = llm.timeout or settings.request_timeout
+        self.base = (
+            ChatRequest(model, (), timeout=timeout, embed=True)
+            if embed
+            else ChatRequest(
+                model,
+                (),
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens or default_answer_bound(model, settings),
+                max_thinking_tokens=llm.max_thinking_tokens,
+                hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
+                stop=tuple(llm.stop or ()),
+                timeout=timeout,
+                api=llm.api,
+                seed=llm.seed,
+                effort=llm.effort,
+            )
         )
         self._fields = {name: getattr(self.base, name) for name in _FIELDS}
         self.retry = llm.retry or _DEFAULT_RETRY
@@ -96,12 +102,7 @@ class ModelSettings:
     def of(cls, inputs: RunInputs, task: Task, number: int = 0) -> ModelSettings:
         """The settings of `task`, of a cascade those of that model."""
         llm, model = inputs.llms_of(task)[number], inputs.model_of(task, number)
-        known = _known.get((id(llm), model))
-        if known is None or known[0] is not llm or known[1] is not inputs.settings:
-            if len(_known) >= _KNOWN:
-                _known.clear()
-            known = _known[id(llm), model] = llm, inputs.settings, cls(llm, model, inputs.settings)
-        return known[2]
+        return cls(llm, model, inputs.settings, embed=task.embed is not None)
 
     @classmethod
     def of_judges(cls, inputs: RunInputs, task: Task) -> dict[int, ModelSettings]:
@@ -112,12 +113,6 @@ class ModelSettings:
     def request(self, **fields: Any) -> ChatRequest:
         """`base` with other fields, as `replace` makes it: that would ask the class for its fields each time."""
         return ChatRequest(**{**self._fields, **fields})
-
-
-_KNOWN = 500
-_known: dict[
-    tuple[int, str], tuple[LLM, Settings, ModelSettings]
-] = {}  # runs of one pipeline have the same ones
 
 
 @dataclass(slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from po_jupyter.llm.chat import CacheMode
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.definition import RunOptions
 
 
@@ -17,7 +18,7 @@ def cache_mode(
     at all. `again`: a new attempt sends its calls anew, and their answers replace those in the cache (P3).
     """
     mode: CacheMode = (
-        (task.cache if task.cache is not None else task.kind == "prompt") if requested is None else requested
+        (task.cache if task.cache is not None else task.kind in ASKS_MODEL) if requested is None else requested
     )
     if mode is False or options.cache is False:
         return False

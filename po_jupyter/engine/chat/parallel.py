@@ -136,6 +136,12 @@ def retry_of(retry: CallRetry | Mapping[str, JsonValue] | int | None) -> CallRet
         raise InvalidInput("llm.parallel:", violations=violations) from None
 
 
+def check_concurrency(value: object, where: str) -> None:
+    """Check how many calls may be in flight. Raises InvalidInput."""
+    if type(value) is not int or not 1 <= value <= MAX_CONCURRENCY:
+        raise InvalidInput(f"{where}: `max_concurrency` is 1 to {MAX_CONCURRENCY}, not {value!r:.20}")
+
+
 async def run_parallel(
     calls: Sequence[Callable[[], Awaitable[Answer]]],
     *,
@@ -147,10 +153,7 @@ async def run_parallel(
     Raises ThresholdExceeded, BudgetExceeded or ModelKeyError once the calls in flight have ended, with the results so
     far in the error's `results`.
     """
-    if type(max_concurrency) is not int or not 1 <= max_concurrency <= MAX_CONCURRENCY:
-        raise InvalidInput(
-            f"llm.parallel: `max_concurrency` is 1 to {MAX_CONCURRENCY}, not {max_concurrency!r:.20}"
-        )
+    check_concurrency(max_concurrency, "llm.parallel")
     if not 0 <= failure_threshold <= 1:
         raise InvalidInput(f"llm.parallel: `failure_threshold` is 0 to 1, not {failure_threshold!r:.20}")
     return await _ParallelCalls(calls, failure_threshold).run(max_concurrency)

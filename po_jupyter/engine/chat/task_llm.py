@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.chat.chain import Chain
 from po_jupyter.engine.chat.chat_call import (
     ChatCall,
@@ -14,15 +15,17 @@ from po_jupyter.engine.chat.chat_call import (
     check_option_names,
     run_chat_call,
 )
-from po_jupyter.engine.chat.parallel import retry_of, run_parallel
+from po_jupyter.engine.chat.embedding import embedding_request, vector_of
+from po_jupyter.engine.chat.parallel import check_concurrency, retry_of, run_parallel
 from po_jupyter.engine.chat.starter import CallStarter
 from po_jupyter.engine.chat.stream import Stream
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls
-from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.chat import Message, OnText
+from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.llm.chat import CacheMode, ChatRequest, Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.values.json import JsonValue
+from po_jupyter.platform.concurrency import gather_or_cancel
 
 if TYPE_CHECKING:
     from po_jupyter.llm.providers.catalogue import Shortcuts
@@ -107,6 +110,31 @@ class TaskLlm:
         )
         return self._starter.run(work)
 
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str | None = None,
+        cache: CacheMode | None = None,
+        max_concurrency: int = 20,
+    ) -> Any:
+        """The vector of a text, a list of numbers; of several texts a list of vectors, in their order.
+
+        Each text is a call of its own, at most `max_concurrency` at a time: what was answered is never paid again
+        after a crash, whatever else of the list failed. `cache` is as for `chat`. Raises the first ModelError or
+        BudgetExceeded once the calls in flight have ended; InvalidInput for an empty text, before anything is sent.
+        """
+        base = self._calls.request((), cache=cache)
+        alone = isinstance(texts, str)
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        requests = [embedding_request(base, text, model) for text in listed]
+        check_concurrency(max_concurrency, "llm.embed")
+        calls = [partial(self._vector, request) for request in requests]
+        return self._starter.run(_vectors(calls, max_concurrency, alone=alone))
+
+    async def _vector(self, request: ChatRequest) -> list[float]:
+        return vector_of(await self._calls.chat(request, stage=self._stage, frame=self._frame))
+
     def __getattr__(self, name: str) -> Shortcuts:
         """The models of a provider: `ctx.llm.openai.gpt5_mini(...)`."""
         from po_jupyter.llm.providers.catalogue import shortcuts
@@ -157,3 +185,26 @@ class TaskLlm:
     def close(self) -> None:
         """Stop the calls that the stage left behind: it is over."""
         self._starter.close()
+
+
+async def _vectors(
+    calls: Sequence[Callable[[], Awaitable[list[float]]]], width: int, *, alone: bool
+) -> list[float] | list[list[float]]:
+    """The vectors of all texts, or that of the one. Raises the first error, once the calls in flight have ended."""
+    vectors: list[list[float]] = [[] for _ in calls]
+    todo = iter(range(len(calls)))
+    failed: list[PoError | Interrupt] = []
+
+    async def work() -> None:
+        for n in todo:
+            if failed:
+                return
+            try:
+                vectors[n] = await calls[n]()
+            except (PoError, Interrupt) as error:
+                failed.append(error)
+
+    await gather_or_cancel(work() for _ in range(min(width, len(calls))))
+    if failed:
+        raise failed[0]
+    return vectors[0] if alone else vectors

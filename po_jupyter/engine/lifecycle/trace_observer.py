@@ -35,6 +35,7 @@ _MOST_TEXT = 100_000  # characters of a prompt or an answer
 # Well-known values of `gen_ai.provider.name`, where they are not our own name of the provider.
 _PROVIDERS = {
     "gemini": "gcp.gemini",
+    "vertex": "gcp.vertex_ai",
     "mistral": "mistral_ai",
     "grok": "x_ai",
     "xai": "x_ai",

@@ -24,6 +24,7 @@ _FIELDS = {
     "source",
     "system",
     "prompt",
+    "embed",
     "output",
     "output_type",
     "refine",

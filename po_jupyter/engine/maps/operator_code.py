@@ -11,6 +11,7 @@ from po_jupyter.engine.operators.groups import Fits, GroupPlan, grouped, groups
 from po_jupyter.engine.operators.join import JoinedPairs, pairs
 from po_jupyter.engine.operators.plans import Plan, ScorePlan, SelectPlan
 from po_jupyter.engine.operators.result_rows import ResultRows, SourceRows, selected
+from po_jupyter.engine.operators.similar import SimilarPlan
 from po_jupyter.engine.operators.top_k import best
 from po_jupyter.engine.operators.tournament import PairsPlan
 from po_jupyter.engine.operators.unnest import unnest_field, unnest_values
@@ -19,6 +20,7 @@ from po_jupyter.engine.prompts.condition import Expression
 from po_jupyter.engine.prompts.row_origins import OriginRows
 from po_jupyter.engine.prompts.templates import RowsExpression
 from po_jupyter.errors import TemplateFailed
+from po_jupyter.model.pipeline.operators.fields import Similar
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonObject
 
@@ -71,7 +73,7 @@ class OperatorCode:
         task = self.task
         if task.where is not None:
             return where(source, self._value("where", task.where))
-        if task.distinct is not None:
+        if isinstance(task.distinct, str):
             return distinct(source, self._value("distinct", task.distinct))
         if task.unnest is not None:
             if "{{" in task.unnest:
@@ -92,6 +94,8 @@ class OperatorCode:
         task = self.task
         if task.where is not None:
             return SelectPlan(source, self._answer_value("where", task.where))
+        if isinstance(task.distinct, Similar):
+            return SimilarPlan(source, task.distinct.similarity, self._tick)
         if task.join is not None:
             made = self._pairs(source)
             keeps = self._answer_value("join.keep", task.join.keep)

@@ -23,6 +23,7 @@ from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_o
 from po_jupyter.errors import PoError
 from po_jupyter.llm.chat import Message
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.telemetry.redaction import redactor
 
@@ -214,7 +215,7 @@ class PythonRows:
 async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -> RowCode:
     """Load the code of a map; `names` are what templates see of the run. Raises TemplateFailed, StageFailed."""
     scoring = await parts.tasks.scoring(task)
-    if task.kind == "prompt":
+    if task.kind in ASKS_MODEL:
         prompt = parts.tasks.prompt_task(task)
         await prompt.load()
         contents = await asyncio.to_thread(parts.files.digests) if prompt.has_files else {}

@@ -144,7 +144,7 @@ class GroupPlan:
         parts: list[Sequence[Any]] = []
         start, guess = 0, 16
         while start < len(values):
-            size = self._most_that_fit(reduction, values[start:], guess)
+            size = self._most_that_fit(reduction, values, start, guess)
             size = max(least, size)
             parts.append(values[start : start + size])
             start, guess = start + size, size
@@ -153,16 +153,17 @@ class GroupPlan:
             parts[-2:] = [rest, [last, *parts[-1]]]
         return parts
 
-    def _most_that_fit(self, reduction: _Reduction, values: Sequence[Any], guess: int) -> int:
-        """How many of the first values fit one prompt together, found by doubling and halving."""
-        low, high = 0, min(guess, len(values))
-        while self._fit(reduction, values[:high]):
-            if high == len(values):
+    def _most_that_fit(self, reduction: _Reduction, values: Sequence[Any], start: int, guess: int) -> int:
+        """How many of the values from `start` on fit one prompt together, found by doubling and halving."""
+        left = len(values) - start
+        low, high = 0, min(guess, left)
+        while self._fit(reduction, values[start : start + high]):
+            if high == left:
                 return high
-            low, high = high, min(2 * high, len(values))
+            low, high = high, min(2 * high, left)
         while high - low > 1:
             middle = (low + high) // 2
-            if self._fit(reduction, values[:middle]):
+            if self._fit(reduction, values[start : start + middle]):
                 low = middle
             else:
                 high = middle

@@ -44,12 +44,13 @@ class Plan(Protocol):
         """Whether an item is asked about with the prompt that combines answers."""
 
 
-class _OneRound:
+class OneRoundPlan:
     """A plan whose items are known before the first answer."""
 
     in_rounds = False
 
     def __init__(self, source: SourceRows) -> None:
+        """The plan whose items are the rows of `source`."""
         self.source = source
         self._items = source.values
         self.most_calls = len(source.values)
@@ -63,7 +64,7 @@ class _OneRound:
         return False
 
 
-class SelectPlan(_OneRound):
+class SelectPlan(OneRoundPlan):
     """The rows, or pairs, whose answer says that they stay. `columns` are those of all items."""
 
     def __init__(
@@ -91,7 +92,7 @@ class SelectPlan(_OneRound):
         return selected(self.source, indexes, **columns)
 
 
-class ScorePlan(_OneRound):
+class ScorePlan(OneRoundPlan):
     """The `k` rows whose answer has the largest value."""
 
     def __init__(self, source: SourceRows, k: int, score: AnswerValue) -> None:

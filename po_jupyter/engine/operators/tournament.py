@@ -4,12 +4,13 @@ Tournament selection (Knuth, The Art of Computer Programming 3, 5.2.3): the rows
 level by level, and the winner is the best. It is taken out, and only the matches on its way are played again: n - 1
 comparisons for the first, at most ⌈log2 n⌉ for each that follows. All matches of a level are independent of each other.
 
-The earlier row is always `left`. It wins where the comparison failed. No two rows are compared twice.
+The earlier row is always `left`. It wins where the comparison failed, and where the answer names neither.
+No two rows are compared twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.operators.plans import Outcome
@@ -120,7 +121,8 @@ class PairsPlan:
         tournament = self._tournament
         for index in range(self._read, len(self._asked)):
             match, outcome = self._asked[index], outcomes[index]
-            right = outcome["ok"] and outcome["output"]["better"] == "right"
+            output = outcome["output"]
+            right = outcome["ok"] and isinstance(output, Mapping) and output.get("better") == "right"
             tournament.record(match, match.right if right else match.left)
         self._read = len(self._asked)
         tournament.settle()

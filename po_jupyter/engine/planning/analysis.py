@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from po_jupyter.engine.planning.schema_text import schema_line, schema_of
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
@@ -88,7 +89,7 @@ def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
 def _all_stages(task: Task, module: ast.Module | None) -> list[str] | None:
     if task.kind == "operator":
         return []
-    return _prompt_stages(task) if task.kind == "prompt" else _stages(module)
+    return _prompt_stages(task) if task.kind in ASKS_MODEL else _stages(module)
 
 
 def _prompt_stages(task: Task) -> list[str]:

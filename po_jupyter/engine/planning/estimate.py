@@ -28,6 +28,7 @@ from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_mess
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -141,6 +142,8 @@ class _TaskPlan:
         self.pipeline, self.seed, self.chosen_model = pipeline, seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
         self.models = [_planned_model(llm, model, settings) for llm in llms]
+        if task.embed is not None:  # a vector has no tokens
+            self.models = [planned._replace(max_tokens=0, most_tokens=0) for planned in self.models]
         self.model, self.max_tokens, _ = self.models[0]
         self.prices = prices
         self.unknown: list[str] = []
@@ -201,10 +204,10 @@ class _TaskPlan:
                 + (", ".join(self.blind) or "a task")
             )
             return self._result(len(rows), None)
-        if task.prompt is None:
+        if task.kind not in ASKS_MODEL:
             self.outputs[task.name] = planned.rows
             return self._result(len(rows), 0, 0, 0)
-        if task.operator in ("where", "join"):
+        if task.operator in ("where", "join", "distinct"):
             self.unknown.append(f"how many rows task {task.name!r} keeps: all of them are counted")
         result = self._prompts(planned.items, planned.most_calls)
         self.outputs[task.name] = planned.rows
@@ -289,6 +292,8 @@ class _TaskPlan:
 
     def _answer(self) -> tuple[Any, int | None]:
         """A sample of an answer and its tokens: of a text the longest that may be, whose tokens are none to expect."""
+        if self.task.embed is not None:
+            return [0.0], 0
         if self.task.output is None:
             return _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), None
         answer = example_value(self.task.output, text="text")
@@ -305,7 +310,7 @@ class _TaskPlan:
         result: JsonObject = {
             "name": self.task.name,
             "kind": self.task.kind,
-            "model": self.model if self.task.kind == "prompt" else None,
+            "model": self.model if self.task.kind in ASKS_MODEL else None,
             "rows": rows,
             "calls": calls,
             "calls_max": None,

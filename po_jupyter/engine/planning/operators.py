@@ -9,6 +9,7 @@ from po_jupyter.engine.maps.operator_code import OperatorCode, source_rows
 from po_jupyter.engine.maps.prompt_room import fits_in, prompt_room
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -29,7 +30,7 @@ def plan_operator(
 ) -> PlannedOperator:
     """Go through the rounds of an operator with `answer` to each question. Raises PoError."""
     code, source = OperatorCode(task, names), source_rows(rows, None)
-    if task.prompt is None:
+    if task.kind not in ASKS_MODEL:
         return PlannedOperator([], 0, code.rows(source).values)
     prompt = combining = PromptTask(task)
     if task.group_by is not None and task.group_by.combine is not None:

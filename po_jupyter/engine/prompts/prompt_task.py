@@ -1,4 +1,4 @@
-"""Prompt tasks: stages that need no code, only a `prompt` and perhaps `system`, `output` and `refine`."""
+"""Tasks that ask a model and need no code: a `prompt` and perhaps `system`, `output` and `refine`; or `embed`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from po_jupyter.engine.base.threads import OffLoop
+from po_jupyter.engine.chat.embedding import embedding_request, vector_of
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
 from po_jupyter.engine.files.images import load_images
 from po_jupyter.engine.files.named_files import NamedFile
@@ -31,7 +32,7 @@ from po_jupyter.model.values.json import JsonValue
 
 
 class PromptTask:
-    """A prompt task with its templates and schema compiled; one for all attempts and rows.
+    """A task with a `prompt` or `embed`, its templates and schema compiled; one for all attempts and rows.
 
     `critique`: the template of `refine.critique`; `conditions`: those under which each model of a cascade is asked;
     `answer`: reads and judges answers, None without an `output`; `judge`: calls it where that may take long, for it
@@ -49,7 +50,9 @@ class PromptTask:
             if task.system is None
             else [("system", PromptTemplate(task.system, task=task.name, field="system"))]
         )
-        if isinstance(task.prompt, tuple):
+        if task.embed is not None:
+            turns.append(("user", PromptTemplate(task.embed, task=task.name, field="embed")))
+        elif isinstance(task.prompt, tuple):
             turns += [
                 (turn.role, PromptTemplate(turn.content, task=task.name, field=f"prompt[{i}].content"))
                 for i, turn in enumerate(task.prompt)
@@ -217,9 +220,12 @@ class _PromptAttempt:
         self._messages.append(Message("user", f"{self._remark}\n\n{question}" if self._remark else question))
         self._remark = ""
 
-    async def inference(self, frame: Frame) -> str:
-        """The model's answer, after the rounds of tools that it wants."""
+    async def inference(self, frame: Frame) -> str | list[float]:
+        """The model's answer, after the rounds of tools that it wants; or the vector of the text."""
         task, calls = self._prompts.task, self._calls
+        if task.embed is not None:
+            request = embedding_request(calls.request(()), self._messages[-1].content)
+            return vector_of(await calls.chat(request, stage="inference", frame=frame))
         request = calls.request(tuple(self._messages), schema=task.output)
         if not task.tools:
             response = await calls.chat(request, stage="inference", frame=frame, stream=True)

@@ -39,6 +39,8 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield from _prompt("prompt", task.prompt)  # else none of them uses it
     for name, variant in variants.items():
         yield from _of_variant(f"variants.{name}.", variant)
+    if task.embed is not None:
+        yield "embed", task.embed
     for i, image in enumerate(task.images):
         yield f"images[{i}]", image
     for i, file in enumerate(task.files):
@@ -86,7 +88,7 @@ def _prompt(field: str, prompt: PromptText | None) -> Iterator[tuple[str, str]]:
 def _of_operator(task: Task) -> Iterator[tuple[str, str]]:
     if task.where is not None:
         yield "where", task.where
-    if task.distinct is not None:
+    if isinstance(task.distinct, str):
         yield "distinct", task.distinct
     if task.unnest is not None and "{{" in task.unnest:
         yield "unnest", task.unnest

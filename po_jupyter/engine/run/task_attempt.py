@@ -29,6 +29,7 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_output
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.model.values.json import JsonValue
 from po_jupyter.telemetry import correlation
@@ -164,7 +165,7 @@ class TaskAttempt:
 
     async def _run_stages(self, calls: AttemptCalls, frame: Frame, run: RunStages) -> VotedOutput:
         session, task = self.session, self.task
-        if task.kind == "prompt":
+        if task.kind in ASKS_MODEL:
             # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
             off_loop = asyncio.to_thread if session.outputs.reads_rows(task) else None
             names = session.outputs.names(task, self.number)

@@ -19,10 +19,12 @@ from po_jupyter.model.pipeline.evals.scores import (
     score_columns,
 )
 from po_jupyter.model.run.scores import RowScores
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonValue
 
 _NOTE = 300  # characters of a note
 _LABEL = 80  # of a class
+_DIGEST = 6  # hex digits, of a longer one
 
 
 class Expected(NamedTuple):
@@ -128,4 +130,6 @@ def _classes(expected: JsonValue, answer: JsonValue) -> list[str]:
 
 def _label(value: JsonValue) -> str:
     text = plain_text(value) if value is not None else "(nothing)"
-    return (text if len(text) <= _LABEL else text[: _LABEL - 1] + "…") or "(empty)"
+    if len(text) > _LABEL:  # others begin alike, and are other classes
+        text = f"{text[: _LABEL - _DIGEST - 1]}…{short_digest(text, _DIGEST)}"
+    return text or "(empty)"

@@ -57,11 +57,13 @@ def add_tasks(state: RunState, by: str, data: TasksAddedData) -> None:
     state.tasks = {name: state.tasks[name] for name in order}
 
 
-def _kind(task: JsonObject) -> Literal["prompt", "python", "operator", "pipeline"]:
+def _kind(task: JsonObject) -> Literal["prompt", "embed", "python", "operator", "pipeline"]:
     if task.get("pipeline"):
         return "pipeline"
     if task.get("prompt") is not None:
         return "prompt"
+    if task.get("embed") is not None:
+        return "embed"
     return "operator" if any(task.get(name) is not None for name in OPERATORS) else "python"
 
 

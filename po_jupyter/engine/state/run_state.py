@@ -20,7 +20,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Literal["prompt", "python", "operator", "pipeline"] = "prompt"
+    kind: Literal["prompt", "embed", "python", "operator", "pipeline"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0

@@ -19,7 +19,8 @@ from po_jupyter.model.values.json import JsonObject
 
 # The price of a call in a batch, as a fraction of the list price. OpenAI: "50% cost discount compared to
 # synchronous APIs" (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API
-# prices" (platform.claude.com/docs/en/build-with-claude/batch-processing). Read 2026-11.
+# prices" (platform.claude.com/docs/en/build-with-claude/batch-processing); Gemini: "50% of the standard cost"
+# (ai.google.dev/gemini-api/docs/batch-api); Mistral: half the price (docs.mistral.ai, Batch). Read 2026-11.
 BATCH_PRICE = 0.5
 # Seconds by which the clocks of the vendor and of this machine may differ, when batches are told apart by their age.
 CLOCK_SKEW = 600.0
@@ -37,6 +38,7 @@ class BatchStatus:
     lines     the faults of single lines (from 1) of a batch that was refused as a whole
     results   the provider's own names for the files or paths of the results
     expired   the time allowed was over before every request was worked on
+    missing   why requests have no line in the results of a batch that has ended, "" when nothing explains it
     """
 
     id: str
@@ -48,6 +50,7 @@ class BatchStatus:
     lines: Mapping[int, str] = field(default_factory=dict)
     results: tuple[str, ...] = ()
     expired: bool = False
+    missing: str = ""
 
 
 class BatchSearch(NamedTuple):

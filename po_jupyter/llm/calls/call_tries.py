@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from po_jupyter.errors import BudgetExceeded, ModelError
+from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.calls.cache import CallCache
 from po_jupyter.llm.calls.journal import CallKey, Journal
 from po_jupyter.llm.calls.pending_call import CallHooks, CallOutcomes, OnDone, PendingCall, with_broken_tries
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, retry_delay, with_retry
-from po_jupyter.llm.chat import ChatResponse, ChatResponseJson, OnText, Provider
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.llm.providers.refs import embeddings_problem
 from po_jupyter.llm.wire.ends import check_not_empty
 from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
@@ -76,9 +77,11 @@ class CallTries:
         hooks: CallHooks,
         cache_later: Callable[[PendingCall, ChatResponse, ChatResponseJson], None],
     ) -> None:
-        """Nothing is sent yet. Raises ModelKeyError, and what keeps the price list from being read."""
+        """Nothing is sent yet. Raises ModelKeyError, what keeps the price list from being read, and ModelRefused for a
+        vector of a provider that makes none."""
         # A missing key is found before anything is recorded, and the price list is read while nothing is paid yet.
         self._provider = chat.provider_of(call.request.model)
+        _check_embeds(self._provider, call.request)
         chat.prices.is_priced(call.request.model)
         self._chat = chat
         self._outcomes = outcomes
@@ -239,6 +242,16 @@ class CallTries:
             return
         self._outcomes.in_flight -= 1
         self._outcomes.withdraw(self._call.key, with_broken_tries(Usage(), self._broken))
+
+
+def _check_embeds(provider: Provider, request: ChatRequest) -> None:
+    """Raise ModelRefused where a vector is wanted of a provider that makes none; nothing was sent."""
+    if request.embed and not getattr(provider, "embeds", False):
+        raise ModelRefused(
+            embeddings_problem(request.model) or f"{request.provider} makes no embeddings here",
+            hint="The gateway of a hub passes none on: with a key of your own the vendor is asked.",
+            details={"provider": request.provider, "model": request.model_name},
+        )
 
 
 def _suggest_model(error: ModelError, model: str) -> None:

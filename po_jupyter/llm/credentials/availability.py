@@ -23,6 +23,7 @@ from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, addresses_in, spec_of, specs
 from po_jupyter.llm.wire.proxies import network_problems
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.presentation.urls import shown_url
 
@@ -106,7 +107,7 @@ def _first_model(
         return own, f"{place}{task.llm_place(0)}.model"
     if pipeline.llm.model is not None:
         return pipeline.llm.model, "llm.model"
-    return (default_model, "default_model") if task.kind == "prompt" else None
+    return (default_model, "default_model") if task.kind in ASKS_MODEL else None
 
 
 def _judges(pipeline: Pipeline, i: int, task: Task, default_model: str) -> Iterator[tuple[str, str]]:
@@ -212,7 +213,7 @@ def provider_problems(
         yield EnvironmentProblem(
             "", "local models need the extra `local`: pip install 'po_jupyter[local]'", name
         )
-    if spec.login is not None and find_spec(spec.login.module) is None:
+    if spec.login is not None and not spec.login.is_installed:
         extra = spec.login.extra
         yield EnvironmentProblem(
             "", f"{name} needs the extra `{extra}`: pip install 'po_jupyter[{extra}]'", name

@@ -33,6 +33,7 @@ from po_jupyter.platform.source_root import SOURCE_ROOT
 SLOTS = 4  # answers written at the same time
 SLOT_CONTEXT = 2048  # tokens of a prompt and its answer together
 START_TIMEOUT = 180.0  # seconds to load the weights, on a busy machine too
+_HEADER = 1 << 16  # bytes of a GGUF file, in which the settings of its model are
 _STARTS, _WITHIN = 5, 60.0  # more starts than that within so many seconds is a crash loop
 _KEPT = (
     "PATH",
@@ -248,12 +249,22 @@ def _serve(
     params.cache_ram_mib = 256  # of finished prompts; the default is 8 GB
     params.ui = False
     params.verbosity = 0
+    params.embedding = True  # beside answers; it costs these nothing
+    params.n_ubatch = params.n_batch = max(context, params.n_batch)  # a text is embedded in one go
+    if not _has_pooling(path):
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     try:
         server = xllamacpp.Server(params)
     except Exception as error:  # what the extension raises is not documented
         raise ModelRefused(f"{path.name} cannot be loaded: {error}") from None
     address = str(server.listening_address)
     return server, {"base_url": f"{address}/v1", "key": key, "model": name, "pid": os.getpid()}
+
+
+def _has_pooling(path: Path) -> bool:
+    """Whether a GGUF file says how the vectors of a text's tokens become one: a model made for embeddings does."""
+    with path.open("rb") as file:
+        return b".pooling_type" in file.read(_HEADER)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -52,6 +52,7 @@ MODELS: Mapping[str, tuple[str, ...]] = {
     "huggingface": ("openai/gpt-oss-120b:groq", "meta-llama/Llama-3.3-70B-Instruct:together"),
     "perplexity": ("sonar", "sonar-pro", "sonar-reasoning-pro"),
     "azure": ("gpt-5-mini", "gpt-4.1-mini"),
+    "vertex": ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-embedding-001"),
     "bedrock": (
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
         "us.anthropic.claude-haiku-4-5-20251001-v1:0", "us.amazon.nova-micro-v1:0", "us.amazon.nova-lite-v1:0",
@@ -234,7 +235,7 @@ def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -
         return f"{variable} is not set"
     if spec.base_env and not spec.base_url_in(environ):
         return f"{(spec.region_env or (spec.base_env,))[0]} is not set"
-    if spec.login is not None and find_spec(spec.login.module) is None:
+    if spec.login is not None and not spec.login.is_installed:
         return f"the extra `{spec.login.extra}` is not installed"
     if spec.key_optional and not environ.get(spec.base_env, "").strip():
         return f"{spec.base_env} is not set (it would be asked at {spec.base_url})"

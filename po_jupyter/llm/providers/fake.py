@@ -1,7 +1,8 @@
 """The fake provider: without a model, in process and deterministic, for tests, demos and dry runs.
 
-As a model ref: `fake:echo` repeats the last message (or fits the schema); `fake:echo?latency=0.5` takes half a
-second; `fake:echo?fail=2` fails transiently twice for each request before it answers.
+As a model ref: `fake:echo` repeats the last message (or fits the schema, or makes a vector of its words);
+`fake:echo?latency=0.5` takes half a second; `fake:echo?fail=2` fails transiently twice for each request before it
+answers.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import hypot
 from typing import TypeAlias
 from urllib.parse import parse_qsl
+from zlib import crc32
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.llm.vectors import pack
 from po_jupyter.model.run.usage import Usage
 
 Scripted: TypeAlias = "str | ModelError | Callable[[ChatRequest], str]"
@@ -37,6 +41,7 @@ class FakeProvider:
     def __init__(self, replies: Sequence[Scripted] = (), *, latency: float = 0.0, name: str = "fake") -> None:
         """A reply is a text, an error to raise, or a function of the request. `latency` is in seconds."""
         self.name = name
+        self.embeds = True
         self.requests: list[ChatRequest] = []
         self._replies = list(replies)
         self._latency = latency
@@ -64,7 +69,7 @@ class FakeProvider:
                 on_text(word if i == 0 else f" {word}")
         usage = Usage(
             input_tokens=estimate_messages(m.content for m in request.messages),
-            output_tokens=estimate(text),
+            output_tokens=0 if request.embed else estimate(text),
             cost=0.0,
             calls=1,
         )
@@ -84,12 +89,24 @@ class FakeProvider:
             self._failed[request.request_hash] += 1
             raise ModelUnavailable("fake: asked to fail")
         last = request.messages[-1].content if request.messages else ""
+        if request.embed:
+            return pack(word_vector(last))
         if request.schema is not None:
             return json.dumps(example_value(request.schema))
         return json.dumps({"echo": last}) if request.json else f"echo: {last}"
 
     async def aclose(self) -> None:
         """Close nothing."""
+
+
+def word_vector(text: str, dimensions: int = 64) -> list[float]:
+    """A vector of length 1 that texts with the same words have, and texts with some of the same words nearly."""
+    vector = [0.0] * dimensions
+    for word in text.casefold().split() or [""]:
+        digest = crc32(word.encode())
+        vector[digest % dimensions] += 1.0 if digest & 1 << 31 else -1.0
+    length = hypot(*vector) or 1.0
+    return [value / length for value in vector]
 
 
 def _options(query: str) -> dict[str, float]:

@@ -9,6 +9,8 @@ of 5 with bounds). So for this provider strings and lists without a bound get on
 answer is validated against the schema as it was written. The model does not see the grammar, so the schema is
 added to the last message as well. A light penalty on repetition keeps it from writing one word
 for ever. Free text that is cut at `max_tokens` is an answer here: it seldom stops before.
+
+The same server makes vectors (embeddings) with any of its models; one made for that, as a GGUF file, does it well.
 """
 
 from __future__ import annotations

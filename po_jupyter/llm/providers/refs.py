@@ -73,11 +73,21 @@ def images_problem(ref: str) -> str | None:
 def files_problem(ref: str) -> str | None:
     """The reason why a model cannot take PDF files, with what can; None when it takes them, or is unknown."""
     name, _, model = ref.partition(":")
-    spec = specs().get(name)
+    spec = spec_of(name)  # of a plugin only its package says
     if spec is None or (spec.pdf and re.match(spec.pdf, model)):
         return None
     able = ", ".join(sorted(s.example for s in specs().values() if s.pdf and s.name != "fake"))
     return f"{ref} is not known to take PDF files; models that do are, for example, {able}"
+
+
+def embeddings_problem(ref: str) -> str | None:
+    """The reason why a model's provider makes no vectors, in one line; None when it does, or its package is to say."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.embeddings or isinstance(spec.factory, Plugin):
+        return None
+    able = ", ".join(sorted(s.name for s in specs().values() if s.embeddings))
+    return f"{name} makes no embeddings here, and the model is {ref}; these do: {able}"
 
 
 def batch_problem(ref: str) -> str | None:

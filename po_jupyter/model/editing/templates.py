@@ -44,7 +44,30 @@ _LOOP_FIELDS = {
     "previtem": "the one before",
     "nextitem": "the one after",
 }
-_TEMPLATE_FIELDS = frozenset({"prompt", "system", "content", "for_each", "critique", "images", "files", "when"})
+_TEMPLATE_FIELDS = frozenset(
+    {"prompt", "embed", "system", "content", "for_each", "critique", "images", "files", "when"}
+)
+# Expressions of operators and scores, by their place in a task.
+_EXPRESSIONS = frozenset({
+    ("where",), ("distinct",), ("unnest",), ("group_by",), ("group_by", "key"), ("group_by", "combine"), ("join",),
+    ("join", "to"), ("join", "key"), ("join", "left_key"), ("join", "right_key"), ("join", "where"), ("join", "keep"),
+    ("top_k", "by"), ("score", "expect"), ("score", "judge"),
+})  # fmt: skip
+_OF_LISTS = frozenset({("for_each",), ("join",), ("join", "to")})  # there no row is known
+_OF_ANSWERS = frozenset(
+    {("where",), ("join", "keep"), ("top_k", "by"), ("score", "expect"), ("score", "judge")}
+)
+_OF_ROWS = frozenset(
+    {("group_by",), ("group_by", "key"), ("join", "key"), ("join", "left_key"), ("join", "right_key")}
+)
+_GROUP_FIELDS = {"key": "what its rows have in common", "rows": "its rows"}
+_PAIR_FIELDS = {"left": "a row of for_each", "right": "a row of the other list"}
+_GROUP_ROW_FIELDS = {
+    "index": "the group's number",
+    "key": "what its rows have in common",
+    "size": "how many rows",
+}
+_ROWS_STAY = frozenset({"where", "distinct", "top_k", "unnest"})  # operators whose rows are those of their list
 _MOST_NAMES = 200
 _DEEPEST = 50  # loops in one another
 _LOOKED_AT = 500  # characters before the cursor, among them the braces that open
@@ -61,7 +84,9 @@ class TemplateName:
 def is_template(path: Path) -> bool:
     """Whether the text at `path` is a template."""
     names = [part for part in path if isinstance(part, str)]
-    return bool(names) and names[0] == "tasks" and names[-1] in _TEMPLATE_FIELDS and "output" not in names
+    if names[:1] != ["tasks"] or "output" in names:
+        return False
+    return names[-1] in _TEMPLATE_FIELDS or tuple(names[1:]) in _EXPRESSIONS
 
 
 def _inside(text: str) -> str | None:
@@ -153,13 +178,67 @@ def names_after(
     if root == "tasks":
         return _task_names(outline, task, rest)
     if root == "item":
-        match = _WHOLE.fullmatch(outline.values.get(("tasks", task, "for_each"), "").strip())
-        source = parts_of(match[1].strip()) if match else ()
-        if source[:1] == ("tasks",):
-            rows = dict(_ROW_FIELDS) if _is_map(outline, source[1:2]) else {}
-            return rows if not rest else {}
-        return _fields_of(seed, (*source[1:], "0", *rest)) if source[:1] == ("seed",) else {}
+        return _item_names(outline, field_of(path), task, rest, seed)
     return {}
+
+
+def _item_names(
+    outline: Outline,
+    field: tuple[str, ...],
+    task: int,
+    rest: tuple[str, ...],
+    seed: Mapping[str, object] | None,
+) -> dict[str, str]:
+    """What may follow `item.` and `rest` in a field of a task: the row, or what its operator makes of rows."""
+    operators = outline.names(("tasks", task))
+    rows = outline.values.get(("tasks", task, "for_each"), "")
+    if "group_by" in operators and field not in _OF_ROWS:
+        return (
+            dict(_GROUP_FIELDS) if not rest else _row_names(outline, rows, rest[2:], seed) if rest[1:] else {}
+        )
+    pairs = outline.values.get(("tasks", task, "top_k", "pairs"), "") in ("true", "True")
+    if (pairs or "join" in operators) and field not in _OF_ROWS:
+        if not rest:
+            return dict(_PAIR_FIELDS)
+        other = outline.values.get(("tasks", task, "join", "to")) or outline.values.get(
+            ("tasks", task, "join"), ""
+        )
+        return _row_names(outline, other if rest[0] == "right" and other else rows, rest[1:], seed)
+    return _row_names(outline, rows, rest, seed)
+
+
+def _row_names(
+    outline: Outline, rows: str, rest: tuple[str, ...], seed: Mapping[str, object] | None
+) -> dict[str, str]:
+    """What may follow a row of the list that the expression `rows` gives, through the operators that it came by."""
+    for _ in range(_DEEPEST):
+        match = _WHOLE.fullmatch(rows.strip())
+        source = parts_of(match[1].strip()) if match else ()
+        if source[:1] == ("seed",):
+            return _fields_of(seed, (*source[1:], "0", *rest))
+        if source[:1] != ("tasks",) or not _is_map(outline, source[1:2]):
+            return {}
+        place = next(p for p, name in task_names(outline).items() if name == source[1])
+        fields = set(outline.names(("tasks", place)))
+        if not fields & _ROWS_STAY:
+            return {} if rest else _made_names(fields)
+        rows = outline.values.get(("tasks", place, "for_each"), "")
+    return {}
+
+
+def _made_names(fields: set[str]) -> dict[str, str]:
+    """The fields of a row that a task with these fields makes."""
+    if "join" in fields:
+        return dict(_PAIR_FIELDS)
+    if "group_by" in fields:
+        answer = {name: text for name, text in _ROW_FIELDS.items() if name != "index"}
+        return {**_GROUP_ROW_FIELDS, **answer} if "prompt" in fields else dict(_GROUP_FIELDS)
+    return dict(_ROW_FIELDS)
+
+
+def field_of(path: Path) -> tuple[str, ...]:
+    """The field of a task that a path is in, by its names: `("join", "key")`."""
+    return tuple(part for part in path[1:] if isinstance(part, str))
 
 
 def resolved(before: tuple[str, ...], bound: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -174,9 +253,11 @@ def _first_names(outline: Outline, path: Path, task: int) -> Iterator[tuple[str,
     yield "seed", "the input of the run"
     if path[-1] != "when" and upstream(outline, task):
         yield "tasks", "outputs of the tasks before"
-    if path[-1] != "for_each" and "for_each" in outline.names(("tasks", task)):
+    field = field_of(path)
+    if field not in _OF_LISTS and "for_each" in outline.names(("tasks", task)):
         yield "item", "the row"
-    if path[-1] in ("critique", "when"):
+    asks = "prompt" in outline.names(("tasks", task))
+    if path[-1] in ("critique", "when") or (asks and field in _OF_ANSWERS):
         yield "output", "the answer that is judged"
 
 

@@ -20,7 +20,8 @@ from po_jupyter.model.pipeline.task_rules import RULES
 class Task(TaskFields):
     """One step of a pipeline.
 
-    With `prompt` it is a prompt task, with `pipeline` it runs another pipeline, whose seed has the data `seed`;
+    With `prompt` it is a prompt task, with `embed` it makes a vector of a text,
+    with `pipeline` it runs another pipeline, whose seed has the data `seed`;
     otherwise its Python comes from `source` (the text of a module) or from the module that `task` (default: its name)
     finds. `timeout` is of one stage attempt of one item, in seconds. `needs` of None means: the task before it.
     `budget` is a limit of this task (for a map: of all its rows) within that of the run. `prompt` may also be a list
@@ -116,12 +117,14 @@ class Task(TaskFields):
 
     @property
     def kind(self) -> TaskKind:
-        """`prompt` needs no code; `operator` asks no model; `python` is a module of stage functions; `pipeline` is a
-        run of its own."""
+        """`prompt` and `embed` need no code; `operator` asks no model; `python` is a module of stage functions;
+        `pipeline` is a run of its own."""
         if self.pipeline is not None:
             return "pipeline"
         if self.prompt is not None:
             return "prompt"
+        if self.embed is not None:
+            return "embed"
         return "python" if self.operator is None else "operator"
 
     @property

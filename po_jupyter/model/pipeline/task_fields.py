@@ -67,6 +67,10 @@ class TaskFields(Value):
         default=None,
         description="The prompt, a template that sees `seed`, `tasks` and `item`; or a list of messages.",
     )
+    embed: str | None = Field(
+        default=None,
+        description="A template of a text whose vector (embedding) is the output: a list of numbers.",
+    )
     images: tuple[str, ...] = Field(
         default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
     )
@@ -116,7 +120,7 @@ class TaskFields(Value):
     distinct: DistinctBy | None = Field(
         default=None,
         description="An expression over `item`, or true for all of it: the first row of each value, whatever its case "
-        "and spaces.",
+        "and spaces. With `embed`, `{similarity: 0.9}`: the first of rows whose vectors are alike.",
     )
     join: Join | None = Field(
         default=None,

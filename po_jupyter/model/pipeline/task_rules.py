@@ -8,6 +8,7 @@ from collections.abc import Callable
 from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.evals.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
+from po_jupyter.model.pipeline.operators.embedding import embedding_problem
 from po_jupyter.model.pipeline.operators.rules import operator_problem
 from po_jupyter.model.pipeline.pipeline_field import pipeline_task_problem
 from po_jupyter.model.pipeline.sharding import shards_problem
@@ -21,6 +22,10 @@ def _runs_a_pipeline(task: TaskFields) -> str | None:
     fields = [name for name in task.model_fields_set if getattr(task, name) is not None]
     problem = pipeline_task_problem(fields, runs_pipeline=task.pipeline is not None)
     return f" {problem}" if problem else None
+
+
+def _embedding(task: TaskFields) -> str | None:
+    return embedding_problem(task)
 
 
 def _one_kind(task: TaskFields) -> str | None:
@@ -122,6 +127,7 @@ def _variants(task: TaskFields) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
+    _embedding,
     _runs_a_pipeline,
     _one_kind,
     _operator,

@@ -8,7 +8,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import Violation
 
-_TEXTS = frozenset({"system", "prompt", "content", "critique", "message"})
+_TEXTS = frozenset({"system", "prompt", "embed", "content", "critique", "message"})
 _INSIDE = frozenset({"prompt", "refine", "gate"})  # fields of a task with texts in them
 _QUOTE = 'put it in quotes, or below a `|`: prompt: "Ticket #1"; a comment goes into a line of its own'
 

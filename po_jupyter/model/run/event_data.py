@@ -21,7 +21,7 @@ class TaskNameAndKind(TypedDict):
     """One task of `run.created`."""
 
     name: str
-    kind: Literal["prompt", "python", "operator", "pipeline"]
+    kind: Literal["prompt", "embed", "python", "operator", "pipeline"]
 
 
 class ForkOrigin(TypedDict):

@@ -35,7 +35,7 @@ class TaskView(_View):
 
     name: str
     state: TaskStatus = "pending"
-    kind: Literal["prompt", "python", "operator", "pipeline"] = "prompt"
+    kind: Literal["prompt", "embed", "python", "operator", "pipeline"] = "prompt"
     stage: str | None = None
     attempt: int = 0
     started_at: str | None = None

@@ -74,7 +74,7 @@ def render(
     if (index := call["index"]) is not None:
         item = call["item"]
         if item is None and task.for_each is not None:
-            if task.operator not in (None, "where", "top_k"):
+            if task.operator not in (None, "where", "top_k", "distinct"):
                 raise InvalidInput(
                     f"what task {task.name!r} asked about is not kept: it is made of its rows again"
                 )

@@ -20,6 +20,7 @@ from tenacity import (
 from po_jupyter.config import SECRETS, Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
+from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
@@ -64,7 +65,7 @@ def import_directory(definition: RunDefinition) -> str | None:
 
 def _imports(task: Mapping[str, object]) -> bool:
     """Whether a task, as a definition has it, is Python or brings the class of its output along."""
-    return task.get("prompt") is None or task.get("output_type") is not None
+    return not asks_model(task) or task.get("output_type") is not None
 
 
 def silence_limit(definition: RunDefinition, settings: Settings) -> float:

@@ -13,6 +13,7 @@ from po_jupyter.errors import InvalidSeed
 from po_jupyter.ipc.turn_file import MAX_SHARED_ROWS
 from po_jupyter.llm.specs import Plugin, specs
 from po_jupyter.model.pipeline.evals.scores import BUILT_IN
+from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_spans import parse_spans
@@ -42,7 +43,8 @@ def is_plain(definition: RunDefinition) -> bool:
 
 def _is_plain_prompt(task: Mapping[str, object]) -> bool:
     has_code = task.get("output_type") is not None or task.get("tools") or _has_python_scorers(task)
-    return task.get("prompt") is not None and not has_code
+    compares = task.get("distinct") is not None  # vectors with one another: seconds, and much memory
+    return asks_model(task) and not has_code and not compares
 
 
 def _scorers(task: Mapping[str, object]) -> Iterator[Mapping[str, object]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation import format as fmt
@@ -77,7 +78,7 @@ class ReportContent:
     def _model(self, task: JsonObject) -> str:
         if task.get("pipeline") is not None:
             return "pipeline"
-        if task.get("prompt") is None:
+        if not asks_model(task):
             return "python"
         for llm in (self.options, task.get("llm"), self.definition.get("llm")):  # as a run takes them
             if isinstance(llm, Mapping) and llm.get("model"):
@@ -85,10 +86,10 @@ class ReportContent:
         return "default model"
 
     def prompts(self) -> list[tuple[str, str, str]]:
-        """(task, `system` or `prompt` or `source`, text) of each task."""
+        """(task, `system`, `prompt`, `embed` or `source`, text) of each task."""
         found: list[tuple[str, str, str]] = []
         for task in task_definitions(self.definition):
-            for kind in ("system", "prompt", "source"):
+            for kind in ("system", "prompt", "embed", "source"):
                 value = task.get(kind)
                 if value is not None:
                     found.append(

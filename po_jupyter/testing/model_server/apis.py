@@ -1,4 +1,4 @@
-"""The model server's other APIs: Responses, Messages and generateContent, whole and streamed.
+"""The model server's other APIs: Responses, Messages and generateContent, whole and streamed; embeddings.
 
 The same `Reply` means the same in each; `finish` is in Chat Completions' words and `usage`, when given, in
 the API's own.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+from po_jupyter.llm.providers.fake import word_vector
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server.aws_frames import CONTENT_TYPE, event_frame
@@ -22,6 +23,7 @@ from po_jupyter.testing.model_server.wire import (
     stream_parts,
 )
 
+_OF_VECTORS = {"embeddings": "vectors", "embedContent": "gemini_vectors", "predict": "predicted_vectors"}
 _ANTHROPIC_ENDS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 _GEMINI_ENDS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
@@ -30,6 +32,8 @@ def api_of(path: str) -> str | None:
     """The API that a path belongs to; None: none of them."""
     if path.endswith("/chat/completions"):
         return "chat"
+    if path.endswith(("/embeddings", ":embedContent", ":predict")):
+        return _OF_VECTORS[path.replace(":", "/").rpartition("/")[2]]
     if path.endswith(("/responses", "/messages")):
         return path.rpartition("/")[2]
     if path.endswith(("/converse", "/converse-stream")):
@@ -250,11 +254,41 @@ def _converse_events(request: Recorded, reply: Reply) -> list[JsonObject]:
     ]
 
 
+# -- embeddings ----------------------------------------------------------------------------------------
+def _numbers(request: Recorded, reply: Reply) -> list[float]:
+    """The numbers of a scripted vector (a JSON list as text), or those of the words."""
+    numbers: list[float] = word_vector(request.prompt) if reply.text is None else json.loads(reply.text)
+    return numbers
+
+
+def _embedding(request: Recorded, reply: Reply) -> JsonObject:
+    tokens = len(request.prompt.split())
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": _numbers(request, reply)}],
+        "model": request.body.get("model", "fake"),
+        "usage": reply.usage or {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _embedded_content(request: Recorded, reply: Reply) -> JsonObject:
+    usage = reply.usage or {"promptTokenCount": len(request.prompt.split())}
+    return {"embedding": {"values": _numbers(request, reply)}, "usageMetadata": usage}
+
+
+def _prediction(request: Recorded, reply: Reply) -> JsonObject:
+    statistics = reply.usage or {"token_count": len(request.prompt.split()), "truncated": False}
+    return {"predictions": [{"embeddings": {"values": _numbers(request, reply), "statistics": statistics}}]}
+
+
 _WHOLE: Mapping[str, Callable[[Recorded, Reply], JsonObject]] = {
     "responses": _response,
     "messages": _message,
     "gemini": _generated,
     "converse": _converse,
+    "vectors": _embedding,
+    "gemini_vectors": _embedded_content,
+    "predicted_vectors": _prediction,
 }
 _EVENTS: Mapping[str, Callable[[Recorded, Reply], list[JsonObject]]] = {
     "responses": _response_events,

@@ -1,4 +1,7 @@
-"""The batches of a BatchServer, and their JSON in OpenAI's and Anthropic's APIs. References: see `batches`."""
+"""The batches of a BatchServer, and their JSON in OpenAI's and Anthropic's APIs; those of the others are beside it.
+
+References: see `batches`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from typing import cast
 
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server.apis import whole
@@ -38,7 +43,39 @@ class FakeBatch:
     status: str = ""  # completed, cancelled, expired, failed
     errors: list[JsonObject] = field(default_factory=list)
     results: list[JsonObject] = field(default_factory=list)
-    failures: list[JsonObject] = field(default_factory=list)  # OpenAI's second file
+    failures: list[JsonObject] = field(default_factory=list)  # the second file of OpenAI and Mistral
+
+
+def read_form_file(kind: str, body: bytes) -> bytes:
+    """The file of an uploaded form whose purpose is `batch`."""
+    form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    fields: dict[str, bytes] = {}
+    for piece in form.walk():
+        if not piece.is_multipart():
+            name = piece.get_param("name", header="content-disposition")
+            fields[str(name)] = cast("bytes", piece.get_payload(decode=True))
+    assert fields["purpose"].strip() == b"batch", "the purpose of the file"
+    return fields["file"]
+
+
+def new_openai_batch(id: str, key: str, body: JsonObject, text: bytes) -> FakeBatch:
+    """The batch of an uploaded file."""
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert all(row["url"] == body["endpoint"] and row["method"] == "POST" for row in rows)
+    requests = [(row["custom_id"], row["body"]) for row in rows]
+    file, metadata = body["input_file_id"], body.get("metadata") or {}
+    return FakeBatch(
+        id, key, "openai", requests, body["endpoint"], metadata, file, model=requests[0][1]["model"]
+    )
+
+
+def cursor_list(bodies: list[JsonObject], query: Mapping[str, str]) -> JsonObject:
+    """One page of batches after that of an id, as OpenAI and Anthropic list them."""
+    if after := query.get("after") or query.get("after_id"):
+        bodies = bodies[[body["id"] for body in bodies].index(after) + 1 :]
+    page = bodies[: int(query.get("limit", "20"))]
+    ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
+    return {"object": "list", "data": page, "has_more": len(bodies) > len(page), **ends}
 
 
 def openai_batch(batch: FakeBatch) -> JsonObject:
@@ -91,26 +128,31 @@ def anthropic_batch(batch: FakeBatch, origin: str) -> JsonObject:
     }
 
 
+def as_answer(batch: FakeBatch, n: int, body: JsonObject, answer: Answer) -> tuple[int, JsonObject]:
+    """(status, body) of the answer to the `n`-th request, as to a single call."""
+    reply = as_reply(answer)
+    if reply.status == 200:
+        return 200, whole(Recorded(n, batch.at, batch.endpoint, {}, body, ""), reply)
+    return reply.status, {"error": {"message": reply.error, "type": "fault", "code": None}}
+
+
 def answer_result(batch: FakeBatch, n: int, custom_id: str, body: JsonObject, answer: Answer) -> JsonObject:
     """The result of the `n`-th request, as its vendor writes it."""
-    reply = as_reply(answer)
-    request = Recorded(n, batch.at, batch.endpoint, {}, body, "")
+    status, content = as_answer(batch, n, body, answer)
     if batch.vendor == "anthropic":
-        if reply.status == 200:
-            return {"custom_id": custom_id, "result": {"type": "succeeded", "message": whole(request, reply)}}
-        inner = {"type": _ANTHROPIC_ERRORS.get(reply.status, "api_error"), "message": reply.error}
+        if status == 200:
+            return {"custom_id": custom_id, "result": {"type": "succeeded", "message": content}}
+        inner = {"type": _ANTHROPIC_ERRORS.get(status, "api_error"), "message": content["error"]["message"]}
         error = {"type": "error", "error": inner, "request_id": f"req-{n}"}
         return {"custom_id": custom_id, "result": {"type": "errored", "error": error}}
-    success = reply.status == 200
-    content = (
-        whole(request, reply) if success else {"error": {"message": reply.error, "type": "fault", "code": None}}
-    )
-    response = {"status_code": reply.status, "request_id": f"req-{n}", "body": content}
+    response = {"status_code": status, "request_id": f"req-{n}", "body": content}
     return {"id": f"batch_req_{n}", "custom_id": custom_id, "response": response, "error": None}
 
 
-def missing_result(batch: FakeBatch, custom_id: str, status: str) -> JsonObject:
-    """The result of a request that had no answer when its batch ended."""
+def missing_result(batch: FakeBatch, custom_id: str, status: str) -> JsonObject | None:
+    """The result of a request that had no answer when its batch ended; None: its vendor writes none."""
+    if batch.vendor in ("gemini", "mistral"):
+        return None
     if batch.vendor == "anthropic":
         return {"custom_id": custom_id, "result": {"type": "canceled" if status == "cancelled" else "expired"}}
     code, message = _OPENAI_WORDS[status]
@@ -119,7 +161,7 @@ def missing_result(batch: FakeBatch, custom_id: str, status: str) -> JsonObject:
 
 
 def is_success(result: JsonObject) -> bool:
-    """Whether a result of OpenAI's belongs into the file of answers."""
+    """Whether a result of OpenAI's or Mistral's belongs into the file of answers."""
     return bool(result.get("response")) and result["response"]["status_code"] == 200
 
 

@@ -1,12 +1,13 @@
-"""A real loopback server with the batch APIs of OpenAI and Anthropic: beside `model_server`, and as programmable.
+"""A loopback server with the batch APIs of OpenAI, Anthropic, Gemini and Mistral, as programmable as `model_server`.
 
     with BatchServer() as server:
-        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}      # Anthropic: server.root_url
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}  # Anthropic, Gemini: root_url
         ...
         assert len(server.batches()) == 1
 
 Shapes after developers.openai.com/api/reference (Batches, Files) and platform.claude.com/docs/en/api/messages/batches,
-read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12).
+read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12, google-genai
+3.6); those of Gemini and Mistral are in `gemini_batches` and `mistral_batches`.
 
 A batch ends at the `looks`-th look at it (a list is one), or never while it is held (`hold()`).
 `reply(body, custom_id)` answers a request as in `model_server`: a text, a `Reply` (a status other than 200 is an error
@@ -22,9 +23,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email import message_from_bytes
+from functools import partial
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from aiohttp import web
 
@@ -33,14 +34,28 @@ from po_jupyter.testing.model_server.batch_shapes import (
     FakeBatch,
     answer_result,
     anthropic_batch,
+    cursor_list,
     is_success,
     jsonl,
     missing_result,
+    new_openai_batch,
     openai_batch,
+    read_form_file,
 )
+from po_jupyter.testing.model_server.gemini_batches import (
+    gemini_batch,
+    gemini_list,
+    gemini_result,
+    new_gemini_batch,
+    read_related,
+)
+from po_jupyter.testing.model_server.mistral_batches import mistral_job, mistral_list, new_mistral_job
 from po_jupyter.testing.model_server.wire import Answer, Reply
 
 BatchReply: TypeAlias = Callable[[JsonObject, str], Answer]
+
+
+_KEYS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
 @dataclass(slots=True)
@@ -64,7 +79,7 @@ class BatchServer:
     finished   rows that are answered when a held batch is cancelled or expires
     lost       custom ids' row numbers (their second part) without a result; `twice`: with two
     shuffle    results come in the reverse order
-    refuse     errors with which the next batch of OpenAI's kind is refused as a whole
+    refuse     errors with which the next batch is refused as a whole (not Anthropic's)
     results_at another origin that Anthropic's `results_url` names, to see that nothing is requested there
     """
 
@@ -178,10 +193,10 @@ class BatchServer:
     # -- inside -----------------------------------------------------------------------------------------
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get(
-            "x-api-key", ""
+        key = next(
+            (request.headers[name].removeprefix("Bearer ") for name in _KEYS if name in request.headers), ""
         )
-        path = request.path.removeprefix("/v1")
+        path = request.path if request.path.startswith("/v1beta/") else request.path.removeprefix("/v1")
         with self._changed:
             self.requests.append((request.method, path, key))
             self._changed.notify_all()
@@ -220,62 +235,100 @@ class BatchServer:
             case ("GET", "files", file, "content"):
                 return self._content(file, key)
             case ("POST", "batches"):
-                return self._create_openai(key, json.loads(body))
+                made = json.loads(body)
+                return self._create(new_openai_batch, key, made["input_file_id"], made)
             case ("GET", "batches"):
-                return self._list(request, "openai", key)
+                return cursor_list(self._bodies("openai", key), request.query)
             case ("GET", "batches", id):
                 return self._body_of(self._poll(id, key))
             case ("POST", "batches", id, "cancel"):
                 return self._body_of(self._cancel(id, key))
+            case _ if path.startswith(("/v1beta/", "/upload/", "/download/")):
+                return self._answer_gemini(request, parts, key, body)
+            case ("POST", "batch", "jobs"):
+                made = json.loads(body)
+                return self._create(new_mistral_job, key, made["input_files"][0], made)
+            case ("GET", "batch", "jobs"):
+                return mistral_list(self._bodies("mistral", key), request.query)
+            case ("GET", "batch", "jobs", id):
+                return self._body_of(self._poll(id, key))
+            case ("POST", "batch", "jobs", id, "cancel"):
+                return self._body_of(self._cancel(id, key))
+        return self._answer_messages(request, parts, key, body)
+
+    def _answer_messages(
+        self, request: web.Request, parts: list[str], key: str, body: bytes
+    ) -> JsonObject | bytes:
+        match (request.method, *parts):
             case ("POST", "messages", "batches"):
                 return self._create_anthropic(key, json.loads(body))
             case ("GET", "messages", "batches"):
-                return self._list(request, "anthropic", key)
+                return cursor_list(self._bodies("anthropic", key), request.query)
             case ("GET", "messages", "batches", id):
                 return self._body_of(self._poll(id, key))
             case ("POST", "messages", "batches", id, "cancel"):
                 return self._body_of(self._cancel(id, key))
             case ("GET", "messages", "batches", id, "results"):
                 return jsonl(self._find(id, key).results)
-        raise LookupError(path)
+        raise LookupError(request.path)
 
-    def _upload(self, kind: str, key: str, body: bytes) -> JsonObject:
-        form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-        fields: dict[str, bytes] = {}
-        for piece in form.walk():
-            if not piece.is_multipart():
-                name = piece.get_param("name", header="content-disposition")
-                fields[str(name)] = cast("bytes", piece.get_payload(decode=True))
-        assert fields["purpose"].strip() == b"batch", "the purpose of the file"
-        file = f"file-{len(self._files) + 1}"
-        self._files[file] = (key, fields["file"])
-        return {
-            "id": file,
-            "object": "file",
-            "bytes": len(fields["file"]),
-            "created_at": int(time.time()),
-            "filename": "batch.jsonl",
-            "purpose": "batch",
-            "status": "processed",
-        }
+    def _answer_gemini(
+        self, request: web.Request, parts: list[str], key: str, body: bytes
+    ) -> JsonObject | bytes:
+        match (request.method, *parts):
+            case ("POST", "upload", "v1beta", "files"):
+                assert request.headers["x-goog-upload-protocol"] == "multipart"
+                name = f"files/input-{len(self._files) + 1}"
+                self._files[name] = (key, read_related(request.headers["content-type"], body))
+                return {"file": {"name": name, "mimeType": "application/jsonl", "state": "ACTIVE"}}
+            case ("POST", "v1beta", "models", call) if call.endswith(":batchGenerateContent"):
+                model, made = call.partition(":")[0], json.loads(body)
+                file = made["batch"]["inputConfig"]["fileName"]
+                return self._create(partial(new_gemini_batch, model), key, file, made)
+            case ("GET", "v1beta", "batches"):
+                return gemini_list(self._bodies("gemini", key), request.query)
+            case ("GET", "v1beta", "batches", id):
+                return self._body_of(self._poll(f"batches/{id}", key))
+            case ("POST", "v1beta", "batches", id) if id.endswith(":cancel"):
+                self._cancel(f"batches/{id.removesuffix(':cancel')}", key)
+                return {}
+            case ("GET", "download", "v1beta", "files", file) if request.query.get("alt") == "media":
+                id = file.removeprefix("batch-").removesuffix(":download")
+                return jsonl(self._find(f"batches/{id}", key).results)
+        raise LookupError(request.path)
 
-    def _create_openai(self, key: str, body: JsonObject) -> JsonObject:
-        owner, text = self._files[body["input_file_id"]]
+    def _create(
+        self, make: Callable[[str, str, JsonObject, bytes], FakeBatch], key: str, file: str, body: JsonObject
+    ) -> JsonObject:
+        """Make a batch of an uploaded file."""
+        owner, text = self._files[file]
         if owner != key:
-            raise LookupError(body["input_file_id"])
-        rows = [json.loads(line) for line in text.splitlines()]
-        assert all(row["url"] == body["endpoint"] and row["method"] == "POST" for row in rows)
-        requests = [(row["custom_id"], row["body"]) for row in rows]
-        id = f"batch_{len(self._batches) + 1}"
-        batch = FakeBatch(
-            id, key, "openai", requests, body["endpoint"], body.get("metadata") or {}, body["input_file_id"]
-        )
-        batch.model = requests[0][1]["model"]
+            raise LookupError(file)
+        batch = make(f"batch_{len(self._batches) + 1}", key, body, text)
         self._add(batch)
         if self.refuse:
             batch.errors, self.refuse = self.refuse, []
             batch.status = "failed"
         return self._body_of(batch)
+
+    def _bodies(self, vendor: str, key: str) -> list[JsonObject]:
+        """Every batch of a vendor, the newest first; each was looked at."""
+        found = [batch for batch in reversed(self._batches) if batch.vendor == vendor and batch.key == key]
+        return [self._body_of(self._poll(batch.id, key)) for batch in found]
+
+    def _upload(self, kind: str, key: str, body: bytes) -> JsonObject:
+        text = read_form_file(kind, body)
+        file = f"file-{len(self._files) + 1}"
+        self._files[file] = (key, text)
+        return {
+            "id": file,
+            "object": "file",
+            "bytes": len(text),
+            "created_at": int(time.time()),
+            "filename": "batch.jsonl",
+            "purpose": "batch",
+            "status": "processed",
+        }
 
     def _create_anthropic(self, key: str, body: JsonObject) -> JsonObject:
         requests = [(row["custom_id"], row["params"]) for row in body["requests"]]
@@ -297,11 +350,9 @@ class BatchServer:
         raise LookupError(id)
 
     def _body_of(self, batch: FakeBatch) -> JsonObject:
-        return (
-            openai_batch(batch)
-            if batch.vendor == "openai"
-            else anthropic_batch(batch, self.results_at or self.root_url)
-        )
+        if batch.vendor == "anthropic":
+            return anthropic_batch(batch, self.results_at or self.root_url)
+        return {"openai": openai_batch, "gemini": gemini_batch, "mistral": mistral_job}[batch.vendor](batch)
 
     def _poll(self, id: str, key: str) -> FakeBatch:
         batch = self._find(id, key)
@@ -329,12 +380,15 @@ class BatchServer:
             row = int(custom_id.split("-")[1])
             if row in self.lost:
                 continue
+            shape = gemini_result if batch.vendor == "gemini" else answer_result
             result = (
-                answer_result(batch, n, custom_id, body, self._reply(body, custom_id))
+                shape(batch, n, custom_id, body, self._reply(body, custom_id))
                 if n <= len(done)
                 else missing_result(batch, custom_id, status)
             )
-            failed = batch.vendor == "openai" and not is_success(result)
+            if result is None:
+                continue
+            failed = batch.vendor in ("openai", "mistral") and not is_success(result)
             for _ in range(2 if row in self.twice else 1):
                 (batch.failures if failed else batch.results).append(result)
         if self.shuffle:
@@ -344,15 +398,3 @@ class BatchServer:
         kind, _, id = file.partition("-of-")
         batch = self._find(id, key)
         return jsonl(batch.results if kind == "output" else batch.failures)
-
-    def _list(self, request: web.Request, vendor: str, key: str) -> JsonObject:
-        listed = [batch for batch in reversed(self._batches) if batch.vendor == vendor and batch.key == key]
-        after = request.query.get("after") or request.query.get("after_id")
-        if after:
-            listed = listed[[batch.id for batch in listed].index(after) + 1 :]
-        limit = int(request.query.get("limit", "20"))
-        page = [self._poll(batch.id, key) for batch in listed[:limit]]
-        data = [self._body_of(batch) for batch in page]
-        ends = {"first_id": page[0].id if page else None, "last_id": page[-1].id if page else None}
-        content: JsonObject = {"data": data, "has_more": len(listed) > limit, **ends}
-        return {"object": "list", **content} if vendor == "openai" else content

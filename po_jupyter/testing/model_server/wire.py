@@ -149,7 +149,8 @@ def _usage(request: Recorded, reply: Reply, text: str) -> JsonObject:
 
 def last_text(body: JsonObject) -> str:
     """The text of the last turn in a request to any of the APIs."""
-    turns = body.get("messages") or body.get("input") or body.get("contents") or [{}]
+    turns = body.get("messages") or body.get("input") or body.get("contents") or body.get("instances")
+    turns = turns or [body.get("content") or {}]
     if isinstance(turns, str):
         return turns
     content = turns[-1].get("content") or turns[-1].get("parts") or turns[-1].get("output") or ""

@@ -8,6 +8,7 @@ import pytest
 
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, correcting, verdicts
+from po_jupyter.errors import InvalidInput
 
 
 def review(index: int, by: str, output: str, *, at: int = 0, **more: Any) -> ReviewJson:
@@ -64,3 +65,10 @@ async def test_all_pages_are_read_and_put_into_rows() -> None:
     assert correct({"index": 2, "output": "bug"})["output"] == "question"
     assert correct({"index": 2, "output": "bug"})["review"]["reviewed_by"] == "bob"
     assert correct({"index": 9, "output": "bug"})["review"]["corrected"] is False
+
+
+def test_rows_that_an_operator_made_have_no_corrections_in_their_place() -> None:
+    """They are numbered otherwise than what was asked: a correction would stand beside another row."""
+    made: list[Any] = [{"index": 0, "ok": True, "output": {"text": "the third"}, "error": None, "columns": {}}]
+    with pytest.raises(InvalidInput, match="operator"):
+        corrected_rows(made, verdicts([review(0, "ann", "question")]))

@@ -108,3 +108,14 @@ def test_empty_tables_are_tables(table: Any) -> None:
     check_table("map", table)
     assert len(beside(table, columns_of(FIELDS, [], 0), "r")) == 0
     assert len(kept(table, [])) == 0
+
+
+def test_whole_numbers_stay_what_they_are_beside_rows_without_one() -> None:
+    """A float has 53 bits: an id of 17 digits beside a row that failed would be another one."""
+    rows = [done(0, {"label": "a", "n": 9007199254740993}), failed(1)]
+    result = beside(pd.DataFrame({"t": ["x", "y"]}), columns_of(FIELDS, rows, 2), "run1")
+    assert int(result["n"][0]) == 9007199254740993 and pd.isna(result["n"][1])
+    small = beside(
+        pd.DataFrame({"t": ["x", "y"]}), columns_of(FIELDS, [done(0, {"n": 3}), failed(1)], 2), "run1"
+    )
+    assert small["n"].sum() == 3

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 import po_jupyter as po
 from po_jupyter.client.default import default_client
+from po_jupyter.client.tables import questions
 from po_jupyter.errors import PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
 
@@ -160,6 +161,22 @@ def test_an_interrupt_leaves_the_run_and_the_same_call_finds_it(
     finally:
         model.latency = 0.0
     assert result.attrs["po_run"] == going_on.id and calls() == 12
+
+
+def test_a_fork_that_asks_something_else_is_not_taken_for_the_same_call(model: ModelServer) -> None:
+    """It has the seed of the run that it was made from, and with it what the call was marked with."""
+    texts = [f"forked {i}" for i in range(6)]
+    mine = default_client().run(po.map(texts, "Q: {{ item }}").attrs["po_run"])
+    other = questions.map_question("map", "Other: {{ item }}", None, {"max_concurrency": 1})
+    model.latency = 0.5
+    try:
+        fork = mine.fork("map", pipeline=other)
+        again = po.map(texts, "Q: {{ item }}", wait=False)
+    finally:
+        model.latency = 0.0
+    assert fork.state != "done" and again.id != fork.id
+    assert [row["output"] for row in again.wait().items("map")] == [f"echo: {text}" for text in texts]
+    fork.wait()
 
 
 def test_a_run_can_be_had_at_once(model: ModelServer) -> None:

@@ -268,3 +268,20 @@ async def test_a_hundred_thousand_rows_take_seconds(bench: Bench) -> None:
     assert await bench.go() == "done"
     assert time.monotonic() - start < 60, "on a machine with much to do; alone it takes about ten"
     assert [len(bench.output(name)) for name in ("keep", "one", "each", "by")] == [50_000, 50, 50_000, 50]
+
+
+async def test_rows_are_distinct_by_their_vectors(bench: Bench) -> None:
+    texts = ["the cat sat", "sat the cat", "a dog barks", "", "THE CAT SAT"]
+    rows = [{"text": text} for text in texts]
+    bench.create(
+        [task(embed="{{ item.text }}", distinct={"similarity": 0.95}, retry={"max_attempts": 1})],
+        {"rows": rows},
+    )
+    assert await bench.go() == "done"
+    assert [row["text"] for row in bench.output("t")] == ["the cat sat", "a dog barks"]
+    stored = bench.store.payload(bench.run, bench.state.tasks["t"].output)
+    assert (stored["places"], stored["columns"]) == ([0, 2], {"count": [3, 1]})
+    assert len(bench.fake.prompts) == 4, "the row without a text was not asked about"
+    bench.resume("t")
+    assert await bench.go() == "done"
+    assert len(bench.fake.prompts) == 4

@@ -63,3 +63,12 @@ def test_a_comparison_that_failed_is_won_by_the_earlier_row() -> None:
     assert plan.next_items(outcomes) == []
     result = plan.result(outcomes)
     assert (result.values, result.places, result.columns) == (["a"], [4], {"rank": [1]})
+
+
+def test_an_answer_that_says_nothing_of_it_leaves_the_earlier_row_the_better() -> None:
+    """The schema is the user's own, and may leave `better` out."""
+    for output in ({}, {"better": None}, None, "right", []):
+        plan, outcomes = PairsPlan(SourceRows(["a", "b", "c"]), 1), []
+        while more := plan.next_items(outcomes):
+            outcomes += [{"ok": True, "output": output, "error": None}] * len(more)
+        assert plan.result(outcomes).values == ["a"]

@@ -125,3 +125,25 @@ def test_a_cascade_is_priced_by_each_of_its_models() -> None:
     assert task["cost"]["expected"] == alone[small]["cost"]["expected"]
     assert task["cost"]["worst"] == pytest.approx(alone[small]["cost"]["worst"] + alone[big]["cost"]["worst"])
     assert "how many answers of task 'label' are left to openai:gpt-4o" in said["unknown"]
+
+
+def test_rows_that_are_distinct_by_vectors_are_asked_about_once_each() -> None:
+    task = {
+        "name": "u",
+        "for_each": "{{ seed.rows }}",
+        "embed": "{{ item.text }}",
+        "distinct": {"similarity": 0.9},
+    }
+    after = {"name": "m", "for_each": "{{ tasks.u }}", "prompt": "{{ item.text }}"}
+    said = estimate(task, after, data=ROWS, llm={"model": "openai:text-embedding-3-small"})
+    assert [one["calls"] for one in said["tasks"]] == [1000, 1000]
+    assert "how many rows task 'u' keeps: all of them are counted" in said["unknown"]
+
+
+def test_vectors_cost_their_texts_alone() -> None:
+    task = {"name": "v", "for_each": "{{ seed.rows }}", "embed": "{{ item.text }}"}
+    said = estimate(task, data=ROWS, llm={"model": "openai:text-embedding-3-small"})
+    (one,) = said["tasks"]
+    assert (one["calls"], one["calls_max"], one["output_tokens_max"]) == (1000, 1000, 0)
+    assert one["model"] == "openai:text-embedding-3-small"
+    assert said["cost"]["expected"] == said["cost"]["worst"] == pytest.approx(said["input_tokens"] * 0.02e-6)

@@ -9,6 +9,7 @@ import pytest
 from po_jupyter.engine.scores.row_metrics import RowMetrics
 from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.evals.scores import Scorer
+from po_jupyter.model.values.digests import short_digest
 
 
 def measured(output: Any, item: Any, **scorer: Any) -> Any:
@@ -49,10 +50,20 @@ def test_classes_have_one_name_however_they_are_written() -> None:
     assert measured(True, {"gold": "True"}, **score)["classes"] == {"classes": ["True", "True"]}
     assert measured("b", {"gold": ["a", "b"]}, **score)["classes"] == {"classes": ["b", "b"]}
     assert measured("c", {"gold": ["a", "b"]}, **score)["classes"] == {"classes": ["a", "c"]}
-    assert measured(None, {"gold": "x" * 100}, **score)["classes"] == {"classes": ["x" * 79 + "…", "(nothing)"]}
+    assert measured(None, {"gold": "x" * 100}, **score)["classes"] == {
+        "classes": ["x" * 73 + "…" + short_digest("x" * 100, 6), "(nothing)"]
+    }
     assert "classes" not in measured("c", {}, **score)
 
 
 def test_an_expression_that_does_not_parse_is_refused() -> None:
     with pytest.raises(TemplateFailed):
         RowMetrics("t", [Scorer(expect="{{ item. }}")], ["score"])
+
+
+def test_two_long_answers_with_one_beginning_are_two_classes() -> None:
+    gold, answer = "x" * 90 + "a", "x" * 90 + "b"
+    expected, answered = measured(answer, {"gold": gold}, expect="item.gold", metrics=["accuracy"])["classes"][
+        "classes"
+    ]
+    assert expected != answered

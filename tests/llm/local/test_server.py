@@ -15,6 +15,7 @@ from po_jupyter.llm.local.server import LocalServer, LocalServers, _environment
 from po_jupyter.llm.local.weights import fetch
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.structured.parsing import AnswerValidator
+from po_jupyter.llm.vectors import unpack
 
 pytestmark = pytest.mark.integration
 
@@ -125,3 +126,25 @@ async def test_a_server_that_dies_at_once_is_not_started_for_ever(tmp_path, monk
 def test_the_child_gets_no_keys():
     """P10."""
     assert "k" not in _environment({"OPENAI_API_KEY": "k", "PATH": "p"}).values()
+
+
+@real
+async def test_the_real_model_makes_vectors_beside_its_answers(model):
+    servers = LocalServers()
+    providers = Providers({}, local=servers.endpoint)
+    provider = providers.get("local:smollm2-135m")
+
+    async def vector(text):
+        request = ChatRequest("local:smollm2-135m", (Message("user", text),), embed=True)
+        response = await provider.chat(request)
+        assert response.usage.input_tokens > 0 and response.usage.output_tokens == 0
+        return unpack(response.text)
+
+    try:
+        cat, again, long = [await vector(text) for text in ("a cat", "a cat", "word " * 1200)]
+        assert len(cat) == len(long) == 576 and cat == pytest.approx(again, abs=1e-4)
+        said = await provider.chat(ChatRequest("local:smollm2-135m", (Message("user", "Hi"),), max_tokens=5))
+        assert said.text
+    finally:
+        await providers.aclose()
+        await servers.aclose()

@@ -96,6 +96,23 @@ class TestGemini3(TestGemini):
     model = thinker = "gemini:gemini-3.1-pro-preview"
 
 
+class TestVertex(TestGemini):
+    """A key of Vertex's express mode."""
+
+    model = thinker = "vertex:gemini-2.5-flash"
+
+    def make(self, server, http):
+        return opened("vertex", server, http, root=True)
+
+    def accept(self, request):
+        assert request.path.startswith("/v1beta1/publishers/google/models/gemini-")
+        sdk.gemini_request(request.body)
+
+
+class TestVertex3(TestVertex):
+    model = thinker = "vertex:gemini-3.1-pro-preview"
+
+
 class TestBedrock(ProviderConformance):
     """A key of Bedrock's own; requests are judged by botocore's model of the service."""
 

@@ -73,7 +73,7 @@ def test_what_a_provider_cannot_do_is_said_in_one_line():
         == "deepseek takes no images, and the model is deepseek:deepseek-chat"
     )
     assert images_problem("openai:gpt-4o") is None and images_problem("nobody:x") is None
-    assert "(anthropic, openai), and gemini has none here" in batch_problem("gemini:gemini-2.5-flash")
+    assert "(anthropic, gemini, mistral, openai), and groq has none here" in batch_problem("groq:llama-3.3")
     assert batch_problem("openai:gpt-4o") is None and batch_problem("nobody:x") is None
     assert runs_code("codex-cli:default") and not runs_code("openai:gpt-4o") and not runs_code("nobody:x")
 

@@ -110,3 +110,37 @@ def test_loops_in_a_long_text_are_found_in_time() -> None:
     assert bound_names(text)["x"] == ("x", "0")
     assert bound_names("{% for " + "a," * 40_000) == {}
     assert bound_names("{% endfor %}" * 10) == {}
+
+
+OPERATORS = """tasks:
+  - {name: keep, for_each: "{{ seed.rows }}", where: "{{ KEEP }}"}
+  - {name: yes, for_each: "{{ tasks.keep }}", prompt: "x", where: "{{ YES }}"}
+  - name: by
+    for_each: "{{ tasks.yes }}"
+    group_by: {key: "{{ KEY }}", tokens: 500, combine: "{{ COMBINE }}"}
+    prompt: "{{ GROUP }}"
+  - name: same
+    for_each: "{{ tasks.yes }}"
+    needs: [yes]
+    join: {to: "{{ TO }}", key: "{{ JOINED }}", where: "{{ PAIR }}"}
+    prompt: "{{ ASKED }}"
+  - {name: best, for_each: "{{ tasks.by }}", needs: [by], top_k: {k: 1, by: "{{ BY }}"}}
+  - {name: label, for_each: "{{ tasks.same }}", prompt: "{{ LABEL }}", score: {expect: "{{ GOLD }}"}}
+"""
+ROW = ["text", "id"]
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "found"),
+    [
+        ("KEEP", "item.", ROW), ("KEEP", "", ["seed", "item"]), ("YES", "item.", ROW),
+        ("YES", "", ["seed", "tasks", "item", "output"]), ("KEY", "item.", ROW), ("COMBINE", "item.", ["key", "rows"]),
+        ("GROUP", "item.", ["key", "rows"]), ("GROUP", "item.rows[0].", ROW), ("TO", "", ["seed", "tasks"]),
+        ("JOINED", "item.", ROW), ("PAIR", "item.", ["left", "right"]), ("ASKED", "item.left.", ROW),
+        ("BY", "item.", ["index", "key", "size", "ok", "output", "error"]), ("LABEL", "item.", ["left", "right"]),
+        ("GOLD", "", ["seed", "tasks", "item", "output"]),
+    ],
+)  # fmt: skip
+def test_names_in_the_fields_of_operators_and_scores(field: str, typed: str, found: list[str]) -> None:
+    """Which fields `item` has depends on the operator, and on those that its rows came by."""
+    assert labels(OPERATORS.replace(f"{{{{ {field} }}}}", f"{{{{ {typed}¦ }}}}")) == found

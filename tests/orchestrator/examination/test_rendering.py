@@ -52,3 +52,12 @@ def test_a_question_to_any_model_of_a_cascade_is_known_again(tmp_path: Path) -> 
     big = ChatRequest("fake:big", (Message("user", "x"),), max_tokens=9)
     assert rendered(tmp_path, task, hash=big.request_hash)["exact"]
     assert not rendered(tmp_path, task, hash="another")["exact"]
+
+
+def test_a_text_of_which_a_vector_was_made_is_known_again(tmp_path: Path) -> None:
+    from po_jupyter.llm.chat import ChatRequest, Message
+
+    task = {"name": "t", "for_each": "{{ seed.rows }}", "embed": "{{ item }}!"}
+    sent = ChatRequest("fake:echo", (Message("user", "b!"),), embed=True)
+    answer = rendered(tmp_path, task, {"rows": ["a", "b"]}, index=1, hash=sent.request_hash)
+    assert answer == {"messages": [{"role": "user", "content": "b!"}], "exact": True}

@@ -27,6 +27,8 @@ def definition(*tasks: dict[str, Any], **more: Any) -> RunDefinition:
 def test_prompts_alone_are() -> None:
     image = {"name": "b", "prompt": "look", "images": ["{{ seed.url }}"], "output": {"type": "object"}}
     rows = {"name": "c", "prompt": "{{ item }}", "for_each": "{{ seed.rows }}", "mode": "batch"}
+    vectors = {"name": "v", "embed": "{{ item }}", "for_each": "{{ seed.rows }}"}
+    assert is_shareable(definition(vectors, data={"rows": [1, 2]}), SETTINGS)
     assert is_shareable(definition(PROMPT, image, rows, data={"rows": [1, 2]}, cwd="/somewhere"), SETTINGS)
     assert is_shareable(definition(PROMPT, pipeline={"llm": {"model": "openai:gpt-5-mini"}}), SETTINGS)
 
@@ -40,6 +42,7 @@ def test_prompts_alone_are() -> None:
         {**PROMPT, "tools": ["server.tool"]},
         {**PROMPT, "llm": {"model": "claude-cli:sonnet"}},
         {**PROMPT, "llm": {"model": "nobody:x"}},
+        {"name": "v", "embed": "{{ item }}", "for_each": "{{ [1] }}", "distinct": {"similarity": 0.9}},
     ],
 )
 def test_code_of_a_persons_own_and_programs_that_may_run_some_are_not(task: dict[str, Any]) -> None:

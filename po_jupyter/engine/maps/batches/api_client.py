@@ -168,6 +168,7 @@ async def batch_api_for(parts: MapParts, task: Task) -> BatchApi:
     if api is None:
         raise ModelRefused(
             problem or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
-            hint="Choose another model, or leave `mode` out: rows are then asked one by one.",
+            hint="Choose another model, or leave `mode` out: rows are then asked one by one. "
+            "The gateway of a hub takes batches of OpenAI and Anthropic only.",
         )
     return BatchApi(parts, task, api)

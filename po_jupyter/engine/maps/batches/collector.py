@@ -53,6 +53,8 @@ class Collector:
             for index in batch.rows:
                 if index not in seen_rows:
                     missing = f"{self._api.name} returned no result for row {index} in batch {batch.id}"
+                    if status.missing:
+                        missing = f"{self._api.name}: {status.missing}"
                     await self._answer(batch, index, failed_answer(batch.token, ModelUnavailable(missing)))
         await self._state.parts.log.flush()
         crashpoint("batch.collect.after")

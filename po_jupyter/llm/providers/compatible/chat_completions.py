@@ -1,4 +1,4 @@
-"""The provider for OpenAI's Chat Completions API, and for every server that speaks it.
+"""The provider for OpenAI's Chat Completions API, and for every server that speaks it; embeddings are at its side.
 
 Reference: developers.openai.com/api/reference (Chat, "Create chat completion"). The differences of servers are data
 (`family.Quirks`).
@@ -18,11 +18,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
+from po_jupyter.llm.providers.compatible.embeddings import EmbeddingReader, embedding_body
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.specs import ProviderEndpoint, Resolver
@@ -46,7 +47,16 @@ def make(context: ProviderContext) -> Provider:
         name=context.spec.name,
         key_env=context.spec.key_env,
         quirks=QUIRKS.get(context.spec.name, Quirks()),
+        embeds=context.spec.embeddings,
     )
+
+
+class _ModelServer(NamedTuple):
+    """Where a model is asked."""
+
+    chat: Target
+    embeddings: Target
+    key: str | None
 
 
 class ChatCompletions:
@@ -63,13 +73,15 @@ class ChatCompletions:
         quirks: Quirks = OPENAI,
         adapt: Callable[[JsonObject], None] | None = None,
         keep_cut_text: bool = False,
+        embeds: bool = True,
     ) -> None:
-        """`adapt` changes the body of a request in place, for what `quirks` cannot say.
+        """`adapt` changes the body of a chat in place, for what `quirks` cannot say; `embeds`: it has embeddings.
 
         `keep_cut_text`: free text that stopped at `max_tokens` is an answer (with `finish="length"`), not
         an AnswerTruncated. Cut JSON is one always.
         """
         self.name = name
+        self.embeds = embeds
         self._key_env = key_env
         self._http = http
         self._timeout = timeout
@@ -77,37 +89,48 @@ class ChatCompletions:
         self._adapt = adapt
         self._keep_cut_text = keep_cut_text
         self._resolve = endpoint if callable(endpoint) else None
-        self._fixed = None if callable(endpoint) else self._target_at(endpoint)
-        self._resolved: dict[str, tuple[Target, str | None]] = {}
+        self._fixed = None if callable(endpoint) else self._server_at(endpoint)
+        self._resolved: dict[str, _ModelServer] = {}
 
-    def _target_at(self, endpoint: ProviderEndpoint) -> tuple[Target, str | None]:
-        url = endpoint.base_url.rstrip("/") + "/chat/completions"
-        return Target(url, key=endpoint.key, name=self.name, headers=endpoint.headers), endpoint.key
+    def _server_at(self, endpoint: ProviderEndpoint) -> _ModelServer:
+        base, key = endpoint.base_url.rstrip("/"), endpoint.key
+        chat, embeddings = (
+            Target(f"{base}/{path}", key=key, name=self.name, headers=endpoint.headers)
+            for path in ("chat/completions", "embeddings")
+        )
+        return _ModelServer(chat, embeddings, key)
 
-    async def _target(self, model: str) -> tuple[Target, str | None]:
-        """(target, key) for a model."""
+    async def _server(self, model: str) -> _ModelServer:
         if self._resolve is None:
             assert self._fixed is not None
             return self._fixed
         if model not in self._resolved:
-            self._resolved[model] = self._target_at(await self._resolve(model))
+            self._resolved[model] = self._server_at(await self._resolve(model))
         return self._resolved[model]
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Make one request. See `llm.chat.Provider`."""
-        target, key = await self._target(request.model_name)
+        server = await self._server(request.model_name)
+        if request.embed:
+            return await self._embed(server, request)
         body = chat_body(request, stream=on_text is not None, quirks=self._quirks, provider=self.name)
         if self._adapt is not None:
             self._adapt(body)
-        reader = ChatReader(self.name, request, key, self._key_env, self._quirks)
+        reader = ChatReader(self.name, request, server.key, self._key_env, self._quirks)
         reader.keep_cut_text = self._keep_cut_text and request.schema is None and not request.json
         seconds = request.timeout or self._timeout
         try:
-            return await exchange(self._http, target, body, reader, seconds=seconds, on_text=on_text)
+            return await exchange(self._http, server.chat, body, reader, seconds=seconds, on_text=on_text)
         except (ModelUnavailable, ModelKeyError):
             # A server that was started anew has another port and key: resolve it again before the next try.
             self._resolved.pop(request.model_name, None)
             raise
+
+    async def _embed(self, server: _ModelServer, request: ChatRequest) -> ChatResponse:
+        reader = EmbeddingReader(self.name, request, server.key, self._key_env)
+        seconds = request.timeout or self._timeout
+        body = embedding_body(request)
+        return await exchange(self._http, server.embeddings, body, reader, seconds=seconds, on_text=None)
 
     async def aclose(self) -> None:
         """Close nothing: the connections belong to `Http`."""

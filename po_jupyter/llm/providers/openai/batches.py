@@ -12,23 +12,22 @@ Reference, read 2026-11: developers.openai.com/api/docs/guides/batch and /api/re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
+from po_jupyter.llm.batches.jsonl_files import read_answer, upload_file
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, BatchStatus
-from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_batched
+from po_jupyter.llm.batches.transfer import BatchTransport
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader, chat_body
 from po_jupyter.llm.providers.compatible.family import OPENAI
 from po_jupyter.llm.providers.openai.responses import ResponsesReader, responses_body
 from po_jupyter.llm.specs import ProviderEndpoint
-from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
+from po_jupyter.llm.wire.bodies import decode_json
 from po_jupyter.llm.wire.exchange import encode_json
-from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
@@ -40,7 +39,6 @@ _NOT_WORKED_ON = {
     "batch_expired": "the batch expired (24 h) before the row was looked at",
     "batch_cancelled": "the batch was cancelled at the provider before the row was looked at",
 }
-_BOUNDARY = "po-jupyter-batch-6d1f0b2c"  # JSON lines never begin with dashes, so it cannot occur in the file
 
 
 class _Failure(NamedTuple):
@@ -88,18 +86,7 @@ class OpenAIBatches:
 
     async def upload(self, path: Path, token: str) -> str:
         """Upload the file; its id."""
-        head = (
-            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
-            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{token}.jsonl"\r\n'
-            "Content-Type: application/jsonl\r\n\r\n"
-        ).encode()
-        body = FileBody(path, head, f"\r\n--{_BOUNDARY}--\r\n".encode())
-        kind = {"content-type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        file = decode_json(await self._transport.request("POST", "/files", body, kind))
-        id = as_text(file.get("id")) if isinstance(file, Mapping) else ""
-        if not id:
-            raise self._transport.malformed("the uploaded file has no id")
-        return id
+        return await upload_file(self._transport, path, token)
 
     async def create(self, token: str, group: str, uploaded: str) -> str:
         """Create a batch of an uploaded file; its id."""
@@ -203,10 +190,7 @@ class OpenAIBatches:
             reader = ResponsesReader(self.name, request, key, key_env)
         else:
             reader = ChatReader(self.name, request, key, key_env, OPENAI)
-        headers = AnswerHeaders({"x-request-id": header_text(response.get("request_id"))})
-        status = response.get("status_code")
-        body = json.dumps(response.get("body")).encode()
-        return read_batched(reader, HttpResponse(status if isinstance(status, int) else 502, headers, body))
+        return read_answer(reader, response)
 
     def _not_answered(self, error: Mapping[str, object], request: ChatRequest) -> ModelError:
         clean = self._transport.one_line

@@ -107,6 +107,8 @@ def api_for(request: ChatRequest) -> tuple[Api, str]:
 class OpenAI:
     """A provider for OpenAI, or another server with one or both of its APIs; its batch API is under `batches`."""
 
+    embeds = True
+
     def __init__(
         self,
         endpoint: ProviderEndpoint,
@@ -151,6 +153,8 @@ class OpenAI:
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Make one request. See `llm.chat.Provider`."""
+        if request.embed:
+            return await self._chat.chat(request)
         api, reason = self._choose_api(request)
         model = request.model_name
         if (model, api) not in self._logged:

@@ -1,1 +1,1 @@
-"""Operators of a task: the fields, and what goes together with them."""
+"""Operators of a task and vectors (`embed`): the fields, and what goes together with them."""

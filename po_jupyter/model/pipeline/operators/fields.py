@@ -7,12 +7,14 @@ top_k      the best rows, by number or by comparison    unnest     a row for eac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from po_jupyter.model.pipeline.task_parts import PromptText
 from po_jupyter.model.pipeline.value import Value
+from po_jupyter.model.pipeline.violations import OF_MAPPING, OF_TEXT
 from po_jupyter.model.values.json import JsonObject
 
 OperatorName: TypeAlias = Literal["where", "group_by", "distinct", "join", "top_k", "unnest"]
@@ -51,8 +53,26 @@ def _whole_row(value: Any) -> Any:
     return "{{ item }}" if value is True else value
 
 
+class Similar(Value):
+    """Rows whose vectors, of the text that `embed` has, are alike."""
+
+    similarity: Annotated[
+        float,
+        Field(
+            gt=0, le=1, description="The least cosine of two vectors that count as the same, for example 0.9."
+        ),
+    ]
+
+
+def _form_of_distinct(value: Any) -> str:
+    return OF_MAPPING if isinstance(value, Mapping | Similar) else OF_TEXT
+
+
 Where = Annotated[str, BeforeValidator(_condition)]
-DistinctBy = Annotated[str, BeforeValidator(_whole_row)]
+DistinctBy = Annotated[
+    Annotated[str, BeforeValidator(_whole_row), Tag(OF_TEXT)] | Annotated[Similar, Tag(OF_MAPPING)],
+    Discriminator(_form_of_distinct),
+]
 
 
 class GroupBy(Value):

@@ -11,6 +11,7 @@ from po_jupyter.model.pipeline.operators.fields import (
     OPERATORS,
     SCORE,
     YES_OR_NO,
+    Similar,
     TopK,
 )
 from po_jupyter.model.values.json import JsonObject
@@ -64,6 +65,8 @@ def _prompt_problem(task: Any, name: str) -> str | None:
         if task.mode == "batch" and rounds:
             return f": `{name}` asks in rounds, which `mode: batch` would take a day each for"
         return _answer_problem(task, name)
+    if isinstance(task.distinct, Similar) and task.embed is None:
+        return ": `distinct.similarity` compares vectors; say with `embed` of which text, for example {{ item.text }}"
     if name == "where" and task.where == BY_THE_ANSWER:
         return ": `where: yes` is what a model's answer says, and there is no `prompt`"
     if top is not None and (top.pairs or top.by is None):
@@ -79,6 +82,8 @@ def _answer_problem(task: Any, name: str) -> str | None:
     if not isinstance(fields, Mapping):
         return None
     wanted: dict[str, str] = {}
+    if isinstance(task.distinct, Similar) and task.embed is None:
+        return ": `distinct.similarity` compares vectors; say with `embed` of which text, for example {{ item.text }}"
     if name == "where" and task.where == BY_THE_ANSWER:
         wanted = {"answer": "`where: yes`"}
     elif name == "join" and task.join.keep == BY_THE_ANSWER:

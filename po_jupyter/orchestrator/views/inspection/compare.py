@@ -27,7 +27,7 @@ from po_jupyter.orchestrator.views.inspection.side_scores import (
     SideScores,
     against,
     against_field,
-    corrections_of,
+    corrections_in,
     paired,
     recorded,
 )
@@ -168,7 +168,7 @@ class MapComparison:
         """Whether the answers of both runs are what people said of either: of A, and where nothing was, of B."""
 
         def corrections(head: Head, tables: RunTables) -> dict[int, JsonValue]:
-            return corrections_of(self._table(head, tables, task), self._reviews(head, task))
+            return corrections_in(self._table(head, tables, task), self._reviews(head, task))
 
         of_a = await self._read(here.run, owner, corrections)
         of_b = await self._read(there.run, owner, corrections)

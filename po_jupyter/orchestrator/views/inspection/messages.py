@@ -12,6 +12,7 @@ from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
 from po_jupyter.llm.calls.journal import CallKey
 from po_jupyter.model.pipeline.evals.variants import variant_definition
+from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examination
@@ -64,10 +65,8 @@ def message_request(
         return MessageRequest(
             None, "What a judge was asked is not rendered again: its prompt is in the pipeline."
         )
-    if task.get("prompt") is None or call["kind"] != "inference":
-        return MessageRequest(
-            None, _CODE if task.get("prompt") is None else "Only first questions are rendered."
-        )
+    if not asks_model(task) or call["kind"] != "inference":
+        return MessageRequest(None, _CODE if not asks_model(task) else "Only first questions are rendered.")
     if call["round"] and (task.get("refine") or {}).get("critique") is not None:
         return MessageRequest(None, "What a critique said about an answer is not kept with the question.")
     seed = {"data": definition.seed.get("data") or {}}
@@ -120,7 +119,7 @@ def _outputs(
 ) -> JsonObject | None:
     """Outputs of earlier tasks that the templates of a task may name; None when they are too large, which is seen
     before all of them are read."""
-    texts = json.dumps([task.get("system"), task.get("prompt"), task.get("for_each")])
+    texts = json.dumps([task.get("system"), task.get("prompt"), task.get("embed"), task.get("for_each")])
     outputs: JsonObject = {}
     size = 0
     for name, now in projections.state(head).tasks.items():

@@ -13,7 +13,7 @@ from po_jupyter.evals.summary import ScoreSummary
 from po_jupyter.model.pipeline.evals.scores import ScoreColumn, Scorer, score_columns
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.comparing import PairedScore
-from po_jupyter.model.run.review import RecordedReview, ReviewView, answer_digest, counting, verdict
+from po_jupyter.model.run.review import RecordedReview, ReviewView, answer_digest, corrections_of
 from po_jupyter.model.run.scores import MeanScore, RowScores
 from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.orchestrator.views.inspection.rows import MapTable
@@ -95,7 +95,7 @@ def against(table: MapTable, gold: Mapping[int, JsonValue]) -> SideScores:
     )
 
 
-def corrections_of(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[int, JsonValue]:
+def corrections_in(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[int, JsonValue]:
     """What is right of rows according to the reviews of the answers of now."""
     rows = {row.index: row for row in table.answered(sorted({review["index"] for review in reviews}))}
     views: list[ReviewView] = []
@@ -108,7 +108,7 @@ def corrections_of(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[i
             "output": right, "ok": ok, "recorded": row.output, "mine": False, "disputed": False,
             "outdated": review["answer"] != answer_digest(ok, row.output),
         })  # fmt: skip
-    return {index: verdict(of_row) for index, of_row in counting(views).items()}
+    return corrections_of(views)
 
 
 def paired(a: SideScores, b: SideScores, pairs: Iterable[tuple[int, int]]) -> list[PairedScore]:

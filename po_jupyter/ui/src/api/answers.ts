@@ -1,6 +1,6 @@
 /** Answers whose shape the OpenAPI document leaves open. */
 
-import type { Failure, RunState, Usage } from "./types.js";
+import type { Failure, RunState, Task, Usage } from "./types.js";
 
 export interface Row {
   index: number;
@@ -27,7 +27,7 @@ export interface CostRange {
 
 export interface TaskEstimate {
   name: string;
-  kind: "prompt" | "python" | "operator";
+  kind: Task["kind"];
   model: string | null;
   rows: number | null;
   /** Null: not known before it runs. */
@@ -42,7 +42,7 @@ export interface TaskEstimate {
 /** A task before it runs; `stages` is null for a module, which is read when it runs. */
 export interface TaskAnalysis {
   name: string;
-  kind: "prompt" | "python" | "operator";
+  kind: Task["kind"];
   needs: string[];
   for_each: string | null;
   stages: string[] | null;

@@ -1251,7 +1251,7 @@ export interface components {
              * @default prompt
              * @enum {string}
              */
-            kind: "prompt" | "python" | "operator" | "pipeline";
+            kind: "prompt" | "embed" | "python" | "operator" | "pipeline";
             /**
              * Stage
              * @default null

@@ -327,3 +327,8 @@ export function tightBudget(run: { usage: Usage; budget: Budget }): { unit: "usd
   }
   return { unit: "usd", suggested: (usd ?? run.usage.cost ?? 0) * 2 || 1 };
 }
+
+/** Whether a task of that kind asks a model by itself; Python may too, and says so in its calls. */
+export function asksModel(kind: Task["kind"]): boolean {
+  return kind === "prompt" || kind === "embed";
+}

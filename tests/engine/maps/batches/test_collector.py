@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,19 @@ async def test_a_row_without_a_result_fails(batch_parts: Any) -> None:
     await parts.state.parts.log.flush()
     (failed,) = events(parts.state, "item.failed")
     assert failed["item"] == 1 and "returned no result for row 1" in failed["data"]["error"]["message"]
+
+
+async def test_a_row_without_a_result_fails_with_the_reason_of_its_batch(batch_parts: Any) -> None:
+    """P12: what has an answer is kept, also of a batch that failed as a whole."""
+    parts = await batch_parts(3, failure_threshold=1)
+    parts.vendor.reply = lambda custom_id: None if custom_id.split("-")[1] == "1" else "good"
+    batch, status = await sent(parts)
+    failed_batch = replace(status, error="broken", results=("x",), missing="the batch failed: broken")
+    await parts.collector.collect(batch, failed_batch)
+    await parts.state.parts.log.flush()
+    (failed,) = events(parts.state, "item.failed")
+    assert failed["item"] == 1 and failed["data"]["error"]["message"].endswith("the batch failed: broken")
+    assert parts.state.done == 2 and parts.state.error is None
 
 
 async def test_rows_of_a_cancelled_batch_stay_open(batch_parts: Any) -> None:

@@ -32,7 +32,7 @@ export function AnalysisView({ analysis }: { analysis: Analysis }): JSX.Element 
 function TaskLines({ task }: { task: TaskAnalysis }): JSX.Element {
   const trans = useTrans();
   const facts = [
-    task.kind === "python" ? trans.__("Python") : trans.__("prompt"),
+    task.kind === "python" ? trans.__("Python") : task.kind === "embed" ? trans.__("embedding") : trans.__("prompt"),
     task.for_each && trans.__("for each of %1", task.for_each.replace(/^\s*\{\{\s*|\s*\}\}\s*$/g, "")),
     task.tools.length && trans._n("%1 tool", "%1 tools", task.tools.length),
     task.gate && trans.__("waits for you")

@@ -12,7 +12,7 @@ import type { Call } from "../shapes.js";
 import { Table } from "../Table.js";
 import type { Column } from "../Table.js";
 import { CallDetail } from "./CallDetail.js";
-import { rowWord } from "../../../format/run.js";
+import { asksModel, rowWord } from "../../../format/run.js";
 import { mark } from "../../../format/language.js";
 
 const COLUMNS: readonly Column<Call>[] = [
@@ -36,7 +36,7 @@ const STATES = ["done", "failed", "in_flight", "unknown", "withdrawn"];
 export function CallsTab(): JSX.Element {
   const { run, source, state, patch, trans } = usePage();
   const { row, state: wanted, open, beside } = state.calls;
-  const prompts = run.tasks.filter(task => task.kind === "prompt");
+  const prompts = run.tasks.filter(task => asksModel(task.kind));
   const task = prompts.some(one => one.name === state.task) ? state.task : "";
   const query = { task, row, state: wanted };
   const [pages, drawn] = usePages(

@@ -4,7 +4,7 @@ import * as React from "react";
 import { Button } from "../../../components/Button.js";
 import { ErrorBox } from "../../../components/ErrorBox.js";
 import { StateBadge } from "../../../components/StateBadge.js";
-import { rowCounts, shownTaskState } from "../../../format/run.js";
+import { asksModel, rowCounts, shownTaskState } from "../../../format/run.js";
 import { elapsed } from "../../../format/time.js";
 import type { Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
@@ -86,7 +86,7 @@ function TaskDetail({ task }: { task: Task }): JSX.Element {
       )}
       <div className="po-Verbs">
         {task.items && <Button label={trans.__("Rows")} onClick={() => go("rows")} />}
-        {task.kind === "prompt" && <Button label={trans.__("Calls")} onClick={() => go("calls")} />}
+        {asksModel(task.kind) && <Button label={trans.__("Calls")} onClick={() => go("calls")} />}
         <Button label={trans.__("Logs")} onClick={() => go("logs")} />
       </div>
     </section>

@@ -1,7 +1,7 @@
-"""The provider for Google's Gemini API: `generateContent` and `streamGenerateContent`.
+"""The provider for Google's Gemini API: `generateContent`, `streamGenerateContent` and `embedContent`.
 
-Reference: ai.google.dev/api/generate-content, ai.google.dev/gemini-api/docs/thinking, .../structured-output,
-.../function-calling, .../thought-signatures.
+Reference: ai.google.dev/api/generate-content, .../api/embeddings, ai.google.dev/gemini-api/docs/thinking,
+.../structured-output, .../function-calling, .../thought-signatures.
 
 * System messages go into `systemInstruction`, wherever they stand; the assistant's role is called `model`.
 * A JSON Schema goes out as `responseJsonSchema`, without the keywords that the API does not know; those go
@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.bounds import output_limit
@@ -30,7 +30,11 @@ from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import gemini_usage
+from po_jupyter.llm.wire.vector_reader import VectorReader
 from po_jupyter.model.values.json import JsonObject
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.providers.gemini.batches import GeminiBatches
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?")
@@ -52,46 +56,73 @@ _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
 
 
 def make(context: ProviderContext) -> Provider:
-    """The provider of a context. Raises ModelKeyError."""
-    return Gemini(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+    """The provider of a context; behind the gateway of a hub, which takes no batches of it, it has none. Raises
+    ModelKeyError."""
+    kind = Gemini if context.behind_gateway else GeminiWithBatches
+    return kind(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
 
 
 class Gemini(HttpProvider):
-    """A provider for the Gemini API."""
+    """A provider for the Gemini API, without batches."""
 
     name = "gemini"
     key_env = "GEMINI_API_KEY"
+    embeds = True
 
     @cached_property
-    def _targets(self) -> dict[tuple[str, bool], Target]:
+    def _targets(self) -> dict[tuple[str, str], Target]:
         return {}
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
         """The URL of a model. Raises ModelRefused for a name that cannot be a part of a URL."""
-        model = request.model_name
-        target = self._targets.get((model, stream))
+        model, method = request.model_name, self.method(request, stream=stream)
+        target = self._targets.get((model, method))
         if target is None:
-            if not _NAME.fullmatch(model):  # it becomes a part of the URL
-                raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
-            path = model if "/" in model else f"models/{model}"
-            method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-            base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
             target = Target(
-                f"{base}/v1beta/{path}:{method}",
+                self.url_of(model, method),
                 key=self.endpoint.key,
                 name=self.name,
                 key_header="x-goog-api-key",
             )
-            self._targets[(model, stream)] = target
+            self._targets[(model, method)] = target
         return target
 
+    def url_of(self, model: str, method: str) -> str:
+        """The URL of a model's method. Raises ModelRefused for a name that cannot be a part of a URL."""
+        base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
+        return f"{base}/v1beta/{model_path(model)}:{method}"
+
+    def method(self, request: ChatRequest, *, stream: bool) -> str:
+        """The method of a model that a request goes to."""
+        return method_of(request, stream=stream)
+
     def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
-        """The body of a generateContent request."""
-        return request_body(request, provider=self.name)
+        """The body of a generateContent request, or of an embedContent one."""
+        return embed_body(request) if request.embed else request_body(request, provider=self.name)
 
     def reader(self, request: ChatRequest) -> ResponseReader:
         """A reader of Gemini's responses."""
-        return GeminiReader(self.name, request, self.endpoint.key, self.key_env)
+        reader = EmbedContentReader if request.embed else GeminiReader
+        return reader(self.name, request, self.endpoint.key, self.key_env)
+
+
+def method_of(request: ChatRequest, *, stream: bool) -> str:
+    """The method of a model that a request goes to."""
+    if request.embed:
+        return "embedContent"
+    return "streamGenerateContent?alt=sse" if stream else "generateContent"
+
+
+def embed_body(request: ChatRequest) -> JsonObject:
+    """The JSON body of an embedContent request."""
+    return {"content": {"parts": [{"text": request.messages[-1].content}]}}
+
+
+def model_path(model: str) -> str:
+    """The part of a URL that a model is. Raises ModelRefused for a name that cannot be one."""
+    if not _NAME.fullmatch(model):
+        raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
+    return model if "/" in model else f"models/{model}"
 
 
 def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObject:
@@ -217,6 +248,19 @@ def _tool_choice(choice: str) -> JsonObject:
     return {"mode": "ANY", "allowedFunctionNames": [choice]}
 
 
+class GeminiWithBatches(Gemini):
+    """A provider for the Gemini API, with its batch API under `batches`."""
+
+    @cached_property
+    def batches(self) -> GeminiBatches:
+        """The batch API. See `llm.batches.protocol.Batches`."""
+        from po_jupyter.llm.providers.gemini.batches import GeminiBatches
+
+        return GeminiBatches(
+            self.endpoint, self.http, name=self.name, key_env=self.key_env, timeout=self.timeout
+        )
+
+
 class GeminiReader(ResponseReader):
     """The reader of a GenerateContentResponse, or of the several of a stream."""
 
@@ -291,3 +335,18 @@ class GeminiReader(ResponseReader):
         """Carry a signed turn with tool calls."""
         if self.has_tool_calls and any("thoughtSignature" in part for part in self._parts):
             self.carry = {"provider": self.provider, "parts": self._parts}
+
+
+class EmbedContentReader(VectorReader):
+    """The reader of an EmbedContentResponse, which may come without a usage."""
+
+    base_url_hint: ClassVar[str] = GeminiReader.base_url_hint
+
+    def numbers_in(self, body: JsonObject) -> object:
+        """See `VectorReader`."""
+        return mapping_at(body, "embedding").get("values")
+
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a body."""
+        if isinstance(body.get("usageMetadata"), Mapping):
+            self.usage = gemini_usage(body["usageMetadata"])

@@ -7,7 +7,7 @@ import pytest
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message, Tool, ToolCall
 from po_jupyter.llm.messages import Image
-from po_jupyter.llm.providers.gemini import Gemini, GeminiReader, request_body
+from po_jupyter.llm.providers.gemini.client import Gemini, GeminiReader, request_body
 from po_jupyter.llm.specs import ProviderEndpoint
 from tests.support import sdk_types as sdk
 
