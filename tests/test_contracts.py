@@ -30,7 +30,10 @@ FORBIDDEN: dict[str, tuple[str, str]] = {
     "worker": ("orchestrator/inbox/folder.py", "import po_jupyter.worker.main"),
     "zygote": ("server/activity.py", "import po_jupyter.worker.zygote"),
     "llm_layers": ("llm/money/pricing.py", "import po_jupyter.llm.providers.registry"),
-    "vendors_apart": ("llm/providers/gemini/client.py", "import po_jupyter.llm.providers.anthropic.messages"),
+    "vendors_apart": (
+        "llm/providers/gemini/generate_content.py",
+        "import po_jupyter.llm.providers.anthropic.messages",
+    ),
     "engine_layers": ("engine/state/decide.py", "import po_jupyter.engine.replay.history"),
     "store_layers": ("store/files/tree.py", "import po_jupyter.store.keyed.documents"),
     "model_layers": ("model/pipeline/task.py", "import po_jupyter.model.run.usage"),

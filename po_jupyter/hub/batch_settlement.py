@@ -16,7 +16,7 @@ from po_jupyter.hub.accounts.owned_objects import OwnedObject, OwnedObjects
 from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.wires.bodies import MAX_ANSWER, read_answer
-from po_jupyter.hub.wires.meters import Meter
+from po_jupyter.hub.wires.meters import Meter, within_bounds
 from po_jupyter.hub.wires.upstreams import Upstream, unavailable
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at
@@ -60,7 +60,9 @@ class BatchResults:
         ref = self._ref_of(meter.model)
         self._seen[ref] += 1
         if meter.usage is not None:
-            used = self._state.pricer.amounts(meter.usage, ref, rate=BATCH_PRICE)
+            demand = self._holds[ref].demand
+            part = None if demand.nano is None else _part(demand, 1, max(1, self._counts.get(ref, 1))).nano
+            used = self._state.pricer.amounts(meter.usage, ref, rate=BATCH_PRICE, reserved=part)
             self._amounts[ref] = plus(self._amounts[ref], used)
 
     def settled(self, *, whole: bool) -> list[tuple[Reservation, Charge]]:
@@ -68,7 +70,7 @@ class BatchResults:
         when it ended before them: a vendor bills no line that it did not begin."""
         rows = []
         for ref, hold in self._holds.items():
-            amounts = self._amounts[ref]
+            amounts = within_bounds(hold.demand, self._amounts[ref])
             lines = max(1, self._counts.get(ref, 1))
             if whole and (missing := max(0, lines - self._seen[ref])):
                 amounts = plus(amounts, _part(hold.demand, missing, lines))
@@ -81,9 +83,12 @@ class BatchResults:
         return dict(mapping_at(mapping_at(line, "response"), "body"))
 
     def _ref_of(self, model: str) -> str:
-        """The reservation that an answer belongs to: a vendor may add a date to the name of a model."""
+        """The reservation that an answer belongs to: a vendor may add a date to the name of a model. One that is of
+        none belongs to the dearest."""
         refs = [ref for ref in self._holds if model.startswith(ref.partition(":")[2])]
-        return max(refs or list(self._holds), key=len)
+        if refs:
+            return max(refs, key=len)
+        return max(self._holds, key=lambda ref: (self._state.pricer.worst(ref, 1000, 1000) or 0, len(ref)))
 
 
 def plus(one: Charge, other: Charge) -> Charge:

@@ -127,8 +127,9 @@ class UserBatches:
         if body.get("endpoint") != file.state.get("endpoint"):
             raise invalid(f"the file is for {file.state.get('endpoint')}")
         rows = file.state.get("demands", [])
+        user, dearer = self._user, self._dearer
         demands = tuple(
-            Demand(self._user.name, self._user.groups, ref, input, output, nano, True)
+            Demand(user.name, user.groups, ref, input, output, dearer(ref, input, output, nano), True)
             for ref, _, input, output, nano in rows
         )
         for demand in demands:  # it may have been taken from the user's list since
@@ -137,6 +138,11 @@ class UserBatches:
         body["metadata"] = {**(metadata or {}), _MARK: token}
         counts = {ref: lines for ref, lines, *_ in rows}
         return await self._make(operation, json.dumps(body).encode(), demands, counts, token)
+
+    def _dearer(self, ref: str, input: int, output: int, nano: int | None) -> int | None:
+        """The most that the lines of a file cost: by the prices of now, or by those of its upload."""
+        now = self._state.pricer.worst(ref, input, output)
+        return None if now is None else max(now, nano or 0)
 
     async def _create_messages(self, operation: Operation) -> web.StreamResponse:
         """Anthropic's: with its requests."""

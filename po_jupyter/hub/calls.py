@@ -10,7 +10,7 @@ from aiohttp import web
 from po_jupyter.hub.accounts.balances import Demand, Reservation
 from po_jupyter.hub.accounts.ledger import Charge, in_full
 from po_jupyter.hub.identity import HubUser
-from po_jupyter.hub.problems import GatewayProblem
+from po_jupyter.hub.problems import GatewayProblem, invalid
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.vendor_answers import pass_on, vendor_answer
 from po_jupyter.hub.wires.bodies import read_answer, read_body
@@ -92,6 +92,11 @@ def prepare(
 ) -> tuple[Demand, bytes]:
     """What a request may take, and its body as it goes out. Raises GatewayProblem when the model is not allowed."""
     ref = state.models.resolve(user, upstream.name, bounded.model)
+    if bounded.image_urls and not (upstream.is_vendor or upstream.image_urls):
+        raise invalid(
+            f"images by their addresses are not passed on to {upstream.name}, whose server would fetch them from "
+            "within the team's network: send them as base64, or an administrator allows it (`image_urls`)"
+        )
     bounded.set_model(ref)
     bounded.ask_for_usage(upstream.name)
     output = bounded.output_bound(ref, state.config.default_max_tokens)

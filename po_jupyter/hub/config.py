@@ -58,6 +58,8 @@ class UpstreamConfig(Strict):
     base_url            of its server; by default the vendor's
     wire                what it speaks; for a provider that po_jupyter does not know
     fields              further fields at the top of a request's body that are passed on
+    image_urls          images by their addresses are passed on to a server that is not the vendor's own; it fetches
+                        them from within your network
     concurrency, calls_per_minute, tokens_per_minute   of the team's account, over all users
     """
 
@@ -66,6 +68,7 @@ class UpstreamConfig(Strict):
     base_url: str = ""
     wire: Wire | None = None
     fields: tuple[str, ...] = ()
+    image_urls: bool = False
     concurrency: Count | None = None
     calls_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
@@ -101,6 +104,8 @@ class GatewayConfig(Strict):
     ledger_env          the variable that holds it instead: a URL with a password does not belong into a file
     own_keys            users may use keys of their own beside the team's; the gateway only says so
     default_max_tokens  put into a request that sets no limit, where the model's own is not known
+    start_servers_after seconds without a word of a user's server with live runs, after which the hub is asked to start
+                        it; None: never
     max_body            bytes of a request
     max_batch           bytes of the input of a batch
     max_kept            bytes of the files that a user may keep at a vendor
@@ -116,6 +121,7 @@ class GatewayConfig(Strict):
     ledger: str = ""
     ledger_env: str = ""
     own_keys: bool = False
+    start_servers_after: Annotated[float, Field(ge=1, le=86_400)] | None = None
     queue: QueueConfig = QueueConfig()
     default_max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 32_768
     max_body: Annotated[int, Field(ge=1024, le=1024**3)] = 8 * 1024**2

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
+from po_jupyter.hub.accounts.balances import UsageWindow
 from po_jupyter.hub.admin import Administration, query_of
 from po_jupyter.hub.batch_settlement import watch_batches
 from po_jupyter.hub.batches import UserBatches
@@ -16,6 +17,7 @@ from po_jupyter.hub.identity import HubUser, RememberedTokens, TokenAuthority, u
 from po_jupyter.hub.own_answers import as_json, as_page
 from po_jupyter.hub.pages import STYLE_DIGEST, problem_page, usage_page
 from po_jupyter.hub.problems import GatewayProblem, not_found, response_of
+from po_jupyter.hub.server_starts import HubServers, ServerStarts
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.usage_report import By, UsageRow, summed
 from po_jupyter.hub.wires.operations import Operation, find_operation
@@ -35,9 +37,11 @@ class Gateway:
         authenticator: TokenAuthority,
         *,
         login: BrowserLogin | None = None,
+        servers: HubServers | None = None,
         prefix: str = "/services/po/",
     ) -> None:
-        """`login` is of browsers, None: there is no page. `prefix` begins and ends with a slash."""
+        """`login` is of browsers, None: there is no page. `servers` are users', None: none is started.
+        `prefix` begins and ends with a slash."""
         self.state = state
         self.prefix = prefix
         self.authenticator = RememberedTokens(authenticator)
@@ -52,11 +56,16 @@ class Gateway:
             ("GET", "api/admin/limits"): admin.limits,
             ("PUT", "api/admin/limits"): admin.change_limits,
         }
+        self._starts = ServerStarts(state, servers) if servers is not None else None
+        if self._starts is not None:
+            self._actions["PUT", "api/work"] = self._starts.note
 
     async def start(self) -> None:
         """Open the ledger and the connections. Raises StoreUnusable."""
         await self.state.start()
         self._watch.start(watch_batches(self.state), "batches")
+        if self._starts is not None:
+            self._watch.start(self._starts.watch(), "servers")
 
     async def stop(self) -> None:
         """Close them."""
@@ -135,7 +144,7 @@ class Gateway:
             page = as_page(problem_page(f"{user.name} may not use this service."), STYLE_DIGEST)
             page.set_status(403)
             return page
-        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        windows = self._windows(user)
         tables: list[tuple[str, list[UsageRow]]] = []
         if user.is_admin:
             rows = await self._admin.totals(self._admin.this_month(), "9999-12-31")
@@ -158,8 +167,14 @@ class Gateway:
         return as_json({"models": rows, "own_keys": self.state.config.own_keys})
 
     async def _usage(self, request: web.BaseRequest, user: HubUser) -> web.StreamResponse:
-        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        windows = self._windows(user)
         return as_json({"user": user.name, "groups": list(user.groups), "windows": windows})
+
+    def _windows(self, user: HubUser) -> list[UsageWindow]:
+        """The limits of a user. Of what others used, who is no administrator sees what limits them too."""
+        windows = self.state.balances.windows(user.name, user.groups, self.state.clock())
+        own = f"user:{user.name}"
+        return [row for row in windows if user.is_admin or row["scope"] == own or row["limit"] is not None]
 
     def _vendor_models(self, user: HubUser, upstream: Upstream, operation: Operation) -> dict[str, object]:
         """The models of a user in a vendor's shape."""

@@ -14,6 +14,7 @@ from po_jupyter.hub.problems import GatewayProblem
 
 ADMIN_SCOPE, BEHALF_SCOPE = "custom:po:admin", "custom:po:behalf"
 _PATIENCE = 10.0  # seconds
+_START = 30.0  # of the start of a server, which the hub answers before it is up
 
 
 class HubIdentity:
@@ -80,6 +81,30 @@ class HubIdentity:
         """See `behalf.Directory`. The service needs `read:groups:name`."""
         model = await self._look_up("groups", name)
         return model is not None and model.get("name") == name
+
+    # -- users' servers -----------------------------------------------------------------------------------
+    async def has_server(self, name: str) -> bool | None:
+        """See `server_starts.HubServers`. The service needs `read:users:name` and `read:servers`."""
+        model = await self._look_up("users", name)
+        servers = model.get("servers") if model is not None else None
+        return "" in servers if isinstance(servers, dict) else None
+
+    async def start_server(self, name: str) -> bool:
+        """See `server_starts.HubServers`. The service needs `servers`."""
+        url = URL(f"{self._hub.api_url}/users/{quote(name, safe='')}/server", encoded=True)
+        headers = {"Authorization": f"token {self._hub.api_token}"}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_START)) as session,
+                session.post(url, headers=headers, json={}, allow_redirects=False) as response,
+            ):
+                if response.status in (403, 404):
+                    return False
+                if response.status not in (201, 202, 400):  # 400: it is there, or on its way
+                    raise hub_away(response.status)
+                return True
+        except (aiohttp.ClientError, TimeoutError):
+            raise hub_away(0) from None
 
     async def _look_up(self, kind: str, name: str) -> Mapping[str, object] | None:
         url = URL(f"{self._hub.api_url}/{kind}/{quote(name, safe='')}", encoded=True)

@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.hub.problems import GatewayProblem
 
+Remembered = TypeVar("Remembered")
 REMEMBERED = 60.0  # seconds that a token is believed without asking the hub again
 _REFUSED = 5.0  # seconds that a refused token is refused without asking
-_MOST = 10_000  # tokens that are remembered
+_MOST = 10_000  # tokens that are remembered, of users and of nobody
+_MOST_QUESTIONS = 20  # about unknown tokens, to the hub at a time
+_MOST_WAITING = 500  # questions, those that wait for that among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +99,55 @@ class RememberedTokens:
         self._authenticator = authenticator
         self._seconds = min(seconds, REMEMBERED)
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[float, HubUser | None]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, HubUser]] = OrderedDict()
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        self._questions = asyncio.Semaphore(_MOST_QUESTIONS)
         self._asking: dict[bytes, asyncio.Future[HubUser | None]] = {}
 
     async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
-        """See `TokenAuthority`. Many requests with one token make one question."""
+        """See `TokenAuthority`. Many requests with one token make one question; those about tokens that were nobody's
+        yet are few at a time, and beyond that turned away. Raises GatewayProblem."""
         key = sha256(f"{session}\0{token}".encode("utf-8", "replace")).digest()
+        now = self._clock()
         known = self._known.get(key)
-        if known is not None and known[0] > self._clock():
+        if known is not None and known[0] > now:
             return known[1]
+        if self._refused.get(key, 0.0) > now:
+            return None
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = asyncio.ensure_future(self._ask(key, token, session))
+            if known is None and len(self._asking) >= _MOST_WAITING:
+                raise GatewayProblem(
+                    429, "rate_limited", "too many unknown tokens are asked about", retry_after=1
+                )
+            question = (
+                self._ask(key, token, session) if known is not None else self._ask_in_turn(key, token, session)
+            )
+            asking = self._asking[key] = asyncio.ensure_future(question)
         return await asyncio.shield(asking)
+
+    async def _ask_in_turn(self, key: bytes, token: str, session: str) -> HubUser | None:
+        async with self._questions:
+            return await self._ask(key, token, session)
 
     async def _ask(self, key: bytes, token: str, session: str) -> HubUser | None:
         try:
             user = await self._authenticator.user_for_token(token, session)
         finally:
             del self._asking[key]
-        seconds = self._seconds if user is not None else min(_REFUSED, self._seconds)
-        self._known[key] = (self._clock() + seconds, user)
-        self._known.move_to_end(key)
-        while len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        if user is None:
+            self._known.pop(key, None)
+            _remember(self._refused, key, self._clock() + min(_REFUSED, self._seconds))
+        else:
+            _remember(self._known, key, (self._clock() + self._seconds, user))
         return user
+
+
+def _remember(table: OrderedDict[bytes, Remembered], key: bytes, value: Remembered) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    while len(table) > _MOST:
+        table.popitem(last=False)
 
 
 def token_in(headers: Mapping[str, str]) -> str:

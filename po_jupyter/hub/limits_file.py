@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,28 +22,29 @@ class LimitsFile:
     def __init__(self, path: Path) -> None:
         """Nothing is read yet."""
         self.path = path.absolute()
-        self._seen: tuple[int, int] | None = None
+        self._seen: list[tuple[int, int] | None] = []
+        self._files = [self.path]
 
     def read(self) -> GatewayConfig:
         """The configuration. Raises InvalidSettings with every violation."""
         try:
-            status = self.path.stat()
+            self._seen = [_version(path) for path in self._files]
             data = YAML(typ="safe").load(self.path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidSettings(f"{self.path} cannot be read ({type(error).__name__})") from None
         except YAMLError as error:
             raise InvalidSettings(f"{self.path} is no YAML: {str(error).splitlines()[0]}") from None
-        self._seen = status.st_mtime_ns, status.st_ino
-        return checked(data, str(self.path))
+        config = checked(data, str(self.path))
+        keys = sorted({provider.key_file for provider in config.providers.values() if provider.key_file})
+        self._files = [self.path, *(self.path.parent / key for key in keys)]
+        self._seen = [self._seen[0], *map(_version, self._files[1:])]
+        return config
 
     def has_changed(self) -> bool:
-        """Whether the file is another than the one that was read. Each change is told once."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return False
-        seen = status.st_mtime_ns, status.st_ino
-        changed = seen != self._seen
+        """Whether the file, or one of the key files that it names, is another than the one that was read. Each change
+        is told once."""
+        seen = [_version(path) for path in self._files]
+        changed = any(now is not None and now != then for now, then in zip_longest(seen, self._seen))
         self._seen = seen
         return changed
 
@@ -63,6 +65,14 @@ class LimitsFile:
     def write_limits(self, book: LimitBook) -> None:
         """Put other limits into the file, whole or not at all. Blocks. Raises InvalidSettings, OSError."""
         write_private(self.path, self.check_limits(book))
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
 
 
 def checked(data: object, source: str) -> GatewayConfig:

@@ -76,7 +76,7 @@ async def _serve(options: argparse.Namespace) -> None:
     else:
         identity = HubIdentity()
         people = BehalfTokens(identity, identity)
-        gateway = Gateway(state, people, login=identity, prefix=identity.prefix)
+        gateway = Gateway(state, people, login=identity, servers=identity, prefix=identity.prefix)
     async with RunningGateway(gateway, host, port) as running:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

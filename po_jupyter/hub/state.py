@@ -67,7 +67,7 @@ class GatewayState:
     async def start(self) -> None:
         """Open the ledger and count what is in it. Raises StoreUnusable."""
         await asyncio.to_thread(self.ledger.open)
-        self.vendors = VendorConnections(self.config.timeout)
+        self.vendors = VendorConnections(lambda: self.config.timeout)
         month = self.balances.calendar.period(self.clock()).month
         for row in await self.ledger.change(self.ledger.totals(f"{month}-01")):
             amounts = row.amounts
@@ -91,8 +91,11 @@ class GatewayState:
         return f"{self._boot}-{next(self._ids):x}"
 
     def reload(self) -> None:
-        """Take over the file as it is now. Raises InvalidSettings; the old configuration stays then."""
-        self._take(self.file.read())
+        """Take over the file and the key files as they are now; the ledger's place alone stays. Raises InvalidSettings;
+        the old configuration stays then."""
+        config = self.file.read()
+        self._take(config)
+        self.balances.calendar = Calendar(config.time_zone)
 
     def reload_or_log(self) -> None:
         """The same where nobody waits for the outcome."""

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub.state import GatewayState
-from po_jupyter.hub.wires.bodies import read_answer
-from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream, answer_headers
+from po_jupyter.hub.wires.bodies import is_cut, read_answer
+from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -48,8 +48,9 @@ def vendor_answer(upstream: Upstream, response: aiohttp.ClientResponse, body: by
         )
     if response.status < 200 or 300 <= response.status < 400:
         raise RefusedByVendor(f"{upstream.name} answered {response.status}: redirects are not followed")
-    headers = answer_headers(response.headers)
-    return web.Response(body=upstream.scrubbed(body), status=response.status, headers=headers)
+    headers = upstream.answer_headers(response.headers)
+    body = upstream.scrubbed(body, is_cut=is_cut(response.status, body))
+    return web.Response(body=body, status=response.status, headers=headers)
 
 
 async def send_whole(
@@ -68,7 +69,8 @@ async def send_whole(
     headers = upstream.headers(request.headers, content_type if data is not None else "")
     response = await state.vendors.send(upstream, method, upstream.url(path, query), headers=headers, data=data)
     try:
-        body = upstream.scrubbed(await read_answer(response))
+        body = await read_answer(response)
+        body = upstream.scrubbed(body, is_cut=is_cut(response.status, body))
     finally:
         response.release()
     try:
@@ -105,7 +107,10 @@ async def pass_on(
 ) -> web.StreamResponse:
     """Pass an answer on piece by piece; `watch` sees each before it goes. One that breaks off is broken off, so is one
     that its user does not read for `seconds`, or that takes ten times as long."""
-    headers = answer_headers(response.headers) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    headers = upstream.answer_headers(response.headers) | {
+        "Cache-Control": "no-cache",
+        "X-Accel-Buffering": "no",
+    }
     stream = web.StreamResponse(status=200, headers=headers)
     scrubber = StreamScrubber(upstream.key)
     await stream.prepare(request)

@@ -116,8 +116,8 @@ BUILT_IN: tuple[Spec, ...] = (
         price_id="google",
         example="gemini:gemini-2.5-flash",
         pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
-        embeddings=True,
         batch=True,
+        embeddings=True,
     ),
     _compatible(
         "deepseek",

@@ -12,6 +12,7 @@ from po_jupyter.presentation.scores import score_number, title
 
 _CLASSES = 20
 _DPI = 110
+_AS_IT_IS: Any = {"parse_math": False}  # what models and people wrote is no formula, though it has dollar signs
 _INK, _BLUE, _GREY = "#222222", "#1f6fb2", "#888888"
 
 
@@ -65,13 +66,13 @@ def _draw_means(area: Any, means: list[MeanScore], caption: str) -> None:
             f"{score_number(mean)}  (n = {score['scored']:,})", (end, place), xytext=(8, 0),
             textcoords="offset points", va="center", fontsize=9, color=_INK, annotation_clip=False,
         )  # fmt: skip
-    area.set_yticks(range(len(means)), [score["name"] for score in means])
+    area.set_yticks(range(len(means)), [score["name"] for score in means], **_AS_IT_IS)
     area.set_ylim(len(means) - 0.4, -0.6)
     lows = [score["low"] for score in means if score["low"] is not None]
     highs = [score["high"] for score in means if score["high"] is not None]
     if len(lows) == len(means):
         area.set_xlim(min(lows), max(highs))
-    area.set_title(caption, loc="left", fontsize=10)
+    area.set_title(caption, loc="left", fontsize=10, **_AS_IT_IS)
     area.set_xlabel("mean, with the interval of 95 %", fontsize=9, color=_INK)
     area.grid(axis="x", color=_GREY, alpha=0.25)
     area.spines[["top", "right", "left"]].set_visible(False)
@@ -91,10 +92,11 @@ def _draw_confusion(area: Any, table: ConfusionTable) -> None:
                 ink = "white" if shares[i][j] > 0.55 else _INK
                 area.text(j, i, f"{counts[i][j]:,}", ha="center", va="center", fontsize=9, color=ink)
     area.set_xticks(
-        range(n), labels, rotation=35 if max(map(len, labels)) > 5 else 0, ha="right" if n > 4 else "center"
-    )
-    area.set_yticks(range(n), labels)
+        range(n), labels, rotation=35 if max(map(len, labels)) > 5 else 0, ha="right" if n > 4 else "center",
+        **_AS_IT_IS,
+    )  # fmt: skip
+    area.set_yticks(range(n), labels, **_AS_IT_IS)
     area.set_xlabel("answered", fontsize=9)
     area.set_ylabel("expected", fontsize=9)
-    area.set_title(table["name"], loc="left", fontsize=10)
+    area.set_title(table["name"], loc="left", fontsize=10, **_AS_IT_IS)
     area.tick_params(length=0, labelsize=9)

@@ -18,6 +18,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.server_address import server_address
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import Authenticator, RequestLimiter
+from po_jupyter.server.hub_work import tell, token_of_server
 from po_jupyter.server.interrupt import stop_on_interrupt
 from po_jupyter.server.json_bodies import BodyMemory
 from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
@@ -99,6 +100,7 @@ class PoExtension(ExtensionApp):
         factory = cast("OrchestratorFactory | None", self.orchestrator_class)
         self.host = OrchestratorLifecycle(self.po_settings, factory, self.log, broken)
         self._reporter: asyncio.Task[None] | None = None
+        self._teller: asyncio.Task[None] | None = None
 
     @property
     def audit(self) -> AuditTrail:
@@ -122,6 +124,9 @@ class PoExtension(ExtensionApp):
         self.host.begin(self._address(serverapp))
         times = serverapp.web_app.settings["last_activity_times"]
         self._reporter = asyncio.create_task(report(times, self.host.live_runs))
+        hub_url = self.po_settings.hub_url
+        if hub_url is not None and not self.po_settings.hub_behalf and (token := token_of_server(hub_url)):
+            self._teller = asyncio.create_task(tell(hub_url, token, self.host.ready, self.host.live_runs))
 
     def _address(self, serverapp: Any) -> JsonObject:
         """Where clients of the same person find this server, with the token that is theirs alone."""
@@ -132,7 +137,7 @@ class PoExtension(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """End the streams, then have the orchestrator hand over. Not guaranteed to be called; nothing depends on it."""
-        ending = [*self.streams] + ([self._reporter] if self._reporter is not None else [])
+        ending = [*self.streams, *(task for task in (self._reporter, self._teller) if task is not None)]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)

@@ -5,6 +5,10 @@ the gateway (in a process of its own, with its ledger on this disk and limits of
 proxy where it is installed (`pip install 'litellm[proxy]'`), else through the plainest reverse proxy that aiohttp
 makes, which counts nothing and keeps nothing: what HTTP through Python costs at least.
 
+A server that answers at once has 100 in flight only while a core is full, of the server's, the gateway's or the load's:
+the time of a call is then a queue's. So the same is asked of a server that takes a second as well, as models do: 100 in
+flight are 100 calls a second, and what is added is the gateway's own.
+
     python -m tests.benchmarks gateway
 """
 
@@ -30,11 +34,14 @@ import psutil
 from po_jupyter.testing.model_server import ModelServer
 
 CALLS = 2000
+SECOND = 1.0  # s, of the server that takes its time
 BODY = {"model": "gpt-5-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "Label this row"}]}
 _CONFIG = """
-providers: {{openai: {{base_url: "{url}", key_env: BENCH_KEY, concurrency: 200, calls_per_minute: 1000000}}}}
-models: ["openai:gpt-5-mini"]
-prices: {{"openai:gpt-5-mini": {{input: 0.25, output: 2}}}}
+providers:
+  openai: {{base_url: "{url}", key_env: BENCH_KEY, concurrency: 200, calls_per_minute: 1000000}}
+  slow: {{wire: chat, base_url: "{slow}", key_env: BENCH_KEY, concurrency: 200, calls_per_minute: 1000000}}
+models: ["openai:gpt-5-mini", "slow:gpt-5-mini"]
+prices: {{"openai:gpt-5-mini": {{input: 0.25, output: 2}}, "slow:gpt-5-mini": {{input: 0.25, output: 2}}}}
 limits:
   all: {{usd_per_month: 100000, concurrency: 200}}
   each_user: {{usd_per_day: 10000, tokens_per_day: 1000000000, calls_per_minute: 1000000}}
@@ -124,22 +131,34 @@ def measured(url: str, token: str, process: psutil.Process) -> dict[str, float]:
     return {"alone": alone, "p50": statistics.median(many) * 1000, "cpu": cpu}
 
 
-def litellm_rows(url: str, straight: float) -> list[dict[str, Any]]:
+def slowly(url: str, token: str) -> float:
+    """The median (ms) of a call at 100 in flight to a server that takes a second."""
+    asyncio.run(fan_out(url, token, 100, 100))
+    return statistics.median(asyncio.run(fan_out(url, token, 100, 1000))) * 1000
+
+
+def litellm_rows(url: str, slow: str, straight: float, slow_straight: float) -> list[dict[str, Any]]:
     """LiteLLM's proxy, where it is installed; else a plain proxy."""
     if find_spec("litellm") is None or find_spec("litellm.proxy") is None or find_spec("fastapi") is None:
         note = "aiohttp's plainest reverse proxy: no accounts, no ledger. LiteLLM's proxy is not installed here"
         with program([sys.executable, "-c", _PLAIN, url]) as (place, process):
             found = measured(place, "any", process)
+        with program([sys.executable, "-c", _PLAIN, slow]) as (place, _):
+            patient = slowly(place, "any")
         name = "plain proxy"
     else:
         note, name = "LiteLLM's proxy with one model and no database", "LiteLLM"
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "config.yaml"
-            parameters = f'{{model: "openai/gpt-5-mini", api_base: "{url}", api_key: key}}'
-            config.write_text(f"model_list: [{{model_name: gpt-5-mini, litellm_params: {parameters}}}]\n")
             command = [sys.executable, "-c", _LITELLM, str(config)]
-            with program(command, LITELLM_LOG="ERROR") as (place, process):
-                found = measured(place, "any", process)
+            for address in (slow, url):
+                parameters = f'{{model: "openai/gpt-5-mini", api_base: "{address}", api_key: key}}'
+                config.write_text(f"model_list: [{{model_name: gpt-5-mini, litellm_params: {parameters}}}]\n")
+                with program(command, LITELLM_LOG="ERROR") as (place, process):
+                    if address == slow:
+                        patient = slowly(place, "any")
+                    else:
+                        found = measured(place, "any", process)
     return [
         {
             "name": f"{name}: added at 1 in flight, p50",
@@ -148,6 +167,12 @@ def litellm_rows(url: str, straight: float) -> list[dict[str, Any]]:
             "note": note,
         },
         {"name": f"{name}: CPU a call at 100 in flight", "value": found["cpu"], "unit": "ms"},
+        {"name": f"{name}: a call at 100 in flight, p50", "value": found["p50"], "unit": "ms"},
+        {
+            "name": f"{name}: added at 100 in flight to a server that takes 1 s, p50",
+            "value": patient - slow_straight,
+            "unit": "ms",
+        },
     ]
 
 
@@ -173,16 +198,22 @@ asyncio.run(main())
 def main() -> list[dict[str, Any]]:
     """The rows of the benchmark."""
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, ModelServer(process=True) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ModelServer(process=True) as server,
+        ModelServer(process=True, latency=SECOND) as slow,
+    ):
         config, tokens = Path(folder) / "limits.yaml", Path(folder) / "tokens.json"
-        config.write_text(_CONFIG.format(url=server.base_url))
+        config.write_text(_CONFIG.format(url=server.base_url, slow=slow.base_url))
         tokens.write_text(json.dumps({"bench-token": {"name": "bench", "groups": ["a"]}}))
         straight = statistics.median(asyncio.run(fan_out(server.base_url, "any", 1, 500))) * 1000
         crowded = statistics.median(asyncio.run(fan_out(server.base_url, "any", 100))) * 1000
+        slow_straight = slowly(slow.base_url, "any")
         command = [sys.executable, "-m", "po_jupyter.hub", "--config", str(config), "--tokens", str(tokens)]
         with program(command, BENCH_KEY="bench-key-0123456789") as (url, process):
             place = f"{url}/openai/v1"
             found = measured(place, "bench-token", process)
+            patient = slowly(f"{url}/slow/v1", "bench-token")
             piece = asyncio.run(first_piece(place, "bench-token")) * 1000
         load = os.getloadavg()[0]
         rows += [
@@ -191,7 +222,9 @@ def main() -> list[dict[str, Any]]:
             {"name": "CPU a call at 100 in flight", "value": found["cpu"], "unit": "ms", "aim": "<= 1"},
             {"name": "a call at 100 in flight, p50", "value": found["p50"], "unit": "ms",
              "note": f"straight {crowded:.2f} ms"},
+            {"name": "added at 100 in flight to a server that takes 1 s, p50", "value": patient - slow_straight,
+             "unit": "ms", "aim": "<= 3", "note": f"straight {slow_straight:.2f} ms"},
             {"name": "first piece of a stream", "value": piece, "unit": "ms"},
         ]  # fmt: skip
-        rows += litellm_rows(server.base_url, straight)
+        rows += litellm_rows(server.base_url, slow.base_url, straight, slow_straight)
     return rows

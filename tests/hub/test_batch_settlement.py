@@ -32,7 +32,7 @@ def line(custom_id: str, model: str = "claude-haiku-4-5", output: int = 1) -> di
 
 def test_a_line_that_comes_twice_counts_once(state: GatewayState) -> None:
     results = BatchResults(
-        state, [hold("anthropic:claude-haiku-4-5")], {"anthropic:claude-haiku-4-5": 2}, "messages"
+        state, [hold("anthropic:claude-haiku-4-5", 10**6)], {"anthropic:claude-haiku-4-5": 2}, "messages"
     )
     for custom_id in ("1", "1", "2"):
         results.add(line(custom_id))
@@ -82,3 +82,27 @@ async def test_a_batch_whose_making_was_never_answered_counts_in_full_after_a_da
         assert await gateway.spent() == 1000 and not state.batches and await gateway.reserved() == 0
         await settle_holds(state, "openai/?x", [(made, Charge())])  # once
         assert await gateway.spent() == 1000
+
+
+def test_an_answer_that_names_no_model_belongs_to_the_dearest(state: GatewayState) -> None:
+    refs = ["openai:gpt-5-mini", "openai:a-model-of-a-long-name-without-a-price"]
+    results = BatchResults(state, [hold(ref, 10**9) for ref in refs], dict.fromkeys(refs, 1), "chat")
+    body = {"model": "ft:other", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 10}}
+    results.add({"custom_id": "1", "response": {"body": body}})
+    assert [charge.nano for _, charge in results.settled(whole=False)] == [55_000, 0]
+
+
+def test_lines_of_a_model_whose_price_went_away_count_as_they_were_reserved(state: GatewayState) -> None:
+    ref = "anthropic:claude-gone"
+    results = BatchResults(state, [hold(ref, 1000)], {ref: 4}, "messages")
+    results.add(line("1", "claude-gone"))
+    ((_, charge),) = results.settled(whole=False)
+    assert (charge.nano, charge.unpriced) == (250, 0)
+
+
+def test_a_batch_never_counts_more_than_was_reserved_within_its_bounds(state: GatewayState) -> None:
+    ref = "anthropic:claude-haiku-4-5"
+    results = BatchResults(state, [hold(ref, 1000)], {ref: 1}, "messages")
+    results.add(line("1", output=50))
+    ((_, charge),) = results.settled(whole=True)
+    assert charge.nano == 1000

@@ -77,3 +77,34 @@ async def test_a_ledger_that_cannot_be_written_sends_nothing(
     status, answer = await gateway.chat()
     assert (status, answer["error"]["code"]) == (503, "gateway_unavailable") and vendor.requests == []
     assert gateway.state.balances.in_flight() == 0
+
+
+async def test_a_user_does_not_see_what_others_use_but_where_it_limits_them(
+    tmp_path: Path, vendor: ModelServer
+) -> None:
+    limits = {"each_user": {"usd_per_day": 2}, "groups": {"red": {"usd_per_month": 5}}}
+    async with running(tmp_path, vendor.root_url, limits=limits) as client:
+        await client.chat()
+        _, answer, _ = await client.ask("GET", "api/usage", token="bob-token")
+        foreign = [row for row in answer["windows"] if row["scope"] != "user:bob"]
+        assert [(row["scope"], row["window"], row["unit"]) for row in foreign] == [
+            ("group:red", "month", "usd")
+        ]
+        _, answer, _ = await client.ask("GET", "api/usage", token="admin-token")
+        assert {"user:root", "all"} == {row["scope"] for row in answer["windows"]}
+
+
+async def test_an_image_by_its_address_goes_to_the_vendors_own_server_only(
+    tmp_path: Path, vendor: ModelServer
+) -> None:
+    """Another server fetches it from within the team's network."""
+    image = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data"}}
+    messages = [{"role": "user", "content": [image]}]
+    async with running(tmp_path, vendor.root_url) as client:
+        before = len(vendor.requests)
+        status, answer = await client.chat(messages=messages)
+        assert (status, len(vendor.requests)) == (400, before) and "image_urls" in answer["error"]["message"]
+        text = client.state.file.path.read_text().replace("  openai: {", "  openai: {image_urls: true, ")
+        client.state.file.path.write_text(text)
+        client.state.reload()
+        assert (await client.chat(messages=messages))[0] == 200

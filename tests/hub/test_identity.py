@@ -83,3 +83,55 @@ async def test_without_the_scope_there_is_no_access() -> None:
     with pytest.raises(GatewayProblem) as refused:
         await user_of({"x-api-key": "t"}, TokenTable({"t": HubUser("guest", may_use=False)}))
     assert refused.value.code == "no_access" and "guest" in refused.value.message
+
+
+class Counting:
+    """Knows `good` tokens, and answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.most, self.now = 0, 0, 0
+        self.answers = asyncio.Event()
+
+    async def user_for_token(self, token: str, session: str = "") -> HubUser | None:
+        self.asked += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.answers.wait()
+        finally:
+            self.now -= 1
+        return HubUser("alice") if token.startswith("good") else None
+
+
+async def test_a_flood_of_unknown_tokens_asks_the_hub_a_few_at_a_time_and_is_turned_away() -> None:
+    now, hub = 0.0, Counting()
+    remembered = RememberedTokens(hub, clock=lambda: now)
+    hub.answers.set()
+    assert await remembered.user_for_token("good") is not None
+    now = 100.0  # it is to be asked again
+    hub.answers.clear()
+    flood = [asyncio.ensure_future(remembered.user_for_token(f"bad-{n}")) for n in range(3000)]
+    await asyncio.sleep(0)
+    known = asyncio.ensure_future(remembered.user_for_token("good"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert hub.now <= 21 and len([task for task in flood if task.done()]) >= 2000
+    assert hub.asked >= 2  # who was known is asked about at once
+    hub.answers.set()
+    assert await known == HubUser("alice")
+    answers = await asyncio.gather(*flood, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, GatewayProblem)]
+    assert {(problem.status, problem.code) for problem in refused} == {(429, "rate_limited")}
+    assert hub.most <= 21
+
+
+async def test_refused_tokens_do_not_push_out_those_of_users() -> None:
+    table = Counting()
+    table.answers.set()
+    remembered = RememberedTokens(table)
+    await remembered.user_for_token("good")
+    for n in range(12_000):
+        await remembered.user_for_token(f"bad-{n}")
+    asked = table.asked
+    await remembered.user_for_token("good")
+    assert table.asked == asked

@@ -9,7 +9,7 @@ from po_jupyter.llm.bounds import ROOM, model_limit, output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.catalogue import MODELS
 from po_jupyter.llm.providers.compatible.chat_completions import chat_body
-from po_jupyter.llm.providers.gemini.client import request_body
+from po_jupyter.llm.providers.gemini.generate_content import request_body
 from po_jupyter.llm.providers.openai.responses import responses_body
 from po_jupyter.llm.specs import specs
 from tests.llm.wire.test_response_reader import ToyReader, response_of

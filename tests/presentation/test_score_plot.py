@@ -34,3 +34,37 @@ def test_means_and_matrices_have_an_area_each(scorer: dict[str, Any], areas: int
 def test_without_a_score_there_is_no_plot() -> None:
     with pytest.raises(PoError, match="no score to plot"):
         score_figure(summary([], expect="x"))
+
+
+def test_dollar_signs_in_labels_are_no_formula() -> None:
+    """A class is what a model wrote: `$5 to $10` lost its signs, and an unfinished formula was an error in the cell."""
+    labels = ["$5 to $10", "$\\frac{$", "$$"]
+    table: Any = {
+        "name": "$\\frac{$",
+        "labels": labels,
+        "counts": [[1, 0, 0], [0, 1, 1], [0, 0, 2]],
+        "classes": [],
+    }
+    mean: Any = {
+        "name": "$\\sqrt{$",
+        "metric": "exact",
+        "scored": 4,
+        "mean": 0.5,
+        "interval": [0.1, 0.9],
+        "method": "wilson",
+        "low": 0.0,
+        "high": 1.0,
+        "missing": {},
+    }
+    scores: Any = {
+        "task": "$\\frac{$",
+        "rows": 4,
+        "failed": 0,
+        "confidence": 0.95,
+        "scores": [mean],
+        "confusion": [table],
+        "worst": [],
+    }
+    figure = score_figure(scores)
+    assert ScorePlot(figure)._repr_png_().startswith(b"\x89PNG")
+    assert [tick.get_text() for tick in figure.axes[1].get_yticklabels()] == labels

@@ -36,6 +36,7 @@ from tests.support.paths import ROOT, TESTS
 
 GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_config.py"
 RUNS_GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_runs_config.py"
+STARTS_GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_starts_config.py"
 CONFIG = TESTS / "support/hub_config.py"
 PASSWORD = "the-password-of-the-hub"
 PROXY = "configurable-http-proxy"
@@ -97,6 +98,7 @@ class RealHub:
     cull        seconds after which an idle server is culled; None: an hour
     server_env  further variables of users' servers
     runs        with the service of shared runs, as the guide says
+    starts      the gateway may start users' servers, as the guide says
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class RealHub:
         server_env: Mapping[str, str] | None = None,
         people: Mapping[str, Sequence[str]] | None = None,
         runs: bool = False,
+        starts: bool = False,
     ) -> None:
         self.folder, self.system_users = folder, system_users
         self.port, self.hub_port, self.api_port, self.service_port = (free_port() for _ in range(4))
@@ -153,7 +156,9 @@ class RealHub:
                             f"--LabApp.extra_labextensions_path={folder / 'labextensions'}"],
             "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **(server_env or {})},
             "api_token": self.api_token,
-            "guide_files": [str(GUIDE), *([str(RUNS_GUIDE)] if runs else [])], "gateway": list(gateway or ()),
+            "guide_files": [
+                str(path) for path, on in ((GUIDE, True), (RUNS_GUIDE, runs), (STARTS_GUIDE, starts)) if on
+            ], "gateway": list(gateway or ()),
             "guide": {
                 "TEAM_PROXY": self.url, "TEAM_LIMITS": str(self.limits), "TEAM_CULL": str(cull or 3600),
                 "TEAM_CULL_EVERY": "1" if cull else "300",

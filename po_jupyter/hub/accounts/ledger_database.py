@@ -39,6 +39,10 @@ SCHEMA = (
     # Changes of the limits: who, when, and the limits before and after as JSON.
     """CREATE TABLE IF NOT EXISTS changes (
         at DOUBLE PRECISION NOT NULL, username TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)""",
+    # Users whose servers have live runs: how many, said when, servers started since, and not before when again.
+    """CREATE TABLE IF NOT EXISTS work (
+        username TEXT PRIMARY KEY, runs BIGINT NOT NULL, at DOUBLE PRECISION NOT NULL, starts BIGINT NOT NULL,
+        next DOUBLE PRECISION NOT NULL)""",
     # How often a gateway took the ledger: one that finds another number than its own was away meanwhile.
     """CREATE TABLE IF NOT EXISTS takings (id INTEGER PRIMARY KEY, n BIGINT NOT NULL)""",
 )

@@ -99,6 +99,11 @@ async def read_body(request: web.BaseRequest, most: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def is_cut(status: int, body: bytes) -> bool:
+    """Whether `read_answer` may have left the end of a body away."""
+    return status != 200 and len(body) >= MAX_ERROR
+
+
 async def read_answer(response: aiohttp.ClientResponse) -> bytes:
     """The body of a vendor's answer, of an error its beginning. Raises GatewayProblem: too large, or broken off."""
     most = MAX_ANSWER if response.status == 200 else MAX_ERROR

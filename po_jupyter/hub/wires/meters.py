@@ -165,12 +165,14 @@ class Pricer:
         )
         return _nano(max(plain, written or 0.0))
 
-    def amounts(self, usage: Usage, ref: str, *, rate: float = 1.0) -> Charge:
-        """What a usage counts as. `rate` is the part of the price that is paid."""
+    def amounts(self, usage: Usage, ref: str, *, rate: float = 1.0, reserved: int | None = None) -> Charge:
+        """What a usage counts as. `rate` is the part of the price that is paid; `reserved` are the nano-dollars that it
+        counts as where the price went away since."""
         cost = self._prices.priced(usage, ref, rate=rate).cost
+        nano = reserved if cost is None else _nano(cost)
         return Charge(
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens,
-            0 if cost is None else _nano(cost), 0, int(cost is None),
+            nano or 0, 0, int(nano is None),
         )  # fmt: skip
 
     def settlement(self, demand: Demand, meter: Meter) -> Charge:
@@ -185,7 +187,7 @@ class Pricer:
         if usage is not None and not (usage.input_tokens or usage.output_tokens):
             usage = None
         if usage is not None and meter.ended and (usage.output_tokens or not meter.text):
-            return self.amounts(usage, demand.model)
+            return self._within(demand, usage)
         if not meter.pieces or demand.thinks or _may_think(demand, meter.model):
             return in_full(demand)
         input = usage.input_tokens if usage is not None and usage.input_tokens else demand.input_tokens
@@ -195,7 +197,19 @@ class Pricer:
             cached=usage.cached_tokens if usage is not None else 0,
             written=usage.cache_write_tokens if usage is not None else 0,
         )  # fmt: skip
-        return self.amounts(counted, demand.model)._replace(lost=1)
+        return self._within(demand, counted)._replace(lost=1)
+
+    def _within(self, demand: Demand, usage: Usage) -> Charge:
+        charge = self.amounts(usage, demand.model, reserved=demand.nano)
+        return charge if usage.cost is not None else within_bounds(demand, charge)
+
+
+def within_bounds(demand: Demand, charge: Charge) -> Charge:
+    """A charge of no more than was reserved for it, where its tokens are within the demand: a price that rose in
+    between, by a reload or by the hour, is no reason to be over a limit."""
+    if demand.nano is None or charge.input > demand.input_tokens or charge.output > demand.output_tokens:
+        return charge
+    return charge._replace(nano=min(charge.nano, demand.nano))
 
 
 def _may_think(demand: Demand, model: str) -> bool:

@@ -48,6 +48,7 @@ class BoundedRequest:
     answers: int
     images: int
     image_bytes: int
+    image_urls: int = 0
     thoughts: int = 0  # tokens beside the limit (Model Studio's `thinking_budget`)
 
     def input_bound(self, ref: str, size: int, *, at_vendor: bool = True) -> int:
@@ -187,7 +188,7 @@ def bound_request(
             raise invalid("`stream` must be true or false")
         thoughts = _count(body, "thinking_budget", MOST_OUTPUT) if body.get("thinking_budget") else 0
         return BoundedRequest(
-            api, model, body, bool(streams), limit, answers, images.count, images.size, thoughts
+            api, model, body, bool(streams), limit, answers, images.count, images.size, images.urls, thoughts
         )
     except RecursionError:
         raise invalid("the body is nested too deeply") from None

@@ -14,16 +14,19 @@ from po_jupyter.hub.wires.request_fields import GEMINI_FUNCTIONS, GEMINI_PARTS, 
 from po_jupyter.model.values.json import JsonObject
 
 _IMAGES = frozenset({"image_url", "input_image", "image"})
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_DATA = re.compile(r"data:image/|(?!//)[a-z0-9+/=_-]{1,64}+(?![^a-z0-9+/=_\s-])", re.IGNORECASE)
 _DETAILS = (None, "low", "high", "auto")
 
 
 class Images:
-    """The images of a request: their number, and the bytes of those that are in it as base64."""
+    """The images of a request: their number, the bytes of those that are in it as base64, and how many are given by
+    their addresses."""
 
     def __init__(self, api: Api) -> None:
         """None is read yet."""
         self._api = api
-        self.count = self.size = 0
+        self.count = self.size = self.urls = 0
 
     def read(self, body: JsonObject) -> None:
         """Read a body, of any wire but Gemini's. Raises GatewayProblem for a part that cannot be counted."""
@@ -83,11 +86,13 @@ class Images:
                 raise invalid("an image is given as base64 or by its URL")
             details.append(place.get("detail"))
             place = place.get("url") or place.get("data")
-        if not isinstance(place, str) or re.match(r"data:(?!image/)", place, re.IGNORECASE):
+        if not isinstance(place, str) or (not (is_url := bool(_URL.match(place))) and not _DATA.match(place)):
             raise invalid("an image is given as base64 or by its URL")
         if any(detail not in _DETAILS for detail in details):
             raise invalid("`detail` of an image is low, high or auto: of others the tokens cannot be bounded")
-        if not place.startswith(("http://", "https://")):
+        if is_url:
+            self.urls += 1
+        else:
             self.size += len(place)
 
     def read_gemini(self, contents: list[JsonObject]) -> None:

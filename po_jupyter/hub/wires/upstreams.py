@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Upstream:
     base_url: str
     limits: Limits
     fields: tuple[str, ...] = ()
+    image_urls: bool = False
     says_cost: bool = False
     proxy: str | None = field(default=None, repr=False)
     key: str = field(default="", repr=False)
@@ -71,9 +72,19 @@ class Upstream:
             headers[name] = value
         return headers
 
-    def scrubbed(self, body: bytes) -> bytes:
-        """A body without the key."""
-        return body.replace(self.key.encode(), _STARS) if self.key else body
+    def scrubbed(self, body: bytes, *, is_cut: bool = False) -> bytes:
+        """A body without the key; of one that was cut off, without what may be the beginning of the key at its end."""
+        scrubber = StreamScrubber(self.key)
+        shown = scrubber.feed(body)
+        return shown if is_cut else shown + scrubber.flush()
+
+    def answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers of an answer that are passed on, without the key."""
+        passed = {name: value for name, value in headers.items() if _FROM_VENDOR.fullmatch(name.lower())}
+        if self.key:
+            passed = {name: value.replace(self.key, _STARS.decode()) for name, value in passed.items()}
+        passed["X-Po-From"] = "vendor"
+        return passed
 
 
 def _key_header(upstream: Upstream) -> tuple[str, str]:
@@ -112,13 +123,6 @@ class StreamScrubber:
         return rest
 
 
-def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a vendor's answer that are passed on."""
-    passed = {name: value for name, value in headers.items() if _FROM_VENDOR.fullmatch(name.lower())}
-    passed["X-Po-From"] = "vendor"
-    return passed
-
-
 def read_upstreams(
     config: GatewayConfig, folder: Path, environ: Mapping[str, str] = os.environ
 ) -> dict[str, Upstream]:
@@ -136,8 +140,8 @@ def read_upstreams(
             base_url = base_url.removesuffix("/v1")
         proxy = proxy_for(base_url, environ)
         upstreams[name] = Upstream(
-            name, wire_of(name, provider), base_url, provider.limits, provider.fields, name == "openrouter",
-            proxy.url if proxy is not None else None, key,
+            name, wire_of(name, provider), base_url, provider.limits, provider.fields, provider.image_urls,
+            name == "openrouter", proxy.url if proxy is not None else None, key,
         )  # fmt: skip
     return upstreams
 
@@ -166,8 +170,9 @@ def _key_of(name: str, provider: UpstreamConfig, folder: Path, environ: Mapping[
 class VendorConnections:
     """The connections to all vendors."""
 
-    def __init__(self, timeout: float) -> None:
-        """`timeout` is of each silence, in seconds."""
+    def __init__(self, timeout: Callable[[], float]) -> None:
+        """`timeout()` is of each silence, in seconds, as it is now."""
+        self._timeout = timeout
         connector = aiohttp.TCPConnector(
             limit=0, keepalive_timeout=30, ttl_dns_cache=60, ssl=ssl.create_default_context()
         )
@@ -175,7 +180,6 @@ class VendorConnections:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout),
         )
 
     async def send(
@@ -185,11 +189,17 @@ class VendorConnections:
 
         Raises NeverSent when it has not arrived at the vendor, GatewayProblem when its outcome is not known.
         """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self._timeout())
         for again in (True, False):
             try:
                 return await self._session.request(
-                    method, url, headers=headers, data=data, allow_redirects=False, proxy=upstream.proxy
-                )
+                    method, url, headers=headers, data=data, allow_redirects=False, proxy=upstream.proxy,
+                    timeout=timeout,
+                )  # fmt: skip
+            except aiohttp.ClientHttpProxyError as error:
+                raise NeverSent(
+                    upstream.name, f"the proxy refuses the way to {upstream.name} ({error.status})"
+                ) from None
             except aiohttp.ClientConnectorError as error:
                 raise NeverSent(
                     upstream.name, f"no connection to {upstream.name} ({type(error).__name__})"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from po_jupyter.errors import ModelRefused
+from po_jupyter.errors import ModelKeyError, ModelRefused
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.refs import names_file, parse_ref, runs_code
 from po_jupyter.llm.specs import Plugin, Spec, load_factory, load_plugin, spec_of, specs
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GetKey: TypeAlias = Callable[[str], Awaitable[Mapping[str, str]]]
 """The variables with the key of a provider, by the provider's name."""
+_NO_TOKEN = "no-token-yet"  # noqa: S105  # it is none
 
 
 class Connections:
@@ -104,6 +105,12 @@ class Providers:
     async def _fetch_key(self, name: str, get_key: GetKey) -> None:
         try:
             self._keys[name] = await get_key(name)
+        except ModelKeyError as error:
+            spec = spec_of(name)
+            if self._hub_url is None or spec is None or error.details.get("waits_for") != "token":
+                raise
+            # The server is being started again: the gateway refuses the call, and its wait is for the token.
+            self._keys[name] = {spec.base_env: spec.team_url(self._hub_url), spec.key_env: _NO_TOKEN}
         finally:
             del self._waiting[name]
 

@@ -154,7 +154,7 @@ class KeyStore:
                 raise ModelKeyError(
                     f"{provider} is asked through the hub, and there is no token of the hub here",
                     hint="Make one on the hub's page Token, then: po keys set hub",
-                    details={"provider": provider},
+                    details={"provider": provider, "waits_for": "token"},
                 )
             return {name: environ[name] for name in (spec.base_env, spec.key_env)}
         if (

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from po_jupyter.hub.config import GatewayConfig
-from tests.support.jupyterhub import GUIDE, RUNS_GUIDE
+from tests.support.jupyterhub import GUIDE, RUNS_GUIDE, STARTS_GUIDE
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "po_jupyter/docs/guide/hub-admin.md"
@@ -33,13 +39,40 @@ def guide_limits() -> dict[str, Any]:
 def test_the_page_shows_the_file_that_the_tests_use():
     file = GUIDE.read_text("utf-8").split("\n", 1)[1]  # without the line for our type checker
     assert file in blocks("python")
-    assert RUNS_GUIDE.read_text("utf-8").split("\n", 1)[1] in blocks("python")
+    for more in (RUNS_GUIDE, STARTS_GUIDE):
+        assert more.read_text("utf-8").split("\n", 1)[1] in blocks("python")
 
 
 def test_the_limits_of_the_page_are_limits():
     config = GatewayConfig.model_validate(guide_limits())
     assert config.limits.each_user.usd_per_day == 2
     assert config.limits.groups["chemists"].models == ("openai:gpt-4o-mini",)
+
+
+def test_the_groups_of_the_page_are_those_that_have_limits():
+    """A new admin has nobody in a group else, and nobody who may log in."""
+    text = next(block for block in blocks("python") if "allow_all" in block)
+    tree = {
+        ast.unparse(node.targets[0]): node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+    }
+    groups = ast.literal_eval(tree["c.JupyterHub.load_groups"])
+    assert set(groups) == {"po-admins", *guide_limits()["limits"]["groups"]}
+
+
+@pytest.mark.integration
+def test_the_command_of_the_page_finds_the_file():
+    command = next(block for block in blocks("bash") if "docs/guide/jupyterhub_config.py" in block)
+    found = subprocess.run(
+        [sys.executable, *shlex.split(command)[1:]], capture_output=True, text=True, check=True
+    )
+    assert Path(found.stdout.strip()) == GUIDE
+
+
+def test_users_servers_have_what_lab_needs():
+    """`[hub]` alone has neither JupyterLab nor a kernel."""
+    assert 'pip install "po_jupyter[hub,lab]"' in blocks("bash")[0]
 
 
 def test_the_values_for_kubernetes_say_the_same_as_the_file_for_one_machine():

@@ -192,3 +192,23 @@ def test_a_usage_of_nothing_says_nothing(api: Api, body: object) -> None:
     meter = Meter(api)
     meter.whole(json.dumps(body).encode())
     assert PRICER.settlement(DEMAND, meter) == in_full(DEMAND)
+
+
+def whole_answer(tokens: int = 10) -> Meter:
+    meter = Meter("chat")
+    meter.whole(json.dumps({"usage": {"prompt_tokens": tokens, "completion_tokens": tokens}}).encode())
+    return meter
+
+
+def test_a_price_that_changes_while_a_call_runs_never_counts_more_than_was_reserved() -> None:
+    """By a reload of `prices`, or where the hour decides; one that went away is not for nothing."""
+    dearer = Pricer(PriceBook({"m:x": Price(input=1000, output=10_000)}))
+    assert dearer.settlement(DEMAND, whole_answer()).nano == DEMAND.nano
+    gone = Pricer(PriceBook()).settlement(DEMAND, whole_answer())
+    assert (gone.nano, gone.unpriced, gone.input) == (DEMAND.nano, 0, 10)
+    cheaper = Pricer(PriceBook({"m:x": Price(input=0.1, output=1)}))
+    assert cheaper.settlement(DEMAND, whole_answer()).nano == 11_000
+
+
+def test_a_vendor_that_counts_more_than_was_bounded_is_believed() -> None:
+    assert PRICER.settlement(DEMAND, whole_answer(5000)).nano > (DEMAND.nano or 0)

@@ -273,7 +273,7 @@ def test_what_our_own_providers_send_is_passed_on() -> None:
     from po_jupyter.llm.providers.anthropic.messages import request_body as messages_body
     from po_jupyter.llm.providers.compatible.chat_completions import chat_body
     from po_jupyter.llm.providers.compatible.family import QUIRKS
-    from po_jupyter.llm.providers.gemini.client import request_body
+    from po_jupyter.llm.providers.gemini.generate_content import request_body
     from po_jupyter.llm.providers.openai.responses import responses_body
 
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}

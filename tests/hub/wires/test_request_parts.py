@@ -83,3 +83,26 @@ def test_items_of_responses_have_no_name_at_the_vendor_and_nothing_is_kept_there
     assert [item.get("id") for item in request.body["input"]] == [None, None, None]
     assert request.body["input"][0]["encrypted_content"] == "abc"
     assert bound_request("responses", {"model": "m", "input": "x"}).body["store"] is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://169.254.169.254/latest", "HTTPS://x.example/a.png", " http://10.0.0.1/", "file:///etc/passwd",
+     "ftp://x/y", "//10.0.0.1/a.png", "data:text/html,x"],
+)  # fmt: skip
+def test_an_address_is_told_from_an_image(url: str) -> None:
+    """A server inside of the team's network would fetch it."""
+    body = chat(**one({"type": "image_url", "image_url": {"url": url}}))
+    try:
+        request = bound_request("chat", body)
+    except GatewayProblem:
+        return
+    assert request.image_urls == 1 and request.image_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "data", ["data:image/png;base64,AAAA", "DATA:image/png;base64,AAAA", "iVBORw0KGgo=", "A" * 999]
+)
+def test_an_image_in_the_request_is_no_address(data: str) -> None:
+    request = bound_request("chat", chat(**one({"type": "image_url", "image_url": {"url": data}})))
+    assert request.image_urls == 0 and request.image_bytes == len(data)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.hub.limits_file import checked
-from po_jupyter.hub.wires.upstreams import StreamScrubber, Upstream, answer_headers, read_upstreams
+from po_jupyter.hub.wires.bodies import MAX_ERROR, is_cut
+from po_jupyter.hub.wires.upstreams import (
+    NeverSent,
+    StreamScrubber,
+    Upstream,
+    VendorConnections,
+    read_upstreams,
+)
 
 KEY = "sk-team-key-0123456789"
 
@@ -72,7 +80,8 @@ def test_a_stream_goes_on_without_the_key_in_any_pieces(size: int) -> None:
 
 
 def test_headers_of_answers_are_a_list() -> None:
-    passed = answer_headers(
+    upstream = Upstream("openai", "openai", "https://x", None)  # type: ignore[arg-type]
+    passed = upstream.answer_headers(
         {
             "Content-Type": "a",
             "Retry-After": "5",
@@ -95,3 +104,40 @@ def test_headers_of_answers_are_a_list() -> None:
         "x-po-from",
         "x-ratelimit-remaining-tokens",
     ]
+
+
+def test_a_key_in_the_headers_of_an_answer_does_not_go_on() -> None:
+    upstream = Upstream("openai", "openai", "https://x", None, key=KEY)  # type: ignore[arg-type]
+    passed = upstream.answer_headers({"x-request-id": f"for {KEY}", "content-type": "a", "openai-version": KEY})
+    assert KEY not in str(passed) and passed["content-type"] == "a"
+
+
+def test_a_key_that_an_error_is_cut_in_does_not_go_on() -> None:
+    """Of a long error its beginning is passed on; the key may be where it ends."""
+    upstream = Upstream("openai", "openai", "https://x", None, key=KEY)  # type: ignore[arg-type]
+    for size in range(1, len(KEY)):
+        body = b"x" * (MAX_ERROR - size) + KEY[:size].encode()
+        assert not upstream.scrubbed(body, is_cut=is_cut(400, body)).endswith(KEY[:size].encode())
+    assert upstream.scrubbed(KEY[:5].encode()) == KEY[:5].encode()  # a whole body ends as it ends
+
+
+@pytest.mark.integration
+async def test_a_proxy_that_refuses_the_way_costs_nothing() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connections = VendorConnections(lambda: 10)
+    upstream = Upstream(
+        "openai", "openai", "https://api.example", None, proxy=f"http://127.0.0.1:{port}", key=KEY  # type: ignore[arg-type]
+    )  # fmt: skip
+    try:
+        with pytest.raises(NeverSent):
+            await connections.send(upstream, "POST", upstream.url("/x"), headers={}, data=b"{}")
+    finally:
+        await connections.close()
+        server.close()

@@ -244,3 +244,37 @@ async def test_a_wait_ends_when_the_gateway_answers_whatever_it_says_but_that_it
     gateway.standing = fault
     assert await providers.get(REQUEST.model).ready() is ready
     await providers.aclose()
+
+
+async def test_a_run_that_begins_without_a_token_waits_for_one(gateway):
+    """Its server is being started again: the orchestrator has no token for a moment."""
+
+    class Late(Keys):
+        token_is_there = False
+
+        async def get(self, provider: str) -> dict[str, str]:
+            if not self.token_is_there:
+                raise ModelKeyError("there is no token of the hub here", details={"waits_for": "token"})
+            return await super().get(provider)
+
+    keys = Late(gateway)
+    providers = Providers({}, get_key=keys.get, hub_url=gateway.url)
+    await providers.prepare(REQUEST.model)
+    provider = providers.get(REQUEST.model)
+    with pytest.raises(ModelUnavailable) as raised:
+        await provider.chat(REQUEST)
+    assert raised.value.waits_for == "token" and await provider.ready() is False
+    keys.token_is_there = True
+    assert await provider.ready() is True
+    assert (await provider.chat(REQUEST)).text == "fine"
+    await providers.aclose()
+
+
+async def test_a_key_that_is_missing_for_good_is_said_at_once(gateway):
+    async def none(provider: str) -> dict[str, str]:
+        raise ModelKeyError("openai needs a key")
+
+    providers = Providers({}, get_key=none, hub_url=gateway.url)
+    with pytest.raises(ModelKeyError):
+        await providers.prepare(REQUEST.model)
+    await providers.aclose()

@@ -10,7 +10,7 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, Tool, ToolCa
 from po_jupyter.llm.providers.anthropic.messages import MessagesReader
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader
 from po_jupyter.llm.providers.compatible.family import QUIRKS, Quirks
-from po_jupyter.llm.providers.gemini.client import GeminiReader
+from po_jupyter.llm.providers.gemini.generate_content import GeminiReader
 from po_jupyter.llm.providers.openai.responses import ResponsesReader
 from po_jupyter.llm.wire.bodies import HttpResponse
 from po_jupyter.llm.wire.ends import ENDS, check_not_empty, end_of

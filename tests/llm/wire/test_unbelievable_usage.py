@@ -17,7 +17,7 @@ from po_jupyter.llm.providers.anthropic.messages import MessagesReader
 from po_jupyter.llm.providers.cli_agents.agents import AGENTS, AgentOutput
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS
-from po_jupyter.llm.providers.gemini.client import GeminiReader
+from po_jupyter.llm.providers.gemini.generate_content import GeminiReader
 from po_jupyter.llm.providers.openai.responses import ResponsesReader
 from po_jupyter.llm.wire.bodies import HttpResponse
 from po_jupyter.llm.wire.usage import checked_usage, token_count, usage_from

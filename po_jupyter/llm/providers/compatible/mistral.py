@@ -58,6 +58,7 @@ class Mistral:
     def __init__(self, chat: Provider, context: ProviderContext) -> None:
         """`chat` makes single requests."""
         self.name = chat.name
+        self.embeds = context.spec.embeddings
         self._chat = chat
         self._context = context
 

@@ -26,7 +26,7 @@ from po_jupyter.llm.batches.jsonl_files import BOUNDARY
 from po_jupyter.llm.batches.protocol import BatchLine, BatchSearch, BatchStatus
 from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, read_batched
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.providers.gemini.client import GeminiReader, model_path, request_body
+from po_jupyter.llm.providers.gemini.generate_content import GeminiReader, model_path, request_body
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.exchange import encode_json

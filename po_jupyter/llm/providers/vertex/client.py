@@ -17,7 +17,8 @@ from urllib.parse import quote
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.providers.context import ProviderContext
-from po_jupyter.llm.providers.gemini.client import Gemini, method_of
+from po_jupyter.llm.providers.gemini.client import Gemini
+from po_jupyter.llm.providers.gemini.generate_content import method_of
 from po_jupyter.llm.providers.short_lived import ShortLivedCredentials
 from po_jupyter.llm.providers.vertex.login import PROJECT, QUOTA_PROJECT, TOKEN
 from po_jupyter.llm.specs import ProviderEndpoint

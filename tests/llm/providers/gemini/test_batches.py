@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.protocol import BatchSearch, batch_api_of
+from po_jupyter.llm.batches.protocol import BatchSearch
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.gemini.batches import GeminiBatches
-from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from tests.support.batch_http import FakeHttp
 
@@ -131,15 +130,3 @@ def test_a_row_that_was_cancelled() -> None:
     assert line is not None and line.cancelled
     with pytest.raises(ModelUnavailable, match="cancelled at the provider"):
         batches().read_response(REQUEST, line)
-
-
-@pytest.mark.parametrize("model", ["gemini:gemini-2.5-flash", "mistral:mistral-small-latest"])
-def test_behind_the_gateway_of_a_hub_there_are_no_batches(model: str) -> None:
-    """The gateway reserves money for those of OpenAI and Anthropic only."""
-    provider = model.partition(":")[0]
-    hub = "http://hub/services/po"
-    base = f"{hub}/{provider}" if provider == "gemini" else f"{hub}/{provider}/v1"
-    environ = {f"{provider.upper()}_API_KEY": "token", f"{provider.upper()}_BASE_URL": base}
-    http: Any = FakeHttp()
-    assert batch_api_of(Providers(environ, http=http).get(model)) is not None
-    assert batch_api_of(Providers(environ, http=http, hub_url=hub).get(model)) is None
