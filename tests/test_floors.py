@@ -51,6 +51,7 @@ FLOORS = {
     # -- a hub
     "jupyterhub": ("6.1.1", "no advisory for 6 (5.4.4 and 5.5.1 are security releases); PKCE of a login came with 6.0, "
                    "and this is the oldest that is tested"),
+    "pypdf": ("7.1", "the oldest that is tested; a process of its own bounds what files can do"),
     # -- logins of vendors
     "botocore": ("1.40", "no advisory since 1.0; the first with Converse's service tiers and bearer keys of Bedrock "
                  "is 1.39, and this is the oldest that is tested"),

@@ -26,11 +26,11 @@ from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 
 ChatPrompt: TypeAlias = str | Sequence[Mapping[str, str]]
-ChatImage: TypeAlias = bytes | str | os.PathLike[str]
+ChatFile: TypeAlias = bytes | str | os.PathLike[str]
 ChatEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 NAME = "chat"
-_MAX_IMAGE = 10 * 1024 * 1024  # bytes; the orchestrator knows the real bound, this only spares the way
+_MAX_FILE = 20 * 1024 * 1024  # bytes; the orchestrator knows the real bound, this only spares the way
 
 
 class Submits(Protocol):
@@ -56,7 +56,8 @@ class ChatArguments:
     model: str | None = None
     system: str | None = None
     schema: Any = None
-    images: Sequence[ChatImage] = ()
+    images: Sequence[ChatFile] = ()
+    files: Sequence[ChatFile] = ()
     temperature: float | None = None
     max_tokens: int | None = None
     stop: str | Sequence[str] | None = None
@@ -115,11 +116,12 @@ def _question(
         if not isinstance(arguments.system, str):
             raise InvalidInput(f"`system` is text, not {type(arguments.system).__name__}")
         templates["system"], data["system"] = "{{ seed.system }}", arguments.system
-    if isinstance(arguments.images, str | bytes | os.PathLike):
-        raise InvalidInput(f"`images` is a list, not {type(arguments.images).__name__}")
-    if arguments.images:
-        data["images"] = [_image_url(image, i) for i, image in enumerate(arguments.images)]
-        templates["images"] = [f"{{{{ seed.images[{i}] }}}}" for i in range(len(arguments.images))]
+    for field, kind, files in (("images", "image", arguments.images), ("files", "file", arguments.files)):
+        if isinstance(files, str | bytes | os.PathLike):
+            raise InvalidInput(f"`{field}` is a list, not {type(files).__name__}")
+        if files:
+            data[field] = [_file_url(file, f"{kind} {i}") for i, file in enumerate(files)]
+            templates[field] = [f"{{{{ seed.{field}[{i}] }}}}" for i in range(len(files))]
     task = {"name": NAME, **templates, "output": None if shape is None else dict(shape.schema)}
     if arguments.tools:
         task["tools"] = _tool_names(arguments.tools)
@@ -151,21 +153,21 @@ def _prompt(prompt: object) -> tuple[JsonObject, JsonObject]:
     return {"prompt": turns}, {"messages": [turn.get("content") for turn in prompt]}
 
 
-def _image_url(image: object, n: int) -> str:
-    """An image as a URL. Raises InvalidInput."""
-    if isinstance(image, str) and image.startswith(("data:", "https://", "http://")):
-        return image
-    if isinstance(image, str | os.PathLike):
-        path = Path(image).expanduser()
+def _file_url(file: object, name: str) -> str:
+    """An image or another file as a URL; `name` is what messages call it. Raises InvalidInput."""
+    if isinstance(file, str) and file.startswith(("data:", "https://", "http://")):
+        return file
+    if isinstance(file, str | os.PathLike):
+        path = Path(file).expanduser()
         try:
-            if path.stat().st_size > _MAX_IMAGE:
-                raise InvalidInput(f"image {n}: {path} has {path.stat().st_size:,} bytes, which is too much")
-            image = path.read_bytes()
+            if path.stat().st_size > _MAX_FILE:
+                raise InvalidInput(f"{name}: {path} has {path.stat().st_size:,} bytes, which is too much")
+            file = path.read_bytes()
         except OSError as error:
-            raise InvalidInput(f"image {n}: {path} cannot be read: {error.strerror}") from None
-    if not isinstance(image, bytes):
-        raise InvalidInput(f"image {n} is a {type(image).__name__}, not a path, a URL or bytes")
-    return "data:;base64," + base64.b64encode(image).decode()
+            raise InvalidInput(f"{name}: {path} cannot be read: {error.strerror}") from None
+    if not isinstance(file, bytes):
+        raise InvalidInput(f"{name} is a {type(file).__name__}, not a path, a URL or bytes")
+    return "data:;base64," + base64.b64encode(file).decode()
 
 
 def _tool_names(tools: Sequence[object]) -> list[str]:

@@ -26,6 +26,7 @@ def chat(
     system: str | None = None,
     schema: Any = None,
     images: Sequence[bytes | str | os.PathLike[str]] = (),
+    files: Sequence[bytes | str | os.PathLike[str]] = (),
     temperature: float | None = None,
     max_tokens: int | None = None,
     stop: str | Sequence[str] | None = None,
@@ -42,17 +43,17 @@ def chat(
     """The `Answer` of a model to a prompt, or to messages `[{role, content}]`. Blocks until it is there.
 
     `schema` is a JSON Schema, pydantic model, dataclass or TypedDict: `answer.value` fits it, and is an instance
-    where a class was given (`text` is then its JSON). `images` are paths, bytes, `https:` and `data:` URLs. `tools`
-    are names of the setting `mcp_servers`; functions are for tasks (`ctx.llm.chat`). `fresh` asks anew although the
-    same was asked before; `skip_validation` although a key or the like is missing. `answer.run` is the run.
-    `watch` is called with its view after each change, to say what it waits for.
+    where a class was given (`text` is then its JSON). `images`, and `files` for PDFs, are paths, bytes, `https:` and
+    `data:` URLs. `tools` are names of the setting `mcp_servers`; functions are for tasks (`ctx.llm.chat`). `fresh` asks
+    anew although the same was asked before; `skip_validation` although a key or the like is missing. `answer.run` is
+    the run. `watch` is called with its view after each change, to say what it waits for.
 
     An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
     the run's error when it fails, TimeoutError.
     """
     arguments = ChatArguments(
-        model=model, system=system, schema=schema, images=images, temperature=temperature, max_tokens=max_tokens,
-        stop=stop, seed=seed, effort=effort, tools=tools, budget=budget, fresh=fresh,
+        model=model, system=system, schema=schema, images=images, files=files, temperature=temperature,
+        max_tokens=max_tokens, stop=stop, seed=seed, effort=effort, tools=tools, budget=budget, fresh=fresh,
         skip_validation=skip_validation, timeout=timeout, watch=watch,
     )  # fmt: skip
     return chats.chat(prompt, arguments, default_client() if client is None else client)

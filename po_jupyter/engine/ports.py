@@ -191,6 +191,9 @@ class ModelCalls(Protocol):
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
 
+    def need_files(self, request: ChatRequest) -> None:
+        """Check that the model takes PDF files. Raises InvalidInput."""
+
     def files(self) -> ArtifactReader:
         """The artifacts of the run as they are now."""
 

@@ -91,6 +91,9 @@ BUILT_IN: tuple[Spec, ...] = (
         price_id="openai",
         example="openai:gpt-5-mini",
         batch=True,
+        # Those that see ("File inputs"); o1-mini and o3-mini do not, models of sound hear and speak instead.
+        pdf=r"(?:ft:)?(?!.*(?:audio|realtime|transcribe|tts|image|search))"
+        r"(?:gpt-(?:4o|4\.[15]|[5-9]|\d\d)|chatgpt-4o|o(?:1|3|[4-9])(?!-mini)|o4-mini)",
         embeddings=True,
     ),
     Spec(
@@ -102,6 +105,7 @@ BUILT_IN: tuple[Spec, ...] = (
         price_id="anthropic",
         example="anthropic:claude-sonnet-4-5",
         batch=True,
+        pdf=r"claude-(?!2|instant|3-(?:opus|sonnet|haiku))",  # "PDF support": all that are active
     ),
     Spec(
         "gemini",
@@ -111,6 +115,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://generativelanguage.googleapis.com",
         price_id="google",
         example="gemini:gemini-2.5-flash",
+        pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
         batch=True,
         embeddings=True,
     ),
@@ -199,6 +204,7 @@ BUILT_IN: tuple[Spec, ...] = (
         price_id="aws",
         example="bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         domains=("amazonaws.com", "amazonaws.com.cn"),
+        pdf=r".*(?:anthropic\.claude-(?!2|v2|instant)|amazon\.nova-(?:lite|pro|premier|2-))",
         login=_AWS,
         region_env=("AWS_REGION", "AWS_DEFAULT_REGION"),
     ),
@@ -227,7 +233,9 @@ BUILT_IN: tuple[Spec, ...] = (
         embeddings=True,
         answer_tokens=1024,
     ),
-    Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo", embeddings=True),
+    Spec(
+        "fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo", pdf=".*", embeddings=True
+    ),
     _cli_agent(
         "claude-cli",
         "claude-cli:sonnet",

@@ -103,6 +103,7 @@ class Spec:
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: a run with it needs the scope `code:run`
     images        whether any of its models takes images
+    pdf           a pattern of the models that take PDF files, "" when none does
     price_note    why its models have no price in the list; "" when they have
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     domains       of the vendor's servers, where they are others than that of `base_url`
@@ -124,6 +125,7 @@ class Spec:
     key_optional: bool = False
     runs_code: bool = False
     images: bool = True
+    pdf: str = ""
     batch: bool = False
     embeddings: bool = False
     answer_tokens: int = 0

@@ -24,6 +24,7 @@ _EVERY = 10.0  # seconds between two lines about a wait
 @click.option(
     "--image", "images", multiple=True, metavar="FILE|URL", help="Shown with the prompt (repeatable)."
 )
+@click.option("--file", "files", multiple=True, metavar="PDF|URL", help="A PDF to read (repeatable).")
 @click.option("--tool", "tools", multiple=True, metavar="SERVER.TOOL", help="Of the setting mcp_servers.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="N", help="How much is left to chance.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bound of the answer.")
@@ -39,6 +40,7 @@ def chat(
     system: str | None,
     schema: str | None,
     images: tuple[str, ...],
+    files: tuple[str, ...],
     tools: tuple[str, ...],
     temperature: float | None,
     max_tokens: int | None,
@@ -66,6 +68,7 @@ def chat(
         system=system,
         schema=_parse_schema(schema),
         images=images,
+        files=files,
         tools=tools,
         temperature=temperature,
         max_tokens=max_tokens,

@@ -17,6 +17,7 @@ class TableOptions(TypedDict, total=False):
     model: a ref, `openai:gpt-5-mini`; by default that of the settings.
     system: the system message, a template as the prompt.
     images: templates of pictures to show with each row.
+    files: templates of PDF files to read with each row.
     temperature, max_tokens, effort: settings of the model.
     max_concurrency: rows that are asked at the same time (5).
     failure_threshold: the part of the rows that may fail before no more are asked (all but one).
@@ -34,6 +35,7 @@ class TableOptions(TypedDict, total=False):
     model: str
     system: str
     images: Sequence[str]
+    files: Sequence[str]
     temperature: float
     max_tokens: int
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -52,7 +54,7 @@ class TableOptions(TypedDict, total=False):
 
 _KNOWN = tuple(TableOptions.__annotations__)
 MODEL_OPTIONS = ("model", "temperature", "max_tokens", "effort")
-TASK_OPTIONS = ("system", "images", "max_concurrency", "failure_threshold", "mode")
+TASK_OPTIONS = ("system", "images", "files", "max_concurrency", "failure_threshold", "mode")
 
 
 def check_options(options: Mapping[str, Any]) -> None:

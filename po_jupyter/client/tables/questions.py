@@ -29,7 +29,10 @@ def map_question(verb: str, prompt: Prompt, output: Any, options: Mapping[str, A
 
     name = options.get("name", verb)
     turns = [prompt] if isinstance(prompt, str) else [turn.get("content", "") for turn in _turns(verb, prompt)]
-    if not any(isinstance(text, str) and _ITEM.search(text) for text in [*turns, *options.get("images", ())]):
+    if not any(
+        isinstance(text, str) and _ITEM.search(text)
+        for text in [*turns, *options.get("images", ()), *options.get("files", ())]
+    ):
         raise InvalidInput(
             f"po.{verb}: the prompt has no `item`, so every row would be asked the same",
             hint="{{ item.text }} is the column `text` of the row; {{ item }} the value, where a column was passed.",

@@ -22,7 +22,7 @@ from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.calls.pending_call import OnAgain, PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.providers.refs import images_problem
+from po_jupyter.llm.providers.refs import files_problem, images_problem
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
@@ -120,7 +120,7 @@ class CallParts:
     """The parts that the calls of all attempts of a run share.
 
     chat      journal, cache, retries   budget    None: nothing is limited (a task that is added may bring one)
-    files     for images by name        threads, mcp   for tools
+    files     for images and documents by name        threads, mcp   for tools
     watched   whether somebody reads along: text is streamed to `publish` only then
     """
 
@@ -223,6 +223,11 @@ class AttemptCalls:
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
         if (problem := images_problem(request.model)) is not None:
+            raise InvalidInput(problem)
+
+    def need_files(self, request: ChatRequest) -> None:
+        """Check that the model takes PDF files. Raises InvalidInput."""
+        if (problem := files_problem(request.model)) is not None:
             raise InvalidInput(problem)
 
     def files(self) -> ArtifactReader:

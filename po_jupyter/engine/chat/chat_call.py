@@ -43,6 +43,7 @@ class ChatOptions(TypedDict, total=False):
     json             any JSON: it is the answer's `value`
     temperature, max_tokens, max_thinking_tokens, stop, seed, effort   as in `llm:`
     images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
+    files            PDFs of the last turn, from the same places as images
     tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
     cache            whether an earlier run's answer to the same will do: True, False or "refresh", as a task's `cache`
     max_tool_rounds  how often in a row tools may be called (default 8)
@@ -59,6 +60,7 @@ class ChatOptions(TypedDict, total=False):
     seed: int | None
     effort: Effort | None
     images: Sequence[Any] | None
+    files: Sequence[Any] | None
     tools: Sequence[Callable[..., Any] | str] | None
     cache: CacheMode | None
     max_tool_rounds: int
@@ -77,6 +79,7 @@ class ChatCall:
     images: tuple[Any, ...] = ()
     tools: ToolCaller | None = None
     rounds: int = MAX_TOOL_ROUNDS
+    files: tuple[Any, ...] = ()
 
 
 def check_option_names(options: Mapping[str, JsonValue]) -> None:
@@ -115,8 +118,10 @@ def chat_call_of(calls: ModelCalls, prompt: object, options: Mapping[str, JsonVa
         _list_option(options, "images"),
         _list_option(options, "tools"),
     )
-    if images and messages[-1].role != "user":
-        raise InvalidInput("`images` belong to the user's turn, and the last message is none")
+    files = _list_option(options, "files")
+    for name, found in (("images", images), ("files", files)):
+        if found and messages[-1].role != "user":
+            raise InvalidInput(f"`{name}` belong to the user's turn, and the last message is none")
     answer_schema = None if schema is None else answer_schema_of(schema)
     request = calls.request(
         tuple(messages),
@@ -127,8 +132,10 @@ def chat_call_of(calls: ModelCalls, prompt: object, options: Mapping[str, JsonVa
     )
     if images:
         calls.need_images(request)
+    if files:
+        calls.need_files(request)
     toolbox = calls.toolbox(tools) if tools else None
-    return ChatCall(request, answer_schema, tuple(images), toolbox, rounds)
+    return ChatCall(request, answer_schema, tuple(images), toolbox, rounds, tuple(files))
 
 
 def _list_option(options: Mapping[str, object], name: str) -> Sequence[object]:
@@ -161,6 +168,7 @@ def _message(turn: Any) -> Message:
             f"this one is {dict(turn)!r:.120}"
         )
     try:
+        from po_jupyter.llm.documents import Document
         from po_jupyter.llm.messages import Image
 
         return Message(
@@ -172,11 +180,12 @@ def _message(turn: Any) -> Message:
             ),
             tool_call_id=str(turn.get("tool_call_id") or ""),
             carry=turn.get("carry"),
+            files=tuple(Document(f["data"], f["pages"]) for f in turn.get("files") or ()),
         )
     except (KeyError, TypeError):
         raise InvalidInput(
             f"this message is not one that a chain remembered: {dict(turn)!r:.120}",
-            hint="`images` are [{mime, data}], `tool_calls` are [{id, name, arguments}].",
+            hint="`images` are [{mime, data}], `files` [{mime, data, pages}], `tool_calls` [{id, name, arguments}].",
         ) from None
 
 
@@ -201,6 +210,12 @@ async def run_chat_call(
         *before, last = request.messages
         images = await load_images(call.images, files)
         request = replace(request, messages=(*before, replace(last, images=(*last.images, *images))))
+    if call.files:
+        from po_jupyter.engine.files.documents import load_documents
+
+        *before, last = request.messages
+        documents = await load_documents(call.files, files)
+        request = replace(request, messages=(*before, replace(last, files=(*last.files, *documents))))
     conversation = request.messages
     usage = Usage()
     reasks = 0

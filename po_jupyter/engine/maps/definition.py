@@ -30,6 +30,7 @@ _FIELDS = {
     "refine",
     "config",
     "images",
+    "files",
     "tools",
     "max_tool_rounds",
     "votes",

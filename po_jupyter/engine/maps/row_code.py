@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from po_jupyter.engine.base.json_values import copy_json
+from po_jupyter.engine.files.named_files import NamedFile
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.maps.common_prefix import CommonPrefix
@@ -81,7 +82,7 @@ class RowCode(Protocol):
 
 
 class PromptRows:
-    """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show images."""
+    """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show files."""
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class PromptRows:
         self.prompt = prompt
         self._names = names
         self._contents = contents
-        self._has_images = bool(prompt.task.images)
+        self._has_files = prompt.has_files
         self._common: CommonPrefix | None = None
 
     def with_prompt(self, prompt: PromptTask, definition: str | None) -> PromptRows:
@@ -111,26 +112,31 @@ class PromptRows:
         """See `RowCode`."""
         names = {**self._names, "item": item, "index": index}
         try:
-            if self._has_images:
+            if self._has_files:
                 self.prompt.images(names)
+                self.prompt.files(names)
             messages = self.prompt.first(names)
             return MapRow(index, item, names, self._common.mark(messages) if self._common else messages)
         except PoError:
             return MapRow(index, item, names, None)
 
     def key(self, row: MapRow) -> str:
-        """See `RowCode`: the row is named by its first request, and images by their content."""
+        """See `RowCode`: the row is named by its first request, and its files by their content."""
         if row.messages is None:
             return _key(self.definition, _json(row.item) + _scored_index(self.scoring, row))
         text = "".join([f"{m.role} {len(m.content)} {m.content}" for m in row.messages])
-        if self._has_images:
-            # An artifact by its content; behind a URL the same picture is assumed to stay.
-            images = self.prompt.images(row.names)
-            text += json.dumps([self._contents.get(image.text, image.text) for image in images])
+        if self._has_files:
+            # An artifact by its content; behind a URL the same picture or document is assumed to stay.
+            text += self._contents_of(self.prompt.images(row.names))
+            if files := self.prompt.files(row.names):
+                text += self._contents_of(files)
         if self.prompt.reads_item or (self.scoring is not None and "item" in self.scoring.names):
             text += f"\n{_json(row.item)}"
         text += _scored_index(self.scoring, row)
         return _key(self.definition, text)
+
+    def _contents_of(self, files: Sequence[NamedFile]) -> str:
+        return json.dumps([self._contents.get(file.text, file.text) for file in files])
 
     def share(self, rows: Sequence[MapRow]) -> None:
         """See `RowCode`."""
@@ -212,7 +218,7 @@ async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -
     if task.kind in ASKS_MODEL:
         prompt = parts.tasks.prompt_task(task)
         await prompt.load()
-        contents = await asyncio.to_thread(parts.files.digests) if task.images else {}
+        contents = await asyncio.to_thread(parts.files.digests) if prompt.has_files else {}
         definition = await asyncio.to_thread(definition_hash, parts.inputs, task)
         return PromptRows(prompt, names, definition, contents, scoring)
     python = await parts.tasks.python_task(task)

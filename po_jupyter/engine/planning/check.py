@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from po_jupyter.config import McpServer
+from po_jupyter.engine.files.pdf_pages import missing_reader
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.llm.providers.refs import batch_problem, embeddings_problem, images_problem, ref_problem
+from po_jupyter.llm.providers.refs import (
+    batch_problem,
+    embeddings_problem,
+    files_problem,
+    images_problem,
+    ref_problem,
+)
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
 from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
@@ -105,6 +112,16 @@ def _inner_violations(
     ]
 
 
+def _input_violations(path: str, task: Task, model: str) -> Iterator[Violation]:
+    """What is wrong with the text or the files that a task shows to a model."""
+    if task.embed is not None and (problem := embeddings_problem(model)) is not None:
+        yield Violation(f"{path}.embed", f"task {task.name!r}: {problem}")
+    if task.images and (problem := images_problem(model)) is not None:
+        yield Violation(f"{path}.images", f"task {task.name!r}: {problem}")
+    if task.files and (problem := files_problem(model) or missing_reader()) is not None:
+        yield Violation(f"{path}.files", f"task {task.name!r}: {problem}")
+
+
 def _task_violations(
     pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
 ) -> list[Violation]:
@@ -114,10 +131,7 @@ def _task_violations(
         for n, llm in enumerate(pipeline.llms_of(one)):
             place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
-            if task.embed is not None and (problem := embeddings_problem(model)) is not None:
-                problems.append(Violation(f"{path}.embed", f"task {task.name!r}: {problem}"))
-            if task.images and (problem := images_problem(model)) is not None:
-                problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
+            problems += _input_violations(path, task, model)
     problems = list(dict.fromkeys(problems))  # what variants leave to the task is said once
     for n, scorer in enumerate(task.scorers):
         if scorer.judge is not None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.answer_bounds import default_answer_bound
+from po_jupyter.engine.planning.document_tokens import DocumentTokens
 from po_jupyter.engine.planning.judge_cost import JudgeModel, judge_costs
 from po_jupyter.engine.planning.operators import plan_operator
 from po_jupyter.engine.planning.variant_estimate import estimate_variants
@@ -257,23 +258,28 @@ class _TaskPlan:
     def _prompt_tokens(self, rows: Sequence[Any] | None) -> int | None:
         """Input tokens of all first calls; None when the prompt needs what nobody knows yet."""
         prompt = PromptTask(self.task)
+        documents = DocumentTokens(prompt, self.model)
         schema = estimate(str(self.task.output)) if self.task.output is not None else 0
+
+        def tokens(names: Mapping[str, JsonValue]) -> int:
+            return estimate_messages(m.content for m in prompt.first(names)) + documents.tokens(names) + schema
+
         try:
             if rows is None:
-                return estimate_messages(_texts(prompt, self.names)) + schema
-            step = max(1, len(rows) // _RENDERED)
-            picked = range(0, len(rows), step)
-            total = sum(
-                estimate_messages(_texts(prompt, {**self.names, "item": rows[i], "index": i})) + schema
-                for i in picked
-            )
-            return -(-total * len(rows) // len(picked)) if rows else 0
+                total = tokens(self.names)
+            else:
+                picked = range(0, len(rows), max(1, len(rows) // _RENDERED))
+                total = sum(tokens({**self.names, "item": rows[i], "index": i}) for i in picked)
+                total = -(-total * len(rows) // len(picked)) if rows else 0
         except PoError:
             self.unknown.append(
                 f"the prompt of task {self.task.name!r}: it uses the output of "
                 + (", ".join(self.blind) or "a task")
             )
             return None
+        if not documents.are_known:
+            self.unknown.append(f"how many pages the files of task {self.task.name!r} have")
+        return total
 
     def _sample(self, rows: Sequence[Any] | None) -> int | None:
         """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
@@ -387,10 +393,6 @@ class _TaskPlan:
             if cost_of_call is None
             else cost_of_call * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
         )
-
-
-def _texts(prompt: PromptTask, names: Mapping[str, JsonValue]) -> list[str]:
-    return [message.content for message in prompt.first(names)]
 
 
 def _total(costs: list[float | None]) -> float | None:

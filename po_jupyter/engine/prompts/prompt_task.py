@@ -10,7 +10,8 @@ from typing import Any
 from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.chat.embedding import embedding_request, vector_of
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
-from po_jupyter.engine.files.images import NamedImage, load_images
+from po_jupyter.engine.files.images import load_images
+from po_jupyter.engine.files.named_files import NamedFile
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
@@ -62,6 +63,9 @@ class PromptTask:
         self._images = [
             PromptTemplate(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
         ]
+        self._files = [
+            PromptTemplate(text, task=task.name, field=f"files[{i}]") for i, text in enumerate(task.files)
+        ]
         critique = task.refine.critique
         self.critique = (
             PromptTemplate(critique, task=task.name, field="refine.critique") if critique is not None else None
@@ -99,18 +103,21 @@ class PromptTask:
         )
 
     @property
-    def has_images(self) -> bool:
-        """Whether the task shows images with its prompt."""
-        return bool(self._images)
+    def has_files(self) -> bool:
+        """Whether the task shows images or documents with its prompt."""
+        return bool(self._images or self._files)
 
     def first(self, names: Mapping[str, JsonValue]) -> tuple[Message, ...]:
         """The messages of the first request. Raises TemplateFailed."""
         return tuple([Message(role, prompt.render(names)) for role, prompt in self._turns])
 
-    def images(self, names: Mapping[str, JsonValue]) -> tuple[NamedImage, ...]:
+    def images(self, names: Mapping[str, JsonValue]) -> tuple[NamedFile, ...]:
         """The images of the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
-        rendered = [template.render(names).strip() for template in self._images]
-        return tuple([NamedImage(text) for text in rendered if text])
+        return _named(self._images, names)
+
+    def files(self, names: Mapping[str, JsonValue]) -> tuple[NamedFile, ...]:
+        """The documents of the last turn, as `images`."""
+        return _named(self._files, names)
 
     def stages(
         self,
@@ -136,6 +143,11 @@ class PromptTask:
         if self.critique is not None:
             stages["critique"] = attempt.critique
         return stages
+
+
+def _named(templates: list[PromptTemplate], names: Mapping[str, JsonValue]) -> tuple[NamedFile, ...]:
+    rendered = [template.render(names).strip() for template in templates]
+    return tuple([NamedFile(text) for text in rendered if text])
 
 
 class _PromptAttempt:
@@ -179,7 +191,7 @@ class _PromptAttempt:
         if frame.round:
             self._ask_again(frame)
             return None
-        if self._prompts.has_images or (self._first is None and self._off_loop is not None):
+        if self._prompts.has_files or (self._first is None and self._off_loop is not None):
             return self._render()
         self._messages.extend(self._prompts.first(self._names) if self._first is None else self._first)
         return None
@@ -195,6 +207,11 @@ class _PromptAttempt:
         if image_names := self._prompts.images(self._names):
             self._calls.need_images(self._calls.request(tuple(messages)))
             messages[-1] = replace(messages[-1], images=await load_images(image_names, self._calls.files()))
+        if file_names := self._prompts.files(self._names):
+            from po_jupyter.engine.files.documents import load_documents  # rare, and workers import this module
+
+            self._calls.need_files(self._calls.request(tuple(messages)))
+            messages[-1] = replace(messages[-1], files=await load_documents(file_names, self._calls.files()))
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)

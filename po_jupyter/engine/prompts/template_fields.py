@@ -43,6 +43,8 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield "embed", task.embed
     for i, image in enumerate(task.images):
         yield f"images[{i}]", image
+    for i, file in enumerate(task.files):
+        yield f"files[{i}]", file
     if task.for_each is not None:
         yield "for_each", task.for_each
     for path, text in seed_templates(task.seed):

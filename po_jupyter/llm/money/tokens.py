@@ -35,6 +35,12 @@ _ENCODINGS: tuple[tuple[str, str], ...] = (
 # tile ("Image understanding"); as of 2026-11.
 _IMAGE = 5000
 _LARGE_IMAGES = ("openai:gpt-4o-mini", 48_200)
+# The most that a page of a PDF takes: its text, and a picture of it. Anthropic counts 1,500 to 3,000 tokens of
+# text ("PDF support"); OpenAI sends text and picture too, and publishes no number of the text ("File inputs").
+_PAGE_TEXT = 3000
+# Gemini takes a page as a picture of 258 tokens, from version 3 on of 1,120 at most; text in it is not billed
+# ("Document understanding", "Media resolution").
+_GEMINI_PAGE = 1120
 _QUICK = 100_000  # characters
 _ready: set[str] = set()  # encodings whose tables are made
 # What Anthropic adds before tools: 313 to 530 tokens ("Tool use", pricing); the others add less.
@@ -160,12 +166,14 @@ def _json_parts(request: ChatRequest) -> Iterator[str]:
 
 
 def _unwritten(request: ChatRequest) -> int:
-    """The tokens of what is in no text of ours: images, and what providers add for tools and for JSON."""
+    """The tokens of what is in no text of ours: images, pages of PDFs, and what goes with tools and JSON."""
     tokens = _WITH_TOOLS if request.tools else 0
     if request.schema is not None or request.json:
         tokens += _WITH_FORMAT
     if images := sum(len(m.images) for m in request.messages):
         tokens += images * image_bound(request.model)
+    if pages := sum(file.pages for m in request.messages for file in m.files):
+        tokens += pages * page_bound(request.model)
     return tokens
 
 
@@ -173,6 +181,11 @@ def image_bound(ref: str) -> int:
     """The most tokens that a model counts one image as."""
     prefix, large = _LARGE_IMAGES
     return large if ref.startswith(prefix) else _IMAGE
+
+
+def page_bound(ref: str) -> int:
+    """The most tokens that a model counts one page of a PDF as, by what its vendor says of pages."""
+    return _GEMINI_PAGE if ref.startswith("gemini:") else _PAGE_TEXT + image_bound(ref)
 
 
 def _dense(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from po_jupyter.errors import InvalidInput, ModelKeyError, Violation
@@ -67,6 +68,16 @@ def images_problem(ref: str) -> str | None:
     if spec is None or spec.images:
         return None
     return f"{name} takes no images, and the model is {ref}"
+
+
+def files_problem(ref: str) -> str | None:
+    """The reason why a model cannot take PDF files, with what can; None when it takes them, or is unknown."""
+    name, _, model = ref.partition(":")
+    spec = spec_of(name)  # of a plugin only its package says
+    if spec is None or (spec.pdf and re.match(spec.pdf, model)):
+        return None
+    able = ", ".join(sorted(s.example for s in specs().values() if s.pdf and s.name != "fake"))
+    return f"{ref} is not known to take PDF files; models that do are, for example, {able}"
 
 
 def embeddings_problem(ref: str) -> str | None:

@@ -143,7 +143,7 @@ def checked_usage(usage: Usage | None, request: ChatRequest, text: str, *, whole
         return CheckedUsage(usage, False)
     counted = usage if usage is not None else usage_from(0, 0)
     input, output = counted.input_tokens, counted.output_tokens
-    if not input and any(message.content or message.images for message in request.messages):
+    if not input and any(message.content or message.images or message.files for message in request.messages):
         input = estimate_request(request)
     if (not output or not whole) and not request.embed:  # a vector has no tokens
         output = max(output, counted.reasoning_tokens + estimate(text))

@@ -22,6 +22,7 @@ _SHORT_FORMS: dict[str, dict[str, tuple[JsonObject, ...]]] = {
         "llm": (_TEXT,),
         "needs": (_TEXT,),
         "images": (_TEXT,),
+        "files": (_TEXT,),
         "tools": (_TEXT,),
         "gate": (_TEXT, {"type": "boolean"}),
     },

@@ -44,7 +44,9 @@ _LOOP_FIELDS = {
     "previtem": "the one before",
     "nextitem": "the one after",
 }
-_TEMPLATE_FIELDS = frozenset({"prompt", "embed", "system", "content", "for_each", "critique", "images", "when"})
+_TEMPLATE_FIELDS = frozenset(
+    {"prompt", "embed", "system", "content", "for_each", "critique", "images", "files", "when"}
+)
 # Expressions of operators and scores, by their place in a task.
 _EXPRESSIONS = frozenset({
     ("where",), ("distinct",), ("unnest",), ("group_by",), ("group_by", "key"), ("group_by", "combine"), ("join",),

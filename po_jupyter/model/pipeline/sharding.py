@@ -7,12 +7,14 @@ from collections.abc import Sequence
 MOST_SHARDS = 64
 
 
-def shards_problem(for_each: str | None, mode: str | None, images: Sequence[str]) -> str | None:
+def shards_problem(for_each: str | None, mode: str | None, files: Sequence[str]) -> str | None:
     """Why a task with these fields cannot have `shards`; None when it can."""
     if for_each is None:
         return "`shards` is for maps; it needs `for_each`"
     if mode == "batch":
         return "`shards` and `mode: batch` do not go together: a batch is worked on by the provider, not by machines"
-    if images:
-        return "`shards` and `images` do not go together: files of a run are where the run is worked on"
+    if files:
+        return (
+            "`shards` and `images` or `files` do not go together: files of a run are where the run is worked on"
+        )
     return None

@@ -26,7 +26,8 @@ class Task(TaskFields):
     finds. `timeout` is of one stage attempt of one item, in seconds. `needs` of None means: the task before it.
     `budget` is a limit of this task (for a map: of all its rows) within that of the run. `prompt` may also be a list
     of `{role, content}`. `images` are templates of what is shown with its last turn: https and data: URLs, names of
-    artifacts. `tools` are tools of MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row.
+    artifacts; `files` are PDFs from the same places. `tools` are tools of MCP servers, `server.tool`, called at most
+    `max_tool_rounds` times in a row.
     `mode: batch` hands the rows of a map over to the provider's batch API: half the price, within a day.
     """
 
@@ -40,7 +41,7 @@ class Task(TaskFields):
     def _one_need(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
-    @field_validator("images", "tools", mode="before")
+    @field_validator("images", "files", "tools", mode="before")
     @classmethod
     def _one_of_them(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

@@ -74,6 +74,9 @@ class TaskFields(Value):
     images: tuple[str, ...] = Field(
         default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
     )
+    files: tuple[str, ...] = Field(
+        default=(), description="Templates of PDF files to read: https: and data: URLs, names of artifacts."
+    )
     tools: tuple[ToolName, ...] = Field(
         default=(), description="Tools of MCP servers that the model may call, as `server.tool`."
     )

@@ -46,7 +46,7 @@ def _fields_of_prompts(task: TaskFields) -> str | None:
         if task.output_type is not None and task.output is None:
             return " has `output_type` without a `prompt` and an `output`"
         return None
-    for field in ("images", "tools"):
+    for field in ("images", "files", "tools"):
         if getattr(task, field):
             return f" has `{field}` and no `prompt`; in Python: ctx.llm.chat({field}=...)"
     for field in ("system", "output"):
@@ -62,11 +62,17 @@ def _batches(task: TaskFields) -> str | None:
         return ": `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
     if task.tools:
         return ": `mode: batch` and `tools` do not go together: each use would take a batch"
+    if task.files:
+        return ": `mode: batch` and `files` do not go together: a batch would carry each file in whole"
     return ": `mode: batch` is for maps; it needs `for_each`" if task.for_each is None else None
 
 
 def _shards(task: TaskFields) -> str | None:
-    problem = shards_problem(task.for_each, task.mode, task.images) if task.shards is not None else None
+    problem = (
+        shards_problem(task.for_each, task.mode, (*task.images, *task.files))
+        if task.shards is not None
+        else None
+    )
     return f": {problem}" if problem else None
 
 

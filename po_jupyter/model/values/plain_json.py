@@ -5,6 +5,7 @@
     NaN, NaT, NA                       null               tuple                        list
     numpy's numbers and arrays         number, list       pydantic model, dataclass    object
     DataFrame (pandas, polars)         list of objects    Series                       list
+    Dataset (Hugging Face)             list of objects    relation (DuckDB)            list of objects
 
 What JSON cannot hold is refused with its place: infinities, bytes, sets, objects of other classes, half a surrogate
 pair, integers of more than 4,000 digits, nesting of more than 100 levels, and keys that would become the same text.
@@ -220,7 +221,8 @@ class PlainJson:
 
 
 def rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
-    """Reads the rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
+    """Reads the rows of a list, a tuple, a DataFrame or a Series of pandas or polars, a Dataset, or
+    a relation of DuckDB; None for anything else."""
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return lambda: value
     if hasattr(value, "to_dicts"):  # polars
@@ -229,14 +231,24 @@ def rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
         return lambda: value.to_dict(orient="records")
     if hasattr(value, "iloc") and hasattr(value, "tolist"):  # a pandas Series
         return lambda: value.tolist()
+    if hasattr(value, "to_list") and hasattr(value, "column_names"):  # a Dataset of Hugging Face
+        return lambda: value.to_list()
+    if _is_relation(value):
+        return lambda: [dict(zip(value.columns, row, strict=True)) for row in value.fetchall()]
     if hasattr(value, "to_list") and hasattr(value, "dtype"):  # a polars Series
         return lambda: value.to_list()
     return None
 
 
+def _is_relation(value: Any) -> bool:
+    """Whether a value is a relation of DuckDB, the result of a query that may not have run yet."""
+    return hasattr(value, "fetchall") and hasattr(value, "columns") and hasattr(value, "limit")
+
+
 def _column_problem(value: Any) -> str | None:
-    """The reason why the columns of a pandas frame cannot be the keys of its rows; None for any other value."""
-    if not (hasattr(value, "iloc") and hasattr(value, "columns")):
+    """The reason why the columns of a pandas frame or a relation cannot be the keys of its rows; None for any other
+    value."""
+    if not ((hasattr(value, "iloc") and hasattr(value, "columns")) or _is_relation(value)):
         return None
     names: set[str] = set()
     for column in list(value.columns):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.images import NamedImage, RecordedArtifacts, load_images
+from po_jupyter.engine.files.images import RecordedArtifacts, load_images
+from po_jupyter.engine.files.named_files import NamedFile
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.llm.messages import Image
 
@@ -45,7 +46,7 @@ async def test_bytes_urls_artifacts_and_paths(tmp_path: Path) -> None:
         str(tmp_path / "b.png"),
         tmp_path / "b.png",
         Image.of(PNG),
-        NamedImage("a.png"),
+        NamedFile("a.png"),
     ]
     assert await load_images(sources, Artifacts()) == (Image.of(PNG),) * len(sources)
 
@@ -63,7 +64,7 @@ async def test_a_source_that_cannot_be_used_is_named_by_its_number(source: Any, 
 async def test_a_template_names_no_path(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(PNG)
     with pytest.raises(InvalidInput, match="a template names no paths"):
-        await load_images([NamedImage(str(tmp_path / "b.png"))], Artifacts())
+        await load_images([NamedFile(str(tmp_path / "b.png"))], Artifacts())
 
 
 async def test_a_use_of_artifacts_is_recorded_as_a_dependency() -> None:

@@ -17,6 +17,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from tests.engine.chat.test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
 from tests.support.engine import Bench
+from tests.support.pdf import pdf
 
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
@@ -186,3 +187,45 @@ def test_tools_of_a_server_that_the_settings_do_not_name_are_refused_before_the_
         check(pipeline, servers=only)
     with pytest.raises(InvalidPipeline, match=r"is written server\.tool"):
         pipeline_of(prompt("x", tools=["add"]))
+
+
+# -- PDF files -------------------------------------------------------------------------------------------
+@pytest.mark.integration
+async def test_a_prompt_reads_a_pdf_by_data_url_and_by_the_name_of_an_artifact(bench: Bench) -> None:
+    first = {"name": "draw", "source": f"def ingestion(ctx):\n    ctx.io.write_artifact('a.pdf', {pdf(2)!r})\n"}
+    files = ["{{ seed.url }}", "a.pdf", "{{ seed.none }}"]
+    url = "data:application/pdf;base64," + base64.b64encode(pdf(3)).decode()
+    bench.create([first, prompt("What does it say?", files=files)], {"url": url, "none": ""})
+    await output(bench)
+    (request,) = bench.fake.requests
+    assert [file.pages for file in request.messages[-1].files] == [3, 2]
+
+
+@pytest.mark.integration
+async def test_rows_are_reused_by_what_their_files_hold(bench: Bench) -> None:
+    source = "def ingestion(ctx):\n    ctx.io.write_artifact('a.pdf', ctx.seed['pdf'].encode('latin-1'))\n"
+    rows = prompt("What?", for_each="{{ seed.rows }}", files=["{{ item }}"])
+    asked = []
+    for n, file in enumerate([pdf(1), pdf(1), pdf(2)]):
+        bench.run = f"0193f0000000000000000{n}"
+        bench.create(
+            [{"name": "draw", "source": source}, rows], {"rows": ["a.pdf"], "pdf": file.decode("latin-1")}
+        )
+        before = len(bench.fake.requests)
+        assert await bench.go() == "done"
+        asked.append(len(bench.fake.requests) - before)
+    assert asked == [1, 0, 1]
+
+
+def test_a_model_that_reads_no_pdf_is_refused_before_the_run() -> None:
+    """P11."""
+    found = violations(pipeline_of(prompt("Read.", files=["a.pdf"], llm={"model": "vllm:Qwen/Qwen3-4B"})))
+    (message,) = [v.message for v in found]
+    assert (
+        "vllm:Qwen/Qwen3-4B is not known to take PDF files; models that do are, for example, anthropic:"
+        in message
+    )
+    with pytest.raises(InvalidPipeline, match="`mode: batch` and `files`"):
+        pipeline_of(prompt("Read.", files=["a.pdf"], for_each="{{ seed.x }}", mode="batch"))
+    with pytest.raises(InvalidPipeline, match=r"ctx.llm.chat\(files=...\)"):
+        pipeline_of({"name": "t", "source": "def ingestion(ctx): ...", "files": "a.pdf"})

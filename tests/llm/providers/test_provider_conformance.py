@@ -136,13 +136,13 @@ class TestBedrockBefore46(TestBedrock):
 
 class TestBedrockGptOss(TestBedrock):
     model = thinker = "bedrock:openai.gpt-oss-120b-1:0"
-    lacks = frozenset({"seed", "forced tools"})
+    lacks = frozenset({"seed", "forced tools", "files"})
 
 
 class TestBedrockLlama(TestBedrock):
     model = "bedrock:us.meta.llama3-3-70b-instruct-v1:0"
     thinker = fixed = None
-    lacks = frozenset({"seed", "forced tools"})
+    lacks = frozenset({"seed", "forced tools", "files"})
 
 
 class Family(ProviderConformance):

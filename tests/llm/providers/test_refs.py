@@ -8,6 +8,7 @@ import pytest
 from po_jupyter.errors import InvalidInput, ModelKeyError
 from po_jupyter.llm.providers.refs import (
     batch_problem,
+    files_problem,
     images_problem,
     missing_key,
     parse_ref,
@@ -75,6 +76,26 @@ def test_what_a_provider_cannot_do_is_said_in_one_line():
     assert "(anthropic, gemini, mistral, openai), and groq has none here" in batch_problem("groq:llama-3.3")
     assert batch_problem("openai:gpt-4o") is None and batch_problem("nobody:x") is None
     assert runs_code("codex-cli:default") and not runs_code("openai:gpt-4o") and not runs_code("nobody:x")
+
+
+@pytest.mark.parametrize(
+    ("able", "unable"),
+    [
+        ("openai:gpt-5-mini", "openai:gpt-3.5-turbo"),
+        ("openai:gpt-4o-mini", "openai:gpt-4o-audio-preview"),
+        ("openai:o4-mini", "openai:o3-mini"),
+        ("anthropic:claude-sonnet-4-5", "anthropic:claude-3-haiku-20240307"),
+        ("anthropic:claude-3-5-haiku-20241022", "anthropic:claude-2.1"),
+        ("gemini:gemini-2.5-flash", "gemini:gemini-2.5-flash-preview-tts"),
+        ("bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock:openai.gpt-oss-120b-1:0"),
+        ("bedrock:amazon.nova-lite-v1:0", "bedrock:amazon.nova-micro-v1:0"),
+        ("nobody:x", "vllm:Qwen/Qwen3-4B"),
+        ("fake:echo", "local:smollm2-135m"),
+    ],
+)
+def test_models_that_cannot_read_pdf_are_refused_with_those_that_can(able: str, unable: str):
+    assert files_problem(able) is None
+    assert "for example, anthropic:" in (files_problem(unable) or "")
 
 
 @pytest.mark.integration

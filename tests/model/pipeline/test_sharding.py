@@ -27,7 +27,8 @@ def test_a_map_has_a_number_of_shards_or_auto(shards: Any) -> None:
         ({**MAP, "shards": "many"}, "shards"),
         ({"name": "m", "prompt": "x", "shards": 2}, "`shards` is for maps; it needs `for_each`"),
         ({**MAP, "mode": "batch", "shards": 2}, "`shards` and `mode: batch` do not go together"),
-        ({**MAP, "images": ["a.png"], "shards": 2}, "`shards` and `images` do not go together"),
+        ({**MAP, "images": ["a.png"], "shards": 2}, "`shards` and `images` or `files` do not go together"),
+        ({**MAP, "files": ["a.pdf"], "shards": 2}, "`shards` and `images` or `files` do not go together"),
     ],
 )
 def test_what_cannot_be_shared_out_is_refused(task: dict[str, Any], problem: str) -> None:

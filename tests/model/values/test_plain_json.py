@@ -11,7 +11,7 @@ import pathlib
 import types
 import uuid
 from collections import ChainMap, OrderedDict, namedtuple
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.engine.base.json_values import NotJson, as_json
 from po_jupyter.errors import InvalidSeed
+from po_jupyter.model.values.plain_json import PlainJson
 
 
 class Color(enum.Enum):
@@ -170,3 +171,34 @@ def test_what_holds_itself_ends() -> None:
     ring.append(ring)
     with pytest.raises(NotJson, match="nested deeper than 100"):
         as_json(ring)
+
+
+class Dataset:
+    """As far as a Dataset of Hugging Face matters here."""
+
+    column_names: ClassVar[list[str]] = ["text"]
+
+    def to_list(self) -> list[dict[str, object]]:
+        return [{"text": "a", "day": DAY}]
+
+
+class Relation:
+    """As far as a relation of DuckDB matters here."""
+
+    def __init__(self, *columns: str) -> None:
+        self.columns = list(columns)
+
+    def fetchall(self) -> list[tuple[object, ...]]:
+        return [(decimal.Decimal("1.5"), float("nan"))]
+
+    def limit(self, n: int) -> None: ...
+
+
+def test_tables_of_other_packages_are_lists_of_rows() -> None:
+    made = PlainJson()
+    assert made.value({"a": Dataset(), "b": Relation("x", "y")}) == {
+        "a": [{"text": "a", "day": "2026-01-02"}], "b": [{"x": "1.5", "y": None}],
+    }  # fmt: skip
+    assert made.refused == []
+    made.value(Relation("x", "x"), "t")
+    assert "two of its columns are called 'x'" in made.refused[0].message

@@ -109,6 +109,10 @@ class BatchCalls:
         """See `ModelCalls`."""
         self._calls.need_images(request)
 
+    def need_files(self, request: ChatRequest) -> None:
+        """See `ModelCalls`."""
+        self._calls.need_files(request)
+
     def files(self) -> ArtifactReader:
         """See `ModelCalls`."""
         return self._calls.files()

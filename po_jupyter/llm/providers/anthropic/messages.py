@@ -136,7 +136,13 @@ def cache_mark(messages: tuple[Message, ...], request: ChatRequest) -> int | Non
     for n, message in enumerate(messages):
         if message.role == "system":
             continue
-        if message.images or message.tool_calls or message.carry is not None or message.role == "tool":
+        if (
+            message.images
+            or message.files
+            or message.tool_calls
+            or message.carry is not None
+            or message.role == "tool"
+        ):
             break
         whole = message.shared == len(message.content)
         if message.shared and (whole or message.content[message.shared :].strip()):
@@ -183,11 +189,15 @@ def _content(message: Message, provider: str) -> str | list[JsonObject]:
     carry = message.carry
     if carry is not None and carry.get("provider") == provider and "content" in carry:
         return list(carry["content"])
-    if not message.images and not message.tool_calls:
+    if not (message.images or message.files or message.tool_calls):
         return message.content
     blocks: list[JsonObject] = [
         {"type": "image", "source": {"type": "base64", "media_type": image.mime, "data": image.data}}
         for image in message.images
+    ]
+    blocks += [
+        {"type": "document", "source": {"type": "base64", "media_type": file.mime, "data": file.data}}
+        for file in message.files
     ]
     if message.content:
         blocks.append({"type": "text", "text": message.content})

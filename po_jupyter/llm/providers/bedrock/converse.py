@@ -22,9 +22,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from po_jupyter.errors import ModelError
+from po_jupyter.errors import ModelError, ModelRefused
 from po_jupyter.llm.bounds import output_limit, thinks
 from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.documents import Document
 from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, add_thinking, cache_mark, version_of
 from po_jupyter.llm.providers.bedrock.errors import explain, in_common_shape
 from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
@@ -37,9 +38,11 @@ from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import converse_usage
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 
 ANSWER_TOOL = "give_answer"
+_MAX_DOCUMENT = 4_500_000  # bytes ("Message", API reference of Converse)
 _SYSTEM = -1  # the place of a mark
 _FORCED = re.compile(r"claude-(?!instant)|nova-|mistral-large|pixtral-large")
 _FORCED_BY_ANY = re.compile(r"mistral-large|pixtral-large")
@@ -193,13 +196,26 @@ def _content(message: Message, provider: str, marked: bool) -> list[JsonObject]:
         {"image": {"format": image.mime.partition("/")[2], "source": {"bytes": image.data}}}
         for image in message.images
     ]
-    if message.content or not (message.images or message.tool_calls):
+    blocks += [_document(file, n) for n, file in enumerate(message.files, 1)]
+    if message.content or not (message.images or message.files or message.tool_calls):
         blocks.append({"text": message.content})
     blocks += [
         {"toolUse": {"toolUseId": call.id, "name": call.name, "input": dict(call.arguments)}}
         for call in message.tool_calls
     ]
     return blocks
+
+
+def _document(file: Document, n: int) -> JsonObject:
+    """The block of a document. Its name has to be another than those of all others in the request, and says nothing: a
+    model might take it for an instruction. Raises ModelRefused for one that the API refuses."""
+    if len(file.data) * 3 // 4 > _MAX_DOCUMENT:
+        raise ModelRefused(
+            f"bedrock takes documents of at most {_MAX_DOCUMENT / 1_000_000:.1f} MB, and this one has "
+            f"{len(file.data) * 3 / 4_000_000:.1f} MB"
+        )
+    name = f"document-{short_digest(file.data)[:8]}-{n}"
+    return {"document": {"format": "pdf", "name": name, "source": {"bytes": file.data}}}
 
 
 class ConverseReader(ResponseReader):

@@ -5,7 +5,7 @@ An agent may read files and run commands as its own configuration allows, so a r
 in a process group of its own, with an allow-listed environment; the prompt goes through stdin, never through the
 command line. One call of ours is one start; the number of requests that the agent makes is unknown. It has no
 temperature, limits, stop, seed, tools or images: stop sequences are cut on this side, a schema goes as text, the
-others are left out (images and tools are refused). `NAME:default` is the agent's own choice of a model.
+others are left out (images, files and tools are refused). `NAME:default` is the agent's own choice of a model.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class CliAgent:
         model = request.model_name
         if not _MODEL.fullmatch(model):
             raise ModelRefused(f"{model!r:.80} is not the name of a model")
-        if request.tools or any(m.images or m.role == "tool" for m in request.messages):
-            raise ModelRefused(f"{self.name} takes text only: no images and no tools of ours")
+        if request.tools or any(m.images or m.files or m.role == "tool" for m in request.messages):
+            raise ModelRefused(f"{self.name} takes text only: no images, no files and no tools of ours")
         program = shutil.which(self._agent.program, path=self._environ.get("PATH"))
         if program is None:
             raise ModelRefused(

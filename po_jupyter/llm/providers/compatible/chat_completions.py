@@ -200,9 +200,13 @@ def _message(message: Message, provider: str) -> JsonObject:
     content: str | list[JsonObject] = message.content
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": content}
-    if message.images:
+    if message.images or message.files:
         texts: list[JsonObject] = [{"type": "text", "text": message.content}] if message.content else []
         content = texts + [{"type": "image_url", "image_url": {"url": image.url}} for image in message.images]
+        content += [
+            {"type": "file", "file": {"filename": f"document-{n}.pdf", "file_data": file.url}}
+            for n, file in enumerate(message.files, 1)
+        ]
     turn: JsonObject = {"role": message.role, "content": content}
     if message.tool_calls:
         turn["content"] = content or None

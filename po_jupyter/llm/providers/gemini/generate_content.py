@@ -166,17 +166,20 @@ def _parts(message: Message, provider: str) -> list[JsonObject]:
     carry = message.carry
     if carry is not None and carry.get("provider") == provider and "parts" in carry:
         return [dict(part) for part in carry["parts"]]
-    parts: list[JsonObject] = [
-        {"inlineData": {"mimeType": image.mime, "data": image.data}} for image in message.images
-    ]
+    parts: list[JsonObject] = [_inline(image.mime, image.data) for image in message.images]
+    parts += [_inline(file.mime, file.data) for file in message.files]
     for call in message.tool_calls:
         function: JsonObject = {"name": call.name, "args": dict(call.arguments)}
         if not call.id.startswith(_OWN_ID):
             function["id"] = call.id
         parts.append({"functionCall": function})
     if message.content or not parts:
-        parts.insert(len(message.images), {"text": message.content})
+        parts.insert(len(message.images) + len(message.files), {"text": message.content})
     return parts
+
+
+def _inline(mime: str, data: str) -> JsonObject:
+    return {"inlineData": {"mimeType": mime, "data": data}}
 
 
 def _tool_choice(choice: str) -> JsonObject:

@@ -120,10 +120,14 @@ def _items(message: Message, provider: str) -> list[JsonObject]:
     if carry is not None and carry.get("provider") == provider and "items" in carry:
         return [dict(item) for item in carry["items"]]
     content: str | list[JsonObject] = message.content
-    if message.images:
+    if message.images or message.files:
         texts: list[JsonObject] = [{"type": "input_text", "text": message.content}] if message.content else []
         content = texts + [
             {"type": "input_image", "detail": "auto", "image_url": image.url} for image in message.images
+        ]
+        content += [
+            {"type": "input_file", "filename": f"document-{n}.pdf", "file_data": file.url}
+            for n, file in enumerate(message.files, 1)
         ]
     items: list[JsonObject] = []
     if content or not message.tool_calls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Image, Message, Provider, Tool
+from po_jupyter.llm.documents import Document
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server import ModelServer, Recorded, Reply
@@ -19,6 +21,7 @@ from po_jupyter.testing.model_server.aws_frames import CONTENT_TYPE, event_frame
 KEY = "sk-conf-4f9a8b7c6d5e4f3a2b1c"
 HELLO = "Hello! How can I help you today?"
 UNICODE = "Grüße 日本 🎉"
+PAGE = Document(base64.b64encode(b"%PDF-1.4\n%%EOF\n").decode(), 1)
 PIXEL = Image(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
     "image/png",
@@ -121,7 +124,7 @@ class CaseBase:
     model      the model ref under test
     thinker    a model that takes an effort; None: there is none
     fixed      a model that refuses a temperature; None: there is none
-    lacks      of `seed`, `images`, `forced tools`: those that the API does not have
+    lacks      of `seed`, `images`, `files`, `forced tools`: those that the API does not have
     """
 
     exchanges: ClassVar[str | Path] = ""

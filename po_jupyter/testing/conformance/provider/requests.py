@@ -15,6 +15,7 @@ from po_jupyter.testing.conformance.provider.case_base import (
     CLOCK,
     EFFORTS,
     LIMITS,
+    PAGE,
     PIXEL,
     RICH_SCHEMA,
     SCHEMA,
@@ -122,6 +123,16 @@ class RequestCases(CaseBase):
         assert PIXEL.data in as_json_text(body)
         assert "image/png" in as_json_text(body) or values_under(body, "format") == ["png"]
         assert "What is this?" in as_json_text(body)
+
+    async def test_documents_are_sent(self, server: ModelServer, provider: Provider) -> None:
+        """A PDF goes out whole, as the kind of part that the vendor has for it."""
+        if "files" in self.lacks:
+            pytest.skip("inapplicable: no model takes documents")
+        turns = (Message("user", "What does it say?", files=(PAGE,)),)
+        _, _, body = await self.play(server, provider, "plain", messages=turns)
+        assert PAGE.data in as_json_text(body)
+        assert "application/pdf" in as_json_text(body) or values_under(body, "format") == ["pdf"]
+        assert "What does it say?" in as_json_text(body)
 
     # -- tools ------------------------------------------------------------------------------------------
     @pytest.mark.parametrize("stream", ["", "_stream"])

@@ -1,0 +1,49 @@
+"""Documents of a model call: PDF files, loaded from where they are, with their pages counted."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+
+from po_jupyter.engine.files.named_files import read_file
+from po_jupyter.engine.files.pdf_pages import count_pages
+from po_jupyter.engine.ports import ArtifactReader
+from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.documents import MAX_DOCUMENT_BYTES, Document, decoded, is_pdf, too_large
+
+
+async def load_documents(sources: Sequence[object], files: ArtifactReader) -> tuple[Document, ...]:
+    """The documents, in their order. Raises InvalidInput that names the one that cannot be used."""
+    return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
+
+
+async def _load(source: object, n: int, files: ArtifactReader) -> Document:
+    try:
+        if isinstance(source, Document):
+            return source
+        found = await read_file(source, files, kind="a file", most=MAX_DOCUMENT_BYTES)
+        return await asyncio.to_thread(_document, bytes_of(found) if isinstance(found, str) else found)
+    except InvalidInput as error:
+        raise InvalidInput(f"file {n}: {error.message}", hint=error.hint) from None
+
+
+def bytes_of(url: str) -> bytes:
+    """The bytes of a data URL. Raises InvalidInput."""
+    head, comma, data = url.partition(",")
+    if not comma or "base64" not in head.split(";"):
+        raise InvalidInput("a data URL of a file is data:application/pdf;base64,DATA")
+    if len(data) > MAX_DOCUMENT_BYTES * 4 // 3 + 4:
+        raise InvalidInput(too_large(len(data) * 3 // 4))
+    return decoded(data)
+
+
+def _document(data: bytes) -> Document:
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise InvalidInput(too_large(len(data)))
+    if not is_pdf(data):
+        raise InvalidInput(
+            "the file is no PDF: it does not begin with %PDF-",
+            hint="`files` takes PDF; `images` takes pictures.",
+        )
+    return Document(base64.b64encode(data).decode(), count_pages(data))

@@ -1,0 +1,61 @@
+"""Files of a model call, read from where they are.
+
+Code may name bytes, `data:` and `https:` URLs, artifacts of the run, and paths. A template may name all of
+these but paths: what it is filled with is data, and data opens no file of the machine (P6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from po_jupyter.engine.ports import ArtifactReader
+from po_jupyter.errors import InvalidInput, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file that a template names: an artifact or a URL, never a path."""
+
+    text: str
+
+
+async def read_file(source: object, files: ArtifactReader, *, kind: str, most: int) -> bytes | str:
+    """The bytes of a file, or the `data:` URL that it is; `kind` is what messages call it, `most` its bytes. Raises
+    InvalidInput."""
+    if isinstance(source, bytes | bytearray):
+        return bytes(source)
+    if isinstance(source, Path):
+        return await asyncio.to_thread(_of_path, source, kind, most)
+    text = source.text if isinstance(source, NamedFile) else source
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInput(f"{kind} is bytes, a URL, an artifact's name or a path, not {text!r:.40}")
+    if text.startswith("data:"):
+        return text
+    if text.startswith(("http://", "https://")):
+        from po_jupyter.engine.files.fetch import fetch
+
+        return await fetch(text, limit=most)
+    return await asyncio.to_thread(_of_name, text, files, not isinstance(source, NamedFile), kind, most)
+
+
+def _of_name(name: str, files: ArtifactReader, paths: bool, kind: str, most: int) -> bytes:
+    try:
+        return files.read(name)
+    except (NotFound, InvalidInput):
+        if paths and Path(name).is_file():
+            return _of_path(Path(name), kind, most)
+        known = files.names()
+    has = f"the run has {', '.join(known[:8])}" if known else "the run has none"
+    also = "" if paths else "; a template names no paths"
+    raise InvalidInput(f"there is no artifact {name!r:.120} ({has}){also}")
+
+
+def _of_path(path: Path, kind: str, most: int) -> bytes:
+    try:
+        if path.stat().st_size > 2 * most:
+            raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes; {kind} has at most {most:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,101 @@
+"""The pages of a PDF, counted by pypdf in a process of its own: a hostile file takes its time and memory, not ours.
+
+python -m po_jupyter.engine.files.pdf_pages   a PDF on stdin; its pages on stdout, or what is wrong on stderr
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from functools import lru_cache
+from importlib.util import find_spec
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.digests import short_digest
+
+MOST_PAGES = 1000  # what Gemini takes ("Document understanding", ai.google.dev); others take fewer
+_SECONDS = 20
+_MEMORY = 512 * 1024 * 1024
+_REFUSED = 3  # exit code: what is wrong is on stderr
+_pages: dict[str, int] = {}  # by content: rows, votes and retries show the same file again
+_MOST_KEPT = 1000
+
+
+def missing_reader() -> str | None:
+    """What is missing to count pages, with what to do; None: nothing."""
+    if _has_reader():
+        return None
+    return "`files` needs pypdf, which counts the pages that a budget sets aside for: pip install 'po_jupyter[pdf]'"
+
+
+@lru_cache(maxsize=1)
+def _has_reader() -> bool:
+    return find_spec("pypdf") is not None
+
+
+def count_pages(data: bytes) -> int:
+    """The pages of a PDF; call it in a thread. Raises InvalidInput: it is none, it is encrypted, it has no pages or too
+    many, or what counts them is missing."""
+    key = short_digest(data)
+    if key not in _pages:
+        pages = _counted(data)
+        while len(_pages) >= _MOST_KEPT:
+            _pages.pop(next(iter(_pages)), None)
+        _pages[key] = pages
+    return _pages[key]
+
+
+def _counted(data: bytes) -> int:
+    if (missing := missing_reader()) is not None:
+        raise InvalidInput(missing)
+    command = [sys.executable, "-P", "-m", __name__]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=2 * _SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise InvalidInput(f"the PDF's pages cannot be counted within {2 * _SECONDS} seconds") from None
+    if done.returncode == _REFUSED:
+        raise InvalidInput(done.stderr.decode("utf-8", "replace").strip()[:300])
+    if done.returncode or not done.stdout.strip().isdigit():
+        raise InvalidInput(
+            f"the PDF's pages cannot be counted with {_SECONDS} seconds and {_MEMORY // 1024**2} MB of memory"
+        )
+    return int(done.stdout)
+
+
+def pages_of(data: bytes) -> int:
+    """As `count_pages`, in this process, which somebody else bounds."""
+    if (missing := missing_reader()) is not None:
+        raise InvalidInput(missing)
+    from pypdf import PdfReader  # 1 s, and rare
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        if reader.is_encrypted:
+            raise InvalidInput("the PDF is encrypted", hint="Save it without a password first.")
+        pages = len(reader.pages)
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise InvalidInput(f"the PDF cannot be read: {type(error).__name__}: {error}"[:300]) from None
+    if not 1 <= pages <= MOST_PAGES:
+        raise InvalidInput(f"the PDF has {pages:,} pages; 1 to {MOST_PAGES:,} are allowed")
+    return pages
+
+
+def _main() -> int:
+    import logging
+
+    from po_jupyter.platform.limits import limit_process
+
+    logging.disable()  # pypdf says much of what it mends
+    limit_process(cpu=_SECONDS, wall=_SECONDS, memory=_MEMORY)
+    try:
+        sys.stdout.write(str(pages_of(sys.stdin.buffer.read())))
+    except InvalidInput as error:
+        sys.stderr.write(error.message)
+        return _REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,69 @@
+"""Pages of PDFs: counted in a process of its own, and a hostile file costs its time and memory alone."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from po_jupyter.engine.files import pdf_pages
+from po_jupyter.engine.files.pdf_pages import count_pages, missing_reader, pages_of
+from po_jupyter.errors import InvalidInput
+from tests.support.pdf import pdf
+
+
+@pytest.mark.integration
+def test_pages_are_counted_once_for_the_same_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert count_pages(pdf(7)) == 7
+
+    def run(*args: Any, **more: Any) -> None:
+        raise AssertionError("counted again")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert count_pages(pdf(7)) == 7
+
+
+@pytest.mark.integration
+def test_what_is_no_pdf_is_said_from_the_other_process() -> None:
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        count_pages(b"%PDF-1.4\nnothing behind it")
+
+
+def test_pages_that_the_count_of_the_tree_hides_are_counted() -> None:
+    assert pages_of(pdf(3).replace(b"/Count 3", b"/Count 1")) == 3
+
+
+def test_encrypted_files_and_too_many_pages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="encrypted"):
+        pages_of(pdf(1, password="x"))
+    monkeypatch.setattr(pdf_pages, "MOST_PAGES", 2)
+    with pytest.raises(InvalidInput, match="3 pages"):
+        pages_of(pdf(3))
+    with pytest.raises(InvalidInput, match="0 pages"):
+        pages_of(pdf(0))
+
+
+def test_a_file_that_takes_all_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **more: Any) -> None:
+        raise subprocess.TimeoutExpired(command, more["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(InvalidInput, match="within 40 seconds"):
+        count_pages(pdf(11))
+
+
+def test_a_process_that_was_killed_counted_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, -9, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(InvalidInput, match="512 MB"):
+        count_pages(pdf(12))
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_pages, "_has_reader", lambda: False)
+    assert "po_jupyter[pdf]" in (missing_reader() or "")
+    with pytest.raises(InvalidInput, match="pip install"):
+        pages_of(pdf())

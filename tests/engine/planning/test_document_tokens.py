@@ -1,0 +1,40 @@
+"""Documents in an estimate: pages of those in the seed are counted, of others it is said that they are not."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.planning.estimate import estimate_run
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.model.run.seed import Seed
+from tests.support.pdf import pdf
+
+
+def estimated(files: list[str], model: str = "anthropic:claude-sonnet-4-5") -> Any:
+    task = {"name": "read", "for_each": "{{ seed.files }}", "prompt": "Sum up.", "files": ["{{ item }}"]}
+    pipeline = validate_pipeline({"name": "p", "llm": {"model": model}, "tasks": [task]})
+    seed = Seed(name="p", data={"files": files})
+    return estimate_run(pipeline, seed, seed.data, settings=Settings())
+
+
+def url(pages: int) -> str:
+    return "data:application/pdf;base64," + b64encode(pdf(pages)).decode()
+
+
+def test_pages_of_the_seeds_files_are_counted_and_priced() -> None:
+    found = estimated([url(3), url(1)])
+    assert 4 * 8000 < found["input_tokens"] < 4 * 8000 + 50
+    assert found["cost"]["worst"] > 4 * 8000 * 3e-6
+    assert not any("pages" in text for text in found["unknown"])
+
+
+def test_many_files_are_taken_to_be_like_the_first() -> None:
+    found = estimated([url(2)] * 50)
+    assert found["input_tokens"] >= 50 * 2 * 8000
+
+
+def test_files_that_are_not_there_yet_are_unknown() -> None:
+    assert "how many pages the files of task 'read' have" in estimated(["report.pdf"])["unknown"]
+    assert estimated(["data:;base64,xx"])["input_tokens"] < 50, "its row fails, and asks nothing"
