@@ -31,7 +31,8 @@ def make(context: ProviderContext) -> Provider:
 class FakeProvider:
     """A provider that answers from `replies` in order while there are any, then with an echo.
 
-    `requests` are the requests so far, in order, where it `keeps` them. Usage: the estimate of `llm.money.tokens`; cost 0.
+    `requests` are the requests so far, in order, where it `keeps` them. Usage: the estimate of `llm.money.tokens`;
+    cost 0.
     """
 
     def __init__(
