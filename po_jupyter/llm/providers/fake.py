@@ -28,23 +28,27 @@ Scripted: TypeAlias = "str | ModelError | Callable[[ChatRequest], str]"
 
 
 def make(context: ProviderContext) -> Provider:
-    """The fake, which needs nothing of a context."""
-    return FakeProvider()
+    """The fake, which needs nothing of a context. Of a run's thousands of requests it keeps none."""
+    return FakeProvider(keeps=False)
 
 
 class FakeProvider:
     """A provider that answers from `replies` in order while there are any, then with an echo.
 
-    `requests` are the requests so far, in order. Usage: the estimate of `llm.money.tokens`; cost 0.
+    `requests` are the requests so far, in order, where it `keeps` them. Usage: the estimate of `llm.money.tokens`;
+    cost 0.
     """
 
-    def __init__(self, replies: Sequence[Scripted] = (), *, latency: float = 0.0, name: str = "fake") -> None:
+    def __init__(
+        self, replies: Sequence[Scripted] = (), *, latency: float = 0.0, name: str = "fake", keeps: bool = True
+    ) -> None:
         """A reply is a text, an error to raise, or a function of the request. `latency` is in seconds."""
         self.name = name
         self.embeds = True
         self.requests: list[ChatRequest] = []
         self._replies = list(replies)
         self._latency = latency
+        self._keeps = keeps
         self._failed: Counter[str] = Counter()
 
     def enqueue(self, *replies: Scripted) -> None:
@@ -53,7 +57,8 @@ class FakeProvider:
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Answer at once, or after the latency. See `llm.chat.Provider`."""
-        self.requests.append(request)
+        if self._keeps:
+            self.requests.append(request)
         model, _, query = request.model_name.partition("?")
         options = _options(query)
         latency = options.get("latency", self._latency)
