@@ -22,6 +22,7 @@ export type Reading = { kind: "run"; content: RunContent } | { kind: "nothing" }
 
 const ID = /^[\w-]{1,64}$/;
 const RUN_STATES = ["pending", "running", "waiting", "done", "failed", "cancelled", "dead", "moved"] as const;
+const TASK_KINDS = ["prompt", "embed", "python", "operator", "pipeline"] as const;
 const TASK_STATES = ["pending", "running", "done", "failed", "skipped", "cancelled"] as const;
 // What moves a cursor or reorders the text around it; the same as in `presentation/terminal_text.py`.
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
@@ -89,7 +90,7 @@ function readTask(value: unknown): Task[] {
     {
       name: text(task.name),
       state: state as TaskState,
-      kind: task.kind === "python" ? "python" : "prompt",
+      kind: one(TASK_KINDS, task.kind) ?? "prompt",
       stage: optional(task.stage),
       attempt: count(task.attempt),
       started_at: time(task.started_at),

@@ -1,3 +1,4 @@
+import type { TranslationBundle } from "@jupyterlab/translation";
 import * as React from "react";
 import type { Analysis, TaskAnalysis } from "../../api/answers.js";
 import { useTrans } from "../../components/translation.js";
@@ -29,10 +30,25 @@ export function AnalysisView({ analysis }: { analysis: Analysis }): JSX.Element 
   );
 }
 
+function kindName(kind: TaskAnalysis["kind"], trans: TranslationBundle): string {
+  switch (kind) {
+    case "python":
+      return trans.__("Python");
+    case "embed":
+      return trans.__("embedding");
+    case "operator":
+      return trans.__("operator");
+    case "pipeline":
+      return trans.__("pipeline");
+    default:
+      return trans.__("prompt");
+  }
+}
+
 function TaskLines({ task }: { task: TaskAnalysis }): JSX.Element {
   const trans = useTrans();
   const facts = [
-    task.kind === "python" ? trans.__("Python") : task.kind === "embed" ? trans.__("embedding") : trans.__("prompt"),
+    kindName(task.kind, trans),
     task.for_each && trans.__("for each of %1", task.for_each.replace(/^\s*\{\{\s*|\s*\}\}\s*$/g, "")),
     task.tools.length && trans._n("%1 tool", "%1 tools", task.tools.length),
     task.gate && trans.__("waits for you")
