@@ -71,7 +71,7 @@ class MapComparison:
         self,
         read: ReadRun,
         table: Callable[[Head, RunTables, str], MapTable],
-        add_names: Callable[[Head, str, MapTable, list[TableRow]], None],
+        add_names: Callable[[Head, str, str | None, list[TableRow]], None],
         definition: Callable[[Head, str], Mapping[str, Any]],
         reviews: Callable[[Head, str], list[RecordedReview]],
     ) -> None:
@@ -206,7 +206,7 @@ class MapComparison:
         def read(head: Head, tables: RunTables) -> dict[int, TableRow]:
             table = self._table(head, tables, task)
             rows = table.rows(indexes)
-            self._add_names(head, task, table, rows)
+            self._add_names(head, task, table.columns.rows_of, rows)
             return {row["index"]: row for row in rows}
 
         return await self._read(run, owner, read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from po_jupyter.config import Settings
@@ -15,6 +16,7 @@ from po_jupyter.orchestrator.threads import OwnerThreads
 from po_jupyter.orchestrator.views.inspection.call_table import CallState
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView, error_of
 from po_jupyter.orchestrator.views.inspection.compare import MapComparison, PageQuery
+from po_jupyter.orchestrator.views.inspection.made_rows import MadeRows
 from po_jupyter.orchestrator.views.inspection.messages import MessageRequest, message_request, render_messages
 from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, row_provenance
 from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
@@ -82,13 +84,14 @@ class RunInspection:
 
         def read(head: Head, tables: RunTables) -> JsonObject:
             table = self._table(head, tables, task)
-            found = table.find(query)
+            made = self._made(head, task)
+            found = table.find(query) if made is None else made.find(query)
             page = found.indexes[start : start + limit]
-            rows = table.rows(page)
-            self._add_names(head, task, table, rows)
+            rows = table.rows(page) if made is None else made.rows(page)
+            self._add_names(head, task, table.columns.rows_of if made is None else made.rows_of, rows)
             matching = len(found.indexes)
             return {
-                "rows": rows, "total": table.columns.total, "matching": matching,
+                "rows": rows, "total": table.columns.total if made is None else made.total, "matching": matching,
                 "next": start + limit if start + limit < matching else None,
                 "complete": found.complete, "notes": tables.notes,
             }  # fmt: skip
@@ -100,12 +103,14 @@ class RunInspection:
 
         def read(head: Head, tables: RunTables) -> JsonObject:
             table = self._table(head, tables, task)
-            if not 0 <= index < table.columns.total:
+            made = self._made(head, task)
+            total = table.columns.total if made is None else made.total
+            if not 0 <= index < total:
                 raise NotFound(
-                    f"task {task!r} of run {short_id(head['run'])} has {table.columns.total} rows, and none is {index}"
+                    f"task {task!r} of run {short_id(head['run'])} has {total} rows, and none is {index}"
                 )
-            rows = table.rows([index], WHOLE)
-            self._add_names(head, task, table, rows)
+            rows = table.rows([index], WHOLE) if made is None else made.rows([index], WHOLE)
+            self._add_names(head, task, table.columns.rows_of if made is None else made.rows_of, rows)
             return {**rows[0]}
 
         return await self._read(run_id, owner, read)
@@ -126,9 +131,17 @@ class RunInspection:
     def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
         return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
 
-    def _add_names(self, head: Head, task: str, table: MapTable, rows: list[TableRow]) -> None:
-        """Add to rows what they are called, and their variants."""
-        self._labels.add(head, table.columns.rows_of, rows)
+    def _made(self, head: Head, task: str) -> MadeRows | None:
+        """The rows of an operator that asked no model; None for another task, and one that is not done."""
+        with suppress(CorruptRow, NotFound, KeyError):  # a task that another one added
+            if self._projections.pipeline(head["run"]).task(task).kind == "operator":
+                made = self._projections.operator_rows(head, task)
+                return None if made is None else MadeRows(made)
+        return None
+
+    def _add_names(self, head: Head, task: str, rows_of: str | None, rows: list[TableRow]) -> None:
+        """Add to rows, of the list `rows_of` of the seed, what they are called, and their variants."""
+        self._labels.add(head, rows_of, rows)
         add_variants(rows, self._inputs.task(head, task).get("variants"))
 
     async def of_task(
