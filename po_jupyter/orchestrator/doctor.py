@@ -344,8 +344,7 @@ def _facts(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[
         facts.append(f"key {state.masked} from the {state.source}")
         if state.note:
             facts.append(state.note)
-    if spec.base_env:
-        base = base_url_of(spec, environ)
+    if spec.base_env and (base := base_url_of(spec, environ)):  # some have an address for each region alone
         own = f" ({spec.base_env})" if base != spec.base_url else ""
         facts.append(f"{shown_url(base)}{own}")
     return facts

@@ -141,6 +141,13 @@ async def test_a_missing_key_is_bad_where_runs_would_use_it_and_a_note_elsewhere
     assert "ANTHROPIC_API_KEY" in anthropic["found"]
 
 
+async def test_a_provider_whose_address_is_not_known_yet_shows_none(desk: Desk) -> None:
+    """`://` stood there."""
+    found = await desk.findings()
+    for name in ("azure", "bedrock", "vertex"):
+        assert found[name]["found"].startswith(f"{name} needs a key"), found[name]["found"]
+
+
 async def test_a_base_url_that_is_none_is_bad_although_nobody_asked_for_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
