@@ -69,6 +69,8 @@ def _best(
         return judge(answer, expected, options)
     if is_missing(expected):
         return Measured(None, NO_GOLD)
+    if metric in _OF_VALUES and isinstance(answer, Mapping) and not _may_be_object(expected):
+        return Measured(None, "the answer is an object, and one value is expected: `on` names the field")
     if isinstance(expected, list) and expected and not isinstance(answer, list):
         each = [judge(answer, one, options) for one in expected if not is_missing(one)]
         known = [one for one in each if one.value is not None]
@@ -76,6 +78,18 @@ def _best(
             return max(known, key=lambda one: one.value or 0.0)
         return each[0] if each else Measured(None, NO_GOLD)
     return judge(answer, expected, options)
+
+
+def _may_be_object(expected: JsonValue) -> bool:
+    several = expected if isinstance(expected, list) else [expected]
+    return any(isinstance(_parsed(one) if isinstance(one, str) else one, Mapping) for one in several)
+
+
+def sole_value(answer: JsonValue, expected: JsonValue) -> JsonValue:
+    """The value of an answer that is an object of one field, where no object is expected; else the answer."""
+    if isinstance(answer, Mapping) and len(answer) == 1 and not _may_be_object(expected):
+        return next(iter(answer.values()))
+    return answer
 
 
 def is_missing(expected: JsonValue) -> bool:
@@ -202,6 +216,8 @@ def _value(answer: JsonValue, expected: JsonValue, options: MetricOptions) -> Me
     return Measured(number, "" if number is not None else "the answer is no number")
 
 
+# Metrics that compare one value with another: an object beside a text would be wrong in each row.
+_OF_VALUES = frozenset({"exact", "squad_exact", "f1", "number", "accuracy", "macro_f1", "confusion"})
 METRICS: Mapping[str, _Metric] = {
     "exact": _exact,
     "squad_exact": _squad_exact,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from po_jupyter.engine.prompts.condition import ExpectedValue
 from po_jupyter.engine.scores.python_scorers import PythonScorer, call_scorer, load_scorer
 from po_jupyter.errors import PoError
-from po_jupyter.evals.metrics import NO_GOLD, Measured, MetricOptions, is_missing, measure, same
+from po_jupyter.evals.metrics import NO_GOLD, Measured, MetricOptions, is_missing, measure, same, sole_value
 from po_jupyter.evals.texts import plain_text
 from po_jupyter.model.pipeline.evals.scores import (
     BUILT_IN,
@@ -87,11 +87,13 @@ class RowMetrics:
         item: JsonValue,
     ) -> None:
         options = MetricOptions(scorer.tolerance or 0.0, scorer.relative or 0.0, scorer.pattern)
+        value = answer if scorer.on else sole_value(answer, expected.value)
         for column in columns:
-            measured = self._measured(column.metric, answer, expected, item, options)
+            scored = value if column.metric in BUILT_IN else answer
+            measured = self._measured(column.metric, scored, expected, item, options)
             put(scores, column.name, measured)
             if column.classes is not None and measured.value is not None:
-                scores.setdefault("classes", {})[column.classes] = _classes(expected.value, answer)
+                scores.setdefault("classes", {})[column.classes] = _classes(expected.value, value)
 
     def _measured(
         self, metric: str, answer: JsonValue, expected: Expected, item: JsonValue, options: MetricOptions

@@ -45,6 +45,28 @@ def test_a_field_that_the_answer_lacks_is_wrong() -> None:
     assert measured("text", {"gold": 1}, expect="item.gold", on="a")["values"] == {"exact": 0.0}
 
 
+def test_the_only_field_of_an_answer_is_compared_with_a_value() -> None:
+    """`{label: bug}` beside `bug` was wrong in each row: 0 of 269, and nothing said why."""
+    score = {"expect": "item.gold", "metrics": ["exact", "accuracy"]}
+    assert measured({"label": "bug"}, {"gold": "bug"}, **score)["values"] == {"exact": 1.0, "accuracy": 1.0}
+    assert measured({"label": "bug"}, {"gold": "bug"}, **score)["classes"] == {"classes": ["bug", "bug"]}
+    assert measured({"label": "bug"}, {"gold": ["x", "bug"]}, expect="item.gold")["values"] == {"exact": 1.0}
+    assert measured({"label": "bug"}, {"gold": {"label": "bug"}}, expect="item.gold")["values"] == {
+        "exact": 1.0
+    }
+    assert measured({"label": "bug"}, {"gold": '{"label": "bug"}'}, expect="item.gold")["values"] == {
+        "exact": 1.0
+    }
+
+
+def test_an_object_of_several_fields_beside_a_value_is_not_scored_and_says_why() -> None:
+    scores = measured(
+        {"label": "bug", "why": "x"}, {"gold": "bug"}, expect="item.gold", metrics=["exact", "f1"]
+    )
+    assert scores["values"] == {"exact": None, "f1": None}
+    assert "`on` names the field" in scores["notes"]["exact"]
+
+
 def test_classes_have_one_name_however_they_are_written() -> None:
     score = {"expect": "item.gold", "metrics": ["accuracy"]}
     assert measured(True, {"gold": "True"}, **score)["classes"] == {"classes": ["True", "True"]}
