@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from po_jupyter.model.run.view import ENDED
 from po_jupyter.testing.model_server.batches import BatchServer
 from tests.docs.services import PageServices
 from tests.support.paths import ROOT
+from tests.support.pdf import pdf
 
 DOCS = ROOT / "po_jupyter" / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -218,7 +220,8 @@ class PageRunner:
     def _finished(self, definition: dict[str, Any]) -> None:
         """Run a pipeline to its end, or to its gate; `run` is the run."""
         photo = "data:image/png;base64,iVBORw0KGgo="
-        seed = {"text": "hello", "name": "Ada", "photo": photo, "rows": ROWS}
+        invoice = f"data:application/pdf;base64,{b64encode(pdf()).decode()}"
+        seed = {"text": "hello", "name": "Ada", "photo": photo, "invoice": invoice, "rows": ROWS}
         run = self.client.submit(definition, seed)
         until = time.monotonic() + 60
         while run.refresh().state not in {*ENDED, "waiting"}:
