@@ -95,6 +95,7 @@ BUILT_IN: tuple[Spec, ...] = (
         pdf=r"(?:ft:)?(?!.*(?:audio|realtime|transcribe|tts|image|search))"
         r"(?:gpt-(?:4o|4\.[15]|[5-9]|\d\d)|chatgpt-4o|o(?:1|3|[4-9])(?!-mini)|o4-mini)",
         embeddings=True,
+        service_tiers=("flex", "priority"),
     ),
     Spec(
         "anthropic",
@@ -106,6 +107,7 @@ BUILT_IN: tuple[Spec, ...] = (
         example="anthropic:claude-sonnet-4-5",
         batch=True,
         pdf=r"claude-(?!2|instant|3-(?:opus|sonnet|haiku))",  # "PDF support": all that are active
+        service_tiers=("priority",),
     ),
     Spec(
         "gemini",
@@ -118,6 +120,7 @@ BUILT_IN: tuple[Spec, ...] = (
         pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
         batch=True,
         embeddings=True,
+        service_tiers=("flex", "priority"),
     ),
     _compatible(
         "deepseek",
@@ -205,6 +208,7 @@ BUILT_IN: tuple[Spec, ...] = (
         example="bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         domains=("amazonaws.com", "amazonaws.com.cn"),
         pdf=r".*(?:anthropic\.claude-(?!2|v2|instant)|amazon\.nova-(?:lite|pro|premier|2-))",
+        service_tiers=("flex", "priority"),
         login=_AWS,
         region_env=("AWS_REGION", "AWS_DEFAULT_REGION"),
     ),
@@ -234,7 +238,13 @@ BUILT_IN: tuple[Spec, ...] = (
         answer_tokens=1024,
     ),
     Spec(
-        "fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo", pdf=".*", embeddings=True
+        "fake",
+        "po_jupyter.llm.providers.fake:make",
+        free=True,
+        example="fake:echo",
+        pdf=".*",
+        embeddings=True,
+        service_tiers=("flex", "priority"),
     ),
     _cli_agent(
         "claude-cli",

@@ -20,6 +20,7 @@ Api: TypeAlias = Literal["responses", "chat"]
 # True: read and write; "refresh": only write; False: neither. See `llm.calls.cache`.
 CacheMode: TypeAlias = Literal["refresh"] | bool
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ServiceTier: TypeAlias = Literal["flex", "standard", "priority"]
 OnText: TypeAlias = Callable[[str], None]
 # The limits that a server reports with an answer, by kind (`rate_limits.sliding_window.KINDS`): (limit, remaining,
 # seconds until it is whole again), each None when it is not reported. JSON can hold it.
@@ -39,6 +40,7 @@ class ChatResponseJson(TypedDict, total=False):
     tool_calls: list[JsonObject]
     carry: JsonObject
     api: str
+    service_tier: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,9 @@ class Message:
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 # Fields of a request that are JSON as they are, and left out when they are None.
-_OPTIONAL_FIELDS = ("temperature", "max_tokens", "timeout", "api", "seed", "effort", "max_thinking_tokens")
+_OPTIONAL_FIELDS = (
+    "temperature", "max_tokens", "timeout", "api", "seed", "effort", "max_thinking_tokens", "service_tier",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class ChatRequest:
     seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
     effort       of a reasoning model; None: the provider's own default. Not sent to models that do not reason
     cache        use of the cache of calls; None: as the task says. Like `timeout` no part of `request_hash`
+    service_tier   slower for less, or sooner for more (`llm.money.service_tiers`); None: the account's own. Like
+                 `timeout` no part of `request_hash`: the answer is the same
     embed        the answer is the vector of the one message: the response's `text` is `llm.vectors.pack` of it
     hashed_max_tokens   stands for `max_tokens` in `request_hash`: a default that nobody chose may change, and what
                  was answered under another one is an answer still
@@ -139,6 +145,7 @@ class ChatRequest:
     cache: CacheMode | None = field(default=None, compare=False)
     max_thinking_tokens: int | None = None
     embed: bool = False
+    service_tier: ServiceTier | None = None
     hashed_max_tokens: int | None = field(default=None, compare=False, repr=False)
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
@@ -154,13 +161,14 @@ class ChatRequest:
 
     @property
     def request_hash(self) -> str:
-        """32 hex digits over everything that changes the answer (so not `timeout`).
+        """32 hex digits over everything that changes the answer (so not `timeout`, and not `service_tier`).
 
         sha256 over canonical JSON, cut to 128 bits: enough that two requests of one run never share it.
         """
         if not self._hash:
             body = self.to_json()
             body.pop("timeout", None)
+            body.pop("service_tier", None)
             if self.hashed_max_tokens is not None:
                 body["max_tokens"] = self.hashed_max_tokens
             object.__setattr__(self, "_hash", short_digest(_canonical(body)))
@@ -205,6 +213,8 @@ class ChatResponse:
     tool_calls  the calls of tools that the model asks for, in its order
     carry       the provider's own data to send back with this turn; `message` has it
     api         the one of the provider's APIs that answered, where it has several
+    service_tier   the tier that it was served on and is billed at, where the request set one, or where that is
+                another than the standard one; "" else
     limits      the server's limits from the answer's headers (`llm.rate_limits.headers`); not journaled
     """
 
@@ -219,6 +229,7 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     carry: Mapping[str, Any] | None = None
     api: str = ""
+    service_tier: str = ""
     limits: ServerLimits | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -244,6 +255,8 @@ class ChatResponse:
             body["carry"] = dict(self.carry)
         if self.api:
             body["api"] = self.api
+        if self.service_tier:
+            body["service_tier"] = self.service_tier
         return body
 
     @classmethod
@@ -261,6 +274,7 @@ class ChatResponse:
             tool_calls=tuple(ToolCall(**call) for call in body.get("tool_calls") or ()),
             carry=body.get("carry"),
             api=body.get("api", ""),
+            service_tier=body.get("service_tier", ""),
         )
 
 

@@ -80,8 +80,9 @@ def messages_request(body: dict[str, Any]) -> None:
 def gemini_request(body: dict[str, Any]) -> None:
     from google.genai import types
 
-    known = {"contents", "systemInstruction", "generationConfig", "tools", "toolConfig"}
+    known = {"contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "serviceTier"}
     assert body.keys() <= known
+    assert body.get("serviceTier", "standard") in {tier.value for tier in types.ServiceTier}
     for content in body["contents"]:
         types.Content.model_validate(content)
     for name, kind in (

@@ -202,7 +202,8 @@ def worst_of(request: ChatRequest, prices: PriceBook | None) -> Amount:
     answer = output_limit(request) or 0
     if prices is None:
         return Amount(0.0, question + answer)
-    usd = prices.cost_of(Usage(input_tokens=question, output_tokens=answer, calls=1), request.model)
+    usage = Usage(input_tokens=question, output_tokens=answer, calls=1)
+    usd = prices.worst_cost(usage, request.model, requested=request.service_tier)
     if usd is None:
         raise BudgetExceeded(
             f"the price of {request.model} is unknown, so a budget in dollars cannot be kept",

@@ -93,6 +93,7 @@ class ModelSettings:
                 api=llm.api,
                 seed=llm.seed,
                 effort=llm.effort,
+                service_tier=llm.service_tier,
             )
         )
         self._fields = {name: getattr(self.base, name) for name in _FIELDS}
@@ -102,6 +103,8 @@ class ModelSettings:
     def of(cls, inputs: RunInputs, task: Task, number: int = 0) -> ModelSettings:
         """The settings of `task`, of a cascade those of that model."""
         llm, model = inputs.llms_of(task)[number], inputs.model_of(task, number)
+        if task.mode == "batch" and llm.service_tier is not None:
+            llm = llm.model_copy(update={"service_tier": None})  # a batch has a price of its own
         return cls(llm, model, inputs.settings, embed=task.embed is not None)
 
     @classmethod

@@ -21,7 +21,7 @@ from po_jupyter.engine.chat.tool_loop import run_tool_loop
 from po_jupyter.engine.files.images import load_images
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
-from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
+from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ServiceTier, ToolCall
 from po_jupyter.llm.structured.parsing import answer_validator, parse_json, readable_text, reask, speakable
 from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
@@ -41,7 +41,7 @@ class ChatOptions(TypedDict, total=False):
     schema           a JSON Schema, pydantic model, dataclass or TypedDict: the answer's `value` fits it, and is an
                      instance where a class was given
     json             any JSON: it is the answer's `value`
-    temperature, max_tokens, max_thinking_tokens, stop, seed, effort   as in `llm:`
+    temperature, max_tokens, max_thinking_tokens, stop, seed, effort, service_tier   as in `llm:`
     images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
     files            PDFs of the last turn, from the same places as images
     tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
@@ -59,6 +59,7 @@ class ChatOptions(TypedDict, total=False):
     stop: Sequence[str] | str | None
     seed: int | None
     effort: Effort | None
+    service_tier: ServiceTier | None
     images: Sequence[Any] | None
     files: Sequence[Any] | None
     tools: Sequence[Callable[..., Any] | str] | None
@@ -67,7 +68,9 @@ class ChatOptions(TypedDict, total=False):
 
 
 _NAMES = tuple(ChatOptions.__annotations__)
-_SETTINGS = ("model", "temperature", "max_tokens", "max_thinking_tokens", "stop", "seed", "effort")
+_SETTINGS = (
+    "model", "temperature", "max_tokens", "max_thinking_tokens", "stop", "seed", "effort", "service_tier",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ _FIELDS = {
     "score",
 }
 
+_HOW_ASKED = {"retry", "timeout", "service_tier"}  # settings of a model that change no answer
+
 
 def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None = None) -> str | None:
     """The hash of a map's definition: prompt, schema, model, code; None when it cannot be known before the answer.
@@ -47,14 +49,14 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     if '"format"' in json.dumps(task.output):
         definition["formats"] = 1  # outcomes of versions that did not judge them are none of this definition
     llm = inputs.llm_of(task)
-    definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
+    definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude=_HOW_ASKED)
     definition["llm"]["model"] = inputs.model_of(task)
     definition["llm"].setdefault("max_tokens", hashed_answer_bound(inputs.settings))
     if then := inputs.llms_of(task)[1:]:
         definition["then"] = [
             {
                 "max_tokens": hashed_answer_bound(inputs.settings),
-                **llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"}),
+                **llm.model_dump(mode="json", exclude_none=True, exclude=_HOW_ASKED),
             }
             for llm in then
         ]
@@ -82,9 +84,7 @@ def _add_judges(definition: JsonObject, inputs: RunInputs, task: Task) -> None:
     """Add the models of judges, and the seed where a score is made of it: other ones make other scores."""
     for scorer in task.scorers:
         if scorer.judge is not None:
-            llm = inputs.judge_llm(task, scorer).model_dump(
-                mode="json", exclude_none=True, exclude={"retry", "timeout"}
-            )
+            llm = inputs.judge_llm(task, scorer).model_dump(mode="json", exclude_none=True, exclude=_HOW_ASKED)
             definition.setdefault("judges", []).append(
                 {"max_tokens": hashed_answer_bound(inputs.settings), **llm}
             )

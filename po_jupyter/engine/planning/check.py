@@ -10,6 +10,7 @@ from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.llm.money.service_tiers import tier_problem
 from po_jupyter.llm.providers.refs import (
     batch_problem,
     embeddings_problem,
@@ -17,7 +18,7 @@ from po_jupyter.llm.providers.refs import (
     images_problem,
     ref_problem,
 )
-from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
 from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import contained, pipeline_in
@@ -122,6 +123,12 @@ def _input_violations(path: str, task: Task, model: str) -> Iterator[Violation]:
         yield Violation(f"{path}.files", f"task {task.name!r}: {problem}")
 
 
+def _tier_violations(task: Task, model: str, llm: LLM, place: str | None) -> Iterator[Violation]:
+    """What is wrong with a service tier that is set at `place`, of the pipeline's settings where that is None."""
+    if ref_problem(model) is None and (problem := tier_problem(model, llm.service_tier)) is not None:
+        yield Violation(place or "llm.service_tier", f"task {task.name!r}: {problem}")
+
+
 def _task_violations(
     pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
 ) -> list[Violation]:
@@ -132,6 +139,9 @@ def _task_violations(
             place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
             problems += _input_violations(path, task, model)
+            if task.kind in ASKS_MODEL and task.embed is None and task.mode != "batch":
+                place = f"{path}.{where}{one.llm_place(n)}.service_tier"
+                problems += _tier_violations(task, model, llm, place if one.llms[n].service_tier else None)
     problems = list(dict.fromkeys(problems))  # what variants leave to the task is said once
     for n, scorer in enumerate(task.scorers):
         if scorer.judge is not None:
@@ -139,6 +149,8 @@ def _task_violations(
             asked = own or pipeline.llm.model or pipeline.llm_of(task).model or default_model
             its_place = f"{path}.{task.scorer_place(n)}.llm.model" if own else None
             problems += _model_violations(pipeline, task, asked, its_place, prices, is_asked=True)
+            own_tier = f"{path}.{task.scorer_place(n)}.llm.service_tier" if scorer.llm.service_tier else None
+            problems += _tier_violations(task, asked, scorer.llm.over(pipeline.llm), own_tier)
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and (problem := batch_problem(model)):

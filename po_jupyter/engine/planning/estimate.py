@@ -11,23 +11,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.base.answer_bounds import default_answer_bound
 from po_jupyter.engine.planning.document_tokens import DocumentTokens
-from po_jupyter.engine.planning.judge_cost import JudgeModel, judge_costs
+from po_jupyter.engine.planning.judge_cost import judge_costs
 from po_jupyter.engine.planning.operators import plan_operator
+from po_jupyter.engine.planning.planned_model import PlannedModel, planned_model
 from po_jupyter.engine.planning.variant_estimate import estimate_variants
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
-from po_jupyter.llm.bounds import output_limit
-from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.evals.scores import Scorer
-from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
@@ -99,29 +97,12 @@ def _estimate(
     }, outputs
 
 
-class _PlannedModel(NamedTuple):
-    """A model of a task. `most_tokens` are those of an answer at most, with thoughts; `max_tokens` without."""
-
-    model: str
-    max_tokens: int
-    most_tokens: int
-
-
 class _WorstCase(NamedTuple):
     """Calls, tokens of the first answers, and dollars at most; None where there is no price."""
 
     calls: int
     answers: int
     usd: float | None
-
-
-def _planned_model(llm: LLM, model: str | None, settings: Settings) -> _PlannedModel:
-    ref = model or llm.model or settings.default_model
-    max_tokens = llm.max_tokens or default_answer_bound(ref, settings)
-    bounds = ChatRequest(
-        ref, (), max_tokens=max_tokens, effort=llm.effort, max_thinking_tokens=llm.max_thinking_tokens
-    )
-    return _PlannedModel(ref, max_tokens, output_limit(bounds) or max_tokens)
 
 
 class _TaskPlan:
@@ -141,10 +122,10 @@ class _TaskPlan:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
         self.pipeline, self.seed, self.chosen_model = pipeline, seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
-        self.models = [_planned_model(llm, model, settings) for llm in llms]
+        self.models = [planned_model(llm, model, settings) for llm in llms]
         if task.embed is not None:  # a vector has no tokens
             self.models = [planned._replace(max_tokens=0, most_tokens=0) for planned in self.models]
-        self.model, self.max_tokens, _ = self.models[0]
+        self.model, self.max_tokens = self.models[0].model, self.models[0].max_tokens
         self.prices = prices
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
@@ -338,7 +319,7 @@ class _TaskPlan:
             "cost": {
                 "expected": None
                 if sample is None
-                else self._cost(self.model, prompt_tokens, calls * sample, calls),
+                else self._cost(self.models[0], prompt_tokens, calls * sample, calls),
                 "worst": _total([cost.usd for cost in worst]),
             },
         }
@@ -360,13 +341,12 @@ class _TaskPlan:
                 self.unknown.append(f"the price of {cost.model} (the judge of task {self.task.name!r})")
         return result
 
-    def _judge_model(self, scorer: Scorer) -> JudgeModel:
-        """The model that a judge is asked of, and the tokens of its answers at most."""
+    def _judge_model(self, scorer: Scorer) -> PlannedModel:
+        """The model that a judge is asked of."""
         llm = scorer.llm.over(self.pipeline.llm)
-        planned = _planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
-        return JudgeModel(planned.model, planned.most_tokens)
+        return planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
 
-    def _worst(self, model: _PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
+    def _worst(self, model: PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
         """What so many answers of a model come to at most, with every re-ask."""
         again = self.task.refine.max_attempts if self._may_refine() else 0
         answers = calls * model.most_tokens
@@ -376,23 +356,24 @@ class _TaskPlan:
         critiques = calls * again if self.task.refine.critique is not None else 0
         input_tokens += critiques * (model.max_tokens + _REASK)
         output_tokens += critiques * model.most_tokens
-        usd = self._cost(model.model, input_tokens, output_tokens, calls)
+        usd = self._cost(model, input_tokens, output_tokens, calls, worst=True)
         return _WorstCase(calls * (again + 1) + critiques, answers, usd)
 
     def _may_refine(self) -> bool:
         return self.task.output is not None
 
-    def _cost(self, model: str, input_tokens: int, output_tokens: int, calls: int) -> float | None:
+    def _cost(
+        self, model: PlannedModel, input_tokens: int, output_tokens: int, calls: int, *, worst: bool = False
+    ) -> float | None:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
         usage = Usage(input_tokens=-(-input_tokens // calls), output_tokens=-(-output_tokens // calls))
-        cost_of_call = self.prices.cost_of(usage, model)
-        return (
-            None
-            if cost_of_call is None
-            else cost_of_call * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
-        )
+        if self.task.mode == "batch":
+            cost = self.prices.cost_of(usage, model.model)
+            return None if cost is None else cost * calls * BATCH_PRICE
+        cost = model.cost(usage, self.prices, worst=worst)
+        return None if cost is None else cost * calls
 
 
 def _total(costs: list[float | None]) -> float | None:

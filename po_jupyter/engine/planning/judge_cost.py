@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from po_jupyter.engine.planning.planned_model import PlannedModel
 from po_jupyter.errors import PoError
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
@@ -16,13 +17,6 @@ from po_jupyter.model.values.json import JsonValue
 _VERDICT = 40  # tokens of a score with its reason
 _REASK = 100
 _ASKED = 2  # times at most: an answer out of the scale is asked for once more
-
-
-class JudgeModel(NamedTuple):
-    """The model of a judge, and the tokens of an answer at most."""
-
-    model: str
-    most_tokens: int
 
 
 class JudgeCost(NamedTuple):
@@ -41,7 +35,7 @@ def judge_costs(
     task: Task,
     names: Mapping[str, JsonValue],
     outputs: Mapping[str, Any],
-    model_of: Callable[[Scorer], JudgeModel],
+    model_of: Callable[[Scorer], PlannedModel],
     prices: PriceBook,
 ) -> Iterator[JudgeCost]:
     """The cost of each judge; `names` are what the task's templates see, `outputs` have a sample of its answer."""
@@ -54,8 +48,8 @@ def judge_costs(
         most = Usage(input_tokens=tokens + again, output_tokens=_ASKED * planned.most_tokens)
         yield JudgeCost(
             planned.model, 1, _ASKED, tokens, _ASKED * planned.most_tokens,
-            prices.cost_of(Usage(input_tokens=tokens, output_tokens=_VERDICT), planned.model),
-            prices.cost_of(most, planned.model),
+            planned.cost(Usage(input_tokens=tokens, output_tokens=_VERDICT), prices),
+            planned.cost(most, prices, worst=True),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from po_jupyter.hub.accounts.ledger import Charge, in_full
 from po_jupyter.hub.wires.operations import Api
 from po_jupyter.llm.bounds import thinks
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.money.service_tiers import tier_in_answer
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.usage import anthropic_usage, chat_usage, gemini_usage, responses_usage, usage_from
 from po_jupyter.model.run.usage import Usage
@@ -28,6 +29,7 @@ class Meter:
     ended     the answer said that it is over
     text      bytes of text seen, of answers and of thoughts
     model     the model that answered
+    tier      the service tier that the answer names, by our name for it; "" for none
     """
 
     def __init__(self, api: Api, *, says_cost: bool = False) -> None:
@@ -37,6 +39,7 @@ class Meter:
         self.text = 0
         self.pieces = 0
         self.model = ""
+        self.tier = ""
         self._line = bytearray()
         self._counts: dict[str, object] = {}  # Anthropic's, of several events
         self._says_cost = says_cost
@@ -86,6 +89,7 @@ class Meter:
     # -- the wires ----------------------------------------------------------------------------------------
     def _chat(self, event: JsonObject) -> None:
         self.model = as_text(event.get("model")) or self.model
+        self._read_tier(event.get("service_tier"))
         counts = event.get("usage")
         if isinstance(counts, Mapping):
             usage = chat_usage(counts, says_cost=self._says_cost)
@@ -101,6 +105,7 @@ class Meter:
     def _responses(self, event: JsonObject) -> None:
         response = mapping_at(event, "response") or event
         self.model = as_text(response.get("model")) or self.model
+        self._read_tier(response.get("service_tier"))
         counts = response.get("usage")
         if isinstance(counts, Mapping):
             self.usage = responses_usage(counts)
@@ -116,6 +121,7 @@ class Meter:
         if isinstance(counts, Mapping):
             self._counts |= {name: value for name, value in counts.items() if value or name not in self._counts}
             self.usage = anthropic_usage(self._counts)
+            self._read_tier(counts.get("service_tier"))
         delta = mapping_at(event, "delta")
         for name in ("text", "thinking", "partial_json"):
             self._see(delta.get(name))
@@ -128,10 +134,14 @@ class Meter:
         counts = event.get("usageMetadata")
         if isinstance(counts, Mapping):
             self.usage = gemini_usage(counts)
+            self._read_tier(counts.get("serviceTier"))
         for candidate in mappings_in(event.get("candidates")):
             for part in mappings_in(mapping_at(candidate, "content").get("parts")):
                 self._see(part)
             self.ended = self.ended or bool(candidate.get("finishReason"))
+
+    def _read_tier(self, name: object) -> None:
+        self.tier = tier_in_answer(name) or self.tier
 
     def _see(self, value: object) -> None:
         """Count the texts in a value: whatever a model wrote is in one of them."""
@@ -165,10 +175,12 @@ class Pricer:
         )
         return _nano(max(plain, written or 0.0))
 
-    def amounts(self, usage: Usage, ref: str, *, rate: float = 1.0, reserved: int | None = None) -> Charge:
+    def amounts(
+        self, usage: Usage, ref: str, *, rate: float = 1.0, reserved: int | None = None, tier: str = ""
+    ) -> Charge:
         """What a usage counts as. `rate` is the part of the price that is paid; `reserved` are the nano-dollars that it
-        counts as where the price went away since."""
-        cost = self._prices.priced(usage, ref, rate=rate).cost
+        counts as where the price went away since; `tier` is the service tier that the answer names."""
+        cost = self._prices.priced(usage, ref, rate=rate, tier=tier).cost
         nano = reserved if cost is None else _nano(cost)
         return Charge(
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens,
@@ -187,7 +199,7 @@ class Pricer:
         if usage is not None and not (usage.input_tokens or usage.output_tokens):
             usage = None
         if usage is not None and meter.ended and (usage.output_tokens or not meter.text):
-            return self._within(demand, usage)
+            return self._within(demand, usage, meter.tier)
         if not meter.pieces or demand.thinks or _may_think(demand, meter.model):
             return in_full(demand)
         input = usage.input_tokens if usage is not None and usage.input_tokens else demand.input_tokens
@@ -197,11 +209,14 @@ class Pricer:
             cached=usage.cached_tokens if usage is not None else 0,
             written=usage.cache_write_tokens if usage is not None else 0,
         )  # fmt: skip
-        return self._within(demand, counted)._replace(lost=1)
+        return self._within(demand, counted, meter.tier)._replace(lost=1)
 
-    def _within(self, demand: Demand, usage: Usage) -> Charge:
-        charge = self.amounts(usage, demand.model, reserved=demand.nano)
-        return charge if usage.cost is not None else within_bounds(demand, charge)
+    def _within(self, demand: Demand, usage: Usage, tier: str) -> Charge:
+        charge = self.amounts(usage, demand.model, reserved=demand.nano, tier=tier)
+        dearer = (
+            tier == "priority"
+        )  # an account may have it without being asked: it is billed, whatever was reserved
+        return charge if usage.cost is not None or dearer else within_bounds(demand, charge)
 
 
 def within_bounds(demand: Demand, charge: Charge) -> Charge:

@@ -207,6 +207,7 @@ def _bound_gemini(body: JsonObject, model: str, stream: bool, images: Images) ->
         raise invalid("`responseModalities` other than TEXT are not passed on")
     for tool in objects(body.get("tools"), "tools"):
         check_names(in_camel_case(tool), frozenset({"functionDeclarations"}), "tool")
+    _check_tier(body, "serviceTier")
     instruction = body.get("systemInstruction")
     if not isinstance(instruction, dict | None):
         raise invalid("`systemInstruction` must be an object")
@@ -217,10 +218,12 @@ def _bound_gemini(body: JsonObject, model: str, stream: bool, images: Images) ->
     return BoundedRequest("gemini", model, body, stream, limit, answers, images.count, images.size)
 
 
-def _check_tier(body: JsonObject) -> None:
-    tier = body.get("service_tier")
+def _check_tier(body: JsonObject, name: str = "service_tier") -> None:
+    tier = body.get(name)
     if tier is not None and tier not in SERVICE_TIERS:
-        raise invalid(f"the service tier {tier!r:.40} is not passed on: its price is another")
+        raise invalid(
+            f"the service tier {tier!r:.40} is not passed on: it costs more than the price that limits are kept by"
+        )
     if body.get("modalities") not in (None, ["text"]):
         raise invalid("`modalities` other than text are not passed on")
     if body.get("prompt_cache_retention") not in (None, "in_memory", "in-memory", "24h"):

@@ -30,7 +30,7 @@ TOP: Mapping[Api, frozenset[str]] = {
         "cache_control",
     }),
     "gemini": frozenset({
-        "contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "safetySettings",
+        "contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "safetySettings", "serviceTier",
     }),
 }  # fmt: skip
 
@@ -69,4 +69,4 @@ TOOLS: Mapping[Api, frozenset[str]] = {
 }
 
 # Lanes at the price of the list, or below it.
-SERVICE_TIERS = frozenset({"auto", "default", "flex", "standard_only"})
+SERVICE_TIERS = frozenset({"auto", "default", "standard", "flex", "standard_only", "unspecified"})

@@ -24,7 +24,9 @@ from po_jupyter.model.values.digests import short_digest
 
 HIT = Usage(cached_calls=1)
 _WHOLE = frozenset({"stop", "tool_calls"})
-_OF_THE_CALL = frozenset({"usage", "seconds", "request_id"})  # fields of a response that are not the answer's
+_OF_THE_CALL = frozenset(
+    {"usage", "seconds", "request_id", "service_tier"}
+)  # fields of a response that are not the answer's
 
 
 class CacheSlot(NamedTuple):

@@ -17,6 +17,7 @@ from po_jupyter.llm.calls.pending_call import CallHooks, CallOutcomes, OnDone, P
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, retry_delay, with_retry
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.llm.money.service_tiers import tier_problem
 from po_jupyter.llm.providers.refs import embeddings_problem
 from po_jupyter.llm.wire.ends import check_not_empty
 from po_jupyter.llm.wire.usage import with_checked_usage
@@ -78,10 +79,11 @@ class CallTries:
         cache_later: Callable[[PendingCall, ChatResponse, ChatResponseJson], None],
     ) -> None:
         """Nothing is sent yet. Raises ModelKeyError, what keeps the price list from being read, and ModelRefused for a
-        vector of a provider that makes none."""
+        vector or a service tier of a provider that has none."""
         # A missing key is found before anything is recorded, and the price list is read while nothing is paid yet.
         self._provider = chat.provider_of(call.request.model)
         _check_embeds(self._provider, call.request)
+        _check_tier(call.request)
         chat.prices.is_priced(call.request.model)
         self._chat = chat
         self._outcomes = outcomes
@@ -222,7 +224,8 @@ class CallTries:
         """Record an answer, priced. Nothing before the record can fail: the answer would be paid for again."""
         request = self._call.request
         usage = with_broken_tries(
-            self._chat.prices.priced(response.usage, request.model, response.model), self._broken
+            self._chat.prices.priced(response.usage, request.model, response.model, tier=response.service_tier),
+            self._broken,
         )
         if usage is not response.usage:
             response = replace(response, usage=usage)
@@ -250,6 +253,16 @@ def _check_embeds(provider: Provider, request: ChatRequest) -> None:
         raise ModelRefused(
             embeddings_problem(request.model) or f"{request.provider} makes no embeddings here",
             hint="The gateway of a hub passes none on: with a key of your own the vendor is asked.",
+            details={"provider": request.provider, "model": request.model_name},
+        )
+
+
+def _check_tier(request: ChatRequest) -> None:
+    """Raise ModelRefused for a service tier that the provider does not take; nothing was sent."""
+    if (problem := tier_problem(request.model, request.service_tier)) is not None:
+        raise ModelRefused(
+            problem,
+            hint="Leave `service_tier` out, or say `standard`, where the model may be another one.",
             details={"provider": request.provider, "model": request.model_name},
         )
 

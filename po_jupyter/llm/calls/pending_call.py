@@ -14,6 +14,7 @@ from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
 from po_jupyter.llm.calls.retry import OnWait
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson, OnText
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.money.service_tiers import dearest_tier, tier_in_answer
 from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
@@ -130,14 +131,18 @@ class CallOutcomes:
     def usage_of_error(self, error: ModelError, request: ChatRequest, *, rate: float = 1.0) -> Usage:
         """The usage of a failed call, priced; it becomes the error's `usage` too.
 
-        A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows.
+        A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows. One that names no
+        service tier counts at the dearest that it may have been served on.
         """
         reported = error.usage
         if reported is None:
             if not error.may_be_billed:
                 return Usage(calls=1)
             reported = Usage(calls=1, unknown=1).to_json()
-        usage = self._prices.priced(Usage.model_validate(reported), request.model, error.model, rate=rate)
+        tier = tier_in_answer(error.details.get("service_tier")) or dearest_tier(request.service_tier)
+        usage = self._prices.priced(
+            Usage.model_validate(reported), request.model, error.model, rate=rate, tier=tier
+        )
         error.usage = usage.to_json()
         return usage
 

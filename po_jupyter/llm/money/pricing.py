@@ -4,6 +4,9 @@ Unknown stays unknown: a model without a price gives a cost of None, never 0. Lo
 The setting `prices` weighs more than the list, and has models that are in no list. Only what a provider itself
 reports of a call's cost weighs more still. The list holds at a vendor's own addresses: `openai:` behind another base
 URL is another vendor, or a proxy, with prices that nobody knows.
+
+On a service tier a call costs what the list says for it, else a part of the standard price; prices of the setting are
+those of the standard tier.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any, TypeAlias, TypedDict
 import structlog
 
 from po_jupyter.config import Price
+from po_jupyter.llm.money.service_tiers import dearest_tier, rate_of
 from po_jupyter.llm.specs import is_elsewhere, specs
 from po_jupyter.model.run.usage import Usage
 
@@ -50,34 +54,43 @@ class PriceBook:
         self._base_url = base_url
         self._own = {ref: _of_setting(price) for ref, price in (own or {}).items()}
 
-    def cost_of(self, usage: Usage, ref: str) -> float | None:
-        """US dollars for `usage` of the model `ref`, or None when its price is unknown."""
-        cost = self._cost_function(ref)
+    def cost_of(self, usage: Usage, ref: str, *, tier: str = "") -> float | None:
+        """US dollars for `usage` of the model `ref` on a service tier, or None when its price is unknown."""
+        cost = self._cost_function(ref, tier)
         return None if cost is None else cost(usage)
 
-    def priced(self, usage: Usage, ref: str, answered_by: str = "", *, rate: float = 1.0) -> Usage:
+    def worst_cost(self, usage: Usage, ref: str, *, requested: str | None) -> float | None:
+        """The most that `usage` may cost when this service tier is asked for: it may be served on another one."""
+        costs = {self.cost_of(usage, ref), self.cost_of(usage, ref, tier=dearest_tier(requested))}
+        known = [cost for cost in costs if cost is not None]
+        return max(known) if len(known) == len(costs) else None
+
+    def priced(
+        self, usage: Usage, ref: str, answered_by: str = "", *, rate: float = 1.0, tier: str = ""
+    ) -> Usage:
         """`usage` with its cost, unless it has one already (a provider that bills by itself reports it).
 
         `ref` is the model ref of the request, `answered_by` the model that the provider names in its answer; it
-        is tried when the first has no price. `rate` is the part of the price that is paid, a reported one too.
+        is tried when the first has no price. `rate` is the part of the price that is paid, a reported one too; `tier`
+        is the service tier that the answer names.
 
         Raises nothing: it is called when an answer is there and not yet recorded, and a price that cannot be found
         is unknown.
         """
         try:
-            return self._priced(usage, ref, answered_by, rate)
+            return self._priced(usage, ref, answered_by, rate, tier)
         except Exception as error:
             log.warning("a call has no price", model=ref, error=f"{type(error).__name__}: {error}"[:200])
             return usage
 
-    def _priced(self, usage: Usage, ref: str, answered_by: str, rate: float) -> Usage:
+    def _priced(self, usage: Usage, ref: str, answered_by: str, rate: float, tier: str) -> Usage:
         cost = usage.cost
         if cost is None:
-            cost = self.cost_of(usage, ref)
+            cost = self.cost_of(usage, ref, tier=tier)
         elif rate == 1.0:
             return usage
         if cost is None and answered_by:
-            cost = self.cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}")
+            cost = self.cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}", tier=tier)
         return usage if cost is None else Usage(**{**usage.__dict__, "cost": cost * rate})
 
     def is_priced(self, ref: str) -> bool:
@@ -97,10 +110,11 @@ class PriceBook:
         output = thousand(Usage(output_tokens=1000), Usage(output_tokens=2000))
         return {"input": round(input * 1000, 6), "output": round(output * 1000, 6)}
 
-    def _cost_function(self, ref: str) -> _CostFunction | None:
+    def _cost_function(self, ref: str, tier: str = "") -> _CostFunction | None:
+        tier = "" if tier == "standard" else tier
         if (own := self._own.get(ref)) is not None:
-            return own
-        return None if self.is_elsewhere(ref) else _listed(ref)
+            return _at(own, rate_of(ref, tier))
+        return None if self.is_elsewhere(ref) else _listed(ref, tier)
 
     def is_elsewhere(self, ref: str) -> bool:
         """True when a model is asked at an address whose prices are not those of the list."""
@@ -125,9 +139,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _at(cost: _CostFunction, rate: float) -> _CostFunction:
+    """That part of a price."""
+    return cost if rate == 1.0 else lambda usage: None if (full := cost(usage)) is None else full * rate
+
+
 @lru_cache(maxsize=1024)
-def _listed(ref: str) -> _CostFunction | None:
-    """The list's price of a model. Where it is one flat price, the list is asked only once."""
+def _listed(ref: str, tier: str = "") -> _CostFunction | None:
+    """The list's price of a model, on a service tier. Where it is one flat price, the list is asked only once."""
     provider, _, model = ref.partition(":")
     spec = specs().get(provider)
     if spec is not None and spec.free:
@@ -150,15 +169,25 @@ def _listed(ref: str) -> _CostFunction | None:
             cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
             cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens - usage.cached_tokens),
         )
-        return calc_price(counts, name, provider_id=price_id, genai_request_timestamp=_now())
+        return calc_price(
+            counts, name, provider_id=price_id, genai_request_timestamp=_now(),
+            price_context={"service_tier": tier} if tier else None,
+        )  # fmt: skip
 
     try:
         sample = calculated(Usage(input_tokens=1, output_tokens=1))
     except LookupError:
         return None
+    variants = (
+        [v for v in sample.model.price_variants or () if v.when == {"service_tier": tier}] if tier else []
+    )
+    if tier and not variants:
+        standard = _listed(ref)
+        return None if standard is None else _at(standard, rate_of(ref, tier))
     price = sample.model_price
     rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok, price.cache_write_mtok)
     plain = isinstance(sample.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
+    plain = plain and all(variant.constraint is None for variant in variants)
     # Prices that change with the date or in tiers are asked for each time; most are one number per token.
     if not plain or any(type(rate).__name__ == "TieredPrices" for rate in rates):
         return lambda usage: float(calculated(usage).total_price)

@@ -21,6 +21,7 @@ from po_jupyter.errors import (
 )
 from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
+from po_jupyter.llm.money.service_tiers import tier_in_answer
 from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.structured.openai_schema import unwrap
 from po_jupyter.llm.wire.bodies import HttpResponse, ResponseStream, decode_json, server_sent_events
@@ -51,6 +52,7 @@ class ResponseReader:
     finish         None until the provider said why the answer ended, then an end of `llm.wire.ends`, or another
                    word of the provider's own
     model          the model that answered
+    service_tier   the tier that the answer names, by our name for it (`llm.money.service_tiers`); "" for none
     answer_id      the provider's name for the answer, used where no header names the request
     refusal        the provider's words for why it did not answer
     carry          see `llm.chat.Message`
@@ -78,6 +80,7 @@ class ResponseReader:
         self.usage: Usage | None = None
         self.finish: str | None = None
         self.model = ""
+        self.service_tier = ""
         self.answer_id = ""
         self.refusal = ""
         self.carry: JsonObject | None = None
@@ -216,6 +219,8 @@ class ResponseReader:
         details: JsonObject = {"provider": self.provider, "model": self.request.model_name}
         if request := response_request_id(self.headers) or self.answer_id[:200]:
             details["request_id"] = request
+        if tier := self._served_on():
+            details["service_tier"] = tier
         return details
 
     def _add_text(self, piece: str) -> str:
@@ -248,8 +253,18 @@ class ResponseReader:
             tool_calls=tool_calls,
             carry=self.carry,
             api=self.api,
+            service_tier=self._served_on(),
             limits=limits_from(self.headers),
         )
+
+    def _served_on(self) -> str:
+        """The tier that is worth a word: one that the request set, or another than the standard one."""
+        named = self.request.service_tier is not None
+        return self.service_tier if named or self.service_tier != "standard" else ""
+
+    def read_tier(self, name: object) -> None:
+        """Take over the service tier that an answer names, by the vendor's word for it."""
+        self.service_tier = tier_in_answer(name) or self.service_tier
 
     def _raise_for_finish(self, finish: str, text: str, usage: Usage) -> None:
         """Raise the error of an answer that was cut, abandoned or refused."""

@@ -36,7 +36,7 @@ class LLM(Value):
     `model` is a model ref (`openai:gpt-5-mini`). The first system's separate `provider` and `model`
     keys are read too. `timeout` is of one request, in seconds. `stop` are texts at which an answer ends. `seed`
     asks for answers that repeat, and `effort` says how much a model that reasons should; providers that have
-    neither are not told.
+    neither are not told. `service_tier` is slower for less, or sooner for more; a provider without it is refused.
     """
 
     model: str | None = Field(
@@ -66,6 +66,11 @@ class LLM(Value):
     seed: int | None = Field(default=None, description="A number that asks for answers that repeat.")
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
         default=None, description="How much a model that reasons should reason."
+    )
+    service_tier: Literal["flex", "standard", "priority"] | None = Field(
+        default=None,
+        description="The vendor's service tier: `flex` takes longer for about half the price, `priority` comes sooner "
+        "for more; `standard` is the list's price. Not set: what the account has.",
     )
     retry: CallRetry | None = Field(default=None, description="How often one call is tried.")
 

@@ -62,6 +62,9 @@ def _batches(task: TaskFields) -> str | None:
         return ": `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
     if task.tools:
         return ": `mode: batch` and `tools` do not go together: each use would take a batch"
+    own = task.llm if isinstance(task.llm, tuple) else (task.llm,)
+    if any(llm.service_tier not in (None, "standard") for llm in own):
+        return ": `mode: batch` and `service_tier` do not go together: a batch has a price of its own"
     if task.files:
         return ": `mode: batch` and `files` do not go together: a batch would carry each file in whole"
     return ": `mode: batch` is for maps; it needs `for_each`" if task.for_each is None else None

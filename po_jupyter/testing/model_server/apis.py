@@ -20,6 +20,7 @@ from po_jupyter.testing.model_server.wire import (
     completion,
     dumps,
     pieces_of,
+    served_tier,
     stream_parts,
 )
 
@@ -107,6 +108,7 @@ def _response(request: Recorded, reply: Reply) -> JsonObject:
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
+        **served_tier(request),
         "usage": reply.usage
         or {
             "input_tokens": input_tokens,

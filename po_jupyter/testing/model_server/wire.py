@@ -88,6 +88,7 @@ def completion(request: Recorded, reply: Reply) -> JsonObject:
             {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reply.finish}
         ],
         "usage": _usage(request, reply, text),
+        **served_tier(request),
     }
 
 
@@ -97,6 +98,7 @@ def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) ->
     pieces = pieces_of(text)
     base = {"id": f"chatcmpl-{request.n}", "object": "chat.completion.chunk", "created": int(request.at)}
     base["model"] = request.body.get("model", "fake")
+    base |= served_tier(request)
     deltas: list[JsonObject] = [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
     deltas += [{"delta": {"content": piece}, "finish_reason": None} for piece in pieces]
     deltas.append({"delta": {}, "finish_reason": reply.finish})
@@ -105,6 +107,12 @@ def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) ->
         chunks.append({**base, "choices": [], "usage": _usage(request, reply, text)})
     events = [b"data: " + dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
     return chunked(events, headers)
+
+
+def served_tier(request: Recorded) -> JsonObject:
+    """`service_tier` of an answer: the one that was asked for, where one was."""
+    tier = request.body.get("service_tier")
+    return {} if tier is None else {"service_tier": "default" if tier == "auto" else tier}
 
 
 def pieces_of(text: str) -> list[str]:

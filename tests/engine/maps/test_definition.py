@@ -54,6 +54,15 @@ def test_what_only_says_how_to_run_it_changes_nothing(tmp_path: Path) -> None:
     assert definition(tmp_path, task) == definition(tmp_path, PROMPT)
 
 
+def test_a_service_tier_makes_no_other_answer(tmp_path: Path) -> None:
+    """P3: rows that were paid for on one tier are used on another; of judges and cascades too."""
+    for tier in ({"service_tier": "flex"}, {"service_tier": "priority"}):
+        assert definition(tmp_path, {**PROMPT, "llm": tier}) == definition(tmp_path, PROMPT)
+        steps = [{"model": "fake:echo"}, {"model": "fake:big"}]
+        tiered = [{**step, **tier} for step in steps]
+        assert definition(tmp_path, {**PROMPT, "llm": tiered}) == definition(tmp_path, {**PROMPT, "llm": steps})
+
+
 def test_a_critique_counts_what_of_the_seed_it_can_show(tmp_path: Path) -> None:
     """It is rendered only once there is an answer; what another task or this run makes is not known before."""
     other = {**ROWS, "words": "be strict"}

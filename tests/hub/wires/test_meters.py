@@ -212,3 +212,34 @@ def test_a_price_that_changes_while_a_call_runs_never_counts_more_than_was_reser
 
 def test_a_vendor_that_counts_more_than_was_bounded_is_believed() -> None:
     assert PRICER.settlement(DEMAND, whole_answer(5000)).nano > (DEMAND.nano or 0)
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        ("chat", {"service_tier": "flex", "usage": {"prompt_tokens": 100, "completion_tokens": 10}}),
+        ("responses", {"service_tier": "flex", "usage": {"input_tokens": 100, "output_tokens": 10}}),
+        (
+            "gemini",
+            {"usageMetadata": {"serviceTier": "flex", "promptTokenCount": 100, "candidatesTokenCount": 10}},
+        ),
+    ],
+)
+def test_an_answer_counts_at_the_price_of_the_tier_that_it_names(api: Api, body: dict[str, object]) -> None:
+    """A call on the flex tier was counted at the full price."""
+    ref = "gemini:m" if api == "gemini" else "openai:m"
+    pricer = Pricer(PriceBook({ref: Price(input=1, output=10)}))
+    demand = Demand("alice", (), ref, 1000, 500, pricer.worst(ref, 1000, 500))
+    flex, standard = Meter(api), Meter(api)
+    flex.read(body)
+    standard.read(json.loads(json.dumps(body).replace("flex", "default")))
+    assert pricer.settlement(demand, standard).nano == 200_000
+    assert pricer.settlement(demand, flex).nano == 100_000
+
+
+def test_a_dearer_tier_of_an_accounts_own_is_counted_whatever_was_reserved() -> None:
+    pricer = Pricer(PriceBook({"openai:m": Price(input=1, output=10)}))
+    demand = Demand("alice", (), "openai:m", 100, 10, pricer.worst("openai:m", 100, 10))
+    meter = Meter("chat")
+    meter.read({"service_tier": "priority", "usage": {"prompt_tokens": 100, "completion_tokens": 10}})
+    assert pricer.settlement(demand, meter).nano == 500_000 > demand.nano

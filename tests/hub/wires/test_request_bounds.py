@@ -192,6 +192,8 @@ def test_an_image_is_bounded_as_an_image_and_not_by_its_bytes(api: Api, body: di
         ("messages", {"model": "m", "max_tokens": 9, "messages": ASKED, "mcp_servers": []}),
         ("messages", {"model": "m", "max_tokens": 9, "messages": ASKED, "container": "c"}),
         ("messages", {"model": "m", "max_tokens": 9, "messages": ASKED, "service_tier": "priority"}),
+        ("gemini", {"contents": [], "serviceTier": "priority"}),
+        ("gemini", {"contents": [], "service_tier": "priority"}),
         (
             "messages",
             {"model": "m", "max_tokens": 9, "messages": ASKED, "tools": [{"type": "web_search_20250305"}]},

@@ -1,12 +1,14 @@
 """Every provider through the same cases, requests and exchanges judged by the vendors' own SDKs (B7)."""
 
 import asyncio
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import pytest
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.providers.compatible.family import OPENAI_TIERS
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.specs import load_factory, specs
 from po_jupyter.llm.wire.http import Http
@@ -26,6 +28,7 @@ def opened(name, server, http, root=False):
 
 class TestOpenAIChat(ProviderConformance):
     exchanges = "chat"
+    tiers = OPENAI_TIERS
     model = "openai:gpt-4o"
     thinker = fixed = "openai:o4-mini"
 
@@ -41,6 +44,7 @@ class TestOpenAIResponses(ProviderConformance):
     """R2.7."""
 
     exchanges = "responses"
+    tiers = OPENAI_TIERS
     model = thinker = fixed = "openai:gpt-5-mini"
     lacks = frozenset({"seed"})
 
@@ -58,6 +62,7 @@ class TestOpenAIResponses(ProviderConformance):
 
 class TestAnthropic(ProviderConformance):
     exchanges = "messages"
+    tiers = MappingProxyType({"standard": "standard_only", "priority": "auto"})
     model = "anthropic:claude-sonnet-4-5"
     thinker = "anthropic:claude-opus-4-6"
     fixed = "anthropic:claude-opus-4-8"
@@ -82,6 +87,7 @@ class TestAnthropicFrom5(TestAnthropic):
 
 class TestGemini(ProviderConformance):
     exchanges = "gemini"
+    tiers = MappingProxyType({"flex": "flex", "standard": "standard", "priority": "priority"})
     model = thinker = "gemini:gemini-2.5-flash"
 
     def make(self, server, http):
@@ -99,6 +105,7 @@ class TestGemini3(TestGemini):
 class TestVertex(TestGemini):
     """A key of Vertex's express mode."""
 
+    tiers = MappingProxyType({})
     model = thinker = "vertex:gemini-2.5-flash"
 
     def make(self, server, http):
@@ -117,6 +124,7 @@ class TestBedrock(ProviderConformance):
     """A key of Bedrock's own; requests are judged by botocore's model of the service."""
 
     exchanges = "bedrock"
+    tiers = MappingProxyType({tier: {"type": name} for tier, name in OPENAI_TIERS.items()})
     model = "bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0"
     thinker = "bedrock:us.anthropic.claude-opus-4-6-v1"
     fixed = "bedrock:global.anthropic.claude-opus-4-8"
@@ -256,6 +264,7 @@ class TestAzure(Cloud):
 
 
 class TestAzureResponses(TestOpenAIResponses):
+    tiers = MappingProxyType({})
     model = thinker = fixed = "azure:gpt-5-mini"
 
     def make(self, server, http):

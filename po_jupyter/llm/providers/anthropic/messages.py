@@ -24,6 +24,7 @@ from typing import ClassVar
 
 from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
@@ -40,6 +41,7 @@ _NEWEST = (99, 0)
 _SMALLEST_PREFIX = 3000  # characters; the vendor caches nothing below 1,024 tokens
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32000, "max": 32000}
 _SMALLEST_BUDGET = 1024
+_TIERS = {"standard": "standard_only", "priority": "auto"}
 
 
 def version_of(model: str) -> tuple[int, int]:
@@ -83,6 +85,8 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
         _add_tools(body, request)
     if output:
         body["output_config"] = output
+    if (tier := wire_tier(request, _TIERS)) is not None:
+        body["service_tier"] = tier
     if stream:
         body["stream"] = True
     return body
@@ -296,6 +300,7 @@ class MessagesReader(ResponseReader):
             zeros = (None, 0, "", "0")  # behind a count they say nothing
             self._counts |= {n: v for n, v in usage.items() if v not in zeros or n not in self._counts}
             self.usage = anthropic_usage(self._counts)
+            self.read_tier(usage.get("service_tier"))
 
     def before_response(self) -> None:
         """Add the tool calls; with signed thinking beside them the turn is carried."""

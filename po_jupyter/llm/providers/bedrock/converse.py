@@ -26,6 +26,7 @@ from po_jupyter.errors import ModelError, ModelRefused
 from po_jupyter.llm.bounds import output_limit, thinks
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.documents import Document
+from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, add_thinking, cache_mark, version_of
 from po_jupyter.llm.providers.bedrock.errors import explain, in_common_shape
 from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
@@ -50,6 +51,7 @@ _CACHED = re.compile(
     r"claude-(?!instant|v?[12]\b|3-(?:opus|sonnet|haiku|5-sonnet-20240620))|nova-(?:micro|lite|pro|premier|2)"
 )
 _NOVA_2 = re.compile(r"nova-2")
+_TIERS = {"flex": "flex", "standard": "default", "priority": "priority"}
 _LOW_TO_HIGH = {"minimal": "low", "xhigh": "high", "max": "high"}
 
 
@@ -80,6 +82,8 @@ def request_body(request: ChatRequest, *, provider: str = "bedrock") -> JsonObje
     _add_sampling(body, request, thinking)
     if request.tools:
         _add_tools(body, request)
+    if (tier := wire_tier(request, _TIERS)) is not None:
+        body["serviceTier"] = {"type": tier}
     return body
 
 
@@ -320,6 +324,7 @@ class ConverseReader(ResponseReader):
         """The usage of a response, or of a stream's last event; and the model that a router chose."""
         if isinstance(body.get("usage"), Mapping):
             self.usage = converse_usage(body["usage"])
+        self.read_tier(mapping_at(body, "serviceTier").get("type"))
         router = mapping_at(mapping_at(body, "trace"), "promptRouter")
         self.model = as_text(router.get("invokedModelId")).rpartition("/")[2] or self.model
 

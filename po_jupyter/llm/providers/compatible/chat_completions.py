@@ -23,6 +23,7 @@ from typing import ClassVar, NamedTuple
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
+from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.providers.compatible.embeddings import EmbeddingReader, embedding_body
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
@@ -157,6 +158,8 @@ def chat_body(
     if request.tools:
         _add_tools(body, request, quirks)
     body |= quirks.extra
+    if (tier := wire_tier(request, quirks.tiers)) is not None:
+        body["service_tier"] = tier
     if stream:
         body["stream"] = True
         if quirks.stream_usage:
@@ -277,6 +280,7 @@ class ChatReader(ResponseReader):
             raise self.malformed()
         self.answer_id = as_text(body.get("id"))
         self.model = as_text(body.get("model"))
+        self.read_tier(body.get("service_tier"))
         self.read_usage(body)
         self._read_finish(choice, "stop")
         return self._read_message(mapping_at(choice, "message"))
@@ -285,6 +289,7 @@ class ChatReader(ResponseReader):
         """The text of a chunk."""
         self.model = self.model or as_text(event.get("model"))
         self.answer_id = self.answer_id or as_text(event.get("id"))
+        self.read_tier(event.get("service_tier"))
         self.read_usage(event)
         choices = mappings_in(event.get("choices"))
         if not choices:

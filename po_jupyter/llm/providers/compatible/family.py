@@ -39,6 +39,7 @@ class Quirks:
     efforts         names of efforts that differ from ours
     seed, stream_usage, forced_tools    `seed`, `stream_options` and a `tool_choice` other than auto and none exist
     extra           further fields of every body
+    tiers           the names of service tiers, for servers that take them
     says_cost       `usage.cost` is the cost of the call in US dollars
     """
 
@@ -59,6 +60,7 @@ class Quirks:
     forced_tools: bool = True
     extra: Mapping[str, object] = field(default_factory=dict)
     says_cost: bool = False
+    tiers: Mapping[str, str] = field(default_factory=dict)
 
     def schema_style(self, model: str) -> Literal["schema", "object", "nothing"]:
         """The style of schema that `response_format` enforces with `model`."""
@@ -71,7 +73,10 @@ class Quirks:
         return next((style for models, style in self.effort if re.match(models, model)), None)
 
 
+OPENAI_TIERS: Mapping[str, str] = {"flex": "flex", "standard": "default", "priority": "priority"}
+
 OPENAI = Quirks(
+    tiers=OPENAI_TIERS,
     strict=True,
     object_root=True,
     fixed_sampling=OPENAI_REASONING,

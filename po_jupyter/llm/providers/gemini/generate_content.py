@@ -20,6 +20,7 @@ from typing import ClassVar
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text, with_turn
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
@@ -45,6 +46,7 @@ _BUDGETS = {
 }
 _MOST_STOPS = 5
 _SMALLEST_PRO_BUDGET = 128  # 2.5 Pro cannot leave thinking
+_TIERS = {"flex": "flex", "standard": "standard", "priority": "priority"}
 _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
 
 
@@ -87,6 +89,8 @@ def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObjec
         body["tools"] = [{"functionDeclarations": declared}]
         if request.tool_choice:
             body["toolConfig"] = {"functionCallingConfig": _tool_choice(request.tool_choice)}
+    if (tier := wire_tier(request, _TIERS)) is not None:
+        body["serviceTier"] = tier
     return body
 
 
@@ -231,6 +235,7 @@ class GeminiReader(ResponseReader):
             usage = gemini_usage(body["usageMetadata"])
             if self.usage is None or usage.input_tokens or usage.output_tokens:
                 self.usage = usage
+            self.read_tier(body["usageMetadata"].get("serviceTier"))
 
     def _read_parts(self, parts: list[JsonObject]) -> str:
         """The text of parts; tool calls are added."""
@@ -261,7 +266,9 @@ class GeminiReader(ResponseReader):
             self.refusal = message or reason
 
     def before_response(self) -> None:
-        """Carry a signed turn with tool calls."""
+        """Carry a signed turn with tool calls; the tier is in the headers where the usage does not name it."""
+        if not self.service_tier:
+            self.read_tier(self.headers.get("x-gemini-service-tier"))
         if self.has_tool_calls and any("thoughtSignature" in part for part in self._parts):
             self.carry = {"provider": self.provider, "parts": self._parts}
 

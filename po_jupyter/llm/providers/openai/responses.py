@@ -22,7 +22,8 @@ from typing import ClassVar
 
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
+from po_jupyter.llm.money.service_tiers import wire_tier
+from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING, OPENAI_TIERS
 from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions, with_turn
 from po_jupyter.llm.structured.openai_schema import openai_schema
 from po_jupyter.llm.wire.ends import end_of
@@ -84,6 +85,8 @@ def responses_body(request: ChatRequest, *, stream: bool, provider: str = "opena
         body["reasoning"] = {"effort": request.effort}
     if request.tools:
         _add_tools(body, request, reasons)
+    if (tier := wire_tier(request, OPENAI_TIERS)) is not None:
+        body["service_tier"] = tier
     if stream:
         body["stream"] = True
     return body
@@ -186,6 +189,7 @@ class ResponsesReader(ResponseReader):
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a response, or of an event that holds one."""
         response = mapping_at(body, "response") or body
+        self.read_tier(response.get("service_tier"))
         counts = response.get("usage")
         usage = responses_usage(counts) if isinstance(counts, Mapping) else None
         if usage is not None and (self.usage is None or usage.input_tokens or usage.output_tokens):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,6 +59,7 @@ EFFORTS = (
     "reasoning_config",
 )
 SHAPES = ("response_format", "text", "output_config", "responseJsonSchema", "responseMimeType", "outputConfig")
+TIERS = ("service_tier", "serviceTier")
 
 
 def load(name: str | Path) -> JsonObject:
@@ -124,6 +125,7 @@ class CaseBase:
     model      the model ref under test
     thinker    a model that takes an effort; None: there is none
     fixed      a model that refuses a temperature; None: there is none
+    tiers      service tiers by our name, with what is sent for each; empty where the API has none
     lacks      of `seed`, `images`, `files`, `forced tools`: those that the API does not have
     """
 
@@ -131,6 +133,7 @@ class CaseBase:
     model: ClassVar[str] = ""
     thinker: ClassVar[str | None] = None
     fixed: ClassVar[str | None] = None
+    tiers: ClassVar[Mapping[str, object]] = {}
     lacks: ClassVar[frozenset[str]] = frozenset()
 
     def make(self, server: ModelServer, http: Http) -> Provider:

@@ -21,6 +21,7 @@ from po_jupyter.testing.conformance.provider.case_base import (
     SCHEMA,
     SHAPES,
     STOPS,
+    TIERS,
     WEATHER,
     CaseBase,
     as_json_text,
@@ -133,6 +134,17 @@ class RequestCases(CaseBase):
         assert PAGE.data in as_json_text(body)
         assert "application/pdf" in as_json_text(body) or values_under(body, "format") == ["pdf"]
         assert "What does it say?" in as_json_text(body)
+
+    @pytest.mark.parametrize("tier", ["flex", "standard", "priority"])
+    async def test_a_service_tier_is_sent_by_the_vendors_name(
+        self, server: ModelServer, provider: Provider, tier: Any
+    ) -> None:
+        if tier not in self.tiers:
+            pytest.skip("inapplicable: the API does not have this tier")
+        _, _, body = await self.play(server, provider, "plain", service_tier=tier)
+        assert values_under(body, *TIERS) == [self.tiers[tier]]
+        _, _, body = await self.play(server, provider, "plain")
+        assert values_under(body, *TIERS) == []
 
     # -- tools ------------------------------------------------------------------------------------------
     @pytest.mark.parametrize("stream", ["", "_stream"])
