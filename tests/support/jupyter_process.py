@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from po_jupyter.client.headless import START_DEADLINE
 from tests.support.paths import ROOT, TESTS
 from tests.support.start_mode import inherited_environment
 
@@ -76,7 +77,7 @@ class JupyterProcess:
             )
         self.url = self._await_url()
 
-    def _await_url(self, deadline: float = 30) -> str:
+    def _await_url(self, deadline: float = START_DEADLINE) -> str:
         info = self.runtime / f"jpserver-{self.process.pid}.json"
         until = time.monotonic() + deadline
         while time.monotonic() < until:
