@@ -27,7 +27,7 @@ from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 from po_jupyter.platform.processes import alive, started_at
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
-START_DEADLINE = 30.0  # seconds; a cold start on a busy machine needs a tenth of it
+START_DEADLINE = 60.0  # seconds, as a worker has; one that fails says so at once, and only one that hangs waits
 _STOP_DEADLINE = 20.0  # seconds
 # Variables that tie a process to one Jupyter server, kernel or hub; the orchestrator outlives them.
 _NOT_INHERITED = ("JPY_", "JUPYTER_", "JUPYTERHUB_", "PO_JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "MPLBACKEND")

@@ -11,6 +11,7 @@ import pytest
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from tests.support.jupyter_process import JupyterProcess
+from tests.support.start_mode import VARIABLE as WORKER_START
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def client(jupyter: JupyterProcess) -> Iterator[Client]:
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment with nothing to find, whose data directory is this test's."""
     for name in list(os.environ):
-        if name.startswith(("PO_", "JUPYTER", "JPY_")):
+        if name.startswith(("PO_", "JUPYTER", "JPY_")) and name != WORKER_START:
             monkeypatch.delenv(name)
     monkeypatch.setenv("PO_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))

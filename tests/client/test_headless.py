@@ -18,6 +18,7 @@ from po_jupyter import config
 from po_jupyter.client import discovery, headless
 from po_jupyter.client.client import Client
 from po_jupyter.errors import Unavailable
+from po_jupyter.orchestrator.workers import spawned_workers
 from tests.support.headless import stop_process
 
 pytestmark = pytest.mark.acceptance
@@ -29,6 +30,11 @@ def started(environ: dict[str, str]) -> Iterator[headless.HeadlessProcess]:
     running = headless.start()
     yield running
     stop_process(running.pid)
+
+
+def test_a_server_has_as_long_to_start_as_a_worker() -> None:
+    """It imports more than one, from the same slow disk, and is ended in the middle of that when it takes longer."""
+    assert headless.START_DEADLINE >= spawned_workers._START_TIMEOUT
 
 
 def test_the_headless_one_is_started_once_and_found_again(environ: dict[str, str]) -> None:

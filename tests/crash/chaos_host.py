@@ -10,7 +10,6 @@ import asyncio
 import ctypes
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
 from po_jupyter.platform import processes
 from tests.support.paths import ROOT
+from tests.support.start_mode import inherited_environment
 
 START = 60.0  # s that a server may take to say where it is, on a machine full of chaos
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
@@ -57,7 +57,7 @@ class Host:
             f"PO_{name.upper()}": str(value)
             for name, value in settings.model_dump(mode="json", exclude_unset=True).items()
         }
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER", "JPY"))}
+        inherited = inherited_environment("PO_", "JUPYTER", "JPY")
         with (logs / f"server-{number}.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, and this loop serves nobody
                 [sys.executable, "-P", "-m", "po_jupyter.server", "--ready-file", str(ready)],

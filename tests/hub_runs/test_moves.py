@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from po_jupyter.errors import Conflict, Forbidden, InvalidEnvironment, PoError
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.paths import ROOT
 from tests.support.shared_runs import TEAM_KEY, SharedRuns, shared_runs
+from tests.support.start_mode import inherited_environment
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 MODEL = "openai:gpt-5-mini"
@@ -42,7 +42,7 @@ class Own:
 
     def __init__(self, folder: Path, service: SharedRuns, vendor: ModelServer) -> None:
         self.folder = folder
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER", "JPY", "OPENAI"))}
+        clean = inherited_environment("PO_", "JUPYTER", "JPY", "OPENAI")
         self.environ = {
             **clean, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "150", "HOME": str(folder),
             "PO_DATA_DIR": str(folder / "own"), "PO_HUB_RUNS_URL": service.url, "PO_HUB_TOKEN": "token-of-alice",

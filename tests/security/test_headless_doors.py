@@ -18,6 +18,7 @@ from po_jupyter.client import headless as background
 from po_jupyter.platform import processes
 from tests.security.test_open_doors import doors, open_doors
 from tests.support.paths import ROOT
+from tests.support.start_mode import inherited_environment
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,7 +34,7 @@ def headless(
         "c.ServerApp.ip = '0.0.0.0'\nc.IdentityProvider.token = ''\nc.ServerApp.allow_origin = '*'\n"
     )
     environ = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER"))},
+        **inherited_environment("PO_", "JUPYTER"),
         "PO_DATA_DIR": str(folder / "data"),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_TOKEN": "from-the-environment",

@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 
+from po_jupyter.client.headless import START_DEADLINE
 from tests.support.paths import ROOT, TESTS
+from tests.support.start_mode import inherited_environment
 
 FAKE = "tests.support.fake_orchestrator.FakeOrchestrator"
 API = "po/api/v1/"
@@ -60,7 +62,7 @@ class JupyterProcess:
         if orchestrator:
             command.append(f"--PoExtension.orchestrator_class={orchestrator}")
         self.env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY", "PO_"))},
+            **inherited_environment("JUPYTER", "JPY", "PO_"),
             # `open_door` by this name: extensions are loaded in the order of their names, and it must come before ours.
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS / "support")]),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
@@ -75,7 +77,7 @@ class JupyterProcess:
             )
         self.url = self._await_url()
 
-    def _await_url(self, deadline: float = 30) -> str:
+    def _await_url(self, deadline: float = START_DEADLINE) -> str:
         info = self.runtime / f"jpserver-{self.process.pid}.json"
         until = time.monotonic() + deadline
         while time.monotonic() < until:

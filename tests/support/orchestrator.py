@@ -108,10 +108,10 @@ async def wait_for_task_state(
             await notes.get(0.5)
 
 
-async def wait_for_file(path: Path, patience: float = 10.0) -> str:
-    """The text of a file that another process writes."""
+async def wait_for_file(path: Path, patience: float = 10.0, *, words: int = 1) -> str:
+    """The text of a file that another process writes, once it has so many words."""
     async with asyncio.timeout(patience):
-        while not (path.exists() and path.read_text()):
+        while not (path.exists() and len(path.read_text().split()) >= words):
             await asyncio.sleep(0.02)
     return path.read_text()
 

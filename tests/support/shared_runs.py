@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 
 from tests.support.brokers import free_port
 from tests.support.paths import ROOT
+from tests.support.start_mode import inherited_environment
 
 TEAM_KEY = "sk-team-of-shared-runs-0123456789"
 SERVICE_TOKEN = "token-of-the-service-of-shared-runs"
@@ -109,7 +109,7 @@ def shared_runs(
     found = SharedRuns(
         f"http://127.0.0.1:{service}/services/po-runs", f"http://127.0.0.1:{gateway}/services/po", folder
     )
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER", "JPY", "OPENAI"))}
+    clean = inherited_environment("PO_", "JUPYTER", "JPY", "OPENAI")
     environ = {**clean, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     for name, port, arguments, more in (
         ("hub", gateway, ["--config", str(config)], {}),

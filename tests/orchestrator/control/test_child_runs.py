@@ -84,9 +84,7 @@ async def test_a_cancel_reaches_the_child_runs_and_a_resume_goes_on(tmp_path: Pa
     log, hold = tmp_path / "log", tmp_path / "go"
     async with orchestrator(tmp_path / "data") as service:
         run = await made(service, rows_of(2, log=str(log), hold=str(hold)), rows=8)
-        await wait_for_file(log)
-        while len(log.read_text().split()) < 6:  # 0, 1, and of each child run two that are held
-            await wait_for_file(log)
+        await wait_for_file(log, words=6)  # 0, 1, and of each child run two that are held
         await service.control.cancel(run, "me")
         view = await wait_for_state(service, run)
         assert view.state == "cancelled"
@@ -133,9 +131,7 @@ async def test_child_runs_of_a_dead_run_end_and_a_resume_goes_on(tmp_path: Path)
     log, hold = tmp_path / "log", tmp_path / "go"
     async with orchestrator(tmp_path / "data", max_crashes=1) as service:
         run = await made(service, rows_of(2, log=str(log), hold=str(hold)), rows=8)
-        await wait_for_file(log)
-        while len(log.read_text().split()) < 6:  # 0, 1, and of each child run two that are held
-            await wait_for_file(log)
+        await wait_for_file(log, words=6)  # 0, 1, and of each child run two that are held
         os.kill(await wait_for_holder(tmp_path / "data", run), signal.SIGKILL)
         view = await wait_for_state(service, run)
         assert view.state == "dead"

@@ -113,8 +113,7 @@ async def test_a_cancel_reaches_the_innermost_and_a_resume_goes_on(tmp_path: Pat
         run = await made(
             service, {**step(log=str(log)), "name": "first"}, step(log=str(log), hold=str(hold)), deep=True
         )
-        while len(log.read_text().split() if log.exists() else ()) < 2:
-            await wait_for_file(log)
+        await wait_for_file(log, words=2)
         await service.control.cancel(run, "me")
         assert (await wait_for_state(service, run)).state == "cancelled"
         (child,) = children(service, run)
