@@ -23,7 +23,8 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 USERS_EXTRAS = ("bedrock",
-    "celery", "hub", "lab", "mcp", "keyring", "local", "notify", "otel", "parquet", "pdf", "postgres", "s3", "vertex",
+    "celery", "hub", "lab", "mcp", "keyring", "local", "notify", "otel", "parquet", "pdf", "postgres", "s3", "sql",
+    "vertex",
 )  # fmt: skip
 # The help of `po` is worded by click and drawn by rich: the page is that of the newest.
 _NEWEST_ONLY = ("--deselect", "tests/docs/test_reference.py")

@@ -68,6 +68,7 @@ FLOORS = {
                 "seventh major version (November 2026), and needs dateutil; APScheduler's trigger comes with a "
                 "scheduler of its own, counts weekdays from Monday, and its version 4 is an alpha since 2022"),
     "tzdata": ("2024.1", "no advisory; where the system has no time zones (Windows, small containers)"),
+    "sqlalchemy": ("2.0.40", "no advisory since 1.3; the oldest that is tested"),
     # -- inside
     "bpe-openai": ("0.1.4", "no advisory; the only one with the vocabularies that prices are counted by"),
     "genai-prices": ("0.2", "no advisory; the format of its list"),

@@ -39,6 +39,7 @@ __all__ = [
     "print_line",
     "print_table",
     "read_stdin",
+    "sql_options",
 ]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -67,6 +68,18 @@ _ON = "po.on"  # of the context: where the options of `ON` are kept
 def _keep(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None:
         ctx.meta.setdefault(_ON, {})[option.name] = value
+
+
+def sql_options(verb: Verb) -> Verb:
+    """`--sql` and `--db`, where `--seed` is an option; `inputs.read_run_inputs` takes them."""
+    sql = click.option(
+        "--sql", type=TEXT, metavar="QUERY|@FILE", help="One SELECT instead of --seed: its rows are seed.rows."
+    )
+    db = click.option(
+        "--db", metavar="env:NAME|URL",
+        help="The database of --sql as SQLAlchemy's URL, or the environment variable that has it.",
+    )  # fmt: skip
+    return sql(db(verb))
 
 
 def on_shared(verb: Verb) -> Verb:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.base import parse_json, read_stdin
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; a larger one does not fit into a request
+_QUERY_TIMEOUT = 600.0  # s that a query of --sql has
 
 
 def is_file(name: str) -> bool:
@@ -106,13 +109,15 @@ def find_pipeline(name: str, client: Client) -> Pipeline:
     return validate_pipeline({k: v for k, v in definition.items() if k in Pipeline.model_fields})
 
 
-def read_run_inputs(name: str, seed: str | None, model: str | None) -> tuple[Client, Pipeline, Any]:
+def read_run_inputs(
+    name: str, seed: str | None, model: str | None, *, sql: str | None = None, db: str | None = None
+) -> tuple[Client, Pipeline, Any]:
     """The orchestrator (started when there is none), the pipeline and the seed's data of a command line.
 
     Mistakes in the model, the seed or the pipeline's file are found before an orchestrator is started.
     """
     check_model(model)
-    data = seed_data(seed)
+    data = seed_data(seed) if (query := sql_query(sql, db, seed)) is None else _rows_of(query)
     if is_file(name):
         pipeline_file(name)
     client = base.connect(start=True)
@@ -151,6 +156,31 @@ def seed_data(text: str | None) -> Any:
             hint='For example \'{"text": "hello"}\'.',
         )
     return value
+
+
+class SqlQuery(NamedTuple):
+    """A query, and the database that `--db` names: a URL, or `env:NAME`."""
+
+    query: str
+    database: str
+
+
+def sql_query(sql: str | None, db: str | None, seed: str | None) -> SqlQuery | None:
+    """The query of `--sql QUERY|@FILE` and `--db`; None without them. Raises UsageError, and as a file is read."""
+    if sql is None and db is None:
+        return None
+    if sql is None or db is None:
+        raise click.UsageError("--sql and --db go together: the query, and the database that it is for")
+    if seed is not None:
+        raise click.UsageError("--sql and --seed exclude each other")
+    return SqlQuery(read_text(Path(sql[1:])) if sql.startswith("@") else sql, db)
+
+
+def _rows_of(query: SqlQuery) -> Any:
+    """The rows of a query, as a list of rows is a seed."""
+    from po_jupyter.platform.sql_query import database_url, read_query
+
+    return read_query(query.query, database_url(query.database), timeout=_QUERY_TIMEOUT)
 
 
 def seed_envelope(text: str) -> Seed:

@@ -77,6 +77,7 @@ class _StartOptions(TypedDict):
 @click.option(
     "--seed", type=base.TEXT, metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows."
 )
+@base.sql_options
 @_MODEL
 @_BUDGET
 @_start_options
@@ -87,6 +88,8 @@ class _StartOptions(TypedDict):
 def run(
     pipeline: str,
     seed: str | None,
+    sql: str | None,
+    db: str | None,
     model: str | None,
     budget: tuple[tuple[str, float], ...],
     dry_run: bool,
@@ -99,10 +102,11 @@ def run(
     \b
     po run tickets.yaml --seed '{"text": "the export button is gone"}'
     po run tickets.yaml --seed @tickets.csv --limit 10
+    po run tickets.yaml --sql "SELECT id, text FROM tickets" --db env:TICKETS_URL
     """
     from po_jupyter.cli import inputs
 
-    client, definition, data = inputs.read_run_inputs(pipeline, seed, model)
+    client, definition, data = inputs.read_run_inputs(pipeline, seed, model, sql=sql, db=db)
     with inputs.located(pipeline):
         if dry_run:
             from po_jupyter.cli.verbs.estimate import print_estimate
