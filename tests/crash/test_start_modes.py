@@ -30,6 +30,7 @@ from tests.support.orchestrator import (
     wait_for_state,
     wait_for_task_state,
 )
+from tests.support.start_mode import inherited_environment
 
 pytestmark = pytest.mark.acceptance
 
@@ -55,6 +56,15 @@ def cut_links(service: RunningOrchestrator) -> int:
     for connection in connections:
         connection.cancel()
     return len(connections)
+
+
+def test_programs_that_tests_start_keep_the_start_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the chaos says with PO_WORKER_START=spawn what holds for forks."""
+    monkeypatch.setenv("PO_WORKER_START", "spawn")
+    monkeypatch.setenv("PO_STORE", "elsewhere")
+    inherited = inherited_environment("PO_", "JUPYTER")
+    assert inherited["PO_WORKER_START"] == "spawn"
+    assert "PO_STORE" not in inherited
 
 
 @pytest.mark.parametrize("start", STARTS)
