@@ -25,7 +25,8 @@ def server() -> Iterator[PostgresServer]:
 
 def test_types_become_json_as_those_of_frames(server: PostgresServer) -> None:
     query = """SELECT 1.50::numeric AS n, 'NaN'::float8 AS x, '2026-03-02 12:00+00'::timestamptz AT TIME ZONE 'UTC'
-        AS at, '00000000-0000-0000-0000-000000000001'::uuid AS u, '{"a": [1]}'::jsonb AS j, 'a%:b' AS t, ARRAY[1, 2] AS l"""
+        AS at, '00000000-0000-0000-0000-000000000001'::uuid AS u, '{"a": [1]}'::jsonb AS j, 'a%:b' AS t,
+        ARRAY[1, 2] AS l"""
     seed = seed_of(read_query(query, server.database, timeout=20), "x")
     assert seed.data["rows"] == [
         {"n": "1.50", "x": None, "at": "2026-03-02T12:00:00", "u": "00000000-0000-0000-0000-000000000001",
