@@ -39,6 +39,9 @@ class ClientSchedules:
         seed: Any = None,
         files: str | os.PathLike[str] | None = None,
         only_new: bool = False,
+        sql: str | None = None,
+        db: str | None = None,
+        new_by: str | None = None,
         budget: BudgetInput | None = None,
         model: str | None = None,
         missed: Literal["skip", "last", "all"] = "last",
@@ -46,20 +49,26 @@ class ClientSchedules:
     ) -> ScheduleJson:
         """Have the registered `pipeline` run by the clock: `cron` has five fields, in the time zone `timezone`.
 
-        `seed` is the data of every run, or `files` a path or pattern that is read anew for each, with `only_new` only
-        files that no run had. `missed` says what is made up for when nobody was up: the `last` slot, `all` (at most
-        100), or none (`skip`). `overlap`: a slot that comes while the run before goes on is passed over, or waits
-        (`queue`). Python tasks run with this process's interpreter in this directory when the orchestrator is on this
-        machine. Raises InvalidInput with every violation, NotFound, Forbidden.
+        `seed` is the data of every run, or `files` a path or pattern that is read anew for each, with `only_new`
+        only files that no run had; or `sql`, a query of the database whose URL is in a variable of the
+        orchestrator's environment, `db="env:NAME"`, with `new_by` only rows whose value there no run reached.
+        `missed` says what is made up for when nobody was up: the `last` slot, `all` (at most 100), or none
+        (`skip`). `overlap`: a slot that comes while the run before goes on is passed over, or waits (`queue`).
+        Python tasks run with this process's interpreter in this directory when the orchestrator is on this machine.
+        Raises InvalidInput with every violation, NotFound, Forbidden.
         """
-        if seed is not None and files is not None:
-            raise InvalidInput("a schedule has `seed` or `files`, not both")
+        if sum(source is not None for source in (seed, files, sql)) > 1:
+            raise InvalidInput("a schedule has one of `seed`, `files` and `sql`")
+        if (sql is None) != (db is None) or (new_by is not None and sql is None):
+            raise InvalidInput("`sql` and `db` go together, and `new_by` goes with them")
         aio = self._client.aio
         source: dict[str, object] = {"data": seed_of({} if seed is None else seed, pipeline).data}
         if files is not None:
             path = os.path.abspath(files) if aio.endpoint.is_local else os.fspath(files)
             source = {"files": path, "only_new": only_new}
-        elif only_new:
+        elif sql is not None:
+            source = {"sql": sql, "db": db, **({} if new_by is None else {"new_by": new_by})}
+        if only_new and files is None:
             raise InvalidInput("`only_new` is for `files`")
         body: dict[str, object] = {
             "pipeline": pipeline, "cron": cron, "timezone": timezone, "seed": source, "budget": budget_body(budget),

@@ -148,23 +148,23 @@ class _Reading:
         return rows
 
     def _fetch(self, connection: Connection) -> list[dict[str, object]]:
-        result = connection.execute(self._statement())
-        cursor = result.cursor
-        assert cursor is not None, "a SELECT has rows"
-        names = [column[0] for column in cursor.description or ()]
-        for name in names:
-            if names.count(name) > 1:
+        with connection.execute(self._statement()) as result:
+            cursor = result.cursor
+            assert cursor is not None, "a SELECT has rows"
+            names = [column[0] for column in cursor.description or ()]
+            for name in names:
+                if names.count(name) > 1:
+                    raise InvalidInput(
+                        f"two columns of the query are called {name!r:.60}", hint="Name one with AS."
+                    )
+            if self._new is not None and self._new.column not in names:
                 raise InvalidInput(
-                    f"two columns of the query are called {name!r:.60}", hint="Name one with AS."
+                    f"the query has no column {self._new.column!r:.60}, but {', '.join(names)[:_LONGEST]}"
                 )
-        if self._new is not None and self._new.column not in names:
-            raise InvalidInput(
-                f"the query has no column {self._new.column!r:.60}, but {', '.join(names)[:_LONGEST]}"
-            )
-        rows = [dict(zip(names, row, strict=True)) for row in result.fetchmany(self._most + 1)]
-        if len(rows) > self._most and self._new is None:
-            raise InvalidInput(f"the query has more than {self._most:,} rows", hint="Add LIMIT or WHERE.")
-        return rows
+            rows = [dict(zip(names, row, strict=True)) for row in result.fetchmany(self._most + 1)]
+            if len(rows) > self._most and self._new is None:
+                raise InvalidInput(f"the query has more than {self._most:,} rows", hint="Add LIMIT or WHERE.")
+            return rows
 
     def _statement(self) -> Executable:
         from sqlalchemy import bindparam, column, literal_column, select, text

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import sqlite3
 import sys
 import zipfile
 from collections import Counter
@@ -998,6 +999,52 @@ class ScheduledSlots(Scenario):
         seeds = [clockwork.store.definition(head["run"])["seed"]["data"]["rows"] for head in runs]
         assert seeds == [[{"text": "b"}], [{"text": "a"}]], seeds
         assert len(clockwork.store.names("schedule-file")) == 2
+        self.sound(clockwork.store)
+        clockwork.store.close()
+
+
+class ScheduledQuery(ScheduledSlots):
+    """Two slots with the new rows of a query: each row in one run."""
+
+    name = "schedule-sql"
+    only = "schedule."
+
+    def clockwork(self, at: Path) -> Clockwork:
+        os.environ["SWEEP_URL"] = f"sqlite:///{at}/tickets.db"
+        return super().clockwork(at)
+
+    def insert(self, at: Path, text: str) -> None:
+        connection = sqlite3.connect(at / "tickets.db")
+        with connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS tickets (id INTEGER PRIMARY KEY, text TEXT UNIQUE)")
+            connection.execute("INSERT OR IGNORE INTO tickets (text) VALUES (?)", [text])
+        connection.close()
+
+    def setup(self, at: Path) -> None:
+        clockwork = self.clockwork(at)
+        self.insert(at, "a")
+        clockwork.now -= timedelta(hours=2)
+        source = {"sql": "SELECT id, text FROM tickets", "db": "env:SWEEP_URL", "new_by": "id"}
+        clockwork.add(pipeline="rows", missed="all", seed=source)
+        clockwork.store.close()
+
+    def act(self, at: Path) -> None:
+        clockwork = self.clockwork(at)
+        clockwork.look()
+        self.insert(at, "b")
+        clockwork.end_all()
+        clockwork.look()
+        clockwork.store.close()
+
+    def finish(self, at: Path) -> None:
+        self.act(at)
+        clockwork = self.clockwork(at)
+        clockwork.end_all()
+        clockwork.look()
+        assert clockwork.record()["waiting"] == []
+        assert clockwork.told() == [("03-02T13:00", "run"), ("03-02T14:00", "run")]
+        seeds = [clockwork.store.definition(head["run"])["seed"]["data"]["rows"] for head in clockwork.runs()]
+        assert [[row["text"] for row in rows] for rows in seeds] == [["b"], ["a"]], seeds
         self.sound(clockwork.store)
         clockwork.store.close()
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fo
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
 AT_LEAST = {
     "move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "shared-artifact": 20,
-    "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7, "schedule": 20,
+    "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7, "schedule": 20, "schedule-sql": 6,
     "operators": 60, "operators-briefly": 15,
     "subpipeline": 30, "subpipeline-briefly": 4,
 }  # fmt: skip

@@ -51,7 +51,8 @@ class PipelineJson(TypedDict, total=False):
 
 
 class ScheduleJson(TypedDict):
-    """A schedule. `state` is `active` or `paused`, then with its `reason`; `last` is what became of its last slot, with
+    """A schedule. `state` is `active` or `paused`, then with its `reason`, or why a
+    slot waits; `last` is what became of its last slot, with
     the `state` of its run; times are ISO 8601 UTC. Lists have no `seed`, `budget`, `model` and `outcomes`."""
 
     id: str

@@ -22,11 +22,24 @@ OverlapPolicy = Literal["skip", "queue"]
 
 class SeedSource(TypedDict, total=False):
     """Where the seed of a slot comes from: `data` that stays the same, or `files`, a path or a pattern that is read at
-    each slot; with `only_new` only files that no earlier slot had."""
+    each slot; with `only_new` only files that no earlier slot had; or `sql`, a query of the database whose URL the
+    variable `db` has (`env:NAME`), with `new_by` only rows whose value there is greater than any that a run had."""
 
     data: JsonObject
     files: str
     only_new: bool
+    sql: str
+    db: str
+    new_by: str
+
+
+class QueryMark(TypedDict):
+    """How far the runs of a query came: the greatest `value` of the column `new_by`, and the one before it."""
+
+    db: str
+    new_by: str
+    after: str | int | float | None
+    value: str | int | float
 
 
 class ScheduleRights(TypedDict):
@@ -89,6 +102,8 @@ class ScheduleRecord(TypedDict):
     waiting: list[WaitingSlot]
     outcomes: list[SlotOutcome]
     last_run: str | None
+    mark: NotRequired[QueryMark]
+    trouble: NotRequired[str | None]  # why a slot that is due waits: its database is away
 
 
 class ScheduleStore:
@@ -182,6 +197,14 @@ def with_outcome(record: ScheduleRecord, outcome: SlotOutcome) -> ScheduleRecord
         "outcomes": [*record["outcomes"], outcome][-KEPT:],
         "last_run": outcome.get("run") or record["last_run"],
     }
+
+
+def with_mark(record: ScheduleRecord, mark: QueryMark | None) -> ScheduleRecord:
+    """The record with the mark of a run, unless another run moved it further."""
+    current = record.get("mark")
+    if mark is None or (None if current is None else current["value"]) != mark["after"]:
+        return record
+    return {**record, "mark": mark}
 
 
 def paused(record: ScheduleRecord, pause: SchedulePause) -> ScheduleRecord:

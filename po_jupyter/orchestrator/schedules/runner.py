@@ -3,11 +3,14 @@
     position moved, slot in `waiting`  →  run created under the key of the slot  →  files marked  →  outcome written
 
 The run is the commit: its idempotency key follows from schedule and slot, so that whoever comes to the slot again,
-after a kill or in another process, finds it and only writes down what is left.
+after a kill or in another process, finds it and only writes down what is left. Of a query with `new_by` the key follows
+from the mark instead: of the rows behind it there is one run, whoever asks for it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -29,6 +32,7 @@ from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.schedules.due import next_slot, with_due_slots
 from po_jupyter.orchestrator.schedules.records import (
+    QueryMark,
     SchedulePause,
     ScheduleRecord,
     ScheduleStore,
@@ -38,9 +42,11 @@ from po_jupyter.orchestrator.schedules.records import (
     key_of,
     moment_of,
     paused,
+    with_mark,
     with_outcome,
 )
-from po_jupyter.orchestrator.schedules.seed_files import SeedFiles, file_digest
+from po_jupyter.orchestrator.schedules.seed_files import SeedFiles, SlotSeed, file_digest
+from po_jupyter.orchestrator.schedules.sql_rows import DatabaseAway, mark_of, read_sql
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
@@ -53,10 +59,11 @@ _LATER = (StoreError, RateLimited, Unavailable)  # not the schedule's fault: the
 
 
 class SlotRun(NamedTuple):
-    """The run of a slot; `new` is None when it was there already."""
+    """The run of a slot; `new` is None when it was there already. `mark`: where a query goes on behind it."""
 
     head: Head
     new: NewRun | None
+    mark: QueryMark | None = None
 
 
 class SlotReport(NamedTuple):
@@ -111,7 +118,9 @@ class SlotRunner:
                 if self._must_wait(record, slot):
                     return SlotReport(runs, next_slot(record, now), record["last_run"], None)
                 settled = self._settle(record, slot, now)
-            except _LATER:
+            except _LATER as error:
+                if isinstance(error, DatabaseAway):
+                    self._schedules.change(key, partial(_held_up, reason=_text(error), now=now))
                 if runs:  # they are told of first
                     return SlotReport(runs, now, None, None)
                 raise
@@ -147,6 +156,10 @@ class SlotRunner:
             run = self.create(record, slot["slot"]) if pause is None else None
         except CorruptRow as error:  # it stays so: asking again helps nobody
             return _refused(outcome, _text(error))
+        except DatabaseAway as error:
+            if record["missed"] != "skip":
+                raise
+            return _SettledSlot({**outcome, "outcome": "missed", "note": f"{_text(error)}; --missed skip"})
         except _LATER:
             raise
         except PoError as error:
@@ -157,21 +170,16 @@ class SlotRunner:
         if pause is not None:
             return _refused(outcome, pause, pause=pause)
         if run is None:
-            return _SettledSlot({**outcome, "outcome": "nothing", "note": "there was no new file"})
+            return _SettledSlot({**outcome, "outcome": "nothing", "note": f"there was no new {_noun(record)}"})
         return _SettledSlot({**outcome, "run": run.head["run"]}, run)
 
     def create(self, record: ScheduleRecord, slot: str) -> SlotRun | None:
-        """The run of a slot, made now or before; None when there is no new file. Raises as a submission does."""
+        """The run of a slot, made now or before; None when there is nothing new. Raises as a submission does."""
         owner, key = record["owner"], slot_key(record, slot)
         if (earlier := self._earlier(record, slot)) is not None:
             return self._made_before(record, slot, earlier)
         code_allowed = record["rights"]["code_allowed"]
-        mine = key_of(owner, record["id"])
-        seed = self._files.read(
-            record["seed"],
-            code_allowed=code_allowed,
-            has_file=lambda file: self._schedules.has_file(mine, file),
-        )
+        seed = self._seed(record, code_allowed)
         if seed is None:
             return None
         submission = read_submission(submission_body(record, slot, seed.data), code_allowed=code_allowed)
@@ -184,12 +192,24 @@ class SlotRunner:
         if not fresh:
             return self._made_before(record, slot, head)
         self._mark(record, slot, [(file.digest, file.name) for file in seed.files])
-        return SlotRun(head, new._replace(run=head["run"]))
+        return SlotRun(head, new._replace(run=head["run"]), mark_of(record["seed"], seed.data))
+
+    def _seed(self, record: ScheduleRecord, code_allowed: bool) -> SlotSeed | None:
+        source = record["seed"]
+        if "sql" in source:
+            return read_sql(source, record.get("mark"), code_allowed=code_allowed, most=self._files.most)
+        mine = key_of(record["owner"], record["id"])
+        return self._files.read(
+            source, code_allowed=code_allowed, has_file=lambda file: self._schedules.has_file(mine, file)
+        )
 
     def _made_before(self, record: ScheduleRecord, slot: str, head: Head) -> SlotRun:
         """The run that the slot has already, with the files that it had: by now there may be others."""
         if record["seed"].get("only_new"):
             self._mark(record, slot, _files_of(self._store.definition(head["run"])))
+        if "new_by" in record["seed"]:
+            data = self._store.definition(head["run"])["seed"].get("data", {})
+            return SlotRun(head, None, mark_of(record["seed"], data))
         return SlotRun(head, None)
 
     def _mark(self, record: ScheduleRecord, slot: str, files: list[tuple[str, str]]) -> None:
@@ -221,6 +241,10 @@ class SlotRunner:
 
 def slot_key(record: ScheduleRecord, slot: str) -> str:
     """The idempotency key of a slot's run."""
+    if "new_by" in record["seed"]:
+        mark = record.get("mark")
+        place = [record["seed"]["db"], record["seed"]["new_by"], None if mark is None else mark["value"]]
+        return f"schedule:{record['id']}:after:{hashlib.sha256(json.dumps(place).encode()).hexdigest()}"
     return f"schedule:{record['id']}:{slot}"
 
 
@@ -245,9 +269,31 @@ def _with_settled(record: ScheduleRecord, settled: _SettledSlot) -> ScheduleReco
     if len(waiting) == len(record["waiting"]) and any(o["slot"] == slot for o in record["outcomes"]):
         return record  # another process wrote it down
     done = with_outcome({**record, "waiting": waiting}, settled.outcome)
+    if done.get("trouble") is not None:
+        done = {**done, "trouble": None}
+    if settled.run is not None:
+        done = with_mark(done, settled.run.mark)
     if settled.pause is None:
         return done
     return paused(done, _own_pause(settled.pause, moment_of(settled.outcome["at"])))
+
+
+def _held_up(record: ScheduleRecord, *, reason: str, now: datetime) -> ScheduleRecord:
+    """The record of a schedule whose database is away: its slots wait, by `--missed last` only the last of them."""
+    waiting = record["waiting"]
+    if record["missed"] == "last" and len(waiting) > 1:
+        outcome: SlotOutcome = {
+            "slot": waiting[-2]["slot"], "at": iso(now), "outcome": "missed", "count": len(waiting) - 1,
+            "note": f"{reason}; --missed last",
+        }  # fmt: skip
+        record = {**with_outcome(record, outcome), "waiting": waiting[-1:]}
+    elif record["missed"] == "all" and not all(slot["late"] for slot in waiting):
+        record = {**record, "waiting": [{"slot": slot["slot"], "late": True} for slot in waiting]}
+    return record if record.get("trouble") == reason else {**record, "trouble": reason}
+
+
+def _noun(record: ScheduleRecord) -> str:
+    return "row" if "sql" in record["seed"] else "file"
 
 
 def _own_pause(reason: str, now: datetime) -> SchedulePause:

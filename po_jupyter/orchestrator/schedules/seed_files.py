@@ -50,6 +50,11 @@ class SeedFiles:
         self._data_dir = settings.data_dir.resolve()
         self._most = settings.inbox_max_bytes
 
+    @property
+    def most(self) -> int:
+        """The bytes that one slot takes."""
+        return self._most
+
     def check(self, files: str, *, code_allowed: bool) -> None:
         """Raises InvalidInput for what names no file that can be read, Forbidden for one that may not be."""
         pattern = self._pattern(files)

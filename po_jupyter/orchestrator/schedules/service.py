@@ -27,11 +27,13 @@ from po_jupyter.orchestrator.schedules.records import (
     moment_of,
     new_schedule_id,
     paused,
+    with_mark,
     with_outcome,
 )
 from po_jupyter.orchestrator.schedules.runner import SlotRun, SlotRunner, submission_body
 from po_jupyter.orchestrator.schedules.scheduler import utc_now
 from po_jupyter.orchestrator.schedules.seed_files import SeedFiles
+from po_jupyter.orchestrator.schedules.sql_rows import check_sql
 from po_jupyter.orchestrator.schedules.timetable import Timetable
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -47,7 +49,8 @@ _FIELDS = (
 
 
 class ScheduleBrief(TypedDict):
-    """A schedule in a list. `state` is `active` or `paused`, then with its `reason`; `next_at` is None while it is
+    """A schedule in a list. `state` is `active` or `paused`, then with its `reason`, or that of a slot
+    that waits; `next_at` is None while it is
     paused. `last` is what became of its last slot, with `state`, that of its run. `waiting` slots came due and wait for
     the run before them."""
 
@@ -167,6 +170,7 @@ class Schedules:
         if fields or pause is False:
             current = {name: value for name, value in record.items() if name in _FIELDS}
             changes = self._checked({**current, **fields}, owner, rights)
+            _check_mark(record, cast("SeedSource", changes["seed"]))
         at = self._clock()
         changed = self._schedules.change(
             key_of(owner, schedule), partial(_changed, changes=changes, pause=pause, at=at)
@@ -182,11 +186,14 @@ class Schedules:
         # Of nobody else: two that are asked for in one second are two.
         run = self._runner.create(record, f"{iso(at)}+{secrets.token_hex(4)}")
         if run is None:
-            raise Conflict("there is no new file", hint="Runs of the schedule had all that there are.")
+            noun = "row" if "sql" in record["seed"] else "file"
+            raise Conflict(f"there is no new {noun}", hint="Runs of the schedule had all that there are.")
         outcome: SlotOutcome = {
             "slot": iso(at), "at": iso(at), "outcome": "run", "run": run.head["run"], "note": "asked for by hand",
         }  # fmt: skip
-        self._schedules.change(key_of(owner, schedule), partial(with_outcome, outcome=outcome))
+        self._schedules.change(
+            key_of(owner, schedule), lambda before: with_mark(with_outcome(before, outcome), run.mark)
+        )
         return run
 
     def _pause_of_token(self, token: str, owner: str) -> None:
@@ -213,8 +220,11 @@ class Schedules:
         body = submission_body(record, "", seed.get("data", {}))
         submission = read_submission(body, code_allowed=code_allowed)
         pipeline = self._registry.pipeline(record["pipeline"], owner)
-        if "files" in seed:
-            self._files.check(seed["files"], code_allowed=code_allowed)
+        if "data" not in seed:
+            if "files" in seed:
+                self._files.check(seed["files"], code_allowed=code_allowed)
+            else:
+                check_sql(seed, code_allowed=code_allowed)
             check_may_run(
                 pipeline, self._settings, code_allowed=code_allowed, model=submission.options.model,
                 interpreter=submission.interpreter, cwd=submission.cwd,
@@ -231,7 +241,8 @@ class Schedules:
         return {
             "id": record["id"], "pipeline": record["pipeline"], "cron": record["cron"],
             "timezone": record["timezone"], "missed": record["missed"], "overlap": record["overlap"],
-            "state": "active" if pause is None else "paused", "reason": None if pause is None else pause["reason"],
+            "state": "active" if pause is None else "paused",
+            "reason": record.get("trouble") if pause is None else pause["reason"],
             "next_at": self._next_at(record), "waiting": len(record["waiting"]),
             "last": self._last(record), "created_at": record["created_at"],
         }  # fmt: skip
@@ -286,14 +297,32 @@ def _changed(
     return changed
 
 
+def _check_mark(record: ScheduleRecord, seed: SeedSource) -> None:
+    """Raises InvalidInput for another database or column than that of the mark, which means nothing there."""
+    mark = record.get("mark")
+    if mark is not None and "new_by" in seed and (mark["db"], mark["new_by"]) != (seed["db"], seed["new_by"]):
+        problem = (
+            "`db` and `new_by` stay what they are once a run had rows: remove the schedule and add another"
+        )
+        raise InvalidInput("the schedule cannot be used:", violations=[Violation("seed", problem)])
+
+
 def _seed_source(seed: Mapping[str, object]) -> SeedSource:
     """The source of seeds that a body names. Raises InvalidInput."""
     problem = None
-    if set(seed) - {"data", "files", "only_new"} or ("data" in seed) == ("files" in seed):
-        problem = "it is {data: {...}}, or {files: PATH, only_new: true}"
+    sources = [name for name in ("data", "files", "sql") if name in seed]
+    texts = [seed.get(name, "") for name in ("sql", "db", "new_by")]
+    if set(seed) - {"data", "files", "only_new", "sql", "db", "new_by"} or len(sources) != 1:
+        problem = (
+            "it is {data: {...}}, {files: PATH, only_new: true}, or {sql: QUERY, db: env:NAME, new_by: COLUMN}"
+        )
+    elif ("sql" in seed) != ("db" in seed) or ("new_by" in seed and "sql" not in seed):
+        problem = "`sql` and `db` go together, and `new_by` goes with them"
+    elif not all(isinstance(text, str) for text in texts):
+        problem = "`sql`, `db` and `new_by` are text"
     elif "data" in seed and not isinstance(seed["data"], dict):
         problem = "`data` is an object, such as {rows: [...]}"
-    elif "data" in seed and seed.get("only_new"):
+    elif "files" not in seed and seed.get("only_new"):
         problem = "`only_new` is for files"
     elif "files" in seed and not isinstance(seed["files"], str):
         problem = "`files` is a path, or a pattern such as reports/*.csv"

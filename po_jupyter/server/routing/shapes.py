@@ -236,7 +236,8 @@ class SubmitBody(_Body):
 
 class ScheduleBody(_Body):
     """A registered `pipeline` and a `cron` expression of five fields in a `timezone`. `seed` is `{data: {...}}`, or
-    `{files: PATH, only_new}`, read at each slot. `missed` says what is made up for when nobody was up, `overlap` what
+    `{files: PATH, only_new}` or `{sql: QUERY, db: env:NAME, new_by: COLUMN}`, read at each
+    slot. `missed` says what is made up for when nobody was up, `overlap` what
     happens while the run before goes on."""
 
     pipeline: Name

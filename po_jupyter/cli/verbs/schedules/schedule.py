@@ -45,6 +45,8 @@ def schedule(context: click.Context, as_json: bool) -> int | None:
     help="The seed's data; a list becomes seed.rows. Files are read at each slot, by the orchestrator.",
 )
 @click.option("--only-new", is_flag=True, help="Of the files only those that no earlier run had.")
+@base.sql_options
+@click.option("--new-by", metavar="COLUMN", help="Of --sql only rows whose value there no earlier run reached.")
 @click.option("--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Of each run.")
 @click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 @click.option(
@@ -68,6 +70,9 @@ def add(
     timezone: str,
     seed: str | None,
     only_new: bool,
+    sql: str | None,
+    db: str | None,
+    new_by: str | None,
     budget: tuple[tuple[str, float], ...],
     model: str | None,
     missed: Literal["skip", "last", "all"],
@@ -81,13 +86,17 @@ def add(
     from po_jupyter.cli import inputs
 
     inputs.check_model(model)
+    query = inputs.sql_query(sql, db, seed)
+    source = {} if query is None else {"sql": query.query, "db": query.database}
+    if new_by is not None:
+        source["new_by"] = new_by
     files = seed[1:] if seed is not None and seed.startswith("@") else None
     data = inputs.seed_data(seed) if seed is not None and files is None else None
     client = base.connect(start=True)
     added = client.schedules.add(
         _registered(client, pipeline), cron,
         timezone=timezone, seed=data, files=files, only_new=only_new, budget=base.budget_body(budget), model=model,
-        missed=missed, overlap=overlap,
+        missed=missed, overlap=overlap, **source,
     )  # fmt: skip
     return _print_one(added, f"schedule {added['id']} of {base.plain(added['pipeline'])}", as_json)
 
@@ -119,7 +128,7 @@ def _print_list(as_json: bool) -> int:
         base.print_line('no schedules: po schedule add PIPELINE --cron "0 7 * * *"')
     else:
         rows = [
-            [one["id"], one["pipeline"], one["cron"], _next(one), base.one_line(_outcome(one["last"]), 60)]
+            [one["id"], one["pipeline"], one["cron"], _next(one), base.one_line(_latest(one), 60)]
             for one in schedules
         ]
         base.print_table(["schedule", "pipeline", "cron", "next", "last"], rows)
@@ -139,7 +148,10 @@ def show(schedule_id: str, as_json: bool) -> int:
     facts: list[tuple[str, object]] = [
         ("pipeline", found["pipeline"]), ("cron", f"{found['cron']} ({found['timezone']})"), ("next", _next(found)),
         ("missed", found["missed"]), ("overlap", found["overlap"]), ("files", seed.get("files")),
-        ("only new", "yes" if seed.get("only_new") else None), ("model", found.get("model")),
+        ("only new", "yes" if seed.get("only_new") else None), ("sql", seed.get("sql")),
+        ("db", seed.get("db")),
+        ("new by", seed.get("new_by")), ("waits", found["reason"] if found["state"] == "active" else None),
+        ("model", found.get("model")),
         ("waiting", found["waiting"] or None),
     ]  # fmt: skip
     for name, value in facts:
@@ -203,6 +215,13 @@ def _print_one(found: ScheduleJson, subject: str, as_json: bool) -> int:
     else:
         base.print_line(f"{base.plain(subject)}: {'next at ' if found['next_at'] else ''}{_next(found)}")
     return 0
+
+
+def _latest(found: ScheduleJson) -> str:
+    """Why a slot waits, else what became of the last one."""
+    if found["state"] == "active" and found["reason"]:
+        return f"waits: {found['reason']}"
+    return _outcome(found["last"])
 
 
 def _next(found: ScheduleJson) -> str:

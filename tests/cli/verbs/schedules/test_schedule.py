@@ -125,3 +125,15 @@ def test_it_is_paused_resumed_removed_and_run(po: Any, schedules: FakeSchedules)
     assert "run be7f3a started" in po("schedule", "run", "ab12")[1]
     assert schedules.asked == [("pause", "cd34"), ("resume", "ab12"), ("remove", "ab12")]
     assert json.loads(po("schedule", "remove", "ab12", "--json")[1]) == {"removed": "ab12"}
+
+
+def test_a_query_is_the_orchestrators_to_read(po: Any, schedules: FakeSchedules) -> None:
+    query = ("--sql", "SELECT id FROM t", "--db", "env:T", "--new-by", "id")
+    assert po("schedule", "add", "tickets", "--cron", "0 * * * *", *query)[0] == 0
+    options = schedules.asked[0][1]
+    assert {name: options[name] for name in ("sql", "db", "new_by", "seed", "files")} == {
+        "sql": "SELECT id FROM t", "db": "env:T", "new_by": "id", "seed": None, "files": None,
+    }  # fmt: skip
+    assert po("schedule", "add", "tickets", "--cron", "0 * * * *", *query[:2])[0] != 0
+    schedules.found = [{**ONE, "reason": "db cannot be reached"}]
+    assert "waits: db cannot be reached" in po("schedule", "list")[1]
