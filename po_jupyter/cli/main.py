@@ -39,7 +39,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("show", "Show a run, live until it ends."),
     "rows": ("inspect", "List the rows of a map, sorted and filtered."),
     "calls": ("inspect", "List the calls to models of a run, or show one."),
-    "compare": ("inspect", "Compare the rows of a map in two runs: what changed, and what each paid."),
+    "compare": (
+        "inspect",
+        "Compare the rows of a map in two runs: what changed, what each paid, and whether one is right more often.",
+    ),
     "score": (
         "evals.score",
         "Score the answers of a run: means with their intervals, confusion, the worst rows.",

@@ -220,6 +220,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://{region}-aiplatform.googleapis.com",
         price_id="google",
         example="vertex:gemini-2.5-flash",
+        price_note="the price list has Google's own newer models: give those of others, and of tuned ones, in `prices`",
         embeddings=True,
         login=_GOOGLE_CLOUD,
         region_env=("GOOGLE_CLOUD_LOCATION",),

@@ -89,7 +89,7 @@ async def test_the_table_of_tokens_does_not_grow_with_guesses(monkeypatch: pytes
     remembered = RememberedTokens(TokenTable({}))
     for n in range(1000):
         await remembered.user_for_token(f"guess-{n}")
-    assert len(remembered._known) == 100
+    assert len(remembered._refused) == 100 and not remembered._known
 
 
 async def test_forwarded_headers_and_hosts_change_nothing(gateway: GatewayClient, vendor: ModelServer) -> None:
@@ -188,11 +188,11 @@ async def test_no_request_chooses_the_vendors_address(gateway: GatewayClient, ve
 
 
 async def test_an_image_by_its_url_is_the_vendors_to_fetch(gateway: GatewayClient) -> None:
-    """The gateway passes the address on and asks nobody for it: it is fetched from the vendor's network."""
+    """The gateway asks nobody for it, and passes none on to a server within the team's network, which would."""
     with ModelServer() as inside:
         image = {"type": "image_url", "image_url": {"url": f"{inside.root_url}/secret.png"}}
-        status, _ = await gateway.chat(messages=[{"role": "user", "content": [image]}])
-        assert status == 200 and inside.open_connections() == 0
+        status, answer = await gateway.chat(messages=[{"role": "user", "content": [image]}])
+        assert status == 400 and "base64" in str(answer) and inside.open_connections() == 0
 
 
 # -- what one sends -------------------------------------------------------------------------------------
