@@ -113,7 +113,8 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_with_growing_waits
         view = await wait_for_state(service, view.id)
         assert view.state == "done", view.error
         assert "worker.crashed" not in await types_of(service, view.id)
-    times = [float(t) for t in (tmp_path / "tried").read_text().split()][1:]
+    # Without the first, and without the spare that is spawned half a second after a worker.
+    times = [float(t) for t in (tmp_path / "tried").read_text().split()][1:5]
     gaps = [b - a for a, b in pairwise(times)]
     assert len(gaps) == 3
     for gap, least in zip(gaps, (0.2, 0.4, 0.8), strict=True):
