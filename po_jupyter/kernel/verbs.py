@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from po_jupyter.client.reviews.row_details import row_place
 from po_jupyter.kernel import launch, static_view
 from po_jupyter.kernel.arguments import Arguments, Option
 from po_jupyter.kernel.chat_line import chat_arguments
@@ -73,6 +72,8 @@ def show(session: Session, arguments: Arguments) -> Run | None:
     """`%po show [RUN]`: draw a run again, one row of it, or what failed in it."""
     run = session.find_run(arguments.positional[0] if arguments.positional else None)
     if (place := arguments.get("row")) is not None:
+        from po_jupyter.client.reviews.row_details import row_place  # with the HTTP client
+
         with as_cell_errors():
             row = run.row(*row_place(place))
         static_view.show(session.shell, {"text/plain": str(row), "text/html": row_html(row)})

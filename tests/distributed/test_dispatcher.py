@@ -268,7 +268,7 @@ async def test_child_runs_of_a_map_are_worked_off_on_several_nodes(
             assert [(row["index"], row["ok"]) for row in rows] == [(i, True) for i in range(8)]
 
 
-async def test_a_pipeline_that_a_task_runs_is_worked_off_on_another_node_than_the_run(
+async def test_a_pipeline_that_a_task_runs_is_worked_off_wherever_there_is_room(
     tmp_path: Path, place: str, model: ModelServer
 ) -> None:
     """Its gate, its failure and its bill go through from there."""
@@ -287,7 +287,8 @@ async def test_a_pipeline_that_a_task_runs_is_worked_off_on_another_node_than_th
             run = (await api.submissions.submit(wanted, owner="local"))[0].id
             model.wait_for(1)
             (child,) = api.projections.state(await asyncio.to_thread(api.store.head, run)).child_runs
-            assert {await holder_of(api, run), await holder_of(api, child)} == {"one", "two"}
+            # The run that waits holds no place, so that of its task may be on its node or on the other one.
+            assert {await holder_of(api, run), await holder_of(api, child)} <= {"one", "two"}
             model.release()
             await wait_for_state(api, child, ["waiting"])
             waiting, _ = await api.runs.page("local", ["waiting"])
