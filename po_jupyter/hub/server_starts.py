@@ -107,7 +107,7 @@ class ServerStarts:
         if is_there is None:  # a user who is gone, or whom the service's role leaves out
             await self._put_off(work.user, work.starts, now + _DAY)
             return
-        await self._put_off(work.user, work.starts + 1, now + min(_HOUR * 2**work.starts, _DAY))
+        await self._put_off(work.user, work.starts + 1, now + min(_HOUR * 2 ** min(work.starts, 5), _DAY))
         if await self._servers.start_server(work.user):
             log.info("a server is started: its user's runs have work left", user=work.user)
         else:
