@@ -61,11 +61,11 @@ class ServerStarts:
         if isinstance(runs, bool) or not isinstance(runs, int) or not 0 <= runs <= _MOST_RUNS:
             raise invalid("`runs` is the number of live runs")
         after = self._state.config.start_servers_after
-        if after is not None and ":" not in user.name:  # a person
+        if ":" not in user.name:  # a person
             now = self._state.clock()
 
             def write(database: LedgerDatabase) -> None:
-                if runs:
+                if runs and after is not None:
                     database.execute(_NOTE, (user.name, runs, now))
                 else:
                     database.execute("DELETE FROM work WHERE username = ?", (user.name,))

@@ -106,7 +106,7 @@ async def workers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
 
 async def servers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
     dice = random.Random(seed)
-    server = Server(tmp_path, max_crashes=20)
+    server = Server(tmp_path, max_crashes=20, orphan_timeout=5.0)
     run = server.submit(paid())
     await asyncio.sleep(dice.uniform(0.0, 0.8))
     if dice.random() < 0.5:  # the whole machine, so to speak; else its workers live on
@@ -115,9 +115,10 @@ async def servers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
             os.kill(pid, signal.SIGKILL)
     server.kill()
     await asyncio.sleep(dice.uniform(0.0, 0.3))
-    async with orchestrator(tmp_path, max_crashes=20) as service:
+    async with orchestrator(tmp_path, max_crashes=20, orphan_timeout=5.0) as service:
         await check(service, run, model, 1)
-    await wait_for_exit(processes_of(tmp_path))  # a zygote that was just loading notices a little later
+    # A shared worker whose runs ended before the second server looked for it leaves after `orphan_timeout`.
+    await wait_for_exit(processes_of(tmp_path), 20.0)
 
 
 @pytest.mark.parametrize("n", range(5))

@@ -115,6 +115,10 @@ async def test_nothing_is_started_by_default_and_what_is_said_is_checked(tmp_pat
         clock.now += HOUR
         await starts.look()
         assert servers.started == []
+        limits = starts._state.config.model_copy(update={"start_servers_after": 60.0})
+        starts._state.config = limits
+        await starts.look()
+        assert servers.started == [], "what was said while it was off is not kept"
         for wrong in (-1, True, "1", None, 10**9):
             assert await say(client, wrong) == 400
         assert await say(client, 1, "guest-token") == 403

@@ -11,6 +11,10 @@ from po_jupyter.evals.summary import ScoreSummary
 from po_jupyter.model.pipeline.evals.scores import Scorer, score_columns
 from po_jupyter.presentation.score_plot import ScorePlot, score_figure
 
+pytestmark = (
+    pytest.mark.integration
+)  # in a home that has no list of fonts matplotlib starts a program that knows them
+
 
 def summary(values: list[float], **scorer: Any) -> Any:
     made = ScoreSummary(score_columns((Scorer.model_validate(scorer),)))

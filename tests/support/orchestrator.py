@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -129,10 +130,10 @@ async def wait_for_holder(data_dir: Path, run: str) -> int:
 
 async def wait_for_exit(pids: Sequence[int], patience: float = 10.0) -> None:
     """Return when none of these processes lives any more."""
-    async with asyncio.timeout(patience):
-        while living := [p for p in pids if is_alive(p)]:
-            await asyncio.sleep(0.05)
-    assert not living
+    until = time.monotonic() + patience
+    while living := [p for p in pids if is_alive(p)]:
+        assert time.monotonic() < until, {p: psutil.Process(p).cmdline() for p in living}
+        await asyncio.sleep(0.05)
 
 
 def is_alive(pid: int) -> bool:

@@ -77,5 +77,6 @@ class RunInputs:
 
     def model_of(self, task: Task, number: int = 0) -> str:
         """The model ref of a task, of a cascade of that model of it: the run's, else the task's, the pipeline's, the
-        setting `default_model`."""
-        return self.options.model or self.llms_of(task)[number].model or self.settings.default_model
+        setting `default_model`. The run's is one that answers: a task of embeddings keeps its own."""
+        own = self.llms_of(task)[number].model or self.settings.default_model
+        return own if task.embed is not None else self.options.model or own

@@ -9,6 +9,10 @@ from po_jupyter.llm.vectors import unpack
 
 def embedding_request(base: ChatRequest, text: str, model: str | None = None) -> ChatRequest:
     """The request for the vector of `text`, of another model than `base` where one is named. Raises InvalidInput."""
+    if not isinstance(text, str):  # a missing value of a table
+        raise InvalidInput(
+            f"{text!r:.40} is no text, so it has no vector", hint="Leave such rows out, or give str(value)."
+        )
     if not text.strip():
         raise InvalidInput("an empty text has no vector", hint="Leave such rows out, for example with `where`.")
     return ChatRequest(

@@ -120,6 +120,7 @@ class _TaskPlan:
         prices: PriceBook,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
+        model = model if task.embed is None else None  # see `RunInputs.model_of`
         self.pipeline, self.seed, self.chosen_model = pipeline, seed, model
         llms = (pipeline.llm_of(task),) if model is not None else pipeline.llms_of(task)
         self.models = [planned_model(llm, model, settings) for llm in llms]

@@ -100,8 +100,9 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
 def _first_model(
     pipeline: Pipeline, task: Task, place: str, default_model: str, model: str | None
 ) -> tuple[str, str] | None:
-    """The model that is asked first, and where it is named; None for Python that names none: it may never ask one."""
-    if model is not None:
+    """The model that is asked first, and where it is named; None for Python that names none: it may never ask one. The
+    model of a run is one that answers: embeddings keep their own."""
+    if model is not None and task.embed is None:
         return model, "options.model"
     if (own := task.llms[0].model) is not None:
         return own, f"{place}{task.llm_place(0)}.model"

@@ -78,11 +78,13 @@ def _is_large(spans: str) -> bool:
 
 def _models(definition: RunDefinition, settings: Settings) -> Iterator[str]:
     """The models that the tasks may ask, as `RunInputs.model_of` finds them."""
-    if definition.options.model:
-        yield definition.options.model
-        return
+    chosen = definition.options.model
+    if chosen:
+        yield chosen
     default = _model_of(definition.pipeline) or settings.default_model
     for task in definition.pipeline["tasks"]:
+        if chosen and task.get("embed") is None:
+            continue
         llm = task.get("llm")
         for part in llm if isinstance(llm, list) else [llm]:
             yield _model_of({"llm": part}) or default

@@ -9,6 +9,7 @@ import pytest
 
 from po_jupyter.engine.planning.check import check
 from po_jupyter.errors import InvalidPipeline
+from po_jupyter.llm.credentials.availability import models_used
 from po_jupyter.llm.providers.fake import word_vector
 from po_jupyter.llm.vectors import pack, unpack
 from po_jupyter.model.pipeline.parsing import validate_pipeline
@@ -84,6 +85,18 @@ async def test_a_provider_without_embeddings_is_never_asked(bench: Bench) -> Non
     assert bench.fake.requests == [] and not [c for r in bench.records() for c in r["calls"]]
 
 
+async def test_the_model_of_a_run_is_not_that_of_its_vectors(bench: Bench) -> None:
+    """`po run --model openai:gpt-5-mini` sent texts to be embedded to a model that answers."""
+    tasks = [
+        {"name": "v", "embed": "x", "llm": {"model": "fake:echo"}}, {"name": "t", "prompt": "y", "needs": []},
+    ]  # fmt: skip
+    bench.create(tasks, options={"model": "fake:mine"})
+    await bench.go()
+    assert {request.model for request in bench.fake.requests if request.embed} == {"fake:echo"}
+    uses = models_used(validate_pipeline({"name": "p", "tasks": tasks}), "fake:echo", "fake:mine")
+    assert {(use.ref, use.tasks) for use in uses} == {("fake:echo", ("v",)), ("fake:mine", ("t",))}
+
+
 def test_a_provider_without_embeddings_is_found_before_a_run() -> None:
     pipeline = {"name": "p", "tasks": [{**MAP, "llm": {"model": "anthropic:claude-sonnet-4-5"}}]}
     with pytest.raises(InvalidPipeline, match="anthropic makes no embeddings here"):
@@ -116,7 +129,13 @@ async def test_no_texts_are_no_vectors(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "message"), [("['a', '']", "empty text"), ("['a'], max_concurrency=0", "max_concurrency")]
+    ("call", "message"),
+    [
+        ("['a', '']", "empty text"),
+        ("['a', None]", "None is no text"),
+        ("['a', float('nan')]", "nan is no text"),
+        ("['a'], max_concurrency=0", "max_concurrency"),
+    ],
 )
 async def test_what_cannot_be_embedded_is_found_before_anything_is_sent(
     bench: Bench, call: str, message: str
