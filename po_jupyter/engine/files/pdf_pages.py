@@ -6,10 +6,12 @@ python -m po_jupyter.engine.files.pdf_pages   a PDF on stdin; its pages on stdou
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
+from threading import BoundedSemaphore, Lock
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values.digests import short_digest
@@ -20,6 +22,9 @@ _MEMORY = 512 * 1024 * 1024
 _REFUSED = 3  # exit code: what is wrong is on stderr
 _pages: dict[str, int] = {}  # by content: rows, votes and retries show the same file again
 _MOST_KEPT = 1000
+_keeping = Lock()
+_counting = BoundedSemaphore(2)  # processes at a time: each may take `_MEMORY`
+_NEEDED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 
 
 def missing_reader() -> str | None:
@@ -38,12 +43,14 @@ def count_pages(data: bytes) -> int:
     """The pages of a PDF; call it in a thread. Raises InvalidInput: it is none, it is encrypted, it has no pages or too
     many, or what counts them is missing."""
     key = short_digest(data)
-    if key not in _pages:
+    pages = _pages.get(key)
+    if pages is None:
         pages = _counted(data)
-        while len(_pages) >= _MOST_KEPT:
-            _pages.pop(next(iter(_pages)), None)
-        _pages[key] = pages
-    return _pages[key]
+        with _keeping:
+            while len(_pages) >= _MOST_KEPT:
+                _pages.pop(next(iter(_pages)))
+            _pages[key] = pages
+    return pages
 
 
 def _counted(data: bytes) -> int:
@@ -51,7 +58,10 @@ def _counted(data: bytes) -> int:
         raise InvalidInput(missing)
     command = [sys.executable, "-P", "-m", __name__]
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=2 * _SECONDS, check=False)
+        with _counting:
+            done = subprocess.run(
+                command, input=data, capture_output=True, timeout=2 * _SECONDS, check=False, env=_environment()
+            )
     except subprocess.TimeoutExpired:
         raise InvalidInput(f"the PDF's pages cannot be counted within {2 * _SECONDS} seconds") from None
     if done.returncode == _REFUSED:
@@ -63,19 +73,25 @@ def _counted(data: bytes) -> int:
     return int(done.stdout)
 
 
+def _environment() -> dict[str, str]:
+    """What Python needs to start; no key of anybody for who reads a hostile file."""
+    return {name: os.environ[name] for name in _NEEDED if name in os.environ}
+
+
 def pages_of(data: bytes) -> int:
     """As `count_pages`, in this process, which somebody else bounds."""
     if (missing := missing_reader()) is not None:
         raise InvalidInput(missing)
     from pypdf import PdfReader  # 1 s, and rare
-    from pypdf.errors import PyPdfError
 
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted:
             raise InvalidInput("the PDF is encrypted", hint="Save it without a password first.")
         pages = len(reader.pages)
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except InvalidInput:
+        raise
+    except Exception as error:  # whatever a hostile file makes pypdf, or a codec that it uses, raise
         raise InvalidInput(f"the PDF cannot be read: {type(error).__name__}: {error}"[:300]) from None
     if not 1 <= pages <= MOST_PAGES:
         raise InvalidInput(f"the PDF has {pages:,} pages; 1 to {MOST_PAGES:,} are allowed")

@@ -67,3 +67,28 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
     assert "po_jupyter[pdf]" in (missing_reader() or "")
     with pytest.raises(InvalidInput, match="pip install"):
         pages_of(pdf())
+
+
+def test_the_process_that_reads_it_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, str]] = []
+
+    def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[bytes]:
+        seen.append(more["env"])
+        return subprocess.CompletedProcess(command, 0, b"2", b"")
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert count_pages(pdf(13)) == 2
+    assert "sk-secret" not in seen[0].values() and "PATH" in seen[0]
+
+
+@pytest.mark.parametrize("error", [AssertionError("x"), NotImplementedError("x"), MemoryError()])
+def test_whatever_a_file_makes_the_reader_raise_is_one_refusal(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("pypdf.PdfReader", broken)
+    with pytest.raises(InvalidInput, match=f"cannot be read: {type(error).__name__}"):
+        pages_of(pdf())
