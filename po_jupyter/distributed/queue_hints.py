@@ -100,9 +100,9 @@ class QueueHints:
     async def _ask(self, request: Callable[[MessageQueue], T], patience: float) -> T:
         """What the broker answers within `patience` seconds; what was begun goes on. Raises BrokerUnavailable,
         StoreError."""
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, lambda: request(self._queue()))
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, lambda: request(self._queue()))
         try:
-            return await asyncio.wait_for(asked, patience)
+            return await asyncio.wait_for(answer, patience)
         except TimeoutError:
             raise BrokerUnavailable(f"the broker has not answered for {patience:g} s") from None
 

@@ -33,7 +33,7 @@ async def tell(
     `ready` raises PoError while the orchestrator does not know its runs yet.
     """
     loop = asyncio.get_running_loop()
-    said: int | None = None  # what the gateway heard last
+    reported: int | None = None  # what the gateway heard last
     seen, silent_until = -1, 0.0
     while True:
         await asyncio.sleep(EVERY)
@@ -42,12 +42,12 @@ async def tell(
         except PoError:
             continue
         before, seen = seen, live_runs()
-        if seen == 0 and (before or said == 0):  # none is seen twice: a run may go over into the next
+        if seen == 0 and (before or reported == 0):  # none is seen twice: a run may go over into the next
             continue
-        if loop.time() < silent_until and not (said == 0 or (said and seen == 0)):
+        if loop.time() < silent_until and not (reported == 0 or (reported and seen == 0)):
             continue
         is_on = await _put(hub_url, token, seen)
-        said = seen if is_on else None
+        reported = seen if is_on else None
         silent_until = loop.time() + (_AGAIN if is_on else _OFF if is_on is False else 0.0)
 
 

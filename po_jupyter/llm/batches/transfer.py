@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from po_jupyter.errors import ModelError, ModelUnavailable
+from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatResponse
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, json_lines, read_error
@@ -19,6 +19,9 @@ from po_jupyter.llm.wire.response_reader import ResponseReader
 _PIECE = 1 << 20
 _SLOWEST = 250_000  # bytes a second: a larger file may take longer
 _WRITE_AT = 1 << 20  # bytes of results written at once
+_NOTHING_TO_CANCEL = frozenset(
+    {400, 404, 409, 422}
+)  # statuses, of one vendor or another, of a batch that has ended
 
 
 class FileBody:
@@ -88,6 +91,15 @@ class BatchTransport:
         if response.status != 200:
             raise self.error_from(response)
         return response.body
+
+    async def cancel(self, path: str) -> None:
+        """Cancel a batch, or the like, at the path that does it; one that has ended, or is being cancelled, is left as
+        it is, and its status says which."""
+        try:
+            await self.request("POST", path)
+        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
+            if error.http_status not in _NOTHING_TO_CANCEL:
+                raise
 
     async def download_lines(self, paths: Sequence[str], to: Path) -> None:
         """Write the lines at some paths to one file. Raises a ModelError, or OSError."""

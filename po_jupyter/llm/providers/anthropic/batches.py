@@ -154,11 +154,7 @@ class AnthropicBatches:
 
     async def cancel(self, id: str) -> None:
         """Cancel a batch; one that has ended, or is being cancelled, is left as it is."""
-        try:
-            await self._transport.request("POST", f"{_PATH}/{quote(id, safe='')}/cancel")
-        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
-            if error.http_status not in (400, 404, 409):
-                raise
+        await self._transport.cancel(f"{_PATH}/{quote(id, safe='')}/cancel")
 
     async def download(self, status: BatchStatus, path: Path) -> None:
         """Write the results to a file."""

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelError, ModelUnavailable
 from po_jupyter.llm.batches.jsonl_files import read_answer, upload_file
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, BatchStatus
 from po_jupyter.llm.batches.transfer import BatchTransport
@@ -167,11 +167,7 @@ class MistralBatches:
 
     async def cancel(self, id: str) -> None:
         """Cancel a job; one that has ended, or is being cancelled, is left as it is."""
-        try:
-            await self._transport.request("POST", f"/batch/jobs/{quote(id, safe='')}/cancel")
-        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
-            if error.http_status not in (400, 404, 409, 422):
-                raise
+        await self._transport.cancel(f"/batch/jobs/{quote(id, safe='')}/cancel")
 
     async def download(self, status: BatchStatus, path: Path) -> None:
         """Write the answers, then the errors, to a file."""

@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelError, ModelUnavailable
 from po_jupyter.llm.batches.jsonl_files import BOUNDARY
 from po_jupyter.llm.batches.protocol import BatchLine, BatchSearch, BatchStatus
 from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, read_batched
@@ -162,11 +162,7 @@ class GeminiBatches:
 
     async def cancel(self, id: str) -> None:
         """Cancel a batch; one that has ended, or is being cancelled, is left as it is."""
-        try:
-            await self._transport.request("POST", f"{_path_of(id)}:cancel")
-        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
-            if error.http_status not in (400, 404, 409):
-                raise
+        await self._transport.cancel(f"{_path_of(id)}:cancel")
 
     async def download(self, status: BatchStatus, path: Path) -> None:
         """Write the results to a file."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelError, ModelUnavailable
 from po_jupyter.llm.batches.jsonl_files import read_answer, upload_file
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, BatchStatus
 from po_jupyter.llm.batches.transfer import BatchTransport
@@ -158,12 +158,7 @@ class OpenAIBatches:
 
     async def cancel(self, id: str) -> None:
         """Cancel a batch; one that has ended, or is being cancelled, is left as it is."""
-        try:
-            await self._transport.request("POST", f"/batches/{quote(id, safe='')}/cancel")
-        except (ModelRefused, ModelUnavailable) as error:  # of a 409 the latter
-            if error.http_status not in (400, 404, 409):
-                raise
-            # It has ended meanwhile, or is being cancelled already: `status` says which.
+        await self._transport.cancel(f"/batches/{quote(id, safe='')}/cancel")
 
     async def download(self, status: BatchStatus, path: Path) -> None:
         """Write the answers, then the errors, to a file."""

@@ -38,7 +38,7 @@ def obtain(environ: Mapping[str, str]) -> dict[str, str]:
         ) from None
     try:
         credentials, found = google.auth.default(scopes=[_SCOPE])
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]  # google-auth has no types
     except GoogleAuthError as error:
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise ModelKeyError(
