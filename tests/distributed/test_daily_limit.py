@@ -38,7 +38,9 @@ async def test_three_nodes_spend_one_day_together_and_no_more(
             used = [view.usage.input_tokens + view.usage.output_tokens for view in views]
             assert 0.9 * LIMIT <= sum(used) <= LIMIT, used
             assert all(used), "each node had its part"
-            assert {view.state for view in views} == {"failed"}
+            states = [view.state for view in views]  # whoever began first may have got through
+            assert states == ["done" if view.usage.calls == ROWS else "failed" for view in views]
+            assert "failed" in states
             assert len(model.requests) == sum(view.usage.calls for view in views)
             usage = await api.maintenance.usage("local")
             today = usage["today"]["tokens"]
