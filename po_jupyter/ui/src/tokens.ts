@@ -33,6 +33,3 @@ export const commandIds = {
   runFile: "po-jupyter:run-file",
   cancelAll: "po-jupyter:cancel-all"
 } as const;
-
-/** The domain of the translations. */
-export const TRANSLATION_DOMAIN = "po_jupyter";

@@ -3,7 +3,7 @@
 import * as React from "react";
 import { nullTranslator } from "@jupyterlab/translation";
 import type { TranslationBundle } from "@jupyterlab/translation";
-import { TRANSLATION_DOMAIN } from "../tokens.js";
+import { TRANSLATION_DOMAIN } from "../format/language.js";
 
 export const Translation = React.createContext<TranslationBundle>(nullTranslator.load(TRANSLATION_DOMAIN));
 

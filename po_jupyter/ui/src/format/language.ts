@@ -2,7 +2,9 @@
 
 import { nullTranslator } from "@jupyterlab/translation";
 import type { TranslationBundle } from "@jupyterlab/translation";
-import { TRANSLATION_DOMAIN } from "../tokens.js";
+
+/** The domain of the translations. */
+export const TRANSLATION_DOMAIN = "po_jupyter";
 
 export const language: { trans: TranslationBundle } = { trans: nullTranslator.load(TRANSLATION_DOMAIN) };
 

@@ -11,7 +11,8 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import type { Run } from "../api/types.js";
 import { runsIcon } from "../icon.js";
 import { retriable } from "../live/retriable.js";
-import { commandIds, IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
+import { TRANSLATION_DOMAIN } from "../format/language.js";
+import { commandIds, IPoLive } from "../tokens.js";
 import type { LabActions } from "./actions.js";
 import { StatusItem } from "./StatusItem.js";
 

@@ -2,8 +2,8 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ITranslator } from "@jupyterlab/translation";
-import { language } from "../format/language.js";
-import { IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
+import { language, TRANSLATION_DOMAIN } from "../format/language.js";
+import { IPoLive } from "../tokens.js";
 import { LazyLive } from "./lazy.js";
 
 export const live: JupyterFrontEndPlugin<IPoLive> = {

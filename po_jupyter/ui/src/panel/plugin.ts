@@ -6,7 +6,8 @@ import { ICommandPalette } from "@jupyterlab/apputils";
 import { IStateDB } from "@jupyterlab/statedb";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { runsIcon } from "../icon.js";
-import { commandIds, IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
+import { TRANSLATION_DOMAIN } from "../format/language.js";
+import { commandIds, IPoLive } from "../tokens.js";
 import { LazyPanel } from "./LazyPanel.js";
 
 export const runsPanel: JupyterFrontEndPlugin<void> = {

@@ -3,7 +3,8 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { IRenderMimeRegistry } from "@jupyterlab/rendermime";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
-import { IPoLive, TRANSLATION_DOMAIN } from "../tokens.js";
+import { TRANSLATION_DOMAIN } from "../format/language.js";
+import { IPoLive } from "../tokens.js";
 import { RunOutput } from "./RunOutput.js";
 
 /** Before the view of ipywidgets (-10), which is empty without its kernel. */

@@ -6,7 +6,8 @@ import { InputDialog, ICommandPalette, WidgetTracker } from "@jupyterlab/apputil
 import { IStateDB } from "@jupyterlab/statedb";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { runsIcon } from "../../icon.js";
-import { commandIds, IPoLive, TRANSLATION_DOMAIN } from "../../tokens.js";
+import { TRANSLATION_DOMAIN } from "../../format/language.js";
+import { commandIds, IPoLive } from "../../tokens.js";
 import { PATTERN, readAddress, withoutAddress } from "./address.js";
 import type { Address } from "./address.js";
 import type { RunPageWidget } from "./RunPageWidget.js";
