@@ -6,25 +6,16 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.output_field import RECORDED
 from po_jupyter.model.pipeline.pipeline import (
     LLM,
-    Budget,
-    CallRetry,
     CascadeStep,
-    Gate,
     Pipeline,
-    Refine,
-    Task,
-    TaskRetry,
-    Turn,
-    Votes,
 )
 from po_jupyter.model.pipeline.violations import Position, dotted, first_errors, shown_place, violations_of
 from po_jupyter.model.values.json import JsonObject
@@ -40,15 +31,12 @@ _MAX_TEXT = 2_000_000  # characters; the largest hand-written pipelines are a hu
 _MAX_DEPTH = 50
 _SCALARS = frozenset({"str", "int", "float", "bool", "null", "timestamp"})
 
-_PARTS: dict[str, tuple[type[BaseModel], str]] = {
-    "llm": (LLM, "llm"),
-    "budget": (Budget, "budget"),
-    "refine": (Refine, "refine"),
-    "gate": (Gate, "gate"),
-    "votes": (Votes, "votes"),
-    "score": (Scorer, "a score"),
-    "prompt": (Turn, "a message"),
-}
+_ONE_OF = {
+    "tasks": "a task",
+    "score": "a score",
+    "prompt": "a message",
+    "variants": "a variant",
+}  # else the name itself
 
 
 def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
@@ -190,17 +178,22 @@ def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Locati
 
 def known_fields(loc: Location) -> tuple[list[str], str]:
     """The legal fields at a location, and the name of what they are fields of."""
-    last = next((p for p in reversed(loc) if isinstance(p, str)), None)
-    if last == "retry":
-        return list((CallRetry if "llm" in loc else TaskRetry).model_fields), "retry"
-    if last in _PARTS:
-        model, what = _PARTS[last]
-        if last == "llm" and isinstance(loc[-1], int):
-            model, what = CascadeStep, "a model of llm"
-        return list(model.model_fields), what
-    if last == "tasks":
-        return list(Task.model_fields), "a task"
-    return list(Pipeline.model_fields), "a pipeline"
+    model: type[BaseModel] = Pipeline
+    name = "a pipeline"
+    for part in loc:
+        if isinstance(part, str) and part in model.model_fields:
+            model = next(_models_in(model.model_fields[part].annotation), model)
+            name = _ONE_OF.get(part, part)
+        elif model is LLM:  # a list in the place of one
+            model, name = CascadeStep, "a model of llm"
+    return list(model.model_fields), name
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
 
 
 # -- text to plain values with places -----------------------------------------------------------------

@@ -1,10 +1,25 @@
-"""Which maps may have `shards`."""
+"""The number of shards of a map, and which maps may have them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from po_jupyter.model.pipeline.violations import OF_NUMBER, OF_TEXT
 
 MOST_SHARDS = 64
+
+
+def _form_of(value: Any) -> str:
+    return OF_TEXT if isinstance(value, str) else OF_NUMBER
+
+
+ShardCount: TypeAlias = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_SHARDS), Tag(OF_NUMBER)] | Annotated[Literal["auto"], Tag(OF_TEXT)],
+    Discriminator(_form_of),
+]
 
 
 def shards_problem(for_each: str | None, mode: str | None, files: Sequence[str]) -> str | None:

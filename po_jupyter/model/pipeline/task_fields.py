@@ -20,7 +20,7 @@ from po_jupyter.model.pipeline.operators.fields import (
 )
 from po_jupyter.model.pipeline.output_field import OutputSchema
 from po_jupyter.model.pipeline.pipeline_field import ContainedPipeline
-from po_jupyter.model.pipeline.sharding import MOST_SHARDS
+from po_jupyter.model.pipeline.sharding import ShardCount
 from po_jupyter.model.pipeline.task_parts import (
     Budget,
     Gate,
@@ -102,7 +102,7 @@ class TaskFields(Value):
         int, Field(ge=1, le=1000, description="Rows of `for_each` that run at the same time.")
     ] = 5
     shards: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_SHARDS)] | Literal["auto"] | None,
+        ShardCount | None,
         Field(
             description="Child runs that the rows of `for_each` are shared out to, so that several machines work on "
             "them; `auto`: one for 5,000 rows, 8 at most."

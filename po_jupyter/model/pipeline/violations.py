@@ -16,8 +16,9 @@ from po_jupyter.errors.fields import MAX_VIOLATIONS, clipped
 
 Position: TypeAlias = tuple[int | None, int | None]  # line and column, from 1
 
-OF_TEXT, OF_LIST, OF_MAPPING = (
+OF_TEXT, OF_NUMBER, OF_LIST, OF_MAPPING = (
     "·text",
+    "·number",
     "·list",
     "·mapping",
 )  # parts of a place that only pydantic knows: which form of a value was meant
@@ -115,7 +116,7 @@ def shown_place(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
     """
     end = loc[-1:] if kind in ("extra_forbidden", "missing") else ()
     inner = loc[: len(loc) - len(end)]
-    return (*(part for part in inner if part not in (OF_TEXT, OF_LIST, OF_MAPPING)), *end)
+    return (*(part for part in inner if part not in (OF_TEXT, OF_NUMBER, OF_LIST, OF_MAPPING)), *end)
 
 
 def without_most_unknown(value: Mapping[str, Any], known: Collection[str]) -> Mapping[str, Any]:

@@ -53,6 +53,10 @@ def one(task: str) -> str:
     return f"name: a\ntasks:\n  - {task}"
 
 
+def of_map(fields: str) -> str:
+    return f'name: a\ntasks:\n  - {{name: m, for_each: "{{{{ seed.rows }}}}", prompt: hi, {fields}}}'
+
+
 # what is written, what the one error says, and its line
 MALFORMED: dict[str, tuple[str, str, int | None]] = {
     "nothing": ("", "the pipeline is empty", None),
@@ -154,6 +158,22 @@ MALFORMED: dict[str, tuple[str, str, int | None]] = {
     "thousands of digits": (f"name: a\nmetadata: {{x: {'9' * 5000}}}\ntasks: [a]", "that can be read", 2),
     "deep": ("a: " + "[" * 60 + "]" * 60, "nested deeper than 50 levels", 1),
     "deeper than the parser": ("[" * 20_000, "nested deeper", None),
+    "shards below one": (
+        of_map("shards: -3"),
+        "shards: input should be greater than or equal to 1 (given: -3)",
+        3,
+    ),
+    "shards of a word": (of_map("shards: many"), "shards: input should be 'auto' (given: 'many')", 3),
+    "unknown field of an operator": (
+        of_map("distinct: {similarty: 0.9, similarity: 0.9}"),
+        "`similarty` is not a field of distinct; did you mean `similarity`?",
+        3,
+    ),
+    "unknown field of a variant": (
+        of_map("variants: {a: {promt: hi}, b: {prompt: ho}}"),
+        "`promt` is not a field of a variant; did you mean `prompt`?",
+        3,
+    ),
     "too much text": ("a" * 2_000_001, "a pipeline may have 2,000,000", None),
 }
 
