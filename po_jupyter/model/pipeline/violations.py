@@ -50,6 +50,15 @@ _PATTERNS = {
     r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$": "is written server.tool, as in the setting `mcp_servers`",
     r"^[a-z0-9_-]+:\S+$": "is written provider:model",
     r"^\d+\.\d+\.\d+$": "is written x.y.z, for example 1.0.0",
+    r"^[A-Za-z][A-Za-z0-9_-]*$": "may hold letters, digits, _ and - only, and starts with a letter",
+    r"^[A-Za-z][A-Za-z0-9_.-]*$": "may hold letters, digits, _ . and - only, and starts with a letter",
+    r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$": "may hold letters, digits and _ . : - only, starts with a letter or digit, "
+    "and has at most 100 characters",
+    r"^https?://\S+$": "is an address that starts with http:// or https://",
+    r"^https?://[^\s@]+$": "is an address that starts with http:// or https://, without a name and password in it",
+    r"^https?://[^\s@?#]+$": "is an address that starts with http:// or https://, without a name, password, ? or #",
+    r"^[^/\\]+\.json$": "is the end of file names, without folders, and ends with .json",
+    r"^[^/\\]+\.zip$": "is the end of file names, without folders, and ends with .zip",
 }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Protocol, TypedDict
+from typing import Annotated, Any, Protocol, TypeAlias, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from po_jupyter.model.pipeline.violations import OF_LIST, OF_MAPPING, OF_TEXT
 from po_jupyter.model.run.scores import ScoresOfTask
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
@@ -15,6 +16,19 @@ from po_jupyter.server.routing.shapes import Name, Query
 MOST_WORST = 100
 
 Worst = Annotated[int, Field(ge=0, le=MOST_WORST)]
+
+
+def _form_of(value: Any) -> str:
+    return OF_TEXT if isinstance(value, str) else OF_LIST if isinstance(value, list) else OF_MAPPING
+
+
+# A scorer, a list of them, or the text of either.
+Scorers: TypeAlias = Annotated[
+    Annotated[str, Tag(OF_TEXT)]
+    | Annotated[JsonObject, Tag(OF_MAPPING)]
+    | Annotated[list[JsonObject], Tag(OF_LIST)],
+    Discriminator(_form_of),
+]
 
 
 class ScoresQuery(Query):
@@ -31,7 +45,7 @@ class ScoreBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Name
-    score: str | JsonObject | list[JsonObject]
+    score: Scorers
     budget: JsonObject | None = None
     worst: Worst = 10
 
