@@ -11,16 +11,18 @@ import re
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from po_jupyter.errors import InvalidInput, PoError, Unavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Executable, Select
+    from sqlalchemy import URL, Connection, CursorResult, Executable, Select
 
 MOST_ROWS = 1_000_000
+MOST_BYTES = 256 * 1024 * 1024  # of text and bytes in all rows together: what fits into a request
 ENV = "env:"  # begins the name of an environment variable that has the URL
 _CONNECT = 10  # s that PostgreSQL and MySQL have to answer
+_AT_ONCE = 1000  # rows that are taken from a driver before they are counted
 _LONGEST = 500  # characters of what a database says
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _SELECT = re.compile(r"[\s(]*(select|with)\b", re.IGNORECASE)
@@ -63,15 +65,17 @@ def database_url(database: str) -> str:
 
 
 def read_query(
-    query: str, url: str, *, timeout: float, most: int = MOST_ROWS, new: NewRows | None = None
-) -> list[dict[str, object]]:
-    """The rows of a query, by the names of its columns; with `new` at most `most` + 1 of them.
+    query: str, url: str, *, timeout: float, most: int = MOST_ROWS, most_bytes: int = MOST_BYTES,
+    new: NewRows | None = None,
+) -> list[dict[str, object]]:  # fmt: skip
+    """The rows of a query, by the names of its columns; with `new` as many as are more than `most` or `most_bytes`.
 
     Waits at most `timeout` seconds, then the query is cancelled. Raises InvalidInput for what is no query, is refused
-    by the database, has more than `most` rows or takes too long; Unavailable when the database cannot be reached.
+    by the database, has more than `most` rows or `most_bytes` of text, or takes too long; Unavailable when the
+    database cannot be reached.
     """
     check_query(query)
-    reading = _Reading(query, _parsed(url), most, new)
+    reading = _Reading(query, _parsed(url), most, most_bytes, new)
     threading.Thread(target=reading.run, name="sql-query", daemon=True).start()
     try:
         ended = reading.ended.wait(timeout)
@@ -91,7 +95,7 @@ def read_query(
 class _Reading:
     """One query, in a thread of its own: drivers have no common timeout."""
 
-    def __init__(self, query: str, url: URL, most: int, new: NewRows | None) -> None:
+    def __init__(self, query: str, url: URL, most: int, most_bytes: int, new: NewRows | None) -> None:
         self.name = url.render_as_string(hide_password=True).partition("?")[0]
         self.rows: list[dict[str, object]] = []
         self.error: PoError | None = None
@@ -100,6 +104,7 @@ class _Reading:
         self._query = query
         self._url = url
         self._most = most
+        self._most_bytes = most_bytes
         self._new = new
         self._driver: object = None
 
@@ -161,10 +166,22 @@ class _Reading:
                 raise InvalidInput(
                     f"the query has no column {self._new.column!r:.60}, but {', '.join(names)[:_LONGEST]}"
                 )
-            rows = [dict(zip(names, row, strict=True)) for row in result.fetchmany(self._most + 1)]
-            if len(rows) > self._most and self._new is None:
-                raise InvalidInput(f"the query has more than {self._most:,} rows", hint="Add LIMIT or WHERE.")
-            return rows
+            return self._taken(result, names)
+
+    def _taken(self, result: CursorResult[Any], names: list[str]) -> list[dict[str, object]]:
+        """The rows in parts: who asks for a large table is told before all of it is in memory."""
+        rows: list[dict[str, object]] = []
+        size = 0
+        while part := result.fetchmany(min(_AT_ONCE, self._most + 1 - len(rows))):
+            rows += (dict(zip(names, row, strict=True)) for row in part)
+            size += sum(len(value) for row in part for value in row if isinstance(value, str | bytes))
+            if len(rows) <= self._most and size <= self._most_bytes:
+                continue
+            if self._new is not None:
+                break
+            limit = f"{self._most:,} rows" if len(rows) > self._most else f"{self._most_bytes:,} bytes"
+            raise InvalidInput(f"the query has more than {limit}", hint="Add LIMIT or WHERE.")
+        return rows
 
     def _statement(self) -> Executable:
         from sqlalchemy import bindparam, column, literal_column, select, text

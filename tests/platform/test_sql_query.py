@@ -69,6 +69,12 @@ def test_a_select_that_writes_changes_nothing(url: str) -> None:
 def test_rows_and_time_have_bounds(url: str) -> None:
     with pytest.raises(InvalidInput, match="more than 2 rows"):
         read("SELECT * FROM tickets", url, most=2)
+    long = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x, zeroblob(1000) AS blob FROM n"
+    with pytest.raises(InvalidInput, match="more than 1,000,000 bytes"):
+        read_query(long, url, timeout=20.0, most_bytes=1_000_000)
+    parts = read_query(f"{long} LIMIT 5000", url, timeout=20.0, most_bytes=1_000_000, new=NewRows("x", 7))
+    assert [row["x"] for row in parts[:2]] == [8, 9]
+    assert 1_000 < len(parts) <= 2_000, "as many as are more than the bytes, in parts"
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
     with pytest.raises(InvalidInput, match="took longer than"):
         read(endless, url, timeout=0.3)

@@ -52,7 +52,14 @@ def read_sql(source: SeedSource, mark: QueryMark | None, *, code_allowed: bool, 
     after = None if mark is None else mark["value"]
     new = None if new_by is None else NewRows(new_by, after)
     try:
-        found = read_query(source["sql"], database_url(source["db"]), timeout=_TIMEOUT, most=MOST_ROWS, new=new)
+        found = read_query(
+            source["sql"],
+            database_url(source["db"]),
+            timeout=_TIMEOUT,
+            most=MOST_ROWS,
+            most_bytes=most,
+            new=new,
+        )
     except Unavailable as error:
         raise DatabaseAway(error.message) from None
     rows = _within(_plain(found), new_by, most)
