@@ -27,6 +27,7 @@ from po_jupyter.hub.wires.request_bounds import read_json
 from po_jupyter.hub.wires.upstreams import NeverSent, Upstream
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.whole_numbers import whole_number
 
 log = structlog.get_logger(__name__)
 _FORM = 64 * 1024  # bytes of an upload beside its file
@@ -224,7 +225,7 @@ class UserBatches:
         """The user's own in the vendor's list, page by page until there are enough of them."""
         query = dict(operation.query)
         own = await self._objects.ids_of(self._user.name, kind)
-        limit = min(int(query["limit"]) if query.get("limit", "").isdigit() else 20, _PAGE) or 20
+        limit = min(whole_number(query.get("limit", "")) or 20, _PAGE)
         cursor = "after_id" if self._is_anthropic else "after"
         if (after := query.pop(cursor, "")) and after not in own:
             raise not_found(f"the {kind} {after!r:.80}")

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.whole_numbers import whole_number
 
 _OPEN, _CLOSE = "([{", ")]}"
 _VALUES = {
@@ -127,9 +128,9 @@ class _LineParser:
 
     def _value(self, name: str, option: Option, text: str) -> Any:
         if option.kind == "number":
-            if not text.isdecimal() or int(text) < 1:
-                raise self.error(f"`--{name}` is a whole number from 1 on, not `{text}`")
-            return int(text)
+            if not (number := whole_number(text)):
+                raise self.error(f"`--{name}` is a whole number from 1 on, not `{text:.60}`")
+            return number
         if option.kind == "money":
             try:
                 amount = float(text.lstrip("$"))

@@ -18,6 +18,7 @@ from po_jupyter.client.reviews.choices import read_answer, shown, written_answer
 from po_jupyter.client.reviews.session import ReviewSession, RowToReview
 from po_jupyter.errors import PoError
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.presentation.terminal_text import plain
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -129,8 +130,8 @@ class ReviewWidget:
             return _sentence(await session.agree(row, note))
         if action == "record":
             return _sentence(await session.correct(row, read_answer(edited, session.schema), note))
-        if action.isdecimal():
-            return _sentence(await session.choose(row, int(action), note))
+        if (number := whole_number(action)) is not None:
+            return _sentence(await session.choose(row, number, note))
         self._say(f"{action!r:.20} is no key here: {_key_help(session)}")
         return None
 

@@ -13,6 +13,7 @@ from po_jupyter.kernel.chat_line import chat_arguments
 from po_jupyter.kernel.errors import CellError, Detached, as_cell_errors
 from po_jupyter.kernel.session import Session
 from po_jupyter.model.run.row_spans import parse_row_options
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.presentation.row_details import row_html
 from po_jupyter.presentation.scores import scores_html
 
@@ -164,9 +165,10 @@ def score(session: Session, arguments: Arguments) -> None:
 def _scale(text: str) -> list[int]:
     """The two ends of a scale."""
     low, _, high = text.partition("-")
-    if not (low.isdecimal() and high.isdecimal()):
-        raise CellError(f"`--scale` is two whole numbers such as 1-5, not `{text}`")
-    return [int(low), int(high)]
+    ends = whole_number(low), whole_number(high)
+    if ends[0] is None or ends[1] is None:
+        raise CellError(f"`--scale` is two whole numbers such as 1-5, not `{text:.60}`")
+    return [ends[0], ends[1]]
 
 
 def review(session: Session, arguments: Arguments) -> None:

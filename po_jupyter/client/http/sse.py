@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple
 
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.whole_numbers import whole_number
 
 
 class SseMessage(NamedTuple):
@@ -46,8 +47,8 @@ class Parser:
                 self._event = value
             elif field == "data":
                 self._data.append(value)
-            elif field == "id" and value.isdecimal():
-                self._id = int(value)
+            elif field == "id" and (number := whole_number(value)) is not None:
+                self._id = number
         return messages
 
     def _pop_message(self) -> SseMessage | None:

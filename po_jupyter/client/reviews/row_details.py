@@ -9,6 +9,7 @@ from po_jupyter.client.http.inspection_payloads import ModelCallJson
 from po_jupyter.client.reviews.corrections import all_reviews, verdicts
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.presentation.row_details import row_html, row_text
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _without_calls(state: str) -> str:
 def row_place(text: str) -> tuple[str, int]:
     """The task and the number of `TASK:N`. Raises InvalidInput."""
     task, _, number = text.rpartition(":")
-    if not task or not (number.isascii() and number.isdecimal()) or len(number) > 9:
+    row = whole_number(number)
+    if not task or row is None:
         raise InvalidInput(f"{text!r:.80} is no row", hint="--row TASK:N, for example --row label:17.")
-    return task, int(number)
+    return task, row

@@ -25,6 +25,7 @@ from po_jupyter.model.run.review import (
     is_disputed,
 )
 from po_jupyter.model.values.chunked_json import is_larger_than
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.orchestrator.control.child_runs import check_is_whole
 from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.control.rows_again import check_indexes
@@ -186,9 +187,8 @@ class RowReviews:
     ) -> tuple[list[ReviewView], str | None]:
         """Reviews of a map's rows in row order, of each person the last one of a row, and the cursor of the next page.
         NotFound, InvalidInput."""
-        if cursor is not None and not cursor.isdecimal():
+        if (start := whole_number(cursor or "0")) is None:
             raise InvalidInput("that is not a cursor of this list")
-        start = int(cursor or 0)
         head = await self._runs.find_readable(run_id, owner)
         by = actor.get() or actor_of(owner)
 

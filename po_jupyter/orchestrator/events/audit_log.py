@@ -20,6 +20,7 @@ import structlog
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.platform import private_file
 from po_jupyter.store import diagnosis
 from po_jupyter.telemetry.redaction import redactor
@@ -63,11 +64,12 @@ class AuditLog:
         end: int | None = None
         if cursor is not None:
             name, _, offset = cursor.rpartition(":")
-            if name not in names or not offset.isdecimal():
+            end = whole_number(offset)
+            if name not in names or end is None:
                 raise InvalidInput(
                     "that is not a cursor of this list", hint="Pass the `next` of the page before."
                 )
-            files, end = files[: names.index(name) + 1], int(offset)
+            files = files[: names.index(name) + 1]
         entries: list[JsonObject] = []
         for file in reversed(files):
             for at, line in _backwards(file, end):

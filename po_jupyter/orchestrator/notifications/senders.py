@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from po_jupyter.config import NotificationChannel
 from po_jupyter.config.notifications import SECRET_PREFIX
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.orchestrator.notifications import messages
 from po_jupyter.orchestrator.notifications.outbox import Delivery
 
@@ -138,7 +139,7 @@ def _result(status: int, retry_after: str) -> SendResult:
         return SendResult(f"refused (HTTP {status}): does the receiver have the same secret?")
     if status == 410:
         return SendResult("the receiver wants no more of it (HTTP 410)", is_final=True)
-    pause = min(float(retry_after), _LONGEST_RETRY_AFTER) if retry_after.isdecimal() else 0.0
+    pause = float(min(whole_number(retry_after) or 0, _LONGEST_RETRY_AFTER))
     return SendResult(f"answered HTTP {status}", retry_after=pause)
 
 

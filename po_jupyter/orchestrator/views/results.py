@@ -9,6 +9,7 @@ from typing import BinaryIO
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views import stage_logs
 from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
@@ -148,6 +149,6 @@ class RunResults:
 def _offset(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not cursor.isdecimal():
+    if (offset := whole_number(cursor)) is None:
         raise InvalidInput("that is not a cursor of this list")
-    return int(cursor)
+    return offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from po_jupyter.errors import NotFound
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.server.routing.request import ApiRequest, JsonResponse
 from po_jupyter.server.routing.shapes import (
     CompareQuery,
@@ -13,7 +14,7 @@ from po_jupyter.server.routing.shapes import (
     VariantsQuery,
 )
 
-_MOST_DIGITS = 9
+_MOST = 10**9 - 1  # of rows and of calls
 
 
 async def rows(request: ApiRequest[RowsQuery, None]) -> JsonResponse:
@@ -101,6 +102,6 @@ async def spending(request: ApiRequest[Query, None]) -> JsonResponse:
 
 
 def _number(text: str, kind: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or len(text) > _MOST_DIGITS:
+    if (number := whole_number(text, _MOST)) is None:
         raise NotFound(f"there is no {kind} {text!r:.40}: they are numbered from 0")
-    return int(text)
+    return number

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.server.routing.request import LINES, ApiRequest, JsonResponse, StreamResponse
 from po_jupyter.server.routing.shapes import EventsQuery, ExportQuery, Query
 from po_jupyter.server.sse import streams
@@ -19,9 +18,10 @@ async def run_events(request: ApiRequest[EventsQuery, None]) -> JsonResponse | S
         events = await runs.events(view.id, request.owner, since, request.query.limit)
         return JsonResponse({"events": events})
     if request.last_event_id is not None:  # a browser that comes back knows better than its first URL
-        if not re.fullmatch(r"\d{1,15}", request.last_event_id.strip()):
+        offset = whole_number(request.last_event_id.strip())
+        if offset is None:
             raise InvalidInput(f"Last-Event-ID is an offset, not {request.last_event_id[:40]!r}")
-        since = int(request.last_event_id)
+        since = offset
     return StreamResponse(streams.run_events(request.orchestrator, view, request.owner, since))
 
 

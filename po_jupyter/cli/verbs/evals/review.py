@@ -8,6 +8,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
+from po_jupyter.model.values.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from po_jupyter.client.http.reviews import ReviewJson
@@ -178,8 +179,8 @@ def _act(run: Run, session: ReviewSession, shown: RowToReview, key: str, note: s
         if not text:
             return False
         base.print_line(_verdict(call(session.correct(shown, _read(session, text), note))))
-    elif key.isdecimal():
-        base.print_line(_verdict(call(session.choose(shown, int(key), note))))
+    elif (number := whole_number(key)) is not None:
+        base.print_line(_verdict(call(session.choose(shown, number, note))))
     else:
         base.print_line(_keys(session, shown))
         return False

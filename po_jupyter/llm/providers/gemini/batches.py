@@ -34,6 +34,7 @@ from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.whole_numbers import whole_number
 
 _PAGE = 100
 _MOST_PAGES = 200
@@ -212,4 +213,4 @@ def _error_in(line: JsonObject) -> Mapping[str, object]:
 
 def _count(value: object) -> int:
     """A count, which comes as a text: its kind is int64."""
-    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
+    return whole_number(str(value)) or 0 if isinstance(value, int | str) else 0
