@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.state.resume import ResumePlan, kept_tasks
+from po_jupyter.engine.state.resume import ResumePlan, kept_tasks, resume_plan
 from po_jupyter.errors import Conflict, InvalidInput, ModelRefused, NotFound, StaleFence
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.model.run.events import draft
@@ -241,6 +241,20 @@ async def test_a_map_after_the_map_of_a_fresh_run_pays_only_for_what_changed(tmp
     bench.resume("after", clear=["after"], restart=True)
     assert await bench.go() == "done"
     assert len(bench.fake.requests) == 6, "a restart asks for all of it"
+
+
+async def test_failed_rows_that_are_asked_again_leave_the_rest_of_later_maps_paid(tmp_path: Path) -> None:
+    """As named rows do: `only_failed` asks for two rows, and the map after them pays for these two."""
+    bench = await ill(tmp_path, MAP, AFTER)
+    todo = resume_plan(bench.pipeline, bench.state, only_failed=True)
+    bench.resume(*todo.reset, clear=todo.clear, only_failed=True)
+    assert await bench.go() == "done"
+    assert bench.asked == {f"{before}row {row}.": 1 for row in (1, 4) for before in ("", "after echo: ")}
+    assert bench.rows("after") == [f"echo: after echo: row {row}." for row in range(6)]
+    bench.fake.requests.clear()
+    bench.resume("m", "after", clear=["m", "after"], only_failed=True, from_task="m")
+    assert await bench.go() == "done"
+    assert len(bench.fake.requests) == 12, "from a task on all is asked"
 
 
 async def test_equal_rows_after_the_map_keep_each_its_own_answer(tmp_path: Path) -> None:
