@@ -90,3 +90,18 @@ def test_the_values_for_kubernetes_say_the_same_as_the_file_for_one_machine():
     secrets = [e["valueFrom"]["secretKeyRef"]["name"] for e in container["env"] if "valueFrom" in e]
     assert secrets == ["hub", "po-team-keys"]
     assert "po-team-keys" not in str(values)  # users' pods never have it
+
+
+def test_the_hub_may_look_whether_the_gateway_is_there():
+    """Else it warns each minute that it cannot connect to the service."""
+    policy = documents(blocks("yaml")[2])[2]
+    sources = policy["spec"]["ingress"][0]["from"]
+    assert {source["podSelector"]["matchLabels"]["component"] for source in sources} == {"proxy", "hub"}
+
+
+def test_the_culler_stays_in_the_file_for_tljh():
+    """TLJH loads the file last, so that its list of services replaces the one with TLJH's own culler."""
+    page = PAGE.read_text("utf-8")
+    part = page[page.index("## The Littlest JupyterHub") : page.index("## Zero to JupyterHub")]
+    assert "the service `idle-culler` stays" in part
+    assert "hub/bin/pip install" not in part  # it would make a JupyterHub 6 of TLJH's 5
