@@ -93,7 +93,7 @@ class SampleScope:
 
 def sample_of(data: Mapping[str, object]) -> dict[str, object]:
     """The part of a seed's data that names are checked against, small enough to be sent: the first rows of its lists,
-    without the texts. Beyond the bounds a value counts as not known."""
+    without the texts and numbers. Beyond the bounds a value counts as not known."""
     left = _MOST_VALUES
 
     def shape(value: object, depth: int) -> object:
@@ -105,7 +105,8 @@ def sample_of(data: Mapping[str, object]) -> dict[str, object]:
             return value if MARK in value else {key: shape(inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, Sequence) and not isinstance(value, str):
             return [shape(inner, depth + 1) for inner in islice(value, _ROWS)]
-        return "" if isinstance(value, str) else value
+        # Only what kind of a value it is counts; true, false and null are two kinds as they are.
+        return type(value)() if type(value) in (str, int, float) else value
 
     return {key: shape(value, 1) for key, value in data.items()}
 

@@ -56,7 +56,9 @@ def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | N
 def provider_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of a worker with the keys of all providers, and those that say that there is a login: for checks
     here, in the orchestrator."""
-    environ = os.environ if environ is None else environ
+    environ = dict(
+        os.environ if environ is None else environ
+    )  # which decodes each name and value when it is read
     own = {name for spec in specs() for name in _key_variables(spec)}
     more = [name for name in environ if name in own or name.endswith(_KEY_SUFFIX)]
     return worker_environment((*extra, *more), environ)

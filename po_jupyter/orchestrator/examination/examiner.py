@@ -23,6 +23,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.orchestrator.examination.checked import CheckedDefinitions
 from po_jupyter.orchestrator.examination.child import TOO_MUCH, WALL_SECONDS
 from po_jupyter.orchestrator.examination.operations import Examination, examine_here
 from po_jupyter.orchestrator.examination.watched import WatchedExaminations, request_of
@@ -56,6 +57,7 @@ class Examiner:
         self._child: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._closed = False
+        self._checked = CheckedDefinitions()
         self._watched: WatchedExaminations | None = None
         if not forking.IS_FORK_SAFE:
             self._watched = WatchedExaminations(
@@ -71,7 +73,7 @@ class Examiner:
         Raises InvalidInput, also for what takes too long or too much memory; Unavailable when no process starts.
         """
         if self._is_quick(examination):
-            return examine_here(examination, self._settings)
+            return self._checked.examine(examination, self._examine_here)
         if self._watched is None:
             answer = self._ask(examination)
         else:
@@ -84,6 +86,9 @@ class Examiner:
         if "error" in decoded:
             raise from_json(decoded["error"])
         return cast(JsonObject, decoded["value"])
+
+    def _examine_here(self, examination: Examination) -> Pipeline | JsonObject:
+        return examine_here(examination, self._settings)
 
     def _is_quick(self, examination: Examination) -> bool:
         """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
