@@ -134,8 +134,15 @@ class Channel:
         """End the connection."""
         self._flush()
         self._writer.close()
-        with suppress(OSError, asyncio.CancelledError):
+        try:
             await self._writer.wait_closed()
+        except OSError:
+            pass
+        except asyncio.CancelledError:
+            # Who waits for the same end, and was cancelled, cancels it for all; only who was cancelled is to know.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
 
 async def connect(address: Path, credential: Credential | None = None) -> Channel:

@@ -60,6 +60,28 @@ async def test_messages_go_both_ways_and_the_kernel_says_who_is_there(tmp_path: 
     assert not (tmp_path / "s").exists()
 
 
+async def test_who_is_cancelled_while_a_connection_ends_is_cancelled(tmp_path: Path) -> None:
+    """A worker that was told to end as its orchestrator went looked for another one for ever."""
+
+    async def listen(channel: Channel, _first: IpcMessage) -> None:
+        await channel.receive()
+
+    async with listening(tmp_path / "s", listen):
+        channel = await connect(tmp_path / "s")
+
+        async def close_and_go_on() -> None:
+            await channel.close()
+            await asyncio.Event().wait()
+
+        cancelled, other = asyncio.create_task(close_and_go_on()), asyncio.create_task(channel.close())
+        await asyncio.sleep(0)  # both wait for the end of the connection
+        cancelled.cancel()
+        ended, _ = await asyncio.wait([cancelled, other], timeout=5)
+        assert cancelled in ended and cancelled.cancelled()
+        assert other in ended and other.exception() is None, "who was not cancelled ends as ever"
+        await channel.close()
+
+
 async def test_nonsense_ends_its_connection_and_unknown_messages_are_passed_over(tmp_path: Path) -> None:
     heard: list[IpcMessage | None] = []
     served = asyncio.Event()
