@@ -25,6 +25,7 @@ import structlog
 
 from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDependencies
 from po_jupyter.engine.maps.map_state import MapState
+from po_jupyter.engine.state.resume import keeps_unchanged
 from po_jupyter.errors import Conflict, NotFound, StoreError
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.scores import RowScores
@@ -200,7 +201,7 @@ def _outcomes(store: LogStore, run: str, keys: Mapping[str, object]) -> list[_Ea
                 outcomes[item["task"], item["index"]] = outcome
         for event in record["events"]:
             data = event["data"] if event["type"] == "run.resumed" else _NOTHING
-            void = None if data.get("rows") else data.get("clear")
+            void = None if keeps_unchanged(data) else data.get("clear")
             if void:
                 outcomes = {row: outcome for row, outcome in outcomes.items() if row[0] not in void}
     return list(outcomes.values())
@@ -223,7 +224,7 @@ def _own_outcomes(
                 counting.pop(item["index"], None)
         for event in record["events"]:
             if event["type"] == "run.resumed" and own.task in event["data"].get("clear", ()):
-                superseded = superseded | counting if event["data"].get("rows") else {}
+                superseded = superseded | counting if keeps_unchanged(event["data"]) else {}
                 counting = {}
     return list(superseded.values()), {outcome.origin for outcome in counting.values()}
 

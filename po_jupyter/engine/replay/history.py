@@ -11,7 +11,7 @@ from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.replay.row_table import MapOutput, RowTable
 from po_jupyter.engine.replay.spent_from_log import SpentFromLog
 from po_jupyter.engine.state.fold import fold
-from po_jupyter.engine.state.resume import KEPT_FAILURES
+from po_jupyter.engine.state.resume import KEPT_FAILURES, keeps_unchanged
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import ModelKeyError
 from po_jupyter.model.run.events import EventDraft, NumberedEvent
@@ -228,7 +228,7 @@ def _apply_attempt_end(history: History, event: EventDraft) -> None:
 def _apply_resume(history: History, data: JsonObject) -> None:
     rows = data.get("rows") or {}
     for task in data.get("clear", ()):
-        (history.renewed.add if rows else history.renewed.discard)(task)
+        (history.renewed.add if keeps_unchanged(data) else history.renewed.discard)(task)
         history.rows.pop(task, None)
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)

@@ -6,8 +6,8 @@ skips: it will make them again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import BudgetExceeded, Conflict, ModelKeyError, NotFound, RowsLeft
@@ -108,6 +108,12 @@ def restart_plan(
         while more := {n for n, added in state.added.items() if added.by in again} - again:
             again |= more
     return _plan(state, names, again, again)
+
+
+def keeps_unchanged(data: Mapping[str, Any]) -> bool:
+    """Whether of the tasks that a `run.resumed` clears what did not change is not paid again: they follow rows that are
+    asked for again, and nobody named them. After a `from_task` they are to be done anew."""
+    return bool(data.get("rows")) or (bool(data.get("only_failed")) and not data.get("from_task"))
 
 
 def kept_tasks(state: RunState, todo: ResumePlan) -> list[str]:
