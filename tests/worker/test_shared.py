@@ -147,7 +147,7 @@ def test_one_whose_last_run_ends_without_an_orchestrator_waits_for_none(tmp_path
     """It is idle, and nothing is left to be given back: what comes next starts a process of its own."""
 
     async def scene(fake: FakeOrchestrator, store: DiskStore) -> None:
-        run = run_of(store, "00a1", "fake:echo?latency=1")
+        run = run_of(store, "00a1", "fake:echo?latency=3")
         fake.take(run)
         while not store.head(run)["holder"]:
             await asyncio.sleep(0.01)
