@@ -31,6 +31,7 @@ _NAME = "orchestrator.sock"
 _MAX_PATH = 90  # bytes; sun_path holds 104 on macOS and 108 on Linux
 _MAX_BACKLOG = 8 * LIMIT  # bytes that a peer has not read; beyond them it gets nothing more
 _FIRST_MESSAGE = 10.0  # s that a new connection may take to say what it is
+_LAST_WORDS = 1.0  # s that what was sent may take to leave, once a connection is to end
 _PROOF = 5.0  # s that both ends may take to prove who they are
 _MAX_STRANGERS = 64  # connections over TCP at once that have proved nothing yet
 _NOTIFY_TIMEOUT = 2.0  # s that an orchestrator may take to answer a `notify`
@@ -131,9 +132,11 @@ class Channel:
         return sockets.peer_of(self._writer.get_extra_info("socket"))
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connection. What the peer does not take within a moment is lost: one that was stopped takes nothing,
+        and would be waited for for ever."""
         self._flush()
         self._writer.close()
+        cut = asyncio.get_running_loop().call_later(_LAST_WORDS, self._writer.transport.abort)
         try:
             await self._writer.wait_closed()
         except OSError:
@@ -143,6 +146,8 @@ class Channel:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
+        finally:
+            cut.cancel()
 
 
 async def connect(address: Path, credential: Credential | None = None) -> Channel:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from jupyter_server.auth import User
+from jupyter_server.auth.identity import LegacyIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError
@@ -209,7 +210,11 @@ def owner_of(provider: IdentityProvider, user: User, data_dir: Path | None = Non
 
 
 def _is_jupyters(provider: IdentityProvider) -> bool:
-    return type(provider).__module__.partition(".")[0] == "jupyter_server"
+    """Whether it is one that knows no names: a login handler of somebody else's, which Jupyter wraps, may know them."""
+    parts = [type(provider)]
+    if isinstance(provider, LegacyIdentityProvider):
+        parts.append(provider.login_handler_class)
+    return all(part.__module__.partition(".")[0] == "jupyter_server" for part in parts)
 
 
 async def allowed(handler: JupyterHandler, authorizer: Authorizer, principal: Principal, scope: str) -> bool:

@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 _FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator
+_IDLE = 1.0  # s that a process of many runs stays without any, once its orchestrator is gone
 _LAST_MESSAGE = 1.0  # s that the last message may take to leave this process
 
 
@@ -102,6 +103,7 @@ class OrchestratorLink:
         self._runs: dict[str, LinkedRun] = {}
         self._left: dict[str, int] = {}  # runs that left while nobody heard it, with their statuses
         self._channel: Channel | None = None  # once something was received on it
+        self._was_connected = False
         self._connect_now = asyncio.Event()
         if eager:
             self._connect_now.set()
@@ -206,6 +208,7 @@ class OrchestratorLink:
         while (addressed := await channel.receive_addressed()) is not None:
             self._last_message = self.loop.time()
             self._channel = channel
+            self._was_connected = True
             self._dispatch(*addressed)
 
     def _dispatch(self, message: IpcMessage, run: str | None) -> None:
@@ -245,7 +248,9 @@ class OrchestratorLink:
                 # Connected, and nothing comes: a stopped process keeps its sockets. Look for another one.
                 await self._channel.close()
             alone += min(now - before, 2 * step)
-            if alone >= self._settings.orphan_timeout:
+            # Nothing is to be given back, and a new orchestrator starts a process of its own.
+            idle = self._shared is not None and self._was_connected and not self._runs
+            if alone >= (min(_IDLE, self._settings.orphan_timeout) if idle else self._settings.orphan_timeout):
                 self._abandon(alone)
                 return
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from po_jupyter.cli import base
 from tests.support.cli import FakeClient
+from tests.support.start_mode import forget_environment
 
 
 @pytest.fixture
@@ -40,7 +40,5 @@ def po(capsys: pytest.CaptureFixture[str]) -> Po:
 
 @pytest.fixture(autouse=True)
 def _own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("PO_", "JPY_", "JUPYTERHUB_")):
-            monkeypatch.delenv(name)
+    forget_environment(monkeypatch, "PO_", "JPY_", "JUPYTERHUB_")
     monkeypatch.setenv("PO_DATA_DIR", str(tmp_path / "data"))

@@ -11,7 +11,7 @@ import pytest
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from tests.support.jupyter_process import JupyterProcess
-from tests.support.start_mode import VARIABLE as WORKER_START
+from tests.support.start_mode import forget_environment
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +32,7 @@ def client(jupyter: JupyterProcess) -> Iterator[Client]:
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment with nothing to find, whose data directory is this test's."""
-    for name in list(os.environ):
-        if name.startswith(("PO_", "JUPYTER", "JPY_")) and name != WORKER_START:
-            monkeypatch.delenv(name)
+    forget_environment(monkeypatch, "PO_", "JUPYTER", "JPY_")
     monkeypatch.setenv("PO_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     return dict(os.environ)

@@ -21,6 +21,7 @@ from po_jupyter.client.default import default_client
 from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.paths import ROOT
+from tests.support.start_mode import forget_environment
 
 pytestmark = pytest.mark.acceptance
 
@@ -57,9 +58,9 @@ def calling(body: dict[str, Any], _: int) -> Reply:
 def model(home: Path) -> Iterator[ModelServer]:
     """A model, and an orchestrator of this module's own that finds it."""
     with ModelServer(calling, key=SECRET) as server, pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("PO_", "JPY_", "JUPYTERHUB_")) or name.endswith("_API_KEY"):
-                patch.delenv(name)
+        forget_environment(patch, "PO_", "JPY_", "JUPYTERHUB_")
+        for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+            patch.delenv(name)
         patch.setenv("PO_DATA_DIR", str(home / "data"))
         patch.setenv("PO_DEFAULT_MODEL", "openai:gpt-4o-mini")
         patch.setenv("OPENAI_BASE_URL", server.base_url)

@@ -6,6 +6,7 @@ A short version for each start; with PO_WORKER_START=spawn all other tests start
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -30,7 +31,7 @@ from tests.support.orchestrator import (
     wait_for_state,
     wait_for_task_state,
 )
-from tests.support.start_mode import inherited_environment
+from tests.support.start_mode import forget_environment, inherited_environment
 
 pytestmark = pytest.mark.acceptance
 
@@ -65,6 +66,8 @@ def test_programs_that_tests_start_keep_the_start_mode(monkeypatch: pytest.Monke
     inherited = inherited_environment("PO_", "JUPYTER")
     assert inherited["PO_WORKER_START"] == "spawn"
     assert "PO_STORE" not in inherited
+    forget_environment(monkeypatch, "PO_", "JUPYTER")
+    assert dict(os.environ) == inherited
 
 
 @pytest.mark.parametrize("start", STARTS)

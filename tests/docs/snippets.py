@@ -15,7 +15,6 @@ Comments behind a snippet say what a page need not show; `po help` and a browser
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from po_jupyter.testing.model_server.batches import BatchServer
 from tests.docs.services import PageServices
 from tests.support.paths import ROOT
 from tests.support.pdf import pdf
+from tests.support.start_mode import inherited_environment
 
 DOCS = ROOT / "po_jupyter" / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -294,8 +294,7 @@ def _comparable(text: str) -> list[str]:
 
 def page_environ(data: Path, base_url: str, root_url: str, key: str) -> dict[str, str]:
     """The environment of a page's commands: a data directory of its own, and a server that answers for every model."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JPY_", "JUPYTERHUB_"))}
-    return environ | {
+    return inherited_environment("PO_", "JPY_", "JUPYTERHUB_") | {
         "PO_DATA_DIR": str(data),
         "PO_DEFAULT_MODEL": "openai:any-model",
         "PO_BATCH_POLL_MIN": "0.05",

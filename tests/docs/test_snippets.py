@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import po_jupyter as po
 from po_jupyter.testing.model_server import ModelServer
 from tests.docs.snippets import PAGES, PageRunner, Snippet, name_of, page_environ, snippets_of
 from tests.support.paths import ROOT
+from tests.support.start_mode import forget_environment
 
 LANGUAGES = {"python", "ipython", "yaml", "bash", "console", "toml", "text"}
 
@@ -27,9 +27,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 @pytest.fixture(scope="module")
 def client(environ: dict[str, str]) -> Iterator[po.Client]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in [*os.environ]:
-            if name.startswith(("PO_", "JPY_", "JUPYTERHUB_")):
-                patch.delenv(name)
+        forget_environment(patch, "PO_", "JPY_", "JUPYTERHUB_")
         for name, value in environ.items():
             patch.setenv(name, value)
         client = po.connect()

@@ -82,6 +82,25 @@ async def test_who_is_cancelled_while_a_connection_ends_is_cancelled(tmp_path: P
         await channel.close()
 
 
+async def test_a_peer_that_takes_nothing_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    """An orchestrator that was stopped keeps its sockets: its workers never noticed that they were alone."""
+    over = asyncio.Event()
+
+    async def listen(_channel: Channel, _first: IpcMessage) -> None:
+        await over.wait()
+
+    async with listening(tmp_path / "s", listen):
+        channel = await connect(tmp_path / "s")
+        channel.send(HELLO)
+        for _ in range(12):
+            channel.send(Notify("r" * 500_000))
+        reading = asyncio.create_task(channel.receive())
+        async with asyncio.timeout(10):
+            await channel.close()
+            assert await reading is None
+        over.set()
+
+
 async def test_nonsense_ends_its_connection_and_unknown_messages_are_passed_over(tmp_path: Path) -> None:
     heard: list[IpcMessage | None] = []
     served = asyncio.Event()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.paths import ROOT
+from tests.support.start_mode import inherited_environment
 
 pytestmark = pytest.mark.acceptance
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "question"]}}}
@@ -64,7 +64,7 @@ def recorded(vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def run(folder: Path, *arguments: str, vendor: ModelServer | None = None) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "OPENAI", "PYTEST", "COV"))}
+    env = inherited_environment("PO_", "OPENAI", "PYTEST", "COV")
     env |= {"PYTHONPATH": str(ROOT), "PO_DATA_DIR": str(folder / "user"), "PYTHONUTF8": "1"}
     if vendor is not None:
         env |= {"OPENAI_BASE_URL": vendor.base_url, "OPENAI_API_KEY": vendor.key}

@@ -19,6 +19,7 @@ from po_jupyter.errors import StoreUnusable
 from tests.support.headless import stop_process
 from tests.support.jupyter_process import JupyterProcess, definition
 from tests.support.paths import ROOT
+from tests.support.start_mode import forget_environment
 
 pytestmark = pytest.mark.acceptance
 
@@ -26,9 +27,7 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A terminal of the same person, without a word about any server; its data directory is the server's."""
-    for name in list(os.environ):
-        if name.startswith(("PO_", "JUPYTER", "JPY_")):
-            monkeypatch.delenv(name)
+    forget_environment(monkeypatch, "PO_", "JUPYTER", "JPY_")
     monkeypatch.setenv("PO_DATA_DIR", str(tmp_path / "lab" / "data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "elsewhere"))
     return dict(os.environ)

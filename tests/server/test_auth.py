@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jupyter_server.auth import User
 from jupyter_server.auth.identity import IdentityProvider, LegacyIdentityProvider, PasswordIdentityProvider
+from jupyter_server.auth.login import LegacyLoginHandler
 from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 
@@ -35,6 +36,17 @@ def test_a_provider_that_knows_people_is_believed(monkeypatch: pytest.MonkeyPatc
     """A hub's server may be shared: the owner is who asks, not whose server it is."""
     monkeypatch.setenv("JUPYTERHUB_USER", "ada")
     assert owner_of(Named(), User(username="grace")) == "grace"
+
+
+def test_a_login_handler_that_knows_people_is_believed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler of before Jupyter Server 2, which Jupyter's own provider wraps: all its users were one owner."""
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+
+    class CompanyLogin(LegacyLoginHandler):
+        pass
+
+    provider = LegacyIdentityProvider(login_handler_class=CompanyLogin)
+    assert owner_of(provider, User(username="grace")) == "grace"
 
 
 def test_a_bucket_refills_evenly() -> None:

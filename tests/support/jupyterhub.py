@@ -33,6 +33,7 @@ import pytest
 from tests.support.brokers import free_port
 from tests.support.fake_gateway import TEAM_KEY
 from tests.support.paths import ROOT, TESTS
+from tests.support.start_mode import inherited_environment
 
 GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_config.py"
 RUNS_GUIDE = ROOT / "po_jupyter/docs/guide/jupyterhub_runs_config.py"
@@ -154,7 +155,8 @@ class RealHub:
             "server_args": ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                             "--LabApp.expose_app_in_browser=True",
                             f"--LabApp.extra_labextensions_path={folder / 'labextensions'}"],
-            "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **(server_env or {})},
+            "server_env": {"JUPYTERHUB_ACTIVITY_INTERVAL": "2", "PYTHONPATH": str(ROOT), **inherited_environment(""),
+                           **(server_env or {})},
             "api_token": self.api_token,
             "guide_files": [
                 str(path) for path, on in ((GUIDE, True), (RUNS_GUIDE, runs), (STARTS_GUIDE, starts)) if on
@@ -293,7 +295,7 @@ class RealHub:
         return _status(f"{self.url}/hub/login") == 200
 
     def _start(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_OF_A_USER)}
+        clean = inherited_environment(*_NOT_OF_A_USER)
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from po_jupyter.config import Settings
 
 VARIABLE = "PO_WORKER_START"
@@ -21,3 +23,10 @@ def inherited_environment(*prefixes: str) -> dict[str, str]:
     `PO_WORKER_START` is always among them: such a program knows nothing of the default that was set here.
     """
     return {k: v for k, v in os.environ.items() if k == VARIABLE or not k.startswith(prefixes)}
+
+
+def forget_environment(patch: pytest.MonkeyPatch, *prefixes: str) -> None:
+    """Take this process's variables that begin with one of `prefixes` away, but for `PO_WORKER_START`: what the test
+    starts inherits this process's environment as it is."""
+    for name in os.environ.keys() - inherited_environment(*prefixes).keys():
+        patch.delenv(name)

@@ -143,6 +143,21 @@ def test_what_happens_to_one_run_is_its_own_matter(tmp_path: Path) -> None:
     assert play(tmp_path, scene) == 0, "without a run and an orchestrator it ends"
 
 
+def test_one_whose_last_run_ends_without_an_orchestrator_waits_for_none(tmp_path: Path) -> None:
+    """It is idle, and nothing is left to be given back: what comes next starts a process of its own."""
+
+    async def scene(fake: FakeOrchestrator, store: DiskStore) -> None:
+        run = run_of(store, "00a1", "fake:echo?latency=3")
+        fake.take(run)
+        while not store.head(run)["holder"]:
+            await asyncio.sleep(0.01)
+        await fake.listener.close()
+        while store.head(run)["state"] != "done":
+            await asyncio.sleep(0.05)
+
+    assert play(tmp_path, scene) == 0, "long before its orphan timeout"
+
+
 def test_a_map_that_is_large_is_given_back_to_be_worked_off_alone(tmp_path: Path) -> None:
     async def scene(fake: FakeOrchestrator, store: DiskStore) -> None:
         run = run_of(store, "00a1", for_each="{{ range(1001) | list }}")

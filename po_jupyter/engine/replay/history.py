@@ -227,9 +227,8 @@ def _apply_attempt_end(history: History, event: EventDraft) -> None:
 
 def _apply_resume(history: History, data: JsonObject) -> None:
     rows = data.get("rows") or {}
-    mark = history.renewed.add if keeps_unchanged(data) else history.renewed.discard
     for task in data.get("clear", ()):
-        mark(task)
+        (history.renewed.add if keeps_unchanged(data) else history.renewed.discard)(task)
         history.rows.pop(task, None)
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)

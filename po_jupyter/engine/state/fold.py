@@ -81,10 +81,7 @@ def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
             continue
         result.offset = offset
         kind = event["type"]
-        if kind != "item.reviewed" or result.state not in ENDED:
-            result.updated_at = event[
-                "at"
-            ]  # of an ended run it is its end, also when people look at it a week later
+        before = result.state
         data: Any = event.get("data") or {}
         name = event.get("task")
         if name is not None and kind == "tasks.added":
@@ -100,6 +97,10 @@ def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
             apply_run = _RUN.get(kind)
             if apply_run is not None:
                 apply_run(result, data, event["at"], offset, task_of)
+        if before not in ENDED or result.state != before:
+            result.updated_at = event[
+                "at"
+            ]  # of an ended run it is its end, whatever people do with it a week later
     return result
 
 

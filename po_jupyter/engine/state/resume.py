@@ -110,10 +110,10 @@ def restart_plan(
     return _plan(state, names, again, again)
 
 
-def keeps_unchanged(resumed: Mapping[str, Any]) -> bool:
-    """Whether the tasks that a `run.resumed` with this data clears are done again only since rows before them are: what
-    did not change there keeps its answer."""
-    return bool(resumed.get("rows") or (resumed.get("only_failed") and not resumed.get("from_task")))
+def keeps_unchanged(data: Mapping[str, Any]) -> bool:
+    """Whether of the tasks that a `run.resumed` clears what did not change is not paid again: they follow rows that are
+    asked for again, and nobody named them. After a `from_task` they are to be done anew."""
+    return bool(data.get("rows")) or (bool(data.get("only_failed")) and not data.get("from_task"))
 
 
 def kept_tasks(state: RunState, todo: ResumePlan) -> list[str]:

@@ -74,9 +74,8 @@ class DiskStore(KeyedStore):
         self._threads: dict[int, _ShardThread] = {}
         self._lanes: dict[int, CommitLane[Any]] = {}
         self._checked = checked
-        self._format_seen: tuple[
-            tuple[int, int, int], ...
-        ] = ()  # the documents' files, when the format was read
+        # The documents' files, when the format was read; None: it is to be read.
+        self._format_seen: tuple[tuple[int, int, int], ...] | None = None
         if checked:
             return
         diagnosis.prepare(self.path, allow_network=allow_network)
@@ -132,7 +131,7 @@ class DiskStore(KeyedStore):
             migrations.check(self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW)), where)
             # Of a file that was written just now the clock of files may not tell the next write apart.
             settled = all(time.time_ns() - changed > _FILE_CLOCK for changed, _, _ in seen)
-            self._format_seen = seen if settled else ()
+            self._format_seen = seen if seen and settled else None
         return work
 
     def _documents_stamp(self) -> tuple[tuple[int, int, int], ...]:

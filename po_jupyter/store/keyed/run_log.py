@@ -139,9 +139,11 @@ def append(shard: Shard, head: Head, commit: Commit, joined: bytes | None = None
     crashpoint("store.record.written")
     before = head["state"]
     after = head.copy()
-    after["n"], after["offset"], after["updated_at"] = n, head["offset"] + len(commit.events), at
+    after["n"], after["offset"] = n, head["offset"] + len(commit.events)
     if commit.state is not None:
         after["state"] = commit.state
+    if before not in ENDED or after["state"] != before or commit.items or commit.calls:
+        after["updated_at"] = at  # of an ended run it is its end, whatever people note on it later
     if commit.release:
         after["holder"] = None
     shard.write(f"head/{run}", after)

@@ -21,6 +21,7 @@ from po_jupyter.client.default import default_client
 from po_jupyter.client.tables import questions
 from po_jupyter.errors import PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.support.start_mode import forget_environment
 
 pytestmark = pytest.mark.acceptance
 
@@ -55,9 +56,9 @@ def answer(body: dict[str, Any], _: int) -> Reply | str:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     home = tmp_path_factory.mktemp("tables")
     with ModelServer(answer) as server, pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("PO_", "JPY_", "JUPYTERHUB_")) or name.endswith("_API_KEY"):
-                patch.delenv(name)
+        forget_environment(patch, "PO_", "JPY_", "JUPYTERHUB_")
+        for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+            patch.delenv(name)
         patch.setenv("PO_DATA_DIR", str(home / "data"))
         patch.setenv("PO_DEFAULT_MODEL", "openai:gpt-4o-mini")
         patch.setenv("OPENAI_BASE_URL", server.base_url)

@@ -216,6 +216,19 @@ async def test_a_map_after_the_map_pays_only_for_what_changed(tmp_path: Path) ->
     assert len(bench.fake.requests) == 13, "a restart asks for all of it"
 
 
+@pytest.mark.parametrize("how", [{"only_failed": True}, {"only_failed": True, "from_task": "after"}])
+async def test_a_map_after_failed_rows_pays_only_for_what_changed(tmp_path: Path, how: dict[str, Any]) -> None:
+    """P12: as with rows that are named; of a task that is named too everything is done anew."""
+    after = {"name": "after", "prompt": "after {{ item.output }}", "for_each": "{{ tasks.m }}"}
+    bench = await ill(tmp_path, MAP, after)
+    todo = resume_plan(bench.pipeline, bench.state, **how)
+    bench.resume(*todo.reset, clear=todo.clear, keep=kept_tasks(bench.state, todo), **how)
+    assert await bench.go() == "done"
+    afters = sum(count for prompt, count in bench.asked.items() if prompt.startswith("after"))
+    assert afters == (6 if "from_task" in how else 2)
+    assert sum(bench.asked.values()) == afters + 2, "the failed rows, once each"
+
+
 AFTER: dict[str, Any] = {
     "name": "after", "prompt": "after {{ item.output }}", "for_each": "{{ tasks.m }}", "max_concurrency": 1,
 }  # fmt: skip

@@ -59,6 +59,20 @@ def test_the_format_is_read_again_when_somebody_wrote_to_it(
     store.close()
 
 
+def test_the_format_is_read_when_the_files_cannot_be_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was never seen looked like what cannot be seen: nothing was ever checked."""
+    store = DiskStore(path)
+    with diskcache.Cache(str(path / "documents"), disk=JsonDisk) as cache:
+        cache[migrations.ROW] = {"version": migrations.FORMAT + 1, "shards": 8, "migrations": []}
+    monkeypatch.setattr(store, "_documents_stamp", lambda: ())
+    for number in range(2):
+        with pytest.raises(StoreUnusable, match="newer po_jupyter"):
+            store.create_run(new_run(run=f"run{number}"))
+    store.close()
+
+
 def test_migrations_are_applied_once_in_order_and_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = DiskStore(path)
     store.put("k", "a", [])

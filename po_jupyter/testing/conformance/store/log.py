@@ -65,6 +65,14 @@ class LogCases(Cases):
         assert after["requested"] == asked["n"] < after["n"]
         assert store.head(run) == after
 
+    def test_what_is_noted_on_a_run_that_ended_does_not_move_its_end(self, store: Store, run: str) -> None:
+        """When it ended decides how long it is kept."""
+        ended = store.request(run, [event("run.cancelled")], state="cancelled")
+        noted = store.request(run, [event("item.reviewed", "a", by="ada", decision="agree")])
+        assert (noted["n"], noted["updated_at"]) == (ended["n"] + 1, ended["updated_at"])
+        resumed = store.request(run, [event("run.resumed", by="ada")], state="pending")
+        assert resumed["updated_at"] > ended["updated_at"]
+
     @pytest.mark.parametrize("index", [1, -1, 99])
     def test_an_index_to_nothing_is_refused(self, store: Store, run: str, index: int) -> None:
         """P11."""
