@@ -21,6 +21,7 @@ from po_jupyter.client.tables.options import TableOptions, check_options
 from po_jupyter.client.tables.questions import Prompt
 from po_jupyter.client.tables.watching import watch
 from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.errors.tracebacks import shorten
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 
@@ -154,10 +155,11 @@ def _digest(pipeline: Pipeline, seed: Seed, limit: int | None) -> str:
 def _wait(run: Run, timeout: float | None) -> None:
     try:
         watch(run, timeout)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(
             f"detached; the run goes on: po show {run.short}, po cancel {run.short}. The same call finds it again."
         )
+        shorten(interrupt)
         raise
     if run.state == "done":
         return
