@@ -246,13 +246,17 @@ class MapStartedData(TypedDict):
 
 
 class MapProgressData(TypedDict):
-    """Absolute numbers of rows; `usage` is what was added since the last one."""
+    """Absolute numbers of rows; `usage` is what was added since the last one. `kept` or `made`: of an operator with its
+    last one, how many rows of its list (`of`) it took, or made of them."""
 
     done: int
     failed: int
     in_flight: int
     reused: NotRequired[int]
     usage: NotRequired[JsonObject | None]
+    kept: NotRequired[int]
+    made: NotRequired[int]
+    of: NotRequired[int]
 
 
 class ItemFailedData(TypedDict):
