@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.operator_counts import OperatorCounts
 from po_jupyter.model.run.review import ItemReviewedData as ItemReviewedData
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.shard_record import GateBelow, ShardPlan
@@ -245,18 +246,14 @@ class MapStartedData(TypedDict):
     of: NotRequired[str]
 
 
-class MapProgressData(TypedDict):
-    """Absolute numbers of rows; `usage` is what was added since the last one. `kept` or `made`: of an operator with its
-    last one, how many rows of its list (`of`) it took, or made of them."""
+class MapProgressData(OperatorCounts):
+    """Absolute numbers of rows; `usage` is new since the last one; an operator's last one: what it `kept` or `made`."""
 
     done: int
     failed: int
     in_flight: int
     reused: NotRequired[int]
     usage: NotRequired[JsonObject | None]
-    kept: NotRequired[int]
-    made: NotRequired[int]
-    of: NotRequired[int]
 
 
 class ItemFailedData(TypedDict):
