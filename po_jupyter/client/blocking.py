@@ -10,6 +10,8 @@ from typing import Any, NoReturn, Self, TypeVar
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, Endpoint
+from po_jupyter.errors import PoError
+from po_jupyter.errors.tracebacks import shorten
 
 T = TypeVar("T")
 
@@ -68,7 +70,11 @@ class Blocking:
 
     def call(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """The result of a coroutine of `aio`. Raises TimeoutError after `timeout` seconds."""
-        return loop.run(coro, timeout)
+        try:
+            return loop.run(coro, timeout)
+        except (PoError, TimeoutError, KeyboardInterrupt) as error:
+            shorten(error)
+            raise
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
         """The values of an async iterator of `aio`, one by one; blocks between them."""

@@ -32,7 +32,7 @@ PREFIX = "PO_"
 # Read by clients and by tests, or set for a worker; not settings of the orchestrator.
 OTHER_VARIABLES = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
-    "PO_HUB_TOKEN",
+    "PO_HUB_TOKEN", "PO_FULL_TRACEBACK",
 })  # fmt: skip
 
 # Settings that a variable holds as JSON, with an example.

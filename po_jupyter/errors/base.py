@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
+from po_jupyter.errors.tracebacks import short_traceback
+
 Details: TypeAlias = Mapping[str, Any] | None
 
 
@@ -24,6 +26,10 @@ class PoError(Exception):
     def __str__(self) -> str:
         """Message and hint, one line each."""
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for this instead of drawing the stack.
+        return short_traceback(self)
 
     def to_json(self) -> dict[str, Any]:
         """The error as `{code, message, hint, details}`."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import click
 
 _NEEDS_RUN = ("out", "limit", "fresh", "cache", "skip-validation")
+_AS_TEXT = {"--help", "--json", "--list"}  # the terminal's own output, also of a verb that draws
 _TASK = {"try": Option("expression", "EXPR")}
 
 
@@ -128,7 +129,7 @@ class PoMagics(Magics):
             rest = self.session.insert_values(rest)
             line = f"{name} {rest}"
         verb = NATIVE.get(name)
-        if verb is None or "--help" in rest.split() or "--json" in rest.split():
+        if verb is None or not _AS_TEXT.isdisjoint(rest.split()):
             if self._verbs is None:
                 raise CellError(f"%po knows: {', '.join(NATIVE)}")
             return run_cli_verb(line, self._verbs())

@@ -147,10 +147,17 @@ def worst_cells(row: WorstRow) -> list[str]:
     notes = "; ".join(
         note if len(row["values"]) == 1 else f"{name}: {note}" for name, note in row["notes"].items()
     )
-    return [str(row["index"]), _short(row.get("input")), _short(row.get("output")), values, _short(notes)]
+    return [
+        str(row["index"]),
+        short_value(row.get("input")),
+        short_value(row.get("output")),
+        values,
+        short_value(notes),
+    ]
 
 
-def _short(value: JsonValue) -> str:
+def short_value(value: JsonValue) -> str:
+    """A value as the words of a cell, cut."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else _as_words(value)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator
 
 import pytest
 
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.blocking import Blocking
+from po_jupyter.errors import NotFound
+from po_jupyter.errors.tracebacks import VARIABLE
 
 
 @pytest.fixture
@@ -53,3 +56,19 @@ def test_a_call_raises_what_the_coroutine_raised(blocking: Blocking) -> None:
         blocking.call(fails())
     with pytest.raises(TimeoutError):
         blocking.call(asyncio.sleep(10), 0.01)
+
+
+def test_a_script_sees_who_called_and_not_the_loop_that_waited(
+    blocking: Blocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails() -> int:
+        raise NotFound("there is no run x")
+
+    def frames() -> list[str]:
+        with pytest.raises(NotFound) as caught:
+            blocking.call(fails())
+        return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+
+    assert frames() in (["frames"], ["frames", "call"])
+    monkeypatch.setenv(VARIABLE, "1")
+    assert "fails" in frames()

@@ -155,6 +155,23 @@ def test_other_verbs_are_the_terminals(notebook: Notebook) -> None:
     assert "No closing quotation" in notebook.error("%po say 'a")
 
 
+def test_what_people_said_is_listed_and_nothing_is_drawn(notebook: Notebook) -> None:
+    """`%po review RUN --list` was refused: an option that the terminal has."""
+
+    @click.group()
+    def group() -> None: ...
+
+    @group.command()
+    @click.argument("run")
+    @click.option("--list", "listed", is_flag=True)
+    def review(run: str, listed: bool) -> None:
+        click.echo(f"reviews of {run}: {listed}")
+
+    unload(notebook.shell)
+    load(notebook.shell, verbs=lambda: group, connect=notebook.connect)
+    assert notebook.cell("%po review 7f3a9c --list")[0].strip() == "reviews of 7f3a9c: True"
+
+
 def test_a_name_in_braces_is_its_value(notebook: Notebook) -> None:
     notebook.cell("run = _po_run = __import__('types').SimpleNamespace(id='7f3a9c', short='7f3a9c')")
     for line in ("%po show {run.id}", "%po show {run}"):

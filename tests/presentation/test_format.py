@@ -172,6 +172,15 @@ def test_reused_rows_are_said() -> None:
     assert fmt.row_counts(items) == "412/1000 rows · 3 failed · 400 reused · 16 in flight"
 
 
+def test_an_operator_says_how_many_rows_it_kept() -> None:
+    """It said that it had looked at all of them."""
+    kept = ItemCounts(total=291, done=291, kept=120, of=291)
+    assert fmt.row_counts(kept, running=False) == "291/291 rows · kept 120 of 291"
+    made = ItemCounts(total=14, done=14, made=12, of=291)  # a group that was asked about in steps
+    assert fmt.row_counts(made, running=False) == "14/14 rows · made 12 of 291"
+    assert fmt.row_counts(ItemCounts(total=4, done=4, kept=0, of=4)) == "4/4 rows · kept 0 of 4"
+
+
 @pytest.mark.parametrize(
     ("cost", "unpriced", "unknown", "text"),
     [

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import html
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from po_jupyter.client.http.inspection_payloads import ComparedRowJson, ComparisonSummaryJson, TableRowJson
+from po_jupyter.client.http.inspection_payloads import (
+    ComparedRowJson,
+    ComparedSideJson,
+    ComparisonSummaryJson,
+    TableRowJson,
+)
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.presentation import format as fmt
 from po_jupyter.presentation.comparisons import paired_line
+from po_jupyter.presentation.scores import html_table, short_value
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
     from po_jupyter.model.run.view import RunView
 
 _PAGE = 500
+_SHOWN = 10  # changed rows in a cell; `frame()` has all
+_PARTLY = "not all rows could be read: compare again when both runs have ended"
+_SIDE = ("", "run", "rows", "failed", "cost", "tokens", "seconds of all rows", "model")
+_CHANGED = ("row", "input", "A", "B")
 _TRIES = 60  # each reads for seconds: a map of a million rows is read by then
 
 
@@ -43,8 +54,19 @@ class Comparison:
         """The summary in a few lines."""
         lines = summary_lines(self.task, self.summary)
         if not self.complete:
-            lines.append("  not all rows could be read: compare again when both runs have ended")
+            lines.append(f"  {_PARTLY}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        notes = [paired_line(score) for score in self.summary.get("scores", ())]
+        notes += [] if self.complete else [_PARTLY]
+        sides = [_side_facts("A", self.summary["a"]), _side_facts("B", self.summary["b"])]
+        changed = [_changed_cells(row) for row in self.changed[:_SHOWN]]
+        parts = [html_table(summary_lines(self.task, self.summary)[0], _SIDE, sides, numbers=(2, 3, 4, 5, 6))]
+        parts += [f"<p>{html.escape(note)}</p>" for note in notes]
+        if changed:
+            parts.append(html_table(_changed_title(len(self.changed)), _CHANGED, changed, numbers=(0,)))
+        return "".join(parts)
 
     def frame(self, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """The rows as a DataFrame: `change`, `input`, then `a_` and `b_` of `row`, `state`, `output`, `error`,
@@ -126,6 +148,30 @@ def summary_lines(task: str, summary: ComparisonSummaryJson) -> list[str]:
         ]  # fmt: skip
         lines.append(f"  {name.upper()} {short_id(side['run'])}: " + " · ".join(filter(None, facts)))
     return lines + [f"  {paired_line(score)}" for score in summary.get("scores", ())]
+
+
+def _side_facts(name: str, side: ComparedSideJson) -> list[str]:
+    cost = "unknown" if side["cost_usd"] is None else fmt.money(side["cost_usd"])
+    return [
+        name, short_id(side["run"]), f"{side['rows']:,}", f"{side['failed']:,}", cost,
+        fmt.tokens(side["tokens"]), f"{side['seconds']:,.1f}", ", ".join(side["models"]),
+    ]  # fmt: skip
+
+
+def _changed_cells(row: ComparedRowJson) -> list[str]:
+    given = row["a"] or row["b"]
+    place, asked = (str(given["index"]), short_value(given["input"])) if given is not None else ("", "")
+    return [place, asked, _answer(row["a"]), _answer(row["b"])]
+
+
+def _answer(row: TableRowJson | None) -> str:
+    if row is None:
+        return ""
+    return short_value(row["output"]) if row["error"] is None else "failed"
+
+
+def _changed_title(count: int) -> str:
+    return "changed" if count <= _SHOWN else f"changed (the first {_SHOWN} of {count:,}; `frame()` has all)"
 
 
 def _cells(row: ComparedRowJson) -> dict[str, Any]:

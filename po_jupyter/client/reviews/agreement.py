@@ -49,6 +49,10 @@ class ReviewSummary(NamedTuple):
             lines.append(f"  people say different things of row {', '.join(map(str, self.disputed[:20]))}")
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        """The same: it is the value of a cell."""
+        return str(self)
+
     def kappa(self, first: str, second: str = MODEL) -> float | None:
         """Cohen's kappa of two; None where it is not defined. Raises KeyError for who labelled nothing together."""
         for pair in self.pairs:

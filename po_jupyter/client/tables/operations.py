@@ -6,12 +6,12 @@ question and rows finds its run while that goes on; later, rows that were answer
 
 from __future__ import annotations
 
-import builtins
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Unpack
 
+from po_jupyter.client.async_client import AsyncClient
 from po_jupyter.client.client import Client
 from po_jupyter.client.default import default_client
 from po_jupyter.client.inputs.seeds import seed_of
@@ -21,10 +21,13 @@ from po_jupyter.client.tables.options import TableOptions, check_options
 from po_jupyter.client.tables.questions import Prompt
 from po_jupyter.client.tables.watching import watch
 from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.errors.tracebacks import shorten
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.run.view import RunView
 
 _QUESTION = "po_table"  # in the seed's metadata: the digest of what is asked
+_RUNS_PAGE = 200
 _GOING_ON = ("pending", "running", "waiting")
 
 
@@ -131,11 +134,9 @@ def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions
     fresh, limit = bool(options.get("fresh")), options.get("limit")
     digest = _digest(pipeline, seed, limit)
     if not fresh:
-        for run in client.runs(builtins.list(_GOING_ON), pipeline.name):
-            if run.view.forked_from is not None:
-                continue  # it has the seed of the run that it was made from, and may ask something else
-            if (run.view.seed.get("metadata") or {}).get(_QUESTION) == digest:
-                return run
+        view = client.call(_going_on(client.aio, pipeline.name, digest))
+        if view is not None:
+            return Run(client, view)
     return client.submit(
         pipeline,
         seed.model_copy(update={"metadata": {_QUESTION: digest}}),
@@ -146,6 +147,20 @@ def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions
     )
 
 
+async def _going_on(aio: AsyncClient, name: str, digest: str) -> RunView | None:
+    """The newest run of that pipeline that goes on and was asked this. Looks at all of them: as many as there are, and
+    the store finds those that go on by their states."""
+    cursor: str | None = None
+    while True:
+        views, cursor = await aio.runs(states=_GOING_ON, pipeline=name, cursor=cursor, limit=_RUNS_PAGE)
+        for view in views:
+            # A fork has the seed of the run that it was made from, and may ask something else.
+            if view.forked_from is None and (view.seed.get("metadata") or {}).get(_QUESTION) == digest:
+                return view
+        if cursor is None:
+            return None
+
+
 def _digest(pipeline: Pipeline, seed: Seed, limit: int | None) -> str:
     text = json.dumps([pipeline.to_json(), seed.data, seed.index, limit], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -154,10 +169,11 @@ def _digest(pipeline: Pipeline, seed: Seed, limit: int | None) -> str:
 def _wait(run: Run, timeout: float | None) -> None:
     try:
         watch(run, timeout)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(
             f"detached; the run goes on: po show {run.short}, po cancel {run.short}. The same call finds it again."
         )
+        shorten(interrupt)
         raise
     if run.state == "done":
         return

@@ -92,11 +92,40 @@ def _fields_schema(fields: Any) -> Any:
         if wrong:
             raise InvalidInput(f"po.extract: names of fields are texts, and {wrong[0]!r:.60} is none")
         return _object({name: {"type": ["string", "null"]} for name in fields})
-    if isinstance(fields, Mapping) and not any(
-        isinstance(value, str | bool | list | Mapping) for value in fields.values()
-    ):
+    if not isinstance(fields, Mapping) or _is_schema(fields):
+        return fields
+    for name, kind in fields.items():
+        _check_kind(name, kind)
+    if not any(isinstance(kind, Mapping) for kind in fields.values()):
         return dict(answer_schema_of(TypedDict("Fields", dict(fields))).schema)  # type: ignore[operator]  # by value
-    return fields
+    schemas, definitions = {}, {}
+    for name, kind in fields.items():
+        schema = dict(answer_schema_of(kind).schema)
+        definitions.update(schema.pop("$defs", {}))
+        schemas[name] = schema
+    return _object(schemas) | ({"$defs": definitions} if definitions else {})
+
+
+def _is_schema(fields: Mapping[str, Any]) -> bool:
+    """Whether it is a JSON Schema, and not types by the names of fields."""
+    return isinstance(fields.get("type"), str | list) or any(
+        isinstance(fields.get(key), Mapping | list) and not (key == "properties" and "type" in fields[key])
+        for key in ("properties", "anyOf", "oneOf", "allOf", "enum")
+    ) or isinstance(fields.get("$ref"), str)  # fmt: skip
+
+
+def _check_kind(name: object, kind: object) -> None:
+    """Raise InvalidInput, with its name, for a field that is neither a type nor a JSON Schema."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"po.extract: names of fields are texts, and {name!r:.60} is none")
+    try:
+        answer_schema_of(kind)
+    except InvalidInput as error:
+        reason = error.message if isinstance(kind, Mapping) else f"{kind!r:.60} is no type"
+        raise InvalidInput(
+            f"po.extract: the field `{name}`: {reason}",
+            hint='A type such as `str`, `int | None`, `list[str]`, or a JSON Schema, {"type": "string"}.',
+        ) from None
 
 
 def _object(properties: JsonObject) -> JsonObject:

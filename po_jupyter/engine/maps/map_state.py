@@ -367,21 +367,25 @@ class MapState:
         if (self.done, self.failed) != self._reported or self._unreported:
             self._emit_progress()
 
-    def _emit_progress(self) -> None:
+    def report_result(self, counts: JsonObject) -> None:
+        """Emit the last `map.progress`, with how many rows an operator kept or made."""
+        self._emit_progress(counts)
+
+    def _emit_progress(self, counts: JsonObject | None = None) -> None:
         self._reported = (self.done, self.failed)
         if self.parts.log.closed:
             return
-        self.parts.log.emit(
-            draft(
-                "map.progress",
-                self.task.name,
-                done=self.done,
-                failed=self.failed,
-                in_flight=self.in_flight,
-                reused=self.parts.history.reused[self.task.name],
-                usage=self._unreported.pop(),
-            )
+        progress = draft(
+            "map.progress",
+            self.task.name,
+            done=self.done,
+            failed=self.failed,
+            in_flight=self.in_flight,
+            reused=self.parts.history.reused[self.task.name],
+            usage=self._unreported.pop(),
         )
+        progress["data"].update(counts or {})
+        self.parts.log.emit(progress)
 
 
 def _cost_alone(task: str, piece: Piece) -> list[EventDraft]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from po_jupyter.engine.maps.operator_code import OperatorCode, source_rows
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.operators.result_rows import SourceRows
+from po_jupyter.engine.operators.result_rows import ResultRows, SourceRows
 from po_jupyter.engine.replay.row_table import MapOutput
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import draft
@@ -29,18 +29,20 @@ async def compute_operator(parts: MapParts, task: Task, attempt: int) -> JsonObj
     """The rows of an operator that asks no model, for the checkpoint. Raises TemplateFailed."""
     names = parts.outputs.names(task, attempt)
 
-    def compute() -> tuple[SourceRows, JsonObject]:
+    def compute() -> tuple[SourceRows, ResultRows]:
         source = source_rows(parts.outputs.for_each(task, names), parts.inputs.options.limit)
-        return source, OperatorCode(task, names, parts.boundary.checkpoint).rows(source).to_json()
+        return source, OperatorCode(task, names, parts.boundary.checkpoint).rows(source)
 
-    source, output = await asyncio.to_thread(compute)
+    source, result = await asyncio.to_thread(compute)
     total = len(source.values)
     started = draft("map.started", task.name, total=total, stage="computing")
     if source.path is not None:
         started["data"]["of"] = source.path
     parts.log.emit(started)
-    parts.log.emit(draft("map.progress", task.name, done=total, failed=0, in_flight=0, reused=0, usage={}))
-    return output
+    progress = draft("map.progress", task.name, done=total, failed=0, in_flight=0, reused=0, usage={})
+    progress["data"].update(_result_counts(task, result, source))
+    parts.log.emit(progress)
+    return result.to_json()
 
 
 async def ask_in_rounds(state: MapState, ask: Callable[[], Awaitable[None]]) -> None:
@@ -71,7 +73,14 @@ async def operator_result(state: MapState) -> JsonObject:
     assert operator is not None
     await state.flush()
     result = await asyncio.to_thread(operator.code.result, operator.plan, outcomes_of(state))
+    state.report_result(_result_counts(state.task, result, operator.plan.source))
     return result.to_json()
+
+
+def _result_counts(task: Task, result: ResultRows, source: SourceRows) -> JsonObject:
+    """How many of its rows an operator took, or made of them, as `map.progress` has it."""
+    verb = "kept" if task.operator in ("where", "distinct", "top_k") else "made"
+    return {verb: len(result.values), "of": len(source.values)}
 
 
 def outcomes_of(state: MapState) -> MapOutput:

@@ -91,7 +91,10 @@ class RowMetrics:
         for column in columns:
             scored = value if column.metric in BUILT_IN else answer
             measured = self._measured(column.metric, scored, expected, item, options)
-            put(scores, column.name, measured)
+            if column.metric != "confusion" or len(columns) == 1:
+                put(
+                    scores, column.name, measured
+                )  # else it says of a row what another metric of its class says
             if column.classes is not None and measured.value is not None:
                 scores.setdefault("classes", {})[column.classes] = _classes(expected.value, value)
 

@@ -188,6 +188,9 @@ def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> 
             "failed": data["failed"],
             "in_flight": data.get("in_flight", 0),
             "reused": data.get("reused", 0),
+            "kept": data.get("kept"),
+            "made": data.get("made"),
+            "of": data.get("of"),
         }
     )
     _add_usage(t, data, at, offset)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.operator_counts import OperatorCounts
 from po_jupyter.model.run.review import ItemReviewedData as ItemReviewedData
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.shard_record import GateBelow, ShardPlan
@@ -245,8 +246,8 @@ class MapStartedData(TypedDict):
     of: NotRequired[str]
 
 
-class MapProgressData(TypedDict):
-    """Absolute numbers of rows; `usage` is what was added since the last one."""
+class MapProgressData(OperatorCounts):
+    """Absolute numbers of rows; `usage` is new since the last one; an operator's last one: what it `kept` or `made`."""
 
     done: int
     failed: int

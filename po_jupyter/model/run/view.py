@@ -19,13 +19,17 @@ class _View(BaseModel):
 
 
 class ItemCounts(_View):
-    """Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for."""
+    """Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for. Of an operator
+    that is done, how many of its list (`of`) it `kept`, or how many it `made` of it."""
 
     total: int = 0
     done: int = 0
     failed: int = 0
     in_flight: int = 0
     reused: int = 0
+    kept: int | None = None
+    made: int | None = None
+    of: int | None = None
 
 
 class TaskView(_View):

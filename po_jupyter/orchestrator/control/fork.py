@@ -224,7 +224,10 @@ class _Copier:
         assert task.items is not None
         total = task.items.total
         self.checkpoints.events.append(draft("map.started", task.name, total=total))
-        self.checkpoints.events.append(draft("map.progress", task.name, done=total, failed=0, in_flight=0))
+        progress = draft("map.progress", task.name, done=total, failed=0, in_flight=0)
+        result = {name: getattr(task.items, name) for name in ("kept", "made", "of")}
+        progress["data"].update({name: number for name, number in result.items() if number is not None})
+        self.checkpoints.events.append(progress)
         if self._lists is None or value["of"] is None:
             return value
         return {**value, "of": self._lists.get(value["of"])}

@@ -92,3 +92,15 @@ def test_the_map_may_be_left_out_where_there_is_one() -> None:
     assert map_of(make_view("done"), None) == "label"
     with pytest.raises(InvalidInput, match="has no map 'extract'; its maps: label"):
         map_of(make_view("done"), "extract")
+
+
+def test_a_comparison_in_a_cell_is_two_tables() -> None:
+    """It was four lines of text."""
+    mean = {"name": "right", "mean": 0.8, "interval": None}
+    scores = [{"name": "right", "a": mean, "b": {**mean, "mean": 0.9}, "p": None}]
+    rows = [pair(n) for n in range(12)]
+    drawn = Comparison("label", {**SUMMARY, "scores": scores}, rows, complete=False)._repr_html_()
+    assert drawn.count("<table") == 2 and "93 of 100 answers agree (93%), 7 changed" in drawn
+    assert "<p>right: A 0.80, B 0.90</p>" in drawn and "<p>not all rows could be read" in drawn
+    assert "the first 10 of 12" in drawn and "unknown" in drawn and "$0.25" in drawn
+    assert Comparison("label", SUMMARY, [])._repr_html_().count("<table") == 1

@@ -54,3 +54,9 @@ def test_a_row_that_failed_is_no_label_of_the_model() -> None:
 def test_disputed_rows_are_named() -> None:
     reviews = [review(7, "ann", "bug", disputed=True), review(7, "bob", "question", disputed=True)]
     assert "people say different things of row 7" in str(summary_of("label", reviews, CHOICES))
+
+
+def test_as_the_value_of_a_cell_it_is_for_people_too() -> None:
+    """A cell showed the fields of the tuple."""
+    summary = summary_of("label", [], None)
+    assert repr(summary) == str(summary) == "label: no reviews yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import json
 import os
 import subprocess
@@ -18,9 +19,10 @@ from pydantic import BaseModel
 
 import po_jupyter as po
 from po_jupyter.client.default import default_client
-from po_jupyter.client.tables import questions
+from po_jupyter.client.tables import operations, questions
 from po_jupyter.errors import PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.support.runs import run_view
 from tests.support.start_mode import forget_environment
 
 pytestmark = pytest.mark.acceptance
@@ -162,6 +164,30 @@ def test_an_interrupt_leaves_the_run_and_the_same_call_finds_it(
     finally:
         model.latency = 0.0
     assert result.attrs["po_run"] == going_on.id and calls() == 12
+
+
+def test_the_same_call_finds_its_run_behind_any_number_of_others() -> None:
+    """It looked at the 50 newest runs of its name."""
+    pages = [
+        [run_view(seed={"metadata": {"po_table": f"other {i}"}}) for i in range(60)],
+        [run_view(forked_from={"run": "x"}, seed={"metadata": {"po_table": "mine"}})],
+        [run_view(seed={"metadata": {"po_table": "mine"}}, name="this one")],
+        [run_view(seed={"metadata": {"po_table": "mine"}}, name="an older one")],
+    ]
+
+    class Aio:
+        asked = 0
+
+        async def runs(self, *, cursor: str | None, **which: Any) -> Any:
+            self.asked += 1
+            assert which["pipeline"] == "map" and "done" not in which["states"]
+            page = int(cursor or 0)
+            return pages[page], str(page + 1) if page + 1 < len(pages) else None
+
+    aio: Any = Aio()
+    found = asyncio.run(operations._going_on(aio, "map", "mine"))
+    assert found is not None and found.name == "this one" and aio.asked == 3
+    assert asyncio.run(operations._going_on(aio, "map", "nobody's")) is None
 
 
 def test_a_fork_that_asks_something_else_is_not_taken_for_the_same_call(model: ModelServer) -> None:

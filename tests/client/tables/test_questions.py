@@ -109,3 +109,26 @@ def test_a_wrong_question_is_refused_before_anything_is_asked(wrong: Any) -> Non
 def test_messages_with_the_row_in_one_of_them() -> None:
     turns = [{"role": "user", "content": "Hello"}, {"role": "user", "content": "{{ item.text }}"}]
     assert only(map_question("map", turns, None, {})).prompt
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"company": str, "year": "int"}, "the field `year`: 'int' is no type"),
+        ({"company": "str"}, "the field `company`: 'str' is no type"),
+        ({"company": 3}, "the field `company`: 3 is no type"),
+        ({"company": {"type": "strng"}}, "the field `company`: not a JSON Schema"),
+    ],
+)
+def test_a_wrong_field_is_the_one_that_is_named(fields: Any, says: str) -> None:
+    """It blamed another one, or asked for anything at all."""
+    with pytest.raises(InvalidInput, match=says):
+        extract_question(fields, None, {})
+
+
+def test_fields_may_be_types_and_schemas_side_by_side() -> None:
+    asked = extract_question({"year": {"type": "integer"}, "names": list[str]}, None, {})
+    schema = asked.tasks[0].output
+    assert schema is not None and schema["required"] == ["year", "names"]
+    assert schema["properties"]["year"] == {"type": "integer"}
+    assert schema["properties"]["names"]["type"] == "array"

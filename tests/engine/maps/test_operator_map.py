@@ -76,6 +76,33 @@ async def test_a_row_keeps_its_number_through_every_operator(bench: Bench) -> No
     assert (stored["of"], stored["places"]) == ("rows", [[1, 5], [5]])
 
 
+async def test_the_view_says_how_many_rows_are_left(bench: Bench) -> None:
+    """All it said was that it had looked at all rows."""
+    bench.create(
+        [
+            task(name="keep", where="{{ item.city == 'B' }}"),
+            task(name="none", where="{{ false }}"),
+            task(name="asked", where=True, prompt="{{ item.text }}"),
+            task(name="best", top_k={"k": 2, "by": "{{ item.id }}"}),
+            task(name="tags", unnest="tags"),
+            task(name="by", group_by="{{ item.city }}", prompt="{{ item.key }}"),
+        ],
+        {"rows": ROWS},
+    )
+    answers(
+        bench,
+        lambda prompt: (
+            {"answer": True} if prompt in ("t1", "t2") else {"answer": False} if prompt[0] == "t" else prompt
+        ),
+    )
+    assert await bench.go() == "done"
+    items = {name: task.items for name, task in bench.state.tasks.items() if task.items is not None}
+    assert {name: (item.kept, item.made, item.of) for name, item in items.items()} == {
+        "keep": (3, None, 6), "none": (0, None, 6), "asked": (2, None, 6), "best": (2, None, 6),
+        "tags": (None, 6, 6), "by": (None, 2, 6),
+    }  # fmt: skip
+
+
 async def test_a_prompt_says_which_rows_stay(bench: Bench) -> None:
     bench.create([task(where=True, prompt="{{ item.text }}")], {"rows": ROWS})
     answers(bench, lambda prompt: {"answer": prompt in ("t1", "t4")})

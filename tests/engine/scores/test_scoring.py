@@ -246,7 +246,7 @@ async def test_a_python_map_is_scored(bench: Bench) -> None:
     assert await bench.go() == "done"
     first, second = (item["scores"] for item in by_index(bench))
     assert first == {
-        "values": {"accuracy": 1.0, "macro_f1": 1.0, "confusion": 1.0, "n": 3.0}, "classes": {"classes": ["bug", "bug"]}
+        "values": {"accuracy": 1.0, "macro_f1": 1.0, "n": 3.0}, "classes": {"classes": ["bug", "bug"]}
     }  # fmt: skip
     assert second["classes"] == {"classes": ["wish", "bug"]}
     assert second["values"]["n"] is None and second["notes"]["n"] == "the answer is no number"

@@ -1202,7 +1202,8 @@ export interface components {
         };
         /**
          * ItemCounts
-         * @description Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for.
+         * @description Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for. Of an operator
+         *     that is done, how many of its list (`of`) it `kept`, or how many it `made` of it.
          */
         ItemCounts: {
             /**
@@ -1230,6 +1231,21 @@ export interface components {
              * @default 0
              */
             reused: number;
+            /**
+             * Kept
+             * @default null
+             */
+            kept: number | null;
+            /**
+             * Made
+             * @default null
+             */
+            made: number | null;
+            /**
+             * Of
+             * @default null
+             */
+            of: number | null;
         };
         /**
          * TaskView

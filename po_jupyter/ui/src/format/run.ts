@@ -106,6 +106,12 @@ export function rowCounts(items: Items, running = true): string {
   if (items.in_flight && running) {
     parts.push(trans.__("%1 in flight", items.in_flight));
   }
+  if (typeof items.kept === "number") {
+    parts.push(trans.__("kept %1 of %2", items.kept, items.of ?? items.total));
+  }
+  if (typeof items.made === "number") {
+    parts.push(trans.__("made %1 of %2", items.made, items.of ?? items.total));
+  }
   return parts.join(" · ");
 }
 

@@ -125,7 +125,10 @@ function readItems(value: unknown): Items | null {
       done: count(items.done),
       failed: count(items.failed),
       in_flight: count(items.in_flight),
-      reused: count(items.reused)
+      reused: count(items.reused),
+      kept: number(items.kept),
+      made: number(items.made),
+      of: number(items.of)
     }
   );
 }
