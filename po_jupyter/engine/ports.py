@@ -98,8 +98,8 @@ class Boundary(Protocol):
 class ArtifactReader(Protocol):
     """Artifacts as an attempt sees them (`files.artifacts.AttemptFiles`)."""
 
-    def read(self, name: str) -> bytes:
-        """The content of an artifact. Blocks. Raises NotFound."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The content of an artifact. Blocks. Raises NotFound, InvalidInput for one of more than `most` bytes."""
 
     def names(self) -> list[str]:
         """Names of the artifacts. Blocks."""

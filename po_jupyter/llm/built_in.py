@@ -18,6 +18,7 @@ def _compatible(
     key_env: str = "",
     images: bool = True,
     embeddings: bool = False,
+    embedding_models: str = "",
     price_note: str = "",
     domains: tuple[str, ...] = (),
 ) -> Spec:
@@ -33,6 +34,7 @@ def _compatible(
         example=example,
         images=images,
         embeddings=embeddings,
+        embedding_models=embedding_models,
         price_note=price_note,
         domains=domains,
     )
@@ -81,6 +83,8 @@ _GOOGLE_CLOUD = Login(
     machines=("Google Compute Engine",),
 )
 
+_GOOGLE_EMBEDDINGS = r"(?:gemini-|text-(?:multilingual-)?)?embedding|textembedding|multimodalembedding"
+
 BUILT_IN: tuple[Spec, ...] = (
     Spec(
         "openai",
@@ -95,6 +99,7 @@ BUILT_IN: tuple[Spec, ...] = (
         pdf=r"(?:ft:)?(?!.*(?:audio|realtime|transcribe|tts|image|search))"
         r"(?:gpt-(?:4o|4\.[15]|[5-9]|\d\d)|chatgpt-4o|o(?:1|3|[4-9])(?!-mini)|o4-mini)",
         embeddings=True,
+        embedding_models=r"(?i:.*(?:embed|bge-|e5-|gte-|minilm))",  # those of other servers that speak its APIs too
         service_tiers=("flex", "priority"),
     ),
     Spec(
@@ -120,6 +125,7 @@ BUILT_IN: tuple[Spec, ...] = (
         pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
         batch=True,
         embeddings=True,
+        embedding_models=_GOOGLE_EMBEDDINGS,
         service_tiers=("flex", "priority"),
     ),
     _compatible(
@@ -132,7 +138,12 @@ BUILT_IN: tuple[Spec, ...] = (
     _compatible("moonshot", "https://api.moonshot.ai/v1", "moonshot:kimi-k2.5", price_id="moonshotai"),
     _compatible("zai", "https://api.z.ai/api/paas/v4", "zai:glm-4.6", price_id="zai"),
     _compatible(
-        "zhipu", "https://open.bigmodel.cn/api/paas/v4", "zhipu:glm-4.7", price_id="zhipuai", embeddings=True
+        "zhipu",
+        "https://open.bigmodel.cn/api/paas/v4",
+        "zhipu:glm-4.7",
+        price_id="zhipuai",
+        embeddings=True,
+        embedding_models="embedding-",
     ),
     _compatible(
         "alibaba",
@@ -140,6 +151,7 @@ BUILT_IN: tuple[Spec, ...] = (
         "alibaba:qwen-plus",
         prefix="DASHSCOPE",
         embeddings=True,
+        embedding_models=r".*embedding",
         price_note="the price list has none of Model Studio, whose prices differ by region: give yours in `prices`",
     ),
     _compatible(
@@ -157,6 +169,7 @@ BUILT_IN: tuple[Spec, ...] = (
             "mistral:mistral-small-latest",
             price_id="mistral",
             embeddings=True,
+            embedding_models=r".*embed",
         ),
         factory="po_jupyter.llm.providers.compatible.mistral:make",
         batch=True,
@@ -222,6 +235,7 @@ BUILT_IN: tuple[Spec, ...] = (
         example="vertex:gemini-2.5-flash",
         price_note="the price list has Google's own newer models: give those of others, and of tuned ones, in `prices`",
         embeddings=True,
+        embedding_models=rf"(?:publishers/google/models/)?(?:{_GOOGLE_EMBEDDINGS})",
         login=_GOOGLE_CLOUD,
         region_env=("GOOGLE_CLOUD_LOCATION",),
     ),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from po_jupyter.errors import InvalidInput
 
 PDF = "application/pdf"
 # Gemini's requests have 20 MB at most, and base64 makes a third more ("Document understanding", ai.google.dev).
 MAX_DOCUMENT_BYTES = 14 * 1024 * 1024
+PAGE_TEXT = 3000
+"""Tokens of a page's text, of which Anthropic says that it has 1,500 to 3,000 ("PDF support")."""
 _MAGIC = b"%PDF-"
 _HEAD = 1024  # bytes within which readers look for the magic
 
@@ -22,14 +24,19 @@ class DocumentJson(TypedDict):
     mime: str
     data: str
     pages: int
+    text_tokens: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A PDF: base64 (`data`), at most 14 MB decoded, and its number of `pages`, by which it is billed."""
+    """A PDF: base64 (`data`), at most 14 MB decoded, and its number of `pages`, by which it is billed.
+
+    `text_tokens` is the most that its text counts as where that is more than `PAGE_TEXT` a page, else 0.
+    """
 
     data: str = field(repr=False)
     pages: int
+    text_tokens: int = 0
 
     def __post_init__(self) -> None:
         """Raise InvalidInput for what is no PDF, and for one that is too large."""
@@ -51,8 +58,11 @@ class Document:
         return f"data:{PDF};base64,{self.data}"
 
     def to_json(self) -> DocumentJson:
-        """As JSON: `{mime, data, pages}`."""
-        return {"mime": PDF, "data": self.data, "pages": self.pages}
+        """As JSON: `{mime, data, pages}`, and `text_tokens` where they are more than those of its pages."""
+        body: DocumentJson = {"mime": PDF, "data": self.data, "pages": self.pages}
+        if self.text_tokens:
+            body["text_tokens"] = self.text_tokens
+        return body
 
 
 def is_pdf(data: bytes) -> bool:

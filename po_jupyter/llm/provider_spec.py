@@ -109,6 +109,7 @@ class Spec:
     domains       of the vendor's servers, where they are others than that of `base_url`
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
     embeddings    it makes vectors of texts (requests with `embed`)
+    embedding_models  a pattern of the models that do, and give no answers; "" where names do not tell
     service_tiers   the tiers beside the standard one that it takes (`llm.money.service_tiers`)
     agent_keys    the variables that may hold the key of a CLI agent, as its program looks them up
     login         what does where there is no key
@@ -129,6 +130,7 @@ class Spec:
     pdf: str = ""
     batch: bool = False
     embeddings: bool = False
+    embedding_models: str = ""
     service_tiers: tuple[str, ...] = ()
     answer_tokens: int = 0
     price_note: str = ""

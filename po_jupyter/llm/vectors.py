@@ -22,6 +22,8 @@ def pack(values: object) -> str:
         raise ValueError("it is no list of numbers")
     if len(values) > MOST_DIMENSIONS:
         raise ValueError(f"it has {len(values):,} numbers; {MOST_DIMENSIONS:,} is the most")
+    if any(isinstance(value, bool) for value in values):
+        raise ValueError("it has true or false where a number is due")
     try:
         raw = struct.pack(f"<{len(values)}f", *values)
     except (struct.error, OverflowError):
@@ -32,11 +34,15 @@ def pack(values: object) -> str:
 
 
 def unpack(text: str) -> list[float]:
-    """The numbers of a vector's text. Raises ValueError for a text that `pack` did not make."""
+    """The numbers of a vector's text. Raises ValueError for a text that `pack` cannot have made."""
     try:
         raw = base64.b64decode(text, validate=True)
         values = struct.unpack(f"<{len(raw) // 4}f", raw)
     except (binascii.Error, struct.error) as error:
         raise ValueError(f"the text is no vector: {error}") from None
+    if not values or len(values) > MOST_DIMENSIONS:
+        raise ValueError(f"the text is no vector: it has {len(values):,} numbers")
+    if not all(map(math.isfinite, values)):
+        raise ValueError("the text is no vector: it has a number that is not finite")
     # Written out once: the doubles of these floats have 17 digits, of which the last eight say nothing.
     return [float(number) for number in ("%.9g " * len(values) % values).split()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
@@ -25,7 +27,8 @@ def test_the_numbers_are_short() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [[], None, "abc", {"a": 1}, [1, "x"], [math.nan], [math.inf], [1e300], [None], [[1.0]]]
+    "values",
+    [[], None, "abc", {"a": 1}, [1, "x"], [math.nan], [math.inf], [1e300], [None], [[1.0]], [0.5, True]],
 )
 def test_what_is_no_vector_is_refused(values: object) -> None:
     with pytest.raises(ValueError, match="it "):
@@ -38,7 +41,11 @@ def test_there_is_a_longest_vector() -> None:
         pack([0.0] * (MOST_DIMENSIONS + 1))
 
 
-@pytest.mark.parametrize("text", ["echo: hello", "AAA", "AAAAAAA=", "é"])
+NOT_A_NUMBER, INFINITE = (b64encode(struct.pack("<f", value)).decode() for value in (math.nan, math.inf))
+TOO_LONG = b64encode(bytes(4 * (MOST_DIMENSIONS + 1))).decode()
+
+
+@pytest.mark.parametrize("text", ["echo: hello", "AAA", "AAAAAAA=", "é", "", NOT_A_NUMBER, INFINITE, TOO_LONG])
 def test_another_text_is_no_vector(text: str) -> None:
     with pytest.raises(ValueError):
         unpack(text)

@@ -183,7 +183,9 @@ def _message(turn: Any) -> Message:
             ),
             tool_call_id=str(turn.get("tool_call_id") or ""),
             carry=turn.get("carry"),
-            files=tuple(Document(f["data"], f["pages"]) for f in turn.get("files") or ()),
+            files=tuple(
+                Document(f["data"], f["pages"], f.get("text_tokens", 0)) for f in turn.get("files") or ()
+            ),
         )
     except (KeyError, TypeError):
         raise InvalidInput(

@@ -98,14 +98,16 @@ class AttemptFiles:
         """Names of the artifacts that this attempt sees, those that came with the seed included."""
         return sorted({*list_files(self._seed_files), *self._visible(), *self.entries})
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """An artifact that this attempt sees: its own, a finished task's, or the seed's. Raises NotFound, StageFailed
-        for one that could not be brought here."""
+        for one that could not be brought here, InvalidInput for one of more than `most` bytes."""
         entry = self.entries.get(name) or self._visible().get(name)
         path = f"{SEED_FILES}/{name}" if entry is None else f"{ARTIFACTS}/{entry['path']}"
         if path in self._missing:
             raise StageFailed(f"the file {name!r} cannot be read here: {self._missing[path]}")
-        return self._seed_files.read(name) if entry is None else self._tree.read(entry["path"])
+        if entry is None:
+            return self._seed_files.read(name, limit=most)
+        return self._tree.read(entry["path"], limit=most)
 
 
 class RunFiles:

@@ -6,8 +6,8 @@ import asyncio
 import base64
 from collections.abc import Sequence
 
-from po_jupyter.engine.files.named_files import read_file
-from po_jupyter.engine.files.pdf_pages import count_pages
+from po_jupyter.engine.files.named_files import TotalBytes, read_file
+from po_jupyter.engine.files.pdf_pages import measure
 from po_jupyter.engine.ports import ArtifactReader
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.documents import MAX_DOCUMENT_BYTES, Document, decoded, is_pdf, too_large
@@ -15,15 +15,19 @@ from po_jupyter.llm.documents import MAX_DOCUMENT_BYTES, Document, decoded, is_p
 
 async def load_documents(sources: Sequence[object], files: ArtifactReader) -> tuple[Document, ...]:
     """The documents, in their order. Raises InvalidInput that names the one that cannot be used."""
-    return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
+    total = TotalBytes("this file")
+    return tuple([await _load(source, n, files, total) for n, source in enumerate(sources)])
 
 
-async def _load(source: object, n: int, files: ArtifactReader) -> Document:
+async def _load(source: object, n: int, files: ArtifactReader, total: TotalBytes) -> Document:
     try:
         if isinstance(source, Document):
+            total.add(len(source.data) * 3 // 4)
             return source
         found = await read_file(source, files, kind="a file", most=MAX_DOCUMENT_BYTES)
-        return await asyncio.to_thread(_document, bytes_of(found) if isinstance(found, str) else found)
+        data = bytes_of(found) if isinstance(found, str) else found
+        total.add(len(data))
+        return await asyncio.to_thread(_document, data)
     except InvalidInput as error:
         raise InvalidInput(f"file {n}: {error.message}", hint=error.hint) from None
 
@@ -46,4 +50,4 @@ def _document(data: bytes) -> Document:
             "the file is no PDF: it does not begin with %PDF-",
             hint="`files` takes PDF; `images` takes pictures.",
         )
-    return Document(base64.b64encode(data).decode(), count_pages(data))
+    return Document(base64.b64encode(data).decode(), *measure(data))

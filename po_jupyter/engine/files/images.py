@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from po_jupyter.engine.files.named_files import read_file
+from po_jupyter.engine.files.named_files import TotalBytes, read_file
 from po_jupyter.engine.ports import ArtifactReader, Dependencies
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
@@ -22,10 +22,10 @@ class RecordedArtifacts:
         self._files = files
         self._dependencies = dependencies
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """See `ArtifactReader`."""
         self._dependencies.record("artifacts")
-        return self._files.read(name)
+        return self._files.read(name, most)
 
     def names(self) -> list[str]:
         """See `ArtifactReader`."""
@@ -35,13 +35,17 @@ class RecordedArtifacts:
 
 async def load_images(sources: Sequence[Any], files: ArtifactReader) -> tuple[Image, ...]:
     """The images, in their order. Raises InvalidInput that names the one that cannot be used."""
-    return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
+    total = TotalBytes("this image")
+    return tuple([await _load(source, n, files, total) for n, source in enumerate(sources)])
 
 
-async def _load(source: Any, n: int, files: ArtifactReader) -> Image:
+async def _load(source: Any, n: int, files: ArtifactReader, total: TotalBytes) -> Image:
     try:
         if isinstance(source, Image):
-            return source
-        return Image.of(await read_file(source, files, kind="an image", most=MAX_IMAGE_BYTES))
+            image: Image = source
+        else:
+            image = Image.of(await read_file(source, files, kind="an image", most=MAX_IMAGE_BYTES))
+        total.add(len(image.data) * 3 // 4)
+        return image
     except InvalidInput as error:
         raise InvalidInput(f"image {n}: {error.message}", hint=error.hint) from None

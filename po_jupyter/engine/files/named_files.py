@@ -13,12 +13,34 @@ from pathlib import Path
 from po_jupyter.engine.ports import ArtifactReader
 from po_jupyter.errors import InvalidInput, NotFound
 
+MOST_BYTES_TOGETHER = 50 * 1024 * 1024
+"""The most that the files of one prompt have together: what OpenAI takes in a request ("File inputs", 2026-11); the
+others take less."""
+
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
     """A file that a template names: an artifact or a URL, never a path."""
 
     text: str
+
+
+class TotalBytes:
+    """The bytes of the files of one prompt, added up while they are read."""
+
+    def __init__(self, kind: str) -> None:
+        """Nothing is read yet; `kind` is what messages call one of them."""
+        self._kind = kind
+        self._total = 0
+
+    def add(self, size: int) -> None:
+        """Add a file's bytes. Raises InvalidInput where they are too many."""
+        self._total += size
+        if self._total > MOST_BYTES_TOGETHER:
+            raise InvalidInput(
+                f"with {self._kind} the prompt has more than {MOST_BYTES_TOGETHER // 1024**2} MB of files",
+                hint="Show fewer or smaller ones in one prompt.",
+            )
 
 
 async def read_file(source: object, files: ArtifactReader, *, kind: str, most: int) -> bytes | str:
@@ -42,11 +64,13 @@ async def read_file(source: object, files: ArtifactReader, *, kind: str, most: i
 
 def _of_name(name: str, files: ArtifactReader, paths: bool, kind: str, most: int) -> bytes:
     try:
-        return files.read(name)
-    except (NotFound, InvalidInput):
+        return files.read(name, 2 * most)
+    except (NotFound, InvalidInput) as error:
+        known = files.names()
+        if name in known:
+            raise InvalidInput(f"{error.message}; {kind} has at most {most:,}") from None
         if paths and Path(name).is_file():
             return _of_path(Path(name), kind, most)
-        known = files.names()
     has = f"the run has {', '.join(known[:8])}" if known else "the run has none"
     also = "" if paths else "; a template names no paths"
     raise InvalidInput(f"there is no artifact {name!r:.120} ({has}){also}")

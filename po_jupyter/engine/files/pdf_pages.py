@@ -1,6 +1,7 @@
-"""The pages of a PDF, counted by pypdf in a process of its own: a hostile file takes its time and memory, not ours.
+"""The pages of a PDF, and the tokens of its text, counted by pypdf in a process of its own: a hostile file takes its
+time and memory, not ours.
 
-python -m po_jupyter.engine.files.pdf_pages   a PDF on stdin; its pages on stdout, or what is wrong on stderr
+python -m po_jupyter.engine.files.pdf_pages   a PDF on stdin; its pages and tokens on stdout, or what is wrong on stderr
 """
 
 from __future__ import annotations
@@ -12,19 +13,31 @@ import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from threading import BoundedSemaphore, Lock
+from typing import NamedTuple
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.documents import PAGE_TEXT
+from po_jupyter.llm.money.tokens import text_bound
 from po_jupyter.model.values.digests import short_digest
 
 MOST_PAGES = 1000  # what Gemini takes ("Document understanding", ai.google.dev); others take fewer
-_SECONDS = 20
+_SECONDS = 60  # the text of 1,000 dense pages takes pypdf about half of that
 _MEMORY = 512 * 1024 * 1024
 _REFUSED = 3  # exit code: what is wrong is on stderr
-_pages: dict[str, int] = {}  # by content: rows, votes and retries show the same file again
 _MOST_KEPT = 1000
 _keeping = Lock()
 _counting = BoundedSemaphore(2)  # processes at a time: each may take `_MEMORY`
 _NEEDED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+
+
+class Measure(NamedTuple):
+    """The `pages` of a PDF, and the `text_tokens` of a `Document`."""
+
+    pages: int
+    text_tokens: int
+
+
+_measured: dict[str, Measure] = {}  # by content: rows, votes and retries show the same file again
 
 
 def missing_reader() -> str | None:
@@ -39,21 +52,21 @@ def _has_reader() -> bool:
     return find_spec("pypdf") is not None
 
 
-def count_pages(data: bytes) -> int:
-    """The pages of a PDF; call it in a thread. Raises InvalidInput: it is none, it is encrypted, it has no pages or too
-    many, or what counts them is missing."""
+def measure(data: bytes) -> Measure:
+    """The size of a PDF; call it in a thread. Raises InvalidInput: it is none, it is encrypted, it has no pages or too
+    many, its text takes too long to count, or what counts is missing."""
     key = short_digest(data)
-    pages = _pages.get(key)
-    if pages is None:
-        pages = _counted(data)
+    found = _measured.get(key)
+    if found is None:
+        found = _counted(data)
         with _keeping:
-            while len(_pages) >= _MOST_KEPT:
-                _pages.pop(next(iter(_pages)))
-            _pages[key] = pages
-    return pages
+            while len(_measured) >= _MOST_KEPT:
+                _measured.pop(next(iter(_measured)))
+            _measured[key] = found
+    return found
 
 
-def _counted(data: bytes) -> int:
+def _counted(data: bytes) -> Measure:
     if (missing := missing_reader()) is not None:
         raise InvalidInput(missing)
     command = [sys.executable, "-P", "-m", __name__]
@@ -66,11 +79,13 @@ def _counted(data: bytes) -> int:
         raise InvalidInput(f"the PDF's pages cannot be counted within {2 * _SECONDS} seconds") from None
     if done.returncode == _REFUSED:
         raise InvalidInput(done.stderr.decode("utf-8", "replace").strip()[:300])
-    if done.returncode or not done.stdout.strip().isdigit():
+    numbers = done.stdout.split()
+    if done.returncode or len(numbers) != 2 or not all(number.isdigit() for number in numbers):
         raise InvalidInput(
-            f"the PDF's pages cannot be counted with {_SECONDS} seconds and {_MEMORY // 1024**2} MB of memory"
+            f"the PDF's pages cannot be counted with {_SECONDS} seconds and {_MEMORY // 1024**2} MB of memory",
+            hint="Show it in parts, of fewer pages each.",
         )
-    return int(done.stdout)
+    return Measure(*map(int, numbers))
 
 
 def _environment() -> dict[str, str]:
@@ -79,7 +94,12 @@ def _environment() -> dict[str, str]:
 
 
 def pages_of(data: bytes) -> int:
-    """As `count_pages`, in this process, which somebody else bounds."""
+    """The pages alone, in this process, which somebody else bounds. Raises as `measure`."""
+    return measure_here(data, with_text=False).pages
+
+
+def measure_here(data: bytes, *, with_text: bool = True) -> Measure:
+    """As `measure`, in this process, which somebody else bounds."""
     if (missing := missing_reader()) is not None:
         raise InvalidInput(missing)
     from pypdf import PdfReader  # 1 s, and rare
@@ -89,13 +109,16 @@ def pages_of(data: bytes) -> int:
         if reader.is_encrypted:
             raise InvalidInput("the PDF is encrypted", hint="Save it without a password first.")
         pages = len(reader.pages)
+        text = 0
+        if with_text and pages <= MOST_PAGES:
+            text = sum(text_bound(page.extract_text()) for page in reader.pages)
     except InvalidInput:
         raise
     except Exception as error:  # whatever a hostile file makes pypdf, or a codec that it uses, raise
         raise InvalidInput(f"the PDF cannot be read: {type(error).__name__}: {error}"[:300]) from None
     if not 1 <= pages <= MOST_PAGES:
         raise InvalidInput(f"the PDF has {pages:,} pages; 1 to {MOST_PAGES:,} are allowed")
-    return pages
+    return Measure(pages, text if text > pages * PAGE_TEXT else 0)
 
 
 def _main() -> int:
@@ -106,7 +129,7 @@ def _main() -> int:
     logging.disable()  # pypdf says much of what it mends
     limit_process(cpu=_SECONDS, wall=_SECONDS, memory=_MEMORY)
     try:
-        sys.stdout.write(str(pages_of(sys.stdin.buffer.read())))
+        sys.stdout.write("{} {}".format(*measure_here(sys.stdin.buffer.read())))
     except InvalidInput as error:
         sys.stderr.write(error.message)
         return _REFUSED

@@ -12,6 +12,7 @@ from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.money.service_tiers import tier_problem
 from po_jupyter.llm.providers.refs import (
+    answers_problem,
     batch_problem,
     embeddings_problem,
     files_problem,
@@ -83,6 +84,8 @@ def _model_violations(
     problem = ref_problem(model)
     if problem is not None and place is not None:
         yield Violation(place, f"task {task.name!r}: {problem}")
+    elif (is_asked or task.kind == "prompt") and (problem := answers_problem(model)) is not None:
+        yield Violation(place or "llm.model", f"task {task.name!r}: {problem}")
     elif (
         problem is None
         and (is_asked or task.kind in ASKS_MODEL)

@@ -15,8 +15,11 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from po_jupyter.llm.documents import PAGE_TEXT
+
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import ChatRequest
+    from po_jupyter.llm.documents import Document
 
 # OpenAI's rule of thumb for English ("What are tokens and how to count them?").
 CHARS_PER_TOKEN = 4
@@ -35,11 +38,9 @@ _ENCODINGS: tuple[tuple[str, str], ...] = (
 # tile ("Image understanding"); as of 2026-11.
 _IMAGE = 5000
 _LARGE_IMAGES = ("openai:gpt-4o-mini", 48_200)
-# The most that a page of a PDF takes: its text, and a picture of it. Anthropic counts 1,500 to 3,000 tokens of
-# text ("PDF support"); OpenAI sends text and picture too, and publishes no number of the text ("File inputs").
-_PAGE_TEXT = 3000
-# Gemini takes a page as a picture of 258 tokens, from version 3 on of 1,120 at most; text in it is not billed
-# ("Document understanding", "Media resolution").
+# A page of a PDF takes its text (`llm.documents`), and a picture of it: OpenAI and Anthropic send both ("File inputs",
+# "PDF support"). Gemini takes a page as a picture of 258 tokens, from version 3 on of 1,120 at most; text in it is not
+# billed ("Document understanding", "Media resolution").
 _GEMINI_PAGE = 1120
 _QUICK = 100_000  # characters
 _ready: set[str] = set()  # encodings whose tables are made
@@ -172,9 +173,7 @@ def _unwritten(request: ChatRequest) -> int:
         tokens += _WITH_FORMAT
     if images := sum(len(m.images) for m in request.messages):
         tokens += images * image_bound(request.model)
-    if pages := sum(file.pages for m in request.messages for file in m.files):
-        tokens += pages * page_bound(request.model)
-    return tokens
+    return tokens + sum(file_bound(file, request.model) for m in request.messages for file in m.files)
 
 
 def image_bound(ref: str) -> int:
@@ -183,9 +182,22 @@ def image_bound(ref: str) -> int:
     return large if ref.startswith(prefix) else _IMAGE
 
 
+def file_bound(file: Document, ref: str) -> int:
+    """The most tokens that a model counts a PDF as: by its pages, and by its text where that is denser."""
+    tokens = file.pages * page_bound(ref)
+    if not ref.startswith("gemini:"):
+        tokens += max(0, file.text_tokens - file.pages * PAGE_TEXT)
+    return tokens
+
+
+def text_bound(text: str) -> int:
+    """The most tokens that a model counts a text as, whichever it is."""
+    return max(int(estimate(text) * _MARGIN), _dense(text))
+
+
 def page_bound(ref: str) -> int:
     """The most tokens that a model counts one page of a PDF as, by what its vendor says of pages."""
-    return _GEMINI_PAGE if ref.startswith("gemini:") else _PAGE_TEXT + image_bound(ref)
+    return _GEMINI_PAGE if ref.startswith("gemini:") else PAGE_TEXT + image_bound(ref)
 
 
 def _dense(text: str) -> int:

@@ -81,13 +81,26 @@ def files_problem(ref: str) -> str | None:
 
 
 def embeddings_problem(ref: str) -> str | None:
-    """The reason why a model's provider makes no vectors, in one line; None when it does, or its package is to say."""
-    name = ref.partition(":")[0]
+    """The reason why a model makes no vectors, in one line; None when it does, or only its package or server knows."""
+    name, _, model = ref.partition(":")
     spec = specs().get(name)
-    if spec is None or spec.embeddings or isinstance(spec.factory, Plugin):
+    if spec is None or isinstance(spec.factory, Plugin):
         return None
+    if spec.embeddings:
+        if not spec.embedding_models or re.match(spec.embedding_models, model) or model.startswith("projects/"):
+            return None
+        return f"{ref} gives answers and makes no vectors; name one that does under the task's `llm`"
     able = ", ".join(sorted(s.name for s in specs().values() if s.embeddings))
     return f"{name} makes no embeddings here, and the model is {ref}; these do: {able}"
+
+
+def answers_problem(ref: str) -> str | None:
+    """The reason why a model gives no answers, in one line; None when it does, as far as its name tells."""
+    name, _, model = ref.partition(":")
+    spec = specs().get(name)
+    if spec is None or not spec.embedding_models or not re.match(spec.embedding_models, model):
+        return None
+    return f"{ref} makes vectors and gives no answers; name one that does, for example {spec.example}"
 
 
 def batch_problem(ref: str) -> str | None:

@@ -20,7 +20,7 @@ DOCUMENT = Document(b64encode(PDF).decode(), 2)
 class Artifacts:
     """One artifact, `a.pdf`."""
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         if name != "a.pdf":
             raise NotFound(name)
         return PDF
@@ -31,7 +31,7 @@ class Artifacts:
 
 @pytest.fixture(autouse=True)
 def two_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "count_pages", lambda data: 2)
+    monkeypatch.setattr(documents, "measure", lambda data: (2, 0))
 
 
 async def test_bytes_urls_artifacts_and_paths(tmp_path: Path) -> None:

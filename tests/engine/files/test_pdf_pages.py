@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.files import pdf_pages
-from po_jupyter.engine.files.pdf_pages import count_pages, missing_reader, pages_of
+from po_jupyter.engine.files.pdf_pages import measure, measure_here, missing_reader, pages_of
 from po_jupyter.errors import InvalidInput
-from tests.support.pdf import pdf
+from tests.support.pdf import pdf, text_pdf
 
 
 @pytest.mark.integration
 def test_pages_are_counted_once_for_the_same_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert count_pages(pdf(7)) == 7
+    assert measure(pdf(7)) == (7, 0)
 
     def run(*args: Any, **more: Any) -> None:
         raise AssertionError("counted again")
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert count_pages(pdf(7)) == 7
+    assert measure(pdf(7)) == (7, 0)
 
 
 @pytest.mark.integration
 def test_what_is_no_pdf_is_said_from_the_other_process() -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
-        count_pages(b"%PDF-1.4\nnothing behind it")
+        measure(b"%PDF-1.4\nnothing behind it")
 
 
 def test_pages_that_the_count_of_the_tree_hides_are_counted() -> None:
@@ -49,8 +49,8 @@ def test_a_file_that_takes_all_time_is_given_up(monkeypatch: pytest.MonkeyPatch)
         raise subprocess.TimeoutExpired(command, more["timeout"])
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(InvalidInput, match="within 40 seconds"):
-        count_pages(pdf(11))
+    with pytest.raises(InvalidInput, match="within 120 seconds"):
+        measure(pdf(11))
 
 
 def test_a_process_that_was_killed_counted_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_process_that_was_killed_counted_nothing(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(InvalidInput, match="512 MB"):
-        count_pages(pdf(12))
+        measure(pdf(12))
 
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,11 +74,11 @@ def test_the_process_that_reads_it_has_no_keys(monkeypatch: pytest.MonkeyPatch) 
 
     def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[bytes]:
         seen.append(more["env"])
-        return subprocess.CompletedProcess(command, 0, b"2", b"")
+        return subprocess.CompletedProcess(command, 0, b"2 0", b"")
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setattr(subprocess, "run", run)
-    assert count_pages(pdf(13)) == 2
+    assert measure(pdf(13)) == (2, 0)
     assert "sk-secret" not in seen[0].values() and "PATH" in seen[0]
 
 
@@ -92,3 +92,11 @@ def test_whatever_a_file_makes_the_reader_raise_is_one_refusal(
     monkeypatch.setattr("pypdf.PdfReader", broken)
     with pytest.raises(InvalidInput, match=f"cannot be read: {type(error).__name__}"):
         pages_of(pdf())
+
+
+@pytest.mark.integration
+def test_the_text_of_dense_pages_is_counted() -> None:
+    """A page of digits takes a token for each of them, far more than pages have for the most part."""
+    found = measure(text_pdf(["0123456789 " * 2000, "short"]))
+    assert found.pages == 2 and 20_000 < found.text_tokens < 30_000
+    assert measure_here(text_pdf(["words " * 300] * 2)) == (2, 0), "as its pages are billed"

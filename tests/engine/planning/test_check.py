@@ -32,6 +32,37 @@ def test_each_violation_has_its_place(task: dict[str, Any], fields: dict[str, An
     assert [v.where for v in violations(pipeline(task, **fields))] == [where]
 
 
+VECTORS, ANSWERS = "openai:text-embedding-3-small", "openai:gpt-5-mini"
+
+
+@pytest.mark.parametrize(
+    ("task", "inherited", "where", "message"),
+    [
+        (
+            {"embed": "x"},
+            ANSWERS,
+            "tasks[0].embed",
+            "makes no vectors; name one that does under the task's `llm`",
+        ),
+        ({"embed": "x", "llm": {"model": ANSWERS}}, VECTORS, "tasks[0].embed", "makes no vectors"),
+        ({"prompt": "x"}, VECTORS, "llm.model", "gives no answers; name one that does, for example openai:"),
+        ({"prompt": "x", "llm": {"model": VECTORS}}, ANSWERS, "tasks[0].llm.model", "gives no answers"),
+    ],
+)
+def test_vectors_and_answers_are_of_different_models(
+    task: dict[str, Any], inherited: str, where: str, message: str
+) -> None:
+    found = violations(pipeline(task, llm={"model": inherited}))
+    assert [v.where for v in found] == [where] and message in found[0].message
+    own = {"model": VECTORS if "embed" in task else ANSWERS}
+    assert violations(pipeline({**task, "llm": own}, llm={"model": inherited})) == []
+
+
+def test_a_judge_gives_answers() -> None:
+    judged = {"prompt": "x", "llm": {"model": ANSWERS}, "score": {"judge": "Good?", "llm": {"model": VECTORS}}}
+    assert [v.where for v in violations(pipeline(judged))] == ["tasks[0].score.llm.model"]
+
+
 def test_all_of_them_are_raised_at_once() -> None:
     with pytest.raises(InvalidPipeline) as caught:
         check(pipeline({"prompt": "{{ sed }} {{ nope }}", "llm": {"model": "nowhere:x"}}))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from po_jupyter.llm.money.tokens import count, count_messages, encoding_of, estimate
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.documents import Document
+from po_jupyter.llm.money.tokens import bound_request, count, count_messages, encoding_of, estimate
 
 URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 MODELS = {"o200k_base": "openai:gpt-5-mini", "cl100k_base": "openai:gpt-4"}
@@ -98,3 +100,25 @@ def test_a_conversation_is_its_texts_and_what_holds_them():
 
 def test_estimates_are_near_a_token_for_four_characters():
     assert estimate("") == 0 and estimate("word" * 10) == 10 and estimate("日本語") >= 2
+
+
+@pytest.mark.parametrize(
+    ("ref", "more"), [("anthropic:claude-sonnet-4-5", 17_000), ("gemini:gemini-2.5-pro", 0)]
+)
+def test_a_budget_sets_aside_for_the_text_of_a_dense_pdf(ref, more):
+    """A page with 20,000 tokens of text; Gemini bills the picture of the page alone."""
+
+    def bound(text_tokens):
+        pdf = Document("JVBERi0xLjQ=", 1, text_tokens)
+        return bound_request(ChatRequest(ref, (Message("user", "Read", files=(pdf,)),)))
+
+    assert bound(20_000) - bound(0) == pytest.approx(more, rel=0.11)
+
+
+def test_what_a_document_is_known_by_is_the_same_for_ordinary_ones():
+    assert Document("JVBERi0xLjQ=", 1).to_json() == {
+        "mime": "application/pdf",
+        "data": "JVBERi0xLjQ=",
+        "pages": 1,
+    }
+    assert Document("JVBERi0xLjQ=", 1, 9000).to_json()["text_tokens"] == 9000

@@ -7,7 +7,9 @@ import pytest
 
 from po_jupyter.errors import InvalidInput, ModelKeyError
 from po_jupyter.llm.providers.refs import (
+    answers_problem,
     batch_problem,
+    embeddings_problem,
     files_problem,
     images_problem,
     missing_key,
@@ -96,6 +98,30 @@ def test_what_a_provider_cannot_do_is_said_in_one_line():
 def test_models_that_cannot_read_pdf_are_refused_with_those_that_can(able: str, unable: str):
     assert files_problem(able) is None
     assert "for example, anthropic:" in (files_problem(unable) or "")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "answers"),
+    [
+        ("openai:text-embedding-3-small", "openai:gpt-5-mini"),
+        ("gemini:gemini-embedding-001", "gemini:gemini-2.5-flash"),
+        ("vertex:text-multilingual-embedding-002", "vertex:gemini-2.5-pro"),
+        ("mistral:codestral-embed", "mistral:mistral-small-latest"),
+        ("alibaba:text-embedding-v4", "alibaba:qwen-plus"),
+        ("zhipu:embedding-3", "zhipu:glm-4.7"),
+    ],
+)
+def test_models_that_make_vectors_give_no_answers(vectors: str, answers: str):
+    assert embeddings_problem(vectors) is None and answers_problem(answers) is None
+    assert "gives answers and makes no vectors" in (embeddings_problem(answers) or "")
+    assert f"gives no answers; name one that does, for example {vectors.partition(':')[0]}:" in (
+        answers_problem(vectors) or ""
+    )
+
+
+@pytest.mark.parametrize("ref", ["ollama:nomic-embed-text", "local:smollm2-135m", "azure:mine", "nobody:x"])
+def test_names_of_ones_own_servers_tell_nothing(ref: str):
+    assert embeddings_problem(ref) is None and answers_problem(ref) is None
 
 
 @pytest.mark.integration

@@ -135,9 +135,10 @@ class MistralBatches:
             for job in jobs:
                 if mapping_at(job, "metadata").get("po_jupyter") == token:
                     return BatchSearch(as_text(job.get("id")))
-            created = jobs[-1].get("created_at") if jobs else None
-            old = isinstance(created, int | float) and created < since - CLOCK_SKEW
-            if not jobs or old:  # a short page is no end: the server may have a smaller one than was asked for
+            created = [job.get("created_at") for job in jobs]
+            if all(
+                isinstance(at, int | float) and at < since - CLOCK_SKEW for at in created
+            ):  # a short page is no end: the server may have a smaller one than was asked for
                 return BatchSearch()
         raise self._transport.malformed("the list of batches does not end")
 

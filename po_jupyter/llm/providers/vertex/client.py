@@ -31,7 +31,7 @@ from po_jupyter.llm.wire.vector_reader import VectorReader
 from po_jupyter.model.values.json import JsonObject
 
 _MODEL = re.compile(
-    r"(?:publishers/[a-z0-9-]{1,63}/models/|projects/[a-z0-9:._-]{1,63}/locations/[a-z0-9-]{1,63}/(?:endpoints|models)/)?"
+    r"(?:publishers/[a-z0-9-]{1,63}/models/|projects/[a-z0-9][a-z0-9:._-]{0,62}/locations/[a-z0-9-]{1,63}/(?:endpoints|models)/)?"
     r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}"
 )
 _PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9:._-]{0,62})")

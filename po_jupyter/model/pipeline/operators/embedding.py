@@ -11,6 +11,17 @@ _NOT_BESIDE = (
     "prompt", "system", "images", "tools", "output", "output_type", "refine", "votes", "variants", "score", "source",
     "task", "pipeline", "mode",
 )  # fmt: skip
+# Settings of `llm` that a request for a vector does not have. A pipeline's own are for its other tasks.
+_OF_ANSWERS = (
+    "temperature",
+    "max_tokens",
+    "max_thinking_tokens",
+    "api",
+    "stop",
+    "seed",
+    "effort",
+    "service_tier",
+)
 
 
 def embedding_problem(task: Any) -> str | None:
@@ -21,6 +32,10 @@ def embedding_problem(task: Any) -> str | None:
     for name in _NOT_BESIDE:
         if getattr(task, name) != fields[name].get_default(call_default_factory=True):
             return f" has `embed` and `{name}`; a vector is made of a text alone"
+    if (
+        setting := next((name for name in _OF_ANSWERS if getattr(task.llm, name, None) is not None), None)
+    ) is not None:
+        return f" has `embed` and `llm.{setting}`, which is of answers and changes no vector; leave it out"
     if isinstance(task.llm, tuple):
         return ": a list of models is for answers; vectors of two models have nothing in common"
     if task.distinct is not None and not isinstance(task.distinct, Similar):

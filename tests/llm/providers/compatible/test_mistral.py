@@ -84,6 +84,9 @@ async def test_a_search_stops_where_jobs_are_too_old_and_not_at_a_short_page() -
     assert await find("po1", since=SINCE, count=1, others=()) == BatchSearch("b1")
     assert await find("po2", since=SINCE, count=1, others=()) == BatchSearch()
     assert len(http.sent) == 4
+    aside = {"id": "b0", "created_at": old, "metadata": None}  # an old job among young ones ends no search
+    http.answers[page(0)] = {"data": [{"id": "b2", "created_at": young, "metadata": None}, aside]}
+    assert await find("po1", since=SINCE, count=1, others=()) == BatchSearch("b1")
     http.answers[page(0)] = {"data": None}  # an account without a job
     assert await find("po1", since=SINCE, count=1, others=()) == BatchSearch()
 

@@ -117,7 +117,20 @@ async def test_a_model_may_be_a_path(model: str, path: str) -> None:
         assert server.requests[0].path == f"{path}:generateContent"
 
 
-@pytest.mark.parametrize("name", ["../x", "a b", "m?x=1", "-x", "ü", "projects/a/../b", "x" * 300])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "a b",
+        "m?x=1",
+        "-x",
+        "ü",
+        "projects/a/../b",
+        "projects/../locations/l/models/m",
+        "projects/./locations/l/models/m",
+        "x" * 300,
+    ],
+)
 async def test_a_name_that_is_none_is_refused(name: str) -> None:
     """P6."""
     with ModelServer() as server:

@@ -30,12 +30,18 @@ def test_a_task_with_embed_is_a_kind_of_its_own() -> None:
         {"images": ["a.png"]}, {"tools": ["s.t"]}, {"source": "def inference(ctx): pass"}, {"task": "module"},
         {"pipeline": "other"}, {"refine": {"max_attempts": 1}}, {"mode": "batch", "for_each": "{{ seed.rows }}"},
         {"score": {"expect": "a", "metrics": ["exact"]}}, {"llm": [{"model": "fake:a"}, {"model": "fake:b"}]},
-        {"for_each": "{{ seed.rows }}", "where": "{{ item }}"},
+        {"for_each": "{{ seed.rows }}", "where": "{{ item }}"}, {"llm": {"temperature": 0}},
+        {"llm": {"model": "openai:text-embedding-3-small", "effort": "low"}}, {"llm": {"service_tier": "flex"}},
     ],
 )  # fmt: skip
 def test_a_vector_is_made_of_a_text_alone(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidPipeline, match="t'"):
         parsed(**fields)
+
+
+def test_the_settings_of_a_pipeline_are_for_its_other_tasks() -> None:
+    data = {"name": "p", "llm": {"temperature": 0}, "tasks": [{"name": "t", "embed": "{{ seed.text }}"}]}
+    assert validate_pipeline(data).tasks[0].kind == "embed"
 
 
 def test_rows_may_be_distinct_by_their_vectors() -> None:
