@@ -2,12 +2,19 @@
 
 2,000 calls at 1 and at 100 in flight to a server (in a process of its own) that answers at once, straight and through
 the gateway (in a process of its own, with its ledger on this disk and limits of every kind); then through LiteLLM's
-proxy where it is installed (`pip install 'litellm[proxy]'`), else through the plainest reverse proxy that aiohttp
-makes, which counts nothing and keeps nothing: what HTTP through Python costs at least.
+proxy where `PO_BENCH_LITELLM` names the python of an environment that has it (`pip install 'litellm[proxy]'`, in one of
+its own), else through the plainest reverse proxy that aiohttp makes, which counts nothing and keeps nothing: what HTTP
+through Python costs at least.
 
 A server that answers at once has 100 in flight only while a core is full, of the server's, the gateway's or the load's:
-the time of a call is then a queue's. So the same is asked of a server that takes a second as well, as models do: 100 in
-flight are 100 calls a second, and what is added is the gateway's own.
+the time of a call is then a queue's. So the same is asked of a server that takes a second as well, as models do, in two
+kinds of load:
+
+* at random (Poisson's arrivals, 100 a second, so that 100 are in flight): what independent people and runs make. The
+  same seconds of arrival, straight and through the gateway. This is what the aim is for.
+* in lockstep: 100 clients that begin in the same moment and ask again as soon as they are answered, which is in the
+  same moment again. All work of a second then comes at once, so that the median is that of a queue of 100 on one core.
+  The worst that a single map can do.
 
     python -m tests.benchmarks gateway
 """
@@ -17,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -24,9 +32,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import psutil
@@ -35,15 +42,21 @@ from po_jupyter.testing.model_server import ModelServer
 
 CALLS = 2000
 SECOND = 1.0  # s, of the server that takes its time
-BODY = {"model": "gpt-5-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "Label this row"}]}
+ARRIVALS = 1000  # at random, at 100 a second
+LITELLM = "PO_BENCH_LITELLM"
+BODY: dict[str, Any] = {
+    "model": "gpt-5-mini",
+    "max_tokens": 50,
+    "messages": [{"role": "user", "content": "Label this row"}],
+}
 _CONFIG = """
 providers:
-  openai: {{base_url: "{url}", key_env: BENCH_KEY, concurrency: 200, calls_per_minute: 1000000}}
-  slow: {{wire: chat, base_url: "{slow}", key_env: BENCH_KEY, concurrency: 200, calls_per_minute: 1000000}}
+  openai: {{base_url: "{url}", key_env: BENCH_KEY, concurrency: 2000, calls_per_minute: 1000000}}
+  slow: {{wire: chat, base_url: "{slow}", key_env: BENCH_KEY, concurrency: 2000, calls_per_minute: 1000000}}
 models: ["openai:gpt-5-mini", "slow:gpt-5-mini"]
 prices: {{"openai:gpt-5-mini": {{input: 0.25, output: 2}}, "slow:gpt-5-mini": {{input: 0.25, output: 2}}}}
 limits:
-  all: {{usd_per_month: 100000, concurrency: 200}}
+  all: {{usd_per_month: 100000, concurrency: 2000}}
   each_user: {{usd_per_day: 10000, tokens_per_day: 1000000000, calls_per_minute: 1000000}}
 """
 _PLAIN = """
@@ -107,6 +120,30 @@ async def fan_out(url: str, token: str, width: int, calls: int = CALLS) -> list[
     return took
 
 
+async def at_random(url: str, token: str, calls: int = ARRIVALS, per_second: float = 100.0) -> list[float]:
+    """The seconds of each call, when calls arrive at random. Arrivals are the same each time, and wait for nothing."""
+    chance = random.Random(7)
+    headers = {"Authorization": f"Bearer {token}"}
+    data = json.dumps(BODY).encode()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def ask() -> float:
+            begin = time.perf_counter()
+            async with session.post(f"{url}/chat/completions", data=data, headers=headers) as response:
+                await response.read()
+                assert response.status == 200, await response.text()
+            return time.perf_counter() - begin
+
+        await asyncio.gather(*(ask() for _ in range(100)))  # connections are open from here on
+        tasks = []
+        due = time.perf_counter()
+        for _ in range(calls):
+            due += chance.expovariate(per_second)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(asyncio.create_task(ask()))
+        return list(await asyncio.gather(*tasks))
+
+
 async def first_piece(url: str, token: str) -> float:
     """Seconds until the first piece of a stream that ends much later."""
     async with aiohttp.ClientSession() as session:
@@ -131,49 +168,91 @@ def measured(url: str, token: str, process: psutil.Process) -> dict[str, float]:
     return {"alone": alone, "p50": statistics.median(many) * 1000, "cpu": cpu}
 
 
-def slowly(url: str, token: str) -> float:
-    """The median (ms) of a call at 100 in flight to a server that takes a second."""
-    asyncio.run(fan_out(url, token, 100, 100))
-    return statistics.median(asyncio.run(fan_out(url, token, 100, 1000))) * 1000
+class Patient(NamedTuple):
+    """Medians (ms) of a call to a server that takes a second, and the CPU (ms) of a call at random."""
+
+    random: float
+    lockstep: float
+    cpu: float
 
 
-def litellm_rows(url: str, slow: str, straight: float, slow_straight: float) -> list[dict[str, Any]]:
-    """LiteLLM's proxy, where it is installed; else a plain proxy."""
-    if find_spec("litellm") is None or find_spec("litellm.proxy") is None or find_spec("fastapi") is None:
-        note = "aiohttp's plainest reverse proxy: no accounts, no ledger. LiteLLM's proxy is not installed here"
-        with program([sys.executable, "-c", _PLAIN, url]) as (place, process):
-            found = measured(place, "any", process)
-        with program([sys.executable, "-c", _PLAIN, slow]) as (place, _):
-            patient = slowly(place, "any")
-        name = "plain proxy"
-    else:
-        note, name = "LiteLLM's proxy with one model and no database", "LiteLLM"
+def patiently(url: str, token: str, process: psutil.Process | None = None) -> Patient:
+    """Both kinds of load."""
+    before = process.cpu_times() if process is not None else None
+    spread = asyncio.run(at_random(url, token))
+    cpu = 0.0
+    if process is not None and before is not None:
+        after = process.cpu_times()
+        cpu = (after.user + after.system - before.user - before.system) / (len(spread) + 100) * 1000
+    lockstep = asyncio.run(fan_out(url, token, 100, 1000))[100:]
+    return Patient(statistics.median(spread) * 1000, statistics.median(lockstep) * 1000, cpu)
+
+
+def litellm_rows(url: str, slow: str, straight: float, slow_straight: Patient) -> list[dict[str, Any]]:
+    """LiteLLM's proxy, where an environment with it is named; else a plain proxy."""
+    if python := os.environ.get(LITELLM):
+        note, name = "LiteLLM's proxy with two models and no database", "LiteLLM"
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "config.yaml"
-            command = [sys.executable, "-c", _LITELLM, str(config)]
-            for address in (slow, url):
-                parameters = f'{{model: "openai/gpt-5-mini", api_base: "{address}", api_key: key}}'
-                config.write_text(f"model_list: [{{model_name: gpt-5-mini, litellm_params: {parameters}}}]\n")
-                with program(command, LITELLM_LOG="ERROR") as (place, process):
-                    if address == slow:
-                        patient = slowly(place, "any")
-                    else:
-                        found = measured(place, "any", process)
+            models = [
+                {
+                    "model_name": model,
+                    "litellm_params": {"model": "openai/gpt-5-mini", "api_base": address, "api_key": "key"},
+                }
+                for model, address in ((BODY["model"], url), ("slow", slow))
+            ]
+            config.write_text(json.dumps({"model_list": models}))
+            with program([python, "-c", _LITELLM, str(config)], LITELLM_LOG="ERROR") as (place, process):
+                found = measured(place, "any", process)
+                with asking_for("slow"):
+                    patient = patiently(place, "any", process)
+    else:
+        note = "aiohttp's plainest reverse proxy: no accounts, no ledger"
+        note, name = f"{note}. {LITELLM} names no LiteLLM", "plain proxy"
+        with program([sys.executable, "-c", _PLAIN, url]) as (place, process):
+            found = measured(place, "any", process)
+        with program([sys.executable, "-c", _PLAIN, slow]) as (place, process):
+            patient = patiently(place, "any", process)
+    return rows_of(f"{name}: ", found, patient, straight, slow_straight, note=note)
+
+
+@contextmanager
+def asking_for(model: str) -> Iterator[None]:
+    """Requests name another model."""
+    before, BODY["model"] = BODY["model"], model
+    try:
+        yield
+    finally:
+        BODY["model"] = before
+
+
+def rows_of(
+    name: str,
+    found: dict[str, float],
+    patient: Patient,
+    straight: float,
+    slow_straight: Patient,
+    *,
+    note: str,
+    aims: bool = False,
+) -> list[dict[str, Any]]:
+    """The rows of one proxy."""
+    added, cpu = ("<= 3", "<= 1") if aims else ("", "")
+    slow = "to a server that takes 1 s"
     return [
-        {
-            "name": f"{name}: added at 1 in flight, p50",
-            "value": found["alone"] - straight,
-            "unit": "ms",
-            "note": note,
-        },
-        {"name": f"{name}: CPU a call at 100 in flight", "value": found["cpu"], "unit": "ms"},
-        {"name": f"{name}: a call at 100 in flight, p50", "value": found["p50"], "unit": "ms"},
-        {
-            "name": f"{name}: added at 100 in flight to a server that takes 1 s, p50",
-            "value": patient - slow_straight,
-            "unit": "ms",
-        },
-    ]
+        {"name": f"{name}added at 1 in flight, p50", "value": found["alone"] - straight, "unit": "ms",
+         "aim": added, "note": note},
+        {"name": f"{name}added at 100 in flight {slow}, arrivals at random, p50",
+         "value": patient.random - slow_straight.random, "unit": "ms", "aim": added,
+         "note": f"straight {slow_straight.random:.2f} ms"},
+        {"name": f"{name}added at 100 in lockstep {slow}, p50: a queue of 100",
+         "value": patient.lockstep - slow_straight.lockstep, "unit": "ms",
+         "note": f"straight {slow_straight.lockstep:.2f} ms"},
+        {"name": f"{name}CPU a call at 100 in flight", "value": found["cpu"], "unit": "ms", "aim": cpu},
+        {"name": f"{name}CPU a call, arrivals at random", "value": patient.cpu, "unit": "ms", "aim": cpu},
+        {"name": f"{name}a call at 100 in flight to a server that answers at once, p50", "value": found["p50"],
+         "unit": "ms"},
+    ]  # fmt: skip
 
 
 _LITELLM = """
@@ -208,23 +287,16 @@ def main() -> list[dict[str, Any]]:
         tokens.write_text(json.dumps({"bench-token": {"name": "bench", "groups": ["a"]}}))
         straight = statistics.median(asyncio.run(fan_out(server.base_url, "any", 1, 500))) * 1000
         crowded = statistics.median(asyncio.run(fan_out(server.base_url, "any", 100))) * 1000
-        slow_straight = slowly(slow.base_url, "any")
+        slow_straight = patiently(slow.base_url, "any")
         command = [sys.executable, "-m", "po_jupyter.hub", "--config", str(config), "--tokens", str(tokens)]
         with program(command, BENCH_KEY="bench-key-0123456789") as (url, process):
             place = f"{url}/openai/v1"
             found = measured(place, "bench-token", process)
-            patient = slowly(f"{url}/slow/v1", "bench-token")
+            patient = patiently(f"{url}/slow/v1", "bench-token", process)
             piece = asyncio.run(first_piece(place, "bench-token")) * 1000
-        load = os.getloadavg()[0]
-        rows += [
-            {"name": "added at 1 in flight, p50", "value": found["alone"] - straight, "unit": "ms", "aim": "<= 3",
-             "note": f"straight {straight:.2f} ms; one durable reservation a call; load {load:.1f}"},
-            {"name": "CPU a call at 100 in flight", "value": found["cpu"], "unit": "ms", "aim": "<= 1"},
-            {"name": "a call at 100 in flight, p50", "value": found["p50"], "unit": "ms",
-             "note": f"straight {crowded:.2f} ms"},
-            {"name": "added at 100 in flight to a server that takes 1 s, p50", "value": patient - slow_straight,
-             "unit": "ms", "aim": "<= 3", "note": f"straight {slow_straight:.2f} ms"},
-            {"name": "first piece of a stream", "value": piece, "unit": "ms"},
-        ]  # fmt: skip
+        note = f"straight {straight:.2f} ms; one durable reservation a call; load {os.getloadavg()[0]:.1f}"
+        rows += rows_of("", found, patient, straight, slow_straight, note=note, aims=True)
+        rows[-1]["note"] = f"straight {crowded:.2f} ms"
+        rows.append({"name": "first piece of a stream", "value": piece, "unit": "ms"})
         rows += litellm_rows(server.base_url, slow.base_url, straight, slow_straight)
     return rows

@@ -1,5 +1,9 @@
 """The ledger: reservations and what was used, durable, written by one thread that commits many changes at once.
 
+That thread and the event loop share one interpreter lock, and each statement, each wake-up and each answer is a moment
+in which they may wait for one another. So the changes of a transaction are written by few statements, the thread is
+woken once for many of them, and the loop hears of them all in one call.
+
 A reservation is on disk before its call goes out, and its settlement takes it away and adds what was used, in one
 transaction. So whenever the process dies, a call that went out is in the ledger: settled, or with the most that it may
 have cost.
@@ -14,8 +18,10 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, cast
 
@@ -84,11 +90,14 @@ def in_full(demand: Demand) -> Charge:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Change:
-    work: Callable[[LedgerDatabase], object]
-    future: Future[object]
-    is_urgent: bool
+    """Rows of reservations, settlements, or other work. `future` is of whoever waits for it; None: nobody does."""
+
+    reserved: Sequence[Row] = ()
+    settled: Sequence[tuple[Reservation, Charge]] = ()
+    work: Callable[[LedgerDatabase], object] | None = None
+    future: asyncio.Future[object] | None = None
 
 
 class Ledger:
@@ -99,7 +108,11 @@ class Ledger:
         gateway took the ledger while its connection was lost: this process is ended, by default."""
         self._place = place
         self._on_taken = on_taken or _end_process
-        self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
+        self._changes: deque[_Change] = deque()
+        # Rung when there are changes: True for those that somebody waits for; None ends the thread. The two flags say
+        # what it was rung for since the thread looked last.
+        self._bell: queue.SimpleQueue[bool | None] = queue.SimpleQueue()
+        self._rung: set[bool] = set()
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
@@ -112,7 +125,7 @@ class Ledger:
     def close(self) -> None:
         """Write what is still to be written, and close it. Blocks."""
         if self._thread is not None:
-            self._changes.put(None)
+            self._bell.put(None)
             self._thread.join()
             self._thread = None
 
@@ -120,21 +133,21 @@ class Ledger:
     async def reserve(self, holds: Sequence[Reservation], batch: str = "") -> None:
         """Make reservations durable; `batch` names what will settle them. Raises whatever the database raises."""
         rows = [_row_of(hold, batch) for hold in holds]
-        await self.change(lambda database: database.execute_many(_RESERVE, rows))
+        await self._durable(_Change(reserved=rows))
 
     def settle(self, hold: Reservation, amounts: Charge) -> None:
         """Put what was used in the place of a reservation, soon. When that fails it is tried again with the next
         change; what was never written counts in full at the next start."""
-        self._put(_settling([(hold, amounts)]), is_urgent=False)
+        self._put(_Change(settled=[(hold, amounts)]))
 
     async def settle_batch(self, settled: Sequence[tuple[Reservation, Charge]]) -> None:
         """The same for the calls of a batch, durable when this returns."""
-        await self.change(_settling(settled))
+        await self._durable(_Change(settled=settled))
 
     # -- anything else ------------------------------------------------------------------------------------
     async def change(self, work: Callable[[LedgerDatabase], Result]) -> Result:
         """Run `work` in the ledger's thread, in a transaction that is durable when this returns."""
-        return cast(Result, await asyncio.wrap_future(self._put(work)))
+        return cast(Result, await self._durable(_Change(work=work)))
 
     def totals(self, since: str, until: str = "9999") -> Callable[[LedgerDatabase], list[TotalRow]]:
         """Work for `change`: what was used from one day to another, both included."""
@@ -158,10 +171,17 @@ class Ledger:
         return [(str(row[9]), _hold_of(row)) for row in rows]
 
     # -- inside -----------------------------------------------------------------------------------------
-    def _put(self, work: Callable[[LedgerDatabase], object], *, is_urgent: bool = True) -> Future[object]:
-        change = _Change(work, Future(), is_urgent)
-        self._changes.put(change)
-        return change.future
+    async def _durable(self, change: _Change) -> object:
+        change.future = asyncio.get_running_loop().create_future()
+        self._put(change)
+        return await change.future
+
+    def _put(self, change: _Change) -> None:
+        self._changes.append(change)
+        is_urgent = change.future is not None
+        if is_urgent not in self._rung:
+            self._rung.add(is_urgent)
+            self._bell.put(is_urgent)
 
     def _run(self, opened: Future[None]) -> None:
         try:
@@ -183,27 +203,26 @@ class Ledger:
         database.close()
 
     def _gathered(self) -> tuple[list[_Change], bool]:
-        """The changes that wait, at least one; and whether the ledger is to be closed.
+        """The changes that wait, and whether the ledger is to be closed.
 
         Somebody waits for a reservation. Settlements alone are committed a moment later, with the next one.
         """
-        changes: list[_Change] = []
-        until = 0.0
-        change = self._changes.get()
-        while change is not None:
-            changes.append(change)
-            if len(changes) >= _MOST:
-                return changes, False
-            until = 0.0 if change.is_urgent else until if len(changes) > 1 else time.monotonic() + _PATIENCE
+        ring = self._bell.get()
+        until = time.monotonic() + _PATIENCE
+        while ring is False:
             try:
-                change = (
-                    self._changes.get(timeout=max(0.0, until - time.monotonic()))
-                    if until
-                    else self._changes.get_nowait()
-                )
+                ring = self._bell.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
-                return changes, False
-        return changes, True
+                break
+        self._rung.clear()  # before the changes are taken: one that comes from here on rings again
+        most = len(self._changes) if ring is None else _MOST
+        changes: list[_Change] = []
+        with suppress(IndexError):
+            while len(changes) < most:
+                changes.append(self._changes.popleft())
+        if len(changes) == _MOST and ring is not None:
+            self._bell.put(True)  # there may be more
+        return changes, ring is None
 
 
 def _end_process() -> None:
@@ -214,10 +233,8 @@ def _end_process() -> None:
 def _commit(database: LedgerDatabase, changes: list[_Change]) -> tuple[list[_Change], bool]:
     """Make changes in one transaction; where one of them fails, each in its own. Those that are left over: settlements
     that could not be written now; and whether another gateway took the ledger."""
-    changes = [
-        change for change in changes if change.future.running() or change.future.set_running_or_notify_cancel()
-    ]
-    if _transaction(database, changes) is None or not changes:
+    changes = [change for change in changes if change.future is None or not change.future.cancelled()]
+    if not changes or _transaction(database, changes) is None:
         return [], False
     left: list[_Change] = []
     down: Exception | None = None
@@ -227,10 +244,10 @@ def _commit(database: LedgerDatabase, changes: list[_Change]) -> tuple[list[_Cha
             continue
         if isinstance(error, StoreUnusable):
             down = error  # there is no database at all: it is not asked again for each
-        if change.is_urgent:
-            change.future.set_exception(error)
-        else:
+        if change.future is None:
             left.append(change)
+        else:
+            _tell([(change.future, error)])
     return left, isinstance(down, LedgerTaken)
 
 
@@ -238,7 +255,7 @@ def _transaction(database: LedgerDatabase, changes: list[_Change]) -> Exception 
     """Make changes in a transaction; why nothing of it was made."""
     try:
         database.begin()
-        results = [change.work(database) for change in changes]
+        results = _make(database, changes)
         crashpoint("hub.ledger.commit.before")
         database.commit()
     except Exception as error:
@@ -249,29 +266,65 @@ def _transaction(database: LedgerDatabase, changes: list[_Change]) -> Exception 
             log.error("the ledger cannot be rolled back", error=type(second).__name__)
         return error
     crashpoint("hub.ledger.commit.after")
-    for change, result in zip(changes, results, strict=True):
-        change.future.set_result(result)
+    _tell(
+        (change.future, result)
+        for change, result in zip(changes, results, strict=True)
+        if change.future is not None
+    )
     return None
 
 
-def _settling(settled: Sequence[tuple[Reservation, Charge]]) -> Callable[[LedgerDatabase], None]:
-    """Work: each reservation that is there is taken away, and what it used is added. One that is not was settled: by a
+def _make(database: LedgerDatabase, changes: list[_Change]) -> list[object]:
+    """Make changes: reservations, settlements, then other work in its order; their results."""
+    if reserved := [row for change in changes for row in change.reserved]:
+        database.execute_many(_RESERVE, reserved)
+    if settled := [each for change in changes for each in change.settled]:
+        _settle(database, settled)
+    return [None if change.work is None else change.work(database) for change in changes]
+
+
+def _tell(outcomes: Iterable[tuple[asyncio.Future[object], object]]) -> None:
+    """Tell those who wait, in their loop: each loop is woken once."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[object], object]]] = {}
+    for future, outcome in outcomes:
+        loops.setdefault(future.get_loop(), []).append((future, outcome))
+    for loop, told in loops.items():
+        with suppress(RuntimeError):  # it is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, told)
+
+
+def _resolve(told: list[tuple[asyncio.Future[object], object]]) -> None:
+    for future, outcome in told:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+def _settle(database: LedgerDatabase, settled: Sequence[tuple[Reservation, Charge]]) -> None:
+    """Each reservation that is there is taken away, and what it used is added. One that is not was settled: by a
     commit whose answer was lost."""
-    rows = {
-        hold.id: (
-            hold.period.day, hold.demand.user, json.dumps(hold.demand.groups), hold.demand.model, amounts.calls,
-            amounts.input, amounts.output, amounts.cached, amounts.reasoning, amounts.nano, amounts.lost,
-            amounts.unpriced,
-        )
-        for hold, amounts in settled
-    }  # fmt: skip
-
-    def settle(database: LedgerDatabase) -> None:
-        for id, row in rows.items():
-            if database.execute("DELETE FROM reservations WHERE id = ? RETURNING id", (id,)):
-                database.execute(_ADD, row)
-
-    return settle
+    charges = {hold.id: (hold, amounts) for hold, amounts in settled}
+    ids = list(charges)
+    sums: dict[Row, list[int]] = {}
+    for start in range(0, len(ids), _MOST):
+        some = ids[start : start + _MOST]
+        marks = ", ".join("?" * len(some))
+        take = f"DELETE FROM reservations WHERE id IN ({marks}) RETURNING id"  # noqa: S608 - question marks only
+        for (id,) in database.execute(take, some):
+            hold, amounts = charges[str(id)]
+            demand = hold.demand
+            key: Row = (hold.period.day, demand.user, json.dumps(demand.groups), demand.model)
+            counts = (
+                amounts.calls, amounts.input, amounts.output, amounts.cached, amounts.reasoning, amounts.nano,
+                amounts.lost, amounts.unpriced,
+            )  # fmt: skip
+            so_far = sums.get(key)
+            sums[key] = [*counts] if so_far is None else [a + b for a, b in zip(so_far, counts, strict=True)]
+    for key, total in sums.items():
+        database.execute(_ADD, (*key, *total))
 
 
 def _count_lost(database: LedgerDatabase) -> None:
@@ -279,7 +332,7 @@ def _count_lost(database: LedgerDatabase) -> None:
     lost = [_hold_of(row) for row in database.execute(f"{_RESERVED} WHERE batch = ''")]
     if lost:
         log.warning("calls of an earlier process count in full", calls=len(lost))
-        _settling([(hold, in_full(hold.demand)) for hold in lost])(database)
+        _settle(database, [(hold, in_full(hold.demand)) for hold in lost])
 
 
 def _row_of(hold: Reservation, batch: str) -> Row:

@@ -118,7 +118,7 @@ class BoundedRequest:
 
     def encoded(self) -> bytes:
         """The body as it goes out."""
-        return json.dumps(self.body, separators=(",", ":")).encode()
+        return _ENCODER.encode(self.body).encode()
 
 
 def _image_bound(ref: str, at_vendor: bool) -> int:
@@ -146,7 +146,7 @@ def read_json(raw: bytes) -> JsonObject:
     if count_values(raw, _MOST_VALUES) > _MOST_VALUES:
         raise invalid(f"the body has more than {_MOST_VALUES:,} values", 413)
     try:
-        body = json.loads(raw, parse_constant=_no_number)
+        body = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError):
         raise invalid("the body is not JSON, or nested too deeply") from None
     if not isinstance(body, dict):
@@ -156,6 +156,11 @@ def read_json(raw: bytes) -> JsonObject:
 
 def _no_number(text: str) -> None:
     raise ValueError(text)
+
+
+# Made once: `json.loads` and `json.dumps` with options make one for each call.
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def bound_request(

@@ -41,7 +41,8 @@ export class Api {
   async sharedRuns(): Promise<Run[] | null> {
     this.hasShared ??= this.meta().then(meta => !!meta.hub?.shared_runs);
     try {
-      if (!(await this.hasShared)) {
+      this.shared.isThere = await this.hasShared;
+      if (!this.shared.isThere) {
         return null;
       }
     } catch (error) {
@@ -117,6 +118,16 @@ export class Api {
     const { idempotency_key } = this.forks.of({ id, ...body });
     const run = await this.act(id, "fork", { ...body, idempotency_key });
     this.forks.done();
+    return run;
+  }
+
+  /** Have a run go on among the shared runs of the hub; asked again until it is there. */
+  async move(id: string): Promise<Run> {
+    const body: Body<"MoveBody"> = { to: "shared", group: "" };
+    let run = await this.act(id, "move", body);
+    while (!run.moved?.accepted) {
+      run = await this.act(id, "move", body);
+    }
     return run;
   }
 

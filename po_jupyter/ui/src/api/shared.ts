@@ -3,6 +3,9 @@
 import type { Run } from "./types.js";
 
 export class SharedRuns {
+  /** Whether there is a service of shared runs, as far as was asked. */
+  isThere = false;
+
   /** Take in what the service listed. */
   take(runs: readonly Run[]): void {
     for (const run of runs) {
@@ -17,6 +20,11 @@ export class SharedRuns {
   /** The scopes that one has there; undefined for a run of one's own, with which one may do everything. */
   may(id: string): readonly string[] | undefined {
     return this.known.get(id);
+  }
+
+  /** Whether a run can be moved among the shared ones: one's own, on a hub that has them. */
+  mayMove(run: Pick<Run, "id" | "state" | "may">): boolean {
+    return this.isThere && !run.may && !this.has(run.id) && run.state !== "moved";
   }
 
   /** The run with what one may do. */

@@ -9,8 +9,9 @@ import { needOf } from "../state/selectors.js";
 import type { IPoLive } from "../tokens.js";
 import type { Notice, NoticeKind } from "./notices.js";
 import { RunChanges } from "./notices.js";
+import type { OfLimit } from "../api/answers.js";
 import type { Counts } from "./summary.js";
-import { counts, summary } from "./summary.js";
+import { counts, spentToday, summary } from "./summary.js";
 
 /** Milliseconds between two looks at what today cost, while something happens. */
 const USAGE_EVERY = 10_000;
@@ -125,7 +126,7 @@ export class Observer {
     }
     this.asked = now;
     try {
-      this.today = (await (await this.live.api()).usage(1)).total.cost;
+      this.today = spentToday(await (await this.live.api()).usage(1));
       this.show();
     } catch {
       // The sum of before stays: the stream says when the server is gone.
@@ -206,7 +207,7 @@ export class Observer {
   private readonly waiting = new Map<string, { id: string; need: string | null }>();
   private runs = new Map<string, Run>();
   private readonly gone = new Set<string>();
-  private today: number | null = null;
+  private today: OfLimit | null = null;
   private asked = 0;
   private next: ReturnType<typeof setTimeout> | undefined;
 }

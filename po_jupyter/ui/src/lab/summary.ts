@@ -2,6 +2,7 @@
 
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Run } from "../api/types.js";
+import type { DailyUsage, OfLimit } from "../api/answers.js";
 import { money } from "../format/money.js";
 import { needOf } from "../state/selectors.js";
 
@@ -24,8 +25,13 @@ export function counts(runs: Iterable<Run>): Counts {
   return { running, waiting };
 }
 
-/** `today` is what today cost in USD, null while that is not known. */
-export function summary({ running, waiting }: Counts, today: number | null, trans: TranslationBundle): string {
+/** What today cost in USD, beside its limit: on a hub as its gateway counts it, shared runs among it. */
+export function spentToday(usage: Pick<DailyUsage, "total" | "today">): OfLimit {
+  return usage.today?.usd ?? { used: usage.total.cost ?? 0, limit: null };
+}
+
+/** `today` is null while that is not known. */
+export function summary({ running, waiting }: Counts, today: OfLimit | null, trans: TranslationBundle): string {
   const parts: string[] = [];
   if (running) {
     parts.push(trans._n("%1 running", "%1 running", running));
@@ -33,8 +39,10 @@ export function summary({ running, waiting }: Counts, today: number | null, tran
   if (waiting) {
     parts.push(trans._n("%1 waits", "%1 wait", waiting));
   }
-  if (today) {
-    parts.push(trans.__("%1 today", money(today)));
+  if (today?.limit != null) {
+    parts.push(trans.__("%1 of %2 today", money(today.used), money(today.limit)));
+  } else if (today?.used) {
+    parts.push(trans.__("%1 today", money(today.used)));
   }
   return parts.join(" · ") || trans.__("No runs");
 }

@@ -19,6 +19,18 @@ describe("shared runs", () => {
     expect(shared.dressed(aRun("b")).may).toBeUndefined();
   });
 
+  it("take a run of one's own where there is the service, and once", () => {
+    const shared = new SharedRuns();
+    expect(shared.mayMove(aRun("a"))).toBe(false);
+    shared.isThere = true;
+    expect(shared.mayMove(aRun("a"))).toBe(true);
+    expect(shared.mayMove(aRun("a", { state: "done" }))).toBe(true);
+    expect(shared.mayMove(aRun("a", { state: "moved" }))).toBe(false);
+    expect(shared.mayMove(aRun("a", { may: ["runs:write"] }))).toBe(false);
+    shared.take([aRun("b", { may: [] })]);
+    expect(shared.mayMove(aRun("b"))).toBe(false);
+  });
+
   it("need only those who may do something", () => {
     const gate = { state: "waiting" as const, gate: { task: "t" } };
     expect(needOf(aRun("a", gate))).toBe("gate");

@@ -54,8 +54,9 @@ describe("the status bar", () => {
   it("says what runs, what waits and what today cost", () => {
     const runs = [aRun("a", { state: "running" }), aRun("b", { state: "pending" }), aRun("c", gate("x")), aRun("d", { state: "done" })];
     expect(counts(runs)).toEqual({ running: 2, waiting: 1 });
-    expect(summary(counts(runs), 1.2, trans)).toBe("2 running · 1 waits · $1.20 today");
+    expect(summary(counts(runs), { used: 1.2, limit: null }, trans)).toBe("2 running · 1 waits · $1.20 today");
     expect(summary({ running: 0, waiting: 2 }, null, trans)).toBe("2 wait");
-    expect(summary({ running: 0, waiting: 0 }, 0, trans)).toBe("No runs");
+    expect(summary({ running: 0, waiting: 0 }, { used: 0, limit: null }, trans)).toBe("No runs");
+    expect(summary({ running: 1, waiting: 0 }, { used: 0.4, limit: 2 }, trans)).toBe("1 running · $0.400 of $2.00 today");
   });
 });

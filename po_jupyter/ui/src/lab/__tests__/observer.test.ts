@@ -32,6 +32,19 @@ it("the badge counts also gates that are older than the runs of a snapshot", asy
   observer.stop();
 });
 
+it("says of today what the gateway of a hub says, shared runs among it", async () => {
+  let say: (event: LiveEvent) => void = () => undefined;
+  const today = { usd: { used: 0.4, limit: 2 }, tokens: { used: 1, limit: null } };
+  const api = { attention: async () => ({ runs: [], total: 0 }), usage: async () => ({ total: { cost: 0.1 }, today }) };
+  const live = { api: async () => api, watch: (_: unknown, watcher: typeof say) => ((say = watcher), () => undefined) };
+  const texts: string[] = [];
+  const shown = { show: (text: string) => texts.push(text), open: vi.fn(), wants: () => false };
+  const observer = new Observer(live as unknown as IPoLive, nullTranslator.load("po_jupyter"), shown, { hidden: false });
+  say({ type: "snapshot", runs: [] });
+  await vi.waitFor(() => expect(texts.at(-1)).toBe("$0.400 of $2.00 today"));
+  observer.stop();
+});
+
 it("takes the notice of a gate back when it is decided, wherever", () => {
   let say: (event: LiveEvent) => void = () => undefined;
   const api = { attention: async () => ({ runs: [], total: 0 }), usage: async () => ({ total: { cost: 0 } }) };

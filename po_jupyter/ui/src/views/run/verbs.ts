@@ -4,7 +4,7 @@ import * as React from "react";
 import { Dialog, InputDialog, showDialog } from "@jupyterlab/apputils";
 import { chooseItem, confirm } from "../../components/dialogs.js";
 import { failedRows, shortId, tightBudget } from "../../format/run.js";
-import { RunActions } from "../runs/actions.js";
+import { confirmMove, RunActions } from "../runs/actions.js";
 import type { Verbs } from "../runs/actions.js";
 import { hasEnded, mayDo } from "../../api/types.js";
 import type { Failure, Run } from "../../api/types.js";
@@ -158,6 +158,15 @@ function allDeeds(page: Page, does: Does, retryFailed: Deed | null, save: Saving
       label: trans.__("Compare with…"),
       title: trans.__("The rows of this run beside those of another one. Nothing is asked of a model."),
       act: does("compare", () => compare(page))
+    });
+  }
+  if (source.api.shared.mayMove(run)) {
+    deeds.push({
+      verb: "move",
+      doing: trans.__("Moving…"),
+      label: trans.__("Move to shared…"),
+      title: trans.__("It goes on among the shared runs of the hub, without your server."),
+      act: does("move", async () => ((await confirmMove(run, trans)) ? source.api.move(run.id) : null))
     });
   }
   if (hasEnded(run)) {

@@ -64,8 +64,19 @@ export function RunButtons({ run, open, busy, verbs, canDismiss }: RunButtonsPro
 }
 
 function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {
-  if (!open || !hasEnded(run) || !mayDo(run, "runs:write")) {
+  if (!open || !mayDo(run, "runs:write")) {
     return [];
+  }
+  const move: Choice = {
+    label: trans.__("Move to shared…"),
+    title: trans.__("It goes on among the shared runs of the hub, without your server."),
+    verb: "move",
+    doing: trans.__("Moving…"),
+    onClick: verbs.move
+  };
+  const moves = verbs.mayMove(run) ? [move] : [];
+  if (!hasEnded(run)) {
+    return moves;
   }
   const fork: Choice = {
     label: trans.__("Fork…"),
@@ -91,7 +102,7 @@ function seldom(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle)
   if (run.state === "moved") {
     return [fork];
   }
-  return run.state === "dead" ? [discard, fork, restart] : [fork, restart];
+  return run.state === "dead" ? [discard, fork, restart, ...moves] : [fork, restart, ...moves];
 }
 
 function often(run: Run, open: boolean, verbs: Verbs, trans: TranslationBundle): Choice[] {

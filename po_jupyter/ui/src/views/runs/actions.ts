@@ -28,10 +28,24 @@ export interface Verbs {
   fork(run: Run): void;
   requeue(run: Run): void;
   discard(run: Run): void;
+  move(run: Run): void;
+  /** Whether there is a service of shared runs that may take the run. */
+  mayMove(run: Run): boolean;
   /** `run` as it was shown: its gate is the one that is decided. */
   decide(run: Run, decision: "approve" | "reject", note: string): void;
   draft(run: Run): Promise<Draft | null>;
   artifactUrl(run: Run, path: string): string;
+}
+
+/** Asks before a run leaves this server: there is no way back. */
+export function confirmMove(run: Run, trans: TranslationBundle): Promise<boolean> {
+  return confirm({
+    title: trans.__("Move %1 to the shared runs?", run.name),
+    body: trans.__(
+      "It goes on in the hub, without your server, with all that it did; nothing is paid twice. It does not come back: here it can only be looked at, forked and deleted."
+    ),
+    word: trans.__("Move")
+  });
 }
 
 /** The verbs over HTTP; what comes of them goes to `dispatch`. `open` opens the page of a run. */
@@ -113,6 +127,14 @@ export class RunActions implements Verbs {
       this.dispatch({ type: "gone", id: run.id });
     } catch (error) {
       this.dispatch({ type: "answered", id: run.id, problem: explain(error) });
+    }
+  };
+
+  readonly mayMove = (run: Run): boolean => this.api.shared.mayMove(run);
+
+  readonly move = async (run: Run): Promise<void> => {
+    if (await confirmMove(run, this.trans)) {
+      await this.act(run, "move", () => this.api.move(run.id));
     }
   };
 

@@ -24,6 +24,8 @@ const verbs = {
   fork: vi.fn(),
   requeue: vi.fn(),
   discard: vi.fn(),
+  move: vi.fn(),
+  mayMove: vi.fn(() => false),
   decide: vi.fn(),
   draft: vi.fn(async () => null),
   artifactUrl: (_: Run, path: string) => `/files/${path}`
@@ -37,6 +39,7 @@ afterEach(() => {
   act(() => root.unmount());
   host.remove();
   vi.clearAllMocks();
+  verbs.mayMove.mockReturnValue(false);
 });
 
 const NOW = Date.parse("2026-11-22T12:00:41Z") / 1000;
@@ -74,6 +77,20 @@ describe("a run's card", () => {
     await draw(aRun("a", { state, may: [...may], owner: "group:red" }), { open: true });
     expect(buttons()).toEqual(labels);
     expect(host.querySelector(".po-Run-place")!.textContent).toBe("shared · red");
+  });
+
+  it.each([
+    ["running", false, ["Cancel", "Open"]],
+    ["running", true, ["Move to shared…", "Cancel", "Open"]],
+    ["done", true, ["Fork…", "Restart…", "Move to shared…", "Open"]]
+  ] as const)("of one's own where the hub has shared runs, %s (open: %s), has the buttons %j", async (state, open, labels) => {
+    verbs.mayMove.mockReturnValue(true);
+    await draw(aRun("a", { state }), { open });
+    expect(buttons()).toEqual(labels);
+    if (open) {
+      press("Move to shared…");
+      expect(verbs.move).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ id: "a" }));
+    }
   });
 
   it("of a shared run at a gate has its buttons for approvers alone", async () => {
