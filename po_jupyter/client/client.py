@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.blocking import Blocking
@@ -33,11 +33,13 @@ from po_jupyter.client.run import Run
 from po_jupyter.client.run_outputs import RunOutputs
 from po_jupyter.client.schedules import ClientSchedules
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
+
+if TYPE_CHECKING:
+    from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 
 __all__ = ["Client", "Run", "RunOutputs"]
 

@@ -24,7 +24,6 @@ from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
 from po_jupyter.client.run_outputs import RunOutputs
 from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
-from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -35,6 +34,7 @@ from po_jupyter.presentation.reports.content import MOST_ROWS
 if TYPE_CHECKING:
     from po_jupyter.client.reports import Report
     from po_jupyter.client.reviews.row_details import RowDetails
+    from po_jupyter.model.pipeline.pipeline import Pipeline
 
 _ROWS_PAGE = 5000  # rows fetched at once
 _CALLS_PAGE = 1000

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 BODY_OFFSET = 1  # the line of the magic itself stands before a cell's body
 _MODULE_NAMES = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__annotations__", "__spec__"})

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 from po_jupyter.presentation import format as fmt
 from po_jupyter.presentation.run_view import table_html, table_text
 

@@ -23,6 +23,17 @@ def test_a_client_draws_nothing():
     assert _loaded("import po_jupyter; po_jupyter.connect", "rich", "pygments", "click") == []
 
 
+def test_a_client_that_passes_a_dict_does_not_load_what_definitions_are_validated_with():
+    """The orchestrator validates them: the classes are an eighth of the processor time that a client starts with."""
+    code = (
+        "import po_jupyter; po_jupyter.connect; import po_jupyter.client.client; "
+        "from po_jupyter.client.inputs import control_bodies as c, pipelines as p; "
+        "body = p.pipeline_body({'name': 'a', 'tasks': [{'name': 'b', 'prompt': 'c'}]}); "
+        "assert not p.has_code(body) and c.budget_body(1) == {'usd': 1.0}"
+    )
+    assert _loaded(code, "po_jupyter.model.pipeline.pipeline", "po_jupyter.model.pipeline.llm_settings") == []
+
+
 def test_a_server_of_our_own_has_neither_what_draws_nor_a_grammar_of_addresses():
     """The grammar of `rfc3987_syntax` is 22 MB, and takes a second."""
     assert (

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline.pipeline import Budget
 from po_jupyter.model.values.json import JsonObject
 
-BudgetInput: TypeAlias = float | Budget | Mapping[str, object]  # US dollars, or limits by name
+if TYPE_CHECKING:
+    from po_jupyter.model.pipeline.pipeline import Budget
+
+BudgetInput: TypeAlias = "float | Budget | Mapping[str, object]"  # US dollars, or limits by name
 
 
 def rows_body(rows: Mapping[str, Iterable[int]] | None) -> dict[str, list[int]] | None:
@@ -40,8 +42,11 @@ def budget_body(budget: BudgetInput | None) -> JsonObject | None:
     """A budget as the body of a request has it."""
     if budget is None:
         return None
-    if isinstance(budget, Budget):
-        return budget.model_dump(mode="json", exclude_none=True)
     if isinstance(budget, Mapping):
         return dict(budget)
+    if not isinstance(budget, int | float):
+        from po_jupyter.model.pipeline.pipeline import Budget  # slow to import, and few have one
+
+        if isinstance(budget, Budget):
+            return budget.model_dump(mode="json", exclude_none=True)
     return {"usd": float(budget)}

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import InvalidPipeline
-from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.task_kind import asks_model
 
-PipelineInput: TypeAlias = Pipeline | Mapping[str, object] | str
+if TYPE_CHECKING:  # whoever has a `Pipeline` has imported it; to do so is an eighth of a client's start
+    from po_jupyter.model.pipeline.pipeline import Pipeline
+
+PipelineInput: TypeAlias = "Pipeline | Mapping[str, object] | str"
 
 _NAME = re.compile(r"[a-z0-9-]+")
 
 
 def pipeline_body(pipeline: PipelineInput) -> JsonObject | str:
     """The definition as JSON, or the name of a registered one. Raises InvalidPipeline."""
-    if isinstance(pipeline, Pipeline):
-        return pipeline.to_json()
     if isinstance(pipeline, Mapping):
         return dict(pipeline)
     if isinstance(pipeline, str):
@@ -30,6 +30,10 @@ def pipeline_body(pipeline: PipelineInput) -> JsonObject | str:
         )
 
         return parse_pipeline(pipeline).to_json()
+    from po_jupyter.model.pipeline.pipeline import Pipeline
+
+    if isinstance(pipeline, Pipeline):
+        return pipeline.to_json()
     raise InvalidPipeline(
         f"a pipeline is a Pipeline, a dict, YAML text or a registered name, not {type(pipeline).__name__}"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from po_jupyter.llm.chat import CacheMode
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.definition import RunOptions
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 
 def cache_mode(

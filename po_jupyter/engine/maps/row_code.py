@@ -23,8 +23,8 @@ from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_o
 from po_jupyter.errors import PoError
 from po_jupyter.llm.chat import Message
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:

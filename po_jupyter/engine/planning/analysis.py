@@ -11,9 +11,9 @@ from typing import TypedDict
 
 from po_jupyter.engine.planning.schema_text import schema_line, schema_of
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.values.json import JsonObject, JsonValue
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 _MOST_ARTIFACTS = 20
 _METHOD = "write_artifact"

@@ -21,9 +21,9 @@ from po_jupyter.llm.providers.refs import (
 )
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.pipeline.stage_names import misspelt_stages
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import contained, pipeline_in
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 DEFAULT_MODEL = "local:smollm2-135m"
 

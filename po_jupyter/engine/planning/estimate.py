@@ -26,11 +26,11 @@ from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_mess
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 _RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
 _REASK = 100  # tokens of a re-ask, beside the answer that it is about

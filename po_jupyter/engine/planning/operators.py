@@ -9,8 +9,8 @@ from po_jupyter.engine.maps.operator_code import OperatorCode, source_rows
 from po_jupyter.engine.maps.prompt_room import fits_in, prompt_room
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 
 class PlannedOperator(NamedTuple):

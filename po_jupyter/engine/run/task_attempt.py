@@ -29,9 +29,9 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_output
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.model.values.json import JsonValue
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.redaction import redactor
 

@@ -23,8 +23,8 @@ from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, addresses_in, spec_of, specs
 from po_jupyter.llm.wire.proxies import network_problems
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
-from po_jupyter.model.pipeline.task_parts import ASKS_MODEL
 from po_jupyter.model.run.contained import pipeline_in
+from po_jupyter.model.values.task_kind import ASKS_MODEL
 from po_jupyter.presentation.urls import shown_url
 
 PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "opencode"}

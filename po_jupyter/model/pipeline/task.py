@@ -13,8 +13,9 @@ from po_jupyter.model.pipeline.llm_settings import LLM
 from po_jupyter.model.pipeline.operators.rules import with_answer_schema
 from po_jupyter.model.pipeline.output_field import RECORDED, with_output_type
 from po_jupyter.model.pipeline.task_fields import TaskFields
-from po_jupyter.model.pipeline.task_parts import TaskKind, Turn, ends_with_the_user
+from po_jupyter.model.pipeline.task_parts import Turn, ends_with_the_user
 from po_jupyter.model.pipeline.task_rules import RULES
+from po_jupyter.model.values.task_kind import TaskKind
 
 
 class Task(TaskFields):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -27,9 +26,6 @@ STAGES = (
 )
 
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-TaskKind = Literal["prompt", "embed", "python", "operator", "pipeline"]
-ASKS_MODEL: tuple[TaskKind, ...] = ("prompt", "embed")
-"""The kinds of tasks that ask a model by themselves, each with the field of its name."""
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
 
@@ -103,8 +99,3 @@ PromptText = Annotated[
     Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
     Discriminator(one_or_several),
 ]
-
-
-def asks_model(task: Mapping[str, object]) -> bool:
-    """Whether a task, as a definition has it, asks a model by itself."""
-    return any(task.get(field) is not None for field in ASKS_MODEL)

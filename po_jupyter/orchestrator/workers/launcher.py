@@ -20,9 +20,9 @@ from tenacity import (
 from po_jupyter.config import SECRETS, Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
-from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.task_kind import asks_model
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.workers.shareable import is_shareable

@@ -13,10 +13,10 @@ from po_jupyter.errors import InvalidSeed
 from po_jupyter.ipc.turn_file import MAX_SHARED_ROWS
 from po_jupyter.llm.specs import Plugin, specs
 from po_jupyter.model.pipeline.evals.scores import BUILT_IN
-from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.row_file_ref import refs_in
 from po_jupyter.model.run.row_spans import parse_spans
+from po_jupyter.model.values.task_kind import asks_model
 
 
 def is_shareable(definition: RunDefinition, settings: Settings, *, plain: bool | None = None) -> bool:

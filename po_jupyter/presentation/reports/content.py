@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.task_kind import asks_model
 from po_jupyter.presentation import format as fmt
 
 MOST_ROWS = 200  # of a map, where nobody says otherwise

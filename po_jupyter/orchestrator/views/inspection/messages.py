@@ -12,9 +12,9 @@ from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
 from po_jupyter.llm.calls.journal import CallKey
 from po_jupyter.model.pipeline.evals.variants import variant_definition
-from po_jupyter.model.pipeline.task_parts import asks_model
 from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.task_kind import asks_model
 from po_jupyter.orchestrator.examination.operations import Examination
 from po_jupyter.orchestrator.examination.rendering import CallToRender
 from po_jupyter.orchestrator.views.inspection.calls import CallQuery, CallReader, CallView

@@ -9,7 +9,7 @@ import pytest
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.pipeline.task_parts import asks_model
+from po_jupyter.model.values.task_kind import asks_model
 
 
 def parsed(**fields: Any) -> Pipeline:
