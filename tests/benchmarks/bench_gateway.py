@@ -201,11 +201,13 @@ def litellm_rows(url: str, slow: str, straight: float, slow_straight: Patient) -
                 }
                 for model, address in ((BODY["model"], url), ("slow", slow))
             ]
-            config.write_text(json.dumps({"model_list": models}))
-            with program([python, "-c", _LITELLM, str(config)], LITELLM_LOG="ERROR") as (place, process):
-                found = measured(place, "any", process)
+            key = "sk-" + "0123456789abcdef" * 4  # it does not start without one
+            config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": key}}))
+            command = [python, "-c", _LITELLM, str(config)]
+            with program(command, LITELLM_LOG="ERROR", LITELLM_MASTER_KEY=key) as (place, process):
+                found = measured(place, key, process)
                 with asking_for("slow"):
-                    patient = patiently(place, "any", process)
+                    patient = patiently(place, key, process)
     else:
         note = "aiohttp's plainest reverse proxy: no accounts, no ledger"
         note, name = f"{note}. {LITELLM} names no LiteLLM", "plain proxy"
@@ -267,8 +269,11 @@ async def main():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    serving = asyncio.create_task(server.serve())
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.05)
     print(json.dumps({"url": f"http://127.0.0.1:{port}"}), flush=True)
-    await server.serve()
+    await serving
 
 asyncio.run(main())
 """

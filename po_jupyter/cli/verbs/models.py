@@ -71,4 +71,6 @@ def _price(model: ModelJson, kind: Literal["input", "output"]) -> str:
     price = model["price"]
     if price is None:
         return "unknown"
-    return f"${price[kind]:g}"
+    of_list = model.get("list_price")
+    beside = f" (list ${of_list[kind]:g})" if of_list is not None and of_list[kind] != price[kind] else ""
+    return f"${price[kind]:g}{beside}"

@@ -27,7 +27,8 @@ class PriceJson(TypedDict):
 
 
 class ModelJson(TypedDict):
-    """A model of the catalogue; `why` it cannot be used now, `price_note` why it has no price: "" otherwise."""
+    """A model of the catalogue; `why` it cannot be used now, `price_note` why it has no price: "" otherwise.
+    `list_price` is the vendor's, where a team's admin set another one."""
 
     ref: str
     provider: str
@@ -37,6 +38,7 @@ class ModelJson(TypedDict):
     why: str
     price: PriceJson | None
     price_note: str
+    list_price: NotRequired[PriceJson | None]
 
 
 class PipelineJson(TypedDict, total=False):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from po_jupyter.llm.credentials.team import TeamCatalogue, TeamModelJson, is_of_team
+from po_jupyter.llm.money.pricing import LIST_PRICES, TokenPrices
 from po_jupyter.llm.providers.catalogue import ModelListing, alias_of
 from po_jupyter.llm.specs import spec_of
 
@@ -46,4 +47,6 @@ def _adapted(
     prices = model["input_per_million"], model["output_per_million"]
     if prices[0] is None or prices[1] is None:
         return listing
-    return replace(listing, price={"input": prices[0], "output": prices[1]}, price_note="")
+    price: TokenPrices = {"input": prices[0], "output": prices[1]}
+    of_list = LIST_PRICES.per_million(listing.ref)
+    return replace(listing, price=price, price_note="", list_price=of_list if of_list != price else None)

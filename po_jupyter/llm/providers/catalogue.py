@@ -152,7 +152,7 @@ def shortcuts(name: str, chat: Callable[..., Any]) -> Shortcuts:
 @dataclass(frozen=True, slots=True)
 class ModelListing:
     """One model of the list. `why` it cannot be used now, "" when it can; `price` in US dollars per million tokens,
-    `price_note` why it has none."""
+    `price_note` why it has none; `list_price` that of the vendor's list where a team's admin set another one."""
 
     ref: str
     provider: str
@@ -162,6 +162,7 @@ class ModelListing:
     why: str
     price: TokenPrices | None = None
     price_note: str = ""
+    list_price: TokenPrices | None = None
 
     def to_json(self) -> JsonObject:
         """As JSON: the fields by name."""

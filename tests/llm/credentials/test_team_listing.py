@@ -26,9 +26,16 @@ def test_the_teams_models_are_usable_with_the_gateways_prices():
     models = listed()
     assert models["openai:gpt-5-mini"].usable
     assert models["openai:gpt-5-mini"].price == {"input": 9.0, "output": 10.0}
+    assert models["openai:gpt-5-mini"].list_price == {"input": 0.25, "output": 2.0}
+    assert models["openai:our-own"].list_price is None
     assert models["openai:our-own"].usable
     assert models["openai:our-own"].price is None
     assert models["openai:our-own"].price_note
+
+
+def test_a_price_that_is_the_lists_is_not_said_twice():
+    body = {"models": [{"model": "openai:gpt-5-mini", "input_per_million": 0.25, "output_per_million": 2.0}]}
+    assert listed(TeamCatalogue.from_json(body))["openai:gpt-5-mini"].list_price is None
 
 
 def test_the_vendors_other_models_are_not_and_say_why():

@@ -6,6 +6,7 @@ import type { Root } from "react-dom/client";
 import { nullTranslator } from "@jupyterlab/translation";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { explain } from "../../../api/errors.js";
+import { SharedRuns } from "../../../api/shared.js";
 import { aRun } from "../../../state/__tests__/samples.js";
 import type { Page } from "../context.js";
 import { PageProvider } from "../context.js";
@@ -22,7 +23,7 @@ let root: Root;
 let asked: { name: string; signal: AbortSignal | undefined; answer: (content: Blob) => void; fail: (error: Error) => void }[];
 const clicked = vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(() => undefined);
 const source = {
-  api: {},
+  api: { shared: new SharedRuns() },
   artifacts: async () => [{ name: "out/a.csv", task: "t", bytes: 3, sha256: null }],
   artifact: (name: string, signal?: AbortSignal) =>
     new Promise<Blob>((answer, fail) => asked.push({ name, signal, answer, fail }))
