@@ -211,10 +211,10 @@ def owner_of(provider: IdentityProvider, user: User, data_dir: Path | None = Non
 
 def _is_jupyters(provider: IdentityProvider) -> bool:
     """Whether it is one that knows no names: a login handler of somebody else's, which Jupyter wraps, may know them."""
-    parts: list[type] = [type(provider)]
+    parts: list[object] = [type(provider)]
     if isinstance(provider, LegacyIdentityProvider):
         parts.append(provider.login_handler_class)
-    return all(part.__module__.partition(".")[0] == "jupyter_server" for part in parts)
+    return all(getattr(part, "__module__", "").partition(".")[0] == "jupyter_server" for part in parts)
 
 
 async def allowed(handler: JupyterHandler, authorizer: Authorizer, principal: Principal, scope: str) -> bool:
