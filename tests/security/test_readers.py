@@ -193,7 +193,8 @@ def test_six_readers_stop_nobody(server: JupyterProcess) -> None:
             assert time.monotonic() - begun < 20
             time.sleep(0.1)
         messages = [refused(answer.result()) for answer in answers]
-    assert pulse.p99() < 0.1, sorted(pulse.seconds)[-20:]
+    # An estimate on the server's own loop would hold it up for tens of seconds; a slow processor alone takes 0.1.
+    assert pulse.p99() < 0.5, sorted(pulse.seconds)[-20:]
     statuses = [answer.result().status_code for answer in answers]
     assert statuses.count(429) >= 1 and statuses.count(400) >= 2, messages  # two at once, four wait
     assert any("takes more than" in message for message in messages)
