@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
-from po_jupyter.model.pipeline.evals.scores import Scorer
+from po_jupyter.model.pipeline.evals.scores import Scorer, judge_llm
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.seed import Seed
@@ -72,7 +72,7 @@ class RunInputs:
     def judge_llm(self, task: Task, scorer: Scorer) -> LLM:
         """The model settings of a judge: its own, the pipeline's filled in, and its model: the run's, else its own, the
         pipeline's, or that of the task."""
-        own = scorer.llm.over(self.pipeline.llm)
+        own = judge_llm(scorer, self.pipeline.llm)
         return own.model_copy(update={"model": self.options.model or own.model or self.model_of(task)})
 
     def model_of(self, task: Task, number: int = 0) -> str:

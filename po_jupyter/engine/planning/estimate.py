@@ -24,7 +24,7 @@ from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
-from po_jupyter.model.pipeline.evals.scores import Scorer
+from po_jupyter.model.pipeline.evals.scores import Scorer, judge_llm
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
@@ -344,7 +344,7 @@ class _TaskPlan:
 
     def _judge_model(self, scorer: Scorer) -> PlannedModel:
         """The model that a judge is asked of."""
-        llm = scorer.llm.over(self.pipeline.llm)
+        llm = judge_llm(scorer, self.pipeline.llm)
         return planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
 
     def _worst(self, model: PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.engine.scores.judge import SCORE, answer_schema
-from po_jupyter.model.pipeline.evals.scores import JUDGE, score_columns
-from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.pipeline.evals.scores import JUDGE, judge_llm, score_columns
+from po_jupyter.model.pipeline.pipeline import LLM, Task
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.values.json import JsonObject
@@ -53,6 +53,9 @@ def judge_pipeline(head: Head, task: Task, llm: JsonObject) -> JsonObject:
     for number, column in enumerate(c for c in score_columns(task.scorers) if c.metric == JUDGE):
         scorer = task.scorers[column.scorer]
         own = scorer.llm.model_dump(mode="json", exclude_defaults=True)
+        tokens = judge_llm(scorer, LLM.model_validate(llm)).max_tokens
+        if tokens != llm.get("max_tokens"):
+            own["max_tokens"] = tokens
         tasks.append({
             "name": column.name, "needs": [], "for_each": f"{{{{ seed.{_list_name(number)} }}}}",
             "system": "{{ item.system }}", "prompt": "{{ item.question }}", "output": answer_schema(scorer),

@@ -21,6 +21,7 @@ OF_CLASSES = ("accuracy", "macro_f1", "confusion")
 VALUE = "value"
 BUILT_IN = (*RIGHT_OR_WRONG, *IN_PARTS, *OF_CLASSES, VALUE)
 JUDGE = "judge"
+JUDGE_TOKENS = 200  # of a judge's answer: a score, and why, in one sentence
 CLASSES = "classes"
 MOST_SCORERS = 20
 
@@ -131,6 +132,15 @@ ScoreChoice = Annotated[
     | Annotated[tuple[Scorer, ...], Field(min_length=1, max_length=MOST_SCORERS), Tag(OF_LIST)],
     Discriminator(one_or_several),
 ]
+
+
+def judge_llm(scorer: Scorer, pipeline: LLM) -> LLM:
+    """The model settings of a judge: its own, those of its pipeline filled in. A limit of tokens that was set for short
+    answers, labels for example, leaves a judge the room for its reason."""
+    llm = scorer.llm.over(pipeline)
+    if scorer.llm.max_tokens is not None or llm.max_tokens is None or llm.max_tokens >= JUDGE_TOKENS:
+        return llm
+    return llm.model_copy(update={"max_tokens": JUDGE_TOKENS})
 
 
 class ScoreColumn(NamedTuple):

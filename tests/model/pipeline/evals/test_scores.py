@@ -7,7 +7,8 @@ import json
 import pytest
 
 from po_jupyter.errors import InvalidPipeline
-from po_jupyter.model.pipeline.evals.scores import score_columns
+from po_jupyter.model.pipeline.evals.scores import JUDGE_TOKENS, Scorer, judge_llm, score_columns
+from po_jupyter.model.pipeline.llm_settings import LLM
 from po_jupyter.model.pipeline.parsing import parse_pipeline
 
 TASK = "tasks:\n  - name: a\n    prompt: hi\n"
@@ -67,3 +68,15 @@ def test_what_does_not_go_together_is_said_with_its_line(text: str, line: int, m
         parse_pipeline(TASK + text, name="p")
     (violation,) = error.value.violations
     assert violation.line == line and message in violation.message
+
+
+@pytest.mark.parametrize(
+    ("own", "of_pipeline", "tokens"),
+    [(None, 40, JUDGE_TOKENS), (None, 500, 500), (None, None, None), (30, 40, 30)],
+)
+def test_a_limit_for_short_answers_leaves_a_judge_room_for_its_reason(
+    own: int | None, of_pipeline: int | None, tokens: int | None
+) -> None:
+    judge = Scorer(judge="Is it good?", llm=LLM(max_tokens=own))
+    settings = judge_llm(judge, LLM(model="openai:gpt-5-mini", max_tokens=of_pipeline))
+    assert (settings.model, settings.max_tokens) == ("openai:gpt-5-mini", tokens)
