@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 from html import escape
 
@@ -45,6 +45,7 @@ def usage_page(
                 for row in windows
                 if row["limit"] is not None or (row["used"] and row["unit"] == "usd")
             ),
+            numbers=("used", "reserved", "limit"),
         )
     )
     for by, rows in tables:
@@ -58,6 +59,7 @@ def usage_page(
                      f"${row['usd']:,.4f}", f"{row['lost']:,}")
                     for row in rows
                 ),
+                numbers=("calls", "tokens in", "tokens out", "cost", "lost"),
             )
         )  # fmt: skip
         links = (f'<a href="api/admin/usage?by={by}&amp;format={kind}">{kind}</a>' for kind in ("csv", "jsonl"))
@@ -92,16 +94,18 @@ def _values(row: UsageWindow) -> tuple[str, str, str]:
     return shown(row["used"]), shown(row["reserved"]), shown(row["limit"])
 
 
-def _table(caption: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+def _table(
+    caption: str, names: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Collection[str]
+) -> str:
+    """A table; columns of `numbers` stand at the right, with their names."""
+    kinds = [' class="number"' if name in numbers else "" for name in names]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(names, kinds, strict=True)
+    )
     lines = "".join(
-        f"<tr>{''.join(f'<td{_number(n)}>{escape(cell)}</td>' for n, cell in enumerate(row))}</tr>"
+        f"<tr>{''.join(f'<td{kind}>{escape(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))}</tr>"
         for row in rows
     )
     empty = f'<tr><td colspan="{len(names)}">nothing yet</td></tr>'
     head = f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
     return f"<table>{head}<tbody>{lines or empty}</tbody></table>"
-
-
-def _number(column: int) -> str:
-    return ' class="number"' if column else ""

@@ -34,6 +34,7 @@ def test_users_see_their_limits_and_no_tables() -> None:
     page = usage_page(HubUser("alice"), [WINDOW, unused], [])
     assert "$0.4000" in page and "$2.0000" in page and "2026-11-28 00:00:00 UTC" in page
     assert "month" not in page and "csv" not in page
+    assert [*re.findall(r"<th scope=\"col\" class=\"number\">(\w+)", page)] == ["used", "reserved", "limit"]
 
 
 def test_the_digest_is_that_of_the_style() -> None:
