@@ -93,7 +93,7 @@ def _values(row: UsageWindow) -> tuple[str, str, str]:
 
 
 def _table(caption: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col"{_number(n)}>{escape(name)}</th>' for n, name in enumerate(names))
     lines = "".join(
         f"<tr>{''.join(f'<td{_number(n)}>{escape(cell)}</td>' for n, cell in enumerate(row))}</tr>"
         for row in rows
