@@ -294,6 +294,11 @@ def user_traceback(error: JsonObject) -> str:
     return traceback.rstrip() if isinstance(traceback, str) else ""
 
 
+def _needs_more_budget(error: JsonObject) -> bool:
+    """Whether a limit of the run's own stopped it. That of a hub is its admin's, and no option raises it."""
+    return error.get("code") == "budget_exceeded" and (error.get("details") or {}).get("scope") != "hub"
+
+
 def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
     """The commands that go on from where the run stands; [] while it runs or when nothing is left to do."""
     this = short_id(run.id)
@@ -306,7 +311,7 @@ def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
         return [f"{prefix}show {this} --on shared"]
     if run.state == "waiting":
         steps += [f"approve {this}", f"reject {this}"]
-    elif run.state == "failed" and (run.error or {}).get("code") == "budget_exceeded":
+    elif run.state == "failed" and _needs_more_budget(run.error or {}):
         steps.append(f"resume {this} --budget USD")
     elif run.state == "done" and failed_rows:
         steps.append(f"resume {this} --only-failed")

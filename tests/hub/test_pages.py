@@ -41,3 +41,9 @@ def test_the_digest_is_that_of_the_style() -> None:
     found = re.search(r"<style>(.*?)</style>", problem_page("x"), re.DOTALL)
     assert found is not None
     assert base64.b64encode(sha256(found[1].encode()).digest()).decode() == STYLE_DIGEST
+
+
+def test_the_heads_of_columns_stand_above_their_numbers() -> None:
+    page = usage_page(HubUser("ada"), [], [])
+    assert '<th scope="col">of</th>' in page
+    assert '<th scope="col" class="number">used</th>' in page

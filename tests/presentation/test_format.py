@@ -161,6 +161,9 @@ def test_every_failure_carries_the_command_that_goes_on() -> None:
     )
     assert [p.text for p in fmt.problems(over)] == ["the next call could cost more"]
     assert fmt.next_steps(over) == ["%po resume 7f3a9c --budget USD"]
+    of_hub = {"code": "budget_exceeded", "message": "spent", "details": {"scope": "hub"}}
+    spent = run_view(state="failed", error=of_hub)
+    assert fmt.next_steps(spent) == ["%po resume 7f3a9c"], "an option of the run raises no limit of the hub"
     gate = run_view(state="waiting", gate={"task": "a", "message": "look"})
     assert fmt.next_steps(gate) == ["%po approve 7f3a9c", "%po reject 7f3a9c"]
     assert fmt.next_steps(run_view()) == []

@@ -20,6 +20,8 @@ c.JupyterHub.services = [
         "url": os.environ.get("TEAM_SERVICE", "http://127.0.0.1:931"),
         "command": [sys.executable, "-m", "po_jupyter.hub", "--config", limits],
         "oauth_no_confirm": True,
+        # What the service's page may know of who logs in: else an admin sees no more there than everybody.
+        "oauth_client_allowed_scopes": ["custom:po:admin"],
     },
     {
         "name": "idle-culler",
