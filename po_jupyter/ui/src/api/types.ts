@@ -14,7 +14,7 @@ export interface Failure {
   message: string;
   hint?: string;
   /** `traceback` has the lines of the person's own Python that raised it. */
-  details?: { traceback?: unknown; violations?: unknown };
+  details?: { traceback?: unknown; violations?: unknown; scope?: unknown };
 }
 
 export interface Task extends Omit<Schemas["TaskView"], "error"> {

@@ -322,6 +322,11 @@ export function failedRows(run: Run): number {
   return run.tasks.reduce((sum, task) => sum + (task.items?.failed ?? 0), 0);
 }
 
+/** Whether a limit of its own ended a run. That of a hub is its admin's, and no larger one of the run's raises it. */
+export function needsMoreBudget(run: Pick<Run, "error">): boolean {
+  return run.error?.code === "budget_exceeded" && run.error.details?.scope !== "hub";
+}
+
 /** The limit that a run is nearest to (or beyond), and a suggestion for a larger one. */
 export function tightBudget(run: { usage: Usage; budget: Budget }): { unit: "usd" | "tokens"; suggested: number } {
   const { usd, tokens } = run.budget;

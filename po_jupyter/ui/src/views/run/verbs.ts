@@ -3,7 +3,7 @@
 import * as React from "react";
 import { Dialog, InputDialog, showDialog } from "@jupyterlab/apputils";
 import { chooseItem, confirm } from "../../components/dialogs.js";
-import { failedRows, shortId, tightBudget } from "../../format/run.js";
+import { failedRows, needsMoreBudget, shortId, tightBudget } from "../../format/run.js";
 import { confirmMove, RunActions } from "../runs/actions.js";
 import type { Verbs } from "../runs/actions.js";
 import { hasEnded, mayDo } from "../../api/types.js";
@@ -177,7 +177,7 @@ function allDeeds(page: Page, does: Does, retryFailed: Deed | null, save: Saving
 
 /** A run that ended at its budget needs a larger one, or it would end again at once. */
 async function resume({ run, source, trans }: Page): Promise<Run | null> {
-  if (run.error?.code !== "budget_exceeded") {
+  if (!needsMoreBudget(run)) {
     return source.api.resume(run.id, {});
   }
   const { unit, suggested } = tightBudget(run);

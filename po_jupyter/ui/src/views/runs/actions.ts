@@ -7,7 +7,7 @@ import type { Api } from "../../api/client.js";
 import { explain } from "../../api/client.js";
 import type { Run } from "../../api/types.js";
 import { chooseItem, confirm } from "../../components/dialogs.js";
-import { tightBudget } from "../../format/run.js";
+import { needsMoreBudget, tightBudget } from "../../format/run.js";
 import type { Action } from "../../state/reducer.js";
 
 /** Rows of a map that stand in a gate. */
@@ -69,7 +69,7 @@ export class RunActions implements Verbs {
 
   /** A run that ended at its budget needs a larger one, or it would end again at once. */
   readonly resume = async (run: Run): Promise<void> => {
-    if (run.error?.code !== "budget_exceeded") {
+    if (!needsMoreBudget(run)) {
       return this.act(run, "resume", () => this.api.resume(run.id, {}));
     }
     const { unit, suggested } = tightBudget(run);
