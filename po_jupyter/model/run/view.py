@@ -18,6 +18,10 @@ class _View(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class ItemCounts(_View):
     """Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for. Of an operator
     that is done, how many of its list (`of`) it `kept`, or how many it `made` of it."""
@@ -27,9 +31,9 @@ class ItemCounts(_View):
     failed: int = 0
     in_flight: int = 0
     reused: int = 0
-    kept: int | None = None
-    made: int | None = None
-    of: int | None = None
+    kept: int | None = Field(default=None, exclude_if=_is_none)
+    made: int | None = Field(default=None, exclude_if=_is_none)
+    of: int | None = Field(default=None, exclude_if=_is_none)
 
 
 class TaskView(_View):

@@ -98,7 +98,7 @@ def test_nothing_is_made_that_is_too_large(text: str) -> None:
     begun = time.process_time()
     with pytest.raises(TemplateFailed):
         PromptTemplate(text, task="t").render(NAMES)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10  # made whole, each of them takes minutes or all the memory
 
 
 @pytest.mark.integration

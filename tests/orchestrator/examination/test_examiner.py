@@ -126,7 +126,7 @@ def test_the_end_of_the_orchestrator_ends_what_is_examined(examiner: Examiner) -
     while not (forks := child_of(examiner).children()):
         time.sleep(0.02)
     examiner.close()
-    waiting.join(5)
+    waiting.join(60)
     assert len(errors) == 1
     psutil.wait_procs(forks, 5)
     assert not any(fork.is_running() and fork.status() != psutil.STATUS_ZOMBIE for fork in forks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -70,6 +71,7 @@ class LogCases(Cases):
         ended = store.request(run, [event("run.cancelled")], state="cancelled")
         noted = store.request(run, [event("item.reviewed", "a", by="ada", decision="agree")])
         assert (noted["n"], noted["updated_at"]) == (ended["n"] + 1, ended["updated_at"])
+        time.sleep(0.002)  # times have milliseconds
         resumed = store.request(run, [event("run.resumed", by="ada")], state="pending")
         assert resumed["updated_at"] > ended["updated_at"]
 
