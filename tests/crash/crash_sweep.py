@@ -33,6 +33,7 @@ _LIMIT = 60  # s for one child
 _MORE = 20
 # So often a point is aimed at: threads of stages decide which of them share a transaction.
 _TRIES = 6
+_COUNTS = 3  # runs whose points are counted
 # An event that need not be durable at once goes with the next commit, never 50 ms later with one of its own.
 run_log._LINGER = 3600.0
 # A transaction for each commit: which of them would share one is a matter of microseconds, and then a point that was
@@ -156,8 +157,12 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool, url: str | None = Non
             databases.make(target, source)
         return target
 
-    fresh(setup, at)
-    points = [p for p in count(lambda: scenario.act(at)) if p[0].startswith(scenario.only)]
+    # The first time a process does it is the slowest, and a slow one may commit more often: what each of them passes.
+    counted = []
+    for _ in range(_COUNTS):
+        fresh(setup, at)
+        counted.append(count(lambda: scenario.act(at)))
+    points = [p for p in min(counted, key=len) if p[0].startswith(scenario.only)]
     last, end = points[-1], points[-1][1] + _MORE
     while points:
         point = points.pop(0)
