@@ -21,7 +21,7 @@ def shorten(error: BaseException) -> None:
     if is_full():
         return
     if not hasattr(error, "_render_traceback_"):  # of Python's own: TimeoutError, KeyboardInterrupt
-        error._render_traceback_ = partial(short_traceback, error)  # type: ignore[attr-defined]
+        error._render_traceback_ = partial(short_traceback, error)  # type: ignore[attr-defined]  # IPython's hook
     error.__traceback__ = None
 
 

@@ -92,7 +92,7 @@ def in_full(demand: Demand) -> Charge:
 
 @dataclass(slots=True, eq=False)
 class _Change:
-    """Rows of reservations, settlements, or other work. `future` is of whoever waits for it; None: nobody does."""
+    """Rows of reservations, settlements, or other work. `future` is the waiter's; None: nobody waits."""
 
     reserved: Sequence[Row] = ()
     settled: Sequence[tuple[Reservation, Charge]] = ()
@@ -288,13 +288,13 @@ def _tell(outcomes: Iterable[tuple[asyncio.Future[object], object]]) -> None:
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[object], object]]] = {}
     for future, outcome in outcomes:
         loops.setdefault(future.get_loop(), []).append((future, outcome))
-    for loop, told in loops.items():
+    for loop, outcomes_there in loops.items():
         with suppress(RuntimeError):  # it is closed: nobody waits any more
-            loop.call_soon_threadsafe(_resolve, told)
+            loop.call_soon_threadsafe(_resolve, outcomes_there)
 
 
-def _resolve(told: list[tuple[asyncio.Future[object], object]]) -> None:
-    for future, outcome in told:
+def _resolve(outcomes: list[tuple[asyncio.Future[object], object]]) -> None:
+    for future, outcome in outcomes:
         if future.done():
             continue
         if isinstance(outcome, Exception):

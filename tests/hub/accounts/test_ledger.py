@@ -41,6 +41,19 @@ async def rows(ledger: Ledger) -> list[Charge]:
     return [row.amounts for row in await ledger.change(ledger.totals("0000"))]
 
 
+async def held_up(ledger: Ledger) -> tuple[asyncio.Task[None], threading.Event]:
+    """A change that holds the ledger's thread until the event is set."""
+    running, go_on = threading.Event(), threading.Event()
+
+    def work(database: LedgerDatabase) -> None:
+        running.set()
+        go_on.wait(10)
+
+    task = asyncio.create_task(ledger.change(work))
+    await asyncio.to_thread(running.wait)
+    return task, go_on
+
+
 async def test_a_settlement_takes_the_place_of_its_reservation(ledger: Ledger) -> None:
     await ledger.reserve([hold("1")])
     await ledger.reserve([hold("2")])
@@ -86,17 +99,10 @@ async def test_changes_of_one_commit_are_few_statements_and_wake_the_loop_once(
     statements: list[str] = []
 
     def watch(database: LedgerDatabase) -> None:
-        database._connection.set_trace_callback(statements.append)  # type: ignore[attr-defined]
+        database._connection.set_trace_callback(statements.append)  # type: ignore[attr-defined]  # SQLite's
 
     await ledger.change(watch)
-    blocked, running = threading.Event(), threading.Event()
-
-    def block(database: LedgerDatabase) -> None:
-        running.set()
-        blocked.wait(10)
-
-    first = asyncio.create_task(ledger.change(block))
-    await asyncio.to_thread(running.wait)
+    first, blocked = await held_up(ledger)
     for n in range(100):
         ledger.settle(hold(f"old{n}"), Charge(1, 2, nano=3))
     loop = asyncio.get_running_loop()
@@ -240,14 +246,7 @@ async def test_a_settlement_that_cannot_be_written_now_is_written_later(
 
 
 async def test_a_change_whose_caller_left_stops_nothing(ledger: Ledger) -> None:
-    running, blocked = threading.Event(), threading.Event()
-
-    def work(database: LedgerDatabase) -> None:
-        running.set()
-        blocked.wait(10)
-
-    first = asyncio.create_task(ledger.change(work))
-    await asyncio.to_thread(running.wait)
+    first, blocked = await held_up(ledger)
     waiting = asyncio.create_task(ledger.reserve([hold("left")]))
     await asyncio.sleep(0)
     first.cancel()
