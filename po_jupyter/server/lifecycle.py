@@ -23,6 +23,7 @@ from po_jupyter.server.routing.monitoring import ReadinessReport
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
 PROBE_PATIENCE = 2.0  # seconds in which what is ready answers
 STOP_PATIENCE = 60.0  # seconds that a stopping orchestrator may take; with all its waits it takes half of them
+STOPPING = "the orchestrator is stopping"
 RETRY_AFTER = 5.0  # seconds before a failed start is tried again
 
 
@@ -97,7 +98,7 @@ class OrchestratorLifecycle:
         if (running := self._running()) is not None:
             return running
         if self._stopped:
-            raise Unavailable("the orchestrator is stopping")
+            raise Unavailable(STOPPING)
         if self._starting is None or (self._failed and time.monotonic() - self._failed[0] > RETRY_AFTER):
             self.begin()
         assert self._starting is not None
@@ -110,6 +111,11 @@ class OrchestratorLifecycle:
 
     def _running(self) -> OrchestratorApi | None:
         return self._orchestrator
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop: its threads may be closed and its store shut."""
+        return self._stopped
 
     async def readiness(self) -> ReadinessReport:
         """`{ready, orchestrator, store}`. Asks what serves everybody else: threads that hang are not ready."""

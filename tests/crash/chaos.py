@@ -348,12 +348,16 @@ async def run(
 ) -> Report:
     """One chaos in `folder`. When something is wrong its logs are copied to `keep`."""
     async with Chaos(folder, seed=seed, seconds=seconds, runs=runs, gap=gap) as chaos:
-        report = await chaos.go()
-        if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            (keep / f"chaos-{seed}.txt").write_text(f"{report}\n")
-            if report.problems:
-                shutil.copytree(folder, keep / f"chaos-{seed}", dirs_exist_ok=True, ignore=_sockets)
+        wrong = True
+        try:
+            report = await chaos.go()
+            wrong = bool(report.problems)
+        finally:
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / f"chaos-{seed}.txt").write_text(f"{chaos.report}\n")
+                if wrong:
+                    shutil.copytree(folder, keep / f"chaos-{seed}", dirs_exist_ok=True, ignore=_sockets)
         return report
 
 

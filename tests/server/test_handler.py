@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -323,3 +324,19 @@ def await_status(ask: Callable[[], int], status: int) -> None:
     until = time.monotonic() + 10
     while (got := ask()) != status:
         assert time.monotonic() < until, got
+
+
+def test_requests_that_the_stop_overtook_are_told_so(tmp_path: Path) -> None:
+    """A client tries again after 503, and takes 500 for a fault of ours."""
+    process = JupyterProcess(tmp_path, orchestrator="tests.support.stopping_orchestrator.StoppingOrchestrator")
+    paths = ("runs", "pipelines")
+    with process.http() as http, ThreadPoolExecutor(2) as threads:
+        assert http.get("ready").status_code == 200
+        asked = [threads.submit(http.get, path) for path in paths]
+        for path in paths:
+            with pytest.raises(httpx.ReadTimeout):  # the one before it came, and waits
+                http.get(path, timeout=0.5)
+        process.stop()
+        answers = [response.result(10) for response in asked]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert {error_of(answer)["message"] for answer in answers} == {"the orchestrator is stopping"}
