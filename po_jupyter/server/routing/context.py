@@ -37,6 +37,11 @@ class OrchestratorHost(Protocol):
         """The running orchestrator. Raises what kept it from starting, or Unavailable."""
         ...
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop: its threads may be closed and its store shut."""
+        ...
+
     async def readiness(self) -> ReadinessReport:
         """The readiness of the orchestrator, as far as its threads and its store answer."""
         ...
