@@ -18,13 +18,13 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, RateLimited, Unavailable
+from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, RateLimited
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
 from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response, exhaustion
 from po_jupyter.server.file_response import send_file
-from po_jupyter.server.lifecycle import STOPPING
+from po_jupyter.server.lifecycle import stop_or_exhaustion
 from po_jupyter.server.routing.request import (
     ActionResult,
     ApiRequest,
@@ -219,21 +219,13 @@ class ApiHandler(JupyterHandler):
         self._serving = True
         try:
             await self._respond()
-        except (PoError, HTTPError):
-            raise
         except (Exception, asyncio.CancelledError) as error:
-            known = exhaustion(error) or self._stopped(error)
+            known = stop_or_exhaustion(error, self._extension.host)
             if known is None:
                 raise
             raise known from error
         finally:
             self._body.release()
-
-    def _stopped(self, error: BaseException) -> PoError | None:
-        """What to say where the threads and the store were closed under a request: it came before the stop."""
-        task = asyncio.current_task()
-        cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
-        return Unavailable(STOPPING) if self._extension.host.stopping and not cancelled else None
 
     async def _respond(self) -> None:
         if self._refusal is not None:

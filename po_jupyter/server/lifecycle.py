@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import partial
 from logging import Logger
 
+from tornado.web import HTTPError
+
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError, Unavailable
 from po_jupyter.model.values.json import JsonObject
@@ -17,7 +19,7 @@ from po_jupyter.server.routing.api import (
     OrchestratorFactory,
     OrchestratorService,
 )
-from po_jupyter.server.routing.context import AuditTrail
+from po_jupyter.server.routing.context import AuditTrail, OrchestratorHost
 from po_jupyter.server.routing.monitoring import ReadinessReport
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
@@ -152,6 +154,16 @@ class OrchestratorLifecycle:
                     await service.stop()
             except TimeoutError:
                 self._log.error("po_jupyter: the orchestrator did not stop in time; the server ends without it")
+
+
+def stop_or_exhaustion(error: BaseException, host: OrchestratorHost) -> PoError | None:
+    """What a request is told where threads and store were closed under it, since the server stops, or the machine had
+    nothing left; None for other errors, and for a request that is cancelled itself."""
+    if isinstance(error, PoError | HTTPError):
+        return None
+    if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
+        return None
+    return Unavailable(STOPPING) if host.stopping else exhaustion(error)
 
 
 async def _probe(orchestrator: OrchestratorApi, report: ReadinessReport) -> ReadinessReport:
