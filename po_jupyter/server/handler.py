@@ -8,22 +8,22 @@ from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, RateLimited
-from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.errors import Forbidden, NotFound, PoError, RateLimited
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
 from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response, exhaustion
 from po_jupyter.server.file_response import send_file
+from po_jupyter.server.input_validation import validate_input
 from po_jupyter.server.lifecycle import stop_or_exhaustion
 from po_jupyter.server.routing.request import (
     ActionResult,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _TOKEN_CHECK = 5.0  # s between two looks at whether the token of a stream is still valid
-ModelT = TypeVar("ModelT", bound=BaseModel)
 AnyRequest = ApiRequest[Any, Any]
 
 
@@ -232,8 +231,8 @@ class ApiHandler(JupyterHandler):
             raise self._refusal
         route = self._route
         self._check_size(self._size)
-        query = _validate(route.query, self._arguments(), "the query")
-        body = _validate(route.body, await self._json(), "the request") if route.body else None
+        query = validate_input(route.query, self._arguments(), "the query")
+        body = validate_input(route.body, await self._json(), "the request") if route.body else None
         running = await self._extension.host.ready() if route.needs_orchestrator else None
         code_allowed = route.asks_code and await auth.allowed(
             self, self.authorizer, self._principal, "code:run"
@@ -381,24 +380,3 @@ class ApiHandler(JupyterHandler):
             super().log_exception(typ, value, tb)
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)
-
-
-def _validate(model: type[ModelT], value: Mapping[str, object], what: str) -> ModelT:
-    """The value as the model, which messages call `what`. Raises InvalidInput with every violation."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        violations = violations_of(error, known=lambda path: _fields(model, path, what))
-        raise InvalidInput(violations=violations) from None
-
-
-def _fields(model: type[BaseModel], path: tuple[int | str, ...], what: str) -> tuple[list[str], str]:
-    """The fields of what is at a path inside of a body, and its name for messages."""
-    for part in path:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-        inner = [kind for kind in inner if issubclass(kind, BaseModel)]
-        if not inner:
-            return [], f"`{part}`"
-        model, what = inner[0], f"`{part}`"
-    return list(model.model_fields), what
