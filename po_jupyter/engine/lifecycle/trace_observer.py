@@ -15,7 +15,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.ports import CallFrame, Observer
@@ -24,6 +34,7 @@ from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.telemetry import tracing
 from po_jupyter.telemetry.redaction import redactor
+from po_jupyter.telemetry.spans import OpenSpan, SpanRecorder
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import ChatRequest, ChatResponse
@@ -41,23 +52,21 @@ _PROVIDERS = {
     "xai": "x_ai",
     "azure": "azure.ai.openai",
 }
-_attempt: ContextVar[Span | None] = ContextVar("po_attempt_span", default=None)
-_row: ContextVar[Span | None] = ContextVar("po_row_span", default=None)
-_skipped: ContextVar[bool] = ContextVar("po_row_without_span", default=False)
-_call: ContextVar[Span | None] = ContextVar("po_call_span", default=None)
+_attempt: ContextVar[OpenSpan | None] = ContextVar("po_attempt_span", default=None)
+_row: ContextVar[OpenSpan | None] = ContextVar("po_row_span", default=None)
+_call: ContextVar[OpenSpan | None] = ContextVar("po_call_span", default=None)
 
 
 class TraceObserver(Observer):
     """An Observer that makes spans. Each is the child of the span that is active in its own asyncio context."""
 
-    __slots__ = ("_content", "_failed", "_run", "_run_span", "_tracer")
+    __slots__ = ("_content", "_failed", "_recorder", "_run", "_run_span")
 
     def __init__(
         self, tracer: Tracer, run: str, pipeline: str, created_at: str | None, parent: str | None
     ) -> None:
         """Opens the span of the run, below the context `parent` that its request came with; `created_at` is given to
         the first worker of the run, for the time in the queue."""
-        self._tracer = tracer
         self._run = run
         self._content = tracing.captures_content()
         self._failed = 0
@@ -68,6 +77,10 @@ class TraceObserver(Observer):
             tracer.start_span("queue", above, attributes=attributes, start_time=queued_at).end()
         self._run_span = tracer.start_span(f"run {pipeline}", above, SpanKind.CONSUMER, attributes)
         otel.attach(set_span_in_context(self._run_span))
+        self._recorder: SpanRecorder | None = None
+        # The sampler is asked for the run, and for nothing in it.
+        if isinstance(tracer, SdkTracer) and isinstance(self._run_span, ReadableSpan):
+            self._recorder = SpanRecorder(tracer, self._run_span)
 
     @property
     def is_recorded(self) -> bool:
@@ -85,79 +98,57 @@ class TraceObserver(Observer):
 
     def on_task_start(self, task: Task, attempt: int) -> None:
         """Open the span of an attempt, in the context of the attempt's own asyncio task."""
-        attributes: dict[str, str | int] = {"po.run": self._run, "po.task": task.name, "po.attempt": attempt}
-        span = self._tracer.start_span(f"task {task.name}", attributes=attributes)
+        span = self._start(f"task {task.name}")
         _attempt.set(span)
-        otel.attach(set_span_in_context(span))
+        _activate(span)
 
     def on_task_end(
         self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
     ) -> None:
         """Close it."""
         if (span := _attempt.get()) is not None:
-            _close(span, usage, error)
+            _close(span, {"po.run": self._run, "po.task": task.name, "po.attempt": attempt}, usage, error)
 
     def on_row_start(self, task: Task, index: int, attempt: int) -> None:
-        """Open the span of a row, or remember that it has none."""
-        has_span = index < FIRST_ROWS or index % EVERY == 0
-        _skipped.set(not has_span)
-        _row.set(self._open_row(task, index, attempt) if has_span else None)
+        """Open the span of a row that has one."""
+        if _has_span(index):
+            self._open_row(task)
 
-    def _open_row(self, task: Task, index: int, attempt: int) -> Span:
-        attributes: dict[str, str | int] = {
-            "po.run": self._run,
-            "po.task": task.name,
-            "po.row": index,
-            "po.attempt": attempt,
-        }
+    def _open_row(self, task: Task) -> OpenSpan | None:
         # One asyncio task works on many rows after each other: the row before is not the parent of this one.
-        above = _attempt.get()
-        context = set_span_in_context(above) if above is not None else None
-        span = self._tracer.start_span(f"row {task.name}", context, attributes=attributes)
-        otel.attach(set_span_in_context(span))
+        attempt = _attempt.get()
+        span = self._start(f"row {task.name}", attempt.context if attempt is not None else None)
+        _row.set(span)
+        _activate(span)
         return span
 
     def on_row_end(
         self, task: Task, index: int, attempt: int, usage: Usage, error: BaseException | None
     ) -> None:
         """Close it; a row that failed has one in any case."""
-        span = _row.get()
-        if span is None and isinstance(error, PoError) and self._failed < MOST_FAILED:
+        if _has_span(index):
+            span = _row.get()
+        elif isinstance(error, PoError) and self._failed < MOST_FAILED:
             self._failed += 1
-            span = self._open_row(task, index, attempt)
+            span = self._open_row(task)
+        else:
+            return
         if span is not None:
-            _close(span, usage, error)
+            about = {"po.run": self._run, "po.task": task.name, "po.row": index, "po.attempt": attempt}
+            _close(span, about, usage, error)
+            _row.set(None)
+            _activate(_attempt.get())
 
     # -- calls ----------------------------------------------------------------------------------
 
     def on_call_start(self, frame: CallFrame, stage: str, request: ChatRequest) -> None:
         """Open the span of a call."""
-        if frame.index is not None and _skipped.get():
-            _call.set(None)
-            return
-        provider = request.provider
-        attributes: dict[str, Any] = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
-            "gen_ai.request.model": request.model_name,
-            "po.run": self._run,
-            "po.task": frame.task.name,
-            "po.stage": stage,
-        }
-        optional = {
-            "gen_ai.request.temperature": request.temperature,
-            "gen_ai.request.max_tokens": request.max_tokens,
-            "gen_ai.request.seed": request.seed,
-            "po.row": frame.index,
-        }
-        attributes.update({name: value for name, value in optional.items() if value is not None})
-        if self._content:
-            attributes["gen_ai.input.messages"] = _text([(m.role, m.content) for m in request.messages])
-        _call.set(self._tracer.start_span(f"chat {request.model_name}", None, SpanKind.CLIENT, attributes))
+        if frame.index is None or _has_span(frame.index):
+            _call.set(self._start(f"chat {request.model_name}", kind=SpanKind.CLIENT))
 
     def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
         """Note the try in the span."""
-        if (span := _call.get()) is not None:
+        if (span := _call_of(frame)) is not None:
             span.add_event("retry", {"po.tries": tries, "error.type": _code(error)})
 
     def on_call_end(
@@ -170,24 +161,63 @@ class TraceObserver(Observer):
         error: BaseException | None,
     ) -> None:
         """Close it, with what the answer says of itself."""
-        span = _call.get()
-        if span is None:
+        if (span := _call_of(frame)) is None:
             return
         _call.set(None)
-        attributes: dict[str, Any] = {}
+        provider = request.provider
+        about: dict[str, Any] = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
+            "gen_ai.request.model": request.model_name,
+            "po.run": self._run,
+            "po.task": frame.task.name,
+            "po.stage": stage,
+        }
+        if request.temperature is not None:
+            about["gen_ai.request.temperature"] = request.temperature
+        if request.max_tokens is not None:
+            about["gen_ai.request.max_tokens"] = request.max_tokens
+        if request.seed is not None:
+            about["gen_ai.request.seed"] = request.seed
+        if frame.index is not None:
+            about["po.row"] = frame.index
+        if self._content:
+            about["gen_ai.input.messages"] = _text([(m.role, m.content) for m in request.messages])
         if response is not None:
-            attributes["gen_ai.response.model"] = response.model
-            attributes["gen_ai.response.finish_reasons"] = [response.finish]
+            about["gen_ai.response.model"] = response.model
+            about["gen_ai.response.finish_reasons"] = (response.finish,)
             if self._content:
-                attributes["gen_ai.output.messages"] = _text([("assistant", response.text)])
-        _close(span, usage, error, attributes)
+                about["gen_ai.output.messages"] = _text([("assistant", response.text)])
+        _close(span, about, usage, error)
+
+    def _start(
+        self, name: str, parent: SpanContext | None = None, kind: SpanKind = SpanKind.INTERNAL
+    ) -> OpenSpan | None:
+        """Begin a span below `parent`, or what is active; None where that is kept by nobody."""
+        if self._recorder is None:
+            return None
+        return self._recorder.start(name, parent or get_current_span().get_span_context(), kind)
+
+
+def _has_span(index: int) -> bool:
+    """Whether a row and its calls have spans, however it ends."""
+    return index < FIRST_ROWS or index % EVERY == 0
+
+
+def _call_of(frame: CallFrame) -> OpenSpan | None:
+    return _call.get() if frame.index is None or _has_span(frame.index) else None
+
+
+def _activate(span: OpenSpan | None) -> None:
+    """Make it the parent of what is traced from now on, by us or by a person's code."""
+    if span is not None:
+        otel.attach(set_span_in_context(NonRecordingSpan(span.context)))
 
 
 def _close(
-    span: Span, usage: Usage | None, error: BaseException | None, attributes: dict[str, Any] | None = None
+    span: OpenSpan, attributes: dict[str, Any], usage: Usage | None, error: BaseException | None
 ) -> None:
-    """End the span, with `attributes` and those of its usage; set at once, since each time takes the span's lock."""
-    attributes = {} if attributes is None else attributes
+    """End the span, with `attributes` and those of its usage."""
     if usage is not None:
         attributes["gen_ai.usage.input_tokens"] = usage.input_tokens
         attributes["gen_ai.usage.output_tokens"] = usage.output_tokens
@@ -195,15 +225,13 @@ def _close(
             attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
         if usage.cost is not None:
             attributes["po.cost_usd"] = usage.cost
-    if attributes:
-        span.set_attributes(attributes)
-    if isinstance(error, Interrupt):  # a stop or a drain: no failure
-        span.set_attribute("po.interrupted", True)
+    is_stop = isinstance(error, Interrupt)  # or a drain: no failure
+    if is_stop:
+        attributes["po.interrupted"] = True
     elif error is not None:
         # The code alone: a message may quote what a model or a person wrote.
-        span.set_attribute("error.type", _code(error))
-        span.set_status(StatusCode.ERROR)
-    span.end()
+        attributes["error.type"] = _code(error)
+    span.end(attributes, failed=error is not None and not is_stop)
 
 
 def _code(error: BaseException) -> str:

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult, StaticSampler
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.lifecycle.observers import Observers
 from po_jupyter.engine.lifecycle.trace_observer import EVERY, FIRST_ROWS, TraceObserver
+from po_jupyter.engine.ports import Observer
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.telemetry import tracing
 from tests.support.engine import RUN, Bench
 
 PARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 
 
-async def spans_of(bench: Bench) -> dict[str, list[ReadableSpan]]:
+async def spans_of(
+    bench: Bench, sampler: Sampler = ALWAYS_ON, also: Observer | None = None
+) -> dict[str, list[ReadableSpan]]:
     """The spans of a run that is worked off, by name."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    exporter, provider = InMemorySpanExporter(), TracerProvider(sampler, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     spans = TraceObserver(provider.get_tracer("test"), RUN, "p", "2026-11-22T12:00:00.000Z", PARENT)
     session = await open_session(
         bench.store, bench.store.claim(RUN, {"pid": 1}), settings=Settings(data_dir=bench.tmp),
-        providers=Providers({}, opened={"fake": bench.fake}), observer=Observers(spans),
+        providers=Providers({}, opened={"fake": bench.fake}), observer=Observers(spans, *([also] if also else [])),
     )  # fmt: skip
     state = await RunExecutor(session).run()
     await session.aclose()
@@ -66,6 +73,46 @@ async def test_a_large_map_has_few_spans(bench: Bench) -> None:
     bench.create([{"name": "m", "prompt": "row {{ item }}", "for_each": f"range({rows})"}])
     named = await spans_of(bench)
     assert len(named["row m"]) == len(named["chat echo"]) == FIRST_ROWS + 2
+
+
+async def test_the_sampler_is_asked_for_the_run_alone(bench: Bench) -> None:
+    """Below it there is nothing to decide: what would be left out is not begun."""
+    asked: list[str] = []
+
+    class Counting(StaticSampler):
+        def should_sample(
+            self, parent_context: Any, trace_id: int, name: str, *more: Any, **named: Any
+        ) -> SamplingResult:
+            asked.append(name)
+            return super().should_sample(parent_context, trace_id, name, *more, **named)
+
+    bench.create([{"name": "m", "prompt": "row {{ item }}", "for_each": "range(30)"}])
+    named = await spans_of(bench, Counting(Decision.RECORD_AND_SAMPLE))
+    assert asked == ["queue", "run p"]
+    assert len(named["row m"]) == FIRST_ROWS
+    spans = [span for some in named.values() for span in some]
+    assert len({span.context.trace_id for span in spans if span.context}) == 1
+    assert len({span.context.span_id for span in spans if span.context}) == len(spans)
+
+
+async def test_after_a_row_with_a_span_the_task_is_active_again(bench: Bench) -> None:
+    """One asyncio task works on many rows: what a person's code traces in the next is not below the row before."""
+    found: dict[int, str | None] = {}
+
+    class Looking(Observer):
+        def on_row_start(self, task: Task, index: int, attempt: int) -> None:
+            found[index] = tracing.traceparent()
+
+    rows = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(12)", "max_concurrency": 1}
+    bench.create([rows])
+    named = await spans_of(bench, also=Looking())
+    (task,) = named["task m"]
+    ids = {index: str(header).split("-")[2] for index, header in found.items()}
+    assert task.context is not None
+    assert {ids[10], ids[11]} == {f"{task.context.span_id:016x}"}
+    assert sorted(ids[index] for index in range(FIRST_ROWS)) == sorted(
+        f"{span.context.span_id:016x}" for span in named["row m"] if span.context
+    )
 
 
 async def test_prompts_and_answers_when_somebody_asks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
