@@ -21,7 +21,7 @@ from jinja2.environment import TemplateExpression
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Undefined
 
-from po_jupyter.engine.prompts.render_meter import MAX_RENDERED, MAX_ROWS
+from po_jupyter.engine.prompts.render_meter import MAX_RENDERED, MAX_ROWS, RenderContext
 from po_jupyter.engine.prompts.sandbox import make_sandbox
 from po_jupyter.errors import PoError, TemplateFailed
 from po_jupyter.model.values.json import JsonObject, JsonValue
@@ -70,7 +70,8 @@ class PromptTemplate:
         if self._text is not None:
             return self._text
         try:
-            context = self._template.new_context(names, shared=True)  # type: ignore[arg-type]  # it is only read
+            # Not by `new_context`, which lists Jinja's own names for each text: only an `import` looks at them.
+            context = RenderContext(ENVIRONMENT, names, None, self._template.blocks)  # type: ignore[arg-type]
             rendering = self._root(context)
             pieces = list(rendering) if self._few_pieces else _collected(rendering)
         except Exception as error:

@@ -3,8 +3,9 @@
     audit/audit.jsonl        {at, by, action, ...}; one line is one change that was made
     audit/audit-TIME.jsonl   what was there before the file grew large; never deleted by itself
 
-A line is written after its change and before the answer that reports it. It is a single append, so several
-servers of one data directory share the file; a line cut off by a power cut is skipped by readers.
+A line is written after its change and before the answer that reports it, those that come at the same time together. It
+is a single append, so several servers of one data directory share the file; a line cut off by a power cut is skipped by
+readers.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import structlog
 
@@ -38,16 +41,24 @@ class AuditLog:
         """`directory` is made with the first line."""
         self._directory = directory
         self._file = directory / "audit.jsonl"
+        self._unwritten: deque[tuple[JsonObject, bytes]] = deque()
+        self._writing = Lock()
 
     def append(self, *, by: str, action: str, **about: object) -> None:
         """Write one line, durably. A disk that refuses is logged: the change was made already."""
         entry = redactor.value({"at": now(), "by": by, "action": action, **about})
-        line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+        self._unwritten.append((entry, json.dumps(entry, ensure_ascii=True).encode() + b"\n"))
+        with self._writing:  # whoever had it before wrote our line as well, or it is still there
+            together = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
+            if together:
+                self._write(together)
+
+    def _write(self, together: list[tuple[JsonObject, bytes]]) -> None:
         try:
             diagnosis.make(self._directory)
             fd = private_file.open_log(self._file)
             try:
-                os.write(fd, line)
+                os.write(fd, b"".join(line for _, line in together))
                 os.fsync(fd)
                 large = os.fstat(fd).st_size > _ROTATE
             finally:
@@ -55,7 +66,8 @@ class AuditLog:
             if large:
                 os.replace(self._file, self._directory / f"audit-{time.time_ns():020d}.jsonl")
         except OSError as error:
-            log.error("the audit log cannot be written", entry=entry, error=error.strerror)
+            for entry, _ in together:
+                log.error("the audit log cannot be written", entry=entry, error=error.strerror)
 
     def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[JsonObject], str | None]:
         """The newest entries first, and the cursor of the page after them. InvalidInput for a wrong cursor."""

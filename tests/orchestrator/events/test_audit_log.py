@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -75,3 +78,43 @@ def test_no_secret_is_written_down(tmp_path: Path) -> None:
     log.append(by="me", action="keys", api_key="sk-very-secret-1234", note="fine")
     assert "sk-very" not in (tmp_path / "audit.jsonl").read_text()
     assert json.loads((tmp_path / "audit.jsonl").read_text())["note"] == "fine"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_lines_that_come_while_one_is_written_share_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    """B15: each is on the disk when its `append` returns; a disk that refuses is logged for each."""
+    log = AuditLog(tmp_path / "audit")
+    log.append(by="me", action="cancel", run="r")  # the file is there
+    begun, go_on = Event(), Event()
+    written: list[int] = []
+    fsync = os.fsync
+
+    def slow(fd: int) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        if fails:
+            raise OSError(28, "No space left on device")
+        fsync(fd)
+        written.append(log._file.read_bytes().count(b"\n"))
+
+    def append(number: int) -> int:
+        log.append(by="me", action="cancel", run=f"r{number}")
+        return written[-1] if written else 0
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with ThreadPoolExecutor(5) as threads:
+        first = threads.submit(append, 0)
+        assert begun.wait(30)
+        others = [threads.submit(append, i) for i in range(1, 5)]
+        while len(log._unwritten) < 4:
+            assert not any(other.done() for other in others)
+        go_on.set()
+        results = [future.result(30) for future in (first, *others)]
+    if fails:
+        entries = capsys.readouterr()
+        text = entries.out + entries.err
+        assert all(f"r{i}" in text for i in range(5))
+    else:
+        assert written == [2, 6] and results[1:] == [6] * 4
