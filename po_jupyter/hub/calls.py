@@ -14,6 +14,7 @@ from po_jupyter.hub.problems import GatewayProblem, invalid
 from po_jupyter.hub.state import GatewayState
 from po_jupyter.hub.vendor_answers import pass_on, vendor_answer
 from po_jupyter.hub.wires.bodies import read_answer, read_body
+from po_jupyter.hub.wires.embedding_requests import bound_embeddings
 from po_jupyter.hub.wires.meters import Meter
 from po_jupyter.hub.wires.operations import Operation
 from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, read_json
@@ -38,7 +39,7 @@ async def call(
         await _make_durable(state, hold, settlement)
         _check_presence(request, settlement)
         path = operation.path
-        if operation.api == "gemini":
+        if operation.api in ("gemini", "gemini_embeddings"):
             head, method = path.partition("/models/")[0], path.rpartition(":")[2]
             path = f"{head}/models/{quote(demand.model.partition(':')[2], safe='')}:{method}"
         response = await state.vendors.send(
@@ -69,10 +70,17 @@ async def _read(
         raw = await read_body(request, most)
 
         def work() -> tuple[Demand, bytes]:
-            bounded = bound_request(
-                operation.api, read_json(raw), path_model=operation.id, stream=":stream" in operation.path,
-                fields=upstream.fields,
-            )  # fmt: skip
+            api, body = operation.api, read_json(raw)
+            if api in ("embeddings", "gemini_embeddings"):
+                bounded = bound_embeddings(api, body, path_model=operation.id, fields=upstream.fields)
+            else:
+                bounded = bound_request(
+                    api,
+                    body,
+                    path_model=operation.id,
+                    stream=":stream" in operation.path,
+                    fields=upstream.fields,
+                )
             return prepare(state, user, upstream, bounded)
 
         return await state.bodies.parse(work, len(raw))

@@ -157,11 +157,13 @@ class Gateway:
         rows = []
         for ref in self.state.models.of_user(user):
             price = self.state.prices.per_million(ref)
+            own = self.state.config.prices.get(ref)
             rows.append(
                 {
                     "model": ref,
                     "input_per_million": price["input"] if price else None,
                     "output_per_million": price["output"] if price else None,
+                    "price": own.model_dump(exclude_none=True) if own is not None else None,
                 }
             )
         return as_json({"models": rows, "own_keys": self.state.config.own_keys})

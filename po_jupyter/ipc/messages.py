@@ -218,7 +218,8 @@ class ResourceProgress(IpcMessage):
 class ResourceResponse(IpcMessage):
     """Orchestrator to worker: the resource of a `ResourceRequest` (for a local model the `base_url` and `key` of
     its server, of `fetch_files` the `problems` by path, else `variables` by name), or the error, as `PoError.to_json`
-    writes it."""
+    writes it. With the key of a provider that is asked through the gateway of a hub come its `prices`, for
+    `TeamPrices`."""
 
     op = "answer"
     id: int
@@ -227,6 +228,7 @@ class ResourceResponse(IpcMessage):
     error: JsonObject | None = None
     variables: dict[str, str] | None = field(default=None, repr=False)
     problems: dict[str, str] | None = None
+    prices: JsonObject | None = None
 
 
 # -- another server to the one that holds the store ---------------------------------------------------

@@ -22,7 +22,7 @@ from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.credentials.availability import provider_problems
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of
 from po_jupyter.llm.credentials.probe import probe
-from po_jupyter.llm.credentials.team import is_of_team
+from po_jupyter.llm.credentials.team import is_of_team, team_prices
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import Spec, spec_of, specs
@@ -115,7 +115,7 @@ async def examine(
         ("store", lambda: to_thread(_store, settings, store)),
         ("workers", lambda: _workers(zygotes)),
         ("keys", lambda: to_thread(_key_file, settings, keys)),
-        ("prices", lambda: to_thread(_prices, settings)),
+        ("prices", lambda: to_thread(_prices, settings, keys)),
         ("rate limits", lambda: to_thread(_limits, settings)),
     ):
         findings.append(await _guarded(what, check))
@@ -219,11 +219,13 @@ def _key_file(settings: Settings, keys: KeyStore) -> DoctorFinding:
     return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {storage}")
 
 
-def _prices(settings: Settings) -> DoctorFinding:
+def _prices(settings: Settings, keys: KeyStore) -> DoctorFinding:
     if unknown := [ref for ref in settings.prices if ref_problem(ref) is not None]:
         problems = "; ".join(str(ref_problem(ref)) for ref in unknown)
         return finding("prices", "note", problems, "The setting `prices` names models as provider:model.")
-    if settings.daily_usd is not None and not PriceBook(settings.prices).is_priced(settings.default_model):
+    environ, _ = keys.environment(settings.worker_env)
+    book = PriceBook(settings.prices, team=team_prices(keys.catalogue(), environ, settings.hub_url))
+    if settings.daily_usd is not None and book.lacks_price(settings.default_model):
         return finding(
             "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
             "Give it in the setting `prices`, or use daily_tokens.",

@@ -22,6 +22,7 @@ from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
 from po_jupyter.errors import StaleFence, StoreError, Unavailable
 from po_jupyter.ipc.messages import ResourceResponse
+from po_jupyter.llm.money.team_prices import TeamPrices
 from po_jupyter.llm.providers.registry import Connections, Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
@@ -78,12 +79,14 @@ class RunWorker:
         self._calls = OpenCalls(self._rates, parts.slots, on_wait=self._emit_rate_wait)
         # A task in Python may set variables: the prompts that follow it are asked at the same addresses as before it.
         environ = parts.environ if parts.environ is not None else dict(os.environ)
+        self._team_prices = TeamPrices()
         self._providers = Providers(
             environ,
             connections=parts.connections,
             local=self._local_model,
             get_key=self._provider_key,
             hub_url=parts.settings.hub_url,
+            team_prices=self._team_prices,
         )
         self._session: RunSession | None = None  # once the log is read
         self._first_events: list[EventRecord] = []  # the first event, where traces are made
@@ -199,6 +202,10 @@ class RunWorker:
 
     async def _provider_key(self, provider: str) -> Mapping[str, str]:
         response = await self._get_resource("provider_key", provider)
+        with suppress(
+            ValueError
+        ):  # a price that is none; it came through an orchestrator that has looked at it
+            self._team_prices.learn(provider, response.prices)
         return self._known(response)
 
     async def _mcp_variables(self, server: str) -> Mapping[str, str]:

@@ -295,6 +295,50 @@ async def test_a_limit_that_lies_is_bounded_or_refused(
         assert {k: v for k, v in sent.items() if "token" in k} == {"max_completion_tokens": limit}
 
 
+VECTORS, GEMINI_VECTORS = "openai/v1/embeddings", "gemini/v1beta/models/gemini-embedding-001"
+TEXT: dict[str, object] = {"content": {"parts": [{"text": "x"}]}}
+EMBEDDINGS: list[tuple[str, dict[str, object], int]] = [
+    (VECTORS, {"model": "text-embedding-3-large"}, 403), (VECTORS, {"model": "models/text-embedding-3-large"}, 403),
+    (VECTORS, {"model": None}, 400), (VECTORS, {"model": ["text-embedding-3-small"]}, 400),
+    (VECTORS, {"input": None}, 400), (VECTORS, {"input": []}, 400), (VECTORS, {"input": ""}, 400),
+    (VECTORS, {"input": [{"type": "image_url", "image_url": {"url": "https://x"}}]}, 400),
+    (VECTORS, {"input": {"image": "x"}}, 400), (VECTORS, {"input": [["x"]]}, 400), (VECTORS, {"input": [-1]}, 400),
+    (VECTORS, {"input": [True]}, 400), (VECTORS, {"input": [1.5]}, 400), (VECTORS, {"input": ["x"] * 257}, 400),
+    (VECTORS, {"input": [[]]}, 400), (VECTORS, {"stream": True}, 400), (VECTORS, {"service_tier": "priority"}, 400),
+    (VECTORS, {"dimensions": -1}, 400), (VECTORS, {"dimensions": 10**9}, 400), (VECTORS, {"dimensions": "1"}, 400),
+    (VECTORS, {"max_tokens": 5}, 400), (VECTORS, {"messages": [{"role": "user", "content": "x"}]}, 400),
+    (f"{VECTORS}?x=1", {}, 404), (f"{VECTORS}/", {}, 404),
+    ("anthropic/v1/embeddings", {}, 404), ("gemini/v1beta/embeddings", {}, 404),
+    (f"{GEMINI_VECTORS}:embedContent?key=AIza", TEXT, 404), (f"{GEMINI_VECTORS}:asyncBatchEmbedContent", TEXT, 404),
+    (f"{GEMINI_VECTORS}:embedContent", {**TEXT, "model": "models/gemini-embedding-2"}, 400),
+    (f"{GEMINI_VECTORS}:embedContent", {"content": {"parts": [{"inlineData": {}}]}}, 400),
+    (f"{GEMINI_VECTORS}:embedContent", {"content": {"parts": [{"text": ["x"]}]}}, 400),
+    (f"{GEMINI_VECTORS}:embedContent", {"content": "x"}, 400), (f"{GEMINI_VECTORS}:embedContent", {}, 400),
+    (f"{GEMINI_VECTORS}:embedContent", {**TEXT, "output_dimensionality": 10**9}, 400),
+    (f"{GEMINI_VECTORS}:embedContent", {**TEXT, "cachedContent": "cachedContents/x"}, 400),
+    ("gemini/v1beta/models/gemini-embedding-2:embedContent", TEXT, 403),
+    (f"{GEMINI_VECTORS}:batchEmbedContents", {"requests": []}, 400),
+    (f"{GEMINI_VECTORS}:batchEmbedContents", {"requests": [TEXT] * 257}, 400),
+    (f"{GEMINI_VECTORS}:batchEmbedContents", {"requests": [TEXT], "content": TEXT["content"]}, 400),
+    (f"{GEMINI_VECTORS}:batchEmbedContents", {"requests": [TEXT, {**TEXT, "model": "models/other"}]}, 400),
+    (f"{GEMINI_VECTORS}:batchEmbedContents", {"requests": [TEXT, {**TEXT, "model": 5}]}, 400),
+    (f"{GEMINI_VECTORS}:batchEmbedContents", {"requests": "x"}, 400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "fields", "expected"), EMBEDDINGS)
+async def test_embeddings_are_no_way_around_anything(
+    gateway: GatewayClient, vendor: ModelServer, path: str, fields: dict[str, object], expected: int
+) -> None:
+    body = {"model": "text-embedding-3-small", "input": "x", **fields} if "gemini" not in path else fields
+    before = await gateway.reserved(), await gateway.spent()
+    for token in ("", "guest-token"):
+        assert (await gateway.ask("POST", path, body, token=token))[0] in (401, 403)
+    status, answer, _ = await gateway.ask("POST", path, body)
+    assert (status, vendor.requests) == (expected, []), answer
+    assert before == (await gateway.reserved(), await gateway.spent())
+
+
 async def test_a_key_that_comes_twice_is_read_once_by_both(gateway: GatewayClient, vendor: ModelServer) -> None:
     """Duplicates: the vendor sees the value that was reserved for, whichever of two it would have taken."""
     twice = '"model":"gpt-4o","model":"gpt-5-mini","max_tokens":9,"max_tokens":7'

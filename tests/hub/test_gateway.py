@@ -30,11 +30,19 @@ async def gateway(tmp_path: Path, vendor: ModelServer) -> AsyncIterator[GatewayC
 async def test_models_are_those_of_the_caller_with_prices(gateway: GatewayClient) -> None:
     _, answer, _ = await gateway.ask("GET", "api/models", token="bob-token")
     assert answer == {
-        "models": [{"model": "openai:gpt-5-mini", "input_per_million": 1.0, "output_per_million": 10.0}],
+        "models": [
+            {
+                "model": "openai:gpt-5-mini",
+                "input_per_million": 1.0,
+                "output_per_million": 10.0,
+                "price": {"input": 1.0, "output": 10.0},
+            }
+        ],
         "own_keys": True,
     }
     _, answer, _ = await gateway.ask("GET", "api/models")
-    assert {"model": "openai:gpt-5", "input_per_million": None, "output_per_million": None} in answer["models"]
+    unpriced = {"model": "openai:gpt-5", "input_per_million": None, "output_per_million": None, "price": None}
+    assert unpriced in answer["models"]
 
 
 async def test_usage_is_the_callers(gateway: GatewayClient) -> None:

@@ -36,13 +36,16 @@ providers:
   anthropic: {{base_url: "{root}", key_env: TEAM_KEY}}
   gemini: {{base_url: "{root}", key_env: TEAM_KEY}}
 models: ["openai:gpt-5-mini", "openai:gpt-5", "mistral:mistral-small-latest", "anthropic:claude-haiku-4-5",
-  "gemini:gemini-2.5-flash"]
+  "gemini:gemini-2.5-flash", "openai:text-embedding-3-small", "mistral:mistral-embed", "gemini:gemini-embedding-001"]
 aliases: {{small: "openai:gpt-5-mini"}}
 prices:
   "openai:gpt-5-mini": {{input: 1, output: 10}}
   "mistral:mistral-small-latest": {{input: 1, output: 10}}
   "anthropic:claude-haiku-4-5": {{input: 1, output: 10}}
   "gemini:gemini-2.5-flash": {{input: 1, output: 10}}
+  "openai:text-embedding-3-small": {{input: 1, output: 0}}
+  "mistral:mistral-embed": {{input: 1, output: 0}}
+  "gemini:gemini-embedding-001": {{input: 1, output: 0}}
 {more}
 limits: {limits}
 """

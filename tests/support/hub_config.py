@@ -17,6 +17,11 @@ for name, value in options["guide"].items():  # what the guide's file reads
     os.environ[name] = value
 text = "".join(Path(path).read_text("utf-8") for path in options["guide_files"])
 exec(text, {"get_config": get_config})  # type: ignore[name-defined]
+for section, trait in (
+    (c.JupyterHub, "services"), (c.JupyterHub, "load_roles"), (c.Spawner, "server_token_scopes"),
+):  # fmt: skip
+    section[trait] = section[trait].get_value([])
+c.Spawner.environment = c.Spawner.environment.get_value({})
 
 c.JupyterHub.bind_url = options["url"]
 c.JupyterHub.hub_bind_url = options["hub_url"]

@@ -89,8 +89,10 @@ def shared_runs(
     vendor: str,
     limits: Mapping[str, Any] | None = None,
     settings: Mapping[str, str] | None = None,
+    team: Mapping[str, Any] | None = None,
 ) -> Iterator[SharedRuns]:
-    """Both programs, with the server at `vendor` (its root) as OpenAI; `settings` are variables of the service."""
+    """Both programs, with the server at `vendor` (its root) as OpenAI; `settings` are variables of the service, `team`
+    further parts of the gateway's configuration."""
     tokens, roles, config = folder / "tokens.json", folder / "roles.yaml", folder / "limits.yaml"
     tokens.write_text(json.dumps(PEOPLE))
     roles.write_text(json.dumps(ROLES))
@@ -102,6 +104,7 @@ def shared_runs(
                 "models": ["openai:gpt-5-mini"],
                 "prices": {"openai:gpt-5-mini": {"input": 1, "output": 10}},
                 "limits": limits or {},
+                **(team or {}),
             }
         )
     )

@@ -1,5 +1,7 @@
 # mypy: ignore-errors
-# jupyterhub_config.py: what a hub needs for a team's models. Yours, for authenticator and spawner, goes around it.
+# jupyterhub_config.py: what a hub needs for a team's models. Yours, for authenticator and spawner, goes around it: what
+# stands above stays, since lists are extended here. A service and a role may be there once, though: whoever has an
+# `idle-culler` leaves both out here, and whoever has a role `user` puts its scope there.
 import os
 import sys
 
@@ -14,7 +16,7 @@ limits = os.environ.get("TEAM_LIMITS", "/etc/jupyterhub/po/limits.yaml")  # root
 # gateway is down (an upgrade, no memory) any user of the machine could listen on a port above. Where the hub is not
 # root, nobody else may have a shell on its machine or in its pod.
 # The gateway alone has the team's keys: it reads them from the files that limits.yaml names.
-c.JupyterHub.services = [
+c.JupyterHub.services.extend([
     {
         "name": "po",
         "url": os.environ.get("TEAM_SERVICE", "http://127.0.0.1:931"),
@@ -31,13 +33,13 @@ c.JupyterHub.services = [
             "--cull-every=" + os.environ.get("TEAM_CULL_EVERY", "300"),
         ],
     },
-]  # fmt: skip
+])  # fmt: skip
 
-c.JupyterHub.custom_scopes = {
-    "custom:po:admin": {"description": "See and change the limits and usage of models"}
-}
-c.JupyterHub.load_groups = {"po-admins": {"users": []}}
-c.JupyterHub.load_roles = [
+c.JupyterHub.custom_scopes.update({
+    "custom:po:admin": {"description": "See and change the limits and usage of models"},
+})  # fmt: skip
+c.JupyterHub.load_groups.update({"po-admins": {"users": []}})
+team_roles = [
     {"name": "user", "scopes": ["self", "access:services!service=po"]},
     {"name": "po-admin", "groups": ["po-admins"], "scopes": ["custom:po:admin", "access:services!service=po"]},
     {
@@ -46,7 +48,10 @@ c.JupyterHub.load_roles = [
         "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
     },
 ]
+c.JupyterHub.load_roles.extend(team_roles)
 
 # A server's token may ask the gateway, and nothing else that its user may.
-c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "access:services!service=po"]
-c.Spawner.environment = {"PO_HUB_URL": f"{proxy}/services/po"}
+c.Spawner.server_token_scopes.extend([
+    "users:activity!user", "access:servers!server", "access:services!service=po",
+])  # fmt: skip
+c.Spawner.environment.update({"PO_HUB_URL": f"{proxy}/services/po"})

@@ -10,11 +10,13 @@ c.JupyterHub.services.append({
     "environment": {"PO_HUB_URL": f"{proxy}/services/po"},
 })  # fmt: skip
 
-c.JupyterHub.custom_scopes["custom:po:behalf"] = {"description": "Ask models in the name of a run's owner"}
-for role in c.JupyterHub.load_roles:
+c.JupyterHub.custom_scopes.update({
+    "custom:po:behalf": {"description": "Ask models in the name of a run's owner"},
+})  # fmt: skip
+for role in team_roles:
     if role["name"] in ("user", "po-admin"):
         role["scopes"].append("access:services!service=po-runs")
-c.JupyterHub.load_roles += [
+c.JupyterHub.load_roles.extend([
     # It asks the gateway in the names of others; the gateway asks the hub who they are.
     {"name": "po-runs", "services": ["po-runs"], "scopes": ["access:services!service=po", "custom:po:behalf"]},
     {
@@ -22,5 +24,5 @@ c.JupyterHub.load_roles += [
         "services": ["po"],
         "scopes": ["read:users:name", "read:users:groups", "read:groups:name"],
     },
-]
+])  # fmt: skip
 c.Spawner.server_token_scopes.append("access:services!service=po-runs")

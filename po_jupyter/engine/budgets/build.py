@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ def build_budget(
     spent: SpentFromLog,
     running: Callable[[], Collection[str]],
     prices: PriceBook | None = None,
+    await_price: Callable[[str], Awaitable[None]] | None = None,
 ) -> BudgetGuard | None:
     """The guard of a run, with the amounts that its log has as used; None when nothing is limited.
 
@@ -61,7 +62,15 @@ def build_budget(
     if run is None and not tasks and day is None:
         return None
     prices = prices if prices is not None else PriceBook(inputs.settings.prices)
-    return BudgetGuard(run, tasks, day, on_warning=warning_emitter(log), on_wait=emit_waiting, prices=prices)
+    return BudgetGuard(
+        run,
+        tasks,
+        day,
+        on_warning=warning_emitter(log),
+        on_wait=emit_waiting,
+        prices=prices,
+        await_price=await_price,
+    )
 
 
 def warning_emitter(log: RunLog) -> Callable[[BudgetWarningData], None]:

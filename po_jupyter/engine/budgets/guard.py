@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,8 +53,11 @@ class BudgetGuard:
         on_warning: Callable[[BudgetWarningData], None] = lambda data: None,
         on_wait: Callable[[str], None] = lambda reason: None,
         prices: PriceBook = LIST_PRICES,
+        await_price: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """A guard of these accounts; None: no limit of that kind."""
+        """A guard of these accounts; None: no limit of that kind. `await_price` waits for the price of a model that
+        somebody has yet to say, where dollars are limited."""
+        self._await_price = await_price
         self.run = run
         self.day = day
         self._tasks = dict(tasks or {})
@@ -81,6 +84,8 @@ class BudgetGuard:
 
     async def worst_case(self, request: ChatRequest) -> Amount:
         """The worst case of a request, as `worst_of`; a large request is counted in a thread."""
+        if self._priced and self._await_price is not None:
+            await self._await_price(request.model)
         size = sum(len(m.content) for m in request.messages)
         if is_quick(size, request.model):
             return self.worst_of(request)

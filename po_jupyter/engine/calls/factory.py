@@ -22,8 +22,11 @@ from po_jupyter.llm.calls.cache import CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.money.team_prices import TeamPrices
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.digests import short_digest
+
+_LOOK = 5.0  # s between two questions for a price that a gateway has to say
 
 
 class ProviderSource(Protocol):
@@ -35,6 +38,13 @@ class ProviderSource(Protocol):
     def prepare(self, ref: str) -> Awaitable[None] | None:
         """Get what `get` needs for that ref; None when there is nothing to wait for. The wait raises ModelKeyError,
         Unavailable."""
+
+    @property
+    def team_prices(self) -> TeamPrices | None:
+        """What the gateway of a hub says of prices; None without one."""
+
+    async def prepare_again(self, ref: str) -> None:
+        """Do what `prepare` did once more, where the gateway had not said its prices."""
 
 
 class CallFactory:
@@ -72,7 +82,7 @@ class CallFactory:
         self._judges: dict[str, dict[int, ModelSettings]] = {}
         self._base_url = base_url
         self._addresses: dict[str, str | None] = {}
-        self.prices = PriceBook(inputs.settings.prices, base_url=base_url, hub_url=inputs.settings.hub_url)
+        self.prices = _price_book(inputs, base_url, providers.team_prices)
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.whole_run, base_url=base_url, used=history.hits)
@@ -95,7 +105,7 @@ class CallFactory:
             log=log,
             boundary=boundary,
             chat=chat,
-            budget=build_budget(inputs, log, history.spent, running, self.prices),
+            budget=build_budget(inputs, log, history.spent, running, self.prices, self._await_price),
             files=files,
             threads=threads,
             mcp=mcp,
@@ -114,6 +124,17 @@ class CallFactory:
         if (preparing := self._providers.prepare(ref)) is not None:
             await preparing
         return self._providers.get(ref)
+
+    async def _await_price(self, ref: str) -> None:
+        """Learn what the gateway of a hub says of the price of a model. What no list knows is waited for, as the call
+        itself would be: a gateway that is away is no reason to end a run."""
+        if self._providers.team_prices is None:
+            return
+        if (preparing := self._providers.prepare(ref)) is not None:
+            await preparing
+        while self.prices.is_pending(ref) and not self.prices.is_priced(ref):
+            await self._parts.boundary.sleep(_LOOK)
+            await self._providers.prepare_again(ref)
 
     def address(self, ref: str) -> str | None:
         """The hash of the address where a model ref is asked; None where it has none, or it is not known."""
@@ -155,7 +176,9 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self.prices)
+            self._parts.budget = BudgetGuard(
+                on_warning=warning_emitter(self._log), prices=self.prices, await_price=self._await_price
+            )
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:
@@ -169,3 +192,8 @@ class CallFactory:
             await self.cache.aclose()
         if self.budget is not None:
             await self.budget.aclose()
+
+
+def _price_book(inputs: RunInputs, base_url: Callable[[str], str | None], team: TeamPrices | None) -> PriceBook:
+    settings = inputs.settings
+    return PriceBook(settings.prices, base_url=base_url, hub_url=settings.hub_url, team=team)

@@ -90,7 +90,7 @@ def _model_violations(
         problem is None
         and (is_asked or task.kind in ASKS_MODEL)
         and (task.budget.usd is not None or pipeline.budget.usd is not None)
-        and not prices.is_priced(model)
+        and prices.lacks_price(model)
     ):
         yield Violation(
             place or "budget.usd",

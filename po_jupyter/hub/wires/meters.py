@@ -45,6 +45,7 @@ class Meter:
         self._says_cost = says_cost
         self._read: Callable[[JsonObject], None] = {
             "chat": self._chat, "responses": self._responses, "messages": self._messages, "gemini": self._gemini,
+            "embeddings": self._chat, "gemini_embeddings": self._gemini,
         }[api]  # fmt: skip
 
     def whole(self, body: bytes) -> None:

@@ -12,7 +12,7 @@ Kind: TypeAlias = Literal[
     "call", "models", "upload", "files", "file", "content", "delete_file", "create", "batches", "batch", "results",
     "cancel", "delete_batch",
 ]  # fmt: skip
-Api: TypeAlias = Literal["chat", "responses", "messages", "gemini"]
+Api: TypeAlias = Literal["chat", "responses", "messages", "gemini", "embeddings", "gemini_embeddings"]
 
 
 class Operation(NamedTuple):
@@ -34,6 +34,7 @@ _QUERY_VALUE = re.compile(r"[A-Za-z0-9_-]{0,200}")
 
 _CHAT: tuple[tuple[str, str, Kind, Api], ...] = (
     ("POST", "/chat/completions", "call", "chat"),
+    ("POST", "/embeddings", "call", "embeddings"),
     ("GET", "/models", "models", "chat"),
 )
 _OPENAI: tuple[tuple[str, str, Kind, Api], ...] = (
@@ -61,6 +62,7 @@ _ANTHROPIC: tuple[tuple[str, str, Kind, Api], ...] = (
 )
 _GEMINI: tuple[tuple[str, str, Kind, Api], ...] = (
     ("POST", f"/v1(?:beta)?/models/{_MODEL}:(?:generateContent|streamGenerateContent)", "call", "gemini"),
+    ("POST", f"/v1(?:beta)?/models/{_MODEL}:(?:embedContent|batchEmbedContents)", "call", "gemini_embeddings"),
     ("GET", "/v1(?:beta)?/models", "models", "gemini"),
 )
 _TABLES: Mapping[Wire, tuple[tuple[str, str, Kind, Api], ...]] = {

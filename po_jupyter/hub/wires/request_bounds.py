@@ -57,12 +57,18 @@ class BoundedRequest:
 
     def set_model(self, ref: str) -> None:
         """Ask for this model and no other, whatever the request called it."""
-        if self.api != "gemini":
-            self.body["model"] = ref.partition(":")[2]
+        name = ref.partition(":")[2]
+        if self.api == "gemini_embeddings":
+            for request in self.body.get("requests") or [self.body]:
+                request["model"] = f"models/{name}"
+        elif self.api != "gemini":
+            self.body["model"] = name
 
     def output_bound(self, ref: str, default: int) -> int:
         """The most tokens of all answers together. Puts the limit into the request, in one field of several: what is
-        known of a model may be less than what it writes."""
+        known of a model may be less than what it writes. Embeddings write nothing."""
+        if self.api in ("embeddings", "gemini_embeddings"):
+            return 0
         limit = self.limit if self.limit is not None else model_limit(ref) or default
         self._put_limit(ref, limit)
         thoughts = self._bound_thoughts(ref) if ref.startswith("alibaba:") else self.thoughts

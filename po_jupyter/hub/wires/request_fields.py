@@ -32,6 +32,9 @@ TOP: Mapping[Api, frozenset[str]] = {
     "gemini": frozenset({
         "contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "safetySettings", "serviceTier",
     }),
+    "embeddings": frozenset({
+        "model", "input", "dimensions", "encoding_format", "user", "output_dimension", "output_dtype",
+    }),
 }  # fmt: skip
 
 GEMINI_CONFIG = frozenset({
@@ -39,6 +42,7 @@ GEMINI_CONFIG = frozenset({
     "frequencyPenalty", "responseMimeType", "responseSchema", "responseJsonSchema", "responseLogprobs", "logprobs",
     "thinkingConfig", "mediaResolution", "responseModalities", "enableEnhancedCivicAnswers",
 })  # fmt: skip
+GEMINI_EMBEDDING = frozenset({"model", "content", "taskType", "title", "outputDimensionality"})
 GEMINI_PARTS = frozenset({
     "text", "inlineData", "functionCall", "functionResponse", "thought", "thoughtSignature",
 })  # fmt: skip

@@ -252,7 +252,7 @@ def _check_embeds(provider: Provider, request: ChatRequest) -> None:
     if request.embed and not getattr(provider, "embeds", False):
         raise ModelRefused(
             embeddings_problem(request.model) or f"{request.provider} makes no embeddings here",
-            hint="The gateway of a hub passes none on: with a key of your own the vendor is asked.",
+            hint="Name a model of a provider that makes them under the task's `llm`.",
             details={"provider": request.provider, "model": request.model_name},
         )
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of
-from po_jupyter.llm.credentials.team import HUB, WITHOUT_LOGIN, TeamCatalogue, is_of_team
+from po_jupyter.llm.credentials.team import HUB, WITHOUT_LOGIN, TeamCatalogue, is_of_team, team_prices
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
@@ -169,7 +169,12 @@ def model_problems(
         ]
     problems += _superfluous_apis(pipeline)
     problems += _votes_alike(pipeline)
-    prices = PriceBook(settings.prices, base_url=addresses_in(environ), hub_url=settings.hub_url)
+    prices = PriceBook(
+        settings.prices,
+        base_url=addresses_in(environ),
+        hub_url=settings.hub_url,
+        team=team_prices(team, environ, settings.hub_url),
+    )
     if settings.daily_usd is not None:
         problems += _unpriced(pipeline, by_provider, prices)
     problems += _unpriced_here(pipeline, by_provider, prices, environ)
@@ -191,7 +196,10 @@ def _of_team(
     if not spec.key_in(environ):
         yield EnvironmentProblem("", f"{tasks}: {spec.name}: {WITHOUT_LOGIN}", spec.name, HUB.key_env)
     elif team.problem:
-        yield EnvironmentProblem("", f"{tasks}: {team.problem}: the run waits for it", spec.name, warning=True)
+        prices = "; until then prices are those of the list" if not team.is_known else ""
+        yield EnvironmentProblem(
+            "", f"{tasks}: {team.problem}: the run waits for it{prices}", spec.name, warning=True
+        )
 
 
 def provider_problems(
@@ -345,7 +353,7 @@ def _unpriced(
 ) -> Iterator[EnvironmentProblem]:
     for name, uses in by_provider.items():
         for use in uses:
-            if not prices.is_priced(use.ref):
+            if prices.lacks_price(use.ref):
                 yield EnvironmentProblem(
                     use.where, f"{_tasks_of(pipeline, [use])}: the price of {use.ref} is unknown, so the limit "
                     f"daily_usd cannot be kept; give its price in the setting `prices`, or use daily_tokens", name,
@@ -361,7 +369,7 @@ def _unpriced_here(
         for use in uses:
             if pipeline.budget.usd is None and limited.isdisjoint(use.tasks):
                 continue
-            if prices.is_elsewhere(use.ref) and not prices.is_priced(use.ref):
+            if prices.is_elsewhere(use.ref) and prices.lacks_price(use.ref):
                 spec = specs()[name]
                 yield EnvironmentProblem(
                     use.where, f"{_tasks_of(pipeline, [use])}: {spec.base_env} is not an address of {name}'s own, so "

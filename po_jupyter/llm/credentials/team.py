@@ -7,25 +7,36 @@ stay there, unless the team has models of that provider.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from pydantic import ValidationError
+
+from po_jupyter.config import Price
 from po_jupyter.llm.credentials.keys import KeyState, mask
+from po_jupyter.llm.money.pricing import LIST_PRICES
+from po_jupyter.llm.money.team_prices import PENDING, TeamPrice, TeamPrices, answer_of
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.json import JsonObject
 
 HUB = Spec("hub", "", key_env="PO_HUB_TOKEN", base_env="PO_HUB_URL")
 """The hub, as far as it takes a key: a token of the user's, for use outside of the hub's servers."""
+GATEWAY_BATCHES = ("openai", "anthropic")
+"""The providers whose batches a gateway takes."""
 _SHOWN = 20
+_MOST_MODELS = 10_000
 
 
 class TeamModelJson(TypedDict):
-    """A model as the gateway lists it; prices in US dollars for a million tokens, None when unknown."""
+    """A model as the gateway lists it; prices in US dollars for a million tokens, None when unknown. `price` is the
+    whole price that the admin has set, None where that is the list's."""
 
     model: str
     input_per_million: float | None
     output_per_million: float | None
+    price: Price | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +72,64 @@ class TeamCatalogue:
         if not isinstance(value, dict) or not isinstance(value.get("models"), list):
             raise ValueError("it has no models")
         models = tuple(
-            _model(entry) for entry in value["models"] if isinstance(entry, dict) and entry.get("model")
+            _model(entry)
+            for entry in value["models"][:_MOST_MODELS]
+            if isinstance(entry, dict) and entry.get("model")
         )
         return cls(models, bool(value.get("own_keys")), is_known=True)
+
+    def prices_of(self, provider: str) -> JsonObject:
+        """What the gateway says of the prices of a provider that is asked through it, for `TeamPrices`."""
+        if not self.is_known:
+            return dict(PENDING)
+        of_provider = (model for model in self.models if model["model"].partition(":")[0] == provider)
+        return answer_of({model["model"]: _price_of(model) for model in of_provider})
 
 
 def _model(entry: JsonObject) -> TeamModelJson:
     def price(name: str) -> float | None:
         value = entry.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(f"a price of {str(entry['model'])!r:.80} is no amount")
+        return float(value)
 
+    try:
+        whole = Price.model_validate(entry["price"]) if entry.get("price") is not None else None
+    except ValidationError:
+        raise ValueError(f"the price of {str(entry['model'])!r:.80} is none") from None
     return {
         "model": str(entry["model"])[:300],
         "input_per_million": price("input_per_million"),
         "output_per_million": price("output_per_million"),
+        "price": whole,
+    }
+
+
+def _price_of(model: TeamModelJson) -> TeamPrice:
+    if model["price"] is not None:
+        return model["price"]
+    input, output = model["input_per_million"], model["output_per_million"]
+    if input is None or output is None:
+        return "unknown"
+    listed = LIST_PRICES.per_million(model["model"])
+    return "list" if listed == {"input": input, "output": output} else Price(input=input, output=output)
+
+
+def team_prices(catalogue: TeamCatalogue | None, environ: Mapping[str, str], hub_url: str | None) -> TeamPrices:
+    """The prices of all providers that are asked through the gateway, in an environment of `with_team`."""
+    return TeamPrices(said_of_prices(catalogue, environ, hub_url))
+
+
+def said_of_prices(
+    catalogue: TeamCatalogue | None, environ: Mapping[str, str], hub_url: str | None
+) -> dict[str, JsonObject]:
+    """What `team_prices` is made of, by provider: JSON."""
+    if catalogue is None:
+        return {}
+    return {
+        name: catalogue.prices_of(name) for name, spec in specs().items() if is_of_team(spec, environ, hub_url)
     }
 
 

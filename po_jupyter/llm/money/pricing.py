@@ -1,7 +1,8 @@
 """Prices of models and the cost of calls, in US dollars; the list is that of `genai-prices` (no network call).
 
 Unknown stays unknown: a model without a price gives a cost of None, never 0. Local and fake models cost 0.
-The setting `prices` weighs more than the list, and has models that are in no list. Only what a provider itself
+The setting `prices` weighs more than the list, and has models that are in no list; where the gateway of a hub is asked,
+the team's prices weigh more than both (`team_prices`). Only what a provider itself
 reports of a call's cost weighs more still. The list holds at a vendor's own addresses: `openai:` behind another base
 URL is another vendor, or a proxy, with prices that nobody knows.
 
@@ -20,6 +21,7 @@ import structlog
 
 from po_jupyter.config import Price
 from po_jupyter.llm.money.service_tiers import dearest_tier, rate_of
+from po_jupyter.llm.money.team_prices import TeamPrices
 from po_jupyter.llm.specs import is_elsewhere, specs
 from po_jupyter.model.run.usage import Usage
 
@@ -37,9 +39,10 @@ class TokenPrices(TypedDict):
 
 
 class PriceBook:
-    """The prices of models: those of the setting `prices`, over the list. Cheap to make."""
+    """The prices of models: the team's where its gateway is asked, those of the setting `prices`, the list's. Cheap to
+    make."""
 
-    __slots__ = ("_base_url", "_hub_url", "_own")
+    __slots__ = ("_base_url", "_hub_url", "_own", "_team")
 
     def __init__(
         self,
@@ -47,9 +50,12 @@ class PriceBook:
         *,
         base_url: Callable[[str], str | None] = lambda ref: None,
         hub_url: str | None = None,
+        team: TeamPrices | None = None,
     ) -> None:
         """`own` is the setting `prices`, by model ref; `base_url(ref)` where a model is asked (None: there
-        is no one address, or it is not known); behind the gateway `hub_url` is the vendor itself."""
+        is no one address, or it is not known); behind the gateway `hub_url` is the vendor itself. `team` has what that
+        gateway says of prices, and may learn more later."""
+        self._team = team
         self._hub_url = hub_url
         self._base_url = base_url
         self._own = {ref: _of_setting(price) for ref, price in (own or {}).items()}
@@ -97,6 +103,14 @@ class PriceBook:
         """True when the price of a model is known: a budget in dollars needs it. Loads the list, where it is needed."""
         return self._cost_function(ref) is not None
 
+    def lacks_price(self, ref: str) -> bool:
+        """True when the price of a model is unknown, and no gateway that has yet to answer may know it."""
+        return not self.is_priced(ref) and not self.is_pending(ref)
+
+    def is_pending(self, ref: str) -> bool:
+        """True when a gateway has yet to say the price of a model."""
+        return self._team is not None and self._team.is_pending(ref)
+
     def per_million(self, ref: str) -> TokenPrices | None:
         """The prices of a million tokens of small calls; None: unknown."""
         cost = self._cost_function(ref)
@@ -112,9 +126,14 @@ class PriceBook:
 
     def _cost_function(self, ref: str, tier: str = "") -> _CostFunction | None:
         tier = "" if tier == "standard" else tier
+        team = self._team.find(ref) if self._team is not None else None
+        if isinstance(team, Price):
+            return _at(_of_setting(team), rate_of(ref, tier))
+        if team == "list":
+            return _listed(ref, tier)
         if (own := self._own.get(ref)) is not None:
             return _at(own, rate_of(ref, tier))
-        return None if self.is_elsewhere(ref) else _listed(ref, tier)
+        return None if team == "unknown" or self.is_elsewhere(ref) else _listed(ref, tier)
 
     def is_elsewhere(self, ref: str) -> bool:
         """True when a model is asked at an address whose prices are not those of the list."""

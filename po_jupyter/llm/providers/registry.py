@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import ModelKeyError, ModelRefused
+from po_jupyter.llm.money.team_prices import PENDING, TeamPrices
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.refs import names_file, parse_ref, runs_code
 from po_jupyter.llm.specs import Plugin, Spec, load_factory, load_plugin, spec_of, specs
@@ -64,9 +65,12 @@ class Providers:
         opened: Mapping[str, Provider] | None = None,
         cli_agents: bool = False,
         hub_url: str | None = None,
+        team_prices: TeamPrices | None = None,
     ) -> None:
         """`opened` are providers that exist already, by name: for tests. `cli_agents` allows CLI agents; `connections`
-        are shared with others, which close them; `hub_url` is the gateway of a hub, if there is one."""
+        are shared with others, which close them; `hub_url` is the gateway of a hub, if there is one, and
+        `team_prices` what it says of prices, which comes with keys."""
+        self.team_prices = team_prices
         self._hub_url = hub_url
         self._environ = environ
         self._base_urls: dict[str, str | None] = {}  # of providers
@@ -104,6 +108,12 @@ class Providers:
 
     async def _fetch_key(self, name: str, get_key: GetKey) -> None:
         try:
+            await self._take_key(name, get_key)
+        finally:
+            del self._waiting[name]
+
+    async def _take_key(self, name: str, get_key: GetKey) -> None:
+        try:
             self._keys[name] = await get_key(name)
         except ModelKeyError as error:
             spec = spec_of(name)
@@ -111,8 +121,13 @@ class Providers:
                 raise
             # The server is being started again: the gateway refuses the call, and its wait is for the token.
             self._keys[name] = {spec.base_env: spec.team_url(self._hub_url), spec.key_env: _NO_TOKEN}
-        finally:
-            del self._waiting[name]
+            if self.team_prices is not None:
+                self.team_prices.learn(name, PENDING)
+
+    async def prepare_again(self, ref: str) -> None:
+        """Get the key of a provider anew, and its prices with it. Raises what `get_key` raises."""
+        if self._get_key is not None:
+            await self._take_key(ref.partition(":")[0], self._get_key)
 
     def get(self, ref: str) -> Provider:
         """The provider of a model ref. Raises InvalidInput (unknown) or ModelKeyError (no key)."""

@@ -56,6 +56,11 @@ class TeamProvider:
         self._is_elsewhere = False  # asked at the vendor, with the user's own key
 
     @property
+    def embeds(self) -> bool:
+        """Whether the provider makes vectors."""
+        return bool(getattr(self._provider, "embeds", False))
+
+    @property
     def batches(self) -> TeamBatches | None:
         """The batch API, if the provider has one."""
         current = batch_api_of(self._provider)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidEnvironment
 from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
-from po_jupyter.llm.credentials.team import is_of_team
+from po_jupyter.llm.credentials.team import GATEWAY_BATCHES, is_of_team, said_of_prices
 from po_jupyter.llm.specs import spec_of, specs
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.contained import contained
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 
 
@@ -40,6 +42,14 @@ class Preflight:
         environ, _ = self._keys.of(owner).environment(self._settings.worker_env)
         return {spec.base_env: environ[spec.base_env] for spec in specs().values() if spec.base_env in environ}
 
+    def team_prices(self, owner: str) -> dict[str, JsonObject]:
+        """What the gateway of a hub says of the prices of providers that an owner's runs ask through it."""
+        keys = self._keys.of(owner)
+        if keys.team is None or not self._environment_counts():
+            return {}
+        environ, _ = keys.environment(self._settings.worker_env)
+        return said_of_prices(keys.catalogue(), environ, keys.team.url)
+
     def warnings(self, pipeline: Pipeline, owner: str, model: str | None = None) -> list[str]:
         """Everything that is wrong with the environment of a run, for people; nothing is refused."""
         if not self._environment_counts():
@@ -55,7 +65,27 @@ def run_problems(
     problems = model_problems(
         pipeline, environ=environ, settings=settings, model=model, refused=refused, team=keys.catalogue()
     )
+    problems = [*_batches_beside_gateway(pipeline, settings, environ, model), *problems]
     return [*_not_of_team(pipeline, settings, environ, model), *problems] if settings.hub_behalf else problems
+
+
+def _batches_beside_gateway(
+    pipeline: Pipeline, settings: Settings, environ: Mapping[str, str], model: str | None
+) -> Iterator[EnvironmentProblem]:
+    """Tasks with `mode: batch` whose provider is asked through the gateway, which takes no batches of it."""
+    for path, one in (("", pipeline), *((f"{path}.", inner) for path, inner in contained(pipeline))):
+        for i, task in enumerate(one.tasks):
+            ref = model or one.llm_of(task).model or settings.default_model
+            spec = spec_of(ref.partition(":")[0]) if task.mode == "batch" else None
+            if spec is None or not spec.batch or spec.name in GATEWAY_BATCHES:
+                continue
+            if is_of_team(spec, environ, settings.hub_url):
+                message = (
+                    f"pipeline {one.name!r}, task {task.name!r}: the hub's gateway takes batches of "
+                    f"{' and '.join(GATEWAY_BATCHES)}, and none of {spec.name}: leave `mode: batch` out, so that rows "
+                    "are asked one by one, or name a model of those"
+                )
+                yield EnvironmentProblem(f"{path}tasks[{i}].mode", message, spec.name)
 
 
 def _not_of_team(

@@ -14,8 +14,10 @@ from typing import Literal
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import ModelKeyError, ModelRefused, ToolFailed
+from po_jupyter.llm.credentials.team import is_of_team
 from po_jupyter.llm.providers.refs import names_file
 from po_jupyter.llm.specs import spec_of
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.store.protocol import Store
 
@@ -52,7 +54,18 @@ class RunCredentials:
             )
         if not self._settings.hub_behalf:
             return self._keys.key_of(provider, self._settings.worker_env)
-        return self._keys.of(self._store.head(run)["owner"]).key_of(provider)
+        return self._keys_of(run).key_of(provider)
+
+    def _keys_of(self, run: str) -> KeyStore:
+        return self._keys.of(self._store.head(run)["owner"]) if self._settings.hub_behalf else self._keys
+
+    def team_prices(self, run: str, provider: str, variables: Mapping[str, str]) -> JsonObject | None:
+        """What the gateway of a hub says of the prices of a provider, for a run that asks it with `variables`; None:
+        not through the gateway. Raises StoreError."""
+        spec, keys = spec_of(provider), self._keys_of(run)
+        if spec is None or keys.team is None or not is_of_team(spec, variables, keys.team.url):
+            return None
+        return keys.team.catalogue().prices_of(provider)
 
     def check_local_model(self, run: str, model: str) -> None:
         """Raises ModelRefused when a run asks for a file as a local model that whoever submitted it may not name: the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _FRESH = 30.0  # s that an answer is good for
 _FRESH_USAGE = 5.0
 _RETRY = 5.0  # s until a gateway that did not answer is asked again
 _PATIENCE = 4.0  # s of one request
+_MOST_BYTES = 8 * 1024**2  # of an answer: ten thousand models are 2 MB
 
 
 class TeamUsage(TypedDict):
@@ -92,19 +94,25 @@ class Team:
         if not token:
             return None, "there is no token of the hub here: po keys set hub"
         try:
-            response = httpx.get(
+            with httpx.stream(
+                "GET",
                 f"{self.url}/{path}",
                 headers={"authorization": f"Bearer {token}", "accept": "application/json"},
                 timeout=_PATIENCE,
                 follow_redirects=False,
-            )
+            ) as response:
+                body = bytearray()
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > _MOST_BYTES:
+                        return None, "the hub's gateway does not answer now (far too much)"
             if response.status_code == 401:
                 return None, "the hub does not know this token (any more)"
             if response.status_code == 403 and "x-po-error" in response.headers:
                 return None, "you may not use the team's models: the hub's admin decides"
             if response.status_code != 200:
                 return None, f"the hub's gateway does not answer now ({response.status_code})"
-            return response.json(), ""
+            return json.loads(body), ""
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return None, f"the hub's gateway cannot be reached ({type(error).__name__})"
         except ValueError:

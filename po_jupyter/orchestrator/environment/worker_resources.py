@@ -37,7 +37,10 @@ class WorkerResources:
         look_up = self._lookups.get(request.what)
         if look_up is not None and request.model is not None:
             variables = await self._to_thread(look_up, run, request.model)
-            return ResourceResponse(request.id, variables=variables)
+            prices = None
+            if request.what == PROVIDER:
+                prices = await self._to_thread(self._credentials.team_prices, run, request.model, variables)
+            return ResourceResponse(request.id, variables=variables, prices=prices)
         if self._files is not None and request.what in (KEEP_FILES, FETCH_FILES) and request.about is not None:
             problems = await self._to_thread(self._files.answer, run, request.what, request.about)
             return ResourceResponse(request.id, problems=problems)

@@ -35,6 +35,7 @@ class Examination(TypedDict, total=False):
     owner       whose these files are
     limit       rows of each map at most
     addresses   base URLs of providers by their variables, where they are others than the vendors'
+    team_prices what the gateway of a hub says of the prices of providers that are asked through it, by provider
     """
 
     what: Literal["parse", "check", "analyse", "estimate", "render", "score"]
@@ -48,6 +49,7 @@ class Examination(TypedDict, total=False):
     owner: str
     limit: int | None
     addresses: Mapping[str, str]
+    team_prices: Mapping[str, JsonObject]
     call: CallToRender
     rows: list[list[Any]]
 
@@ -102,6 +104,7 @@ def run_budget(pipeline: Pipeline, submitted: Mapping[str, Any]) -> RunBudget:
 def _check(pipeline: Pipeline, examination: Examination, settings: Settings | None) -> None:
     from po_jupyter.engine.planning.check import DEFAULT_MODEL, check
     from po_jupyter.llm.money.pricing import PriceBook
+    from po_jupyter.llm.money.team_prices import TeamPrices
 
     effective = _with_model(pipeline, examination.get("model"))
     budget = run_budget(pipeline, examination.get("budget") or {})
@@ -111,7 +114,9 @@ def _check(pipeline: Pipeline, examination: Examination, settings: Settings | No
         None if data is None else Seed.model_construct(name="seed", data=dict(data)),
         default_model=DEFAULT_MODEL if settings is None else settings.default_model,
         servers=None if settings is None else settings.mcp_servers,
-        prices=PriceBook(None if settings is None else settings.prices),
+        prices=PriceBook(
+            None if settings is None else settings.prices, team=TeamPrices(examination.get("team_prices"))
+        ),
     )
 
 
@@ -148,6 +153,7 @@ def _estimate(examination: Examination, settings: Settings) -> JsonObject:
     from po_jupyter.engine.planning.analysis import analyse
     from po_jupyter.engine.planning.estimate import estimate_run
     from po_jupyter.llm.money.pricing import PriceBook
+    from po_jupyter.llm.money.team_prices import TeamPrices
     from po_jupyter.llm.specs import addresses_in
     from po_jupyter.store.files.row_files import RowFiles
 
@@ -158,7 +164,8 @@ def _estimate(examination: Examination, settings: Settings) -> JsonObject:
         pipeline, seed, data, settings=settings,
         limit=examination.get("limit"), model=examination.get("model"),
         prices=PriceBook(
-            settings.prices, base_url=addresses_in(examination.get("addresses") or {}), hub_url=settings.hub_url
+            settings.prices, base_url=addresses_in(examination.get("addresses") or {}), hub_url=settings.hub_url,
+            team=TeamPrices(examination.get("team_prices")),
         ),
     )  # fmt: skip
     return {**estimate, "analysis": analyse(pipeline, data)}

@@ -59,15 +59,27 @@ class RunPlanner:
         `validate`."""
         pipeline, seed = check_submission(
             submission, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
-            name=name, modules=modules, settings=self._settings, examine=self._examine,
+            name=name, modules=modules, settings=self._settings, examine=self._priced(owner),
         )  # fmt: skip
         self._row_files.check(owner, seed.data, seed.index)
         return pipeline, seed
 
+    def _priced(self, owner: str) -> Examine:
+        """`examine` with the prices that an owner's runs pay."""
+        if self._settings.hub_url is None:
+            return self._examine
+        prices = self._preflight.team_prices(owner)
+
+        def examine(examination: Examination) -> Pipeline | JsonObject:
+            priced: Examination = {**examination, "team_prices": prices}
+            return self._examine(priced)
+
+        return examine
+
     def definition(self, submission: Submission, owner: str) -> Pipeline:
         """The pipeline of a submission without a seed."""
         return checked_definition(
-            submission.pipeline, lambda name: self._registry.pipeline(name, owner), self._examine,
+            submission.pipeline, lambda name: self._registry.pipeline(name, owner), self._priced(owner),
             model=submission.options.model, budget=submission.budget,
         )  # fmt: skip
 
@@ -94,7 +106,7 @@ class RunPlanner:
         `warnings`."""
         pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)
         options = submission.options
-        estimate = self._examine({
+        estimate = self._priced(owner)({
             "what": "estimate", "definition": pipeline.to_json(), "seed": {"name": seed.name, "data": seed.data},
             "owner": owner, "limit": options.limit, "model": options.model,
             "addresses": self._preflight.addresses(owner),
@@ -112,7 +124,7 @@ class RunPlanner:
             pipeline, seed = self.check(submission, owner, code_allowed=True, name=name, modules=False)
         else:
             pipeline = checked_definition(
-                submission.pipeline, lambda known: self._registry.pipeline(known, owner), self._examine,
+                submission.pipeline, lambda known: self._registry.pipeline(known, owner), self._priced(owner),
                 name=name, model=model, budget=submission.budget,
             )  # fmt: skip
         shown = {**pipeline.to_json(), "revision": pipeline.revision}

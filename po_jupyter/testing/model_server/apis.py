@@ -19,12 +19,16 @@ from po_jupyter.testing.model_server.wire import (
     chunked,
     completion,
     dumps,
+    last_text,
     pieces_of,
     served_tier,
     stream_parts,
 )
 
-_OF_VECTORS = {"embeddings": "vectors", "embedContent": "gemini_vectors", "predict": "predicted_vectors"}
+_OF_VECTORS = {
+    "embeddings": "vectors", "embedContent": "gemini_vectors", "batchEmbedContents": "gemini_vectors_of_many",
+    "predict": "predicted_vectors",
+}  # fmt: skip
 _ANTHROPIC_ENDS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 _GEMINI_ENDS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
@@ -33,7 +37,7 @@ def api_of(path: str) -> str | None:
     """The API that a path belongs to; None: none of them."""
     if path.endswith("/chat/completions"):
         return "chat"
-    if path.endswith(("/embeddings", ":embedContent", ":predict")):
+    if path.endswith(("/embeddings", ":embedContent", ":batchEmbedContents", ":predict")):
         return _OF_VECTORS[path.replace(":", "/").rpartition("/")[2]]
     if path.endswith(("/responses", "/messages")):
         return path.rpartition("/")[2]
@@ -278,6 +282,12 @@ def _embedded_content(request: Recorded, reply: Reply) -> JsonObject:
     return {"embedding": {"values": _numbers(request, reply)}, "usageMetadata": usage}
 
 
+def _embedded_contents(request: Recorded, reply: Reply) -> JsonObject:
+    """Without a usage, as Google's."""
+    texts = (last_text({"content": one.get("content")}) for one in request.body.get("requests") or ())
+    return {"embeddings": [{"values": word_vector(text)} for text in texts]}
+
+
 def _prediction(request: Recorded, reply: Reply) -> JsonObject:
     statistics = reply.usage or {"token_count": len(request.prompt.split()), "truncated": False}
     return {"predictions": [{"embeddings": {"values": _numbers(request, reply), "statistics": statistics}}]}
@@ -290,6 +300,7 @@ _WHOLE: Mapping[str, Callable[[Recorded, Reply], JsonObject]] = {
     "converse": _converse,
     "vectors": _embedding,
     "gemini_vectors": _embedded_content,
+    "gemini_vectors_of_many": _embedded_contents,
     "predicted_vectors": _prediction,
 }
 _EVENTS: Mapping[str, Callable[[Recorded, Reply], list[JsonObject]]] = {

@@ -1,7 +1,8 @@
 """A real loopback HTTP server that answers as models' servers do, programmable and very cheap.
 
 It speaks `/v1/chat/completions`, `/v1/responses`, `/v1/messages` and `/v1/embeddings`, and Gemini's `:generateContent`,
-`:streamGenerateContent` and `:embedContent`; `base_url` includes `/v1`, `root_url` (for Anthropic and Gemini) does not.
+`:streamGenerateContent`, `:embedContent` and `:batchEmbedContents`; `base_url` includes `/v1`, `root_url` (for
+Anthropic and Gemini) does not.
 
     with ModelServer(latency=0.05) as server:                  # a thread of this process
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": server.key}

@@ -161,6 +161,8 @@ def last_text(body: JsonObject) -> str:
     turns = turns or [body.get("content") or {}]
     if isinstance(turns, str):
         return turns
+    if not isinstance(turns[-1], dict):  # texts to embed
+        return str(turns[-1])
     content = turns[-1].get("content") or turns[-1].get("parts") or turns[-1].get("output") or ""
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))

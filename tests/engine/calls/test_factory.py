@@ -16,6 +16,7 @@ from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import Message
+from po_jupyter.llm.money.team_prices import TeamPrices
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -27,6 +28,11 @@ TASK = {"name": "a", "prompt": "x"}
 
 class Fakes(dict[str, FakeProvider]):
     """A finder of providers."""
+
+    team_prices: TeamPrices | None = None
+
+    async def prepare_again(self, ref: str) -> None:
+        """There is no gateway."""
 
     def get(self, ref: str, default: Any = None) -> Any:
         return self.setdefault(ref.partition(":")[0], FakeProvider())

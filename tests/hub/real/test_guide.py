@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import shlex
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from traitlets.config import Config
 
 from po_jupyter.hub.config import GatewayConfig
 from tests.support.jupyterhub import GUIDE, RUNS_GUIDE, STARTS_GUIDE
@@ -24,6 +24,13 @@ PAGE = ROOT / "po_jupyter/docs/guide/hub-admin.md"
 def blocks(language: str) -> list[str]:
     """The fenced blocks of the page."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+
+
+def read(text: str, config: Config | None = None) -> Any:
+    """The configuration that a text of Python makes, below one that there is."""
+    config = config if config is not None else Config()
+    exec(text, {"c": config, "get_config": lambda: config})
+    return config
 
 
 def documents(text: str) -> list[Any]:
@@ -52,12 +59,7 @@ def test_the_limits_of_the_page_are_limits():
 def test_the_groups_of_the_page_are_those_that_have_limits():
     """A new admin has nobody in a group else, and nobody who may log in."""
     text = next(block for block in blocks("python") if "allow_all" in block)
-    tree = {
-        ast.unparse(node.targets[0]): node.value
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign)
-    }
-    groups = ast.literal_eval(tree["c.JupyterHub.load_groups"])
+    groups = read(text).JupyterHub.load_groups.get_value({})
     assert set(groups) == {"po-admins", *guide_limits()["limits"]["groups"]}
 
 
@@ -77,12 +79,10 @@ def test_users_servers_have_what_lab_needs():
 
 def test_the_values_for_kubernetes_say_the_same_as_the_file_for_one_machine():
     values, objects = (documents(text) for text in blocks("yaml")[1:3])
-    namespace: dict[str, Any] = {}
-    exec("import types\nclass Any(types.SimpleNamespace):\n    def __getattr__(self, name):\n"
-         "        setattr(self, name, Any())\n        return getattr(self, name)\nc = Any()", namespace)  # fmt: skip
-    exec(values[0]["hub"]["extraConfig"]["po"], namespace)
-    text = GUIDE.read_text("utf-8")
-    for scope in namespace["c"].Spawner.server_token_scopes:
+    spawner, text = read(values[0]["hub"]["extraConfig"]["po"]).Spawner, GUIDE.read_text("utf-8")
+    scopes = spawner.server_token_scopes.get_value([])
+    assert len(scopes) == 3
+    for scope in scopes:
         assert f'"{scope}"' in text
     kinds = [entry["kind"] for entry in objects]
     assert kinds == ["Deployment", "Service", "NetworkPolicy"]
@@ -99,9 +99,38 @@ def test_the_hub_may_look_whether_the_gateway_is_there():
     assert {source["podSelector"]["matchLabels"]["component"] for source in sources} == {"proxy", "hub"}
 
 
-def test_the_culler_stays_in_the_file_for_tljh():
-    """TLJH loads the file last, so that its list of services replaces the one with TLJH's own culler."""
+ABOVE = """
+c.JupyterHub.services = [{"name": "announcements"}]
+c.JupyterHub.custom_scopes = {"custom:mine:read": {"description": "mine"}}
+c.JupyterHub.load_groups = {"staff": {"users": ["ada"]}}
+c.JupyterHub.load_roles = [{"name": "mine", "scopes": ["custom:mine:read"]}]
+c.Spawner.environment = {"MINE": "1"}
+c.Spawner.server_token_scopes = ["custom:mine:read"]
+"""
+
+
+@pytest.mark.parametrize("is_file_of_its_own", [False, True], ids=["one file", "jupyterhub_config.d"])
+def test_what_an_admin_has_already_stays(is_file_of_its_own: bool):
+    text = "".join(path.read_text("utf-8") for path in (GUIDE, RUNS_GUIDE, STARTS_GUIDE))
+    config = read(ABOVE)
+    if is_file_of_its_own:
+        config.merge(read(text))  # as `load_subconfig` does
+    else:
+        read(text, config)
+    hub, spawner = config.JupyterHub, config.Spawner
+    assert [one["name"] for one in hub.services] == ["announcements", "po", "idle-culler", "po-runs"]
+    names = [one["name"] for one in hub.load_roles]
+    assert names == ["mine", "user", "po-admin", "idle-culler", "po-runs", "po-gateway", "po-starts"]
+    assert "access:services!service=po-runs" in hub.load_roles[1]["scopes"]
+    assert set(hub.custom_scopes) == {"custom:mine:read", "custom:po:admin", "custom:po:behalf"}
+    assert set(hub.load_groups) == {"staff", "po-admins"}
+    assert spawner.environment["MINE"] == "1" and spawner.environment["PO_HUB_URL"].endswith("/services/po")
+    assert spawner.server_token_scopes[0] == "custom:mine:read" and len(spawner.server_token_scopes) == 5
+
+
+def test_tljh_keeps_its_own_culler():
+    """Its services stay, since the page's are added: a second culler would be one too many."""
     page = PAGE.read_text("utf-8")
     part = page[page.index("## The Littlest JupyterHub") : page.index("## Zero to JupyterHub")]
-    assert "the service `idle-culler` stays" in part
+    assert "the service `idle-culler` and the role of that name go" in part
     assert "hub/bin/pip install" not in part  # it would make a JupyterHub 6 of TLJH's 5

@@ -154,6 +154,24 @@ async def test_what_is_not_the_teams_is_refused_before_the_start_and_permanent_i
         assert len([path for path, _ in gateway.requests if path.startswith("openai/")]) <= 2
 
 
+@pytest.mark.parametrize("model", ["gemini:gemini-2.5-flash", "mistral:mistral-small-latest"])
+async def test_a_batch_that_the_gateway_does_not_take_is_refused_before_the_start(
+    tmp_path: Path, thread: GatewayThread, model: str
+):
+    gateway = thread.gateway
+    gateway.models = [{"model": model, "input_per_million": 1, "output_per_million": 1}]
+    body = rows(2, model)
+    body["pipeline"]["tasks"][0]["mode"] = "batch"
+    del body["pipeline"]["tasks"][0]["max_concurrency"]
+    provider = model.partition(":")[0]
+    async with orchestrator(tmp_path, hub_url=gateway.url) as running:
+        with pytest.raises(
+            InvalidEnvironment, match=f"takes batches of openai and anthropic, and none of {provider}"
+        ):
+            await submit(running, body)
+    assert not [path for path, _ in gateway.requests if path.startswith(provider)]
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 async def test_a_key_of_ones_own_is_used_where_the_admin_allows_it(
     tmp_path: Path, vendor: ModelServer, thread: GatewayThread, monkeypatch: pytest.MonkeyPatch, allowed: bool

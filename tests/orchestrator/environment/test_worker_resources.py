@@ -23,6 +23,9 @@ class Credentials:
     def provider_key(self, run: str, provider: str) -> dict[str, str]:
         return {"OPENAI_API_KEY": f"{run} {provider}"}
 
+    def team_prices(self, run: str, provider: str, variables: dict[str, str]) -> dict[str, Any] | None:
+        return {"models": {f"{provider}:m": "list"}} if provider in variables["OPENAI_API_KEY"] else None
+
     def check_local_model(self, run: str, model: str) -> None:
         if "/" in model:
             raise ModelRefused("a file")
@@ -46,6 +49,7 @@ async def test_a_local_model_and_a_key_come_from_where_they_are(resources: Worke
     assert (model.base_url, model.key, heard) == ("http://m", "key", ["loading"])
     key = await resources.get("r", ResourceRequest(2, PROVIDER, "openai"), heard.append)
     assert (key.id, key.variables) == (2, {"OPENAI_API_KEY": "r openai"})
+    assert key.prices == {"models": {"openai:m": "list"}}
 
 
 async def test_a_file_as_a_model_is_refused_before_it_is_looked_at(resources: WorkerResources) -> None:
