@@ -21,6 +21,7 @@ def _compatible(
     embedding_models: str = "",
     price_note: str = "",
     domains: tuple[str, ...] = (),
+    audio: str = "",
 ) -> Spec:
     """A vendor whose server speaks Chat Completions; its differences are in `providers.compatible.family`."""
     prefix = prefix or name.upper()
@@ -33,6 +34,7 @@ def _compatible(
         price_id=price_id,
         example=example,
         images=images,
+        audio=audio,
         embeddings=embeddings,
         embedding_models=embedding_models,
         price_note=price_note,
@@ -40,9 +42,11 @@ def _compatible(
     )
 
 
-def _own_server(name: str, base_url: str, example: str) -> Spec:
+def _own_server(name: str, base_url: str, example: str, audio: str = "") -> Spec:
     """A server with Chat Completions on the user's own machines: without a bill, and mostly without a key."""
-    return replace(_compatible(name, base_url, example, embeddings=True), free=True, key_optional=True)
+    return replace(
+        _compatible(name, base_url, example, embeddings=True, audio=audio), free=True, key_optional=True
+    )
 
 
 def _cli_agent(name: str, example: str, *keys: str) -> Spec:
@@ -85,6 +89,10 @@ _GOOGLE_CLOUD = Login(
 
 _GOOGLE_EMBEDDINGS = r"(?:gemini-|text-(?:multilingual-)?)?embedding|textembedding|multimodalembedding"
 
+# Of open models, as their makers call them ("Supported models", docs.vllm.ai; "Multimodal", llama.cpp).
+_HEARING = r"(?i:.*(?:audio|voxtral|ultravox|omni))"
+_GEMINI_READERS = r"gemini-(?!.*(?:embedding|tts|image|audio|live))"
+
 BUILT_IN: tuple[Spec, ...] = (
     Spec(
         "openai",
@@ -98,6 +106,7 @@ BUILT_IN: tuple[Spec, ...] = (
         # Those that see ("File inputs"); o1-mini and o3-mini do not, models of sound hear and speak instead.
         pdf=r"(?:ft:)?(?!.*(?:audio|realtime|transcribe|tts|image|search))"
         r"(?:gpt-(?:4o|4\.[15]|[5-9]|\d\d)|chatgpt-4o|o(?:1|3|[4-9])(?!-mini)|o4-mini)",
+        audio="gpt-audio",  # in Chat Completions alone (its page among the models); gpt-4o-audio-preview is shut down
         embeddings=True,
         embedding_models=r"(?i:.*(?:embed|bge-|e5-|gte-|minilm))",  # those of other servers that speak its APIs too
         service_tiers=("flex", "priority"),
@@ -122,7 +131,8 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://generativelanguage.googleapis.com",
         price_id="google",
         example="gemini:gemini-2.5-flash",
-        pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
+        pdf=_GEMINI_READERS,
+        audio=_GEMINI_READERS,
         batch=True,
         embeddings=True,
         embedding_models=_GOOGLE_EMBEDDINGS,
@@ -160,6 +170,7 @@ BUILT_IN: tuple[Spec, ...] = (
         "openrouter:openai/gpt-5-mini",
         price_id="openrouter",
         embeddings=True,
+        audio=r"google/gemini-|openai/gpt-audio|mistralai/voxtral",  # "Audio", openrouter.ai/docs
     ),
     _compatible("groq", "https://api.groq.com/openai/v1", "groq:llama-3.3-70b-versatile", price_id="groq"),
     replace(
@@ -168,6 +179,7 @@ BUILT_IN: tuple[Spec, ...] = (
             "https://api.mistral.ai/v1",
             "mistral:mistral-small-latest",
             price_id="mistral",
+            audio="voxtral-(?:small|latest)",  # "Chat with Audio", docs.mistral.ai; the minis only transcribe
             embeddings=True,
             embedding_models=r".*embed",
         ),
@@ -235,14 +247,15 @@ BUILT_IN: tuple[Spec, ...] = (
         example="vertex:gemini-2.5-flash",
         price_note="the price list has Google's own newer models: give those of others, and of tuned ones, in `prices`",
         embeddings=True,
+        audio=rf"(?:publishers/google/models/)?{_GEMINI_READERS}",
         embedding_models=rf"(?:publishers/google/models/)?(?:{_GOOGLE_EMBEDDINGS})",
         login=_GOOGLE_CLOUD,
         region_env=("GOOGLE_CLOUD_LOCATION",),
     ),
     _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
-    _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
+    _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B", _HEARING),
     _own_server("lmstudio", "http://127.0.0.1:1234/v1", "lmstudio:qwen3-4b"),
-    _own_server("llamacpp", "http://127.0.0.1:8080/v1", "llamacpp:any"),
+    _own_server("llamacpp", "http://127.0.0.1:8080/v1", "llamacpp:any", _HEARING),
     Spec(
         "local",
         "po_jupyter.llm.providers.local:make",
@@ -258,6 +271,7 @@ BUILT_IN: tuple[Spec, ...] = (
         free=True,
         example="fake:echo",
         pdf=".*",
+        audio=".*",
         embeddings=True,
         service_tiers=("flex", "priority"),
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
 
-from po_jupyter.llm.documents import Document
+from po_jupyter.llm.audio import File
 from po_jupyter.llm.messages import Image, Tool, ToolCall
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.digests import short_digest
@@ -52,7 +52,7 @@ class Message:
     tool_call_id  of a turn with the role `tool`: the call that its content is the result of
     carry         the provider's own data of a turn it made (signed thinking, encrypted reasoning), as it came in
                   `ChatResponse.carry`; sent back to the provider that made it, and to no other
-    files         documents of a user's turn
+    files         documents and sounds of a user's turn
     shared        characters at the beginning of `content` that many requests have in common; no part of what is asked
     """
 
@@ -63,7 +63,7 @@ class Message:
     tool_call_id: str = ""
     carry: Mapping[str, Any] | None = None
     shared: int = field(default=0, compare=False, repr=False)
-    files: tuple[Document, ...] = ()
+    files: tuple[File, ...] = ()
 
     def sharing(self, shared: int) -> Message:
         """The same turn with that `shared`. Called for each row of a map, where `replace` would be half of the work."""

@@ -17,7 +17,7 @@ class TableOptions(TypedDict, total=False):
     model: a ref, `openai:gpt-5-mini`; by default that of the settings.
     system: the system message, a template as the prompt.
     images: templates of pictures to show with each row.
-    files: templates of PDF files to read with each row.
+    files: templates of PDF, WAV and MP3 files to show with each row.
     temperature, max_tokens, effort: settings of the model.
     max_concurrency: rows that are asked at the same time (5).
     failure_threshold: the part of the rows that may fail before no more are asked (all but one).

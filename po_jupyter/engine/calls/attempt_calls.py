@@ -19,6 +19,7 @@ from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
 from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
+from po_jupyter.llm.audio import kind_of
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.calls.pending_call import OnAgain, PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
@@ -229,8 +230,9 @@ class AttemptCalls:
             raise InvalidInput(problem)
 
     def need_files(self, request: ChatRequest) -> None:
-        """Check that the model takes PDF files. Raises InvalidInput."""
-        if (problem := files_problem(request.model)) is not None:
+        """Check that the model takes the files of a request, and any where it has none yet. Raises InvalidInput."""
+        kinds = [kind_of(file) for m in request.messages for file in m.files]
+        if (problem := files_problem(request.model, kinds)) is not None:
             raise InvalidInput(problem)
 
     def files(self) -> ArtifactReader:

@@ -8,6 +8,7 @@ rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
@@ -129,6 +130,7 @@ class _TaskPlan:
         self.model, self.max_tokens = self.models[0].model, self.models[0].max_tokens
         self.prices = prices
         self.unknown: list[str] = []
+        self._heard = 0.0  # the part of the prompts' tokens that is sound
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
         self.names = template_names(
@@ -248,11 +250,11 @@ class _TaskPlan:
 
         try:
             if rows is None:
-                total = tokens(self.names)
+                total = counted = tokens(self.names)
             else:
                 picked = range(0, len(rows), max(1, len(rows) // _RENDERED))
-                total = sum(tokens({**self.names, "item": rows[i], "index": i}) for i in picked)
-                total = -(-total * len(rows) // len(picked)) if rows else 0
+                counted = sum(tokens({**self.names, "item": rows[i], "index": i}) for i in picked)
+                total = -(-counted * len(rows) // len(picked)) if rows else 0
         except PoError:
             self.unknown.append(
                 f"the prompt of task {self.task.name!r}: it uses the output of "
@@ -260,7 +262,8 @@ class _TaskPlan:
             )
             return None
         if not documents.are_known:
-            self.unknown.append(f"how many pages the files of task {self.task.name!r} have")
+            self.unknown.append(f"how many pages or seconds the files of task {self.task.name!r} have")
+        self._heard = min(1.0, documents.heard / counted) if counted else 0.0
         return total
 
     def _sample(self, rows: Sequence[Any] | None) -> int | None:
@@ -369,7 +372,12 @@ class _TaskPlan:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
-        usage = Usage(input_tokens=-(-input_tokens // calls), output_tokens=-(-output_tokens // calls))
+        input = -(-input_tokens // calls)
+        usage = Usage(
+            input_tokens=input,
+            output_tokens=-(-output_tokens // calls),
+            audio_tokens=min(input, ceil(input * self._heard)),
+        )
         if self.task.mode == "batch":
             cost = self.prices.cost_of(usage, model.model)
             return None if cost is None else cost * calls * BATCH_PRICE

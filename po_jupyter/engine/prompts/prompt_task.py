@@ -212,6 +212,7 @@ class _PromptAttempt:
 
             self._calls.need_files(self._calls.request(tuple(messages)))
             messages[-1] = replace(messages[-1], files=await load_documents(file_names, self._calls.files()))
+            self._calls.need_files(self._calls.request(tuple(messages)))
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)

@@ -75,7 +75,8 @@ class TaskFields(Value):
         default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
     )
     files: tuple[str, ...] = Field(
-        default=(), description="Templates of PDF files to read: https: and data: URLs, names of artifacts."
+        default=(),
+        description="Templates of PDF, WAV and MP3 files: https: and data: URLs, names of artifacts.",
     )
     tools: tuple[ToolName, ...] = Field(
         default=(), description="Tools of MCP servers that the model may call, as `server.tool`."

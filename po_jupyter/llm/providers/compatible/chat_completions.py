@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
+from po_jupyter.llm.audio import Audio, File
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
 from po_jupyter.llm.money.service_tiers import wire_tier
@@ -189,12 +190,14 @@ def _add_format(body: JsonObject, request: ChatRequest, quirks: Quirks) -> tuple
         messages = with_instructions(messages, schema_as_text(request.schema))
     elif not request.json:
         return messages
-    elif not quirks.json_object:
+    elif not quirks.json_object or _fits(quirks.no_format, request.model_name):
         return with_instructions(messages, JSON_ONLY)
     elif not any("json" in m.content.lower() for m in messages):
         messages = with_instructions(messages, JSON_ONLY)
     kind = request.schema.get("type", "object") if request.schema is not None else "object"
-    if quirks.json_object and kind == "object":  # JSON mode knows objects only
+    if (
+        quirks.json_object and kind == "object" and not _fits(quirks.no_format, request.model_name)
+    ):  # JSON mode knows objects only
         body["response_format"] = {"type": "json_object"}
     return messages
 
@@ -206,10 +209,7 @@ def _message(message: Message, provider: str) -> JsonObject:
     if message.images or message.files:
         texts: list[JsonObject] = [{"type": "text", "text": message.content}] if message.content else []
         content = texts + [{"type": "image_url", "image_url": {"url": image.url}} for image in message.images]
-        content += [
-            {"type": "file", "file": {"filename": f"document-{n}.pdf", "file_data": file.url}}
-            for n, file in enumerate(message.files, 1)
-        ]
+        content += [_file(file, n, provider) for n, file in enumerate(message.files, 1)]
     turn: JsonObject = {"role": message.role, "content": content}
     if message.tool_calls:
         turn["content"] = content or None
@@ -225,6 +225,14 @@ def _message(message: Message, provider: str) -> JsonObject:
     if carry is not None and carry.get("provider") == provider:
         turn["reasoning_content"] = carry["reasoning_content"]
     return turn
+
+
+def _file(file: File, n: int, provider: str) -> JsonObject:
+    if not isinstance(file, Audio):
+        return {"type": "file", "file": {"filename": f"document-{n}.pdf", "file_data": file.url}}
+    if provider == "mistral":  # "Offline transcription", docs.mistral.ai: the base64 alone
+        return {"type": "input_audio", "input_audio": file.data}
+    return {"type": "input_audio", "input_audio": {"data": file.data, "format": file.format}}
 
 
 def _add_effort(body: JsonObject, effort: str, style: str | None, quirks: Quirks) -> None:
