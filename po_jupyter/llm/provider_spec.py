@@ -105,6 +105,7 @@ class Spec:
     images        whether any of its models takes images
     pdf           a pattern of the models that take PDF files, "" when none does
     audio         the same of the models that take sound (WAV and MP3)
+    logprobs      the same of the models that give log probabilities, where they do not think
     price_note    why its models have no price in the list; "" when they have
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     domains       of the vendor's servers, where they are others than that of `base_url`
@@ -130,6 +131,7 @@ class Spec:
     images: bool = True
     pdf: str = ""
     audio: str = ""
+    logprobs: str = ""
     batch: bool = False
     embeddings: bool = False
     embedding_models: str = ""

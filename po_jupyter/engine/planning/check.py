@@ -16,6 +16,7 @@ from po_jupyter.llm.providers.refs import (
     batch_problem,
     embeddings_problem,
     images_problem,
+    logprobs_problem,
     ref_problem,
 )
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
@@ -141,6 +142,11 @@ def _task_violations(
             place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
             problems += _input_violations(path, task, model, seed)
+            is_last = (
+                n == len(one.llms) - 1 > 0
+            )  # of a cascade: nothing is decided by the confidence of its answer
+            if task.confidence is not None and not is_last and (wrong := logprobs_problem(model, llm.effort)):
+                problems.append(Violation(f"{path}.confidence", f"task {task.name!r}: {wrong}"))
             if task.kind in ASKS_MODEL and task.embed is None and task.mode != "batch":
                 place = f"{path}.{where}{one.llm_place(n)}.service_tier"
                 problems += _tier_violations(task, model, llm, place if one.llms[n].service_tier else None)

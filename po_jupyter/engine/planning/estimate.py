@@ -25,6 +25,7 @@ from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.pipeline.evals.confidence import with_confidence
 from po_jupyter.model.pipeline.evals.scores import Scorer, judge_llm
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
@@ -281,8 +282,8 @@ class _TaskPlan:
             return [0.0], 0
         if self.task.output is None:
             return _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), None
-        answer = example_value(self.task.output, text="text")
-        return answer, estimate(str(answer))
+        tokens = estimate(str(example_value(self.task.output, text="text")))
+        return example_value(with_confidence(self.task), text="text"), tokens
 
     def _result(
         self,

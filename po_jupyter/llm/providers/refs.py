@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from po_jupyter.errors import InvalidInput, ModelKeyError, Violation
 from po_jupyter.llm.audio import FileKind
+from po_jupyter.llm.bounds import thinks
 from po_jupyter.llm.specs import ALSO_CALLED, Plugin, Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 
@@ -118,6 +119,23 @@ def embeddings_problem(ref: str) -> str | None:
         return f"{ref} gives answers and makes no vectors; name one that does under the task's `llm`"
     able = ", ".join(sorted(s.name for s in specs().values() if s.embeddings))
     return f"{name} makes no embeddings here, and the model is {ref}; these do: {able}"
+
+
+def logprobs_problem(ref: str, effort: str | None = None) -> str | None:
+    """The reason why a model gives no log probabilities, with what does; None when it does, or is unknown."""
+    name, _, model = ref.partition(":")
+    spec = spec_of(name)  # of a plugin only its package says
+    if spec is None:
+        return None
+    if not spec.logprobs or not re.match(spec.logprobs, model):
+        return f"{ref} gives no log probabilities; models that do are, for example, {', '.join(_SAYS_LOGPROBS)}"
+    if name not in _WHILE_THINKING and not spec.free and thinks(ref, effort):
+        return f"{ref} gives no log probabilities while it thinks: set `effort: none`, or take another model"
+    return None
+
+
+_SAYS_LOGPROBS = ("openai:gpt-4.1-mini", "vertex:gemini-2.5-flash", "vllm:Qwen/Qwen3-4B")
+_WHILE_THINKING = frozenset({"gemini", "vertex", "fireworks"})
 
 
 def answers_problem(ref: str) -> str | None:

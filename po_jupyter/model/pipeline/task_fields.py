@@ -158,6 +158,11 @@ class TaskFields(Value):
         description="How good the answers are: what is expected and by which metrics, or what a judge is asked; or a "
         "list of scores.",
     )
+    confidence: Literal["logprobs"] | None = Field(
+        default=None,
+        description="`logprobs`: the probability of the answer's label, by the model's own tokens, as the field "
+        "`confidence` of the output.",
+    )
     llm: ModelChoice = Field(
         default=LLM(),
         description="Model settings of this task, over the pipeline's; or a list: models to ask one after the other, "

@@ -32,6 +32,7 @@ class TestOpenAIChat(ProviderConformance):
     model = "openai:gpt-4o"
     thinker = fixed = "openai:o4-mini"
     hearer = "openai:gpt-audio"
+    says_logprobs = "openai:gpt-4.1-mini"
 
     def make(self, server, http):
         return opened("openai", server, http)
@@ -90,6 +91,7 @@ class TestGemini(ProviderConformance):
     exchanges = "gemini"
     tiers = MappingProxyType({"flex": "flex", "standard": "standard", "priority": "priority"})
     model = thinker = hearer = "gemini:gemini-2.5-flash"
+    says_logprobs = "gemini:gemini-2.0-flash"
 
     def make(self, server, http):
         return opened("gemini", server, http, root=True)
@@ -107,7 +109,7 @@ class TestVertex(TestGemini):
     """A key of Vertex's express mode."""
 
     tiers = MappingProxyType({})
-    model = thinker = hearer = "vertex:gemini-2.5-flash"
+    model = thinker = hearer = says_logprobs = "vertex:gemini-2.5-flash"
 
     def make(self, server, http):
         return opened("vertex", server, http, root=True)
@@ -167,7 +169,7 @@ class Family(ProviderConformance):
 
 class TestDeepSeek(Family):
     exchanges = "deepseek"
-    model = "deepseek:deepseek-chat"
+    model = says_logprobs = "deepseek:deepseek-chat"
     thinker = "deepseek:deepseek-v3.2"
     extra = frozenset({"thinking"})
     lacks = frozenset({"seed"})
@@ -251,7 +253,7 @@ class TestTogether(Cloud):
 
 
 class TestFireworks(Cloud):
-    model = thinker = "fireworks:accounts/fireworks/models/gpt-oss-120b"
+    model = thinker = says_logprobs = "fireworks:accounts/fireworks/models/gpt-oss-120b"
 
 
 class TestCerebras(Cloud):
@@ -289,7 +291,7 @@ class TestOllama(Family):
 
 class TestVllm(Family):
     exchanges = "vllm"
-    model = "vllm:Qwen/Qwen3-4B"
+    model = says_logprobs = "vllm:Qwen/Qwen3-4B"
 
 
 class TestLmStudio(Family):
@@ -299,7 +301,7 @@ class TestLmStudio(Family):
 
 class TestLlamaCpp(Family):
     exchanges = "llamacpp"
-    model = "llamacpp:any"
+    model = says_logprobs = "llamacpp:any"
 
 
 READERS = {

@@ -24,6 +24,7 @@ from po_jupyter.errors import ModelKeyError, ModelUnavailable
 from po_jupyter.llm.audio import Audio, File
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
+from po_jupyter.llm.logprobs import ALTERNATIVES, read_tokens
 from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.providers.compatible.embeddings import EmbeddingReader, embedding_body
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
@@ -158,6 +159,8 @@ def chat_body(
         _add_effort(body, request.effort, quirks.effort_style(model), quirks)
     if request.tools:
         _add_tools(body, request, quirks)
+    if request.logprobs:
+        body |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
     body |= quirks.extra
     if (tier := wire_tier(request, quirks.tiers)) is not None:
         body["service_tier"] = tier
@@ -291,6 +294,7 @@ class ChatReader(ResponseReader):
         self.read_tier(body.get("service_tier"))
         self.read_usage(body)
         self._read_finish(choice, "stop")
+        self._read_logprobs(choice)
         return self._read_message(mapping_at(choice, "message"))
 
     def read_event(self, event: JsonObject) -> str:
@@ -303,6 +307,7 @@ class ChatReader(ResponseReader):
         if not choices:
             return ""
         self._read_finish(choices[0], self.finish)
+        self._read_logprobs(choices[0])
         return self._read_message(mapping_at(choices[0], "delta"))
 
     def read_usage(self, body: JsonObject) -> None:
@@ -317,6 +322,10 @@ class ChatReader(ResponseReader):
         if choice.get("error"):
             raise self.error_inside(choice["error"])
         self.finish = end_of(as_text(choice.get("finish_reason"))) or otherwise
+
+    def _read_logprobs(self, choice: Mapping[str, object]) -> None:
+        if self.request.logprobs:
+            self.logprobs += read_tokens(mappings_in(mapping_at(choice, "logprobs").get("content")))
 
     def _read_message(self, message: Mapping[str, object]) -> str:
         """The text of a message or a delta; refusal, reasoning and tool calls go into the fields."""

@@ -129,6 +129,7 @@ class CaseBase:
     fixed      a model that refuses a temperature; None: there is none
     tiers      service tiers by our name, with what is sent for each; empty where the API has none
     hearer     a model that takes sound; None: there is none
+    says_logprobs   a model that gives log probabilities; None: there is none
     lacks      of `seed`, `images`, `files`, `forced tools`: those that the API does not have
     """
 
@@ -137,6 +138,7 @@ class CaseBase:
     thinker: ClassVar[str | None] = None
     fixed: ClassVar[str | None] = None
     hearer: ClassVar[str | None] = None
+    says_logprobs: ClassVar[str | None] = None
     tiers: ClassVar[Mapping[str, object]] = {}
     lacks: ClassVar[frozenset[str]] = frozenset()
 

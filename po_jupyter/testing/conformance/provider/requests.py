@@ -145,6 +145,18 @@ class RequestCases(CaseBase):
         assert SOUND.data in as_json_text(body)
         assert "What is said?" in as_json_text(body)
 
+    async def test_log_probabilities_are_asked_for(self, server: ModelServer, provider: Provider) -> None:
+        """With their alternatives, and only where the request wants them."""
+        if self.says_logprobs is None:
+            pytest.skip("inapplicable: no model gives log probabilities")
+        _, _, body = await self.play(
+            server, provider, "json", model=self.says_logprobs, schema=SCHEMA, logprobs=True
+        )
+        asked = values_under(body, "logprobs", "top_logprobs", "responseLogprobs")
+        assert sorted(map(str, asked)) == ["5", "True"]
+        _, _, body = await self.play(server, provider, "json", model=self.says_logprobs, schema=SCHEMA)
+        assert values_under(body, "logprobs", "top_logprobs", "responseLogprobs") == []
+
     @pytest.mark.parametrize("tier", ["flex", "standard", "priority"])
     async def test_a_service_tier_is_sent_by_the_vendors_name(
         self, server: ModelServer, provider: Provider, tier: Any
