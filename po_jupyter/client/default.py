@@ -43,10 +43,11 @@ def chat(
     """The `Answer` of a model to a prompt, or to messages `[{role, content}]`. Blocks until it is there.
 
     `schema` is a JSON Schema, pydantic model, dataclass or TypedDict: `answer.value` fits it, and is an instance
-    where a class was given (`text` is then its JSON). `images`, and `files` for PDFs, are paths, bytes, `https:` and
-    `data:` URLs. `tools` are names of the setting `mcp_servers`; functions are for tasks (`ctx.llm.chat`). `fresh` asks
-    anew although the same was asked before; `skip_validation` although a key or the like is missing. `answer.run` is
-    the run. `watch` is called with its view after each change, to say what it waits for.
+    where a class was given (`text` is then its JSON). `images`, and `files` (PDF, WAV, MP3), are paths, bytes,
+    `https:` and `data:` URLs. `tools` are names of the setting `mcp_servers`; functions are for tasks
+    (`ctx.llm.chat`). `fresh` asks anew although the same was asked before; `skip_validation` although a key or the
+    like is missing. `answer.run` is the run. `watch` is called with its view after each change, to say what it waits
+    for.
 
     An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
     the run's error when it fails, TimeoutError.

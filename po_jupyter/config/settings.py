@@ -93,7 +93,8 @@ class McpServer(BaseModel):
 
 
 class Price(BaseModel):
-    """The price of a model in US dollars for a million tokens; `cached` and `cache_write` default to `input`."""
+    """The price of a model in US dollars for a million tokens; `cached`, `cache_write` and `audio` (those of sound)
+    default to `input`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -101,6 +102,7 @@ class Price(BaseModel):
     output: Usd
     cached: Usd | None = None
     cache_write: Usd | None = None
+    audio: Usd | None = None
 
 
 SECRETS = frozenset({"auth_token", "broker", "log_remote_token", "notifications", "store"})

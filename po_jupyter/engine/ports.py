@@ -192,7 +192,7 @@ class ModelCalls(Protocol):
         """Check that the model's provider takes images. Raises InvalidInput."""
 
     def need_files(self, request: ChatRequest) -> None:
-        """Check that the model takes PDF files. Raises InvalidInput."""
+        """Check that the model takes the files of a request, and any where it has none yet. Raises InvalidInput."""
 
     def files(self) -> ArtifactReader:
         """The artifacts of the run as they are now."""

@@ -21,6 +21,8 @@ def _compatible(
     embedding_models: str = "",
     price_note: str = "",
     domains: tuple[str, ...] = (),
+    audio: str = "",
+    logprobs: str = "",
 ) -> Spec:
     """A vendor whose server speaks Chat Completions; its differences are in `providers.compatible.family`."""
     prefix = prefix or name.upper()
@@ -33,6 +35,8 @@ def _compatible(
         price_id=price_id,
         example=example,
         images=images,
+        audio=audio,
+        logprobs=logprobs,
         embeddings=embeddings,
         embedding_models=embedding_models,
         price_note=price_note,
@@ -40,9 +44,13 @@ def _compatible(
     )
 
 
-def _own_server(name: str, base_url: str, example: str) -> Spec:
+def _own_server(name: str, base_url: str, example: str, audio: str = "", logprobs: str = ".") -> Spec:
     """A server with Chat Completions on the user's own machines: without a bill, and mostly without a key."""
-    return replace(_compatible(name, base_url, example, embeddings=True), free=True, key_optional=True)
+    return replace(
+        _compatible(name, base_url, example, embeddings=True, audio=audio, logprobs=logprobs),
+        free=True,
+        key_optional=True,
+    )
 
 
 def _cli_agent(name: str, example: str, *keys: str) -> Spec:
@@ -85,6 +93,10 @@ _GOOGLE_CLOUD = Login(
 
 _GOOGLE_EMBEDDINGS = r"(?:gemini-|text-(?:multilingual-)?)?embedding|textembedding|multimodalembedding"
 
+# Of open models, as their makers call them ("Supported models", docs.vllm.ai; "Multimodal", llama.cpp).
+_HEARING = r"(?i:.*(?:audio|voxtral|ultravox|omni))"
+_GEMINI_READERS = r"gemini-(?!.*(?:embedding|tts|image|audio|live))"
+
 BUILT_IN: tuple[Spec, ...] = (
     Spec(
         "openai",
@@ -98,6 +110,9 @@ BUILT_IN: tuple[Spec, ...] = (
         # Those that see ("File inputs"); o1-mini and o3-mini do not, models of sound hear and speak instead.
         pdf=r"(?:ft:)?(?!.*(?:audio|realtime|transcribe|tts|image|search))"
         r"(?:gpt-(?:4o|4\.[15]|[5-9]|\d\d)|chatgpt-4o|o(?:1|3|[4-9])(?!-mini)|o4-mini)",
+        # Those that reason give none, but from gpt-5.1 on with `effort: none` ("Using GPT-5", developers.openai.com).
+        logprobs=r"(?:ft:)?(?!.*(?:audio|realtime|search|vision))(?:gpt-(?:3\.5|4|5\.[1-9])|gpt-5.*chat|chatgpt-4o)",
+        audio="gpt-audio",  # in Chat Completions alone (its page among the models); gpt-4o-audio-preview is shut down
         embeddings=True,
         embedding_models=r"(?i:.*(?:embed|bge-|e5-|gte-|minilm))",  # those of other servers that speak its APIs too
         service_tiers=("flex", "priority"),
@@ -122,7 +137,9 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://generativelanguage.googleapis.com",
         price_id="google",
         example="gemini:gemini-2.5-flash",
-        pdf=r"gemini-(?!.*(?:embedding|tts|image|audio|live))",
+        pdf=_GEMINI_READERS,
+        audio=_GEMINI_READERS,
+        logprobs=r"gemini-2\.0",  # others: "Logprobs is not enabled" (vercel/ai#5418, langchain-google#1266; 2026-11)
         batch=True,
         embeddings=True,
         embedding_models=_GOOGLE_EMBEDDINGS,
@@ -133,6 +150,7 @@ BUILT_IN: tuple[Spec, ...] = (
         "https://api.deepseek.com",
         "deepseek:deepseek-chat",
         price_id="deepseek",
+        logprobs=r"deepseek-(?!reasoner)",  # "Create Chat Completion", api-docs.deepseek.com
         images=False,
     ),
     _compatible("moonshot", "https://api.moonshot.ai/v1", "moonshot:kimi-k2.5", price_id="moonshotai"),
@@ -160,6 +178,7 @@ BUILT_IN: tuple[Spec, ...] = (
         "openrouter:openai/gpt-5-mini",
         price_id="openrouter",
         embeddings=True,
+        audio=r"google/gemini-|openai/gpt-audio|mistralai/voxtral",  # "Audio", openrouter.ai/docs
     ),
     _compatible("groq", "https://api.groq.com/openai/v1", "groq:llama-3.3-70b-versatile", price_id="groq"),
     replace(
@@ -168,6 +187,7 @@ BUILT_IN: tuple[Spec, ...] = (
             "https://api.mistral.ai/v1",
             "mistral:mistral-small-latest",
             price_id="mistral",
+            audio="voxtral-(?:small|latest)",  # "Chat with Audio", docs.mistral.ai; the minis only transcribe
             embeddings=True,
             embedding_models=r".*embed",
         ),
@@ -189,6 +209,7 @@ BUILT_IN: tuple[Spec, ...] = (
         "fireworks:accounts/fireworks/models/gpt-oss-120b",
         price_id="fireworks",
         embeddings=True,
+        logprobs=".",  # "Querying text models", docs.fireworks.ai: 5 at most
     ),
     _compatible(
         "cerebras", "https://api.cerebras.ai/v1", "cerebras:gpt-oss-120b", price_id="cerebras", images=False
@@ -208,6 +229,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_env="AZURE_OPENAI_ENDPOINT",
         price_id="azure",
         example="azure:gpt-5-mini",
+        logprobs=".",  # as OpenAI's; a model is the name of a deployment, which may be any
         embeddings=True,
         domains=("azure.com", "azure.us", "azure.cn", "azure-api.net"),
     ),
@@ -235,14 +257,17 @@ BUILT_IN: tuple[Spec, ...] = (
         example="vertex:gemini-2.5-flash",
         price_note="the price list has Google's own newer models: give those of others, and of tuned ones, in `prices`",
         embeddings=True,
+        # Of Gemini 2 alone: 3 and later refuse them (litellm#31600, GoogleCloudPlatform/generative-ai#2947).
+        logprobs=r"(?:publishers/google/models/)?gemini-2\.",
+        audio=rf"(?:publishers/google/models/)?{_GEMINI_READERS}",
         embedding_models=rf"(?:publishers/google/models/)?(?:{_GOOGLE_EMBEDDINGS})",
         login=_GOOGLE_CLOUD,
         region_env=("GOOGLE_CLOUD_LOCATION",),
     ),
     _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
-    _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
-    _own_server("lmstudio", "http://127.0.0.1:1234/v1", "lmstudio:qwen3-4b"),
-    _own_server("llamacpp", "http://127.0.0.1:8080/v1", "llamacpp:any"),
+    _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B", _HEARING),
+    _own_server("lmstudio", "http://127.0.0.1:1234/v1", "lmstudio:qwen3-4b", logprobs=""),
+    _own_server("llamacpp", "http://127.0.0.1:8080/v1", "llamacpp:any", _HEARING),
     Spec(
         "local",
         "po_jupyter.llm.providers.local:make",
@@ -258,6 +283,8 @@ BUILT_IN: tuple[Spec, ...] = (
         free=True,
         example="fake:echo",
         pdf=".*",
+        audio=".*",
+        logprobs=".*",
         embeddings=True,
         service_tiers=("flex", "priority"),
     ),

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
 
-from po_jupyter.llm.documents import Document
+from po_jupyter.llm.audio import File
+from po_jupyter.llm.logprobs import TokenLogprob
+from po_jupyter.llm.logprobs import from_json as logprobs_from_json
 from po_jupyter.llm.messages import Image, Tool, ToolCall
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.digests import short_digest
-from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "Provider", "Tool", "ToolCall"]
 
@@ -41,6 +43,7 @@ class ChatResponseJson(TypedDict, total=False):
     carry: JsonObject
     api: str
     service_tier: str
+    logprobs: list[list[JsonValue]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Message:
     tool_call_id  of a turn with the role `tool`: the call that its content is the result of
     carry         the provider's own data of a turn it made (signed thinking, encrypted reasoning), as it came in
                   `ChatResponse.carry`; sent back to the provider that made it, and to no other
-    files         documents of a user's turn
+    files         documents and sounds of a user's turn
     shared        characters at the beginning of `content` that many requests have in common; no part of what is asked
     """
 
@@ -63,7 +66,7 @@ class Message:
     tool_call_id: str = ""
     carry: Mapping[str, Any] | None = None
     shared: int = field(default=0, compare=False, repr=False)
-    files: tuple[Document, ...] = ()
+    files: tuple[File, ...] = ()
 
     def sharing(self, shared: int) -> Message:
         """The same turn with that `shared`. Called for each row of a map, where `replace` would be half of the work."""
@@ -125,6 +128,7 @@ class ChatRequest:
     service_tier   slower for less, or sooner for more (`llm.money.service_tiers`); None: the account's own. Like
                  `timeout` no part of `request_hash`: the answer is the same
     embed        the answer is the vector of the one message: the response's `text` is `llm.vectors.pack` of it
+    logprobs     the log probabilities of the answer's tokens come with it (`llm.logprobs`)
     hashed_max_tokens   stands for `max_tokens` in `request_hash`: a default that nobody chose may change, and what
                  was answered under another one is an answer still
     """
@@ -146,6 +150,7 @@ class ChatRequest:
     max_thinking_tokens: int | None = None
     embed: bool = False
     service_tier: ServiceTier | None = None
+    logprobs: bool = False
     hashed_max_tokens: int | None = field(default=None, compare=False, repr=False)
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
@@ -186,6 +191,8 @@ class ChatRequest:
             body["json"] = True
         if self.embed:
             body["embed"] = True
+        if self.logprobs:
+            body["logprobs"] = True
         if self.stop:
             body["stop"] = list(self.stop)
         if self.tools:
@@ -215,6 +222,7 @@ class ChatResponse:
     api         the one of the provider's APIs that answered, where it has several
     service_tier   the tier that it was served on and is billed at, where the request set one, or where that is
                 another than the standard one; "" else
+    logprobs    of the answer's tokens, where the request asked for them and the server gave them
     limits      the server's limits from the answer's headers (`llm.rate_limits.headers`); not journaled
     """
 
@@ -230,6 +238,7 @@ class ChatResponse:
     carry: Mapping[str, Any] | None = None
     api: str = ""
     service_tier: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
     limits: ServerLimits | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -257,6 +266,8 @@ class ChatResponse:
             body["api"] = self.api
         if self.service_tier:
             body["service_tier"] = self.service_tier
+        if self.logprobs:
+            body["logprobs"] = [token.to_json() for token in self.logprobs]
         return body
 
     @classmethod
@@ -275,6 +286,7 @@ class ChatResponse:
             carry=body.get("carry"),
             api=body.get("api", ""),
             service_tier=body.get("service_tier", ""),
+            logprobs=logprobs_from_json(body.get("logprobs")),
         )
 
 

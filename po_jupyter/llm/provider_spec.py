@@ -104,6 +104,8 @@ class Spec:
     runs_code     it may run commands where it is used: a run with it needs the scope `code:run`
     images        whether any of its models takes images
     pdf           a pattern of the models that take PDF files, "" when none does
+    audio         the same of the models that take sound (WAV and MP3)
+    logprobs      the same of the models that give log probabilities, where they do not think
     price_note    why its models have no price in the list; "" when they have
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     domains       of the vendor's servers, where they are others than that of `base_url`
@@ -128,6 +130,8 @@ class Spec:
     runs_code: bool = False
     images: bool = True
     pdf: str = ""
+    audio: str = ""
+    logprobs: str = ""
     batch: bool = False
     embeddings: bool = False
     embedding_models: str = ""

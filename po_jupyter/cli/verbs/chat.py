@@ -24,7 +24,7 @@ _EVERY = 10.0  # seconds between two lines about a wait
 @click.option(
     "--image", "images", multiple=True, metavar="FILE|URL", help="Shown with the prompt (repeatable)."
 )
-@click.option("--file", "files", multiple=True, metavar="PDF|URL", help="A PDF to read (repeatable).")
+@click.option("--file", "files", multiple=True, metavar="FILE|URL", help="A PDF, WAV or MP3 (repeatable).")
 @click.option("--tool", "tools", multiple=True, metavar="SERVER.TOOL", help="Of the setting mcp_servers.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="N", help="How much is left to chance.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bound of the answer.")

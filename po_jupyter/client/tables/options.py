@@ -17,8 +17,9 @@ class TableOptions(TypedDict, total=False):
     model: a ref, `openai:gpt-5-mini`; by default that of the settings.
     system: the system message, a template as the prompt.
     images: templates of pictures to show with each row.
-    files: templates of PDF files to read with each row.
+    files: templates of PDF, WAV and MP3 files to show with each row.
     temperature, max_tokens, effort: settings of the model.
+    confidence: `logprobs` for the probability of the label, as the column `confidence`.
     max_concurrency: rows that are asked at the same time (5).
     failure_threshold: the part of the rows that may fail before no more are asked (all but one).
     budget: US dollars, or a `Budget`: the most that all rows together may cost.
@@ -39,6 +40,7 @@ class TableOptions(TypedDict, total=False):
     temperature: float
     max_tokens: int
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+    confidence: Literal["logprobs"] | None
     max_concurrency: int
     failure_threshold: float
     budget: BudgetInput | None
@@ -54,7 +56,7 @@ class TableOptions(TypedDict, total=False):
 
 _KNOWN = tuple(TableOptions.__annotations__)
 MODEL_OPTIONS = ("model", "temperature", "max_tokens", "effort")
-TASK_OPTIONS = ("system", "images", "files", "max_concurrency", "failure_threshold", "mode")
+TASK_OPTIONS = ("system", "images", "files", "confidence", "max_concurrency", "failure_threshold", "mode")
 
 
 def check_options(options: Mapping[str, Any]) -> None:

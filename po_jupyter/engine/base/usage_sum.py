@@ -10,6 +10,7 @@ class UsageSum:
     """A sum of usages that can be added to; `take()` returns it and starts over."""
 
     __slots__ = (
+        "audio_tokens",
         "cache_write_tokens",
         "cached_calls",
         "cached_tokens",
@@ -27,7 +28,7 @@ class UsageSum:
 
     def _clear(self) -> None:
         self.input_tokens = self.output_tokens = self.cached_tokens = self.calls = self.unknown = 0
-        self.reasoning_tokens = self.cache_write_tokens = self.cached_calls = 0
+        self.reasoning_tokens = self.cache_write_tokens = self.cached_calls = self.audio_tokens = 0
         self.cost: float | None = 0.0
 
     def add(self, usage: Usage) -> None:
@@ -40,6 +41,7 @@ class UsageSum:
         self.reasoning_tokens += usage.reasoning_tokens
         self.cache_write_tokens += usage.cache_write_tokens
         self.cached_calls += usage.cached_calls
+        self.audio_tokens += usage.audio_tokens
         self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
 
     def add_json(self, usage: JsonObject, sign: int = 1) -> None:
@@ -53,6 +55,7 @@ class UsageSum:
         self.reasoning_tokens += sign * get("reasoning_tokens", 0)
         self.cache_write_tokens += sign * get("cache_write_tokens", 0)
         self.cached_calls += sign * get("cached_calls", 0)
+        self.audio_tokens += sign * get("audio_tokens", 0)
         cost = get("cost", 0.0)
         self.cost = None if self.cost is None or cost is None else self.cost + sign * cost
 
@@ -63,7 +66,7 @@ class UsageSum:
 
     def to_json(self) -> JsonObject:
         """The sum in the shape of `Usage.to_json`."""
-        return {
+        body: JsonObject = {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cached_tokens": self.cached_tokens,
@@ -74,6 +77,9 @@ class UsageSum:
             "cache_write_tokens": self.cache_write_tokens,
             "cached_calls": self.cached_calls,
         }
+        if self.audio_tokens:
+            body["audio_tokens"] = self.audio_tokens
+        return body
 
     def pop(self) -> JsonObject:
         """The sum as JSON; then start over."""

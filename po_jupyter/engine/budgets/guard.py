@@ -23,7 +23,7 @@ from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.llm.money.tokens import bound_request, is_quick
+from po_jupyter.llm.money.tokens import bound_audio, bound_request, is_quick
 from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def worst_of(request: ChatRequest, prices: PriceBook | None) -> Amount:
     answer = output_limit(request) or 0
     if prices is None:
         return Amount(0.0, question + answer)
-    usage = Usage(input_tokens=question, output_tokens=answer, calls=1)
+    usage = Usage(input_tokens=question, output_tokens=answer, calls=1, audio_tokens=bound_audio(request))
     usd = prices.worst_cost(usage, request.model, requested=request.service_tier)
     if usd is None:
         raise BudgetExceeded(

@@ -19,10 +19,11 @@ from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
 from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
+from po_jupyter.llm.audio import kind_of
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.calls.pending_call import OnAgain, PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.providers.refs import files_problem, images_problem
+from po_jupyter.llm.providers.refs import files_problem, images_problem, logprobs_problem
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
@@ -74,9 +75,11 @@ class ModelSettings:
 
     __slots__ = ("_fields", "base", "retry")
 
-    def __init__(self, llm: LLM, model: str, settings: Settings, *, embed: bool = False) -> None:
+    def __init__(
+        self, llm: LLM, model: str, settings: Settings, *, embed: bool = False, logprobs: bool = False
+    ) -> None:
         """The settings `llm` of `model`; `base` is what every request begins with, without messages. `embed`: for
-        vectors, which have no settings of answers."""
+        vectors, which have no settings of answers. `logprobs` come with each answer."""
         timeout = llm.timeout or settings.request_timeout
         self.base = (
             ChatRequest(model, (), timeout=timeout, embed=True)
@@ -94,6 +97,7 @@ class ModelSettings:
                 seed=llm.seed,
                 effort=llm.effort,
                 service_tier=llm.service_tier,
+                logprobs=logprobs,
             )
         )
         self._fields = {name: getattr(self.base, name) for name in _FIELDS}
@@ -105,7 +109,9 @@ class ModelSettings:
         llm, model = inputs.llms_of(task)[number], inputs.model_of(task, number)
         if task.mode == "batch" and llm.service_tier is not None:
             llm = llm.model_copy(update={"service_tier": None})  # a batch has a price of its own
-        return cls(llm, model, inputs.settings, embed=task.embed is not None)
+        # The last model of a cascade may be one that gives none: nothing is decided by its answer.
+        logprobs = task.confidence is not None and logprobs_problem(model, llm.effort) is None
+        return cls(llm, model, inputs.settings, embed=task.embed is not None, logprobs=logprobs)
 
     @classmethod
     def of_judges(cls, inputs: RunInputs, task: Task) -> dict[int, ModelSettings]:
@@ -229,8 +235,9 @@ class AttemptCalls:
             raise InvalidInput(problem)
 
     def need_files(self, request: ChatRequest) -> None:
-        """Check that the model takes PDF files. Raises InvalidInput."""
-        if (problem := files_problem(request.model)) is not None:
+        """Check that the model takes the files of a request, and any where it has none yet. Raises InvalidInput."""
+        kinds = [kind_of(file) for m in request.messages for file in m.files]
+        if (problem := files_problem(request.model, kinds)) is not None:
             raise InvalidInput(problem)
 
     def files(self) -> ArtifactReader:

@@ -43,7 +43,7 @@ class ChatOptions(TypedDict, total=False):
     json             any JSON: it is the answer's `value`
     temperature, max_tokens, max_thinking_tokens, stop, seed, effort, service_tier   as in `llm:`
     images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
-    files            PDFs of the last turn, from the same places as images
+    files            PDFs and sounds of the last turn, from the same places as images
     tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
     cache            whether an earlier run's answer to the same will do: True, False or "refresh", as a task's `cache`
     max_tool_rounds  how often in a row tools may be called (default 8)
@@ -171,7 +171,7 @@ def _message(turn: Any) -> Message:
             f"this one is {dict(turn)!r:.120}"
         )
     try:
-        from po_jupyter.llm.documents import Document
+        from po_jupyter.llm.audio import file_from_json
         from po_jupyter.llm.messages import Image
 
         return Message(
@@ -183,14 +183,13 @@ def _message(turn: Any) -> Message:
             ),
             tool_call_id=str(turn.get("tool_call_id") or ""),
             carry=turn.get("carry"),
-            files=tuple(
-                Document(f["data"], f["pages"], f.get("text_tokens", 0)) for f in turn.get("files") or ()
-            ),
+            files=tuple(file_from_json(file) for file in turn.get("files") or ()),
         )
     except (KeyError, TypeError):
         raise InvalidInput(
             f"this message is not one that a chain remembered: {dict(turn)!r:.120}",
-            hint="`images` are [{mime, data}], `files` [{mime, data, pages}], `tool_calls` [{id, name, arguments}].",
+            hint="`images` are [{mime, data}], `files` [{mime, data, pages or seconds}], "
+            "`tool_calls` [{id, name, arguments}].",
         ) from None
 
 
@@ -221,6 +220,7 @@ async def run_chat_call(
         *before, last = request.messages
         documents = await load_documents(call.files, files)
         request = replace(request, messages=(*before, replace(last, files=(*last.files, *documents))))
+        calls.need_files(request)
     conversation = request.messages
     usage = Usage()
     reasks = 0

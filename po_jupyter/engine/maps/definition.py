@@ -34,6 +34,7 @@ _FIELDS = {
     "tools",
     "max_tool_rounds",
     "votes",
+    "confidence",
     "score",
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from po_jupyter.engine.planning.schema_text import schema_line, schema_of
+from po_jupyter.model.pipeline.evals.confidence import with_confidence
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.values.json import JsonObject, JsonValue
@@ -69,7 +70,7 @@ def analyse(pipeline: Pipeline, data: Mapping[str, JsonValue] | None = None) -> 
 def _task(task: Task, pipeline: Pipeline) -> TaskAnalysis:
     module = _parsed(task.source)
     shown = list(task.gate.artifacts) if task.gate is not None else []
-    schema = task.output if isinstance(task.output, dict) else None
+    schema = with_confidence(task) if isinstance(task.output, dict) else None
     inner = pipeline_in(task)
     return {
         "name": task.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.files.pdf_pages import missing_reader
+from po_jupyter.engine.planning.file_kinds import task_files_problem
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
@@ -15,8 +15,8 @@ from po_jupyter.llm.providers.refs import (
     answers_problem,
     batch_problem,
     embeddings_problem,
-    files_problem,
     images_problem,
+    logprobs_problem,
     ref_problem,
 )
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
@@ -65,7 +65,7 @@ def violations(
     if pipeline.llm.model is not None and (problem := ref_problem(pipeline.llm.model)):
         problems.append(Violation("llm.model", problem))
     for i, task in enumerate(pipeline.tasks):
-        problems.extend(_task_violations(pipeline, i, task, default_model, prices))
+        problems.extend(_task_violations(pipeline, i, task, seed, default_model, prices))
         problems.extend(_inner_violations(i, task, seed, default_model, prices))
     problems.extend(check_templates(pipeline, None if seed is None else seed.data))
     return problems
@@ -116,13 +116,13 @@ def _inner_violations(
     ]
 
 
-def _input_violations(path: str, task: Task, model: str) -> Iterator[Violation]:
+def _input_violations(path: str, task: Task, model: str, seed: Seed | None) -> Iterator[Violation]:
     """What is wrong with the text or the files that a task shows to a model."""
     if task.embed is not None and (problem := embeddings_problem(model)) is not None:
         yield Violation(f"{path}.embed", f"task {task.name!r}: {problem}")
     if task.images and (problem := images_problem(model)) is not None:
         yield Violation(f"{path}.images", f"task {task.name!r}: {problem}")
-    if task.files and (problem := files_problem(model) or missing_reader()) is not None:
+    if task.files and (problem := task_files_problem(task, model, seed)) is not None:
         yield Violation(f"{path}.files", f"task {task.name!r}: {problem}")
 
 
@@ -133,7 +133,7 @@ def _tier_violations(task: Task, model: str, llm: LLM, place: str | None) -> Ite
 
 
 def _task_violations(
-    pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
+    pipeline: Pipeline, i: int, task: Task, seed: Seed | None, default_model: str, prices: PriceBook
 ) -> list[Violation]:
     problems: list[Violation] = []
     path = f"tasks[{i}]"
@@ -141,7 +141,12 @@ def _task_violations(
         for n, llm in enumerate(pipeline.llms_of(one)):
             place, model = f"{path}.{where}{one.llm_place(n)}.model", llm.model or default_model
             problems += _model_violations(pipeline, one, model, place if one.llms[n].model else None, prices)
-            problems += _input_violations(path, task, model)
+            problems += _input_violations(path, task, model, seed)
+            is_last = (
+                n == len(one.llms) - 1 > 0
+            )  # of a cascade: nothing is decided by the confidence of its answer
+            if task.confidence is not None and not is_last and (wrong := logprobs_problem(model, llm.effort)):
+                problems.append(Violation(f"{path}.confidence", f"task {task.name!r}: {wrong}"))
             if task.kind in ASKS_MODEL and task.embed is None and task.mode != "batch":
                 place = f"{path}.{where}{one.llm_place(n)}.service_tier"
                 problems += _tier_violations(task, model, llm, place if one.llms[n].service_tier else None)

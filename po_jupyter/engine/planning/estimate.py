@@ -8,6 +8,7 @@ rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 from po_jupyter.config import Settings
@@ -24,6 +25,7 @@ from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.pipeline.evals.confidence import with_confidence
 from po_jupyter.model.pipeline.evals.scores import Scorer, judge_llm
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
@@ -129,6 +131,7 @@ class _TaskPlan:
         self.model, self.max_tokens = self.models[0].model, self.models[0].max_tokens
         self.prices = prices
         self.unknown: list[str] = []
+        self._heard = 0.0  # the part of the prompts' tokens that is sound
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
         self.names = template_names(
@@ -248,11 +251,11 @@ class _TaskPlan:
 
         try:
             if rows is None:
-                total = tokens(self.names)
+                total = counted = tokens(self.names)
             else:
                 picked = range(0, len(rows), max(1, len(rows) // _RENDERED))
-                total = sum(tokens({**self.names, "item": rows[i], "index": i}) for i in picked)
-                total = -(-total * len(rows) // len(picked)) if rows else 0
+                counted = sum(tokens({**self.names, "item": rows[i], "index": i}) for i in picked)
+                total = -(-counted * len(rows) // len(picked)) if rows else 0
         except PoError:
             self.unknown.append(
                 f"the prompt of task {self.task.name!r}: it uses the output of "
@@ -260,7 +263,8 @@ class _TaskPlan:
             )
             return None
         if not documents.are_known:
-            self.unknown.append(f"how many pages the files of task {self.task.name!r} have")
+            self.unknown.append(f"how many pages or seconds the files of task {self.task.name!r} have")
+        self._heard = min(1.0, documents.heard / counted) if counted else 0.0
         return total
 
     def _sample(self, rows: Sequence[Any] | None) -> int | None:
@@ -278,8 +282,8 @@ class _TaskPlan:
             return [0.0], 0
         if self.task.output is None:
             return _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), None
-        answer = example_value(self.task.output, text="text")
-        return answer, estimate(str(answer))
+        tokens = estimate(str(example_value(self.task.output, text="text")))
+        return example_value(with_confidence(self.task), text="text"), tokens
 
     def _result(
         self,
@@ -369,7 +373,12 @@ class _TaskPlan:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
-        usage = Usage(input_tokens=-(-input_tokens // calls), output_tokens=-(-output_tokens // calls))
+        input = -(-input_tokens // calls)
+        usage = Usage(
+            input_tokens=input,
+            output_tokens=-(-output_tokens // calls),
+            audio_tokens=min(input, ceil(input * self._heard)),
+        )
         if self.task.mode == "batch":
             cost = self.prices.cost_of(usage, model.model)
             return None if cost is None else cost * calls * BATCH_PRICE

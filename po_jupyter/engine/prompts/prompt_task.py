@@ -20,6 +20,7 @@ from po_jupyter.engine.prompts.output_type import load_check
 from po_jupyter.engine.prompts.templates import PromptTemplate
 from po_jupyter.errors import OutputInvalid
 from po_jupyter.llm.chat import ChatResponse, Message
+from po_jupyter.llm.logprobs import label_probability
 from po_jupyter.llm.structured.parsing import (
     AnswerValidator,
     answer_validator,
@@ -27,6 +28,7 @@ from po_jupyter.llm.structured.parsing import (
     reask,
     speakable,
 )
+from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE, label_field
 from po_jupyter.model.pipeline.pipeline import CascadeStep, PromptText, Task
 from po_jupyter.model.values.json import JsonValue
 
@@ -77,6 +79,7 @@ class PromptTask:
             for n, llm in enumerate(task.llms)
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
+        self._label = label_field(task.output) if task.confidence is not None else None
         self._off_loop = off_loop
         self.judge = off_loop if self.answer is not None and self.answer.may_be_slow else None
         self._loaded = task.output_type is None
@@ -118,6 +121,14 @@ class PromptTask:
     def files(self, names: Mapping[str, JsonValue]) -> tuple[NamedFile, ...]:
         """The documents of the last turn, as `images`."""
         return _named(self._files, names)
+
+    def with_confidence(self, value: JsonValue, response: ChatResponse | None) -> JsonValue:
+        """The value of an answer, with its confidence where the task has that."""
+        label = self._label
+        if label is None or not isinstance(value, dict) or response is None:
+            return value
+        found = label_probability(response.logprobs, label.name, value.get(label.name), label.labels)
+        return {**value, CONFIDENCE: None if found is None else round(found, 6)}
 
     def stages(
         self,
@@ -212,6 +223,7 @@ class _PromptAttempt:
 
             self._calls.need_files(self._calls.request(tuple(messages)))
             messages[-1] = replace(messages[-1], files=await load_documents(file_names, self._calls.files()))
+            self._calls.need_files(self._calls.request(tuple(messages)))
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)
@@ -246,11 +258,11 @@ class _PromptAttempt:
         if judge is not None:
             return self._parse_off_loop(answer, judge)
         value, self._violations = answer.read(self._text)
-        return StageResult(value)
+        return StageResult(self._prompts.with_confidence(value, self._response))
 
     async def _parse_off_loop(self, answer: AnswerValidator, judge: OffLoop) -> StageResult:
         value, self._violations = await judge(answer.read, self._text)
-        return StageResult(value)
+        return StageResult(self._prompts.with_confidence(value, self._response))
 
     def validate_structure(self, frame: Frame) -> None:
         """Judge the answer by the task's schema and the validators of its class. Raises OutputInvalid."""

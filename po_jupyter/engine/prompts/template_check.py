@@ -38,6 +38,7 @@ from po_jupyter.engine.prompts.templates import (
     too_deep,
 )
 from po_jupyter.errors import TemplateFailed, Violation
+from po_jupyter.model.pipeline.evals.confidence import with_confidence
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.json import JsonValue
@@ -133,13 +134,13 @@ class _TemplateWalk:
             scope = scope.bound(nodes.Name("item", "store"), rows)
         if field.endswith((".when", ".expect")):
             self.defined = [name for name in CONDITION_NAMES if task.for_each or name not in ("item", "index")]
-            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(with_confidence(task)))
         if sees_answer(task, field):
             self.defined.append("output")
-            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(with_confidence(task)))
         if field.endswith(".judge"):
             self.defined = [name for name in JUDGE_NAMES if task.for_each or name not in ("item", "index")]
-            scope = scope.bound(nodes.Name("output", "store"), answer_samples(task.output))
+            scope = scope.bound(nodes.Name("output", "store"), answer_samples(with_confidence(task)))
         if field == "refine.critique":
             self.defined += ["output", "violations"]
         self._local: frozenset[str] = frozenset()

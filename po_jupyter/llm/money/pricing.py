@@ -28,6 +28,7 @@ from po_jupyter.model.run.usage import Usage
 log = structlog.get_logger(__name__)
 
 _MILLION = 1_000_000
+_ONE_PRICE = frozenset({"gemini", "vertex"})
 _CostFunction: TypeAlias = Callable[[Usage], float | None]
 
 
@@ -150,7 +151,9 @@ LIST_PRICES = PriceBook()
 def _of_setting(price: Price) -> _CostFunction:
     cached = price.input if price.cached is None else price.cached
     cache_write = price.input if price.cache_write is None else price.cache_write
-    return _flat(price.input, cached, price.output, cache_write)
+    return _flat(
+        price.input, cached, price.output, cache_write, price.input if price.audio is None else price.audio
+    )
 
 
 def _now() -> datetime:
@@ -187,6 +190,7 @@ def _listed(ref: str, tier: str = "") -> _CostFunction | None:
             output_tokens=usage.output_tokens,
             cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
             cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens - usage.cached_tokens),
+            input_audio_tokens=min(usage.audio_tokens, usage.input_tokens - usage.cached_tokens),
         )
         return calc_price(
             counts, name, provider_id=price_id, genai_request_timestamp=_now(),
@@ -204,33 +208,49 @@ def _listed(ref: str, tier: str = "") -> _CostFunction | None:
         standard = _listed(ref)
         return None if standard is None else _at(standard, rate_of(ref, tier))
     price = sample.model_price
+    heard = getattr(price, "input_audio_mtok", None)
+    # Google bills sound as text where it names no other price ("Gemini Developer API pricing"); for others that is no
+    # price of sound at all: OpenRouter's list has none, and Mistral's is by the hour.
+    is_heard = heard is not None or provider in _ONE_PRICE
+
+    def known(cost: _CostFunction) -> _CostFunction:
+        return cost if is_heard else lambda usage: None if usage.audio_tokens else cost(usage)
+
     rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok, price.cache_write_mtok)
     plain = isinstance(sample.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
     plain = plain and all(variant.constraint is None for variant in variants)
     # Prices that change with the date or in tiers are asked for each time; most are one number per token.
-    if not plain or any(type(rate).__name__ == "TieredPrices" for rate in rates):
-        return lambda usage: float(calculated(usage).total_price)
+    if not plain or any(type(rate).__name__ == "TieredPrices" for rate in (*rates, heard)):
+        return known(lambda usage: float(calculated(usage).total_price))
     each = [float(rate) if rate is not None else 0.0 for rate in rates]
-    return _flat(
-        each[0],
-        each[1] if rates[1] is not None else each[0],
-        each[2],
-        each[3] if rates[3] is not None else each[0],
+    return known(
+        _flat(
+            each[0],
+            each[1] if rates[1] is not None else each[0],
+            each[2],
+            each[3] if rates[3] is not None else each[0],
+            float(heard) if heard is not None else each[0],
+        )
     )
 
 
-def _flat(input: float, cached: float, output: float, cache_write: float) -> _CostFunction:
+def _flat(input: float, cached: float, output: float, cache_write: float, audio: float) -> _CostFunction:
     """One price for each kind of token, in US dollars for a million."""
     per_input, per_cached = input / _MILLION, cached / _MILLION
-    per_output, per_written = output / _MILLION, cache_write / _MILLION
+    per_output, per_written, per_audio = output / _MILLION, cache_write / _MILLION, audio / _MILLION
 
     def flat(usage: Usage) -> float:
         cached = min(usage.cached_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)
         fresh = usage.input_tokens - cached - written
+        heard = min(usage.audio_tokens, fresh)
         # Reasoning is billed as output, and counted in it.
         return (
-            fresh * per_input + cached * per_cached + written * per_written + usage.output_tokens * per_output
+            (fresh - heard) * per_input
+            + heard * per_audio
+            + cached * per_cached
+            + written * per_written
+            + usage.output_tokens * per_output
         )
 
     return flat

@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from po_jupyter.llm.audio import Audio
 from po_jupyter.llm.documents import PAGE_TEXT
 
 if TYPE_CHECKING:
+    from po_jupyter.llm.audio import File
     from po_jupyter.llm.chat import ChatRequest
-    from po_jupyter.llm.documents import Document
 
 # OpenAI's rule of thumb for English ("What are tokens and how to count them?").
 CHARS_PER_TOKEN = 4
@@ -42,6 +44,14 @@ _LARGE_IMAGES = ("openai:gpt-4o-mini", 48_200)
 # "PDF support"). Gemini takes a page as a picture of 258 tokens, from version 3 on of 1,120 at most; text in it is not
 # billed ("Document understanding", "Media resolution").
 _GEMINI_PAGE = 1120
+# Tokens of a second of sound. Gemini takes 32 ("Audio understanding", ai.google.dev; Vertex says 25), OpenAI one for
+# each 100 ms of a user's sound ("Managing costs", developers.openai.com/api/docs/guides/realtime-costs), and Voxtral
+# one for each 80 ms of windows of 30 s (arXiv 2507.13264); as of 2026-11. Of others the most of these is taken.
+VOXTRAL_RATE = 12.5
+_AUDIO_RATES = (("openai:", 10.0), ("mistral:", VOXTRAL_RATE))
+_AUDIO_RATE = 32.0
+_AUDIO_WINDOW = 30
+_AUDIO_ENDS = 10  # tokens that mark where a sound begins and ends
 _QUICK = 100_000  # characters
 _ready: set[str] = set()  # encodings whose tables are made
 # What Anthropic adds before tools: 313 to 530 tokens ("Tool use", pricing); the others add less.
@@ -167,7 +177,7 @@ def _json_parts(request: ChatRequest) -> Iterator[str]:
 
 
 def _unwritten(request: ChatRequest) -> int:
-    """The tokens of what is in no text of ours: images, pages of PDFs, and what goes with tools and JSON."""
+    """The tokens of what is in no text of ours: images, pages of PDFs, sound, and what goes with tools and JSON."""
     tokens = _WITH_TOOLS if request.tools else 0
     if request.schema is not None or request.json:
         tokens += _WITH_FORMAT
@@ -182,12 +192,38 @@ def image_bound(ref: str) -> int:
     return large if ref.startswith(prefix) else _IMAGE
 
 
-def file_bound(file: Document, ref: str) -> int:
-    """The most tokens that a model counts a PDF as: by its pages, and by its text where that is denser."""
+def file_bound(file: File, ref: str) -> int:
+    """The most tokens that a model counts a file as: a PDF by its pages, and by its text where that is denser; a sound
+    by its length."""
+    if isinstance(file, Audio):
+        return audio_bound(file.seconds, ref)
     tokens = file.pages * page_bound(ref)
     if not ref.startswith("gemini:"):
         tokens += max(0, file.text_tokens - file.pages * PAGE_TEXT)
     return tokens
+
+
+def audio_bound(seconds: float, ref: str) -> int:
+    """The most tokens that a model counts so much sound as, by what its vendor says of a second."""
+    rate = next((rate for prefix, rate in _AUDIO_RATES if ref.startswith(prefix)), _AUDIO_RATE)
+    if rate == VOXTRAL_RATE:
+        seconds = ceil(seconds / _AUDIO_WINDOW) * _AUDIO_WINDOW
+    return ceil(seconds * rate) + _AUDIO_ENDS
+
+
+def audio_tokens(request: ChatRequest) -> int:
+    """The most tokens of the sound in a request, which `bound_request` counts among the rest."""
+    return sum(
+        audio_bound(file.seconds, request.model)
+        for m in request.messages
+        for file in m.files
+        if isinstance(file, Audio)
+    )
+
+
+def bound_audio(request: ChatRequest) -> int:
+    """The part of `bound_request` that is sound."""
+    return int(audio_tokens(request) * _MARGIN)
 
 
 def text_bound(text: str) -> int:

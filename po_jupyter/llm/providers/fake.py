@@ -2,22 +2,24 @@
 
 As a model ref: `fake:echo` repeats the last message (or fits the schema, or makes a vector of its words);
 `fake:echo?latency=0.5` takes half a second; `fake:echo?fail=2` fails transiently twice for each request before it
-answers.
+answers; `fake:echo?confidence=0.6` gives labels that probability, where logprobs are asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import hypot
+from math import hypot, log
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 from zlib import crc32
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
+from po_jupyter.llm.logprobs import TokenLogprob
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.structured.example_value import example_value
@@ -79,7 +81,12 @@ class FakeProvider:
             calls=1,
         )
         return ChatResponse(
-            text=text, usage=usage, model=model, seconds=latency, request_id=f"fake-{len(self.requests)}"
+            text=text,
+            usage=usage,
+            model=model,
+            seconds=latency,
+            request_id=f"fake-{len(self.requests)}",
+            logprobs=made_logprobs(text, options.get("confidence", 0.9)) if request.logprobs else (),
         )
 
     def _text(self, request: ChatRequest, model: str, failures: int) -> str:
@@ -104,6 +111,17 @@ class FakeProvider:
         """Close nothing."""
 
 
+def made_logprobs(text: str, probability: float = 0.9) -> tuple[TokenLogprob, ...]:
+    """Log probabilities of a text as a model may give them, its words as tokens. The first word behind a colon, as a
+    label stands in JSON, is as probable as said; what is written around it is certain."""
+    tokens, is_value = [], False
+    for piece in re.findall(r"\w+|\W+", text):
+        is_label = is_value and piece[0].isalnum()
+        tokens.append(TokenLogprob(piece, log(max(min(probability, 1.0), 1e-9)) if is_label else 0.0))
+        is_value = ":" in piece
+    return tuple(tokens)
+
+
 def word_vector(text: str, dimensions: int = 64) -> list[float]:
     """A vector of length 1 that texts with the same words have, and texts with some of the same words nearly."""
     vector = [0.0] * dimensions
@@ -118,11 +136,12 @@ def _options(query: str) -> dict[str, float]:
     options: dict[str, float] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         try:
-            if name not in ("latency", "fail"):
+            if name not in ("latency", "fail", "confidence"):
                 raise ValueError
             options[name] = float(value)
         except ValueError:
             raise ModelRefused(
-                f"fake does not know `{name}={value:.40}`", hint="It knows latency=SECONDS and fail=TIMES."
+                f"fake does not know `{name}={value:.40}`",
+                hint="It knows latency=SECONDS, fail=TIMES and confidence=PROBABILITY.",
             ) from None
     return options

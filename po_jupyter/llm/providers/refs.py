@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from po_jupyter.errors import InvalidInput, ModelKeyError, Violation
+from po_jupyter.llm.audio import FileKind
+from po_jupyter.llm.bounds import thinks
 from po_jupyter.llm.specs import ALSO_CALLED, Plugin, Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 
@@ -70,14 +72,39 @@ def images_problem(ref: str) -> str | None:
     return f"{name} takes no images, and the model is {ref}"
 
 
-def files_problem(ref: str) -> str | None:
-    """The reason why a model cannot take PDF files, with what can; None when it takes them, or is unknown."""
+def files_problem(ref: str, kinds: Iterable[FileKind] = ()) -> str | None:
+    """The reason why a model cannot take files of these kinds (of none of them: of any), with what can; None when it
+    takes them, or is unknown."""
+    taken = kinds_taken(ref)
+    if taken is None:
+        return None
+    missing = [kind for kind in kinds if kind not in taken]
+    if not missing and taken:
+        return None
+    what = " and ".join(_KINDS[kind] for kind in (sorted(set(missing)) or ("pdf", "audio")))
+    able = ", ".join(_able(missing[0] if missing else "pdf"))
+    return f"{ref} is not known to take {what}; models that do are, for example, {able}"
+
+
+def kinds_taken(ref: str) -> frozenset[FileKind] | None:
+    """The kinds of files that a model takes; None: it is not known."""
     name, _, model = ref.partition(":")
     spec = spec_of(name)  # of a plugin only its package says
-    if spec is None or (spec.pdf and re.match(spec.pdf, model)):
+    if spec is None:
         return None
-    able = ", ".join(sorted(s.example for s in specs().values() if s.pdf and s.name != "fake"))
-    return f"{ref} is not known to take PDF files; models that do are, for example, {able}"
+    patterns: dict[FileKind, str] = {"pdf": spec.pdf, "audio": spec.audio}
+    return frozenset(kind for kind, pattern in patterns.items() if pattern and re.match(pattern, model))
+
+
+_KINDS: Mapping[FileKind, str] = {"pdf": "PDF files", "audio": "sound"}
+_HEARS = ("gemini:gemini-2.5-flash", "mistral:voxtral-small-latest", "openai:gpt-audio")
+
+
+def _able(kind: FileKind) -> list[str]:
+    """Examples of models that take a kind of file."""
+    if kind == "audio":
+        return list(_HEARS)
+    return sorted(s.example for s in specs().values() if s.pdf and s.name != "fake")
 
 
 def embeddings_problem(ref: str) -> str | None:
@@ -92,6 +119,23 @@ def embeddings_problem(ref: str) -> str | None:
         return f"{ref} gives answers and makes no vectors; name one that does under the task's `llm`"
     able = ", ".join(sorted(s.name for s in specs().values() if s.embeddings))
     return f"{name} makes no embeddings here, and the model is {ref}; these do: {able}"
+
+
+def logprobs_problem(ref: str, effort: str | None = None) -> str | None:
+    """The reason why a model gives no log probabilities, with what does; None when it does, or is unknown."""
+    name, _, model = ref.partition(":")
+    spec = spec_of(name)  # of a plugin only its package says
+    if spec is None:
+        return None
+    if not spec.logprobs or not re.match(spec.logprobs, model):
+        return f"{ref} gives no log probabilities; models that do are, for example, {', '.join(_SAYS_LOGPROBS)}"
+    if name not in _WHILE_THINKING and not spec.free and thinks(ref, effort):
+        return f"{ref} gives no log probabilities while it thinks: set `effort: none`, or take another model"
+    return None
+
+
+_SAYS_LOGPROBS = ("openai:gpt-4.1-mini", "vertex:gemini-2.5-flash", "vllm:Qwen/Qwen3-4B")
+_WHILE_THINKING = frozenset({"gemini", "vertex", "fireworks"})
 
 
 def answers_problem(ref: str) -> str | None:

@@ -21,6 +21,7 @@ from po_jupyter.errors import (
 )
 from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
+from po_jupyter.llm.logprobs import TokenLogprob
 from po_jupyter.llm.money.service_tiers import tier_in_answer
 from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.structured.openai_schema import unwrap
@@ -49,6 +50,7 @@ class ResponseReader:
     """The reader of one response; a subclass fills the fields below in `read_body` and `read_event`.
 
     usage          as the provider counted it; None until it said so
+    logprobs       of the answer's tokens, where they were asked for
     finish         None until the provider said why the answer ended, then an end of `llm.wire.ends`, or another
                    word of the provider's own
     model          the model that answered
@@ -78,6 +80,7 @@ class ResponseReader:
         self.wrapped = False
         self.cutter: StopCutter | None = None
         self.usage: Usage | None = None
+        self.logprobs: list[TokenLogprob] = []
         self.finish: str | None = None
         self.model = ""
         self.service_tier = ""
@@ -254,6 +257,7 @@ class ResponseReader:
             carry=self.carry,
             api=self.api,
             service_tier=self._served_on(),
+            logprobs=tuple(self.logprobs),
             limits=limits_from(self.headers),
         )
 

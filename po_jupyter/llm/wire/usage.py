@@ -9,23 +9,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import NamedTuple
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.money.tokens import estimate, estimate_request
-from po_jupyter.llm.wire.json_fields import as_cost, as_count, mapping_at
+from po_jupyter.llm.money.tokens import VOXTRAL_RATE, audio_tokens, estimate, estimate_request
+from po_jupyter.llm.wire.json_fields import as_cost, as_count, mapping_at, mappings_in
 from po_jupyter.model.run.usage import Usage
 
 _MOST = 10**12  # tokens: a larger count is no count
 
 
 def usage_from(
-    input: int, output: int, *, cached: int = 0, written: int = 0, reasoning: int = 0, cost: float | None = None
+    input: int,
+    output: int,
+    *,
+    cached: int = 0,
+    written: int = 0,
+    reasoning: int = 0,
+    cost: float | None = None,
+    audio: int = 0,
 ) -> Usage:
     """The usage of one call. (pydantic's own check of it is faster than `model_construct`, which skips it.)
 
     `input` holds the `cached` tokens (read from the cache) and the `written` ones (put into it), `output` the
-    `reasoning` ones. `cost` is in US dollars, where the provider says it.
+    `reasoning` ones. `cost` is in US dollars, where the provider says it. `input` holds the `audio` ones too.
     """
     return Usage(
         input_tokens=input,
@@ -36,6 +44,7 @@ def usage_from(
         unknown=0,
         reasoning_tokens=reasoning,
         cache_write_tokens=written,
+        audio_tokens=min(audio, input),
     )
 
 
@@ -88,7 +97,13 @@ def chat_usage(counts: Mapping[str, object], *, says_cost: bool = False) -> Usag
         written=token_count(details.get("cache_write_tokens")),
         reasoning=token_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
         cost=reported_cost(counts.get("cost")) if says_cost else None,
+        audio=token_count(details.get("audio_tokens")) or _heard(counts.get("prompt_audio_seconds")),
     )
+
+
+def _heard(seconds: object) -> int:
+    """The tokens of sound that Mistral counts in seconds."""
+    return ceil(token_count(seconds) * VOXTRAL_RATE)
 
 
 def responses_usage(counts: Mapping[str, object]) -> Usage:
@@ -111,6 +126,11 @@ def gemini_usage(counts: Mapping[str, object]) -> Usage:
         token_count(counts.get("candidatesTokenCount")) + thoughts,
         cached=token_count(counts.get("cachedContentTokenCount")),
         reasoning=thoughts,
+        audio=sum(
+            token_count(part.get("tokenCount"))
+            for part in mappings_in(counts.get("promptTokensDetails"))
+            if part.get("modality") == "AUDIO"
+        ),
     )
 
 
@@ -136,8 +156,8 @@ class CheckedUsage(NamedTuple):
 def checked_usage(usage: Usage | None, request: ChatRequest, text: str, *, whole: bool = True) -> CheckedUsage:
     """The usage of an answer, with estimates for what was not counted. `text` holds its tool calls too.
 
-    Zero tokens for a question or an answer that is there are not believed, and then neither is a cost of 0. Not
-    `whole`: the answer broke off, so that a count of its output is that of a part.
+    Zero tokens for a question, a sound or an answer that is there are not believed, and then neither is a cost of 0.
+    Not `whole`: the answer broke off, so that a count of its output is that of a part.
     """
     if usage is not None and usage.cached_calls:
         return CheckedUsage(usage, False)
@@ -147,13 +167,15 @@ def checked_usage(usage: Usage | None, request: ChatRequest, text: str, *, whole
         input = estimate_request(request)
     if (not output or not whole) and not request.embed:  # a vector has no tokens
         output = max(output, counted.reasoning_tokens + estimate(text))
-    if (input, output) == (counted.input_tokens, counted.output_tokens):
+    heard = counted.audio_tokens or min(input, audio_tokens(request))
+    if (input, output, heard) == (counted.input_tokens, counted.output_tokens, counted.audio_tokens):
         return CheckedUsage(counted, usage is None)
     return CheckedUsage(
         counted.model_copy(
             update={
                 "input_tokens": input,
                 "output_tokens": output,
+                "audio_tokens": heard,
                 "calls": max(1, counted.calls),
                 "cost": counted.cost or None,
             }

@@ -27,7 +27,7 @@ class Task(TaskFields):
     finds. `timeout` is of one stage attempt of one item, in seconds. `needs` of None means: the task before it.
     `budget` is a limit of this task (for a map: of all its rows) within that of the run. `prompt` may also be a list
     of `{role, content}`. `images` are templates of what is shown with its last turn: https and data: URLs, names of
-    artifacts; `files` are PDFs from the same places. `tools` are tools of MCP servers, `server.tool`, called at most
+    artifacts; `files` are PDFs and sounds from there. `tools` are tools of MCP servers, `server.tool`, called at most
     `max_tool_rounds` times in a row.
     `mode: batch` hands the rows of a map over to the provider's batch API: half the price, within a day.
     """

@@ -75,7 +75,8 @@ class TaskFields(Value):
         default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
     )
     files: tuple[str, ...] = Field(
-        default=(), description="Templates of PDF files to read: https: and data: URLs, names of artifacts."
+        default=(),
+        description="Templates of PDF, WAV and MP3 files: https: and data: URLs, names of artifacts.",
     )
     tools: tuple[ToolName, ...] = Field(
         default=(), description="Tools of MCP servers that the model may call, as `server.tool`."
@@ -156,6 +157,11 @@ class TaskFields(Value):
         default=None,
         description="How good the answers are: what is expected and by which metrics, or what a judge is asked; or a "
         "list of scores.",
+    )
+    confidence: Literal["logprobs"] | None = Field(
+        default=None,
+        description="`logprobs`: the probability of the answer's label, by the model's own tokens, as the field "
+        "`confidence` of the output.",
     )
     llm: ModelChoice = Field(
         default=LLM(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from po_jupyter.model.pipeline.evals.confidence import confidence_problem
 from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.evals.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
@@ -91,6 +92,11 @@ def _votes(task: TaskFields) -> str | None:
     return f": {problem}" if problem else None
 
 
+def _confidence(task: TaskFields) -> str | None:
+    problem = confidence_problem(task)
+    return f": {problem}" if problem else None
+
+
 def _scores(task: TaskFields) -> str | None:
     if task.score is None:
         return None
@@ -140,6 +146,7 @@ RULES: tuple[Rule, ...] = (
     _shards,
     _cascade,
     _votes,
+    _confidence,
     _scores,
     _asked_more_than_once,
     _variants,

@@ -21,7 +21,8 @@ class Usage(BaseModel):
     nothing.
 
     `input_tokens` holds those read from the provider's cache (`cached_tokens`) and those written to it
-    (`cache_write_tokens`), which have prices of their own; `output_tokens` holds `reasoning_tokens`.
+    (`cache_write_tokens`), and those of sound (`audio_tokens`), which have prices of their own; `output_tokens` holds
+    `reasoning_tokens`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,6 +36,7 @@ class Usage(BaseModel):
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
     cached_calls: int = 0
+    audio_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         """The sum of each field."""
@@ -54,6 +56,7 @@ class Usage(BaseModel):
             "reasoning_tokens": self.reasoning_tokens + get("reasoning_tokens", 0),
             "cache_write_tokens": self.cache_write_tokens + get("cache_write_tokens", 0),
             "cached_calls": self.cached_calls + get("cached_calls", 0),
+            "audio_tokens": self.audio_tokens + get("audio_tokens", 0),
         }
         try:
             return Usage(**fields)
@@ -61,8 +64,11 @@ class Usage(BaseModel):
             return Usage.model_construct(**fields)
 
     def to_json(self) -> JsonObject:
-        """A plain dict, the shape that the store, HTTP and `run.frame()` show."""
-        return dict(self.__dict__)
+        """A plain dict, the shape that the store, HTTP and `run.frame()` show; `audio_tokens` where there are any."""
+        body = dict(self.__dict__)
+        if not body["audio_tokens"]:
+            del body["audio_tokens"]
+        return body
 
 
 def total(usages: Iterable[Usage]) -> Usage:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TypeAlias
 
+from po_jupyter.llm.providers.fake import made_logprobs
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.values.json import JsonObject
 
@@ -19,9 +20,9 @@ class Reply:
     """One answer, or one fault. Times in seconds.
 
     `text` None means: the server's default. `latency` is the wait before the first byte, None for the server's
-    own. `gap` is the pause between streamed chunks, `stall` a pause after the first. `cut` closes the
-    connection after that many bytes of the response (0: at once). `body` replaces the whole body, with
-    `content_type`. `error` is the message of an error status.
+    own. `confidence` is the probability of a label, where log probabilities are asked for. `gap` is the pause between
+    streamed chunks, `stall` a pause after the first. `cut` closes the connection after that many bytes of the response
+    (0: at once). `body` replaces the whole body, with `content_type`. `error` is the message of an error status.
     """
 
     text: str | None = None
@@ -29,6 +30,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     latency: float | None = None
     usage: JsonObject | None = None
+    confidence: float = 0.9
     finish: str = "stop"
     gap: float = 0.0
     stall: float = 0.0
@@ -85,7 +87,12 @@ def completion(request: Recorded, reply: Reply) -> JsonObject:
         "created": int(request.at),
         "model": request.body.get("model", "fake"),
         "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reply.finish}
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": reply.finish,
+                **_logprobs(request, reply, text),
+            }
         ],
         "usage": _usage(request, reply, text),
         **served_tier(request),
@@ -101,12 +108,24 @@ def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) ->
     base |= served_tier(request)
     deltas: list[JsonObject] = [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
     deltas += [{"delta": {"content": piece}, "finish_reason": None} for piece in pieces]
+    deltas[-1] |= _logprobs(request, reply, text)
     deltas.append({"delta": {}, "finish_reason": reply.finish})
     chunks: list[JsonObject] = [{**base, "choices": [{"index": 0, **delta}]} for delta in deltas]
     if (request.body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**base, "choices": [], "usage": _usage(request, reply, text)})
     events = [b"data: " + dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
     return chunked(events, headers)
+
+
+def _logprobs(request: Recorded, reply: Reply, text: str) -> JsonObject:
+    """`logprobs` of a choice, where they were asked for."""
+    if not request.body.get("logprobs"):
+        return {}
+    content = [
+        {"token": token, "logprob": logprob, "bytes": list(token.encode()), "top_logprobs": []}
+        for token, logprob, _ in made_logprobs(text, reply.confidence)
+    ]
+    return {"logprobs": {"content": content, "refusal": None}}
 
 
 def served_tier(request: Recorded) -> JsonObject:

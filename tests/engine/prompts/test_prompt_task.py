@@ -18,6 +18,7 @@ from po_jupyter.model.run.seed import Seed
 from tests.engine.chat.test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
 from tests.support.engine import Bench
 from tests.support.pdf import pdf
+from tests.support.sound import mp3, sound_url, wav
 
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
@@ -217,12 +218,55 @@ async def test_rows_are_reused_by_what_their_files_hold(bench: Bench) -> None:
     assert asked == [1, 0, 1]
 
 
+@pytest.mark.integration
+async def test_a_prompt_hears_sounds_by_data_url_and_by_the_name_of_an_artifact(bench: Bench) -> None:
+    """The request, its row and its message have the sound as they have a PDF."""
+    first = {
+        "name": "draw",
+        "source": f"def ingestion(ctx):\n    ctx.io.write_artifact('a.txt', {mp3(100)!r})\n",
+    }
+    bench.create(
+        [first, prompt("What is said?", files=["{{ seed.url }}", "a.txt"])], {"url": sound_url(wav(2.0))}
+    )
+    await output(bench)
+    (request,) = bench.fake.requests
+    assert [(file.format, round(file.seconds, 1)) for file in request.messages[-1].files] == [
+        ("wav", 2.0),
+        ("mp3", 2.6),
+    ]
+
+
+@pytest.mark.integration
+async def test_a_sound_for_a_model_that_only_reads_asks_nothing(bench: Bench) -> None:
+    """Where the seed does not have it, so that it is known only when it is read."""
+    model = "bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    first = {
+        "name": "draw",
+        "source": f"def ingestion(ctx):\n    ctx.io.write_artifact('a.pdf', {wav(1.0)!r})\n",
+    }
+    bench.create([first, prompt("What?", files=["a.pdf"], llm={"model": model})])
+    assert "is not known to take sound" in (await error(bench))["message"]
+    assert not bench.fake.requests
+
+
+def test_a_model_that_hears_nothing_is_refused_before_the_run() -> None:
+    """P11: what the seed has is looked at, by its content."""
+    task = prompt(
+        "What?", for_each="{{ seed.rows }}", files=["{{ item }}"], llm={"model": "anthropic:claude-sonnet-4-5"}
+    )
+    seed = Seed(name="s", data={"rows": ["data:application/pdf;base64," + base64.b64encode(wav()).decode()]})
+    (message,) = [v.message for v in violations(pipeline_of(task), seed)]
+    assert "anthropic:claude-sonnet-4-5 is not known to take sound; models that do are" in message
+    task["llm"] = {"model": "openai:gpt-audio"}
+    assert not violations(pipeline_of(task), seed)
+
+
 def test_a_model_that_reads_no_pdf_is_refused_before_the_run() -> None:
     """P11."""
     found = violations(pipeline_of(prompt("Read.", files=["a.pdf"], llm={"model": "vllm:Qwen/Qwen3-4B"})))
     (message,) = [v.message for v in found]
     assert (
-        "vllm:Qwen/Qwen3-4B is not known to take PDF files; models that do are, for example, anthropic:"
+        "vllm:Qwen/Qwen3-4B is not known to take PDF files and sound; models that do are, for example, anthropic:"
         in message
     )
     with pytest.raises(InvalidPipeline, match="`mode: batch` and `files`"):

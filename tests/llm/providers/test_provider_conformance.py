@@ -31,6 +31,8 @@ class TestOpenAIChat(ProviderConformance):
     tiers = OPENAI_TIERS
     model = "openai:gpt-4o"
     thinker = fixed = "openai:o4-mini"
+    hearer = "openai:gpt-audio"
+    says_logprobs = "openai:gpt-4.1-mini"
 
     def make(self, server, http):
         return opened("openai", server, http)
@@ -88,7 +90,8 @@ class TestAnthropicFrom5(TestAnthropic):
 class TestGemini(ProviderConformance):
     exchanges = "gemini"
     tiers = MappingProxyType({"flex": "flex", "standard": "standard", "priority": "priority"})
-    model = thinker = "gemini:gemini-2.5-flash"
+    model = thinker = hearer = "gemini:gemini-2.5-flash"
+    says_logprobs = "gemini:gemini-2.0-flash"
 
     def make(self, server, http):
         return opened("gemini", server, http, root=True)
@@ -99,14 +102,14 @@ class TestGemini(ProviderConformance):
 
 
 class TestGemini3(TestGemini):
-    model = thinker = "gemini:gemini-3.1-pro-preview"
+    model = thinker = hearer = "gemini:gemini-3.1-pro-preview"
 
 
 class TestVertex(TestGemini):
     """A key of Vertex's express mode."""
 
     tiers = MappingProxyType({})
-    model = thinker = "vertex:gemini-2.5-flash"
+    model = thinker = hearer = says_logprobs = "vertex:gemini-2.5-flash"
 
     def make(self, server, http):
         return opened("vertex", server, http, root=True)
@@ -166,7 +169,7 @@ class Family(ProviderConformance):
 
 class TestDeepSeek(Family):
     exchanges = "deepseek"
-    model = "deepseek:deepseek-chat"
+    model = says_logprobs = "deepseek:deepseek-chat"
     thinker = "deepseek:deepseek-v3.2"
     extra = frozenset({"thinking"})
     lacks = frozenset({"seed"})
@@ -203,6 +206,7 @@ class TestAlibaba(Family):
 class TestOpenRouter(Family):
     exchanges = "openrouter"
     model = thinker = "openrouter:openai/gpt-5-mini"
+    hearer = "openrouter:google/gemini-2.5-flash"
     extra = frozenset({"reasoning", "usage"})
 
     async def test_it_says_what_a_call_cost(self, server, provider):
@@ -226,7 +230,16 @@ class TestGroq(Cloud):
 
 class TestMistral(Cloud):
     model = "mistral:mistral-small-latest"
+    hearer = "mistral:voxtral-small-latest"
     lacks = frozenset({"seed"})
+
+    def accept(self, request):
+        """Its sound is the base64 alone ("Chat with Audio", docs.mistral.ai)."""
+        for message in request.body["messages"]:
+            for part in message["content"] if isinstance(message["content"], list) else ():
+                if part["type"] == "input_audio":
+                    part["input_audio"] = {"data": part["input_audio"] + "", "format": "wav"}
+        super().accept(request)
 
 
 class TestXai(Cloud):
@@ -240,7 +253,7 @@ class TestTogether(Cloud):
 
 
 class TestFireworks(Cloud):
-    model = thinker = "fireworks:accounts/fireworks/models/gpt-oss-120b"
+    model = thinker = says_logprobs = "fireworks:accounts/fireworks/models/gpt-oss-120b"
 
 
 class TestCerebras(Cloud):
@@ -278,7 +291,7 @@ class TestOllama(Family):
 
 class TestVllm(Family):
     exchanges = "vllm"
-    model = "vllm:Qwen/Qwen3-4B"
+    model = says_logprobs = "vllm:Qwen/Qwen3-4B"
 
 
 class TestLmStudio(Family):
@@ -288,7 +301,7 @@ class TestLmStudio(Family):
 
 class TestLlamaCpp(Family):
     exchanges = "llamacpp"
-    model = "llamacpp:any"
+    model = says_logprobs = "llamacpp:any"
 
 
 READERS = {

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+from po_jupyter.llm.audio import documents_in
 from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money.service_tiers import wire_tier
@@ -201,7 +202,7 @@ def _content(message: Message, provider: str) -> str | list[JsonObject]:
     ]
     blocks += [
         {"type": "document", "source": {"type": "base64", "media_type": file.mime, "data": file.data}}
-        for file in message.files
+        for file in documents_in(message.files, provider)
     ]
     if message.content:
         blocks.append({"type": "text", "text": message.content})

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from po_jupyter.errors import ModelError, ModelRefused
+from po_jupyter.llm.audio import documents_in
 from po_jupyter.llm.bounds import output_limit, thinks
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.documents import Document
@@ -200,7 +201,7 @@ def _content(message: Message, provider: str, marked: bool) -> list[JsonObject]:
         {"image": {"format": image.mime.partition("/")[2], "source": {"bytes": image.data}}}
         for image in message.images
     ]
-    blocks += [_document(file, n) for n, file in enumerate(message.files, 1)]
+    blocks += [_document(file, n) for n, file in enumerate(documents_in(message.files, "bedrock"), 1)]
     if message.content or not (message.images or message.files or message.tool_calls):
         blocks.append({"text": message.content})
     blocks += [

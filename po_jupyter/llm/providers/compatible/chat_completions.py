@@ -21,8 +21,10 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
+from po_jupyter.llm.audio import Audio, File
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
+from po_jupyter.llm.logprobs import ALTERNATIVES, read_tokens
 from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.providers.compatible.embeddings import EmbeddingReader, embedding_body
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
@@ -157,6 +159,8 @@ def chat_body(
         _add_effort(body, request.effort, quirks.effort_style(model), quirks)
     if request.tools:
         _add_tools(body, request, quirks)
+    if request.logprobs:
+        body |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
     body |= quirks.extra
     if (tier := wire_tier(request, quirks.tiers)) is not None:
         body["service_tier"] = tier
@@ -189,12 +193,14 @@ def _add_format(body: JsonObject, request: ChatRequest, quirks: Quirks) -> tuple
         messages = with_instructions(messages, schema_as_text(request.schema))
     elif not request.json:
         return messages
-    elif not quirks.json_object:
+    elif not quirks.json_object or _fits(quirks.no_format, request.model_name):
         return with_instructions(messages, JSON_ONLY)
     elif not any("json" in m.content.lower() for m in messages):
         messages = with_instructions(messages, JSON_ONLY)
     kind = request.schema.get("type", "object") if request.schema is not None else "object"
-    if quirks.json_object and kind == "object":  # JSON mode knows objects only
+    if (
+        quirks.json_object and kind == "object" and not _fits(quirks.no_format, request.model_name)
+    ):  # JSON mode knows objects only
         body["response_format"] = {"type": "json_object"}
     return messages
 
@@ -206,10 +212,7 @@ def _message(message: Message, provider: str) -> JsonObject:
     if message.images or message.files:
         texts: list[JsonObject] = [{"type": "text", "text": message.content}] if message.content else []
         content = texts + [{"type": "image_url", "image_url": {"url": image.url}} for image in message.images]
-        content += [
-            {"type": "file", "file": {"filename": f"document-{n}.pdf", "file_data": file.url}}
-            for n, file in enumerate(message.files, 1)
-        ]
+        content += [_file(file, n, provider) for n, file in enumerate(message.files, 1)]
     turn: JsonObject = {"role": message.role, "content": content}
     if message.tool_calls:
         turn["content"] = content or None
@@ -225,6 +228,14 @@ def _message(message: Message, provider: str) -> JsonObject:
     if carry is not None and carry.get("provider") == provider:
         turn["reasoning_content"] = carry["reasoning_content"]
     return turn
+
+
+def _file(file: File, n: int, provider: str) -> JsonObject:
+    if not isinstance(file, Audio):
+        return {"type": "file", "file": {"filename": f"document-{n}.pdf", "file_data": file.url}}
+    if provider == "mistral":  # "Offline transcription", docs.mistral.ai: the base64 alone
+        return {"type": "input_audio", "input_audio": file.data}
+    return {"type": "input_audio", "input_audio": {"data": file.data, "format": file.format}}
 
 
 def _add_effort(body: JsonObject, effort: str, style: str | None, quirks: Quirks) -> None:
@@ -283,6 +294,7 @@ class ChatReader(ResponseReader):
         self.read_tier(body.get("service_tier"))
         self.read_usage(body)
         self._read_finish(choice, "stop")
+        self._read_logprobs(choice)
         return self._read_message(mapping_at(choice, "message"))
 
     def read_event(self, event: JsonObject) -> str:
@@ -295,6 +307,7 @@ class ChatReader(ResponseReader):
         if not choices:
             return ""
         self._read_finish(choices[0], self.finish)
+        self._read_logprobs(choices[0])
         return self._read_message(mapping_at(choices[0], "delta"))
 
     def read_usage(self, body: JsonObject) -> None:
@@ -309,6 +322,10 @@ class ChatReader(ResponseReader):
         if choice.get("error"):
             raise self.error_inside(choice["error"])
         self.finish = end_of(as_text(choice.get("finish_reason"))) or otherwise
+
+    def _read_logprobs(self, choice: Mapping[str, object]) -> None:
+        if self.request.logprobs:
+            self.logprobs += read_tokens(mappings_in(mapping_at(choice, "logprobs").get("content")))
 
     def _read_message(self, message: Mapping[str, object]) -> str:
         """The text of a message or a delta; refusal, reasoning and tool calls go into the fields."""

@@ -27,6 +27,7 @@ class Quirks:
 
     schema          what `response_format` enforces: a `schema`, any `object`, or `nothing`; the rest goes as text
     schema_models   models that enforce a schema, where not all do; the others get the `object`
+    no_format       models without `response_format`: schemas and JSON mode go as text
     strict          schemas that fit OpenAI's rules are sent with `strict: true`
     object_root     a schema's root must be an object: another is wrapped in one
     json_object     `response_format: json_object` exists
@@ -45,6 +46,7 @@ class Quirks:
 
     schema: Literal["schema", "object", "nothing"] = "schema"
     schema_models: str = ""
+    no_format: str = ""
     strict: bool = False
     object_root: bool = False
     json_object: bool = True
@@ -64,6 +66,8 @@ class Quirks:
 
     def schema_style(self, model: str) -> Literal["schema", "object", "nothing"]:
         """The style of schema that `response_format` enforces with `model`."""
+        if self.no_format and re.match(self.no_format, model):
+            return "nothing"
         if self.schema == "schema" and self.schema_models and not re.match(self.schema_models, model):
             return "object"
         return self.schema
@@ -75,7 +79,9 @@ class Quirks:
 
 OPENAI_TIERS: Mapping[str, str] = {"flex": "flex", "standard": "default", "priority": "priority"}
 
+# Models of sound have no structured outputs (developers.openai.com, models `gpt-audio`; simonw/llm#794).
 OPENAI = Quirks(
+    no_format="gpt-audio",
     tiers=OPENAI_TIERS,
     strict=True,
     object_root=True,
@@ -128,6 +134,7 @@ QUIRKS: Mapping[str, Quirks] = {
     "alibaba": Quirks(schema="object", effort=((r"qwen", "enable_thinking"),), forced_tools=False),
     # It says what a call cost, which beats any price list: providers behind it differ.
     "openrouter": Quirks(
+        no_format="openai/gpt-audio",
         strict=True,
         object_root=True,
         effort=((r".", "reasoning"),),

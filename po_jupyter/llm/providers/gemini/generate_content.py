@@ -20,6 +20,7 @@ from typing import ClassVar
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.logprobs import ALTERNATIVES, alternatives_of, read_tokens
 from po_jupyter.llm.money.service_tiers import wire_tier
 from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text, with_turn
 from po_jupyter.llm.wire.ends import end_of
@@ -118,6 +119,8 @@ def _add_sampling(config: JsonObject, request: ChatRequest) -> None:
         config["stopSequences"] = list(request.stop[:_MOST_STOPS])
     if request.seed is not None:
         config["seed"] = (request.seed + 2**31) % 2**32 - 2**31  # the field has 32 bits
+    if request.logprobs:
+        config |= {"responseLogprobs": True, "logprobs": ALTERNATIVES}
     if request.effort is not None and (
         thinking := _thinking(request.model_name, request.effort, request.max_thinking_tokens)
     ):
@@ -227,6 +230,8 @@ class GeminiReader(ResponseReader):
         if not candidates:
             return ""
         self._read_finish(candidates[0])
+        if self.request.logprobs:
+            self._read_logprobs(mapping_at(candidates[0], "logprobsResult"))
         return self._read_parts(mappings_in(mapping_at(candidates[0], "content").get("parts")))
 
     def read_usage(self, body: JsonObject) -> None:
@@ -253,6 +258,13 @@ class GeminiReader(ResponseReader):
             elif part.get("thought") is not True:
                 text.append(as_text(part.get("text")))
         return "".join(text)
+
+    def _read_logprobs(self, result: Mapping[str, object]) -> None:
+        others = mappings_in(result.get("topCandidates"))
+        chosen = read_tokens(mappings_in(result.get("chosenCandidates")), logprob="logProbability")
+        for n, token in enumerate(chosen):
+            beside = others[n].get("candidates") if n < len(others) else None
+            self.logprobs.append(token._replace(alternatives=alternatives_of(beside, "logProbability")))
 
     def _read_finish(self, candidate: Mapping[str, object]) -> None:
         reason = as_text(candidate.get("finishReason"))

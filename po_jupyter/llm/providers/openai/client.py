@@ -1,8 +1,8 @@
 """The provider for OpenAI: the choice between its two APIs (R2.7).
 
 `llm.api` decides; without it `gpt-5*` and later go to Responses and every other model to Chat Completions,
-whatever the base URL; a request with a seed goes to Chat Completions, which has one. The choice is logged with
-its reason when a model is first used.
+whatever the base URL; a request with a seed, or for log probabilities, goes to Chat Completions. The choice is
+logged with its reason when a model is first used.
 
 Fallback: when a server answers a Responses request with an error that means "this API does not know this" (no
 such route, or a model or setting that only Chat Completions has), that model goes to Chat Completions from then
@@ -100,6 +100,8 @@ def api_for(request: ChatRequest) -> tuple[Api, str]:
     if _RESPONSES_FIRST.match(request.model_name):
         if request.seed is not None:
             return "chat", "only Chat Completions has a seed"
+        if request.logprobs:
+            return "chat", "log probabilities are read from Chat Completions"
         return "responses", "gpt-5 and later go to Responses"
     return "chat", "models before gpt-5 and of other makers go to Chat Completions"
 

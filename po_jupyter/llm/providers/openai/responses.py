@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
+from po_jupyter.llm.audio import documents_in
 from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money.service_tiers import wire_tier
@@ -130,7 +131,7 @@ def _items(message: Message, provider: str) -> list[JsonObject]:
         ]
         content += [
             {"type": "input_file", "filename": f"document-{n}.pdf", "file_data": file.url}
-            for n, file in enumerate(message.files, 1)
+            for n, file in enumerate(documents_in(message.files, provider), 1)
         ]
     items: list[JsonObject] = []
     if content or not message.tool_calls:

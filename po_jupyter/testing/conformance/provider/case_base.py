@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from po_jupyter.errors import ModelError
+from po_jupyter.llm.audio import Audio
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Image, Message, Provider, Tool
 from po_jupyter.llm.documents import Document
 from po_jupyter.llm.wire.http import Http
@@ -22,6 +23,7 @@ KEY = "sk-conf-4f9a8b7c6d5e4f3a2b1c"
 HELLO = "Hello! How can I help you today?"
 UNICODE = "Grüße 日本 🎉"
 PAGE = Document(base64.b64encode(b"%PDF-1.4\n%%EOF\n").decode(), 1)
+SOUND = Audio(base64.b64encode(b"RIFF\x24\0\0\0WAVEfmt ").decode(), 1.0)
 PIXEL = Image(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
     "image/png",
@@ -126,6 +128,8 @@ class CaseBase:
     thinker    a model that takes an effort; None: there is none
     fixed      a model that refuses a temperature; None: there is none
     tiers      service tiers by our name, with what is sent for each; empty where the API has none
+    hearer     a model that takes sound; None: there is none
+    says_logprobs   a model that gives log probabilities; None: there is none
     lacks      of `seed`, `images`, `files`, `forced tools`: those that the API does not have
     """
 
@@ -133,6 +137,8 @@ class CaseBase:
     model: ClassVar[str] = ""
     thinker: ClassVar[str | None] = None
     fixed: ClassVar[str | None] = None
+    hearer: ClassVar[str | None] = None
+    says_logprobs: ClassVar[str | None] = None
     tiers: ClassVar[Mapping[str, object]] = {}
     lacks: ClassVar[frozenset[str]] = frozenset()
 

@@ -20,6 +20,7 @@ from po_jupyter.testing.conformance.provider.case_base import (
     RICH_SCHEMA,
     SCHEMA,
     SHAPES,
+    SOUND,
     STOPS,
     TIERS,
     WEATHER,
@@ -134,6 +135,27 @@ class RequestCases(CaseBase):
         assert PAGE.data in as_json_text(body)
         assert "application/pdf" in as_json_text(body) or values_under(body, "format") == ["pdf"]
         assert "What does it say?" in as_json_text(body)
+
+    async def test_sounds_are_sent(self, server: ModelServer, provider: Provider) -> None:
+        """A sound goes out whole, as the kind of part that the vendor has for it; where it has none, nothing does."""
+        turns = (Message("user", "What is said?", files=(SOUND,)),)
+        if self.hearer is None:
+            pytest.skip("inapplicable: no model takes sound")
+        _, _, body = await self.play(server, provider, "plain", messages=turns, model=self.hearer)
+        assert SOUND.data in as_json_text(body)
+        assert "What is said?" in as_json_text(body)
+
+    async def test_log_probabilities_are_asked_for(self, server: ModelServer, provider: Provider) -> None:
+        """With their alternatives, and only where the request wants them."""
+        if self.says_logprobs is None:
+            pytest.skip("inapplicable: no model gives log probabilities")
+        _, _, body = await self.play(
+            server, provider, "json", model=self.says_logprobs, schema=SCHEMA, logprobs=True
+        )
+        asked = values_under(body, "logprobs", "top_logprobs", "responseLogprobs")
+        assert sorted(map(str, asked)) == ["5", "True"]
+        _, _, body = await self.play(server, provider, "json", model=self.says_logprobs, schema=SCHEMA)
+        assert values_under(body, "logprobs", "top_logprobs", "responseLogprobs") == []
 
     @pytest.mark.parametrize("tier", ["flex", "standard", "priority"])
     async def test_a_service_tier_is_sent_by_the_vendors_name(

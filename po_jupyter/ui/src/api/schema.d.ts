@@ -1298,7 +1298,8 @@ export interface components {
              *       "unknown": 0,
              *       "reasoning_tokens": 0,
              *       "cache_write_tokens": 0,
-             *       "cached_calls": 0
+             *       "cached_calls": 0,
+             *       "audio_tokens": 0
              *     }
              */
             usage: components["schemas"]["Usage"];
@@ -1341,7 +1342,8 @@ export interface components {
          *     nothing.
          *
          *     `input_tokens` holds those read from the provider's cache (`cached_tokens`) and those written to it
-         *     (`cache_write_tokens`), which have prices of their own; `output_tokens` holds `reasoning_tokens`.
+         *     (`cache_write_tokens`), and those of sound (`audio_tokens`), which have prices of their own; `output_tokens` holds
+         *     `reasoning_tokens`.
          */
         Usage: {
             /**
@@ -1389,6 +1391,11 @@ export interface components {
              * @default 0
              */
             cached_calls: number;
+            /**
+             * Audio Tokens
+             * @default 0
+             */
+            audio_tokens: number;
         };
         /**
          * RunView
@@ -1446,7 +1453,8 @@ export interface components {
              *       "unknown": 0,
              *       "reasoning_tokens": 0,
              *       "cache_write_tokens": 0,
-             *       "cached_calls": 0
+             *       "cached_calls": 0,
+             *       "audio_tokens": 0
              *     }
              */
             usage: components["schemas"]["Usage"];

@@ -1,0 +1,134 @@
+"""Log probabilities of the tokens of an answer, and the probability of the label that it chose.
+
+A label is as probable as its tokens together ("Using logprobs", cookbook.openai.com). Each token counts among those
+that go on to one of the labels, as where decoding is held to a grammar (Willard and Louf, "Efficient Guided Generation
+for Large Language Models", arXiv 2307.09702): what the model would have said instead of any label is left out, and so
+is a token that may still become the label chosen and another one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from math import exp, isfinite
+from typing import Any, NamedTuple
+
+from po_jupyter.model.values.json import JsonObject, JsonValue
+
+ALTERNATIVES = 5
+"""Alternatives of each token that are asked for: what every vendor gives (Fireworks 5, OpenAI and Gemini 20)."""
+
+
+class TokenLogprob(NamedTuple):
+    """A token of an answer with its log probability, and its most probable `alternatives`; it may be one of them."""
+
+    token: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+    def to_json(self) -> list[JsonValue]:
+        """As JSON: `[token, logprob, [[alternative, logprob], ...]]`."""
+        return [self.token, self.logprob, [list(one) for one in self.alternatives]]
+
+
+def from_json(tokens: Iterable[Sequence[Any]] | None) -> tuple[TokenLogprob, ...]:
+    """The tokens that `to_json()` described; none where there were none."""
+    return tuple(
+        TokenLogprob(token, logprob, tuple((text, number) for text, number in alternatives))
+        for token, logprob, alternatives in tokens or ()
+    )
+
+
+def read_tokens(entries: Sequence[JsonObject], *, logprob: str = "logprob") -> list[TokenLogprob]:
+    """Tokens with their `top_logprobs`, as Chat Completions has them; one that is none ends the list. Pieces of a
+    character, which vendors give as `bytes`, become one token."""
+    tokens: list[TokenLogprob] = []
+    pending, pending_logprob = b"", 0.0
+    for entry in entries:
+        number, text = entry.get(logprob), entry.get("token")
+        if not isinstance(number, int | float) or not isfinite(number) or not isinstance(text, str):
+            break
+        raw = entry.get("bytes")
+        pending += _as_bytes(raw) if isinstance(raw, list) else text.encode("utf-8", "replace")
+        pending_logprob += number
+        try:
+            whole = pending.decode()
+        except UnicodeDecodeError:
+            continue
+        alone = pending_logprob == number
+        others = entry.get("top_logprobs") if alone else None
+        tokens.append(TokenLogprob(whole, pending_logprob, alternatives_of(others, logprob)))
+        pending, pending_logprob = b"", 0.0
+    return tokens
+
+
+def _as_bytes(raw: list[Any]) -> bytes:
+    return bytes([byte for byte in raw if isinstance(byte, int) and 0 <= byte < 256])
+
+
+def alternatives_of(entries: object, logprob: str = "logprob") -> tuple[tuple[str, float], ...]:
+    """The alternatives of a token, those that are none left out."""
+    return tuple(
+        (entry["token"], float(entry[logprob]))
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict)
+        and isinstance(entry.get("token"), str)
+        and isinstance(entry.get(logprob), int | float)
+    )
+
+
+def label_probability(
+    tokens: Sequence[TokenLogprob], field: str, label: JsonValue, labels: Iterable[JsonValue]
+) -> float | None:
+    """The probability of `label`, the value of `field` in the JSON that the tokens are, from 0 to 1; None where it is
+    not found in them. With the quote at its end, which tells `bug` from `bugfix`."""
+    text = "".join(token.token for token in tokens)
+    chosen = place = None
+    for written in _spellings(label):
+        pattern = rf"{re.escape(json.dumps(field))}\s*:\s*(?P<label>{re.escape(written)})"
+        for found in re.finditer(pattern, text):  # the last one: a model may think aloud before
+            chosen, place = written, found.span("label")
+    if chosen is None or place is None:
+        return None
+    others = [
+        spelling
+        for one in labels
+        if one != label or type(one) is not type(label)
+        for spelling in _spellings(one)
+    ]
+    begin = place[0] + chosen.startswith('"')  # what comes before the label itself is the same for all
+    at, probability = 0, 1.0
+    for token in tokens:
+        start, at = at, at + len(token.token)
+        if at > begin and start < place[1]:
+            probability *= _part(token, text[place[0] : start], text[start : place[0]], chosen, others)
+    return min(1.0, max(0.0, probability))
+
+
+def _part(token: TokenLogprob, written: str, before: str, chosen: str, others: Sequence[str]) -> float:
+    """The probability of a token among those that go on to a label. `written` is of the label so far, `before` what the
+    token has ahead of it."""
+    right = exp(token.logprob)
+    wrong = 0.0
+    for text, logprob in token.alternatives:
+        if text == token.token or not text.startswith(before):
+            continue
+        then = written + text.removeprefix(before)
+        fits = _goes_on(then, chosen)
+        fits_another = any(_goes_on(then, other) for other in others)
+        if fits and not fits_another:
+            right += exp(logprob)
+        elif fits_another and not fits:
+            wrong += exp(logprob)
+    return right / (right + wrong) if token.alternatives else right
+
+
+def _goes_on(text: str, label: str) -> bool:
+    """Whether a text is the beginning of a label, or has it whole."""
+    return label.startswith(text) or text.startswith(label)
+
+
+def _spellings(label: JsonValue) -> list[str]:
+    """The ways in which JSON writes a label."""
+    return list(dict.fromkeys([json.dumps(label), json.dumps(label, ensure_ascii=False)]))
