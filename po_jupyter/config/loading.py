@@ -20,7 +20,8 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from po_jupyter.config.notifications import NotificationChannel
-from po_jupyter.config.settings import McpServer, Price, Settings
+from po_jupyter.config.prices import Price
+from po_jupyter.config.settings import McpServer, Settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable, Violation
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.rate_limit import RateLimit

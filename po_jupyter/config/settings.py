@@ -20,11 +20,11 @@ from pydantic import (
 
 from po_jupyter.config.notifications import NotificationChannel
 from po_jupyter.config.objects_url import ObjectsUrl
+from po_jupyter.config.prices import Price
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.values.durations import Seconds
 
 Days = Annotated[float, Field(ge=0, le=36_500)]
-Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$", max_length=300)]
 NodeLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
@@ -90,19 +90,6 @@ class McpServer(BaseModel):
         if self.url and self.env:
             raise ValueError("`env` is of a `command`; a server behind a `url` has its own")
         return self
-
-
-class Price(BaseModel):
-    """The price of a model in US dollars for a million tokens; `cached`, `cache_write` and `audio` (those of sound)
-    default to `input`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input: Usd
-    output: Usd
-    cached: Usd | None = None
-    cache_write: Usd | None = None
-    audio: Usd | None = None
 
 
 SECRETS = frozenset({"auth_token", "broker", "log_remote_token", "notifications", "store"})

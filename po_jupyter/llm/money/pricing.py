@@ -207,31 +207,27 @@ def _listed(ref: str, tier: str = "") -> _CostFunction | None:
     if tier and not variants:
         standard = _listed(ref)
         return None if standard is None else _at(standard, rate_of(ref, tier))
-    price = sample.model_price
-    heard = getattr(price, "input_audio_mtok", None)
+    # Prices that change with the date or in tiers are asked for each time; most are one number per token.
+    is_plain = isinstance(sample.model.prices, ModelPrice) and all(v.constraint is None for v in variants)
+    cost = _by_token(sample.model_price) if is_plain else None
+    cost = cost or (lambda usage: float(calculated(usage).total_price))
     # Google bills sound as text where it names no other price ("Gemini Developer API pricing"); for others that is no
     # price of sound at all: OpenRouter's list has none, and Mistral's is by the hour.
-    is_heard = heard is not None or provider in _ONE_PRICE
+    if provider in _ONE_PRICE or getattr(sample.model_price, "input_audio_mtok", None) is not None:
+        return cost
+    return lambda usage: None if usage.audio_tokens else cost(usage)
 
-    def known(cost: _CostFunction) -> _CostFunction:
-        return cost if is_heard else lambda usage: None if usage.audio_tokens else cost(usage)
 
-    rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok, price.cache_write_mtok)
-    plain = isinstance(sample.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
-    plain = plain and all(variant.constraint is None for variant in variants)
-    # Prices that change with the date or in tiers are asked for each time; most are one number per token.
-    if not plain or any(type(rate).__name__ == "TieredPrices" for rate in (*rates, heard)):
-        return known(lambda usage: float(calculated(usage).total_price))
-    each = [float(rate) if rate is not None else 0.0 for rate in rates]
-    return known(
-        _flat(
-            each[0],
-            each[1] if rates[1] is not None else each[0],
-            each[2],
-            each[3] if rates[3] is not None else each[0],
-            float(heard) if heard is not None else each[0],
-        )
-    )
+def _by_token(price: Any) -> _CostFunction | None:
+    """A price of the list that is one number for each kind of token; None for another one."""
+    kinds = ("input_mtok", "cache_read_mtok", "output_mtok", "cache_write_mtok", "input_audio_mtok")
+    rates = [getattr(price, kind, None) for kind in kinds]
+    if getattr(price, "requests_kcount", None) or any(type(rate).__name__ == "TieredPrices" for rate in rates):
+        return None
+    input, cached, output, written, audio = (None if rate is None else float(rate) for rate in rates)
+    input = input or 0.0
+    known = [input if rate is None else rate for rate in (cached, written, audio)]
+    return _flat(input, known[0], output or 0.0, known[1], known[2])
 
 
 def _flat(input: float, cached: float, output: float, cache_write: float, audio: float) -> _CostFunction:
