@@ -18,9 +18,9 @@ from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
 from po_jupyter.store import commit_lane
-from po_jupyter.store.commit_lane import CommitLane
+from po_jupyter.store.commit_lane import CommitLane, lane_of
 from po_jupyter.store.gathered_commits import CommitResult, GatheredCommits, Outcome
-from po_jupyter.store.protocol import Commit, Head, LaneStore, Lease, LogStore, Record, Ref
+from po_jupyter.store.protocol import Commit, Head, Lease, LogStore, Record, Ref
 
 MOST = 1000  # commits in one transaction
 _PAUSE = 0.25  # s between two tries
@@ -74,9 +74,7 @@ class GroupCommitter:
         """See the class."""
         self._store = store
         self._lease = lease
-        self._lane: CommitLane[_Written] | None = (
-            store.lane(lease.run) if isinstance(store, LaneStore) else None
-        )
+        self._lane: CommitLane[_Written] | None = lane_of(store, lease.run)
         self._seen = n
         self._own: set[int] = set()  # records of ours after `_seen`
         self._on_foreign = on_foreign
