@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 from threading import Lock
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -142,6 +142,13 @@ class CommitLane(Generic[R]):
                 loop.call_soon_threadsafe(_settle, of_loop)
             except RuntimeError:
                 continue  # a loop that was closed: nobody waits there any more
+
+
+def lane_of(store: object, run: str) -> CommitLane[Any] | None:
+    """The lane of a run, for it and others; None for a store without a method `lane(run)`, in which commits of several
+    runs cannot share a transaction."""
+    lane: Callable[[str], CommitLane[Any]] | None = getattr(store, "lane", None)
+    return None if lane is None else lane(run)
 
 
 def _settle(results: list[_Written[R]]) -> None:

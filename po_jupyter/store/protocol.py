@@ -23,7 +23,6 @@ from po_jupyter.model.run.events import EventDraft, EventRecord
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
-from po_jupyter.store.commit_lane import CommitLane
 
 
 class Ref(NamedTuple):
@@ -342,14 +341,6 @@ class SnapshotStore(Protocol):
 
     def keep_snapshots(self, values: Mapping[str, Any]) -> None:
         """Replace the snapshots of these runs; those that are gone get none. InvalidInput for what is not JSON."""
-
-
-@runtime_checkable
-class LaneStore(Protocol):
-    """A store in which commits of several runs can share a transaction."""
-
-    def lane(self, run: str) -> CommitLane[Any]:
-        """The lane of the run and of others."""
 
 
 @runtime_checkable

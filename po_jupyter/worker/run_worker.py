@@ -27,7 +27,8 @@ from po_jupyter.llm.providers.registry import Connections, Providers
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Commit, Head, LaneStore, Lease, LogStore, Store
+from po_jupyter.store.commit_lane import lane_of
+from po_jupyter.store.protocol import Commit, Head, Lease, LogStore, Store
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.redaction import redactor, secrets_of
 from po_jupyter.worker.open_calls import CallSlots, OpenCalls
@@ -145,8 +146,8 @@ class RunWorker:
     async def _claimed(self, claim: Callable[[], Lease]) -> Lease:
         store, run = self._parts.store, self._run
         claiming: asyncio.Future[Lease]
-        if isinstance(store, LaneStore):  # of many runs that start at once: in one transaction
-            claiming = store.lane(run).write(_LaneClaim(claim))
+        if (lane := lane_of(store, run)) is not None:  # of many runs that start at once: in one transaction
+            claiming = lane.write(_LaneClaim(claim))
         else:
             claiming = asyncio.get_running_loop().run_in_executor(store.thread(run), claim)
         try:

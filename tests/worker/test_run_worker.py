@@ -96,7 +96,7 @@ async def test_the_end_of_a_former_worker_is_waited_for_beside_the_writes_of_oth
     store_run(store)
     store.claim(RUN, holder)
     if kind == "no lane":
-        monkeypatch.setattr(run_worker, "LaneStore", int)
+        monkeypatch.setattr(run_worker, "lane_of", lambda store, run: None)
     threads: list[str] = []
     real = processes.wait_gone
 

@@ -13,6 +13,7 @@ import asyncio
 import math
 import os
 import time
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 _MOST = 4  # processes, and never more than processors
 _MANY = 8  # runs in the least busy one, from which on another is started
+_UNEVEN = 8  # runs that a process may have more than the least busy one
 _UNEXPLAINED = 2  # ends of its process that a run may see without anybody's turn; then it goes on alone
 _STUCK = 10.0  # s without a message while it is some run's turn, and the process works ...
 _STUCK_CPU = 3.0  # s of CPU meanwhile: on a machine that is busy otherwise it waits for its own turn
@@ -76,10 +78,10 @@ class SharedWorkers:
     async def take(self, run: str, expect: int | None, silence_limit: float) -> WorkerHandle:
         """Have a process work the run off. Raises SpawnFailed, VersionMismatch, InvalidInput when there is none."""
         self._retire_outdated()
-        process = self._least_busy()
+        process = self._process_for(run)
         if process is None:
             process = await self._started()
-        elif len(process.runs) >= _MANY and self._may_start():
+        elif min(len(p.runs) for p in self._able()) >= _MANY and self._may_start():
             self._start_another()
         worker = WorkerHandle(run, process.identity, silence_limit, process=process, expect=expect)
         self._workers.add(worker)
@@ -112,7 +114,7 @@ class SharedWorkers:
     async def warm_up(self) -> None:
         """Have a process ready. Raises SpawnFailed, VersionMismatch."""
         await asyncio.to_thread(self._remove_turn_files)
-        if self._settings.shared_worker and self._least_busy() is None:
+        if self._settings.shared_worker and not self._able():
             await self._started()
 
     def _remove_turn_files(self) -> None:
@@ -122,9 +124,18 @@ class SharedWorkers:
             if not pid.isdecimal() or not psutil.pid_exists(int(pid)):
                 path.unlink(missing_ok=True)
 
-    def _least_busy(self) -> SharedProcess | None:
-        able = [p for p in self._processes if not p.retiring and len(p.runs) < SLOTS]
-        return min(able, key=lambda process: len(process.runs), default=None)
+    def _able(self) -> list[SharedProcess]:
+        return [p for p in self._processes if not p.retiring and len(p.runs) < SLOTS]
+
+    def _process_for(self, run: str) -> SharedProcess | None:
+        """One that is about as little busy as any. Runs of one shard of the store go to one process, where their
+        commits share transactions; two would wait for each other."""
+        able = self._able()
+        if not able:
+            return None
+        preferred = able[zlib.crc32(run.encode()) % self._settings.store_shards % len(able)]
+        least_busy = min(able, key=lambda process: len(process.runs))
+        return preferred if len(preferred.runs) <= len(least_busy.runs) + _UNEVEN else least_busy
 
     def _find(self, pid: int) -> SharedProcess | None:
         return next((p for p in self._processes if p.pid == pid and not p.ended.is_set()), None)
@@ -353,7 +364,7 @@ class SharedWorkers:
 
     async def _retire(self, process: SharedProcess) -> None:
         self._end_when_empty(process)
-        if self._least_busy() is None:
+        if not self._able():
             self._start_another()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE):

@@ -148,7 +148,7 @@ class DiskStore(KeyedStore):
         return self._thread_of(self._shard(run)).thread
 
     def lane(self, run: str) -> CommitLane[Any]:
-        """See `LaneStore`: that of the run's shard."""
+        """See `commit_lane.lane_of`: that of the run's shard."""
         number = self._shard(run)
         lane = self._lanes.get(number)
         if lane is None:

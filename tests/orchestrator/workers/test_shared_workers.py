@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -326,6 +327,34 @@ async def test_a_process_that_ends_before_it_is_given_its_first_run_keeps_it_fro
         await exited.wait()
     assert exits == [("00a1", 0)]
     assert shared.alone == {"00a1"}
+
+
+async def test_runs_of_one_shard_go_to_one_process_unless_that_has_many_more_than_another(
+    tmp_path: Path,
+) -> None:
+    """Their commits share transactions there; fairness goes before that."""
+
+    async def on_exit(worker: WorkerHandle, status: int | None) -> None:
+        raise AssertionError("nothing ends")
+
+    async def start(on_exit: Callable[[int, int | None], None]) -> processes.Identity:
+        return processes.myself()
+
+    settings = Settings(data_dir=tmp_path)
+    shared = SharedWorkers(settings, WorkerProcesses(settings, on_exit), start)
+    shared._processes = [await shared._start_one() for _ in range(2)]
+    runs = [f"{i:04x}" for i in range(40)]
+    taken = {run: (await shared.take(run, 0, 60.0)).process for run in runs}
+    by_shard: dict[int, set[int]] = {}
+    for run, process in taken.items():
+        by_shard.setdefault(zlib.crc32(run.encode()) % settings.store_shards, set()).add(id(process))
+    assert len(by_shard) == settings.store_shards and all(len(found) == 1 for found in by_shard.values())
+    of_one = [run for i in range(1000) if zlib.crc32((run := f"a{i:04x}").encode()) % 2 == 0][:60]
+    for run in of_one:
+        await shared.take(run, 0, 60.0)
+    counts = sorted(len(process.runs) for process in shared._processes)
+    assert counts[1] - counts[0] <= 9
+    await shared.close()
 
 
 async def test_what_is_logged_of_a_run_stands_in_its_own_log(tmp_path: Path, troubled: Path) -> None:
