@@ -16,6 +16,9 @@ from po_jupyter.store.protocol import ListeningStore, Store
 log = structlog.get_logger(__name__)
 
 _KNOWN = 10_000  # runs that are remembered
+# s between two publications. Each node hears of each commit of all nodes: to wake its loop for every one is what a node
+# would do most. The first after a quiet while goes at once.
+_PAUSE = 0.02
 
 
 class StoreListener:
@@ -29,6 +32,8 @@ class StoreListener:
         self._lock = Lock()
         self._changed: dict[str, None] = {}
         self._end: Callable[[], None] | None = None
+        self._published = -_PAUSE  # when, by the loop's time
+        self._later: asyncio.TimerHandle | None = None
         self._looking: set[asyncio.Task[None]] = set()
         # Runs that had not ended, or changed since, as far as was heard; the latest last.
         self._known: dict[str, None] = {}
@@ -42,7 +47,7 @@ class StoreListener:
                 is_first = not self._changed
                 self._changed[run] = None
             if is_first:  # else the loop has not come to it yet, and takes this one too
-                loop.call_soon_threadsafe(self._publish)
+                loop.call_soon_threadsafe(self._publish_soon)
 
         if isinstance(self._store, ListeningStore):
             self._end = self._store.listen(on_change)
@@ -51,11 +56,18 @@ class StoreListener:
         """Listen no more."""
         if self._end is not None:
             await self._to_thread(self._end)
+        if self._later is not None:
+            self._later.cancel()
         for task in self._looking:
             task.cancel()
         await asyncio.gather(*self._looking, return_exceptions=True)
 
+    def _publish_soon(self) -> None:
+        # What comes until then goes with it, and wakes nobody.
+        self._later = asyncio.get_running_loop().call_at(self._published + _PAUSE, self._publish)
+
     def _publish(self) -> None:
+        self._published = asyncio.get_running_loop().time()
         with self._lock:
             changed, self._changed = self._changed, {}
         for run in changed:

@@ -20,8 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", help="a JSONL file of requests and answers, appended to")
     options = parser.parse_args(argv)
     with ModelServer(
-        options.reply, latency=options.latency, key=options.key, log=options.log, port=options.port
-    ) as server:
+        options.reply, latency=options.latency, key=options.key, log=options.log, port=options.port,
+        keep=options.log is None,  # whoever started it reads the file
+    ) as server:  # fmt: skip
         print(json.dumps({"port": server.port, "base_url": server.base_url}), flush=True)
         sys.stdin.read()
     return 0

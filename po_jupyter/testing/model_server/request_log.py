@@ -29,9 +29,11 @@ class LogLine(TypedDict):
 class RequestLog:
     """Requests in the order of arrival. Used by the server's thread and by tests in any other."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        """`path` is a JSONL file to append to, or None."""
+    def __init__(self, path: Path | None = None, *, keep: bool = True) -> None:
+        """`path` is a JSONL file to append to, or None. Without `keep` the file alone has the requests."""
         self._path = path
+        self._keep = keep
+        self._count = 0
         self._file: int | None = None
         self._requests: list[Recorded] = []
         self._changed = threading.Condition()
@@ -56,6 +58,7 @@ class RequestLog:
         """Forget every request."""
         with self._changed:
             self._requests.clear()
+            self._count = 0
 
     def add(self, path: str, headers: dict[str, str], raw: bytes) -> Recorded:
         """Record a request that arrived."""
@@ -65,8 +68,10 @@ class RequestLog:
             body = {"unreadable": raw[:1000].decode(errors="replace")}
         digest = hashlib.sha256(raw).hexdigest()[:16]
         with self._changed:
-            request = Recorded(len(self._requests) + 1, time.time(), path, headers, body, digest)
-            self._requests.append(request)
+            self._count += 1
+            request = Recorded(self._count, time.time(), path, headers, body, digest)
+            if self._keep:
+                self._requests.append(request)
             self._changed.notify_all()
         self._write("request", request)
         return request

@@ -64,8 +64,10 @@ class ModelServer:
         log: str | os.PathLike[str] | None = None,
         process: bool = False,
         port: int = 0,
+        keep: bool = True,
     ) -> None:
-        """`key` None accepts every key; `latency` is in seconds; `port` 0 is any free one."""
+        """`key` None accepts every key; `latency` is in seconds; `port` 0 is any free one. Without `keep` the requests
+        are in the file `log` alone, for a load of any length."""
         if process and (replies or callable(reply)):
             raise ValueError("a server in a process of its own takes one fixed reply")
         self.reply = reply
@@ -75,7 +77,7 @@ class ModelServer:
         self._script = list(replies)
         self._script_lock = threading.Lock()
         self._log_path = Path(log) if log is not None else None
-        self._log = RequestLog(self._log_path)
+        self._log = RequestLog(self._log_path, keep=keep)
         self._process = process
         self._port = port
         self._child: subprocess.Popen[str] | None = None

@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 
+from po_jupyter.orchestrator.events import store_listener
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.events.store_listener import StoreListener
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -56,6 +57,38 @@ async def test_changes_come_in_order_each_once(tmp_path: Path) -> None:
     assert heard == ["00a1", "00a2"]
     await listener.close()
     assert store.callbacks == []
+
+
+async def test_many_changes_wake_the_loop_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each node hears of each commit of all: the first goes at once, those behind it together."""
+    monkeypatch.setattr(store_listener, "_PAUSE", 0.2)
+    store, changes, heard = HearingStore(), ChangeFeed(), []
+    changes.add_listener(heard.append)
+    listener = StoreListener(store, changes, asyncio.to_thread)
+    listener.start()
+    loop, began = asyncio.get_running_loop(), time.monotonic()
+    woken: list[object] = []
+    wake = loop.call_soon_threadsafe
+    monkeypatch.setattr(
+        loop, "call_soon_threadsafe", lambda *call, **named: (woken.append(call), wake(*call, **named))[1]
+    )
+    store.change("00a1")
+    async with asyncio.timeout(5):
+        while heard != ["00a1"]:
+            await asyncio.sleep(0)
+        assert time.monotonic() - began < 0.2
+        for _ in range(50):
+            store.change("00a2", "00a1", "00a3")
+            await asyncio.sleep(0)
+        assert heard == ["00a1"], "nobody is told before its time"
+        while len(heard) < 4:
+            await asyncio.sleep(0.001)
+    assert heard == ["00a1", "00a2", "00a1", "00a3"]
+    assert len(woken) == 2
+    store.change("00a4")
+    await asyncio.sleep(0)
+    await listener.close()
+    assert len(heard) == 4, "nothing comes after the end"
 
 
 async def test_after_a_loss_whatever_is_watched_or_goes_on_is_looked_at(tmp_path: Path) -> None:
