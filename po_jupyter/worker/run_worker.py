@@ -203,9 +203,7 @@ class RunWorker:
 
     async def _provider_key(self, provider: str) -> Mapping[str, str]:
         response = await self._get_resource("provider_key", provider)
-        with suppress(
-            ValueError
-        ):  # a price that is none; it came through an orchestrator that has looked at it
+        with suppress(ValueError):  # of a price that is none: the orchestrator has looked at them
             self._team_prices.learn(provider, response.prices)
         return self._known(response)
 

@@ -141,12 +141,15 @@ def thread(vendor: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gat
     thread.stop()
 
 
-async def test_a_gateway_that_is_away_at_the_submit_ends_no_run_whose_price_it_alone_knows(
-    tmp_path: Path, thread: GatewayThread
+@pytest.mark.parametrize(("model", "limits"), [(UNLISTED, {"budget": {"usd": 100}}), (KNOWN, {})])
+async def test_a_gateway_that_is_away_at_the_submit_ends_no_run_which_pays_its_prices(
+    tmp_path: Path, thread: GatewayThread, model: str, limits: dict[str, Any]
 ):
+    """Where the gateway alone knows the price, and where the list would have another one."""
     thread.stop()
+    thread.gateway.models = [{**thread.gateway.models[0], "model": model}]
     async with orchestrator(tmp_path, hub_url=thread.gateway.url) as running:
-        run = await submit(running, rows(UNLISTED, budget={"usd": 100}))
+        run = await submit(running, rows(model, **limits))
         await wait_for_state(running, run, ("running",))
         thread.start()
         view = await wait_for_state(running, run, ("done",), patience=60)

@@ -43,9 +43,6 @@ class ProviderSource(Protocol):
     def team_prices(self) -> TeamPrices | None:
         """What the gateway of a hub says of prices; None without one."""
 
-    async def prepare_again(self, ref: str) -> None:
-        """Do what `prepare` did once more, where the gateway had not said its prices."""
-
 
 class CallFactory:
     """Makes the calls of attempts; holds the journal, the cache of calls and the budget of one run.
@@ -130,11 +127,11 @@ class CallFactory:
         itself would be: a gateway that is away is no reason to end a run."""
         if self._providers.team_prices is None:
             return
-        if (preparing := self._providers.prepare(ref)) is not None:
+        while (preparing := self._providers.prepare(ref)) is not None:
             await preparing
-        while self.prices.is_pending(ref) and not self.prices.is_priced(ref):
+            if self.prices.is_priced(ref) or not self.prices.is_pending(ref):
+                return
             await self._parts.boundary.sleep(_LOOK)
-            await self._providers.prepare_again(ref)
 
     def address(self, ref: str) -> str | None:
         """The hash of the address where a model ref is asked; None where it has none, or it is not known."""

@@ -7,16 +7,12 @@ stay there, unless the team has models of that provider.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
-from pydantic import ValidationError
-
-from po_jupyter.config import Price
 from po_jupyter.llm.credentials.keys import KeyState, mask
-from po_jupyter.llm.money.pricing import LIST_PRICES
+from po_jupyter.llm.money.gateway_prices import amount, entries_in, prices_in
 from po_jupyter.llm.money.team_prices import PENDING, TeamPrice, TeamPrices, answer_of
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.json import JsonObject
@@ -26,30 +22,29 @@ HUB = Spec("hub", "", key_env="PO_HUB_TOKEN", base_env="PO_HUB_URL")
 GATEWAY_BATCHES = ("openai", "anthropic")
 """The providers whose batches a gateway takes."""
 _SHOWN = 20
-_MOST_MODELS = 10_000
 
 
 class TeamModelJson(TypedDict):
-    """A model as the gateway lists it; prices in US dollars for a million tokens, None when unknown. `price` is the
-    whole price that the admin has set, None where that is the list's."""
+    """A model as the gateway lists it; prices in US dollars for a million tokens, None when unknown."""
 
     model: str
     input_per_million: float | None
     output_per_million: float | None
-    price: Price | None
 
 
 @dataclass(frozen=True, slots=True)
 class TeamCatalogue:
     """The models that a user may ask through the gateway, and whether keys of their own count beside it.
 
-    `problem` says why nothing newer is known, "" mostly; `is_known` is false while the gateway has never answered.
+    `prices` are by model. `problem` says why nothing newer is known, "" mostly; `is_known` is false while the gateway
+    has never answered.
     """
 
     models: tuple[TeamModelJson, ...] = ()
     own_keys: bool = False
     is_known: bool = False
     problem: str = ""
+    prices: Mapping[str, TeamPrice] = field(default_factory=dict)
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -69,52 +64,23 @@ class TeamCatalogue:
     @classmethod
     def from_json(cls, value: object) -> TeamCatalogue:
         """That of an answer. Raises ValueError."""
-        if not isinstance(value, dict) or not isinstance(value.get("models"), list):
-            raise ValueError("it has no models")
-        models = tuple(
-            _model(entry)
-            for entry in value["models"][:_MOST_MODELS]
-            if isinstance(entry, dict) and entry.get("model")
-        )
-        return cls(models, bool(value.get("own_keys")), is_known=True)
+        entries = entries_in(value)
+        own_keys = isinstance(value, Mapping) and bool(value.get("own_keys"))
+        return cls(tuple(map(_model, entries)), own_keys, is_known=True, prices=prices_in(entries))
 
     def prices_of(self, provider: str) -> JsonObject:
         """What the gateway says of the prices of a provider that is asked through it, for `TeamPrices`."""
         if not self.is_known:
             return dict(PENDING)
-        of_provider = (model for model in self.models if model["model"].partition(":")[0] == provider)
-        return answer_of({model["model"]: _price_of(model) for model in of_provider})
+        return answer_of({ref: price for ref, price in self.prices.items() if ref.startswith(f"{provider}:")})
 
 
-def _model(entry: JsonObject) -> TeamModelJson:
-    def price(name: str) -> float | None:
-        value = entry.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"a price of {str(entry['model'])!r:.80} is no amount")
-        return float(value)
-
-    try:
-        whole = Price.model_validate(entry["price"]) if entry.get("price") is not None else None
-    except ValidationError:
-        raise ValueError(f"the price of {str(entry['model'])!r:.80} is none") from None
+def _model(entry: Mapping[str, object]) -> TeamModelJson:
     return {
         "model": str(entry["model"])[:300],
-        "input_per_million": price("input_per_million"),
-        "output_per_million": price("output_per_million"),
-        "price": whole,
+        "input_per_million": amount(entry, "input_per_million"),
+        "output_per_million": amount(entry, "output_per_million"),
     }
-
-
-def _price_of(model: TeamModelJson) -> TeamPrice:
-    if model["price"] is not None:
-        return model["price"]
-    input, output = model["input_per_million"], model["output_per_million"]
-    if input is None or output is None:
-        return "unknown"
-    listed = LIST_PRICES.per_million(model["model"])
-    return "list" if listed == {"input": input, "output": output} else Price(input=input, output=output)
 
 
 def team_prices(catalogue: TeamCatalogue | None, environ: Mapping[str, str], hub_url: str | None) -> TeamPrices:

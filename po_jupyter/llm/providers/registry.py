@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.errors import ModelKeyError, ModelRefused
-from po_jupyter.llm.money.team_prices import PENDING, TeamPrices
+from po_jupyter.llm.money.team_prices import PENDING, TeamPrices, answer_of
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.refs import names_file, parse_ref, runs_code
 from po_jupyter.llm.specs import Plugin, Spec, load_factory, load_plugin, spec_of, specs
@@ -94,9 +95,11 @@ class Providers:
 
     def prepare(self, ref: str) -> Awaitable[None] | None:
         """Get the key that the provider of a model ref needs, before `get`; None when there is nothing to wait for.
-        The wait raises what `get_key` raises."""
+        Once more while a gateway has not said its prices, which come with the key. The wait raises what `get_key`
+        raises."""
         name = ref.partition(":")[0]
-        if self._get_key is None or name in self._keys or name in self._opened:
+        is_pending = self.team_prices is not None and self.team_prices.is_pending(ref)
+        if self._get_key is None or (not is_pending and (name in self._keys or name in self._opened)):
             return None
         spec = spec_of(name)
         if spec is None or not spec.key_variables:
@@ -124,11 +127,6 @@ class Providers:
             if self.team_prices is not None:
                 self.team_prices.learn(name, PENDING)
 
-    async def prepare_again(self, ref: str) -> None:
-        """Get the key of a provider anew, and its prices with it. Raises what `get_key` raises."""
-        if self._get_key is not None:
-            await self._take_key(ref.partition(":")[0], self._get_key)
-
     def get(self, ref: str) -> Provider:
         """The provider of a model ref. Raises InvalidInput (unknown) or ModelKeyError (no key)."""
         name = ref.partition(":")[0]
@@ -151,7 +149,21 @@ class Providers:
             return provider
         from po_jupyter.llm.providers.team import TeamProvider
 
-        return TeamProvider(provider, self._hub_url, context.http, partial(self._reopen, spec))
+        return TeamProvider(
+            provider,
+            self._hub_url,
+            context.http,
+            partial(self._reopen, spec),
+            partial(self._learn_prices, spec.name),
+        )
+
+    def _learn_prices(self, name: str, answer: object) -> None:
+        """Take the prices out of the gateway's list of models, which may be there before the orchestrator has asked."""
+        if self.team_prices is not None and self.team_prices.is_pending(f"{name}:"):
+            from po_jupyter.llm.money.gateway_prices import entries_in, prices_in
+
+            with suppress(ValueError):
+                self.team_prices.learn(name, answer_of(prices_in(entries_in(answer), name)))
 
     async def _reopen(self, spec: Spec) -> tuple[Provider, str | None]:
         """A provider with its key as it is now, and the key for the gateway: None for a provider that is asked

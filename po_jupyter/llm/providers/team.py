@@ -44,14 +44,17 @@ class TeamProvider:
         hub_url: str,
         http: Http,
         reopen: Callable[[], Awaitable[tuple[Provider, str | None]]],
+        learn: Callable[[object], None] = lambda answer: None,
     ) -> None:
         """`reopen` gets the user's token anew and makes the provider with it: both. Without a token the provider is
-        asked at its vendor, with the user's own key, which the gateway never sees."""
+        asked at its vendor, with the user's own key, which the gateway never sees. `learn` gets the gateway's list of
+        models whenever that was asked for."""
         self.name = provider.name
         self._provider = provider
         self._url = f"{hub_url}/api/models"
         self._http = http
         self._reopen = reopen
+        self._learn = learn
         self._looking: asyncio.Future[bool] | None = None
         self._is_elsewhere = False  # asked at the vendor, with the user's own key
 
@@ -121,7 +124,10 @@ class TeamProvider:
             response = await self._http.fetch(target, method="GET", body=b"", seconds=_PATIENCE)
             if code := response.headers.get("x-po-error", ""):
                 return code not in _UNKNOWN  # whoever waits gets an answer of their own
-            return response.status == 200 and isinstance(json.loads(response.body), dict)
+            answer = json.loads(response.body) if response.status == 200 else None
+            if isinstance(answer, dict):
+                self._learn(answer)
+            return isinstance(answer, dict)
         except (PoError, ValueError) as error:
             log.info("the gateway does not answer", error=getattr(error, "message", "it is not JSON"))
             return False

@@ -31,9 +31,6 @@ class Fakes(dict[str, FakeProvider]):
 
     team_prices: TeamPrices | None = None
 
-    async def prepare_again(self, ref: str) -> None:
-        """There is no gateway."""
-
     def get(self, ref: str, default: Any = None) -> Any:
         return self.setdefault(ref.partition(":")[0], FakeProvider())
 
