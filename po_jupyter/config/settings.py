@@ -93,8 +93,7 @@ class McpServer(BaseModel):
 
 
 class Price(BaseModel):
-    """The price of a model in US dollars for a million tokens; `cached`, `cache_write` and `audio` (those of sound)
-    default to `input`."""
+    """The price of a model in US dollars for a million tokens; what is not set is `input`. `audio`: of sound."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -112,8 +111,7 @@ SECRETS = frozenset({"auth_token", "broker", "log_remote_token", "notifications"
 class Settings(BaseModel):
     """The settings of an orchestrator and its workers.
 
-    Paths are absolute; durations are in seconds; sizes in bytes. `source_of(name)` says where a value
-    came from. A secret prints as stars.
+    Paths are absolute; durations in seconds; sizes in bytes. `source_of(name)`: where a value came from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

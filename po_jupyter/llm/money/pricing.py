@@ -190,29 +190,30 @@ def _listed(ref: str, tier: str = "") -> _CostFunction | None:
         return None if standard is None else _at(standard, rate_of(ref, tier))
     price = sample.model_price
     heard = getattr(price, "input_audio_mtok", None)
-    # Google bills sound as text where it names no other price ("Gemini Developer API pricing"); for others that is no
-    # price of sound at all: OpenRouter's list has none, and Mistral's is by the hour.
-    is_heard = heard is not None or provider in _ONE_PRICE
-
-    def known(cost: _CostFunction) -> _CostFunction:
-        return cost if is_heard else lambda usage: None if usage.audio_tokens else cost(usage)
-
     rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok, price.cache_write_mtok)
     plain = isinstance(sample.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
     plain = plain and all(variant.constraint is None for variant in variants)
     # Prices that change with the date or in tiers are asked for each time; most are one number per token.
     if not plain or any(type(rate).__name__ == "TieredPrices" for rate in (*rates, heard)):
-        return known(lambda usage: float(calculated(usage).total_price))
+        return _of_sound(lambda usage: float(calculated(usage).total_price), provider, heard)
     each = [float(rate) if rate is not None else 0.0 for rate in rates]
-    return known(
-        _flat(
-            each[0],
-            each[1] if rates[1] is not None else each[0],
-            each[2],
-            each[3] if rates[3] is not None else each[0],
-            float(heard) if heard is not None else each[0],
-        )
+    flat = _flat(
+        each[0],
+        each[1] if rates[1] is not None else each[0],
+        each[2],
+        each[3] if rates[3] is not None else each[0],
+        float(heard) if heard is not None else each[0],
     )
+    return _of_sound(flat, provider, heard)
+
+
+def _of_sound(cost: _CostFunction, provider: str, heard: object) -> _CostFunction:
+    """A price that is unknown for sound, unless the list has one (`heard`). Google bills sound as text where it names
+    no other price ("Gemini Developer API pricing"); of others the list leaves it out (OpenRouter), or has it by the
+    hour (Mistral)."""
+    if heard is not None or provider in _ONE_PRICE:
+        return cost
+    return lambda usage: None if usage.audio_tokens else cost(usage)
 
 
 def _flat(input: float, cached: float, output: float, cache_write: float, audio: float) -> _CostFunction:
