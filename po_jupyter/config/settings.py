@@ -99,8 +99,7 @@ SECRETS = frozenset({"auth_token", "broker", "log_remote_token", "notifications"
 class Settings(BaseModel):
     """The settings of an orchestrator and its workers.
 
-    Paths are absolute; durations are in seconds; sizes in bytes. `source_of(name)` says where a value
-    came from. A secret prints as stars.
+    Paths are absolute; durations in seconds; sizes in bytes. `source_of(name)`: where a value came from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

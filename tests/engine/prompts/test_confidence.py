@@ -10,10 +10,8 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.planning.estimate import estimate_run
-from po_jupyter.errors import InvalidPipeline
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.fake import made_logprobs
-from po_jupyter.model.pipeline.evals.confidence import label_field
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -101,30 +99,6 @@ async def test_a_server_that_gives_none_leaves_it_unknown(bench: Bench) -> None:
 
 def pipeline(**more: Any) -> Any:
     return validate_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": [labelling(**more)]})
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"votes": 3}, "`confidence` and `votes` do not go together"),
-        ({"output": {"type": "object", "properties": {"a": {"type": "string"}}}}, "one field that is an `enum`"),
-        ({"output": {**LABEL, "properties": {"a": {"enum": [1, 2]}, "b": {"enum": [1, 2]}}}}, "one field that is an"),
-        ({"output": {**LABEL, "properties": {"a": {"enum": [1, 2]}, "confidence": {}}}}, "`confidence` of its own"),
-        ({"output": None}, "one field that is an `enum`"),
-    ],
-)  # fmt: skip
-def test_a_task_that_has_no_one_label_is_refused(more: Any, words: str) -> None:
-    with pytest.raises(InvalidPipeline, match=words):
-        pipeline(**more)
-
-
-def test_the_label_is_the_one_field_of_an_enum_else_the_one_that_is_true_or_false() -> None:
-    assert label_field(LABEL) == ("label", ("bug", "question"))
-    keep = {"properties": {"keep": {"type": "boolean"}, "why": {"type": "string"}}}
-    assert label_field(keep) == ("keep", (True, False))
-    named = {"properties": {"kind": {"$ref": "#/$defs/Kind"}}, "$defs": {"Kind": {"enum": ["a", "b"]}}}
-    assert label_field(named) == ("kind", ("a", "b"))
-    assert label_field(None) is None
 
 
 def test_a_model_that_gives_none_is_refused_before_the_run() -> None:

@@ -249,18 +249,6 @@ async def test_a_sound_for_a_model_that_only_reads_asks_nothing(bench: Bench) ->
     assert not bench.fake.requests
 
 
-def test_a_model_that_hears_nothing_is_refused_before_the_run() -> None:
-    """P11: what the seed has is looked at, by its content."""
-    task = prompt(
-        "What?", for_each="{{ seed.rows }}", files=["{{ item }}"], llm={"model": "anthropic:claude-sonnet-4-5"}
-    )
-    seed = Seed(name="s", data={"rows": ["data:application/pdf;base64," + base64.b64encode(wav()).decode()]})
-    (message,) = [v.message for v in violations(pipeline_of(task), seed)]
-    assert "anthropic:claude-sonnet-4-5 is not known to take sound; models that do are" in message
-    task["llm"] = {"model": "openai:gpt-audio"}
-    assert not violations(pipeline_of(task), seed)
-
-
 def test_a_model_that_reads_no_pdf_is_refused_before_the_run() -> None:
     """P11."""
     found = violations(pipeline_of(prompt("Read.", files=["a.pdf"], llm={"model": "vllm:Qwen/Qwen3-4B"})))
