@@ -2,9 +2,8 @@
 
 A durable transaction costs about the same for one row as for hundreds, and all of a worker's commits go to
 one run. So there is one queue and one thread (P9: the loop never waits for the disk). While the thread is in a
-transaction the queue grows; then it is taken as a whole. Nobody waits for company that is not there; a commit that
-nobody waits for does, for a few milliseconds. Where the store has lanes (`commit_lane`), the groups of several runs
-share one transaction in the same way.
+transaction the queue grows; then it is taken as a whole. Nobody waits for company that is not there. Where the store
+has lanes (`commit_lane`), the groups of several runs share one transaction in the same way.
 """
 
 from __future__ import annotations
@@ -24,10 +23,6 @@ from po_jupyter.store.protocol import Commit, Head, Lease, LogStore, Record, Ref
 
 MOST = 1000  # commits in one transaction
 _PAUSE = 0.25  # s between two tries
-# A commit that nobody waits for stays open for those of the step after it: for so long, and then for some turns of the
-# loop, each of which takes long where much else is done.
-_COMPANY = 0.004  # s
-_TURNS = 8
 REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
 
 
@@ -81,7 +76,6 @@ class GroupCommitter:
         self._on_head = on_head
         self._pending: list[_PendingCommit] = []
         self._is_working = False
-        self._is_waiting = False  # for company
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
@@ -109,17 +103,14 @@ class GroupCommitter:
         return result
 
     def commit_soon(self, commit: Commit, then: Callable[[CommitResult], None] | None = None) -> None:
-        """Queue it and go on: it is written along with the next one that somebody waits for, or some milliseconds
-        later. Should it fail, whatever comes after it raises that and writes nothing.
+        """Queue it and go on. Should it fail, whatever comes after it raises that and writes nothing.
 
         `then` is called on the loop with what became of it, before anybody who waits for a later commit goes on.
         It must be quick and not raise.
         """
         self._raise_broken()
         self._pending.append(_PendingCommit(commit, None, then))
-        if not self._is_working and not self._is_waiting:
-            self._is_waiting = True
-            asyncio.get_running_loop().call_later(_COMPANY, self._wait_turns, _TURNS)
+        self._start_working()
 
     async def flush(self) -> None:
         """Wait until everything that is queued now is durable."""
@@ -163,15 +154,6 @@ class GroupCommitter:
         if self._broken is not None:
             self._was_raised = True
             raise self._broken
-
-    def _wait_turns(self, turns: int) -> None:
-        if self._is_working or not self._pending:
-            self._is_waiting = False
-        elif turns:
-            asyncio.get_running_loop().call_soon(self._wait_turns, turns - 1)
-        else:
-            self._is_waiting = False
-            self._start_working()
 
     def _start_working(self) -> None:
         if self._is_working:

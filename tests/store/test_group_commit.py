@@ -255,28 +255,6 @@ async def test_commit_soon_keeps_its_order_and_flush_waits(store: HeldStore, com
     assert result.n <= store.head(RUN)["n"]
 
 
-async def test_a_commit_that_nobody_waits_for_shares_the_transaction_of_the_next_one(
-    store: HeldStore, committer: GroupCommitter
-) -> None:
-    committer.commit_soon(Commit(events=[draft("x", i=0)]))
-    await asyncio.sleep(0)
-    await committer.commit(Commit(events=[draft("x", i=1)]))
-    [record] = store.records(RUN, after=1)
-    assert [event["data"]["i"] for event in record["events"]] == [0, 1]
-
-
-async def test_a_commit_that_nobody_waits_for_is_written_soon_without_another(
-    store: HeldStore, committer: GroupCommitter
-) -> None:
-    """P3: an answer is in the log although its task does nothing more."""
-    for i in range(2):
-        written = asyncio.Event()
-        committer.commit_soon(Commit(events=[draft("x", i=i)]), lambda result, written=written: written.set())
-        async with asyncio.timeout(10):
-            await written.wait()
-    assert [len(record["events"]) for record in store.records(RUN, after=1)] == [1, 1]
-
-
 async def test_an_error_that_nobody_waited_for_is_raised_by_what_comes_next(
     store: HeldStore, committer: GroupCommitter
 ) -> None:

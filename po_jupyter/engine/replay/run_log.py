@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any
 
@@ -15,7 +15,6 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import EventDraft, NumberedEvent
-from po_jupyter.model.values.json import JsonValue
 from po_jupyter.store.gathered_commits import CommitResult
 from po_jupyter.store.group_commit import GroupCommitter
 from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, Record, Ref, Store
@@ -29,7 +28,6 @@ class RunLog:
     state   the run as the log has it, with everything emitted here that is on its way to it
     wake    set when something happened that `decide` may want to know
     closed  the run has left this worker: nothing more is written
-    may_defer  no output is on its way to the log by `commit_done_soon`
     broken  why the log cannot be written, or None
     """
 
@@ -56,7 +54,6 @@ class RunLog:
         self._effective = EffectivePipeline(definition)
         self.wake = asyncio.Event()
         self.closed = False
-        self.may_defer = True
         self.broken: BaseException | None = None
         self._committer = GroupCommitter(
             store,
@@ -122,22 +119,6 @@ class RunLog:
         if events:
             self._apply(events)
 
-    def commit_done_soon(self, done: EventDraft, output: tuple[JsonValue, ...]) -> None:
-        """Queue the end of a task as `commit_soon` does. Until it is durable, and `may_defer` true again, the state
-        does not say where the output is."""
-        if self.closed:
-            raise Stopped
-        place: list[int] = []
-
-        def written(result: CommitResult) -> None:
-            place.extend(result.refs[0])
-            self.may_defer = True
-
-        self.may_defer = False
-        pending, state = self._take_pending((done,))
-        self._committer.commit_soon(Commit(pending, payloads=output, state=state), written)
-        self._apply(_with_references((done,), [place]))
-
     async def commit(
         self,
         *events: EventDraft,
@@ -154,7 +135,7 @@ class RunLog:
         commit = Commit(pending, items, calls, payloads, state or pending_state, release)
         result = await self._committer.commit(commit)
         if events:
-            self._apply(_with_references(events, [list(ref) for ref in result.refs]))
+            self._apply(_with_references(events, result.refs))
         return result
 
     async def flush(self) -> None:
@@ -231,12 +212,12 @@ class RunLog:
         await self._committer.close()
 
 
-def _with_references(events: tuple[EventDraft, ...], refs: Sequence[list[int]]) -> list[EventDraft]:
+def _with_references(events: tuple[EventDraft, ...], refs: tuple[Ref, ...]) -> list[EventDraft]:
     """Events as they are in the log: the index of an output's payload has become a reference."""
     result: list[EventDraft] = []
     for event in events:
         index = event["data"].get("output")
         if type(index) is int and event["type"] == "task.done":
-            event = {**event, "data": {**event["data"], "output": refs[index]}}
+            event = {**event, "data": {**event["data"], "output": list(refs[index])}}
         result.append(event)
     return result

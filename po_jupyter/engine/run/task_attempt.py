@@ -24,7 +24,7 @@ from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.run.directives import RunDirectives
 from po_jupyter.engine.run.session import RunSession
-from po_jupyter.engine.state.decide import End, Start, decide, goes_on, next_ask_models
+from po_jupyter.engine.state.decide import End, Start, decide, goes_on
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_output
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
@@ -221,31 +221,23 @@ class TaskAttempt:
     async def _commit_end(self, events: list[EventDraft], payloads: tuple[JsonValue, ...]) -> None:
         """Commit the end of the task; when it is the end of the run too, both are one transaction."""
         log = self.session.log
-        if self._goes_on_after(events):
-            if log.may_defer and next_ask_models(log.pipeline, log.run_state, self.task.name):
-                log.commit_done_soon(events[0], payloads)  # one transaction with the call of the next task
-            else:
-                await log.commit(*events, payloads=payloads)
-        elif (end := self._end_after(events)) is None:
+        end = self._end_after(events)
+        if end is None:
             await log.commit(*events, payloads=payloads)
         else:
             await self.session.calls.flush_cache()
             await log.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
 
-    def _goes_on_after(self, events: list[EventDraft]) -> bool:
-        """Whether the run goes on for sure with the next task of a chain once `events` are in the log."""
-        log = self.session.log
-        return (
-            len(self.session.signals.running) == 1
-            and len(events) == 1
-            and events[0]["type"] == "task.done"
-            and goes_on(log.pipeline, log.run_state, self.task.name)  # only events of this task may be missing
-        )
-
     def _end_after(self, events: list[EventDraft]) -> End | None:
         """The end that `decide` will order once `events` are in the log. A gate is left to the executor: see there."""
         running, log = self.session.signals.running, self.session.log
         if len(running) > 1:
+            return None
+        if (
+            len(events) == 1
+            and events[0]["type"] == "task.done"
+            and goes_on(log.pipeline, log.run_state, self.task.name)  # only events of this task may be missing
+        ):
             return None
         state = log.state
         numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]

@@ -14,7 +14,6 @@ from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +97,6 @@ def goes_on(pipeline: Pipeline, state: RunState, done: str) -> bool:
         if done in needed and tasks[name].state == "pending":
             return all(need == done or tasks[need].state == "done" for need in needed)
     return False
-
-
-def next_ask_models(pipeline: Pipeline, state: RunState, done: str) -> bool:
-    """Whether each task that needs `done` asks a model by itself: before one of those does anything that others see,
-    its call is in the log, and with it all that came before."""
-    pipeline = effective_pipeline(pipeline, state)
-    after = [pipeline.task(name) for name, needed in pipeline.needs.items() if done in needed]
-    return all(task.kind in ASKS_MODEL and task.for_each is None for task in after)
 
 
 def _end(state: RunState) -> End:

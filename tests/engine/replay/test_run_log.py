@@ -58,19 +58,6 @@ async def test_a_queued_commit_tells_its_place(log: RunLog) -> None:
     assert log.payload(places[0].refs[0]) == "x"
 
 
-async def test_the_end_of_a_task_is_in_the_state_before_it_is_durable_and_its_output_is_found_after(
-    log: RunLog,
-) -> None:
-    log.commit_done_soon(draft("task.done", "a", output=0, seconds=0.1), ("x",))
-    assert log.state.tasks["a"].state == "done" and not log.may_defer
-    await log.flush()
-    output = log.state.tasks["a"].output
-    assert log.may_defer and output is not None and log.payload(output) == "x"
-    log.abandon()
-    with pytest.raises(Stopped):
-        log.commit_done_soon(draft("task.done", "a", output=0, seconds=0.1), ("x",))
-
-
 async def test_what_others_write_wakes_the_executor(log: RunLog, store: Any) -> None:
     store.request(RUN, [draft("run.cancel_requested", by="me")])
     await log.refresh()

@@ -6,13 +6,11 @@ import pytest
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.run.directives import RunDirectives
-from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.run.task_attempt import TaskAttempt, end_event
 from po_jupyter.engine.state.decide import End, Start
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.money.pricing import PriceBook
-from po_jupyter.store import group_commit
 from po_jupyter.telemetry.redaction import Redactor
 from tests.engine.run.test_executor import EMPTY, python
 from tests.support.engine import RUN, Bench
@@ -35,37 +33,6 @@ async def test_a_task_that_ends_while_another_runs_does_not_end_the_run(bench: B
         await attempt(session, "b").run()
     assert bench.types()[-2:] == ["task.done", "run.done"]
     assert bench.store.head(RUN)["holder"] is None
-
-
-async def test_the_end_of_a_prompt_and_the_call_of_the_next_are_one_transaction(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """P2, P3: in their order, and durable before the next model is asked."""
-    monkeypatch.setattr(group_commit, "_COMPANY", 30.0)
-    bench.create([{"name": name, "prompt": name} for name in "abc"])
-    async with bench.worker() as session:
-        assert await RunExecutor(session).run() == "done"
-    both = [r for r in bench.records() if [call["kind"] for call in r["calls"]] == ["response", "intent"]]
-    assert [[event["type"] for event in record["events"]] for record in both] == 2 * [
-        ["call.done", "task.done", "task.started", "task.stage", "task.stage"]
-    ]
-
-
-async def test_python_starts_after_the_end_of_the_task_before_is_durable(bench: Bench) -> None:
-    """P2: what it does outside of the run rests on an output that no crash takes back."""
-    bench.create([{"name": "a", "prompt": "a"}, python("b", EMPTY)])
-    async with bench.worker() as session:
-        await attempt(session, "a").run()
-        assert "task.done" in bench.types()
-
-
-async def test_an_end_is_not_put_off_while_another_is_on_its_way(bench: Bench) -> None:
-    """The output of a task that nobody can read in the log yet is in memory."""
-    bench.create([{"name": name, "prompt": name} for name in "ab"])
-    async with bench.worker() as session:
-        session.log.may_defer = False
-        await attempt(session, "a").run()
-        assert "task.done" in bench.types()
 
 
 async def test_a_gate_of_the_last_task_is_opened_with_its_end_and_ends_no_run(bench: Bench) -> None:
