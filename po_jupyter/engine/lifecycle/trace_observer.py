@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -60,7 +60,7 @@ _call: ContextVar[OpenSpan | None] = ContextVar("po_call_span", default=None)
 class TraceObserver(Observer):
     """An Observer that makes spans. Each is the child of the span that is active in its own asyncio context."""
 
-    __slots__ = ("_content", "_failed", "_recorder", "_run", "_run_span")
+    __slots__ = ("_content", "_failed", "_most_text", "_recorder", "_run", "_run_span")
 
     def __init__(
         self, tracer: Tracer, run: str, pipeline: str, created_at: str | None, parent: str | None
@@ -69,6 +69,9 @@ class TraceObserver(Observer):
         the first worker of the run, for the time in the queue."""
         self._run = run
         self._content = tracing.captures_content()
+        self._most_text = (
+            SpanLimits().max_span_attribute_length
+        )  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT; None: as it is
         self._failed = 0
         above = tracing.parent_context(parent)
         attributes = {"po.run": run, "po.pipeline": pipeline}
@@ -182,12 +185,14 @@ class TraceObserver(Observer):
         if frame.index is not None:
             about["po.row"] = frame.index
         if self._content:
-            about["gen_ai.input.messages"] = _text([(m.role, m.content) for m in request.messages])
+            about["gen_ai.input.messages"] = _text([(m.role, m.content) for m in request.messages])[
+                : self._most_text
+            ]
         if response is not None:
             about["gen_ai.response.model"] = response.model
             about["gen_ai.response.finish_reasons"] = (response.finish,)
             if self._content:
-                about["gen_ai.output.messages"] = _text([("assistant", response.text)])
+                about["gen_ai.output.messages"] = _text([("assistant", response.text)])[: self._most_text]
         _close(span, about, usage, error)
 
     def _start(

@@ -122,3 +122,14 @@ async def test_prompts_and_answers_when_somebody_asks(bench: Bench, monkeypatch:
     assert call.attributes is not None
     assert json.loads(str(call.attributes["gen_ai.input.messages"]))[-1]["content"] == "who is Ada"
     assert json.loads(str(call.attributes["gen_ai.output.messages"]))[0]["role"] == "assistant"
+
+
+async def test_prompts_are_as_long_as_the_standard_variable_says(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "12")
+    bench.create([{"name": "a", "prompt": "who is Ada"}])
+    ((call,),) = [(await spans_of(bench))["chat echo"]]
+    assert call.attributes is not None
+    assert len(str(call.attributes["gen_ai.input.messages"])) == 12
