@@ -38,6 +38,7 @@ from po_jupyter.testing.model_server.batches import BatchServer
 from tests.docs.services import PageServices
 from tests.support.paths import ROOT
 from tests.support.pdf import pdf
+from tests.support.sound import sound_url, wav
 from tests.support.start_mode import inherited_environment
 
 DOCS = ROOT / "po_jupyter" / "docs"
@@ -222,6 +223,7 @@ class PageRunner:
         photo = "data:image/png;base64,iVBORw0KGgo="
         invoice = f"data:application/pdf;base64,{b64encode(pdf()).decode()}"
         seed = {"text": "hello", "name": "Ada", "photo": photo, "invoice": invoice, "rows": ROWS}
+        seed["recording"] = sound_url(wav())
         run = self.client.submit(definition, seed)
         until = time.monotonic() + 60
         while run.refresh().state not in {*ENDED, "waiting"}:

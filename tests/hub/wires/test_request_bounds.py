@@ -172,6 +172,8 @@ def test_an_image_is_bounded_as_an_image_and_not_by_its_bytes(api: Api, body: di
             ),
         ),
         ("chat", chat(messages=[{"role": "user", "content": [{"type": "image_url"}]}])),
+        ("chat", chat(messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}])),
+        ("gemini", {"contents": [{"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "UklG"}}]}]}),
         ("responses", {"model": "m", "input": "x", "background": True}),
         ("responses", {"model": "m", "input": "x", "previous_response_id": "resp_1"}),
         ("responses", {"model": "m", "input": "x", "conversation": "conv_1"}),
