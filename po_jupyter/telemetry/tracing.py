@@ -10,7 +10,6 @@ imported. The provider is our own: what a person's code traces by itself is thei
 from __future__ import annotations
 
 import atexit
-import importlib
 import os
 import re
 import sys
@@ -169,10 +168,6 @@ def _exporter_class() -> Any:
     for name in (part.strip() for part in names.split(",")):
         found = entry_points(group="opentelemetry_traces_exporter", name=otlp if name == "otlp" else name)
         for entry in found:
-            if name == "otlp" and protocol != "grpc":
-                from po_jupyter.telemetry.exporters import otlp as encoding
-
-                encoding.use_in(importlib.import_module(entry.module))
             return entry.load()
     _warn(f"an exporter called {names!r:.80}")
     return None
