@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from math import exp, isfinite
+from math import exp
 from typing import Any, NamedTuple
 
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 ALTERNATIVES = 5
 """Alternatives of each token that are asked for: what every vendor gives (Fireworks 5, OpenAI and Gemini 20)."""
+_LONGEST_CHARACTER = 4  # bytes in UTF-8
+_MOST = 1e300  # where a number is none any more
 
 
 class TokenLogprob(NamedTuple):
@@ -46,8 +48,8 @@ def read_tokens(entries: Sequence[JsonObject], *, logprob: str = "logprob") -> l
     tokens: list[TokenLogprob] = []
     pending, pending_logprob = b"", 0.0
     for entry in entries:
-        number, text = entry.get(logprob), entry.get("token")
-        if not isinstance(number, int | float) or not isfinite(number) or not isinstance(text, str):
+        number, text = _logprob(entry.get(logprob)), entry.get("token")
+        if number is None or not isinstance(text, str) or len(pending) >= _LONGEST_CHARACTER:
             break
         raw = entry.get("bytes")
         pending += _as_bytes(raw) if isinstance(raw, list) else text.encode("utf-8", "replace")
@@ -63,6 +65,13 @@ def read_tokens(entries: Sequence[JsonObject], *, logprob: str = "logprob") -> l
     return tokens
 
 
+def _logprob(value: object) -> float | None:
+    """A log probability as servers send them, rounded above 0 too; None: it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:  # nor NaN
+        return None
+    return min(0.0, float(value))
+
+
 def _as_bytes(raw: list[Any]) -> bytes:
     return bytes([byte for byte in raw if isinstance(byte, int) and 0 <= byte < 256])
 
@@ -70,11 +79,11 @@ def _as_bytes(raw: list[Any]) -> bytes:
 def alternatives_of(entries: object, logprob: str = "logprob") -> tuple[tuple[str, float], ...]:
     """The alternatives of a token, those that are none left out."""
     return tuple(
-        (entry["token"], float(entry[logprob]))
+        (entry["token"], number)
         for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, dict)
         and isinstance(entry.get("token"), str)
-        and isinstance(entry.get(logprob), int | float)
+        and (number := _logprob(entry.get(logprob))) is not None
     )
 
 
@@ -121,7 +130,8 @@ def _part(token: TokenLogprob, written: str, before: str, chosen: str, others: S
             right += exp(logprob)
         elif fits_another and not fits:
             wrong += exp(logprob)
-    return right / (right + wrong) if token.alternatives else right
+    # A token that the server holds for impossible (-9999) may have no label beside it.
+    return right / (right + wrong) if token.alternatives and right + wrong else right
 
 
 def _goes_on(text: str, label: str) -> bool:

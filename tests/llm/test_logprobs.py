@@ -126,3 +126,30 @@ def test_models_that_give_them(model: str, effort: str | None) -> None:
 )
 def test_models_that_give_none_are_named_with_those_that_do(model: str, effort: str | None, words: str) -> None:
     assert words in (logprobs_problem(model, effort) or "")
+
+
+@pytest.mark.parametrize(
+    "sent", [1000, pytest.param(10**400, id="huge"), float("inf"), float("nan"), True, "0.5", None]
+)
+def test_a_number_that_is_no_log_probability_ends_nothing(sent: Any) -> None:
+    """The answer is paid: whatever the server says beside it, it is kept."""
+    entries = [
+        {"token": '{"label": "', "logprob": 0.0},
+        {"token": "bug", "logprob": sent, "top_logprobs": [{"token": "question", "logprob": sent}]},
+        {"token": '"}', "logprob": 0.0, "top_logprobs": [{"token": "fix", "logprob": sent}]},
+    ]
+    found = label_probability(read_tokens(entries), "label", "bug", LABELS)
+    assert found is None or 0.0 <= found <= 1.0
+
+
+def test_a_token_that_the_server_holds_for_impossible_has_a_probability() -> None:
+    read = read_tokens([
+        {"token": '{"label": "', "logprob": 0.0},
+        {"token": "bug", "logprob": -9999.0, "top_logprobs": [{"token": "I", "logprob": -0.1}]},
+        {"token": '"}', "logprob": 0.0},
+    ])  # fmt: skip
+    assert label_probability(read, "label", "bug", LABELS) == 0.0
+
+
+def test_bytes_that_never_become_a_character_are_not_gathered() -> None:
+    assert read_tokens([{"token": "?", "logprob": -0.1, "bytes": [255]}] * 100_000) == []
