@@ -3,16 +3,13 @@ refused before a run starts, and not row by row."""
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from po_jupyter.engine.files.pdf_pages import missing_reader
-from po_jupyter.engine.prompts.prompt_task import PromptTask
-from po_jupyter.engine.prompts.templates import RowsExpression, template_names
-from po_jupyter.errors import PoError
 from po_jupyter.llm.audio import FileKind, audio_format
 from po_jupyter.llm.documents import is_pdf
 from po_jupyter.llm.providers.refs import files_problem, kinds_taken
@@ -22,6 +19,8 @@ from po_jupyter.model.values.json import JsonValue
 
 _MOST_READ = 20  # rows; the rest are taken to be like them
 _HEAD = 2048  # characters of base64: more than what tells a kind
+_STEP = r"""\.[A-Za-z_]\w*|\["[^"\]]*"\]|\['[^'\]]*'\]|\[\d{1,9}\]"""
+_NAME = re.compile(rf"\s*{{{{\s*(?P<root>seed|item)(?P<steps>(?:{_STEP})*)\s*}}}}\s*")
 
 
 def task_files_problem(task: Task, model: str, seed: Seed | None) -> str | None:
@@ -34,18 +33,32 @@ def task_files_problem(task: Task, model: str, seed: Seed | None) -> str | None:
 
 
 def kinds_in(task: Task, seed: Seed) -> Iterator[FileKind]:
-    """The kinds of the files of the first rows that the seed has as `data:` URLs."""
-    names = template_names(seed=seed.data, seed_name=seed.name, tasks={}, config=task.config, run={})
-    with suppress(PoError):  # what needs an output that is not there yet; other checks say what else is wrong
-        prompt = PromptTask(task)
-        rows: list[Mapping[str, JsonValue]] = [names]
-        if task.for_each is not None:
-            items = RowsExpression(task.for_each, task=task.name).evaluate(names)
-            rows = [{**names, "item": item, "index": n} for n, item in enumerate(islice(items, _MOST_READ))]
-        for row in rows:
-            for file in prompt.files(row):
-                if (kind := _kind_of(file.text)) is not None:
-                    yield kind
+    """The kinds of the files of the first rows that the seed has as `data:` URLs, where templates name them and make
+    nothing of them: `{{ item.sound }}`. Nothing is rendered here, where a template could take for ever."""
+    rows: JsonValue = [None]
+    if task.for_each is not None:
+        rows = _named_value(task.for_each, {"seed": seed.data})
+    for row in islice(rows if isinstance(rows, Sequence) else (), _MOST_READ):
+        for template in task.files:
+            value = _named_value(template, {"seed": seed.data, "item": row})
+            if isinstance(value, str) and (kind := _kind_of(value)) is not None:
+                yield kind
+
+
+def _named_value(template: str, names: Mapping[str, JsonValue]) -> JsonValue:
+    """The value that a template is the mere name of; None: it is no name, or of nothing."""
+    if (found := _NAME.fullmatch(template)) is None:
+        return None
+    value = names.get(found["root"])
+    for step in re.findall(_STEP, found["steps"]):
+        key = step.strip(".[]\"'")
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif isinstance(value, Sequence) and not isinstance(value, str) and key.isdecimal():
+            value = value[int(key)] if int(key) < len(value) else None
+        else:
+            return None
+    return value
 
 
 def _kind_of(text: str) -> FileKind | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
+
 from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.planning.file_kinds import kinds_in
 from po_jupyter.model.pipeline.parsing import validate_pipeline
@@ -30,6 +32,25 @@ def test_kinds_are_told_by_content_and_not_by_type() -> None:
     assert list(kinds_in(task, seed)) == ["audio", "audio", "pdf"]
     (blind,) = pipeline_of(for_each="{{ tasks.none.output }}", needs=[]).tasks
     assert list(kinds_in(blind, seed)) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        ("{{ item.sound }}", ["audio"]),
+        ("{{item['sound']}}", ["audio"]),
+        ('{{ seed.rows[0]["sound"] }}', ["audio"]),
+        ("{{ seed.rows[7].sound }}", []),
+        ("{{ item.sound.more }}", []),
+        ("{% for a in range(5000000) %}{% for b in range(5000000) %}{% endfor %}{% endfor %}", []),
+        ("{{ (range(5000000) | map('string') | join)[0:0] ~ item.sound }}", []),
+    ],
+)
+def test_templates_that_make_something_are_not_rendered(template: str, found: list[str]) -> None:
+    """A check reads definitions where others wait for it: a template might take for ever."""
+    (task,) = pipeline_of(files=[template]).tasks
+    seed = Seed(name="s", data={"rows": [{"sound": sound_url(wav())}]})
+    assert list(kinds_in(task, seed)) == found
 
 
 def test_a_model_that_hears_nothing_is_refused_before_the_run() -> None:
