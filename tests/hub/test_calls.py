@@ -228,7 +228,7 @@ async def test_a_model_without_a_price_is_refused_under_a_limit_in_dollars(gatew
 
 async def test_the_models_of_a_wire_are_the_users(gateway: GatewayClient) -> None:
     _, listed, _ = await gateway.ask("GET", "openai/v1/models")
-    assert [row["id"] for row in listed["data"]] == ["gpt-5-mini", "gpt-5"]
+    assert [row["id"] for row in listed["data"]] == ["gpt-5-mini", "gpt-5", "text-embedding-3-small"]
     _, listed, _ = await gateway.ask("GET", "gemini/v1beta/models")
     assert listed == {"models": [{"name": "models/gemini-2.5-flash"}]}
     _, listed, _ = await gateway.ask("GET", "anthropic/v1/models", token="", x_api_key="alice-token")

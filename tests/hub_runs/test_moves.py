@@ -124,12 +124,12 @@ def check_done_once(
 def test_a_live_run_moves_with_its_history_and_goes_on_there(
     monkeypatch: pytest.MonkeyPatch, own: Own, service: SharedRuns, vendor: ModelServer
 ) -> None:
-    run = own.submit("live", 12)
+    run = own.submit("live", 30)
     await_rows(vendor, "live", 3)
     moved = own.po("move", run[-6:], "shared")
     assert moved.returncode == 0, moved.stdout + moved.stderr
     assert "--on shared" in moved.stdout
-    view = check_done_once(service, vendor, run, "live", 12)
+    view = check_done_once(service, vendor, run, "live", 30)
     assert (view["owner"], view["id"]) == ("alice", run)
     here = own.tombstone(run)
     assert here["state"] == "moved"
@@ -139,8 +139,8 @@ def test_a_live_run_moves_with_its_history_and_goes_on_there(
         types = [event["type"] for event in events]
         assert types[0] == "run.created"
         assert 0 < types.index("run.received") < types.index("run.done")
-        assert len(client.get(f"runs/{run}/model-calls?limit=100").json()["calls"]) == 13
-        assert len(client.get(f"runs/{run}/items?task=label").json()["items"]) == 12
+        assert len(client.get(f"runs/{run}/model-calls?limit=100").json()["calls"]) == 31
+        assert len(client.get(f"runs/{run}/items?task=label").json()["items"]) == 30
     # The tombstone is left alone, and moving it again changes nothing.
     monkeypatch.setenv("PO_DATA_DIR", own.environ["PO_DATA_DIR"])
     with closing(po.connect()) as client:

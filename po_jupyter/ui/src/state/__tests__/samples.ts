@@ -11,7 +11,8 @@ const USAGE = {
   unknown: 0,
   reasoning_tokens: 0,
   cache_write_tokens: 0,
-  cached_calls: 0
+  cached_calls: 0,
+  audio_tokens: 0
 };
 
 export function aTask(name: string, more: Partial<Task> = {}): Task {
