@@ -230,6 +230,6 @@ async def test_the_models_of_a_wire_are_the_users(gateway: GatewayClient) -> Non
     _, listed, _ = await gateway.ask("GET", "openai/v1/models")
     assert [row["id"] for row in listed["data"]] == ["gpt-5-mini", "gpt-5", "text-embedding-3-small"]
     _, listed, _ = await gateway.ask("GET", "gemini/v1beta/models")
-    assert listed == {"models": [{"name": "models/gemini-2.5-flash"}]}
+    assert listed == {"models": [{"name": "models/gemini-2.5-flash"}, {"name": "models/gemini-embedding-001"}]}
     _, listed, _ = await gateway.ask("GET", "anthropic/v1/models", token="", x_api_key="alice-token")
     assert listed["data"][0]["id"] == "claude-haiku-4-5"
