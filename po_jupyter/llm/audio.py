@@ -87,7 +87,7 @@ def file_from_json(body: dict[str, object]) -> File:
     content."""
     data = str(body["data"])
     if str(body.get("mime")).startswith("audio/"):
-        return Audio(data, float(body["seconds"]))  # type: ignore[arg-type]
+        return Audio(data, float(body["seconds"]))  # type: ignore[arg-type]  # raises TypeError
     return Document(data, int(body["pages"]), int(body.get("text_tokens") or 0))  # type: ignore[call-overload]
 
 

@@ -85,10 +85,10 @@ def _model(entry: Mapping[str, object]) -> TeamModelJson:
 
 def team_prices(catalogue: TeamCatalogue | None, environ: Mapping[str, str], hub_url: str | None) -> TeamPrices:
     """The prices of all providers that are asked through the gateway, in an environment of `with_team`."""
-    return TeamPrices(said_of_prices(catalogue, environ, hub_url))
+    return TeamPrices(prices_by_provider(catalogue, environ, hub_url))
 
 
-def said_of_prices(
+def prices_by_provider(
     catalogue: TeamCatalogue | None, environ: Mapping[str, str], hub_url: str | None
 ) -> dict[str, JsonObject]:
     """What `team_prices` is made of, by provider: JSON."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidEnvironment
 from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
-from po_jupyter.llm.credentials.team import GATEWAY_BATCHES, is_of_team, said_of_prices
+from po_jupyter.llm.credentials.team import GATEWAY_BATCHES, is_of_team, prices_by_provider
 from po_jupyter.llm.specs import spec_of, specs
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.contained import contained
@@ -48,7 +48,7 @@ class Preflight:
         if keys.team is None or not self._environment_counts():
             return {}
         environ, _ = keys.environment(self._settings.worker_env)
-        return said_of_prices(keys.catalogue(), environ, keys.team.url)
+        return prices_by_provider(keys.catalogue(), environ, keys.team.url)
 
     def warnings(self, pipeline: Pipeline, owner: str, model: str | None = None) -> list[str]:
         """Everything that is wrong with the environment of a run, for people; nothing is refused."""
