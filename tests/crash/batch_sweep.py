@@ -1,6 +1,7 @@
 """A process that kills a map in batches at each of its crash points, goes on, and says what it found.
 
     python batch_sweep.py ROOT_URL MODEL DIRECTORY          one JSON line for each point
+    python batch_sweep.py ROOT_URL MODEL DIRECTORY first    one for the first passing of each point
     python batch_sweep.py ROOT_URL MODEL DIRECTORY POINT    killed there, given up, and row 1 asked for again by name
     python batch_sweep.py ROOT_URL MODEL DIRECTORY POINT on killed there, and gone on
 
@@ -114,7 +115,7 @@ def main(root: str, model: str, directory: str, point: str = "", on: str = "") -
     answer_validator(SCHEMA).violations({})
     estimate("x")
     in_child(lambda: setup(at, model))
-    if point and not on:
+    if point not in ("", "first") and not on:
         in_child(lambda: setup(at, model))
         report: dict[str, Any] = {"killed": die_at((point, 1), lambda: go(at, root, "key"))}
         in_child(lambda: ask_again(at))
@@ -122,6 +123,8 @@ def main(root: str, model: str, directory: str, point: str = "", on: str = "") -
         print(json.dumps(report | in_child(lambda: outcome_of(at))[1]))
         return
     points = [(point, 1)] if on else count(lambda: go(at, root, "count"))
+    if point == "first":
+        points = [(name, passing) for name, passing in points if passing == 1]
     for n, point in enumerate(points):
         key = f"key-{n}"
         in_child(lambda: setup(at, model))

@@ -168,30 +168,35 @@ def handed_over(
     assert model.duplicates() == {}
     assert len(model.requests) == rows
     assert (view["usage"]["calls"], view["usage"]["unknown"]) == (rows, 0)
-    assert max(stops) < PATIENCE + 5, "a stop does not wait for calls to end"
 
 
-WAYS = pytest.mark.parametrize(
-    "servers",
-    [
-        pytest.param(Headless, id="po stop"),
-        pytest.param(Jupyters, id="a Jupyter server, SIGTERM"),
-        pytest.param(
-            lambda folder, environ: Jupyters(folder, {**environ, **HUB}, signal.SIGINT), id="a hub, SIGINT"
-        ),
-    ],
-    indirect=True,
-)
+def ways(*quick: str) -> pytest.MarkDecorator:
+    """A test with a server of each kind; without one of `quick` it is slow."""
+    servers: dict[str, Any] = {
+        "po stop": Headless,
+        "a Jupyter server, SIGTERM": Jupyters,
+        "a hub, SIGINT": lambda folder, environ: Jupyters(folder, {**environ, **HUB}, signal.SIGINT),
+    }
+    return pytest.mark.parametrize(
+        "servers",
+        [
+            pytest.param(server, id=name, marks=[] if name in quick else pytest.mark.slow)
+            for name, server in servers.items()
+        ],
+        indirect=True,
+    )
+
+
 KILLED = pytest.mark.parametrize("servers", [Headless], indirect=True)
 
 
-@WAYS
+@ways("po stop", "a Jupyter server, SIGTERM")
 def test_a_stop_hands_over_and_pays_for_no_call_twice(servers: Servers, model: ModelServer) -> None:
     """B1: workers finish what is in flight, neither waited for nor killed."""
     handed_over(servers, model, 2, servers.stop)
 
 
-@WAYS
+@ways("po stop", "a hub, SIGINT")
 def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
     servers: Servers, model: ModelServer
 ) -> None:
@@ -200,6 +205,7 @@ def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
     model.wait_for(WIDTH)
     worker = worker_of(servers.data, run)
     servers.stop()
+    assert in_flight(model) == WIDTH, "a stop does not wait for calls to end"
     assert is_alive(worker)
     model.release()
     until = time.monotonic() + 20
@@ -224,7 +230,7 @@ def test_a_killed_worker_costs_the_calls_in_flight_and_no_other(servers: Servers
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@WAYS
+@ways()
 def test_twenty_stops(servers: Servers, model: ModelServer) -> None:
     handed_over(servers, model, 20, servers.stop)
 

@@ -154,10 +154,9 @@ class TierPlugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """After it."""
         self._only_unit = all(item.get_closest_marker("unit") for item in session.items)
-        if self._only_unit:
-            # Half a million objects of imported modules need not be looked through at every collection of garbage.
-            gc.collect()
-            gc.freeze()
+        # The objects of imported modules and of all tests, more than a million, need not be looked through at every
+        # collection of garbage: one took half a second, and what a test measures had it in.
+        gc.freeze()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
