@@ -11,6 +11,7 @@ from tests.support.panel_tools import UI, panel_tool
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.timeout(400)  # that of the command, and what is around it
 @pytest.mark.parametrize("command", [("tsc", "-p", "tsconfig.tests.json"), ("vitest", "run", "--no-color")])
 def test_the_panels_own_tests_pass(command: tuple[str, ...]) -> None:
     """C5: what the panel counts, says and remembers is tested where it is written."""
