@@ -19,7 +19,7 @@ from po_jupyter.model.values.json import JsonObject
 
 HUB = Spec("hub", "", key_env="PO_HUB_TOKEN", base_env="PO_HUB_URL")
 """The hub, as far as it takes a key: a token of the user's, for use outside of the hub's servers."""
-GATEWAY_BATCHES = ("openai", "anthropic")
+GATEWAY_BATCHES = ("openai", "anthropic", "gemini", "mistral")
 """The providers whose batches a gateway takes."""
 _SHOWN = 20
 
