@@ -157,6 +157,22 @@ async def test_a_gateway_that_is_away_at_the_submit_ends_no_run_which_pays_its_p
     assert usage.cost == pytest.approx((usage.input_tokens * 300 + usage.output_tokens * 900) / 1e6)
 
 
+async def test_the_last_known_prices_of_the_team_survive_a_restart(tmp_path: Path, thread: GatewayThread):
+    """The gateway is away at a submit after it: a budget and an estimate count with them, and not with the list."""
+    thread.gateway.models[1] |= {"price": {"input": 500, "output": 7000}}
+    async with orchestrator(tmp_path, hub_url=thread.gateway.url) as running:
+        run = await submit(running, rows(UNLISTED, 2, budget={"usd": 100}))
+        await wait_for_state(running, run, ("done",))
+    thread.stop()
+    async with orchestrator(tmp_path, hub_url=thread.gateway.url) as running:
+        for model, output in ((UNLISTED, 900), (KNOWN, 7000)):
+            estimate = await running.submissions.estimate(rows(model), owner="local", code_allowed=True)
+            assert estimate["cost"]["worst"] >= 3 * 50 * output / 1e6
+        run = await submit(running, rows(UNLISTED, budget={"usd": 0.01}))
+        view = await wait_for_state(running, run, ("failed",), patience=30)
+        assert view.error["code"] == "budget_exceeded"
+
+
 async def test_what_the_gateway_has_no_price_for_is_unknown_and_a_key_of_ones_own_keeps_its_address(
     tmp_path: Path, vendor: ModelServer, thread: GatewayThread, monkeypatch: pytest.MonkeyPatch
 ):

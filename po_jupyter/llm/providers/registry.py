@@ -155,6 +155,7 @@ class Providers:
             context.http,
             partial(self._reopen, spec),
             partial(self._learn_prices, spec.name),
+            self.team_prices.is_pending if self.team_prices is not None else lambda ref: False,
         )
 
     def _learn_prices(self, name: str, answer: object) -> None:
@@ -192,8 +193,8 @@ class Providers:
         return variables
 
     async def learn_addresses(self) -> None:
-        """Behind a gateway: learn where the vendors are asked that the environment has an address of. It holds where the
-        user's own key does, which comes with the key."""
+        """Behind a gateway: learn where the vendors are asked that the environment has an address of, which holds with
+        the user's own key alone."""
         for name, spec in specs().items() if self._hub_url is not None else ():
             if spec.is_vendor and self._environ.get(spec.base_env):
                 with suppress(PoError):  # what is wrong with the key is said where it is needed
