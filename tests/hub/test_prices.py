@@ -101,6 +101,33 @@ async def test_the_teams_price_weighs_more_than_the_users_own_and_reaches_childr
     assert view.usage.cost > 0
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"llm": [{"model": KNOWN}, {"model": UNLISTED, "when": "{{ item % 2 == 0 }}"}]},
+        {"variants": {"now": {}, "house": {"llm": {"model": UNLISTED}}, "short": {"prompt": "{{ item }}"}}},
+        {"votes": 3, "llm": [{"model": KNOWN}, {"model": UNLISTED, "when": "{{ true }}"}]},
+    ],
+    ids=["cascade", "variants", "votes in a cascade"],
+)
+async def test_a_run_of_several_models_costs_what_the_ledger_counts_of_each(
+    tmp_path: Path, team: SharedRuns, monkeypatch: pytest.MonkeyPatch, task: dict[str, Any]
+):
+    """Batches of providers: `tests.hub.real.test_runs`."""
+    monkeypatch.setenv("PO_HUB_URL", team.gateway_url)
+    before = {model: spent(team, model) for model in (KNOWN, UNLISTED)}
+    body = rows(KNOWN, 4, budget={"usd": 500}, task=task)
+    async with orchestrator(tmp_path, hub_url=team.gateway_url) as running:
+        run = await submit(running, body)
+        view = await wait_for_state(running, run, ("done", "failed"), patience=60)
+        estimate = await running.submissions.estimate(body, owner="local", code_allowed=True)
+    assert view.state == "done", view.error
+    of_model = {model: spent(team, model) - cost for model, cost in before.items()}
+    assert all(of_model.values())
+    assert view.usage.cost == pytest.approx(sum(of_model.values()), abs=1e-8)
+    assert estimate["cost"]["worst"] >= view.usage.cost
+
+
 async def test_a_budget_stops_a_run_by_the_admins_price(
     tmp_path: Path, team: SharedRuns, monkeypatch: pytest.MonkeyPatch
 ):
