@@ -15,16 +15,15 @@ from po_jupyter.hub.accounts.ledger import Charge, in_full
 from po_jupyter.hub.accounts.owned_objects import OwnedObject, OwnedObjects
 from po_jupyter.hub.problems import GatewayProblem
 from po_jupyter.hub.state import GatewayState
+from po_jupyter.hub.wires.batch_shapes import SHAPES, BatchShape
 from po_jupyter.hub.wires.bodies import MAX_ANSWER, read_answer
 from po_jupyter.hub.wires.meters import Meter, within_bounds
 from po_jupyter.hub.wires.upstreams import Upstream, unavailable
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
-from po_jupyter.llm.wire.json_fields import as_text, mapping_at
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
 _LOOK = 300.0  # seconds between two looks at the batches that nobody asked for
-_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _FORGOTTEN = 26 * 3600.0  # seconds after which a batch whose making was never answered counts in full
 
 
@@ -32,30 +31,24 @@ class BatchResults:
     """The results of a batch while they are read: what each model used, and how many lines were answered."""
 
     def __init__(
-        self, state: GatewayState, holds: Sequence[Reservation], counts: Mapping[str, int], api: str
+        self, state: GatewayState, holds: Sequence[Reservation], counts: Mapping[str, int], shape: BatchShape
     ) -> None:
-        """`holds` are the reservations, one for each model; `counts` their lines."""
+        """`holds` are the reservations, one for each model; `counts` their lines; `shape` is the vendor's."""
         self._state = state
         self._holds = {hold.demand.model: hold for hold in holds}
         self._counts = counts
-        self._is_anthropic = api == "messages"
+        self._shape = shape
         self._amounts = {ref: Charge(calls=0) for ref in self._holds}
         self._seen: dict[str, int] = dict.fromkeys(self._holds, 0)
         self._ids: set[str] = set()
 
-    @staticmethod
-    def has_ended(batch: Mapping[str, object]) -> bool:
-        """Whether a vendor's batch has ended."""
-        return batch.get("processing_status") == "ended" or batch.get("status") in _ENDED
-
     def add(self, line: JsonObject) -> None:
         """Count a line of the results, once."""
-        custom_id = as_text(line.get("custom_id"))
+        custom_id, answer = self._shape.result(line)
         if custom_id in self._ids:
             return
         self._ids.add(custom_id)
-        answer = self._answer(line)
-        meter = Meter("messages" if self._is_anthropic else "responses" if "output" in answer else "chat")
+        meter = Meter("responses" if self._shape.api == "chat" and "output" in answer else self._shape.api)
         meter.read(answer)
         ref = self._ref_of(meter.model)
         self._seen[ref] += 1
@@ -76,11 +69,6 @@ class BatchResults:
                 amounts = plus(amounts, _part(hold.demand, missing, lines))
             rows.append((hold, amounts))
         return rows
-
-    def _answer(self, line: JsonObject) -> JsonObject:
-        if self._is_anthropic:
-            return dict(mapping_at(mapping_at(line, "result"), "message"))
-        return dict(mapping_at(mapping_at(line, "response"), "body"))
 
     def _ref_of(self, model: str) -> str:
         """The reservation that an answer belongs to: a vendor may add a date to the name of a model. One that is of
@@ -116,23 +104,16 @@ async def settle_batch(
     holds = state.batches.get(name)
     if holds is None:
         return True
-    is_anthropic = upstream.wire == "anthropic"
-    path = f"/v1/messages/batches/{owned.id}" if is_anthropic else f"/batches/{owned.id}"
+    shape = SHAPES[upstream.wire]
     if batch is None:
-        batch = await _fetch(state, upstream, path)
-    if not BatchResults.has_ended(batch):
+        batch = await _fetch(state, upstream, shape.path(owned.id))
+    if not shape.has_ended(batch):
         return False
-    results = BatchResults(state, holds, owned.state.get("counts", {}), "messages" if is_anthropic else "chat")
-    if is_anthropic:
-        places = [f"{path}/results"] if batch.get("results_url") else []
-    else:
-        files = (as_text(batch.get(key)) for key in ("output_file_id", "error_file_id"))
-        places = [f"/files/{file}/content" for file in files if file]
-    for place in places:
-        async for line in _lines(state, upstream, place):
+    results = BatchResults(state, holds, owned.state.get("counts", {}), shape)
+    for path in shape.result_paths(owned.id, batch):
+        async for line in _lines(state, upstream, path):
             results.add(line)
-    whole = is_anthropic or batch.get("status") == "completed"
-    await settle_holds(state, name, results.settled(whole=whole))
+    await settle_holds(state, name, results.settled(whole=shape.is_whole(batch)))
     return True
 
 

@@ -11,13 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from po_jupyter.config import Price
 from po_jupyter.llm.specs import specs
 
-Wire: TypeAlias = Literal["openai", "chat", "anthropic", "gemini"]
-"""What a provider speaks: `openai` is Chat Completions, Responses, files and batches; `chat` the first alone."""
+Wire: TypeAlias = Literal["openai", "chat", "anthropic", "gemini", "mistral"]
+"""What a provider speaks: `openai` is Chat Completions, Responses, files and batches; `chat` the first alone; `mistral`
+Chat Completions, files and batches of its own kind."""
 
 Count: TypeAlias = Annotated[int, Field(ge=0, le=10**15)]
 Dollars: TypeAlias = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
 
-_WIRES: Mapping[str, Wire] = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini"}
+_WIRES: Mapping[str, Wire] = {
+    "openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "mistral": "mistral",
+}  # fmt: skip
 
 
 class Strict(BaseModel):

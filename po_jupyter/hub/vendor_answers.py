@@ -63,11 +63,13 @@ async def send_whole(
     query: Mapping[str, str] | None = None,
     data: object = None,
     content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
     change: Callable[[JsonObject], JsonObject] | None = None,
 ) -> VendorAnswer:
-    """Send a request that is no call; `change` makes of its JSON what is passed on. Raises GatewayProblem."""
-    headers = upstream.headers(request.headers, content_type if data is not None else "")
-    response = await state.vendors.send(upstream, method, upstream.url(path, query), headers=headers, data=data)
+    """Send a request that is no call; `headers` are further ones of the gateway's own, `change` makes of
+    the answer's JSON what is passed on. Raises GatewayProblem."""
+    sent = upstream.headers(request.headers, content_type if data is not None else "") | dict(headers or {})
+    response = await state.vendors.send(upstream, method, upstream.url(path, query), headers=sent, data=data)
     try:
         body = await read_answer(response)
         body = upstream.scrubbed(body, is_cut=is_cut(response.status, body))

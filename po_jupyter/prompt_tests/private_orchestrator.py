@@ -13,9 +13,12 @@ from pathlib import Path
 from po_jupyter import config
 from po_jupyter.client import headless
 from po_jupyter.client.client import Client
+from po_jupyter.config import Price
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.credentials.keys import read_stored_keys, with_stored_keys
+from po_jupyter.llm.credentials.team import team_prices
 from po_jupyter.llm.money.pricing import LIST_PRICES
+from po_jupyter.llm.money.team_prices import TeamPrices
 from po_jupyter.llm.specs import Spec, specs
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.telemetry.redaction import is_secret_name
@@ -35,7 +38,7 @@ class PrivateOrchestrator:
         try:
             of_user = config.load(environ)
             settings = {
-                "prices": prices_of([*models, of_user.default_model], of_user),
+                "prices": prices_of([*models, of_user.default_model], of_user, prices_of_team(of_user)),
                 "default_model": of_user.default_model,
             }
             (self._folder / "po.json").write_text(json.dumps(settings), "utf-8")
@@ -103,13 +106,30 @@ def private_environment(
     return variables
 
 
-def prices_of(models: Iterable[str], settings: config.Settings) -> dict[str, dict[str, float]]:
-    """The prices of models at their vendors, as a settings file has them; at another address the list does not hold."""
-    own = settings.prices
+def prices_of_team(settings: config.Settings) -> TeamPrices:
+    """What the gateway of the user's hub says of prices, or said last; nothing without one. Blocks for seconds."""
+    if settings.hub_url is None:
+        return TeamPrices()
+    from po_jupyter.orchestrator.environment.key_store import KeyStore
+
+    keys = KeyStore(settings.data_dir, settings.hub_url)
+    environ, _ = keys.environment(settings.worker_env)
+    return team_prices(keys.catalogue(), environ, settings.hub_url)
+
+
+def prices_of(
+    models: Iterable[str], settings: config.Settings, team: TeamPrices
+) -> dict[str, dict[str, float]]:
+    """The prices of models as a settings file has them: those of the team on a hub, the user's own, and those of the
+    list, which does not hold at another address."""
     prices: dict[str, dict[str, float]] = {}
     for ref in sorted(set(models)):
-        if ref in own:
-            prices[ref] = own[ref].model_dump(exclude_none=True)
+        said = team.find(ref)
+        set_by = said if isinstance(said, Price) else settings.prices.get(ref) if said != "list" else None
+        if set_by is not None:
+            prices[ref] = set_by.model_dump(exclude_none=True)
+            continue
+        if said == "unknown":
             continue
         kinds = {
             "input": Usage(input_tokens=_MILLION),

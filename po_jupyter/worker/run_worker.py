@@ -169,6 +169,7 @@ class RunWorker:
 
     async def _open_session(self, lease: Lease) -> RunSession:
         link, parts = self._link, self._parts
+        await self._providers.learn_addresses()
         session = await open_session(
             parts.store, lease, settings=parts.settings, providers=self._providers,
             answers=parts.answers, base_url=self._providers.base_url,

@@ -12,6 +12,7 @@ from po_jupyter.hub.accounts.periods import Period
 from po_jupyter.hub.batch_settlement import BatchResults, look_at_batches, plus, settle_holds
 from po_jupyter.hub.limits_file import LimitsFile
 from po_jupyter.hub.state import GatewayState
+from po_jupyter.hub.wires.batch_shapes import SHAPES
 from tests.support.hub import KEY, running, write_config
 
 
@@ -32,7 +33,10 @@ def line(custom_id: str, model: str = "claude-haiku-4-5", output: int = 1) -> di
 
 def test_a_line_that_comes_twice_counts_once(state: GatewayState) -> None:
     results = BatchResults(
-        state, [hold("anthropic:claude-haiku-4-5", 10**6)], {"anthropic:claude-haiku-4-5": 2}, "messages"
+        state,
+        [hold("anthropic:claude-haiku-4-5", 10**6)],
+        {"anthropic:claude-haiku-4-5": 2},
+        SHAPES["anthropic"],
     )
     for custom_id in ("1", "1", "2"):
         results.add(line(custom_id))
@@ -43,7 +47,7 @@ def test_a_line_that_comes_twice_counts_once(state: GatewayState) -> None:
 def test_an_answer_belongs_to_the_model_that_it_names(state: GatewayState) -> None:
     """A vendor may add a date to the name; what it does not name belongs to some model of the batch."""
     refs = ["anthropic:claude-haiku", "anthropic:claude-haiku-4-5"]
-    results = BatchResults(state, [hold(ref) for ref in refs], dict.fromkeys(refs, 1), "messages")
+    results = BatchResults(state, [hold(ref) for ref in refs], dict.fromkeys(refs, 1), SHAPES["anthropic"])
     results.add(line("1", "claude-haiku-4-5-20251001"))
     results.add(line("2", "claude-haiku-20240101"))
     results.add(line("3", ""))
@@ -51,7 +55,7 @@ def test_an_answer_belongs_to_the_model_that_it_names(state: GatewayState) -> No
 
 
 def test_results_that_are_none_count_nothing_and_their_lines_in_full(state: GatewayState) -> None:
-    results = BatchResults(state, [hold("m:x")], {"m:x": 3}, "messages")
+    results = BatchResults(state, [hold("m:x")], {"m:x": 3}, SHAPES["anthropic"])
     for row in ({}, {"custom_id": 5}, {"custom_id": "a", "result": []}):
         results.add(row)
     ((_, charge),) = results.settled(whole=True)
@@ -86,7 +90,7 @@ async def test_a_batch_whose_making_was_never_answered_counts_in_full_after_a_da
 
 def test_an_answer_that_names_no_model_belongs_to_the_dearest(state: GatewayState) -> None:
     refs = ["openai:gpt-5-mini", "openai:a-model-of-a-long-name-without-a-price"]
-    results = BatchResults(state, [hold(ref, 10**9) for ref in refs], dict.fromkeys(refs, 1), "chat")
+    results = BatchResults(state, [hold(ref, 10**9) for ref in refs], dict.fromkeys(refs, 1), SHAPES["openai"])
     body = {"model": "ft:other", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 10}}
     results.add({"custom_id": "1", "response": {"body": body}})
     assert [charge.nano for _, charge in results.settled(whole=False)] == [55_000, 0]
@@ -94,7 +98,7 @@ def test_an_answer_that_names_no_model_belongs_to_the_dearest(state: GatewayStat
 
 def test_lines_of_a_model_whose_price_went_away_count_as_they_were_reserved(state: GatewayState) -> None:
     ref = "anthropic:claude-gone"
-    results = BatchResults(state, [hold(ref, 1000)], {ref: 4}, "messages")
+    results = BatchResults(state, [hold(ref, 1000)], {ref: 4}, SHAPES["anthropic"])
     results.add(line("1", "claude-gone"))
     ((_, charge),) = results.settled(whole=False)
     assert (charge.nano, charge.unpriced) == (250, 0)
@@ -102,7 +106,7 @@ def test_lines_of_a_model_whose_price_went_away_count_as_they_were_reserved(stat
 
 def test_a_batch_never_counts_more_than_was_reserved_within_its_bounds(state: GatewayState) -> None:
     ref = "anthropic:claude-haiku-4-5"
-    results = BatchResults(state, [hold(ref, 1000)], {ref: 1}, "messages")
+    results = BatchResults(state, [hold(ref, 1000)], {ref: 1}, SHAPES["anthropic"])
     results.add(line("1", output=50))
     ((_, charge),) = results.settled(whole=True)
     assert charge.nano == 1000

@@ -78,13 +78,13 @@ class OwnedObjects:
 
         return await self._ledger.change(read)
 
-    async def size_of(self, user: str) -> int:
-        """The bytes of a user's files that were uploaded."""
+    async def size_of(self, user: str, *, since: float = 0.0) -> int:
+        """The bytes of a user's files that were uploaded since a time."""
 
         def read(database: LedgerDatabase) -> int:
             rows = database.execute(
-                "SELECT state FROM objects WHERE provider = ? AND username = ? AND kind = 'file'",
-                (self._provider, user),
+                "SELECT state FROM objects WHERE provider = ? AND username = ? AND kind = 'file' AND at >= ?",
+                (self._provider, user, since),
             )
             return sum(json.loads(str(row[0])).get("size", 0) for row in rows)
 

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-
-import aiohttp
-from aiohttp import web
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from po_jupyter.hub.accounts.balances import Demand
+from po_jupyter.hub.config import Wire
 from po_jupyter.hub.problems import GatewayProblem, invalid
-from po_jupyter.hub.wires.bodies import too_large
 from po_jupyter.hub.wires.operations import Api
 from po_jupyter.hub.wires.request_bounds import BoundedRequest, bound_request, read_json
 from po_jupyter.model.values.json import JsonObject
 
 _MOST_LINES = 100_000
-_SECONDS = 900.0
 _NO_BATCH = "a batch has `requests`, a list of objects, and nothing else"
 _HEAD = re.compile(rb'\s*\{\s*"requests"\s*:\s*\[')
 _SIGN = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # a whole string is one
 _AFTER = re.compile(rb"\s*(?:,|(?P<end>\]\s*\}\s*\Z))")
 _ENDPOINTS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
+# The API of a line's request, and the names of its own name and of the request.
+_ROWS: dict[Wire, tuple[Api, str, str]] = {
+    "mistral": ("chat", "custom_id", "body"), "gemini": ("gemini", "key", "request"),
+}  # fmt: skip
+_ENDPOINT_OF_ROWS: dict[Wire, str] = {"mistral": "/v1/chat/completions", "gemini": "generateContent"}
 
 Prepare = Callable[[BoundedRequest], tuple[Demand, bytes]]
+Worst = Callable[[str, int, int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +40,6 @@ class BatchInput:
     demands: tuple[Demand, ...]
     counts: tuple[int, ...]  # lines of each demand
     endpoint: str = ""
-
-
-async def read_upload(request: web.BaseRequest, most: int) -> bytes:
-    """The file of an upload to OpenAI's Files, for a batch. Raises GatewayProblem."""
-    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
-        raise invalid("an upload is multipart/form-data")
-    fields: dict[str, bytes] = {}
-    try:
-        reader = aiohttp.MultipartReader(request.headers, request.content)
-        async with asyncio.timeout(_SECONDS):
-            while (part := await reader.next()) is not None:
-                if not isinstance(part, aiohttp.BodyPartReader) or part.name not in ("purpose", "file"):
-                    raise invalid("an upload has the fields `purpose` and `file`")
-                if part.name in fields:
-                    raise invalid(f"`{part.name}` is there twice")
-                fields[part.name] = await _read_part(part, most if part.name == "file" else 100)
-    except TimeoutError:
-        raise invalid("the upload did not arrive in time", 408) from None
-    except (ValueError, aiohttp.ClientError, ConnectionError, RuntimeError, AssertionError):
-        raise invalid("the upload is no multipart/form-data, or broke off") from None
-    if fields.get("purpose", b"").strip() != b"batch" or "file" not in fields:
-        raise invalid("only files with the purpose `batch` are passed on")
-    return fields["file"]
-
-
-async def _read_part(part: aiohttp.BodyPartReader, most: int) -> bytes:
-    data = bytearray()
-    while chunk := await part.read_chunk(65_536):
-        data += chunk
-        if len(data) > most:
-            raise too_large(most)
-    return bytes(data)
 
 
 def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
@@ -118,6 +87,48 @@ def bound_requests(raw: bytes, fields: tuple[str, ...], prepare: Prepare) -> Bat
     bounded = _bound(requests(), prepare, b",")
     data = b'{"requests":[' + bounded.data + b"]}"
     return BatchInput(data, bounded.lines, bounded.demands, bounded.counts)
+
+
+def bound_rows(
+    wire: Wire,
+    data: bytes,
+    fields: tuple[str, ...],
+    prepare: Prepare,
+    *,
+    refs: Sequence[str],
+    limit: int,
+    worst: Worst,
+) -> BatchInput:
+    """The input of a batch of Mistral's or Gemini's, from its file. Its model is named when the batch is made: each of
+    `refs` has a demand for all lines, at most `worst(ref, input, output)` nano-dollars. `limit` is that of a line
+    without one. Blocks. Raises GatewayProblem."""
+    api, key, inner = _ROWS[wire]
+    model = refs[0].partition(":")[2]
+
+    def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
+        for n, text in enumerate(filter(None, map(bytes.strip, io.BytesIO(data))), 1):
+            row = _row(text, n)
+            id, body = row.get(key), row.get(inner)
+            if set(row) != {key, inner} or not isinstance(id, str) or not isinstance(body, dict):
+                raise invalid(f"line {n}: it has `{key}`, a text, and `{inner}`, an object, and nothing else")
+            if "model" in body:
+                raise invalid(f"line {n}: the model is named when the batch is made, and by no line")
+            body |= {"model": model} if api == "chat" else {}
+            request = bound_request(api, body, path_model=model, fields=fields)
+            request.limit = limit if request.limit is None else request.limit
+            yield (
+                request,
+                lambda body, id=id: {key: id, inner: {k: v for k, v in body.items() if k != "model"}},  # type: ignore[misc]
+            )
+
+    bounded = _bound(requests(), prepare, b"\n")
+    (most,) = bounded.demands
+    demands = tuple(
+        replace(most, model=ref, nano=worst(ref, most.input_tokens, most.output_tokens)) for ref in refs
+    )
+    return BatchInput(
+        bounded.data, bounded.lines, demands, (bounded.lines,) * len(demands), _ENDPOINT_OF_ROWS[wire]
+    )
 
 
 def _bound(

@@ -19,7 +19,7 @@ from po_jupyter.model.values.json import JsonObject
 
 HUB = Spec("hub", "", key_env="PO_HUB_TOKEN", base_env="PO_HUB_URL")
 """The hub, as far as it takes a key: a token of the user's, for use outside of the hub's servers."""
-GATEWAY_BATCHES = ("openai", "anthropic")
+GATEWAY_BATCHES = ("openai", "anthropic", "gemini", "mistral")
 """The providers whose batches a gateway takes."""
 _SHOWN = 20
 
@@ -37,7 +37,7 @@ class TeamCatalogue:
     """The models that a user may ask through the gateway, and whether keys of their own count beside it.
 
     `prices` are by model. `problem` says why nothing newer is known, "" mostly; `is_known` is false while the gateway
-    has never answered.
+    has not answered since the start: `prices` are those of before it then.
     """
 
     models: tuple[TeamModelJson, ...] = ()
@@ -70,9 +70,10 @@ class TeamCatalogue:
 
     def prices_of(self, provider: str) -> JsonObject:
         """What the gateway says of the prices of a provider that is asked through it, for `TeamPrices`."""
-        if not self.is_known:
-            return dict(PENDING)
-        return answer_of({ref: price for ref, price in self.prices.items() if ref.startswith(f"{provider}:")})
+        prices = {ref: price for ref, price in self.prices.items() if ref.startswith(f"{provider}:")}
+        if self.is_known:
+            return answer_of(prices)
+        return {**answer_of(prices), "kept": True} if prices else dict(PENDING)
 
 
 def _model(entry: Mapping[str, object]) -> TeamModelJson:

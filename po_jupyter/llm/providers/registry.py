@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from po_jupyter.errors import ModelKeyError, ModelRefused
+from po_jupyter.errors import ModelKeyError, ModelRefused, PoError
 from po_jupyter.llm.money.team_prices import PENDING, TeamPrices, answer_of
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.refs import names_file, parse_ref, runs_code
@@ -117,13 +117,13 @@ class Providers:
 
     async def _take_key(self, name: str, get_key: GetKey) -> None:
         try:
-            self._keys[name] = await get_key(name)
+            self._keep_key(name, await get_key(name))
         except ModelKeyError as error:
             spec = spec_of(name)
             if self._hub_url is None or spec is None or error.details.get("waits_for") != "token":
                 raise
             # The server is being started again: the gateway refuses the call, and its wait is for the token.
-            self._keys[name] = {spec.base_env: spec.team_url(self._hub_url), spec.key_env: _NO_TOKEN}
+            self._keep_key(name, {spec.base_env: spec.team_url(self._hub_url), spec.key_env: _NO_TOKEN})
             if self.team_prices is not None:
                 self.team_prices.learn(name, PENDING)
 
@@ -155,6 +155,7 @@ class Providers:
             context.http,
             partial(self._reopen, spec),
             partial(self._learn_prices, spec.name),
+            self.team_prices.is_pending if self.team_prices is not None else lambda ref: False,
         )
 
     def _learn_prices(self, name: str, answer: object) -> None:
@@ -169,7 +170,7 @@ class Providers:
         """A provider with its key as it is now, and the key for the gateway: None for a provider that is asked
         elsewhere now, with a key of the user's own. Raises what `get_key` raises."""
         if self._get_key is not None:
-            self._keys[spec.name] = await self._get_key(spec.name)
+            self._keep_key(spec.name, await self._get_key(spec.name))
         context = self._context(spec)
         is_elsewhere = self._hub_url is None or context.base_url != spec.team_url(self._hub_url)
         return load_factory(spec)(context), None if is_elsewhere else context.key or ""
@@ -184,8 +185,21 @@ class Providers:
     async def _renew(self, name: str) -> Mapping[str, str]:
         """The variables of a provider's key or login as they are now. Raises what `get_key` raises."""
         assert self._get_key is not None
-        self._keys[name] = await self._get_key(name)
-        return self._keys[name]
+        return self._keep_key(name, await self._get_key(name))
+
+    def _keep_key(self, name: str, variables: Mapping[str, str]) -> Mapping[str, str]:
+        self._keys[name] = variables
+        self._base_urls.pop(name, None)  # behind a gateway the key says whether it is asked there
+        return variables
+
+    async def learn_addresses(self) -> None:
+        """Behind a gateway: learn where the vendors are asked that the environment has an address of, which holds with
+        the user's own key alone."""
+        for name, spec in specs().items() if self._hub_url is not None else ():
+            if spec.is_vendor and self._environ.get(spec.base_env):
+                with suppress(PoError):  # what is wrong with the key is said where it is needed
+                    if (preparing := self.prepare(f"{name}:")) is not None:
+                        await preparing
 
     def base_url(self, ref: str) -> str | None:
         """The base URL of a model, for the cache of calls: another address, another answer.
@@ -208,9 +222,10 @@ class Providers:
         spec = spec_of(provider)
         if spec is None or spec.runs_code or isinstance(spec.factory, Plugin):
             return None
-        if self._hub_url is not None and spec.is_vendor:
+        key = self._keys.get(provider)
+        if self._hub_url is not None and spec.is_vendor and key is None and self._get_key is not None:
             return spec.team_url(self._hub_url)
-        return spec.base_url_in(self._environ).rstrip("/")
+        return spec.base_url_in({**self._environ, **(key or {})}).rstrip("/")
 
     async def aclose(self) -> None:
         """Close every provider, then the connections if they are the registry's own."""

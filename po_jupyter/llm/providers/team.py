@@ -45,16 +45,18 @@ class TeamProvider:
         http: Http,
         reopen: Callable[[], Awaitable[tuple[Provider, str | None]]],
         learn: Callable[[object], None] = lambda answer: None,
+        lacks_price: Callable[[str], bool] = lambda ref: False,
     ) -> None:
         """`reopen` gets the user's token anew and makes the provider with it: both. Without a token the provider is
         asked at its vendor, with the user's own key, which the gateway never sees. `learn` gets the gateway's list of
-        models whenever that was asked for."""
+        models whenever that was asked for: of a model that `lacks_price` before an answer is priced."""
         self.name = provider.name
         self._provider = provider
         self._url = f"{hub_url}/api/models"
         self._http = http
         self._reopen = reopen
         self._learn = learn
+        self._lacks_price = lacks_price
         self._looking: asyncio.Future[bool] | None = None
         self._is_elsewhere = False  # asked at the vendor, with the user's own key
 
@@ -92,7 +94,10 @@ class TeamProvider:
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Make one request. See `llm.chat.Provider`. Raises BudgetExceeded too."""
         try:
-            return await self._provider.chat(request, on_text=on_text)
+            response = await self._provider.chat(request, on_text=on_text)
+            if self._lacks_price(request.model):
+                await self.ready()
+            return response
         except ModelError as error:
             if self._is_elsewhere:
                 raise

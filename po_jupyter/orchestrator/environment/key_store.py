@@ -24,6 +24,7 @@ from po_jupyter.llm.specs import Spec, obtain_credentials, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.behalf import behalf_token
+from po_jupyter.orchestrator.environment.kept_prices import KeptPrices
 from po_jupyter.orchestrator.environment.team import Team
 from po_jupyter.orchestrator.environment.variables import provider_environment, worker_environment
 from po_jupyter.platform.private_file import locked
@@ -45,7 +46,9 @@ class KeyStore:
     ) -> None:
         """Nothing is read yet. `hub_url` is the gateway of a hub, with the keys of a team; with `behalf` it is asked in
         the name of each owner of runs. `owner` is that of a key store of `of`."""
-        self.team = Team(hub_url, self.hub_token) if hub_url is not None else None
+        self.team: Team | None = None
+        if hub_url is not None:
+            self.team = Team(hub_url, self.hub_token, kept=KeptPrices(data_dir, owner, hub_url))
         self._hub_url, self._behalf, self._owner = hub_url, behalf, owner
         self._of: dict[str, KeyStore] = {}
         self._data_dir = data_dir

@@ -82,7 +82,7 @@ def _batches_beside_gateway(
             if is_of_team(spec, environ, settings.hub_url):
                 message = (
                     f"pipeline {one.name!r}, task {task.name!r}: the hub's gateway takes batches of "
-                    f"{' and '.join(GATEWAY_BATCHES)}, and none of {spec.name}: leave `mode: batch` out, so that rows "
+                    f"{', '.join(GATEWAY_BATCHES)}, and none of {spec.name}: leave `mode: batch` out, so that rows "
                     "are asked one by one, or name a model of those"
                 )
                 yield EnvironmentProblem(f"{path}tasks[{i}].mode", message, spec.name)

@@ -14,6 +14,7 @@ import structlog
 
 from po_jupyter.llm.credentials.team import TeamCatalogue
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.environment.kept_prices import KeptPrices
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +42,20 @@ class Team:
     """
 
     def __init__(
-        self, url: str, token: Callable[[], str], *, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        token: Callable[[], str],
+        *,
+        kept: KeptPrices | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is asked yet."""
+        """Nothing is asked yet. `kept` has the last prices until then."""
+        self._kept = kept
         self.url = url
         self._token = token
         self._clock = clock
         self._lock = threading.Lock()
-        self._catalogue = TeamCatalogue()
+        self._catalogue = TeamCatalogue(prices=kept.read() if kept is not None else {})
         self._catalogue_until = float("-inf")
         self._usage: TeamUsage = {"url": url, "user": "", "groups": [], "windows": [], "problem": ""}
         self._usage_until = float("-inf")
@@ -61,6 +68,8 @@ class Team:
                 if not problem:
                     try:
                         self._catalogue = TeamCatalogue.from_json(body)
+                        if self._kept is not None:
+                            self._kept.write(self._catalogue.prices)
                     except ValueError as error:
                         problem = f"the gateway's list of models cannot be read: {error}"
                 self._catalogue = replace(self._catalogue, problem=problem)

@@ -12,7 +12,10 @@ import pytest
 from po_jupyter.errors import InvalidEnvironment
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer
+from po_jupyter.testing.model_server.batches import BatchServer
 from tests.support.fake_gateway import FakeGateway, Fault, GatewayThread
+from tests.support.hub import KEY
+from tests.support.hub import running as running_gateway
 from tests.support.orchestrator import orchestrator, wait_for_state
 
 pytestmark = pytest.mark.integration
@@ -47,6 +50,13 @@ def rows(count: int, model: str = "openai:gpt-5-mini", **llm: Any) -> dict[str, 
         "pipeline": {"name": "p", "llm": {"model": model, "max_tokens": 50, **llm}, "tasks": [task]},
         "seed": {"name": "s", "data": {"rows": list(range(count))}},
     }
+
+
+def in_batches(count: int, model: str) -> dict[str, Any]:
+    body = rows(count, model)
+    body["pipeline"]["tasks"][0]["mode"] = "batch"
+    del body["pipeline"]["tasks"][0]["max_concurrency"]
+    return body
 
 
 async def submit(running: RunningOrchestrator, body: dict[str, Any]) -> str:
@@ -154,22 +164,36 @@ async def test_what_is_not_the_teams_is_refused_before_the_start_and_permanent_i
         assert len([path for path, _ in gateway.requests if path.startswith("openai/")]) <= 2
 
 
-@pytest.mark.parametrize("model", ["gemini:gemini-2.5-flash", "mistral:mistral-small-latest"])
 async def test_a_batch_that_the_gateway_does_not_take_is_refused_before_the_start(
-    tmp_path: Path, thread: GatewayThread, model: str
+    tmp_path: Path, thread: GatewayThread, monkeypatch: pytest.MonkeyPatch
 ):
-    gateway = thread.gateway
+    monkeypatch.setattr("po_jupyter.orchestrator.environment.preflight.GATEWAY_BATCHES", ("openai",))
+    gateway, model = thread.gateway, "mistral:mistral-small-latest"
     gateway.models = [{"model": model, "input_per_million": 1, "output_per_million": 1}]
-    body = rows(2, model)
-    body["pipeline"]["tasks"][0]["mode"] = "batch"
-    del body["pipeline"]["tasks"][0]["max_concurrency"]
-    provider = model.partition(":")[0]
     async with orchestrator(tmp_path, hub_url=gateway.url) as running:
-        with pytest.raises(
-            InvalidEnvironment, match=f"takes batches of openai and anthropic, and none of {provider}"
-        ):
-            await submit(running, body)
-    assert not [path for path, _ in gateway.requests if path.startswith(provider)]
+        with pytest.raises(InvalidEnvironment, match="takes batches of openai, and none of mistral"):
+            await submit(running, in_batches(2, model))
+    assert not [path for path, _ in gateway.requests if path.startswith("mistral")]
+
+
+@pytest.mark.parametrize(
+    "model", ["gemini:gemini-2.5-flash", "mistral:mistral-small-latest", "openai:gpt-5-mini"]
+)
+async def test_a_batch_goes_through_a_gateway_and_costs_what_its_ledger_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+):
+    """To 1e-8 of a dollar, at the team's price and half of it."""
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "alice-token")
+    with BatchServer(lambda body, id: "fine enough") as vendor:
+        async with running_gateway(tmp_path, vendor.root_url) as gateway:
+            monkeypatch.setenv("PO_HUB_URL", gateway.url)
+            async with orchestrator(tmp_path / "data", hub_url=gateway.url) as running:
+                run = await submit(running, in_batches(5, model))
+                view = await wait_for_state(running, run, ("done",), patience=60)
+                assert view.tasks[0].items.done == 5
+            assert len(vendor.batches()) == 1 and {key for _, _, key in vendor.requests} == {KEY}
+            assert await gateway.reserved() == 0
+            assert view.usage.cost == pytest.approx(await gateway.spent() / 1e9, abs=1e-8) and view.usage.cost
 
 
 @pytest.mark.parametrize("allowed", [True, False])

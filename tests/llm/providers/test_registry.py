@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from po_jupyter.errors import ModelRefused, Unavailable
+from po_jupyter.errors import ModelKeyError, ModelRefused, Unavailable
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.llm.providers.registry import Providers
@@ -35,6 +35,27 @@ def test_the_address_of_a_model_is_part_of_the_name_of_its_calls(tmp_path):
     assert opened.base_url(f"local:{model}") is None
     model.write_bytes(b"12345")
     assert opened.base_url(f"local:{model}").startswith("5-")
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_key_of_ones_own_keeps_its_address_beside_a_gateway(own):
+    """The key says which it is: where the gateway is asked, its address comes with the user's token."""
+    hub, asked = "http://hub/services/po", []
+
+    async def get_key(name):
+        asked.append(name)
+        if name != "openai":
+            raise ModelKeyError("the run does not name it")
+        return {"OPENAI_API_KEY": "k"} | ({} if own else {"OPENAI_BASE_URL": f"{hub}/openai/v1"})
+
+    environ = {"OPENAI_BASE_URL": "http://mine/v1", "MISTRAL_BASE_URL": "http://mine/v1"}
+    opened = Providers(environ, get_key=get_key, hub_url=hub)
+    assert opened.base_url("openai:m") == f"{hub}/openai/v1"  # until it is known
+    await opened.learn_addresses()
+    assert sorted(asked) == ["mistral", "openai"]  # and no others, for which there is one address
+    assert opened.base_url("openai:m") == ("http://mine/v1" if own else f"{hub}/openai/v1")
+    assert opened.base_url("gemini:m") == f"{hub}/gemini"
+    await opened.aclose()
 
 
 def test_an_agent_is_refused_while_the_submitter_may_not_run_code():

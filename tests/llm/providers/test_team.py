@@ -12,6 +12,7 @@ from po_jupyter.errors import (
     ModelUnavailable,
 )
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
+from po_jupyter.llm.money.team_prices import PENDING, TeamPrices
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.providers.team import TeamProvider
 from po_jupyter.testing.model_server import ModelServer
@@ -67,6 +68,21 @@ async def test_the_teams_key_is_put_in_by_the_gateway_alone(gateway, model):
     assert (await ask(gateway)).text == "fine"
     assert gateway.requests == [("openai/v1/responses", "token-of-ada-1")]
     assert model.requests[-1].headers["authorization"] == f"Bearer {gateway.key}"
+
+
+async def test_an_answer_is_priced_only_when_the_gateway_has_said_its_price(gateway, model):
+    """It answers, and its list was not there when the key came."""
+    prices = TeamPrices({"openai": PENDING})
+    providers = Providers({}, get_key=Keys(gateway).get, hub_url=gateway.url, team_prices=prices)
+    try:
+        for _ in range(2):
+            if (preparing := providers.prepare(REQUEST.model)) is not None:
+                await preparing
+            await providers.get(REQUEST.model).chat(REQUEST)
+            assert not prices.is_pending(REQUEST.model) and prices.find(REQUEST.model) is not None
+    finally:
+        await providers.aclose()
+    assert [path for path, _ in gateway.requests].count("api/models") == 1
 
 
 @pytest.mark.parametrize(

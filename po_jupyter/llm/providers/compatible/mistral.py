@@ -46,10 +46,8 @@ _MISSING = {
 
 
 def make(context: ProviderContext) -> Provider:
-    """The provider of a context; behind the gateway of a hub, which takes no batches of it, it has none. Raises
-    ModelKeyError."""
-    provider = make_compatible(context)
-    return provider if context.behind_gateway else Mistral(provider, context)
+    """The provider of a context. Raises ModelKeyError."""
+    return Mistral(make_compatible(context), context)
 
 
 class Mistral:

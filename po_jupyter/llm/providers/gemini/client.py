@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def make(context: ProviderContext) -> Provider:
-    """The provider of a context; behind the gateway of a hub, which takes no batches of it, it has none. Raises
-    ModelKeyError."""
-    kind = Gemini if context.behind_gateway else GeminiWithBatches
-    return kind(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+    """The provider of a context. Raises ModelKeyError."""
+    return GeminiWithBatches(
+        context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env
+    )
 
 
 class Gemini(HttpProvider):
