@@ -270,10 +270,10 @@ class Run(RunEvals):
         """The content of one of `artifacts()`. NotFound."""
         return self.client.call(self._aio.artifact(self.id, name))
 
-    def items(self, task: str, state: str | None = None) -> list[RowJson]:
+    def items(self, task: str, state: str | None = None, *, result: bool = False) -> list[RowJson]:
         """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`. Of an
-        operator what it asked a model about."""
-        return self._items(task, state=state)
+        operator what it asked a model about; with `result` the rows that it made, once it is done."""
+        return self._items(task, state=state, result="true" if result else None)
 
     def _items(self, task: str, **which: str | None) -> list[RowJson]:
         async def fetch(cursor: str | None, size: int) -> CursorPage[RowJson]:

@@ -678,7 +678,7 @@ class Control(_Run):
         assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
 
 
-class _Keyed(_Run):
+class KeyedCalls(_Run):
     """A run whose calls are told by their keys in the journal: prompts are equal, or answers do not say them back."""
 
     states = frozenset({"pending", "running", "done"})
@@ -703,7 +703,7 @@ class _Keyed(_Run):
         bench.store.close()
 
 
-class Votes(_Keyed):
+class Votes(KeyedCalls):
     """Votes and cascades: whatever dies where, the same outcomes, and no vote that was answered is asked for again."""
 
     name = "votes"
@@ -727,19 +727,19 @@ class Votes(_Keyed):
         assert len(answered) == len(set(answered)) == 8
 
 
-def _over_rows(name: str, **fields: Any) -> dict[str, Any]:
+def over_rows(name: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "for_each": "{{ seed.rows }}", "max_concurrency": 1, **fields}
 
 
-class Operators(_Keyed):
+class Operators(KeyedCalls):
     """Operators: whatever dies where, the same rows, and no question that was answered is asked again."""
 
     name = "operators"
     tasks: ClassVar[list[dict[str, Any]]] = [
-        _over_rows("some", where="{{ item > 1 }}"),
-        _over_rows("steps", group_by={"key": "{{ 1 }}", "tokens": 50}, prompt="{{ 'x' * 60 }} {{ item.rows }}"),
-        _over_rows("best", top_k={"k": 2, "pairs": True}, prompt="{{ item.left }} {{ item.right }}"),
-        _over_rows("join", join={"to": "{{ seed.rows }}", "key": "{{ item }}"}, prompt="{{ item.left }}"),
+        over_rows("some", where="{{ item > 1 }}"),
+        over_rows("steps", group_by={"key": "{{ 1 }}", "tokens": 50}, prompt="{{ 'x' * 60 }} {{ item.rows }}"),
+        over_rows("best", top_k={"k": 2, "pairs": True}, prompt="{{ item.left }} {{ item.right }}"),
+        over_rows("join", join={"to": "{{ seed.rows }}", "key": "{{ item }}"}, prompt="{{ item.left }}"),
     ]
     rows: ClassVar[Mapping[str, Any]] = {"some": [2, 3], "best": [1, 2]}
 
@@ -762,12 +762,12 @@ class OperatorsBriefly(Operators):
     rows: ClassVar[Mapping[str, Any]] = {"best": [1, 2]}
 
 
-class Variants(_Keyed):
+class Variants(KeyedCalls):
     """Variants of a map: whatever dies where, each row has one outcome of each, and no call is paid for twice."""
 
     name = "variants"
     tasks: ClassVar[list[dict[str, Any]]] = [
-        _over_rows("label", variants={"short": {"prompt": "s {{ item }}"}, "long": {"prompt": "l {{ item }}"}}),
+        over_rows("label", variants={"short": {"prompt": "s {{ item }}"}, "long": {"prompt": "l {{ item }}"}}),
     ]
 
     def check_end(self, bench: Bench) -> None:

@@ -26,6 +26,7 @@ import psycopg
 from po_jupyter.engine.replay import run_log
 from po_jupyter.platform import crashpoints
 from po_jupyter.store import group_commit as group
+from tests.crash import row_scenarios  # noqa: F401  # which are among SCENARIOS
 from tests.crash.crash_scenarios import DATABASE, SCENARIOS, Scenario
 
 _LIMIT = 60  # s for one child

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash import row_scenarios  # noqa: F401  # which are among SCENARIOS
 from tests.crash.crash_scenarios import SCENARIOS
 from tests.support.paths import ROOT, TESTS
 from tests.support.postgres import PostgresServer, postgres_server
@@ -24,6 +25,8 @@ AT_LEAST = {
     "move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "shared-artifact": 20,
     "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7, "schedule": 20, "schedule-sql": 6,
     "operators": 60, "operators-briefly": 15,
+    "selections": 40, "selections-briefly": 10, "answers": 60, "answers-briefly": 12,
+    "sure-labels": 30, "sure-labels-briefly": 6, "files": 20, "files-briefly": 7,
     "subpipeline": 30, "subpipeline-briefly": 4,
 }  # fmt: skip
 
@@ -50,7 +53,7 @@ def run(
     )  # fmt: skip
 
 
-SLOW = {"shards", "operators", "subpipeline"}  # of which there are short forms
+SLOW = {name for name in SCENARIOS if f"{name}-briefly" in SCENARIOS}
 
 
 @pytest.mark.parametrize(

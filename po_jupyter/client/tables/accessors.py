@@ -29,7 +29,7 @@ class TableAccessor:
         """As `po.map`."""
         return _operations().map(self._table, prompt, **options)
 
-    def filter(self, prompt: Any, **options: Any) -> Any:
+    def filter(self, prompt: Any = None, **options: Any) -> Any:
         """As `po.filter`."""
         return _operations().filter(self._table, prompt, **options)
 

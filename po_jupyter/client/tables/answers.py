@@ -29,16 +29,31 @@ def columns_of(pipeline: Pipeline, rows: Sequence[RowJson], count: int) -> Colum
     cells: list[JsonObject] = [{} for _ in range(count)]
     errors: list[str | None] = [None] * count
     for row in rows:
-        place = row.get("row", row["index"])
-        output = row["output"]
+        place, output = place_of(row), row["output"]
         if row["ok"]:
             cells[place] = dict(output) if isinstance(output, Mapping) else {"output": output}
             names.update(dict.fromkeys(cells[place]))
         else:
-            errors[place] = str((row["error"] or {}).get("message") or "failed")
+            errors[place] = error_of(row)
     if not names:
         names["output"] = None
     return {**{name: [row.get(name) for row in cells] for name in names}, ERROR: errors}
+
+
+def place_of(row: RowJson) -> int:
+    """Where in the table the row is."""
+    return row.get("row", row["index"])
+
+
+def error_of(row: RowJson) -> str:
+    """Why the row failed."""
+    return str((row["error"] or {}).get("message") or "failed")
+
+
+def label_of(table: Any, place: int) -> str:
+    """The row at a place as a reader finds it: its label where the table has an index."""
+    index = None if _is_polars(table) else getattr(table, "index", None)
+    return f"row {place}" if index is None or callable(index) else f"row {place}, {index[place]!r:.60}"
 
 
 def beside(table: Any, columns: Columns, run: str) -> Any:
@@ -63,14 +78,15 @@ def beside(table: Any, columns: Columns, run: str) -> Any:
     return joined
 
 
-def kept(table: Any, marks: Sequence[bool]) -> Any:
-    """The rows of the table that are marked, as what it is: a frame, a Series, a list."""
+def kept(table: Any, places: Sequence[int], run: str) -> Any:
+    """The rows of the table at these places, as what it is: a frame, a Series, a list."""
     if _is_polars(table):
-        polars = import_module("polars")
-        return table.head(len(marks)).filter(polars.Series(marks, dtype=polars.Boolean))
-    if hasattr(table, "iloc"):
-        return table.iloc[[place for place, mark in enumerate(marks) if mark]]
-    return [row for row, mark in zip(table, marks, strict=False) if mark]
+        return table[list(places)]
+    if not hasattr(table, "iloc"):
+        return [table[place] for place in places]
+    chosen = table.iloc[list(places)]
+    chosen.attrs[RUN] = run
+    return chosen
 
 
 def check_table(verb: str, table: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Unpack
 
@@ -26,6 +27,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import RunView
 
+_log = logging.getLogger("po_jupyter")
 _QUESTION = "po_table"  # in the seed's metadata: the digest of what is asked
 _RUNS_PAGE = 200
 _GOING_ON = ("pending", "running", "waiting")
@@ -77,33 +79,47 @@ def classify(
 
 def filter(
     data: Any,
-    prompt: Prompt,
+    prompt: Prompt | None = None,
     *,
+    where: str | None = None,
+    output: Any = None,
     errors: Literal["raise", "drop", "keep"] = "raise",
     **options: Unpack[TableOptions],
 ) -> Any:
     """The rows for which the model answers `prompt` with yes: a table as `data` is, on its own index.
 
-    Rows that failed: `errors="raise"` raises PoError (the same call asks only those again), `drop` leaves them out,
-    `keep` keeps them. `options` and what else is raised: as of `map`.
+    `where` is an expression. Without a prompt it is true of the rows that stay, and nothing is asked:
+    `where="{{ item.amount > 100 }}"`. With one it sees the answer too, which fits `output`, as `map` takes it:
+    `where="{{ output.anger > 7 }}"`.
+
+    Rows that failed are named: `errors="raise"` raises PoError (the same call asks only those again), `drop` leaves
+    them out and `keep` keeps them, with a warning in the log. `options` and what else is raised: as of `map`.
     """
     if errors not in ("raise", "drop", "keep"):
         raise InvalidInput(f'`errors` is "raise", "drop" or "keep", not {errors!r:.40}')
-    run, pipeline, count = _run(data, "filter", lambda: questions.filter_question(prompt, options), options)
+    run, pipeline, count = _run(
+        data, "filter", lambda: questions.filter_question(prompt, where, output, options), options
+    )
     if options.get("wait") is False:
         return run
-    columns = answers.columns_of(pipeline, run.items(pipeline.tasks[0].name), count)
-    failed = [message for message in columns[answers.ERROR] if message is not None]
-    if failed and errors == "raise":
-        raise PoError(
-            f"{len(failed)} of {count} rows failed, the first one with: {failed[0]}",
-            hint='The same call asks only those again. errors="drop" or errors="keep" goes on without.',
+    task = pipeline.tasks[0].name
+    places = {answers.place_of(row) for row in run.items(task, result=True)}
+    if prompt is not None and (failed := run.items(task, "failed")):
+        first = failed[0]
+        message = (
+            f"{len(failed)} of {count} rows failed, the first one "
+            f"({answers.label_of(data, answers.place_of(first))}) with: {answers.error_of(first)}"
         )
-    marks = [
-        bool(keep) if error is None else errors == "keep"
-        for keep, error in zip(columns[questions.KEEP], columns[answers.ERROR], strict=True)
-    ]
-    return answers.kept(data, marks)
+        if errors == "raise":
+            raise PoError(
+                message,
+                hint='The same call asks only those again. errors="drop" or errors="keep" goes on without. '
+                f"All of them: po rows {run.short} --task {task} --failed",
+            )
+        _log.warning("%s; they are %s", message, "kept" if errors == "keep" else "left out")
+        if errors == "keep":
+            places |= {answers.place_of(row) for row in failed}
+    return answers.kept(data, sorted(places), run.id)
 
 
 def _table(data: Any, verb: str, question: Callable[[], Pipeline], options: TableOptions) -> Any:

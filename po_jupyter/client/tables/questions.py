@@ -16,6 +16,7 @@ from po_jupyter.model.values.json import JsonObject
 Prompt: TypeAlias = str | Sequence[Mapping[str, str]]
 
 KEEP = "keep"
+_KEPT = f"{{{{ output.{KEEP} }}}}"
 LABEL, LABELS = "label", "labels"
 _ITEM = re.compile(r"{[{%].*?\bitem\b", re.DOTALL)
 _WHOLE_ROW = "{{ item if item is string else item | tojson }}"
@@ -23,11 +24,11 @@ _FILTER = "You decide for one row of a table whether a statement about it is tru
 _EXTRACT = "Take the following from the text as it stands there; null where it is not in it."
 
 
-def map_question(verb: str, prompt: Prompt, output: Any, options: Mapping[str, Any]) -> Pipeline:
-    """A prompt for each row. Raises InvalidInput for one that no row is in, InvalidPipeline."""
-    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
-
-    name = options.get("name", verb)
+def map_question(
+    verb: str, prompt: Prompt, output: Any, options: Mapping[str, Any], where: str | None = None
+) -> Pipeline:
+    """A prompt for each row; `where` says of its answer whether the row stays. Raises InvalidInput for one that no row
+    is in, InvalidPipeline."""
     turns = [prompt] if isinstance(prompt, str) else [turn.get("content", "") for turn in _turns(verb, prompt)]
     if not any(
         isinstance(text, str) and _ITEM.search(text)
@@ -37,18 +38,45 @@ def map_question(verb: str, prompt: Prompt, output: Any, options: Mapping[str, A
             f"po.{verb}: the prompt has no `item`, so every row would be asked the same",
             hint="{{ item.text }} is the column `text` of the row; {{ item }} the value, where a column was passed.",
         )
+    return _pipeline(verb, options, prompt=prompt, output=output, where=where)
+
+
+def _pipeline(verb: str, options: Mapping[str, Any], **fields: Any) -> Pipeline:
+    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
+
+    name = options.get("name", verb)
     task: JsonObject = {
-        "name": name, "for_each": "{{ seed.rows }}", "prompt": prompt, "output": output,
+        "name": name, "for_each": "{{ seed.rows }}", **fields,
         **{option: options[option] for option in TASK_OPTIONS if options.get(option) is not None},
     }  # fmt: skip
     llm = {option: options[option] for option in MODEL_OPTIONS if options.get(option) is not None}
     return validate_pipeline({"name": name, "llm": llm, "tasks": [task]})
 
 
-def filter_question(prompt: Prompt, options: Mapping[str, Any]) -> Pipeline:
-    """A question that each row answers with yes or no, as `{"keep": true}`."""
-    schema = _object({KEEP: {"type": "boolean", "description": "Whether it is true, or the answer is yes."}})
-    return map_question("filter", prompt, schema, {"system": _FILTER, **options})
+def filter_question(
+    prompt: Prompt | None, where: str | None, output: Any, options: Mapping[str, Any]
+) -> Pipeline:
+    """The rows for which `where` holds: without a prompt of the row alone, with one of its answer, by default of its
+    `keep`, true for yes."""
+    if where is not None and not isinstance(where, str):
+        raise InvalidInput(
+            f"po.filter: `where` is an expression such as {{{{ item.n > 3 }}}}, not {where!r:.60}"
+        )
+    if prompt is not None:
+        if output is None:
+            output = _object(
+                {KEEP: {"type": "boolean", "description": "Whether it is true, or the answer is yes."}}
+            )
+        return map_question(
+            "filter", prompt, output, {"system": _FILTER, **options}, _KEPT if where is None else where
+        )
+    if where is None:
+        raise InvalidInput("po.filter takes a prompt, or an expression as `where`, which asks no model")
+    asking = [name for name in (*TASK_OPTIONS, *MODEL_OPTIONS) if options.get(name) is not None]
+    if output is not None or asking:
+        name = asking[0] if asking else "output"
+        raise InvalidInput(f"po.filter: `{name}` is for a model, and without a prompt none is asked")
+    return _pipeline("filter", options, where=where)
 
 
 def classify_question(

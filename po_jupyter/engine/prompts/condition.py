@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import TemplateSyntaxError, meta, pass_context
 from jinja2.environment import TemplateExpression
@@ -20,7 +20,8 @@ from po_jupyter.engine.prompts.templates import (
     syntax_error,
     too_deep,
 )
-from po_jupyter.errors import PoError
+from po_jupyter.errors import PoError, TemplateFailed
+from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE
 from po_jupyter.model.values.json import JsonValue
 
 NAMES = ("output", "item", "index", "seed", "seed_name")
@@ -70,7 +71,19 @@ class Expression:
             raise too_deep(task, field) from None
 
     def value(self, names: Mapping[str, JsonValue]) -> JsonValue:
-        """Its value for these names. Raises TemplateFailed, for a field that is not there too."""
+        """Its value for these names. Raises TemplateFailed, for a field that is not there too.
+
+        A confidence that is not known can be told from others (`is none`), and where that fails it is none at all: 0.
+        """
+        try:
+            return self._value(names)
+        except TemplateFailed:
+            unsure = _unsure(names)
+            if unsure is None:
+                raise
+            return self._value(unsure)
+
+    def _value(self, names: Mapping[str, JsonValue]) -> JsonValue:
         with self._errors():
             value = self._evaluate(names)
             if isinstance(value, Undefined):
@@ -103,6 +116,21 @@ class Expression:
             raise
         except Exception as error:
             raise render_error(error, self.task, self.field) from None
+
+
+def _unsure(names: Mapping[str, JsonValue]) -> Mapping[str, JsonValue] | None:
+    """The names with 0 for a confidence of null, of the answer or of that of the row; None where there is none."""
+    changed: dict[str, JsonValue] = {}
+    output, row = names.get("output"), names.get("item")
+    if _lacks_confidence(output):
+        changed["output"] = {**output, CONFIDENCE: 0.0}
+    if isinstance(row, Mapping) and _lacks_confidence(answer := row.get("output")):
+        changed["item"] = {**row, "output": {**answer, CONFIDENCE: 0.0}}
+    return {**names, **changed} if changed else None
+
+
+def _lacks_confidence(output: JsonValue) -> TypeGuard[Mapping[str, JsonValue]]:
+    return isinstance(output, Mapping) and CONFIDENCE in output and output[CONFIDENCE] is None
 
 
 class Condition(Expression):

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from po_jupyter.client.http.payloads import RowJson
-from po_jupyter.client.tables.answers import beside, check_table, columns_of, kept
+from po_jupyter.client.tables.answers import beside, check_table, columns_of, kept, label_of
 from po_jupyter.client.tables.questions import map_question
 from po_jupyter.errors import InvalidInput
 
@@ -88,11 +88,17 @@ def test_a_limit_leaves_the_first_rows() -> None:
 
 def test_kept_rows_are_what_the_table_is() -> None:
     frame = pd.DataFrame({"t": ["a", "b", "c"]}, index=["i", "i", None])
-    assert list(kept(frame, [True, False, True])["t"]) == ["a", "c"]
-    assert list(kept(frame["t"], [False, True])) == ["b"]
-    assert kept(["a", "b"], [False, True]) == ["b"]
-    assert kept(pl.DataFrame({"t": ["a", "b", "c"]}), [True, False])["t"].to_list() == ["a"]
-    assert kept(pl.Series("t", ["a", "b"]), [False, True]).to_list() == ["b"]
+    result = kept(frame, [0, 2], "run1")
+    assert list(result["t"]) == ["a", "c"] and result.attrs == {"po_run": "run1"} and frame.attrs == {}
+    assert list(kept(frame["t"], [1], "run1")) == ["b"]
+    assert kept(["a", "b"], [1], "run1") == ["b"]
+    assert kept(pl.DataFrame({"t": ["a", "b", "c"]}), [0], "run1")["t"].to_list() == ["a"]
+    assert kept(pl.Series("t", ["a", "b"]), [1], "run1").to_list() == ["b"]
+
+
+def test_a_row_is_named_by_its_label() -> None:
+    assert label_of(pd.Series(["a", "b"], index=["i", "j"]), 1) == "row 1, 'j'"
+    assert label_of(["a", "b"], 1) == label_of(pl.Series(["a", "b"]), 1) == "row 1"
 
 
 @pytest.mark.parametrize("table", [{"a": 1}, "text", 7, None, iter([1]), pd.DataFrame, np.zeros(3)])
@@ -107,7 +113,7 @@ def test_what_is_no_table_is_refused(table: Any) -> None:
 def test_empty_tables_are_tables(table: Any) -> None:
     check_table("map", table)
     assert len(beside(table, columns_of(FIELDS, [], 0), "r")) == 0
-    assert len(kept(table, [])) == 0
+    assert len(kept(table, [], "r")) == 0
 
 
 def test_whole_numbers_stay_what_they_are_beside_rows_without_one() -> None:

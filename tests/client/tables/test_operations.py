@@ -123,16 +123,39 @@ def test_failed_rows_are_rows_with_an_error_and_are_asked_again(model: ModelServ
     assert "the same call asks only for the rest" in str(caught.value)
 
 
-def test_filter_keeps_rows_on_their_index(model: ModelServer) -> None:
+def test_filter_keeps_rows_on_their_index(model: ModelServer, caplog: pytest.LogCaptureFixture) -> None:
     frame = pd.DataFrame({"text": TEXTS}, index=list("abcd"))
     kept = frame.po.filter("Q: {{ item.text }}")
     assert list(kept.index) == ["a", "d"] and list(kept.columns) == ["text"]
     assert po.filter(TEXTS, "Q: {{ item }}") == [TEXTS[0], TEXTS[3]]
     mixed = ["it fails", "unanswerable", "fine"]
-    with pytest.raises(PoError, match="1 of 3 rows failed"):
+    with pytest.raises(PoError, match=r"1 of 3 rows failed, the first one \(row 1\)"):
         po.filter(mixed, "Q: {{ item }}")
     assert po.filter(mixed, "Q: {{ item }}", errors="drop") == ["it fails"]
+    assert "cannot be answered; they are left out" in caplog.text
     assert po.filter(mixed, "Q: {{ item }}", errors="keep") == ["it fails", "unanswerable"]
+
+
+def test_filter_is_a_where(model: ModelServer, calls: Any) -> None:
+    """Its run has the rows that stay, and says how many of how many; what was asked as a map is not asked again."""
+    frame = pd.DataFrame({"text": TEXTS, "n": range(4)}, index=pd.Index([1.5, np.nan, np.nan, 0], name="key"))
+    kept = po.filter(frame, "Is it broken? {{ item.text }}")
+    run = default_client().run(kept.attrs["po_run"])
+    assert run.frame("filter").index.equals(kept.index) and list(kept["n"]) == [0, 3]
+    assert [row["ok"] for row in run.items("filter")] == [True] * 4
+    asked = calls()
+    assert list(po.filter(frame, "Is it broken? {{ item.text }}", where="{{ not output.keep }}")["n"]) == [1, 2]
+    assert calls() == asked
+
+
+def test_filter_by_an_expression_asks_nobody(model: ModelServer, calls: Any) -> None:
+    frame = pd.DataFrame({"n": [5, 1, 7]}, index=["x", "x", None])
+    assert frame.po.filter(where="{{ item.n > 3 }}").equals(frame.iloc[[0, 2]])
+    assert frame.po.filter(where="{{ item.n > 3 }}", limit=2).equals(frame.iloc[[0]])
+    assert pl.DataFrame({"n": [5, 1]}).po.filter(where="{{ item.n < 3 }}")["n"].to_list() == [1]
+    assert po.filter([], where="{{ item > 3 }}") == [] and calls() == 0
+    with pytest.raises(PoError, match="row 1"):
+        po.filter([{"n": 1}, {}], where="{{ item.n > 3 }}")
 
 
 def test_classify_and_extract(model: ModelServer) -> None:
@@ -231,6 +254,8 @@ def test_a_spent_budget_is_said_and_what_was_answered_is_kept(model: ModelServer
         (lambda: po.map(["a"], "{{ item }}", modl="fake:echo"), "did you mean `model`"),
         (lambda: po.map(["a"], "{{ item }}", limit=0), "`limit`"),
         (lambda: po.filter(["a"], "{{ item }}", errors="ignore"), "`errors`"),
+        (lambda: po.filter(["a"], where="{{ nothing > 3 }}"), "nothing"),
+        (lambda: po.filter(["a"], "{{ item }}", where="{{ output.kept }}"), "kept"),
         (lambda: po.map([object()], "{{ item }}"), "JSON cannot"),
         (lambda: po.map(["a"], "{{ item", model="fake:echo"), "template"),
         (lambda: po.map(["a"], "{{ item }}", model="nonsense"), "model"),

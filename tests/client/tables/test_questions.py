@@ -13,7 +13,7 @@ from po_jupyter.client.tables.questions import (
     filter_question,
     map_question,
 )
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.task import Task
 
@@ -45,10 +45,32 @@ def test_map_is_a_pipeline_of_one_map() -> None:
 
 
 def test_filter_asks_for_yes_or_no() -> None:
-    task = only(filter_question("Is {{ item }} about money?", {}))
+    task = only(filter_question("Is {{ item }} about money?", None, None, {}))
     assert task.output is not None and task.output["properties"]["keep"]["type"] == "boolean"
-    assert task.system and "yes" in task.system
-    assert only(filter_question("{{ item }}", {"system": "Mine."})).system == "Mine."
+    assert task.where == "{{ output.keep }}" and task.system and "yes" in task.system
+    assert only(filter_question("{{ item }}", None, None, {"system": "Mine."})).system == "Mine."
+
+
+def test_filter_goes_by_an_expression_of_the_row_or_of_its_answer() -> None:
+    free = only(filter_question(None, "{{ item.n > 3 }}", None, {"name": "large"}))
+    assert (free.name, free.prompt, free.where) == ("large", None, "{{ item.n > 3 }}")
+    task = only(filter_question("{{ item }}", "{{ output.score > 0.5 }}", Ticket, {}))
+    assert task.where == "{{ output.score > 0.5 }}" and task.output is not None
+    assert list(task.output["properties"]) == ["label", "score"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ((None, None, None, {}), "a prompt, or an expression"),
+        ((None, 7, None, {}), "`where` is an expression"),
+        ((None, "{{ item }}", Ticket, {}), "`output` is for a model"),
+        ((None, "{{ item }}", None, {"model": "fake:echo"}), "`model` is for a model"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused(wrong: Any, says: str) -> None:
+    with pytest.raises(PoError, match=says):
+        filter_question(*wrong)
 
 
 def test_labels_are_no_template() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.prompts.condition import Condition
+from po_jupyter.engine.prompts.condition import Condition, Expression
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.errors import InvalidPipeline, TemplateFailed
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
@@ -17,6 +17,25 @@ FIELDS = {"type": "object", "properties": {"label": {}, "confidence": {"type": "
 
 def condition(text: str) -> Condition:
     return Condition(text, task="t", field="llm[1].when")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{{ output.confidence < 0.8 }}", True),
+        ("{{ output.confidence > 0.8 }}", False),
+        ("{{ output.confidence is none }}", True),
+        ("{{ output.confidence is none or output.confidence < 0.8 }}", True),
+        ("{{ item.output.confidence < 0.8 and 1 - output.confidence }}", 1.0),
+        ("{{ output.confidence }}", None),
+    ],
+)
+def test_a_confidence_that_is_not_known_counts_as_unsure(text: str, value: Any) -> None:
+    """It was an error of the row: '<' not supported between None and float."""
+    names = {"output": {"confidence": None}, "item": {"output": {"confidence": None}}}
+    assert Expression(text, task="t", field="where").value(names) == value
+    with pytest.raises(TemplateFailed):
+        Expression("{{ output.score < 1 }}", task="t", field="where").value({"output": {"score": None}})
 
 
 @pytest.mark.parametrize(

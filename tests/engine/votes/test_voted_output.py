@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -302,3 +303,25 @@ async def test_a_budget_that_is_used_up_ends_the_vote_and_keeps_the_row_open(ben
     assert bench.state.error["code"] == "budget_exceeded"
     assert len(answers.requests) < 9
     assert all(item["ok"] for item in items(bench))
+
+
+async def test_a_model_without_probabilities_is_unsure(bench: Bench) -> None:
+    """Its rows failed: the condition could not compare a confidence of null."""
+    chat = bench.fake.chat
+
+    async def without(request: ChatRequest, **more: Any) -> Any:
+        response = await chat(request, **more)
+        return replace(response, logprobs=()) if "0.6" in request.model_name else response
+
+    bench.fake.chat = without  # type: ignore[method-assign]
+    models: list[dict[str, Any]] = [
+        {"model": "fake:echo?confidence=0.6"},
+        {"model": "fake:echo?confidence=0.9"},
+    ]
+    models[1]["when"] = "{{ output.confidence < 0.8 }}"
+    output = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "question"]}}}
+    fields = {"prompt": "Label {{ item }}", "output": output, "confidence": "logprobs", "llm": models}
+    bench.create([{"name": "label", "for_each": "{{ seed.rows }}", **fields}], {"rows": [1, 2]})
+    assert await bench.go() == "done"
+    assert [row["output"]["confidence"] for row in bench.output("label")] == [0.9, 0.9]
+    assert len(calls(bench, "response")) == 4
