@@ -49,7 +49,7 @@ class TeamProvider:
     ) -> None:
         """`reopen` gets the user's token anew and makes the provider with it: both. Without a token the provider is
         asked at its vendor, with the user's own key, which the gateway never sees. `learn` gets the gateway's list of
-        models whenever that was asked for: of a model that `lacks_price` before an answer is priced."""
+        models whenever that was asked for: of a model that `lacks_price` before it is asked."""
         self.name = provider.name
         self._provider = provider
         self._url = f"{hub_url}/api/models"
@@ -93,11 +93,10 @@ class TeamProvider:
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Make one request. See `llm.chat.Provider`. Raises BudgetExceeded too."""
+        if self._lacks_price(request.model):
+            await self.ready()  # not with an answer in hand that is paid for
         try:
-            response = await self._provider.chat(request, on_text=on_text)
-            if self._lacks_price(request.model):
-                await self.ready()
-            return response
+            return await self._provider.chat(request, on_text=on_text)
         except ModelError as error:
             if self._is_elsewhere:
                 raise
