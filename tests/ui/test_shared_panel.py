@@ -24,20 +24,28 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRuns]:
-    with (
-        ModelServer(key=TEAM_KEY) as vendor,
-        shared_runs(tmp_path_factory.mktemp("shared"), vendor.root_url) as running,
-    ):
+def vendor() -> Iterator[ModelServer]:
+    with ModelServer(key=TEAM_KEY) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service(vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRuns]:
+    with shared_runs(tmp_path_factory.mktemp("shared"), vendor.root_url) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def lab(service: SharedRuns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]:
+def lab(
+    service: SharedRuns, vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[JupyterProcess]:
     panel = panels()
     if panel is None:
         pytest.skip("the panel is not built: pip install .")
-    hub = {"PO_HUB_RUNS_URL": service.url, "PO_HUB_TOKEN": "token-of-bob"}
+    hub = {
+        "PO_HUB_RUNS_URL": service.url, "PO_HUB_TOKEN": "token-of-bob",
+        "OPENAI_API_KEY": TEAM_KEY, "OPENAI_BASE_URL": f"{vendor.root_url}/v1",  # of bob's own
+    }  # fmt: skip
     server = lab_process(tmp_path_factory.mktemp("lab"), panel, hub)
     yield server
     server.stop()
@@ -90,3 +98,41 @@ def test_shared_runs_stand_beside_ones_own_and_offer_what_one_may_do(
     page.get_by_text("gpt-5-mini").first.wait_for(timeout=20 * SECOND)
     page.screenshot(path=str(SHOTS / "shared-page.png"))
     page.close()
+
+
+def test_a_run_of_ones_own_moves_to_the_shared_ones(
+    lab: JupyterProcess, service: SharedRuns, vendor: ModelServer, browser: Browser
+) -> None:
+    """It asks first, goes on in the service with what is paid for, and stays here to be looked at."""
+    with lab.http() as own:
+        run = submit(own, "my-tickets", gate="fine?")
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    page.goto(f"{lab.url}lab?token={lab.token}&reset")
+    page.get_by_role("tab", name="Prompt runs").click(timeout=60 * SECOND)
+    page.locator(f".po-Run[data-run='{run}'][data-state=waiting]").wait_for(timeout=30 * SECOND)
+    assert "shared" not in card(page, run).inner_text()
+    card(page, run).locator(".po-Run-head").click()
+    button = card(page, run).get_by_role("button", name="Move to shared…")
+    button.wait_for(timeout=20 * SECOND)
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=str(SHOTS / "move-offered.png"))
+    dialog = page.locator(".jp-Dialog")
+    button.click()
+    dialog.get_by_text("Move my-tickets to the shared runs?").wait_for(timeout=20 * SECOND)
+    page.screenshot(path=str(SHOTS / "move-asked.png"))
+    dialog.get_by_role("button", name="Cancel").click()
+    dialog.wait_for(state="detached", timeout=20 * SECOND)
+    with service.client("bob") as bob:
+        assert run not in bob.get("runs").text
+    button.click()
+    dialog.get_by_role("button", name="Move", exact=True).click()
+    card(page, run).get_by_text("shared · bob").first.wait_for(timeout=60 * SECOND)
+    service.await_state("bob", run, "waiting")
+    page.screenshot(path=str(SHOTS / "move-done.png"))
+    card(page, run).get_by_role("button", name="Approve").click()
+    page.locator(f".po-Run[data-run='{run}'][data-state=done]").wait_for(timeout=30 * SECOND)
+    page.screenshot(path=str(SHOTS / "move-gone-on.png"))
+    page.close()
+    with lab.http() as own:
+        assert own.get(f"runs/{run}").json()["run"]["state"] in ("moved", "done")
+    assert len([call for call in vendor.requests if "my-tickets" in str(call.body)]) == 1  # paid once

@@ -81,6 +81,12 @@ export function mayDo(run: Pick<Run, "may">, scope: "runs:write" | "gates"): boo
   return !run.may || run.may.includes(scope);
 }
 
+/** Whether a view of a run is older than another one. Of a run that has moved the shared runs say more: there its events
+ * have numbers of their own. */
+export function isOlder(run: Pick<Run, "may" | "last_event">, than: Pick<Run, "may" | "last_event">): boolean {
+  return !run.may === !than.may ? run.last_event < than.last_event : !run.may;
+}
+
 export function hasEnded(run: Pick<Run, "state">): boolean {
   return ENDED.has(run.state);
 }

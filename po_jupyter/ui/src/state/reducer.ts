@@ -2,6 +2,7 @@
 
 import type { Link, LiveEvent } from "../api/events.js";
 import type { Failure, Run, Text } from "../api/types.js";
+import { isOlder } from "../api/types.js";
 import type { Filters } from "./filters.js";
 import { NO_FILTERS } from "./filters.js";
 
@@ -195,7 +196,10 @@ function goesOn(run: Run): boolean {
 
 /** Take runs in. One that is older than what is known of it was overtaken by the stream, and changes nothing. */
 function merged(state: State, found: readonly Run[]): State {
-  const newer = found.filter(run => !((state.runs.get(run.id)?.last_event ?? -1) > run.last_event));
+  const newer = found.filter(run => {
+    const known = state.runs.get(run.id);
+    return !known || !isOlder(run, known);
+  });
   if (!newer.length) {
     return state;
   }

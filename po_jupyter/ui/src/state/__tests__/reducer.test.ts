@@ -32,6 +32,15 @@ describe("what the panel knows", () => {
     expect(state.runs.get("a")!.state).toBe("cancelled");
   });
 
+  it("is where it has moved to, whose events have smaller numbers (P1)", () => {
+    const moved = aRun("a", { state: "moved", last_event: 9 });
+    const there = aRun("a", { state: "waiting", last_event: 8, may: ["gates"] });
+    for (const runs of [[moved, there], [there, moved]]) {
+      const state = after({ type: "snapshot", runs: [runs[0]!] }, { type: "run", run: runs[1]! });
+      expect(state.runs.get("a")!.state).toBe("waiting");
+    }
+  });
+
   it("shows the tail of the task that speaks, of one round at a time (G11)", () => {
     const start: Action = { type: "snapshot", runs: [aRun("a", { tasks: [aTask("t", { state: "running" })] })] };
     const say = (text: string, round = 1): Action => ({ type: "text", text: { run: "a", task: "t", text, round } });

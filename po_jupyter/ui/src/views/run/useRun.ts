@@ -4,6 +4,7 @@ import * as React from "react";
 import { explain } from "../../api/client.js";
 import type { LiveEvent, Link } from "../../api/events.js";
 import type { Failure, Run, Text } from "../../api/types.js";
+import { isOlder } from "../../api/types.js";
 import type { IPoLive } from "../../tokens.js";
 import type { RunSource } from "./source.js";
 
@@ -48,7 +49,7 @@ export function after(known: Known, step: Step): Known {
       // What was said while nobody listened would leave a hole in the text.
       return { ...known, link: step.link, speech: step.link.state === "live" ? known.speech : null };
     case "run":
-      if (known.run && known.run.last_event > step.run.last_event) {
+      if (known.run && isOlder(step.run, known.run)) {
         return known; // an answer that the stream has overtaken
       }
       return { ...known, run: step.run, problem: null, gone: false };
