@@ -35,11 +35,7 @@ def frame_library(name: str) -> Any:
 def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> Any:
     """The rows as a frame of pandas. `index` is what the seed's index is made of, None without one."""
     cells = [row_cells(row) for row in rows]
-    frame = pandas.DataFrame(cells, columns=None if cells else [*_TAIL])
-    for name in frame.columns[frame.dtypes == "float64"]:
-        values = [row.get(name) for row in cells]
-        if loses_digits(values):
-            frame[name] = pandas.Series(values, dtype=object)
+    frame = exact_frame(pandas, cells) if cells else pandas.DataFrame(columns=[*_TAIL])
     places = _places(rows)
     if index is not None and all("label" in row for row in rows):
         frame.index = pandas_index(index, [row.get("label") for row in rows], places)
@@ -51,6 +47,16 @@ def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> 
             )
     elif places != list(range(len(places))):  # else the frame numbers its rows itself
         frame.index = pandas.Index(places, dtype="int64")
+    return frame
+
+
+def exact_frame(pandas: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A frame of pandas in which whole numbers keep their digits."""
+    frame = pandas.DataFrame(rows)
+    for name in frame.columns[frame.dtypes == "float64"]:
+        values = [row.get(name) for row in rows]
+        if loses_digits(values):
+            frame[name] = pandas.Series(values, dtype=object)
     return frame
 
 
@@ -144,5 +150,10 @@ def _operator_cells(row: RowJson, fields: JsonObject, label_names: set[str]) -> 
 
 
 def _renamed(fields: JsonObject, ours: set[str]) -> JsonObject:
-    """Fields called like a column of ours keep their place under a name of their own."""
-    return {(f"output_{name}" if name in ours else name): value for name, value in fields.items()}
+    """Fields called like a column of ours keep their place under a name of their own, which no other field has."""
+
+    def is_taken(name: str) -> bool:
+        other = name.removeprefix("output_")
+        return name in ours or (other != name and other in fields and is_taken(other))
+
+    return {(f"output_{name}" if is_taken(name) else name): value for name, value in fields.items()}

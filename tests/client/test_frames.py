@@ -415,3 +415,13 @@ def test_a_whole_number_beside_a_row_without_one_keeps_all_its_digits() -> None:
     frame = pandas_frame(pd, rows, None)
     assert int(frame["id"][0]) == 9007199254740993 and pd.isna(frame["id"][1])
     assert frame["n"].dtype == "float64"
+
+
+def test_no_field_of_an_answer_takes_the_place_of_another() -> None:
+    """The field `error` is the column `output_error`, where another field was called so already."""
+    output = {"error": 1, "output_error": 2, "output_output_error": 3, "output_note": 4}
+    row: Any = {"index": 0, "ok": True, "output": output, "error": None, "usage": {}}
+    cells = pandas_frame(pd, [row], None).iloc[0]
+    names = ["output_error", "output_output_error", "output_output_output_error", "output_note"]
+    assert [cells[name] for name in names] == [1, 2, 3, 4]
+    assert cells["error"] is None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from po_jupyter.client.frames import loses_digits
+from po_jupyter.client.frames import exact_frame, loses_digits
 from po_jupyter.client.http.payloads import RowJson
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -21,7 +21,7 @@ RUN = "po_run"  # the attribute of a frame of pandas that has the run's id
 def columns_of(pipeline: Pipeline, rows: Sequence[RowJson], count: int) -> Columns:
     """The fields of the answers, in the order of the schema, then `error`; by place, for the first `count` rows.
 
-    An answer that is no object is the column `output`.
+    An answer that is no object is the column `output`, and a field `error` is `output_error`.
     """
     (task,) = pipeline.tasks
     declared = (task.output or {}).get("properties")
@@ -37,7 +37,8 @@ def columns_of(pipeline: Pipeline, rows: Sequence[RowJson], count: int) -> Colum
             errors[place] = error_of(row)
     if not names:
         names["output"] = None
-    return {**{name: [row.get(name) for row in cells] for name in names}, ERROR: errors}
+    fields = {name: [row.get(name) for row in cells] for name in names}
+    return {**_renamed(fields, [ERROR]), ERROR: errors}
 
 
 def place_of(row: RowJson) -> int:
@@ -93,10 +94,17 @@ def check_table(verb: str, table: Any) -> None:
     """Raise InvalidInput for what is neither a frame nor a column of pandas or polars, nor a list of rows."""
     is_class = isinstance(table, type)
     is_list = isinstance(table, list | tuple) and not hasattr(table, "_fields")
-    if is_class or not (is_list or _is_polars(table) or (hasattr(table, "iloc") and hasattr(table, "index"))):
+    is_lazy = _is_polars(table) and not hasattr(table, "to_arrow")  # a LazyFrame, an expression
+    if (
+        is_class
+        or is_lazy
+        or not (is_list or _is_polars(table) or (hasattr(table, "iloc") and hasattr(table, "index")))
+    ):
         raise InvalidInput(
             f"po.{verb} asks about the rows of a DataFrame, a Series or a list, not {type(table).__name__}",
-            hint="list(...) makes a list of anything that can be gone through.",
+            hint="frame.collect() makes a DataFrame of it."
+            if hasattr(table, "collect")
+            else "list(...) makes a list of anything that can be gone through.",
         )
 
 
@@ -124,8 +132,8 @@ def _pandas_frame(pandas: Any, table: Any, count: int) -> Any:
     if isinstance(table, list | tuple):
         rows = list(table[:count])
         if rows and all(isinstance(row, Mapping) for row in rows):
-            return pandas.DataFrame(rows)
-        return pandas.DataFrame({"item": pandas.Series(rows, dtype=None if rows else object)})
+            return exact_frame(pandas, rows)
+        return pandas.DataFrame({"item": pandas.Series(rows, dtype=None if _has_type(rows) else object)})
     if not hasattr(table, "columns"):
         table = table.to_frame("item" if table.name is None else table.name)
     return table.iloc[:count]

@@ -3,6 +3,7 @@
     date, time, datetime, Timestamp    ISO text           Decimal, UUID, path          text
     timedelta, Timedelta               ISO duration       Enum                         its value
     NaN, NaT, NA                       null               tuple                        list
+    Period, Interval (pandas)          text
     numpy's numbers and arrays         number, list       pydantic model, dataclass    object
     DataFrame (pandas, polars)         list of objects    Series                       list
     Dataset (Hugging Face)             list of objects    relation (DuckDB)            list of objects
@@ -153,6 +154,8 @@ class PlainJson:
             return self._list(list(value), path, depth)
         if type(value).__name__ in ("NaTType", "NAType"):
             return None
+        if type(value).__name__ in ("Period", "Interval") and type(value).__module__.startswith("pandas"):
+            return str(value)  # of a column of `pandas.cut` too
         return self._object(value, path, depth)
 
     def _object(self, value: Any, path: str, depth: int) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from po_jupyter.client.http.payloads import RowJson
 from po_jupyter.client.tables.answers import beside, check_table, columns_of, kept, label_of
-from po_jupyter.client.tables.questions import map_question
+from po_jupyter.client.tables.questions import extract_question, map_question
 from po_jupyter.errors import InvalidInput
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}, "n": {"type": "integer"}}}
@@ -64,6 +64,26 @@ def test_a_column_that_is_there_stays() -> None:
     assert list(result["label"]) == ["gold"] * 3 and result["output_label_2"].iloc[0] == "a"
 
 
+def test_a_field_that_is_called_error_is_an_answer() -> None:
+    """The messages of failed rows stood in its place: an answer that was paid for was not to be seen."""
+    question = extract_question(["error", "output_error"], None, {})
+    rows = [done(0, {"error": "E42", "output_error": "none"}), failed(1)]
+    columns = columns_of(question, rows, 2)
+    assert columns["output_error"] == ["E42", None] and columns["error"] == [None, "too long"]
+    assert columns["output_output_error"] == ["none", None]
+    result = beside(pd.DataFrame({"error": ["a", "b"]}), columns, "r")
+    assert list(result.columns) == ["error", "output_error", "output_output_error", "output_error_2"]
+    assert result["output_error"][0] == "E42" and result["output_error_2"][1] == "too long"
+
+
+def test_whole_numbers_of_a_list_keep_their_digits() -> None:
+    """They came back as other ones, beside a row without: 9007199254740992."""
+    large = 2**53 + 1
+    columns = columns_of(TEXT, [done(0, "x"), done(1, "y")], 2)
+    assert beside([large, None], columns, "r")["item"][0] == large
+    assert beside([{"id": large}, {"id": None}], columns, "r")["id"][0] == large
+
+
 def test_a_series_a_list_and_polars() -> None:
     columns = columns_of(TEXT, [done(0, "x"), done(1, ["y", "z"])], 2)
     series = pd.Series(["a", "b"], index=["i", "j"], name="text")
@@ -101,7 +121,10 @@ def test_a_row_is_named_by_its_label() -> None:
     assert label_of(["a", "b"], 1) == label_of(pl.Series(["a", "b"]), 1) == "row 1"
 
 
-@pytest.mark.parametrize("table", [{"a": 1}, "text", 7, None, iter([1]), pd.DataFrame, np.zeros(3)])
+@pytest.mark.parametrize(
+    "table",
+    [{"a": 1}, "text", 7, None, iter([1]), pd.DataFrame, np.zeros(3), pl.LazyFrame({"a": [1]}), pl.col("a")],
+)
 def test_what_is_no_table_is_refused(table: Any) -> None:
     with pytest.raises(InvalidInput):
         check_table("map", table)

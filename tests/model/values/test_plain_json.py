@@ -99,6 +99,11 @@ VALUES: dict[str, tuple[Any, Any]] = {
         pd.DataFrame({"a": [1, 2], "d": [DAY, None]}),
         [{"a": 1, "d": "2026-01-02"}, {"a": 2, "d": None}],
     ),
+    "a month": (pd.Period("2026-01", "M"), "2026-01"),
+    "a column of pandas.cut": (
+        pd.DataFrame({"a": pd.cut([1, np.nan], [0, 1])}),
+        [{"a": "(0, 1]"}, {"a": None}],
+    ),
     "a frame of durations": (pd.DataFrame({"a": [pd.Timedelta(1, "h"), pd.NaT]}), [{"a": "PT1H"}, {"a": None}]),
     "a frame with numbers as names": (pd.DataFrame([[1, 2]]), [{"0": 1, "1": 2}]),
     "a series": (pd.Series([1.5, None]), [1.5, None]),
