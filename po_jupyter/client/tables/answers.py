@@ -54,7 +54,10 @@ def error_of(row: RowJson) -> str:
 def label_of(table: Any, place: int) -> str:
     """The row at a place as a reader finds it: its label where the table has an index."""
     index = None if _is_polars(table) else getattr(table, "index", None)
-    return f"row {place}" if index is None or callable(index) else f"row {place}, {index[place]!r:.60}"
+    if index is None or callable(index):
+        return f"row {place}"
+    (label,) = index[[place]].tolist()  # in values of Python, also those in a tuple
+    return f"row {place}, {label!r:.60}"
 
 
 def beside(table: Any, columns: Columns, run: str) -> Any:

@@ -118,6 +118,8 @@ def test_kept_rows_are_what_the_table_is() -> None:
 
 def test_a_row_is_named_by_its_label() -> None:
     assert label_of(pd.Series(["a", "b"], index=["i", "j"]), 1) == "row 1, 'j'"
+    several = pd.MultiIndex.from_tuples([(1, "i"), (2, "j")])
+    assert label_of(pd.DataFrame({"t": ["a", "b"]}, index=several), 1) == "row 1, (2, 'j')"
     assert label_of(["a", "b"], 1) == label_of(pl.Series(["a", "b"]), 1) == "row 1"
 
 

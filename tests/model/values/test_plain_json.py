@@ -102,7 +102,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "a month": (pd.Period("2026-01", "M"), "2026-01"),
     "a column of pandas.cut": (
         pd.DataFrame({"a": pd.cut([1, np.nan], [0, 1])}),
-        [{"a": "(0, 1]"}, {"a": None}],
+        [{"a": "(0.0, 1.0]"}, {"a": None}],
     ),
     "a frame of durations": (pd.DataFrame({"a": [pd.Timedelta(1, "h"), pd.NaT]}), [{"a": "PT1H"}, {"a": None}]),
     "a frame with numbers as names": (pd.DataFrame([[1, 2]]), [{"0": 1, "1": 2}]),
