@@ -18,7 +18,11 @@ from tests.support.paths import ROOT, TESTS
 from tests.support.postgres import PostgresServer, postgres_server
 
 HERE = TESTS / "crash"
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork"),
+    # Twenty seconds of forks where there is nothing else; a machine with other work made a hundred of them.
+    pytest.mark.timeout(400),
+]
 
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
 AT_LEAST = {
@@ -43,7 +47,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(
-    name: str, place: Path, database: str | None = None, timeout: float = 110
+    name: str, place: Path, database: str | None = None, timeout: float = 380
 ) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     arguments = [name, str(place), *([database] if database else [])]
