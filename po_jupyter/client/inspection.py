@@ -8,8 +8,8 @@ from po_jupyter.client.http.inspection_payloads import ComparisonJson, ModelCall
 from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
 from po_jupyter.client.http.reviews import AsyncReviews
 from po_jupyter.client.http.transport import Transport, path_segment
-from po_jupyter.model.run.comparing import VariantsOfTask
-from po_jupyter.model.run.scores import ScoresOfTask
+from po_jupyter.model.run.comparing import ScoresWithVariants, VariantsOfTask
+from po_jupyter.model.run.scores import ScoredRow
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -82,18 +82,32 @@ class AsyncInspection:
         """The definition that a run was submitted with, and the tasks that each of its tasks waits for."""
         return cast("RunPipelineJson", await self._get(run_id, "pipeline"))
 
-    async def scores(self, run_id: str, task: str, worst: int = 10) -> ScoresOfTask:
+    async def scores(self, run_id: str, task: str, worst: int = 10) -> ScoresWithVariants:
         """The scores that a run recorded of a task."""
-        return cast("ScoresOfTask", (await self._get(run_id, "scores", task=task, worst=worst))["scores"])
+        return cast("ScoresWithVariants", (await self._get(run_id, "scores", task=task, worst=worst))["scores"])
 
     async def score(
-        self, run_id: str, task: str, score: object, budget: JsonObject | None = None, worst: int = 10
-    ) -> JsonObject:
-        """`{scores, run, left_out}`: recorded answers scored anew; `run` judges them, None without a judge."""
-        body: JsonObject = {"task": task, "score": score, "worst": worst}
-        if budget is not None:
-            body["budget"] = budget
+        self, run_id: str, task: str, score: object, budget: JsonObject | None = None, worst: int = 10,
+        judge_run: str | None = None,
+    ) -> JsonObject:  # fmt: skip
+        """`{scores, run, left_out}`: recorded answers scored anew; `run` judges them, None without a judge and where
+        `judge_run` did."""
+        body: JsonObject = {
+            "task": task,
+            "score": score,
+            "worst": worst,
+            "budget": budget,
+            "judge_run": judge_run,
+        }
         return await self._transport.json("POST", f"runs/{path_segment(run_id)}/score", body=body)
+
+    async def score_rows(
+        self, run_id: str, task: str, score: object, judge_run: str | None = None, start: int = 0
+    ) -> tuple[list[ScoredRow], int | None]:
+        """The scores of single rows from number `start` of the map on, and the start of the next page."""
+        body: JsonObject = {"task": task, "score": score, "judge_run": judge_run, "start": start}
+        data = await self._transport.json("POST", f"runs/{path_segment(run_id)}/score/rows", body=body)
+        return list(data["rows"]), data["next"]
 
     async def variants(self, run_id: str, task: str) -> VariantsOfTask:
         """The variants of a map beside each other. InvalidInput for a task without."""

@@ -32,6 +32,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.reports.content import MOST_ROWS
 
 if TYPE_CHECKING:
+    from po_jupyter.client.evals.scores import Scores
     from po_jupyter.client.reports import Report
     from po_jupyter.client.reviews.row_details import RowDetails
     from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -334,25 +335,27 @@ class Run(RunEvals):
 
     def frame(
         self, task: str, library: Literal["pandas", "polars"] = "pandas", *, provenance: bool = False,
-        corrected: bool = False,
+        corrected: bool = False, scores: Scores | None = None,
     ) -> Any:  # fmt: skip
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
-        Scores have columns `score_NAME`. It has the index of the frame that was the seed, so
-        `df.join(run.frame("label"))` puts each answer beside its row, whatever the order of `df` is now; rows of a list
-        are numbered from 0. polars: the index is the column `index`, for rows without one `with_row_index()`'s.
+        Scores have columns `score_NAME`: those of the run, or `scores` that `run.score` gave. It has the index of the
+        frame that was the seed: `df.join(run.frame("label"))` puts each answer beside its row, whatever the order of
+        `df` is now; rows of a list are numbered from 0. polars: the index is the column `index`, for rows without one
+        `with_row_index()`'s.
         Of an operator (`where`, `group_by`, ...) it has the rows that it made, once it is done, of a group its `rows`.
 
         A row that an earlier run paid for costs nothing here. `provenance` adds where each answer is from: `model` as
         the server named it, `prompt_hash` (of the request as it was sent), `asked_at`, `attempt`, and `reused_from`
         (RUN/TASK/INDEX of the row of an earlier run, whose the others then are). `corrected` puts what people said in
-        reviews in the place of answers, and adds `corrected` (whether), `reviewed_by` and `disputed`. Raises PoError
-        when the library is not installed.
+        reviews in the place of answers, and adds `corrected` (whether), `reviewed_by` and `disputed`. Raises PoError.
         """
         module, rows = frame_library(library), self._items(task, result="true")
         if corrected:
             rows = corrected_rows(rows, verdicts(self.client.call(all_reviews(self._aio, self.id, task))))
+        if scores is not None:
+            rows = self.client.call(scores.added_to(rows, task))
         if provenance:
             rows = with_provenance(rows, self.client.call(self._aio.inspection.provenance(self.id, task)))
         return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))

@@ -15,7 +15,6 @@ from po_jupyter.kernel.session import Session
 from po_jupyter.model.run.row_spans import parse_row_options
 from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.presentation.row_details import row_html
-from po_jupyter.presentation.scores import scores_html
 
 if TYPE_CHECKING:
     import click
@@ -159,7 +158,7 @@ def score(session: Session, arguments: Arguments) -> None:
         asked["metrics"] = None if metrics is None else [name.strip() for name in metrics.split(",")]
         asked["scale"] = None if scale is None else _scale(scale)
         scores = run.score(arguments.get("task"), budget=arguments.get("budget"), **asked)
-    static_view.show(session.shell, {"text/plain": str(scores), "text/html": scores_html(scores.summary)})
+    static_view.show(session.shell, {"text/plain": str(scores), "text/html": scores._repr_html_()})
 
 
 def _scale(text: str) -> list[int]:

@@ -39,20 +39,26 @@ def paired_line(score: PairedScore, a: str = "A", b: str = "B") -> str:
 
 def variants_text(found: VariantsOfTask) -> str:
     """The variants of a map as text."""
-    parts = [table_text(_columns(found), _rows(found), _title(found))]
-    if pairs := _pairs(found):
-        parts.append(table_text(_PAIRS, pairs, "in pairs"))
-    return plain("\n\n".join(parts))
+    parts = [plain(table_text(_columns(found), _rows(found), _title(found))), pairs_text(found)]
+    return "\n\n".join(filter(None, parts))
+
+
+def pairs_text(found: VariantsOfTask | None) -> str:
+    """Variants in pairs, nothing without any."""
+    return plain(table_text(_PAIRS, _pairs(found), "in pairs")) if found is not None else ""
+
+
+def pairs_html(found: VariantsOfTask | None) -> str:
+    """The same as HTML."""
+    return html_table("in pairs", _PAIRS, _pairs(found), numbers=(2, 4, 5, 6)) if found is not None else ""
 
 
 def variants_html(found: VariantsOfTask) -> str:
     """The same as HTML."""
     columns = _columns(found)
     scores = len(columns) - len(_FACTS)
-    parts = [html_table(_title(found), columns, _rows(found), numbers=(1, *range(2 + scores, 5 + scores)))]
-    if pairs := _pairs(found):
-        parts.append(html_table("in pairs", _PAIRS, pairs, numbers=(2, 4, 5, 6)))
-    return "".join(parts)
+    numbers = (1, *range(2 + scores, 5 + scores))
+    return html_table(_title(found), columns, _rows(found), numbers=numbers) + pairs_html(found)
 
 
 def _title(found: VariantsOfTask) -> str:

@@ -148,7 +148,7 @@ def worst_cells(row: WorstRow) -> list[str]:
         note if len(row["values"]) == 1 else f"{name}: {note}" for name, note in row["notes"].items()
     )
     return [
-        str(row["index"]),
+        f"{row['index']} ({row['variant']})" if "variant" in row else str(row["index"]),
         short_value(row.get("input")),
         short_value(row.get("output")),
         values,

@@ -29,7 +29,7 @@ from po_jupyter.server.actions import (
 from po_jupyter.server.routing.move_shapes import HandoverBody, MoveBody, VisibleRuns
 from po_jupyter.server.routing.request import EVENTS, LINES, METRICS, ApiRequest, JsonResponse
 from po_jupyter.server.routing.reviews import ReviewBody, ReviewsQuery
-from po_jupyter.server.routing.scoring import ScoreBody, ScoresQuery
+from po_jupyter.server.routing.scoring import ScoreBody, ScoreRowsBody, ScoresQuery
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
     CallsQuery,
@@ -155,6 +155,8 @@ TABLE = Table(
         Route("variants", "GET", "runs/{id}/variants", READ, inspection.variants, query=VariantsQuery),
         Route("scores", "GET", "runs/{id}/scores", READ, scores.scores, query=ScoresQuery),
         Route("score", "POST", "runs/{id}/score", WRITE, scores.score, body=ScoreBody),
+        Route("score_rows", "POST", "runs/{id}/score/rows", READ, scores.score_rows, body=ScoreRowsBody,
+              changes=False),
         Route("model_calls", "GET", "runs/{id}/model-calls", READ, inspection.model_calls, query=ModelCallsQuery),
         Route("model_call", "GET", "runs/{id}/model-calls/{n}", READ, inspection.model_call),
         Route("timeline", "GET", "runs/{id}/timeline", READ, inspection.timeline),

@@ -70,6 +70,7 @@ NAMES = {
     "GET runs/{id}/scores": "scores",
     "GET runs/{id}/variants": "variants",
     "POST runs/{id}/score": "score",
+    "POST runs/{id}/score/rows": "score_rows",
     "GET runs/{id}/model-calls": "model_calls",
     "GET runs/{id}/model-calls/{n}": "model_call",
     "GET runs/{id}/timeline": "timeline",

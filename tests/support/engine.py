@@ -56,13 +56,14 @@ def new_run(
     pipeline: Mapping[str, Any] | Pipeline,
     data: Mapping[str, Any],
     run: str = RUN,
+    seed_name: str = "seed",
     **options: Any,
 ) -> Pipeline:
     """Create a run the way the orchestrator does."""
     checked = validate_pipeline(pipeline)
     definition = {
         "pipeline": checked.to_json(),
-        "seed": {"name": "seed", "data": dict(data)},
+        "seed": {"name": seed_name, "data": dict(data)},
         "options": options,
     }
     created = draft(

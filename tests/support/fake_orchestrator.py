@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound, Unavailable
 from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.model.run.comparing import ScoresWithVariants
 from po_jupyter.model.run.events import EventRecord, now
-from po_jupyter.model.run.scores import ScoresOfTask
+from po_jupyter.model.run.scores import ScoredRow, ScoreQuery
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.orchestrator.monitoring.service import ProbeReport
@@ -382,16 +383,20 @@ class FakeScores:
     def __init__(self, log: FakeLog) -> None:
         self._log = log
 
-    async def recorded(self, run_id: str, owner: str | None, task: str, worst: int = 10) -> ScoresOfTask:
+    async def recorded(
+        self, run_id: str, owner: str | None, task: str, worst: int = 10, *, beside: bool = True
+    ) -> ScoresWithVariants:
         self._log.find(run_id, owner)
         return {
             "task": task, "rows": 0, "failed": 0, "confidence": 0.95, "scores": [], "confusion": [], "worst": [],
         }  # fmt: skip
 
-    async def score(
-        self, run_id: str, owner: str | None, task: str, score: object, **options: object
-    ) -> AnswersScored:
-        return {"scores": await self.recorded(run_id, owner, task), "run": None, "left_out": {}}
+    async def score(self, query: ScoreQuery, **options: object) -> AnswersScored:
+        return {"scores": await self.recorded(*query[:3]), "run": None, "left_out": {}}
+
+    async def rows(self, query: ScoreQuery, **options: object) -> tuple[list[ScoredRow], None]:
+        self._log.find(*query[:2])
+        return [], None
 
 
 class FakeInspection:

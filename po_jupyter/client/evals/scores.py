@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.client.evals.variants import VariantComparison
+from po_jupyter.client.frames import frame_library
+from po_jupyter.client.http.payloads import RowJson
 from po_jupyter.client.inputs.control_bodies import BudgetInput, budget_body
 from po_jupyter.errors import InvalidInput, NotFound, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.comparing import ScoresWithVariants
 from po_jupyter.model.run.names import short_id
-from po_jupyter.model.run.scores import MeanScore, ScoresOfTask, WorstRow
-from po_jupyter.model.run.view import RunView, TaskView
+from po_jupyter.model.run.scores import MeanScore, RowScores, WorstRow
+from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.comparisons import pairs_html, pairs_text
 from po_jupyter.presentation.score_plot import ScorePlot, score_figure
 from po_jupyter.presentation.scores import scores_html, scores_text
 
@@ -20,17 +24,23 @@ if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
 
 WORST = 10
+ReadRows = Callable[[], Awaitable[dict[int, RowScores]]]  # the scores of rows by their index
 
 
 class Scores:
     """The scores of one task. It draws itself in a cell; `plot()` is a figure, `frame()` a DataFrame of the means.
 
-    `summary` has all of it as JSON; `judge_run` is the id of the run that judged, None without one.
+    The values of single rows are columns of `run.frame("label", scores=scores)`; the lowest ones are in `worst`. Of a
+    map with variants each score is there once for each, as `short: exact`, and `variants` compares them. `summary` has
+    all of it as JSON; `judge_run` is the id of the run that judged, None without one.
     """
 
-    def __init__(self, summary: ScoresOfTask, judge_run: str | None = None) -> None:
-        """Scores as the server has them."""
-        self.summary, self.judge_run = summary, judge_run
+    def __init__(
+        self, summary: ScoresWithVariants, judge_run: str | None = None, rows: ReadRows | None = None
+    ) -> None:
+        """Scores as the server has them; `rows` reads those of single rows, None: they are those that the run
+        recorded."""
+        self.summary, self.judge_run, self._rows = summary, judge_run, rows
 
     @property
     def task(self) -> str:
@@ -54,14 +64,37 @@ class Scores:
         """The rows with the lowest scores, the lowest first: `{index, values, notes, input, output}`."""
         return self.summary["worst"]
 
+    @property
+    def variants(self) -> VariantComparison | None:
+        """The variants of the map beside each other by these scores, with McNemar's test of each pair; None for a map
+        without, and one that nothing scores."""
+        found = self.summary.get("variants")
+        return VariantComparison(found) if found is not None else None
+
     def frame(self) -> Any:
-        """The scores as a DataFrame of pandas, one row each."""
-        try:
-            pandas = import_module("pandas")
-        except ImportError:
-            raise PoError("frame() needs pandas", hint="Install it here: %pip install pandas") from None
+        """The scores as a DataFrame of pandas, one row each; of a map with variants for each `variant`."""
+        found = self.summary.get("variants")
         cells = [_cells(score, self.summary["rows"]) for score in self.summary["scores"]]
-        return pandas.DataFrame(cells, columns=list(_cells(None, 0))).set_index("score")
+        columns = list(_cells(None, 0))
+        if found is not None:
+            cells = [
+                {"variant": one["name"], **_cells(score, one["done"] + one["failed"])}
+                for one in found["variants"]
+                for score in one["scores"]
+            ]
+            columns.insert(0, "variant")
+        return frame_library("pandas").DataFrame(cells, columns=columns).set_index("score")
+
+    async def added_to(self, rows: list[RowJson], task: str) -> list[RowJson]:
+        """Rows of the map with these scores in the place of those that its run recorded. Raises InvalidInput for
+        rows of another task."""
+        if task != self.task:
+            raise InvalidInput(f"these are the scores of task {self.task!r}, and not of {task!r:.60}")
+        if self._rows is None:
+            return rows
+        values = await self._rows()
+        nothing: RowScores = {"values": dict.fromkeys(next(iter(values.values()), {"values": {}})["values"])}
+        return [{**row, "scores": values.get(row["index"], nothing)} for row in rows]
 
     def plot(self) -> ScorePlot:
         """Means with their intervals, and the confusion matrix, as a picture; its `figure` is one of matplotlib. Raises
@@ -70,12 +103,12 @@ class Scores:
 
     def __str__(self) -> str:
         """All of it as text."""
-        return scores_text(self.summary)
+        return "\n\n".join(filter(None, (scores_text(self.summary), pairs_text(self.summary.get("variants")))))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return scores_html(self.summary)
+        return scores_html(self.summary) + pairs_html(self.summary.get("variants"))
 
 
 def _cells(score: MeanScore | None, rows: int) -> JsonObject:
@@ -143,68 +176,25 @@ async def score_answers(
     worst: int = WORST,
 ) -> Scores:
     """Score recorded answers anew, and wait for the judge, if one is asked. Raises PoError when its run fails."""
-    name = scored_task(run, task)
+    name, judge_run = scored_task(run, task), None
     answer = await aio.inspection.score(run.id, name, score, budget_body(budget), worst)
-    summary: ScoresOfTask = answer["scores"]
-    if answer["run"] is None:
-        return Scores(summary)
-    judging = await aio.wait_end(RunView.model_validate(answer["run"]).id)
-    if judging.state != "done":
-        short, why = short_id(judging.id), (judging.error or {}).get("message", "")
-        raise PoError(
-            f"the run that judges, {short}, ended {judging.state}: {why}",
-            hint=f"What was judged is kept: po resume {short}",
-        )
-    for judge in judging.tasks:
-        await _add_judged(aio, judging.id, judge, summary, answer["left_out"].get(judge.name, {}), score, worst)
-    return Scores(summary, judging.id)
-
-
-async def _add_judged(
-    aio: AsyncClient,
-    run: str,
-    judge: TaskView,
-    summary: ScoresOfTask,
-    left_out: Mapping[str, int],
-    score: object,
-    worst: int,
-) -> None:
-    """Add what a judge said to the scores of the answers that it judged."""
-    judged = await aio.inspection.scores(run, judge.name, worst)
-    low, high = _scale(score, judge.name)
-    for mean in judged["scores"]:
-        reasons = {
-            ("the judge failed" if why == "the row failed" else why): n for why, n in mean["missing"].items()
-        }
-        summary["scores"].append(
-            {**mean, "metric": "judge", "low": low, "high": high, "missing": reasons | dict(left_out)}
-        )
-    summary["rows"] = max(summary["rows"], judged["rows"] + sum(left_out.values()))
-    if summary["worst"]:
-        return  # of metrics; one list of rows is what a person reads
-    for row in judged["worst"]:
-        whole = await aio.inspection.row(run, judge.name, row["index"])
-        asked, answer = whole["input"], whole["output"]
-        if isinstance(asked, Mapping) and isinstance(answer, Mapping):
-            summary["worst"].append(
-                {
-                    "index": asked["index"],
-                    "values": {judge.name: row["values"].get(judge.name)},
-                    "notes": {judge.name: str(answer.get("reason"))},
-                    "input": asked.get("item"),
-                    "output": asked.get("output"),
-                }
+    if answer["run"] is not None:
+        judging = await aio.wait_end(RunView.model_validate(answer["run"]).id)
+        if judging.state != "done":
+            short, why = short_id(judging.id), (judging.error or {}).get("message", "")
+            raise PoError(
+                f"the run that judges, {short}, ended {judging.state}: {why}",
+                hint=f"What was judged is kept: po resume {short}",
             )
+        judge_run = judging.id
+        answer = await aio.inspection.score(run.id, name, score, worst=worst, judge_run=judge_run)
 
+    async def rows() -> dict[int, RowScores]:
+        found: dict[int, RowScores] = {}
+        start: int | None = 0
+        while start is not None:
+            page, start = await aio.inspection.score_rows(run.id, name, score, judge_run, start)
+            found |= {row["index"]: row["scores"] for row in page}
+        return found
 
-def _scale(score: object, name: str) -> tuple[float, float]:
-    """The scale of a judge, as it was asked for."""
-    for scorer in score if isinstance(score, list) else [score]:
-        if (
-            isinstance(scorer, Mapping)
-            and scorer.get("judge") is not None
-            and scorer.get("name", "judge") == name
-        ):
-            low, high = scorer.get("scale") or (0, 1)
-            return float(low), float(high)
-    return 0.0, 1.0
+    return Scores(answer["scores"], judge_run, rows)

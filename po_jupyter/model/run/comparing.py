@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
-from po_jupyter.model.run.scores import MeanScore
+from po_jupyter.model.run.scores import MeanScore, ScoresOfTask
 
 
 class PairedScore(TypedDict):
@@ -56,3 +56,10 @@ class VariantsOfTask(TypedDict):
     rows: int
     variants: list[VariantSummary]
     pairs: list[VariantPair]
+
+
+class ScoresWithVariants(ScoresOfTask):
+    """The scores of a task; where it has variants, each score once for each of them, as `short: exact`, and in
+    `variants` the same beside each other."""
+
+    variants: NotRequired[VariantsOfTask]

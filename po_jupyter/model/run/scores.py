@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
@@ -45,9 +45,12 @@ class ConfusionTable(TypedDict):
 
 
 class WorstRow(TypedDict):
-    """A row with low scores. Long values are cut."""
+    """A row with low scores. Long values are cut. Of a map with variants it has the `variant` that answered, and its
+    number in the list as `row`."""
 
     index: int
+    variant: NotRequired[str]
+    row: NotRequired[int]
     values: dict[str, float | None]
     notes: dict[str, str]
     input: NotRequired[JsonValue]
@@ -65,3 +68,21 @@ class ScoresOfTask(TypedDict):
     scores: list[MeanScore]
     confusion: list[ConfusionTable]
     worst: list[WorstRow]
+
+
+class ScoredRow(TypedDict):
+    """The scores of one recorded answer."""
+
+    index: int
+    scores: RowScores
+
+
+class ScoreQuery(NamedTuple):
+    """What is asked of recorded answers: the map `task` of a run, and the field `score` as a task has it. `judge_run`
+    judged them before: then its scores are among them, and nothing is asked of a judge."""
+
+    run: str
+    owner: str | None
+    task: str
+    score: object
+    judge_run: str | None = None

@@ -75,9 +75,14 @@ def judge_seed(head: Head, task: str, judged: JudgedRows, files: RowFiles) -> Js
     """The seed: a list of rows for each judge, large ones in files. Blocks on the disk. Raises StoreUnusable."""
     lists = {_list_name(number): rows for number, rows in enumerate(judged.rows.values())}
     return {
-        "name": f"{task} of {short_id(head['run'])}",
+        "name": judged_name(head, task),
         "data": {name: _kept(rows, head["owner"], files) for name, rows in lists.items()},
     }
+
+
+def judged_name(head: Head, task: str) -> str:
+    """What the seed is called: the answers that are judged."""
+    return f"{task} of {short_id(head['run'])}"
 
 
 def _list_name(number: int) -> str:

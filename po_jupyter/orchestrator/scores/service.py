@@ -4,26 +4,32 @@ their own."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypedDict, cast
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.scores.row_metrics import put
 from po_jupyter.errors import InvalidInput
-from po_jupyter.evals.summary import FAILED, ScoreSummary
+from po_jupyter.evals.metrics import Measured
+from po_jupyter.evals.summary import FAILED
 from po_jupyter.model.pipeline.evals.scores import JUDGE, score_columns
+from po_jupyter.model.pipeline.evals.variants import judge_problem
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.comparing import ScoresWithVariants
 from po_jupyter.model.run.names import short_id
-from po_jupyter.model.run.scores import RowScores, ScoresOfTask
+from po_jupyter.model.run.scores import RowScores, ScoredRow, ScoreQuery
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
-from po_jupyter.orchestrator.scores.judge_run import JudgedRows, judge_pipeline, judge_seed
+from po_jupyter.orchestrator.scores.judge_run import JudgedRows, judge_pipeline, judge_seed, judged_name
+from po_jupyter.orchestrator.scores.verdicts import verdict_on, verdicts_on
 from po_jupyter.orchestrator.submission.service import Submissions
 from po_jupyter.orchestrator.threads import OwnerThreads
 from po_jupyter.orchestrator.views.inspection.rows import AnsweredRow, MapTable
 from po_jupyter.orchestrator.views.inspection.service import RunInspection
+from po_jupyter.orchestrator.views.inspection.side_scores import ScoredRows, scorers_of
+from po_jupyter.orchestrator.views.inspection.variants import variants_beside
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, Store
 
@@ -38,7 +44,7 @@ class ScoredAnswers(TypedDict):
     """Answers that were scored anew. `run` judges them, None where no judge was asked; `left_out` says by judge
     why rows are not in it, and how many."""
 
-    scores: ScoresOfTask
+    scores: ScoresWithVariants
     run: RunView | None
     left_out: Mapping[str, Mapping[str, int]]
 
@@ -51,6 +57,26 @@ class _Scored(NamedTuple):
     definition: JsonObject
     seed: JsonObject
     total: int
+    variants: tuple[str, ...]
+    judge_run: str | None
+
+    @property
+    def judges(self) -> list[str]:
+        """The names of the scores that judges give."""
+        return [column.name for column in score_columns(self.task.scorers) if column.metric == JUDGE]
+
+
+class _Portion(NamedTuple):
+    """Some rows, the scores of those with an answer, and what each judge is asked about these, in their order."""
+
+    rows: list[AnsweredRow]
+    scores: dict[int, RowScores]
+    questions: Mapping[str, list[JsonObject]]
+
+    @property
+    def answers(self) -> list[list[object]]:
+        """The rows with an answer, `[index, item, output]` each."""
+        return [[row.index, row.input, row.output] for row in self.rows if row.state == "done"]
 
 
 class RunScores:
@@ -75,26 +101,21 @@ class RunScores:
         self._examining = examining
         self._rows = rows or RowFiles(settings.data_dir)
 
-    async def recorded(self, run_id: str, owner: str | None, task: str, worst: int = 10) -> ScoresOfTask:
-        """The scores that the run recorded itself. A task that scores nothing has none."""
+    async def recorded(
+        self, run_id: str, owner: str | None, task: str, worst: int = 10, *, beside: bool = True
+    ) -> ScoresWithVariants:
+        """The scores that the run recorded itself. A task that scores nothing has none. With `beside` its variants are
+        compared."""
 
-        def read(head: Head, table: MapTable, definition: JsonObject) -> ScoresOfTask:
-            scorers = Task.model_validate(definition).scorers if definition.get("score") is not None else ()
-            variants = list(definition.get("variants") or ("",))
-            summaries = [ScoreSummary(score_columns(scorers), worst) for _ in variants]
+        def read(head: Head, table: MapTable, definition: JsonObject) -> ScoresWithVariants:
+            scorers, variants = scorers_of(definition), definition.get("variants")
+            found = ScoredRows(score_columns(scorers), variants, worst, keep=bool(variants))
             is_map = bool(definition.get("for_each"))
-            found = table.recorded_scores() if is_map else self._of_task(head, task)
-            for index, ok, scores in found if scorers else ():
-                summary = summaries[index % len(variants)]
-                if ok:
-                    summary.add(index, scores)
-                else:
-                    summary.add_failed()
-            results = [summary.result(task) for summary in summaries]
-            result = results[0] if len(results) == 1 else _of_variants(variants, results, worst)
-            if is_map:
-                _add_values(result, table)
-            return result
+            for row in (table.recorded_scores() if is_map else self._of_task(head, task)) if scorers else ():
+                found.add(*row)
+            if not is_map:
+                return cast("ScoresWithVariants", found.result(task))
+            return _result(found, table, definition, beside=beside and bool(scorers))
 
         return await self._inspection.of_task(run_id, owner, task, read)
 
@@ -109,34 +130,34 @@ class RunScores:
             yield 0, True, last
 
     async def score(
-        self,
-        run_id: str,
-        owner: str | None,
-        task: str,
-        score: object,
-        *,
-        budget: JsonObject | None = None,
-        worst: int = 10,
-        code_allowed: bool = True,
+        self, query: ScoreQuery, *, budget: JsonObject | None = None, worst: int = 10, code_allowed: bool = True
     ) -> ScoredAnswers:
-        """Score the recorded answers of a map by `score`, as a task's field has it. Metrics ask no model.
+        """Score the recorded answers of a map, of each of its variants. Metrics ask no model.
 
         A judge is a run of its own over the answers, started here, within `budget`. Raises InvalidPipeline for a
         `score` that is none, InvalidInput for a judge without a budget, and what `Submissions.submit` raises.
         """
-        scored, summary, judged = await self._asked(run_id, owner, task, score, worst)
-        if judged.rows and not budget:
+        scored = await self._asked(query)
+        asks = bool(scored.judges) and scored.judge_run is None
+        if asks and not budget:
             raise InvalidInput(
                 "a judge is asked about each answer, and that costs: give a budget",
                 hint='budget={"usd": 1} in Python, --budget 1 in a terminal.',
             )
+        columns = [c for c in score_columns(scored.task.scorers) if c.metric != JUDGE or not asks]
+        found = ScoredRows(columns, scored.variants, worst, keep=bool(scored.variants))
+        judged = JudgedRows(scored.judges if asks else ())
         for start in range(0, scored.total, _PORTION):
-            await self._score_portion(
-                scored, range(start, min(start + _PORTION, scored.total)), summary, judged
-            )
-        result = summary.result(task)
-        await self._inspection.of_task(
-            run_id, owner, task, lambda head, table, definition: _add_values(result, table)
+            portion = await self._portion(scored, range(start, min(start + _PORTION, scored.total)))
+            for row in portion.rows:
+                if row.state in ("done", "failed"):
+                    found.add(row.index, row.state == "done", portion.scores.get(row.index))
+                if row.state != "done":
+                    judged.leave_out(FAILED if row.state == "failed" else NO_ANSWER)
+            if asks:
+                judged.add(portion.answers, portion.questions)
+        result = await self._inspection.of_task(
+            query.run, query.owner, query.task, lambda _, table, definition: _result(found, table, definition)
         )
         left_out = {name: dict(counts) for name, counts in judged.left_out.items()}
         run = (
@@ -144,10 +165,20 @@ class RunScores:
         )
         return {"scores": result, "run": run, "left_out": left_out}
 
-    async def _asked(
-        self, run_id: str, owner: str | None, task: str, score: object, worst: int
-    ) -> tuple[_Scored, ScoreSummary, JudgedRows]:
+    async def rows(
+        self, query: ScoreQuery, *, start: int = 0, limit: int = _PORTION
+    ) -> tuple[list[ScoredRow], int | None]:
+        """The scores of single rows from number `start` of the map on, and where the next ones begin. Rows without an
+        answer are left out; so are, without `judge_run`, the scores of judges. Raises as `score` does."""
+        scored = await self._asked(query)
+        end = min(start + limit, scored.total)
+        portion = await self._portion(scored, range(min(start, end), end))
+        rows: list[ScoredRow] = [{"index": index, "scores": one} for index, one in portion.scores.items()]
+        return rows, end if end < scored.total else None
+
+    async def _asked(self, query: ScoreQuery) -> _Scored:
         """What is asked for, checked with the rows that there are."""
+        run_id, owner, task, score, judge_run = query
 
         def read(
             head: Head, table: MapTable, definition: JsonObject
@@ -156,11 +187,6 @@ class RunScores:
                 raise InvalidInput(
                     f"task {task!r:.80} of run {short_id(head['run'])} has no rows to score",
                     hint="Answers of a map (`for_each`) are scored again; a task alone has the scores of its own run.",
-                )
-            if definition.get("variants"):
-                raise InvalidInput(
-                    f"the answers of task {task!r:.80} are those of its variants, each with scores of its own",
-                    hint="Give the task a `score` and run it again: answers that are in the cache cost nothing.",
                 )
             samples = [row.input for row in table.answered(range(min(_SAMPLES, table.columns.total)))]
             return head, definition, samples, table.columns.total
@@ -182,11 +208,26 @@ class RunScores:
         )
         pipeline = checked if isinstance(checked, Pipeline) else validate_pipeline(checked, recorded=True)
         asked = pipeline.tasks[0]
-        columns = score_columns(asked.scorers)
-        judges = [column.name for column in columns if column.metric == JUDGE]
-        measured = [column for column in columns if column.metric != JUDGE]
-        scored = _Scored(head, asked, pipeline.to_json(), seed, total)
-        return scored, ScoreSummary(measured, worst), JudgedRows(judges)
+        variants = tuple(original.get("variants") or ())
+        if variants and (problem := judge_problem(Task.model_validate(original), asked.scorers)) is not None:
+            raise InvalidInput(f"task {task!r:.80}{problem}")
+        scored = _Scored(head, asked, pipeline.to_json(), seed, total, variants, judge_run)
+        await self._check_judge(scored)
+        return scored
+
+    async def _check_judge(self, scored: _Scored) -> None:
+        """Raises InvalidInput where the run that judged has judged other answers, NotFound where it is not there."""
+        if (judge_run := scored.judge_run) is None:
+            return
+        expected = judged_name(scored.head, scored.task.name)
+
+        def check(head: Head, table: MapTable, definition: JsonObject) -> None:
+            seed = self._store.definition(head["run"]).get("seed") or {}
+            if seed.get("name") != expected:
+                raise InvalidInput(f"run {short_id(head['run'])} did not judge the answers of {expected}")
+
+        for judge in scored.judges:
+            await self._inspection.of_task(judge_run, scored.head["owner"], judge, check)
 
     async def _seed(self, head: Head, score: object) -> JsonObject:
         """The seed of the run where a score may read it."""
@@ -195,37 +236,39 @@ class RunScores:
         definition = await self._examining.of(head["owner"])(self._store.definition, head["run"])
         return dict(definition.get("seed") or {})
 
-    async def _score_portion(
-        self, scored: _Scored, indexes: range, summary: ScoreSummary, judged: JudgedRows
-    ) -> None:
-        def read(head: Head, table: MapTable, definition: JsonObject) -> list[AnsweredRow]:
-            return table.answered(indexes)
-
-        head = scored.head
-        rows = await self._inspection.of_task(head["run"], head["owner"], scored.task.name, read)
-        answers = [[row.index, row.input, row.output] for row in rows if row.state == "done"]
+    async def _portion(self, scored: _Scored, indexes: range) -> _Portion:
+        """Score these rows; of judges there are the scores that they gave, if they were asked."""
+        head, count = scored.head, max(1, len(scored.variants))
+        rows = await self._inspection.of_task(
+            head["run"], head["owner"], scored.task.name, lambda _, table, definition: table.answered(indexes)
+        )
+        done = [row for row in rows if row.state == "done"]
         result = cast(
             "Mapping[str, object]",
             await self._examining.of(head["owner"])(
                 self._examine,
                 {
                     "what": "score", "definition": scored.definition, "seed": scored.seed, "owner": head["owner"],
-                    "rows": answers,
+                    # a score sees the number in the list, as it does while the run goes on
+                    "rows": [[row.index // count, row.input, row.output] for row in done],
                 },
             ),
         )  # fmt: skip
-        by_index = dict(
-            zip((answer[0] for answer in answers), cast("list[RowScores]", result["scores"]), strict=True)
-        )
-        for row in rows:
-            if row.state == "done":
-                summary.add(row.index, by_index[row.index])
-            elif row.state == "failed":
-                summary.add_failed()
-                judged.leave_out(FAILED)
-            else:
-                judged.leave_out(NO_ANSWER)
-        judged.add(answers, cast("Mapping[str, list[JsonObject]]", result["questions"]))
+        values = cast("list[RowScores]", result["scores"])
+        questions = cast("Mapping[str, list[JsonObject]]", result["questions"])
+        for judge in scored.judges if scored.judge_run is not None else ():
+            given = await self._inspection.of_task(
+                scored.judge_run or "", head["owner"], judge,
+                lambda judging, table, _: verdicts_on(table, judging["run"], indexes),
+            )  # fmt: skip
+            for row, scores, question in zip(done, values, questions[judge], strict=True):
+                why = question.get("missing")
+                put(
+                    scores,
+                    judge,
+                    verdict_on(given.get(row.index), row.output) if why is None else Measured(None, why),
+                )
+        return _Portion(rows, {row.index: scores for row, scores in zip(done, values, strict=True)}, questions)
 
     async def _judge(
         self, scored: _Scored, judged: JudgedRows, budget: JsonObject, code_allowed: bool
@@ -246,31 +289,20 @@ class RunScores:
         return view
 
 
-def _of_variants(names: Sequence[str], results: Sequence[ScoresOfTask], worst: int) -> ScoresOfTask:
-    """The scores of variants as those of one task: each is named after its variant."""
-    named = list(zip(names, results, strict=True))
-    return {
-        **results[0],
-        "rows": max(result["rows"] for result in results),
-        "failed": sum(result["failed"] for result in results),
-        "scores": [
-            {**one, "name": f"{name}: {one['name']}"} for name, result in named for one in result["scores"]
-        ],
-        "confusion": [
-            {**one, "name": f"{name}: {one['name']}"} for name, result in named for one in result["confusion"]
-        ],
-        "worst": [row for rows in zip_longest(*(r["worst"] for r in results)) for row in rows if row][:worst],
-    }
+def _result(
+    found: ScoredRows, table: MapTable, definition: JsonObject, *, beside: bool = True
+) -> ScoresWithVariants:
+    """What the scores of a map come to, with what the worst rows were asked and answered, and its variants."""
+    result = cast("ScoresWithVariants", found.result(str(definition["name"])))
+    rows = {row["index"]: row for row in table.rows([row["index"] for row in result["worst"]], _SHOWN)}
+    for worst in result["worst"]:
+        row = rows[worst["index"]]
+        worst["input"], worst["output"] = row["input"], row["output"]
+    if beside and definition.get("variants"):
+        result["variants"] = variants_beside(table, definition, found.sides())
+    return result
 
 
 def _model_of(task: JsonObject | None) -> str | None:
     """The model that a task names, of a cascade the first one."""
     return Task.model_validate(task).llms[0].model if task is not None else None
-
-
-def _add_values(result: ScoresOfTask, table: MapTable) -> None:
-    """Add to the worst rows what they were asked, and answered."""
-    rows = {row["index"]: row for row in table.rows([row["index"] for row in result["worst"]], _SHOWN)}
-    for worst in result["worst"]:
-        row = rows[worst["index"]]
-        worst["input"], worst["output"] = row["input"], row["output"]

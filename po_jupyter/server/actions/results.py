@@ -51,7 +51,9 @@ async def _results(request: ApiRequest[Query, None], run: RunView) -> list[tuple
         )
         scored = any("scores" in row for row in rows)
         scores = (
-            await request.orchestrator.scores.recorded(run.id, request.owner, task.name, 0) if scored else None
+            await request.orchestrator.scores.recorded(run.id, request.owner, task.name, 0, beside=False)
+            if scored
+            else None
         )
         return [*(score_results(scores) if scores is not None else ()), *row_results(rows)]
     outputs = await results.outputs(run.id, request.owner, task.name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol, TypeAlias, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from po_jupyter.model.pipeline.violations import OF_LIST, OF_MAPPING, OF_TEXT
-from po_jupyter.model.run.scores import ScoresOfTask
+from po_jupyter.model.run.comparing import ScoresWithVariants
+from po_jupyter.model.run.scores import ScoredRow, ScoreQuery
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.routing.shapes import Name, Query
@@ -40,7 +41,7 @@ class ScoresQuery(Query):
 
 class ScoreBody(BaseModel):
     """Scores of the recorded answers of a map: `score` is what the field of a task is, a scorer or a list of
-    them. A judge needs a `budget`."""
+    them. A judge needs a `budget`, or `judge_run`, the run that was its answer before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,12 +49,25 @@ class ScoreBody(BaseModel):
     score: Scorers
     budget: JsonObject | None = None
     worst: Worst = 10
+    judge_run: Name | None = None
+
+
+class ScoreRowsBody(BaseModel):
+    """The same of single rows, from number `start` of the map on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Name
+    score: Scorers
+    judge_run: Name | None = None
+    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
 
 
 class AnswersScored(TypedDict):
     """See `ScoresApi.score`."""
 
-    scores: ScoresOfTask
+    scores: ScoresWithVariants
     run: RunView | None
     left_out: Mapping[str, Mapping[str, int]]
 
@@ -61,21 +75,21 @@ class AnswersScored(TypedDict):
 class ScoresApi(Protocol):
     """Scores. NotFound for an unknown run, and for somebody else's."""
 
-    async def recorded(self, run_id: str, owner: str | None, task: str, worst: int = 10) -> ScoresOfTask:
-        """The scores that a run recorded."""
+    async def recorded(
+        self, run_id: str, owner: str | None, task: str, worst: int = 10, *, beside: bool = True
+    ) -> ScoresWithVariants:
+        """The scores that a run recorded; with `beside` the variants of a map are compared by them."""
         ...
 
     async def score(
-        self,
-        run_id: str,
-        owner: str | None,
-        task: str,
-        score: object,
-        *,
-        budget: JsonObject | None = None,
-        worst: int = 10,
-        code_allowed: bool = True,
+        self, query: ScoreQuery, *, budget: JsonObject | None = None, worst: int = 10, code_allowed: bool = True
     ) -> AnswersScored:
         """Recorded answers scored anew: `scores` by metrics, and the `run` that judges. InvalidPipeline,
         InvalidInput."""
+        ...
+
+    async def rows(
+        self, query: ScoreQuery, *, start: int = 0, limit: int = 1000
+    ) -> tuple[Sequence[ScoredRow], int | None]:
+        """The same of single rows, and where the next ones begin."""
         ...

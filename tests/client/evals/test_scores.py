@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from po_jupyter.client.evals.scores import Scores, score_body
+from po_jupyter.client.frames import row_cells
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.evals.summary import ScoreSummary
 from po_jupyter.model.pipeline.evals.scores import Scorer, score_columns
+from tests.client.evals.test_variants import comparison
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,27 @@ def test_scores_by_name_and_as_a_frame() -> None:
     frame = scores.frame()
     assert list(frame.index) == ["exact"] and frame.loc["exact", "scored"] == 4
     assert "3 of 4 right" in str(scores) and "<table" in scores._repr_html_()
+
+
+async def test_rows_get_the_scores_made_anew_in_the_place_of_the_recorded() -> None:
+    made = ScoreSummary(score_columns((Scorer(expect="x"),))).result("label")
+    rows: Any = [{"index": n, "ok": n < 1, "output": "a", "scores": {"values": {"old": 1.0}}} for n in range(2)]
+
+    async def read() -> dict[int, Any]:
+        return {0: {"values": {"exact": 0.0}}}
+
+    added = await Scores({**made}, None, read).added_to(rows, "label")  # type: ignore[typeddict-item]
+    assert [row_cells(row).get("score_exact", "none") for row in added] == [0.0, None]
+    assert "score_old" not in row_cells(added[0])
+    assert await Scores({**made}).added_to(rows, "label") == rows  # type: ignore[typeddict-item]
+    with pytest.raises(InvalidInput, match="the scores of task 'label'"):
+        await Scores({**made}).added_to(rows, "other")  # type: ignore[typeddict-item]
+
+
+def test_variants_are_beside_each_other() -> None:
+    made = ScoreSummary(score_columns((Scorer(expect="x"),))).result("label")
+    scores = Scores({**made, "variants": comparison().summary})
+    frame = scores.frame()
+    assert list(frame["variant"]) == ["short"] and list(frame.index) == ["exact"]
+    assert scores.variants is not None and scores.variants["long"]["done"] == 50
+    assert "in pairs" in str(scores) and "McNemar" in scores._repr_html_()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from po_jupyter.model.pipeline.evals.scores import Scorer
 from po_jupyter.model.pipeline.llm_settings import LLM, ModelChoice
 from po_jupyter.model.pipeline.task_parts import PromptText, ends_with_the_user
 from po_jupyter.model.pipeline.value import Value
@@ -87,8 +88,15 @@ def variants_problem(task: Any) -> str | None:
         return ": `variants` and `mode: batch` do not go together: a batch is one prompt and one model for all its rows"
     if task.shards is not None:
         return ": `variants` and `shards` do not go together; a list of so many rows has a run for each variant"
-    changes_model = any(variant is not None and variant.llm is not None for variant in task.variants.values())
     scorers = task.score if isinstance(task.score, tuple) else () if task.score is None else (task.score,)
+    return judge_problem(task, scorers)
+
+
+def judge_problem(task: Any, scorers: Iterable[Scorer]) -> str | None:
+    """Why these scorers cannot judge the variants of a task (`TaskFields`); None when they can, or there are none."""
+    changes_model = any(
+        variant is not None and variant.llm is not None for variant in (task.variants or {}).values()
+    )
     if changes_model and any(s.judge is not None and s.llm.model is None for s in scorers):
         return ": a judge beside variants of `llm` needs its own `llm.model`, so that one model judges them all"
     return None

@@ -159,7 +159,7 @@ class MapComparison:
 
     def _scores_of(self, head: Head, tables: RunTables, task: str, gold: str | None) -> list[SideScores]:
         table = self._table(head, tables, task)
-        scores = [recorded(table, dict(self._definition(head, task)))]
+        scores = recorded(table, {**self._definition(head, task), "variants": None})
         return scores if gold in (None, CORRECTIONS) else [*scores, against_field(table, str(gold))]
 
     async def _corrected(

@@ -138,6 +138,13 @@ class MapTable:
                 break
         return len(before) >= self.columns.total
 
+    def whole_contents(self) -> list[RowContent]:
+        """What the rows are compared by, of all of them, however long it takes to read them."""
+        contents = self._tables.contents.setdefault(self._task, [])
+        while not self.contents(contents):
+            pass  # it goes on with the rows that were not read yet
+        return contents
+
     def _input(self, index: int, place: int | None) -> Any:
         """The input of a row, None where it cannot be told."""
         with suppress(PoError):

@@ -175,13 +175,9 @@ class RunInspection:
 
     async def variants(self, run_id: str, owner: str | None, task: str) -> VariantsOfTask:
         """The variants of a map beside each other. InvalidInput for a task without."""
-        return await self._read(
-            run_id, owner,
-            lambda head, tables: variants_beside(
-                self._table(head, tables, task), dict(self._inputs.task(head, task)),
-                tables.contents.setdefault(task, []),
-            ),
-        )  # fmt: skip
+        return await self.of_task(
+            run_id, owner, task, lambda head, table, definition: variants_beside(table, definition)
+        )
 
     async def calls(
         self,

@@ -4,6 +4,7 @@ row says, or people in reviews."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from po_jupyter.errors import InvalidInput
@@ -14,7 +15,7 @@ from po_jupyter.model.pipeline.evals.scores import ScoreColumn, Scorer, score_co
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.comparing import PairedScore
 from po_jupyter.model.run.review import RecordedReview, ReviewView, answer_digest, corrections_of
-from po_jupyter.model.run.scores import MeanScore, RowScores
+from po_jupyter.model.run.scores import MeanScore, RowScores, ScoresOfTask, WorstRow
 from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.orchestrator.views.inspection.rows import MapTable
 
@@ -36,26 +37,81 @@ def scorers_of(definition: JsonObject) -> tuple[Scorer, ...]:
     return Task.model_validate(definition).scorers if definition.get("score") is not None else ()
 
 
-def side_scores(
-    columns: Sequence[ScoreColumn], scored: Iterable[tuple[int, bool, RowScores | None]]
-) -> SideScores:
-    """The scores of rows as `MapTable.recorded_scores` gives them."""
-    summary, rows = ScoreSummary(columns, 0), dict[int, dict[str, float | None]]()
-    for index, ok, scores in scored:
+class ScoredRows:
+    """Scores of the rows of a map as they come, summed up. Of a map with variants, each of which has a row for each row
+    of the list, one after the other, they are those of each variant."""
+
+    def __init__(
+        self,
+        columns: Sequence[ScoreColumn],
+        variants: Iterable[str] | None = None,
+        worst: int = 0,
+        *,
+        keep: bool = True,
+    ) -> None:
+        """Without any row. So many `worst` rows are kept, and with `keep` the values of all, for `sides`."""
+        self._columns, self._names, self._worst = list(columns), list(variants or ()), worst
+        self._summaries = [ScoreSummary(columns, worst) for _ in self._names or ("",)]
+        self._values: list[dict[int, dict[str, float | None]]] = [{} for _ in self._summaries]
+        self._keep = keep
+
+    def add(self, index: int, ok: bool, scores: RowScores | None) -> None:
+        """Take in a row, as `MapTable.recorded_scores` gives it."""
+        row, variant = divmod(index, len(self._summaries))
         if ok:
-            summary.add(index, scores)
-            rows[index] = scores["values"] if scores is not None else {}
+            self._summaries[variant].add(index, scores)
         else:
-            summary.add_failed()
-            rows[index] = {}
-    result = summary.result("")
-    return SideScores(list(columns), {score["name"]: score for score in result["scores"]}, rows)
+            self._summaries[variant].add_failed()
+        if self._keep:
+            self._values[variant][row] = scores["values"] if ok and scores is not None else {}
+
+    def sides(self) -> list[SideScores]:
+        """The scores of each variant, by the number of the row in the list; without variants those of the map."""
+        means = [{one["name"]: one for one in summary.result("")["scores"]} for summary in self._summaries]
+        return [SideScores(self._columns, *side) for side in zip(means, self._values, strict=True)]
+
+    def result(self, task: str) -> ScoresOfTask:
+        """The numbers; with variants each is named after its own."""
+        results = [summary.result(task) for summary in self._summaries]
+        return _of_variants(self._names, results, self._worst) if self._names else results[0]
 
 
-def recorded(table: MapTable, definition: JsonObject) -> SideScores:
-    """The scores that a run recorded of a map."""
+def _of_variants(names: Sequence[str], results: Sequence[ScoresOfTask], worst: int) -> ScoresOfTask:
+    """The scores of variants as those of one task."""
+    named = list(zip(names, results, strict=True))
+    lowest: list[list[WorstRow]] = [
+        [{**row, "variant": name, "row": row["index"] // len(names)} for row in result["worst"]]
+        for name, result in named
+    ]
+    return {
+        **results[0],
+        "rows": max(result["rows"] for result in results),
+        "failed": sum(result["failed"] for result in results),
+        "scores": [
+            {**one, "name": f"{name}: {one['name']}"} for name, result in named for one in result["scores"]
+        ],
+        "confusion": [
+            {**one, "name": f"{name}: {one['name']}"} for name, result in named for one in result["confusion"]
+        ],
+        "worst": [row for rows in zip_longest(*lowest) for row in rows if row][:worst],
+    }
+
+
+def recorded(table: MapTable, definition: JsonObject) -> list[SideScores]:
+    """The scores that a run recorded of each variant of a map, or of the map."""
     columns = score_columns(scorers_of(definition))
-    return side_scores(columns, table.recorded_scores() if columns else ())
+    return _sides(columns, table.recorded_scores() if columns else (), definition.get("variants"))
+
+
+def _sides(
+    columns: Sequence[ScoreColumn],
+    scored: Iterable[tuple[int, bool, RowScores | None]],
+    variants: Iterable[str] | None = None,
+) -> list[SideScores]:
+    found = ScoredRows(columns, variants)
+    for row in scored:
+        found.add(*row)
+    return found.sides()
 
 
 def against_field(table: MapTable, field: str) -> SideScores:
@@ -77,7 +133,7 @@ def against_field(table: MapTable, field: str) -> SideScores:
                         _right(_part(row.output, field), row.input[field]) if has_field else None,
                     )
 
-    scores = side_scores(score_columns((_GOLD,)), scored())
+    (scores,) = _sides(score_columns((_GOLD,)), scored())
     if not known:
         raise InvalidInput(
             f"no row has a field {field!r:.80} to compare answers with",
@@ -89,10 +145,8 @@ def against_field(table: MapTable, field: str) -> SideScores:
 def against(table: MapTable, gold: Mapping[int, JsonValue]) -> SideScores:
     """Whether the answers of rows are what `gold` says."""
     rows = table.answered(sorted(gold))
-    return side_scores(
-        score_columns((_GOLD,)),
-        ((row.index, row.state == "done", _right(row.output, gold[row.index])) for row in rows),
-    )
+    scored = ((row.index, row.state == "done", _right(row.output, gold[row.index])) for row in rows)
+    return _sides(score_columns((_GOLD,)), scored)[0]
 
 
 def corrections_in(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[int, JsonValue]:

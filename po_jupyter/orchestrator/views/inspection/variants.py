@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import combinations
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline.evals.scores import score_columns
 from po_jupyter.model.run.comparing import VariantPair, VariantsOfTask, VariantSummary
-from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.inspection.row_contents import RowContent
 from po_jupyter.orchestrator.views.inspection.rows import MapTable
-from po_jupyter.orchestrator.views.inspection.side_scores import SideScores, paired, scorers_of, side_scores
+from po_jupyter.orchestrator.views.inspection.side_scores import SideScores, paired, recorded
 
 
-def variants_beside(table: MapTable, definition: JsonObject, contents: list[RowContent]) -> VariantsOfTask:
-    """The variants of the map with that definition; `contents` are those of its rows, as far as they were read. Raises
+def variants_beside(
+    table: MapTable, definition: JsonObject, scores: list[SideScores] | None = None
+) -> VariantsOfTask:
+    """The variants of the map with that definition, with the `scores` of each, or those that the run recorded. Raises
     InvalidInput for a task without variants."""
     names = list(definition.get("variants") or ())
     if not names:
@@ -23,9 +23,8 @@ def variants_beside(table: MapTable, definition: JsonObject, contents: list[RowC
             f"task {definition.get('name')!r:.80} has no variants to compare",
             hint="po compare A B compares a map of two runs; `variants:` of a map asks several prompts in one.",
         )
-    while not table.contents(contents):
-        pass  # it goes on with the rows that were not read yet
-    scores = _scores(table, definition, len(names))
+    scores = scores or recorded(table, definition)
+    contents = table.whole_contents()
     total = table.columns.total // len(names)
     return {
         "task": str(definition["name"]),
@@ -38,15 +37,6 @@ def variants_beside(table: MapTable, definition: JsonObject, contents: list[RowC
             for a, b in combinations(range(len(names)), 2)
         ],
     }  # fmt: skip
-
-
-def _scores(table: MapTable, definition: JsonObject, count: int) -> list[SideScores]:
-    """The scores of each variant, by the number of the row in the list."""
-    columns = score_columns(scorers_of({**definition, "variants": None}))
-    of_variants: list[list[tuple[int, bool, RowScores | None]]] = [[] for _ in range(count)]
-    for index, ok, scores in table.recorded_scores() if columns else ():
-        of_variants[index % count].append((index // count, ok, scores))
-    return [side_scores(columns, scored) for scored in of_variants]
 
 
 def _summary(table: MapTable, name: str, indexes: range, scores: SideScores) -> VariantSummary:

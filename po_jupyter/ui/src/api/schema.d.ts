@@ -821,8 +821,25 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Score the recorded answers of a map anew. Metrics ask no model; a judge is a `run` of its own within the */
+        /** Score the recorded answers of a map anew, of each of its variants. Metrics ask no model; a judge is a `run` of */
         post: operations["score"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/po/api/v1/runs/{id}/score/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The same of single rows: `{index, scores: {values, notes}}` of each with an answer. `next` is the `start` of the */
+        post: operations["score_rows"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1993,7 +2010,7 @@ export interface components {
         /**
          * ScoreBody
          * @description Scores of the recorded answers of a map: `score` is what the field of a task is, a scorer or a list of
-         *     them. A judge needs a `budget`.
+         *     them. A judge needs a `budget`, or `judge_run`, the run that was its answer before.
          */
         ScoreBody: {
             /** Task */
@@ -2016,6 +2033,40 @@ export interface components {
              * @default 10
              */
             worst: number;
+            /**
+             * Judge Run
+             * @default null
+             */
+            judge_run: string | null;
+        };
+        /**
+         * ScoreRowsBody
+         * @description The same of single rows, from number `start` of the map on.
+         */
+        ScoreRowsBody: {
+            /** Task */
+            task: string;
+            /** Score */
+            score: string | {
+                [key: string]: unknown;
+            } | {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Judge Run
+             * @default null
+             */
+            judge_run: string | null;
+            /**
+             * Start
+             * @default 0
+             */
+            start: number;
+            /**
+             * Limit
+             * @default 1000
+             */
+            limit: number;
         };
         /**
          * CleanBody
@@ -7501,7 +7552,114 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Score the recorded answers of a map anew. Metrics ask no model; a judge is a `run` of its own within the */
+            /** @description Score the recorded answers of a map anew, of each of its variants. Metrics ask no model; a judge is a `run` of */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What was sent cannot be used; `details.violations` has everything that is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description No credentials came */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The credentials are wrong, or do not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such thing, or it is somebody else's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not in this state, or the name means several */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is larger than is taken */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Too many requests, or too many wrong tokens; `Retry-After` says how long to wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Not now; `Retry-After`, where it comes, says how long to wait */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The data directory cannot be used, or a row in it cannot be read */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    score_rows: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScoreRowsBody"];
+            };
+        };
+        responses: {
+            /** @description The same of single rows: `{index, scores: {values, notes}}` of each with an answer. `next` is the `start` of the */
             200: {
                 headers: {
                     [name: string]: unknown;
