@@ -18,14 +18,14 @@ NOT_ASKED = "the judge was not asked about this row"
 OTHER_ANSWER = "the judge was asked about an earlier answer"
 
 
-class Verdict(NamedTuple):
+class AnswerVerdict(NamedTuple):
     """What a judge said of `output`."""
 
     output: JsonValue
     measured: Measured
 
 
-def verdicts_on(table: MapTable, run: str, indexes: range) -> dict[int, Verdict]:
+def verdicts_on(table: MapTable, run: str, indexes: range) -> dict[int, AnswerVerdict]:
     """What a judge said of the answers of these rows, by their index; `table` is that of the map of the judge in `run`.
     Raises InvalidInput where its rows are no answers."""
     total = table.columns.total
@@ -41,7 +41,7 @@ def verdicts_on(table: MapTable, run: str, indexes: range) -> dict[int, Verdict]
     rows = table.answered(range(first, min(first + len(indexes), total)))
     failed = [row.index for row in rows if row.state == "failed"]
     errors = {row["index"]: row["error"] for row in table.rows(failed)}
-    found: dict[int, Verdict] = {}
+    found: dict[int, AnswerVerdict] = {}
     for row in rows:
         if (index := judged_row(row.input)) not in indexes:
             break
@@ -51,11 +51,11 @@ def verdicts_on(table: MapTable, run: str, indexes: range) -> dict[int, Verdict]
             measured = Measured(None, f"the judge: {error.get('message')}")
         else:
             measured = Measured(None, NOT_JUDGED)
-        found[index] = Verdict(row.input["output"], measured)
+        found[index] = AnswerVerdict(row.input["output"], measured)
     return found
 
 
-def verdict_on(verdict: Verdict | None, output: JsonValue) -> Measured:
+def verdict_on(verdict: AnswerVerdict | None, output: JsonValue) -> Measured:
     """What was said of the answer of now; why nothing was, where that is so."""
     if verdict is None:
         return Measured(None, NOT_ASKED)
