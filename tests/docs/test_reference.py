@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from po_jupyter.config import Settings
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from tests.docs.generate import _YAML_MODELS, COMMAND, PAGES, REFERENCE, generated, path_of
 from tests.docs.parts import PARTS
+from tests.support.start_mode import set_worker_start
 
 
+@pytest.fixture
+def default_start() -> Iterator[None]:
+    """The settings as they are, also where PO_WORKER_START gave another default to those of tests."""
+    start = Settings.model_fields["worker_start"].default
+    set_worker_start(None)
+    yield
+    set_worker_start(start)
+
+
+@pytest.mark.usefixtures("default_start")
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_the_one_that_the_code_makes(name: str) -> None:
     there, made = path_of(name).read_text("utf-8"), generated(name)
