@@ -24,7 +24,12 @@ from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
 _LOOK = 300.0  # seconds between two looks at the batches that nobody asked for
-_FORGOTTEN = 26 * 3600.0  # seconds after which a batch whose making was never answered counts in full
+# Seconds after which a batch counts in full whose making was never answered, or that its vendor has no more.
+_FORGOTTEN = 26 * 3600.0
+
+
+class BatchGone(GatewayProblem):
+    """A batch, or its results, that the vendor says it does not have."""
 
 
 class BatchResults:
@@ -98,7 +103,7 @@ async def settle_batch(
 ) -> bool:
     """Settle a batch that has ended; `batch` is how its vendor describes it. True when it is settled.
 
-    Raises GatewayProblem when its results cannot be read now.
+    Raises GatewayProblem when its results cannot be read now, BatchGone where they never will.
     """
     name = f"{upstream.name}/{owned.id}"
     holds = state.batches.get(name)
@@ -142,7 +147,7 @@ async def _fetch(state: GatewayState, upstream: Upstream, path: str) -> Mapping[
     except (ValueError, RecursionError):
         value = None
     if response.status != 200 or not isinstance(value, dict):
-        raise unavailable(f"{upstream.name} does not say what became of a batch ({response.status})")
+        raise _unread(response.status, f"{upstream.name} does not say what became of a batch")
     return value
 
 
@@ -152,7 +157,7 @@ async def _lines(state: GatewayState, upstream: Upstream, path: str) -> AsyncIte
     rest = b""
     try:
         if response.status != 200:
-            raise unavailable(f"{upstream.name} has not the results of a batch ({response.status})")
+            raise _unread(response.status, f"{upstream.name} has not the results of a batch")
         async for piece in response.content.iter_any():
             *lines, rest = (rest + piece).split(b"\n")
             if len(rest) > MAX_ANSWER:
@@ -166,6 +171,11 @@ async def _lines(state: GatewayState, upstream: Upstream, path: str) -> AsyncIte
         raise unavailable("the results broke off") from None
     finally:
         response.close()
+
+
+def _unread(status: int, message: str) -> GatewayProblem:
+    problem = unavailable(f"{message} ({status})")
+    return BatchGone(problem.status, problem.code, problem.message) if status in (404, 410) else problem
 
 
 def _object(line: bytes) -> JsonObject | None:
@@ -188,17 +198,29 @@ async def watch_batches(state: GatewayState) -> None:
 
 
 async def look_at_batches(state: GatewayState) -> None:
-    """Settle every open batch that has ended, and in full those whose making was never answered."""
-    for name, holds in list(state.batches.items()):
-        provider, _, id = name.partition("/")
-        upstream = state.upstreams.get(provider)
+    """Settle every open batch that has ended, and in full those of which the vendor will never say more."""
+    for name in list(state.batches):
         try:
-            if id.startswith("?"):
-                if holds and holds[0].at < state.clock() - _FORGOTTEN:
-                    await settle_holds(state, name, [(hold, in_full(hold.demand)) for hold in holds])
-                continue
-            owned = await OwnedObjects(state.ledger, provider).find(id)
-            if upstream is not None and owned is not None:
-                await settle_batch(state, upstream, owned)
+            await _look_at(state, name)
         except (GatewayProblem, PoError) as error:
+            id = name.partition("/")[2]
             log.warning("a batch cannot be settled yet", batch=id, error=str(error)[:200])
+
+
+async def _look_at(state: GatewayState, name: str) -> None:
+    provider, _, id = name.partition("/")
+    holds, upstream = state.batches.get(name, []), state.upstreams.get(provider)
+    is_old = bool(holds) and holds[0].at < state.clock() - _FORGOTTEN
+    if id.startswith("?"):
+        pass  # its making was never answered
+    elif upstream is None or (owned := await OwnedObjects(state.ledger, provider).find(id)) is None:
+        return
+    else:
+        try:
+            await settle_batch(state, upstream, owned)
+            return
+        except BatchGone:
+            if not is_old:
+                raise
+    if is_old:
+        await settle_holds(state, name, [(hold, in_full(hold.demand)) for hold in holds])

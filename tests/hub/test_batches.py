@@ -94,6 +94,24 @@ async def test_what_nobody_asks_for_is_settled_as_well(gateway: GatewayClient, v
     assert await gateway.spent() == 16_000 and held(gateway) == 0
 
 
+@pytest.mark.parametrize("path", ["/batches/", "/files/"])
+async def test_what_its_vendor_has_no_more_counts_in_full_after_a_day(
+    tmp_path: Path, vendor: BatchServer, path: str
+) -> None:
+    """A vendor deletes results after a while; the reservation of a batch that nobody had read by then stayed."""
+    now = 1_800_000_000.0
+    async with running(tmp_path, vendor.root_url, clock=lambda: now) as gateway:
+        _, file = await upload(gateway, [line(1)])
+        await create(gateway, file["id"])
+        vendor.faults.append(Fault("GET", path, status=404, times=9))
+        await look_at_batches(gateway.state)
+        assert (await gateway.reserved(), await gateway.spent()) == (1, 0)
+        now += 27 * 3600
+        await look_at_batches(gateway.state)
+        assert await gateway.reserved() == 0
+        assert await gateway.spent() > 16_000  # more than it took: all that might have been
+
+
 async def test_another_users_files_and_batches_are_not_there(
     gateway: GatewayClient, vendor: BatchServer
 ) -> None:
