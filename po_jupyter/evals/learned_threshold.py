@@ -19,7 +19,7 @@ class LearnedThreshold(NamedTuple):
     """What a sample says. `threshold`: the confidence from which on the first model's answers count; None: at none.
 
     `sampled` rows were compared; of those, `sure` had at least that confidence, and `agreeing` among these agree. At
-    no threshold `sure` and `agreeing` are those of all rows. `interval` is that of `agreeing` of `sure`, None of no row.
+    no threshold `sure` and `agreeing` are those of all rows. `interval` is that of `agreeing` of `sure`.
     """
 
     threshold: float | None
