@@ -24,7 +24,6 @@ from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.platform.concurrency import gather_or_cancel
-from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.protocol import LogStore
 from po_jupyter.telemetry import correlation
 
@@ -62,7 +61,6 @@ class LiveMap:
         answers = await asyncio.to_thread(sampled_answers, log.store, log.run, state.task.name)
         log.emit(learned.decide(answers[index] for index in sorted(answers.keys() & learned.sample)))
         await state.flush()  # before a row goes by it
-        crashpoint("cascade.learned.after")
 
     async def _worker(self, indexes: Iterator[int]) -> None:
         state, boundary = self._state, self._state.parts.boundary
