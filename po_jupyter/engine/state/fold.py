@@ -15,6 +15,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ENDED, ItemCounts, RunStatus, TaskStatus
 
 if TYPE_CHECKING:
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
     from po_jupyter.model.run.event_data import (
         BatchCancellingData,
         BatchClosedData,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         CallDoneData,
         CallRetryData,
         CallUsageData,
-        CascadeLearnedData,
         GateDecidedData,
         GateOpenedData,
         MapProgressData,

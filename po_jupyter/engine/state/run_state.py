@@ -11,7 +11,8 @@ from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run.event_data import CascadeLearnedData, ShardOrigin
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
+    from po_jupyter.model.run.event_data import ShardOrigin
     from po_jupyter.model.run.shard_record import GateBelow, ShardRecord
 
 

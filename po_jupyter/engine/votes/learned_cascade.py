@@ -24,7 +24,7 @@ from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonValue
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run.event_data import CascadeLearnedData
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
 
 
 def sampled_rows(task: str, total: int, wanted: int) -> frozenset[int]:

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
     from po_jupyter.model.run.event_data import (
         BatchCancellingData,
         BatchClosedData,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         CallDoneData,
         CallRetryData,
         CallUsageData,
-        CascadeLearnedData,
         GateDecidedData,
         GateOpenedData,
         ItemFailedData,

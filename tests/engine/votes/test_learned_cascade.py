@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.engine.votes.learned_cascade import sampled_rows
 from po_jupyter.llm.chat import ChatRequest
 from tests.engine.votes.test_voted_output import SURE, Answers, dies_at, items
@@ -115,6 +117,19 @@ async def test_another_run_of_the_same_learns_from_what_was_paid_for(bench: Benc
     assert await bench.go() == "done"
     assert len(answers.models) == asked
     assert [decision["threshold"] for decision in decisions(bench)] == [0.3]
+
+
+def test_a_map_that_starts_over_forgets_its_threshold() -> None:
+    learned = {"threshold": 0.3, "target": 0.8, "model": "fake:big", "sampled": 40, "sure": 29, "agreeing": 29}
+    events: list[Any] = [
+        {"offset": 1, "at": "1", "type": "map.started", "task": "m", "data": {"total": 100}},
+        {"offset": 2, "at": "2", "type": "cascade.learned", "task": "m", "data": learned},
+        {"offset": 3, "at": "3", "type": "run.resumed", "data": {"reset": ["m"]}},
+    ]
+    failed_again = fold(RunState("r"), events)
+    assert failed_again.tasks["m"].cascade == learned
+    over = [{"offset": 4, "at": "4", "type": "run.resumed", "data": {"reset": ["m"], "clear": ["m"]}}]
+    assert fold(failed_again, over).tasks["m"].cascade is None  # type: ignore[arg-type]
 
 
 async def test_a_run_with_a_model_of_its_own_learns_nothing(bench: Bench) -> None:
