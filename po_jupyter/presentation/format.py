@@ -228,7 +228,7 @@ class TaskLine(NamedTuple):
     doing: str
     details: list[str]
     progress: float | None
-    note: str  # the reason of a wait or a skip, or ""
+    note: str  # the reason of a wait or a skip, the threshold that a cascade learned, or ""
 
 
 def task_line(task: TaskView, now: float) -> TaskLine:
@@ -249,8 +249,26 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
     if task.state == "skipped":
         note = task.reason or ""
+    note = note or learned_threshold(task)
     doing = (task.stage or "running") if running else task.state
     return TaskLine(state_icon(shown_task_state(task)), task.name, doing, details, done, note)
+
+
+def learned_threshold(task: TaskView) -> str:
+    """`threshold 0.83 learned from 200 rows: 96 % agree with MODEL (95 % interval: 93 % to 98 %)`; "" where no cascade
+    learned one."""
+    learned = task.cascade
+    if learned is None:
+        return ""
+    sampled = f"{learned['sampled']} {'row' if learned['sampled'] == 1 else 'rows'}"
+    interval, threshold, model = learned["interval"], learned["threshold"], learned["model"]
+    if interval is None:
+        return f"no threshold learned from {sampled}: {model} answers every row"
+    agree = percent(learned["agreeing"] / learned["sure"])
+    seen = f"{agree} agree with {model} (95 % interval: {percent(interval[0])} to {percent(interval[1])})"
+    if threshold is None:
+        return f"no threshold learned from {sampled}: {seen}, which answers every row"
+    return f"threshold {threshold:.3g} learned from {sampled}: {seen}"
 
 
 class RunProblem(NamedTuple):

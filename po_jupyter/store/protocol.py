@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, EventRecord
 from po_jupyter.model.run.scores import RowScores
@@ -81,6 +82,7 @@ class _Item(TypedDict):
     looked: NotRequired[JsonObject]
     votes: NotRequired[VoteCount]
     scores: NotRequired[RowScores]
+    sampled: NotRequired[SampledAnswer]
 
 
 class ItemRecord(_Item):
@@ -89,7 +91,8 @@ class ItemRecord(_Item):
     `row` is where in its list of the seed the row is, unless the map has the order of the list;
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
     hashes of the names that its code read besides the row, and of the addresses where its models were asked
-    (`models.REF`), `votes` how the votes for it came out, `scores` how good it is by the scorers of its task.
+    (`models.REF`), `votes` how the votes for it came out, `scores` how good it is by the scorers of its task,
+    `sampled` how the two models of a cascade that learns its threshold compare.
     """
 
     output: NotRequired[list[int]]

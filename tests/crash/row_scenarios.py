@@ -157,6 +157,28 @@ class SureLabelsBriefly(SureLabels):
     rows: ClassVar[list[dict[str, Any]]] = ROWS[:1]
 
 
+class LearnedThreshold(RowTasks):
+    """A cascade that learns its threshold: the same one, and both answers of a row of the sample are paid for once."""
+
+    name = "learned-threshold"
+    only = COMMITS
+    calls = 6
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        over_rows(
+            "label", prompt="label {{ item.n }}", output=LABEL, confidence="logprobs",
+            llm=[
+                {"model": "fake:echo?confidence=0.6"},
+                {"model": "fake:echo?confidence=0.95", "target": 0.25},
+            ],
+        ),
+    ]  # fmt: skip
+
+    def check_end(self, bench: Bench) -> None:
+        super().check_end(bench)
+        (learned,) = [event["data"] for event in bench.events("cascade.learned")]
+        assert (learned["threshold"], learned["sampled"], learned["agreeing"]) == (0.6, 3, 3)
+
+
 def _data_url(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 

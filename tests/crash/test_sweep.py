@@ -30,7 +30,7 @@ AT_LEAST = {
     "gate": 14, "inbox": 20, "shards": 60, "shards-briefly": 7, "schedule": 20, "schedule-sql": 6,
     "operators": 60, "operators-briefly": 15,
     "selections": 40, "selections-briefly": 10, "answers": 60, "answers-briefly": 12,
-    "sure-labels": 30, "sure-labels-briefly": 6, "files": 20, "files-briefly": 7,
+    "sure-labels": 30, "sure-labels-briefly": 6, "learned-threshold": 6, "files": 20, "files-briefly": 7,
     "subpipeline": 30, "subpipeline-briefly": 4,
 }  # fmt: skip
 

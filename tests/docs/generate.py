@@ -22,7 +22,7 @@ from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
 from po_jupyter.model.pipeline import llm_settings, task_parts
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.task import Task
-from po_jupyter.model.run import event_data, events, move_events
+from po_jupyter.model.run import cascade_events, event_data, events, move_events
 from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
 from po_jupyter.server.routing.table import PREFIX as HTTP_PREFIX
@@ -299,7 +299,7 @@ def _event_rows() -> Iterator[tuple[str, str, str, str]]:
         notes = inspect.get_annotations(variant)
         name = re.fullmatch(r"Unpack\[(\w+)\]", notes.get("data", ""))
         # What a commit carries (`TaskDoneDraft`) is not what readers see.
-        named = {**vars(event_data), **vars(move_events)}
+        named = {**vars(event_data), **vars(cascade_events), **vars(move_events)}
         data = named[name[1].replace("Draft", "Data")] if name else None
         item = inspect.signature(variant).parameters.get("item")
         of = "task" if "task" in notes else "run"

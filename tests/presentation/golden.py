@@ -164,6 +164,10 @@ def _runs() -> list[RunView]:
             _task("map", "done", items=ItemCounts(), **times),
             _task("b", "skipped", reason="when is false"),
         ),
+        _run(
+            "done",
+            *(_task("label", "done", items=ItemCounts(total=300, done=300), cascade=c) for c in _learned()),
+        ),
         _run("failed", failed, error=failure, usage=used, warnings=[{"scope": "run", "fraction": 0.9}]),
         _run("failed", _task("map", "failed", items=rows, error=threshold, **times), error=threshold),
         _run(
@@ -177,6 +181,31 @@ def _runs() -> list[RunView]:
             _task("a", "running", started_at=times["started_at"]),
             error={"code": "dead", "message": "Crashed"},
         ),
+    ]
+
+
+def _learned() -> list[dict[str, Any]]:
+    """Thresholds that cascades learned, or did not."""
+    model = {"model": "openai:gpt-5", "target": 0.9}
+    return [
+        {
+            **model,
+            "threshold": 0.83,
+            "sampled": 200,
+            "sure": 150,
+            "agreeing": 145,
+            "interval": [0.923934, 0.98907],
+        },
+        {
+            **model,
+            "threshold": None,
+            "sampled": 200,
+            "sure": 200,
+            "agreeing": 122,
+            "interval": [0.538697, 0.677966],
+        },
+        {**model, "threshold": None, "sampled": 0, "sure": 0, "agreeing": 0, "interval": None},
+        {**model, "threshold": 1.0, "sampled": 1, "sure": 1, "agreeing": 1, "interval": [0.025, 1.0]},
     ]
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
+
+if TYPE_CHECKING:
+    from po_jupyter.store.protocol import ItemDraft
 
 MODELS = "models."
 """Before the ref of a model that was asked for a row, in the names of the dependencies that an outcome keeps."""
@@ -19,7 +23,8 @@ MODELS = "models."
 
 class ReusableOutcome(NamedTuple):
     """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid, `addresses`
-    as in `ModelCalls`, `votes` how it came about where it was voted for, `scores` how good it is."""
+    as in `ModelCalls`, `votes` how it came about where it was voted for, `scores` how good it is,
+    `sampled` as in `ItemRecord`."""
 
     row: int
     output: object
@@ -27,6 +32,19 @@ class ReusableOutcome(NamedTuple):
     addresses: Mapping[str, str]
     votes: VoteCount | None = None
     scores: RowScores | None = None
+    sampled: SampledAnswer | None = None
+
+
+def add_origin(
+    item: ItemDraft, votes: VoteCount | None, scores: RowScores | None, sampled: SampledAnswer | None
+) -> None:
+    """Add to an outcome what is known of how it came about."""
+    if votes is not None:
+        item["votes"] = votes
+    if scores is not None:
+        item["scores"] = scores
+    if sampled is not None:
+        item["sampled"] = sampled
 
 
 def digest(value: Any) -> str:

@@ -19,9 +19,12 @@ from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.row_code import MapRow
 from po_jupyter.engine.ports import ModelCalls
+from po_jupyter.engine.votes.learned_cascade import LearnedCascade
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.platform.concurrency import gather_or_cancel
+from po_jupyter.store.protocol import LogStore
 from po_jupyter.telemetry import correlation
 
 _COMMON_ROWS = 3  # rows that are compared for what all have in common
@@ -43,7 +46,21 @@ class LiveMap:
         if state.remaining >= max(compared, 2 * window):
             # The rows of the first window all write what the later ones read: fewer would pay more than they save.
             state.code.share([state.row(index) for index in islice(state.open_indexes(), compared)])
+        if state.code.learned is not None and state.code.learned.decided is None:
+            await self._learn(state.code.learned, window)
         await gather_or_cancel(self._worker(indexes) for _ in range(window))
+
+    async def _learn(self, learned: LearnedCascade, window: int) -> None:
+        """Work on the rows of the sample, and decide the threshold once they all have an outcome."""
+        state, log = self._state, self._state.parts.log
+        sample = (index for index in state.open_indexes() if index in learned.sample)
+        await gather_or_cancel(self._worker(sample) for _ in range(window))
+        if any(index not in state.table for index in learned.sample):
+            return  # the map stops, or a resume named other rows
+        await state.flush()
+        answers = await asyncio.to_thread(sampled_answers, log.store, log.run, state.task.name)
+        log.emit(learned.decide(answers[index] for index in sorted(answers.keys() & learned.sample)))
+        await state.flush()  # before a row goes by it
 
     async def _worker(self, indexes: Iterator[int]) -> None:
         state, boundary = self._state, self._state.parts.boundary
@@ -127,7 +144,7 @@ class LiveMap:
         observer.on_row_end(task, index, number, used, None)
         if code.dependencies is not None and code.dependencies.unknown:
             await asyncio.to_thread(code.dependencies.fill)
-        state.succeed(index, key, usage, output, calls.addresses, voted.votes, scores)
+        state.succeed(index, key, usage, output, calls.addresses, voted.votes, scores, voted.sampled)
         calls.keep()
         return None
 
@@ -137,3 +154,18 @@ class LiveMap:
         if not state.parts.boundary.draining and frame.index is not None:
             attempt = state.attempt_before(frame.index) + frame.attempt
             state.report_usage(frame.index, frame.stage, calls.usage.to_json(), attempt)
+
+
+def sampled_answers(store: LogStore, run: str, task: str) -> dict[int, SampledAnswer]:
+    """How the two answers of each row compare that has both, by its newest outcome. Blocks on the store."""
+    found: dict[int, SampledAnswer] = {}
+    for record in store.records(run):
+        for event in record["events"]:
+            if event["type"] == "run.resumed" and task in event["data"].get("clear", ()):
+                found = {}
+        for item in record["items"]:
+            if item["task"] == task:
+                found.pop(item["index"], None)
+                if (sampled := item.get("sampled")) is not None:
+                    found[item["index"]] = sampled
+    return found

@@ -7,6 +7,8 @@ import asyncio
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import load_row_code
+from po_jupyter.engine.votes.learned_cascade import LearnedCascade
+from po_jupyter.model.pipeline.evals.learned_cascade import learning_step
 from po_jupyter.model.pipeline.pipeline import Task
 
 
@@ -27,4 +29,9 @@ async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:
 
         rows = repeated_rows(rows, len(task.variants), parts.inputs.options.limit)
         code = await load_variants(parts, task, code)
-    return MapState(parts, task, number, rows, code)
+    state = MapState(parts, task, number, rows, code)
+    step = learning_step(task)
+    if step is not None and parts.inputs.options.model is None:  # that model alone answers then
+        decided = parts.log.state.tasks[task.name].cascade
+        code.learned = LearnedCascade(task.name, step, state.total, decided)
+    return state

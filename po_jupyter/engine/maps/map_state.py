@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
-from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome
+from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, add_origin
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, RowCode
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import PoError, RowsLeft, ThresholdExceeded
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, draft
@@ -229,16 +230,14 @@ class MapState:
         addresses: Mapping[str, str] = MappingProxyType({}),
         votes: VoteCount | None = None,
         scores: RowScores | None = None,
+        sampled: SampledAnswer | None = None,
     ) -> None:
         """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`, `votes` that it came by."""
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
         self._count_usage(item, usage)
         self.done += 1
         item["output"] = 0
-        if votes is not None:
-            item["votes"] = votes
-        if scores is not None:
-            item["scores"] = redactor.scrub(scores)
+        add_origin(item, votes, redactor.scrub(scores), sampled)
         self._add_dependencies(item, addresses)
         if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
@@ -259,10 +258,7 @@ class MapState:
         """Queue the outcome of a row that an earlier run paid for."""
         item: ItemDraft = {"task": self.task.name, "index": outcome.row, "ok": True, "key": key, "output": 0}
         item["reused"] = outcome.origin
-        if outcome.votes is not None:
-            item["votes"] = outcome.votes
-        if outcome.scores is not None:
-            item["scores"] = outcome.scores
+        add_origin(item, outcome.votes, outcome.scores, outcome.sampled)
         self._add_dependencies(item, outcome.addresses)
         self.done += 1
         self.parts.history.count_reused(self.task.name)

@@ -10,6 +10,7 @@ from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.maps.row_code import MapRow, RowCode
 from po_jupyter.engine.ports import ModelCalls
+from po_jupyter.engine.votes.learned_cascade import LearnedCascade
 from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput
 
 _COMMON = 2  # rows that have to be compared for what all have in common
@@ -25,6 +26,7 @@ class MixedRows(ABC):
         self.definition, self.stage, self.dependencies = first.definition, first.stage, first.dependencies
         self.definitions = first.definitions
         self.scoring = first.scoring
+        self.learned: LearnedCascade | None = None
 
     @abstractmethod
     def _of(self, index: int) -> RowCode:

@@ -27,6 +27,7 @@ from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDepe
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.state.resume import keeps_unchanged
 from po_jupyter.errors import Conflict, NotFound, StoreError
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
@@ -59,6 +60,7 @@ class _EarlierOutcome(NamedTuple):
     origin: str
     votes: VoteCount | None
     scores: RowScores | None
+    sampled: SampledAnswer | None
 
 
 class _OwnMap(NamedTuple):
@@ -108,12 +110,15 @@ async def reuse_outcomes(state: MapState) -> None:
         runs = []
     if not runs and not renewed:
         return
+    learned = state.code.learned
     own = _OwnMap(log.run, task.name, renewed) if renewed or state.table else None
     indexes = await asyncio.to_thread(_indexes_by_key, state)
     chunks = find(log.store, runs, indexes, RowConditions(state.code.dependencies, parts.calls.address), own)
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         parts.boundary.checkpoint()
         for outcome in chunk:
+            if learned is not None and outcome.sampled is None and outcome.row in learned.sample:
+                continue  # it was not in the sample there: both models are asked, to compare them
             key = state.code.key(state.row(outcome.row))
             state.copy_outcome(key, outcome)
         await log.flush()
@@ -178,9 +183,7 @@ def find(
                     copied.add(outcome.origin)
                     output = store.payload(run, outcome.output)
                     chunk.append(
-                        ReusableOutcome(
-                            index, output, outcome.origin, outcome.addresses, outcome.votes, outcome.scores
-                        )
+                        ReusableOutcome(index, output, outcome.origin, outcome.addresses, *outcome[6:])
                     )
                 if len(chunk) >= _CHUNK:
                     yield chunk
@@ -235,7 +238,7 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
         return None
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
-    looked, came = item.get("looked"), (item.get("votes"), item.get("scores"))
+    looked, came = item.get("looked"), (item.get("votes"), item.get("scores"), item.get("sampled"))
     if not looked:
         return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, *came)
     addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}

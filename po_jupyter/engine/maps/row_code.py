@@ -19,6 +19,7 @@ from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.python.python_task import PythonTask
+from po_jupyter.engine.votes.learned_cascade import LearnedCascade
 from po_jupyter.engine.votes.voted_output import RunStages, VotedOutput, voted_output
 from po_jupyter.errors import PoError
 from po_jupyter.llm.chat import Message
@@ -51,6 +52,7 @@ class RowCode(Protocol):
     stage         the stage that stands for all of a row's in views
     dependencies  the record of what rows read besides their item; None: nothing that is not in the key
     scoring       scores its answers; None where nobody asks for that
+    learned       the cascade that learns its threshold; None where there is none
     """
 
     definition: str | None
@@ -58,6 +60,7 @@ class RowCode(Protocol):
     stage: str
     dependencies: RowDependencies | None
     scoring: Scoring | None
+    learned: LearnedCascade | None
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """Make a row ready for `key` and `stages`."""
@@ -93,6 +96,7 @@ class PromptRows:
         scoring: Scoring | None = None,
     ) -> None:
         """The prompt with the names that templates of all rows see."""
+        self.learned: LearnedCascade | None = None
         self.scoring = scoring
         self.definition = definition
         self.definitions: tuple[str, ...] = () if definition is None else (definition,)
@@ -151,7 +155,7 @@ class PromptRows:
     async def output(self, calls: ModelCalls, row: MapRow, frame: Frame, run: RunStages) -> VotedOutput:
         """See `RowCode`."""
         return await voted_output(
-            self.prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run
+            self.prompt, calls, frame, row.names, lambda asked: self.stages(asked, row), run, self.learned
         )
 
     def stage_item(self, row: MapRow) -> Any:
@@ -175,6 +179,7 @@ class PythonRows:
         scoring: Scoring | None = None,
     ) -> None:
         """The functions with what they may read besides the row."""
+        self.learned: LearnedCascade | None = None
         self.scoring = scoring
         self.definition = definition
         self.definitions: tuple[str, ...] = () if definition is None else (definition,)

@@ -26,6 +26,7 @@ from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.evals.confidence import with_confidence
+from po_jupyter.model.pipeline.evals.learned_cascade import learning_step
 from po_jupyter.model.pipeline.evals.scores import Scorer, judge_llm
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
@@ -168,8 +169,12 @@ class _TaskPlan:
             self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
         if task.tools:
             self.unknown.append(f"how often task {task.name!r} calls tools: each round is one more call")
+        step, sampled = learning_step(task), ""
+        if step is not None and rows is not None:
+            some = f", besides {step.sampled:,} rows of a sample"
+            sampled = some if step.sampled < len(rows) else ": all rows are its sample"
         for later in self.models[1:]:
-            self.unknown.append(f"how many answers of task {task.name!r} are left to {later.model}")
+            self.unknown.append(f"how many answers of task {task.name!r} are left to {later.model}{sampled}")
         prompt_tokens = self._prompt_tokens(rows)
         sample = self._sample(rows)
         if prompt_tokens is None:

@@ -184,7 +184,7 @@ class TaskAttempt:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.commit_fields(task.name)
-        output, votes, scores = voted
+        output, votes, scores = voted[:3]
         event = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
         if votes is not None:
             event["data"]["votes"] = votes

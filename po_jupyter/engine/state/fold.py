@@ -15,6 +15,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ENDED, ItemCounts, RunStatus, TaskStatus
 
 if TYPE_CHECKING:
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
     from po_jupyter.model.run.event_data import (
         BatchCancellingData,
         BatchClosedData,
@@ -196,6 +197,10 @@ def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> 
     _add_usage(t, data, at, offset)
 
 
+def _cascade_learned(t: TaskState, data: CascadeLearnedData, at: str, offset: int) -> None:
+    t.cascade = data
+
+
 def _add_usage(
     t: TaskState, data: CallDoneData | CallUsageData | MapProgressData, at: str, offset: int
 ) -> None:
@@ -248,6 +253,7 @@ _TASK: dict[str, TaskRule] = {
     "task.cancelled": _task_cancelled,
     "map.started": _map_started,
     "map.progress": _map_progress,
+    "cascade.learned": _cascade_learned,
     "call.done": _add_usage,
     "call.unknown": _add_usage,
     "batch.prepared": _batch_prepared,
@@ -345,7 +351,7 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
     for name in data.get("clear", ()):
         if name in s.tasks:
             task = task_of(name)
-            task.items, task.cleared_at = None, offset
+            task.items, task.cascade, task.cleared_at = None, None, offset
 
 
 def _cancel_requested(s: RunState, data: RunCancelRequestedData, at: str, offset: int, task_of: TaskOf) -> None:

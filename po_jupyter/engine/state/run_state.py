@@ -11,6 +11,7 @@ from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
     from po_jupyter.model.run.event_data import ShardOrigin
     from po_jupyter.model.run.shard_record import GateBelow, ShardRecord
 
@@ -46,6 +47,7 @@ class TaskState:
         default_factory=dict
     )  # at a provider, by token; never changed in place
     shards: dict[str, ShardRecord] = field(default_factory=dict)  # child runs, by run; never changed in place
+    cascade: CascadeLearnedData | None = None  # the threshold that it learned
 
     @property
     def failed_rows(self) -> int:
@@ -202,6 +204,7 @@ def _task_view(t: TaskState) -> TaskView:
         items=t.items,
         waiting=t.waiting,
         reason=t.reason,
+        cascade=None if t.cascade is None else dict(t.cascade),
         shards=tuple(
             {
                 "run": s["run"],

@@ -86,10 +86,10 @@ class Tally:
     def _median(self) -> str:
         # The lower one of two in the middle: an answer that was given, which fits the schema.
         values = [self._compared(answer) for answer in self._answers.values()]
-        return _canonical(median_low(values))  # type: ignore[type-var]  # all of them are numbers
+        return canonical(median_low(values))  # type: ignore[type-var]  # all of them are numbers
 
     def _key(self, answer: JsonValue) -> str:
-        return _canonical(self._compared(answer))
+        return canonical(self._compared(answer))
 
     def _compared(self, answer: JsonValue) -> JsonValue:
         """The part of an answer that is compared."""
@@ -113,7 +113,7 @@ def _is_number(value: JsonValue) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _canonical(value: JsonValue) -> str:
+def canonical(value: JsonValue) -> str:
     """Equal JSON, equal text: whatever the order of its fields, and whether a whole number has a point."""
     return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"))
 

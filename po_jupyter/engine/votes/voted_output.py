@@ -19,6 +19,7 @@ from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.prompt_task import PromptTask
+from po_jupyter.engine.votes.learned_cascade import LearnedCascade, confidence_of
 from po_jupyter.engine.votes.tally import Tally
 from po_jupyter.errors import (
     AnswerEmpty,
@@ -31,6 +32,7 @@ from po_jupyter.errors import (
     PoError,
     StoreError,
 )
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.votes import VoteCount, Votes
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonValue
@@ -44,11 +46,13 @@ _OTHER_MODEL_HELPS = (OutputInvalid, AnswerUnreadable, AnswerTruncated, AnswerEm
 
 
 class VotedOutput(NamedTuple):
-    """The output of an attempt; `votes` are None where there was no vote, `scores` where nothing scores it."""
+    """The output of an attempt; `votes` are None where there was no vote, `scores` where nothing scores it,
+    `sampled` where its row is in no sample of a cascade."""
 
     output: Any
     votes: VoteCount | None = None
     scores: RowScores | None = None
+    sampled: SampledAnswer | None = None
 
 
 async def voted_output(
@@ -58,14 +62,16 @@ async def voted_output(
     names: Mapping[str, JsonValue],
     stages_of: StagesOf,
     run: RunStages,
+    learned: LearnedCascade | None = None,
 ) -> VotedOutput:
     """The output of an attempt of a prompt task, by the votes and the cascade that it has.
 
     `names` are what its templates see; `stages_of(calls)` are the stages of a conversation, and `run` goes through
-    them. Raises what `run` raises.
+    them. `learned` has the threshold of a cascade with a `target`. Raises what `run` raises.
     """
     if calls.models == 1 and prompt.task.votes is None:
         return VotedOutput(await run(stages_of(calls), frame))
+    first: VotedOutput | None = None  # the answer of the model before, where it is one that fits
     for level in range(calls.models):
         asked = calls.of_model(level)
         is_last = level == calls.models - 1
@@ -74,6 +80,14 @@ async def voted_output(
         except _OTHER_MODEL_HELPS:
             if is_last:
                 raise
+            continue
+        if learned is not None:
+            confidence = confidence_of(*(first or answer)[:2])
+            if first is not None and frame.index in learned.sample:
+                return answer._replace(sampled=learned.compare(confidence, first.output, answer.output))
+            if is_last or not learned.asks_next(frame.index, confidence):
+                return answer
+            first = answer
             continue
         condition = None if is_last else prompt.conditions[level + 1]
         if condition is None or not condition.holds({**names, "output": answer.output}):

@@ -13,6 +13,7 @@ from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
 from po_jupyter.model.values.durations import Seconds
 
 MOST_MODELS = 8  # of a cascade
+SAMPLED, FEWEST_SAMPLED = 200, 20  # rows that a threshold is learned from: by default, and at least
 
 
 class CallRetry(Value):
@@ -114,6 +115,7 @@ class LLM(Value):
 class CascadeStep(LLM):
     """One model of a cascade. `when` is an expression over the answer of the model before it (`output`, `item`,
     `seed`): where it holds, this model is asked. Without it only answers that do not fit are asked for again here.
+    With `target` the model before is compared with this one on a sample of the rows (see `evals.learned_cascade`).
     """
 
     when: str | None = Field(
@@ -121,6 +123,34 @@ class CascadeStep(LLM):
         description="An expression that sees `output` (the answer so far), `item` and `seed`: where it holds, this "
         "model is asked too. Not set: only where the model before gave no answer that fits.",
     )
+    target: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="In the place of `when`: this model is asked where the one before it is less sure than a "
+        "threshold, which is learned so that at least this part of the other answers are what this model would say.",
+    )
+    sample: Annotated[int, Field(ge=FEWEST_SAMPLED, le=100_000)] | None = Field(
+        default=None,
+        description=f"Rows that both models are asked about, to learn the threshold of `target`; {SAMPLED} by default.",
+    )
+    on: str | None = Field(
+        default=None,
+        description="The field of the two answers that is compared for `target`. Not set: all but `confidence`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> CascadeStep:
+        if self.target is None and (self.sample, self.on) != (None, None):
+            raise ValueError("`sample` and `on` are those of a `target`, and there is none")
+        if self.target is not None and self.when is not None:
+            raise ValueError(
+                "`when` is a threshold of your own, `target` has one learned; write one of the two"
+            )
+        return self
+
+    @property
+    def sampled(self) -> int:
+        """Rows that the threshold is learned from, at most."""
+        return SAMPLED if self.sample is None else self.sample
 
 
 def one_or_several(value: Any) -> str:
@@ -138,6 +168,10 @@ ModelChoice = Annotated[
 
 def cascade_problem(steps: tuple[CascadeStep, ...]) -> str | None:
     """Why these steps are no cascade; None when they are one."""
+    if steps[0].target is not None:
+        return "the first model of `llm` is asked for every answer; `target` belongs to the one after it"
+    if any(step.target is not None for step in steps) and len(steps) != 2:
+        return "`target` compares two models, and `llm` has more; leave out the others"
     if steps[0].when is not None:
         return "the first model of `llm` is asked for every answer; `when` belongs to those after it"
     if any(step.model is None for step in steps[1:]):

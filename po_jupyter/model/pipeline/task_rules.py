@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from po_jupyter.model.pipeline.evals.confidence import confidence_problem
+from po_jupyter.model.pipeline.evals.learned_cascade import learned_cascade_problem
 from po_jupyter.model.pipeline.evals.scores import Scorer, scores_problem
 from po_jupyter.model.pipeline.evals.variants import variant_fields, variants_problem
 from po_jupyter.model.pipeline.llm_settings import cascade_problem
@@ -97,6 +98,11 @@ def _confidence(task: TaskFields) -> str | None:
     return f": {problem}" if problem else None
 
 
+def _learned_cascade(task: TaskFields) -> str | None:
+    problem = learned_cascade_problem(task)
+    return f": {problem}" if problem else None
+
+
 def _scores(task: TaskFields) -> str | None:
     if task.score is None:
         return None
@@ -149,5 +155,6 @@ RULES: tuple[Rule, ...] = (
     _confidence,
     _scores,
     _asked_more_than_once,
+    _learned_cascade,
     _variants,
 )

@@ -9,7 +9,7 @@ run.moved  run.move_accepted  run.move_refused  run.received
 gate.opened  gate.decided                                                               (task)
 task.started  task.stage  task.waiting  task.retrying  task.done  task.failed  task.skipped  task.cancelled  (task)
 tasks.added                                                     (task) the one that put them behind `after`
-map.started  map.progress                                                               (task)
+map.started  map.progress  cascade.learned                                              (task)
 item.failed  item.reviewed                                                              (task, item)
 call.retry  call.done  call.unknown  call.withdrawn                                     (task, item?)
 batch.prepared  batch.submitted  batch.cancelling  batch.dropped  batch.closed          (task)
@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:
+    from po_jupyter.model.run.cascade_events import CascadeLearnedData
     from po_jupyter.model.run.event_data import (
         BatchCancellingData,
         BatchClosedData,
@@ -234,6 +235,10 @@ def draft(type: Literal["map.started"], task: str, **data: Unpack[MapStartedData
 
 @overload
 def draft(type: Literal["map.progress"], task: str, **data: Unpack[MapProgressData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["cascade.learned"], task: str, **data: Unpack[CascadeLearnedData]) -> EventDraft: ...
 
 
 @overload

@@ -39,7 +39,8 @@ class ItemCounts(_View):
 class TaskView(_View):
     """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
     why it was skipped; `shards` are the child runs of a map, or of a task that runs a pipeline (`rows` is ""
-    then): `{run, shard, rows, state}`, whose state is None until all of it is in this run."""
+    then): `{run, shard, rows, state}`, whose state is None until all of it is in this run. `cascade` is the threshold
+    that a cascade learned, as `cascade.learned` has it."""
 
     name: str
     state: TaskStatus = "pending"
@@ -53,6 +54,7 @@ class TaskView(_View):
     items: ItemCounts | None = None
     waiting: str | None = None
     reason: str | None = None
+    cascade: JsonObject | None = Field(default=None, exclude_if=_is_none)
     shards: tuple[JsonObject, ...] = ()
 
 

@@ -121,11 +121,12 @@ class TaskFacts(NamedTuple):
 def _task_facts(task: TaskView, model: str, now: float) -> TaskFacts:
     took = fmt.seconds_between(task.started_at, task.ended_at, now)
     usage = task.usage
+    counts = fmt.row_counts(task.items) if task.items is not None else ""
     return TaskFacts(
         task.name,
         task.state,
         model,
-        fmt.row_counts(task.items) if task.items is not None else "",
+        " · ".join(filter(None, (counts, fmt.learned_threshold(task)))),
         fmt.elapsed(took) if took is not None else "",
         f"{usage.calls:,}" if usage.calls else "",
         fmt.tokens(usage.input_tokens + usage.output_tokens) if usage.calls or usage.cached_calls else "",

@@ -127,6 +127,15 @@ def test_a_cascade_is_priced_by_each_of_its_models() -> None:
     assert "how many answers of task 'label' are left to openai:gpt-4o" in said["unknown"]
 
 
+def test_a_cascade_that_learns_says_what_its_sample_is() -> None:
+    sure = {"type": "object", "properties": {"label": {"enum": ["bug"]}, "confidence": {"type": "number"}}}
+    models = [{"model": "openai:gpt-4o-mini"}, {"model": "openai:gpt-4o", "target": 0.9}]
+    task = {**MAP, "output": sure, "llm": models}
+    left = "how many answers of task 'label' are left to openai:gpt-4o"
+    assert f"{left}, besides 200 rows of a sample" in estimate(task, data=ROWS)["unknown"]
+    assert f"{left}: all rows are its sample" in estimate(task, data=ROWS, limit=200)["unknown"]
+
+
 def test_rows_that_are_distinct_by_vectors_are_asked_about_once_each() -> None:
     task = {
         "name": "u",

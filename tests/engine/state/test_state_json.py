@@ -19,7 +19,7 @@ from po_jupyter.model.run.view import ItemCounts
 
 # What the fold is made of, by its version. When this fails: does the fold give another state for a log of before, or
 # has the state another field? Then raise FOLD_VERSION. In any case write down the new digest.
-DIGESTS = {5: "bcad842b811d9bb1"}
+DIGESTS = {6: "c20a061d728f82f9"}
 
 
 def digest() -> str:
@@ -47,6 +47,7 @@ def whole() -> RunState:
         {"run": "g", "task": "x", "message": "?", "artifacts": []},
         True, 1.5, "open", {"message": "m"}, ({"path": "p"},), 7,
         "why", "b", {"token": {"id": 1}}, {"s": {"run": "s", "shard": 1, "rows": "0-4"}},
+        {"threshold": 0.8, "target": 0.9, "model": "m", "sampled": 9, "sure": 5, "agreeing": 5, "interval": [0.9, 1.0]},
     )  # fmt: skip
     return RunState(
         "r", "n", "p", "1", "me", "failed", "c", "u", {"a": task}, {"code": "y"}, {"usd": 1}, {"run": {"scope": "run"}},

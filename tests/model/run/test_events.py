@@ -5,7 +5,7 @@ import re
 from typing import get_overloads
 
 from po_jupyter.engine.state import fold
-from po_jupyter.model.run import event_data, events, move_events
+from po_jupyter.model.run import cascade_events, event_data, events, move_events
 from po_jupyter.model.run.events import Event, draft, event_draft, now
 
 
@@ -39,7 +39,9 @@ def test_every_type_of_event_has_its_data_described() -> None:
     types = data_types()
     assert set(types) == set(re.findall(r"\b[a-z]+\.[a-z_]+", (events.__doc__ or "").partition("Ephemeral")[0]))
     assert {
-        data for data in types.values() if data and not any(hasattr(m, data) for m in (event_data, move_events))
+        data
+        for data in types.values()
+        if data and not any(hasattr(m, data) for m in (event_data, cascade_events, move_events))
     } == set()
 
 

@@ -1268,7 +1268,8 @@ export interface components {
          * TaskView
          * @description One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
          *     why it was skipped; `shards` are the child runs of a map, or of a task that runs a pipeline (`rows` is ""
-         *     then): `{run, shard, rows, state}`, whose state is None until all of it is in this run.
+         *     then): `{run, shard, rows, state}`, whose state is None until all of it is in this run. `cascade` is the threshold
+         *     that a cascade learned, as `cascade.learned` has it.
          */
         TaskView: {
             /** Name */
@@ -1339,6 +1340,13 @@ export interface components {
              * @default null
              */
             reason: string | null;
+            /**
+             * Cascade
+             * @default null
+             */
+            cascade: {
+                [key: string]: unknown;
+            } | null;
             /**
              * Shards
              * @default []

@@ -9,6 +9,16 @@ export type Items = Schemas["ItemCounts"];
 export type RunState = Schemas["Run"]["state"];
 export type TaskState = Schemas["TaskView"]["state"];
 
+/** The threshold that a cascade learned from a sample: `cascade` of a task. */
+export interface LearnedCascade {
+  threshold: number | null;
+  model: string;
+  sampled: number;
+  sure: number;
+  agreeing: number;
+  interval: [number, number] | null;
+}
+
 export interface Failure {
   code: string;
   message: string;

@@ -1,6 +1,6 @@
 /** What is said about a run: the words of `po_jupyter.presentation.format`, which the golden cases hold to it. */
 
-import type { Budget, Failure, Items, Run, RunState, Task, TaskState, Usage } from "../api/types.js";
+import type { Budget, Failure, Items, LearnedCascade, Run, RunState, Task, TaskState, Usage } from "../api/types.js";
 import { hasEnded } from "../api/types.js";
 import { language, stateName } from "./language.js";
 import { money, tokens } from "./money.js";
@@ -225,7 +225,7 @@ export interface TaskLine {
   doing: string;
   details: string[];
   progress: number | null;
-  /** The reason of a wait or a skip, or "". */
+  /** The reason of a wait or a skip, the threshold that a cascade learned, or "". */
   note: string;
 }
 
@@ -250,8 +250,34 @@ export function taskLine(task: Task, now: number): TaskLine {
     doing: (running && task.stage) || stateName(task.state),
     details,
     progress: running ? progress(task.items) : null,
-    note: task.state === "skipped" ? (task.reason ?? "") : waits
+    note: (task.state === "skipped" ? (task.reason ?? "") : waits) || learnedThreshold(task)
   };
+}
+
+/**
+ * `threshold 0.83 learned from 200 rows: 96 % agree with MODEL (95 % interval: 93 % to 98 %)`; "" where no cascade learned
+ * one.
+ */
+export function learnedThreshold(task: Task): string {
+  if (!task.cascade) {
+    return "";
+  }
+  const { trans } = language;
+  const { threshold, sampled, sure, agreeing, model, interval } = task.cascade as unknown as LearnedCascade;
+  const rows = trans._n("%1 row", "%1 rows", sampled, sampled);
+  if (!interval) {
+    return trans.__("no threshold learned from %1: %2 answers every row", rows, model);
+  }
+  const seen = [percent(agreeing / sure), model, percent(interval[0]), percent(interval[1])];
+  if (threshold === null) {
+    return trans.__(
+      "no threshold learned from %1: %2 agree with %3 (95 % interval: %4 to %5), which answers every row",
+      rows,
+      ...seen
+    );
+  }
+  const number = String(Number(threshold.toPrecision(3)));
+  return trans.__("threshold %1 learned from %2: %3 agree with %4 (95 % interval: %5 to %6)", number, rows, ...seen);
 }
 
 /** A problem of a run, with its place; `hint` and `traceback` may be "". */

@@ -100,9 +100,25 @@ function readTask(value: unknown): Task[] {
       items: readItems(task.items),
       waiting: optional(task.waiting),
       reason: optional(task.reason),
+      cascade: readCascade(task.cascade),
       shards: []
     }
   ];
+}
+
+function readCascade(value: unknown): Task["cascade"] {
+  const cascade = record(value);
+  const interval = list(cascade?.interval).map(end => number(end) ?? 0);
+  return (
+    cascade && {
+      threshold: number(cascade.threshold),
+      model: text(cascade.model),
+      sampled: count(cascade.sampled),
+      sure: count(cascade.sure),
+      agreeing: count(cascade.agreeing),
+      interval: interval.length === 2 ? interval : null
+    }
+  );
 }
 
 function readUsage(value: unknown): Usage {

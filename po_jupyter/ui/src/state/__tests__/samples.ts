@@ -29,6 +29,7 @@ export function aTask(name: string, more: Partial<Task> = {}): Task {
     items: null,
     waiting: null,
     reason: null,
+    cascade: null,
     shards: [],
     ...more
   };

@@ -4,7 +4,7 @@ import * as React from "react";
 import { Button } from "../../../components/Button.js";
 import { ErrorBox } from "../../../components/ErrorBox.js";
 import { StateBadge } from "../../../components/StateBadge.js";
-import { asksModel, rowCounts, shownTaskState } from "../../../format/run.js";
+import { asksModel, learnedThreshold, rowCounts, shownTaskState } from "../../../format/run.js";
 import { elapsed } from "../../../format/time.js";
 import type { Task } from "../../../api/types.js";
 import { usePage } from "../context.js";
@@ -77,6 +77,7 @@ function TaskDetail({ task }: { task: Task }): JSX.Element {
       </dl>
       {task.waiting && task.state === "running" && <p className="po-Waiting">{task.waiting}</p>}
       {task.reason && task.state === "skipped" && <p className="po-Waiting">{trans.__("skipped: %1", task.reason)}</p>}
+      {task.cascade && <p className="po-Quiet">{learnedThreshold(task)}</p>}
       {task.error && <ErrorBox failure={task.error} />}
       {speech?.task === task.name && task.state === "running" && (
         <p className="po-Speech">
