@@ -41,11 +41,11 @@ def test_a_name_that_would_change_the_url_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["gemini:gemini-2.5-flash", "mistral:mistral-small-latest"])
-def test_behind_the_gateway_of_a_hub_there_are_no_batches(model: str) -> None:
-    """The gateway reserves money for those of OpenAI and Anthropic only."""
+def test_behind_the_gateway_of_a_hub_there_are_batches_too(model: str) -> None:
+    """How they get on there: `tests.hub.test_batches_of_jobs`."""
     provider = model.partition(":")[0]
     hub = "http://hub/services/po"
     base = f"{hub}/{provider}" if provider == "gemini" else f"{hub}/{provider}/v1"
     environ = {f"{provider.upper()}_API_KEY": "token", f"{provider.upper()}_BASE_URL": base}
     assert batch_api_of(Providers(environ, http=HTTP).get(model)) is not None
-    assert batch_api_of(Providers(environ, http=HTTP, hub_url=hub).get(model)) is None
+    assert batch_api_of(Providers(environ, http=HTTP, hub_url=hub).get(model)) is not None
