@@ -211,11 +211,10 @@ async def _look_at(state: GatewayState, name: str) -> None:
     provider, _, id = name.partition("/")
     holds, upstream = state.batches.get(name, []), state.upstreams.get(provider)
     is_old = bool(holds) and holds[0].at < state.clock() - _FORGOTTEN
-    if id.startswith("?"):
-        pass  # its making was never answered
-    elif upstream is None or (owned := await OwnedObjects(state.ledger, provider).find(id)) is None:
-        return
-    else:
+    if not id.startswith("?"):  # its making was answered
+        owned = await OwnedObjects(state.ledger, provider).find(id)
+        if upstream is None or owned is None:
+            return
         try:
             await settle_batch(state, upstream, owned)
             return

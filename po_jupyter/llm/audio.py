@@ -88,7 +88,7 @@ def file_from_json(body: dict[str, object]) -> File:
     data = str(body["data"])
     if str(body.get("mime")).startswith("audio/"):
         return Audio(data, float(body["seconds"]))  # type: ignore[arg-type]  # raises TypeError
-    return Document(data, int(body["pages"]), int(body.get("text_tokens") or 0))  # type: ignore[call-overload]
+    return Document(data, int(body["pages"]), int(body.get("text_tokens") or 0))  # type: ignore[call-overload]  # raises TypeError
 
 
 def documents_in(files: Iterable[File], provider: str) -> list[Document]:

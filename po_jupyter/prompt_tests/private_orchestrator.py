@@ -124,12 +124,14 @@ def prices_of(
     list, which does not hold at another address."""
     prices: dict[str, dict[str, float]] = {}
     for ref in sorted(set(models)):
-        said = team.find(ref)
-        set_by = said if isinstance(said, Price) else settings.prices.get(ref) if said != "list" else None
-        if set_by is not None:
-            prices[ref] = set_by.model_dump(exclude_none=True)
+        of_team = team.find(ref)
+        price = (
+            of_team if isinstance(of_team, Price) else settings.prices.get(ref) if of_team != "list" else None
+        )
+        if price is not None:
+            prices[ref] = price.model_dump(exclude_none=True)
             continue
-        if said == "unknown":
+        if of_team == "unknown":
             continue
         kinds = {
             "input": Usage(input_tokens=_MILLION),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.review import canonical_json
@@ -52,7 +52,7 @@ def sealed(answer: Mapping[str, Any], redactor: Redactor) -> RecordedAnswer:
     """An answer as it is written: without secrets, and with its seal."""
     clean: Any = redactor.scrub(dict(answer))
     clean["seal"] = _seal(clean)
-    return clean  # type: ignore[no-any-return]
+    return cast("RecordedAnswer", clean)
 
 
 def _seal(answer: Mapping[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _answers(cases: Path, text: str) -> Iterator[RecordedAnswer]:
             raise _changed(cases, number, "is no recorded answer")
         if answer["seal"] != _seal(answer):
             raise _changed(cases, number, "was changed by hand: it is not what the model answered")
-        yield answer  # type: ignore[misc]
+        yield cast("RecordedAnswer", answer)
 
 
 def _changed(cases: Path, number: int, problem: str) -> InvalidInput:

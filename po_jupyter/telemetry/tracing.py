@@ -128,7 +128,7 @@ def _sdk() -> bool:
     """Whether OpenTelemetry's SDK is here; one line of the log says what is missing."""
     try:
         import opentelemetry.sdk.trace.export
-        import opentelemetry.trace  # noqa: F401
+        import opentelemetry.trace  # noqa: F401 - whether it is there
     except ImportError as error:
         _warn(str(error.name))
         return False

@@ -43,7 +43,7 @@ class RowTasks(KeyedCalls):
         bench.store.close()
         with tempfile.TemporaryDirectory() as elsewhere:
             whole = Bench(Path(elsewhere))
-            whole.fake = Logged(Path(elsewhere) / "asked")  # type: ignore[assignment]
+            whole.fake = Logged(Path(elsewhere) / "asked")
             self.create(whole)
             assert asyncio.run(whole.go()) == "done"
             assert len(self.answered(whole)) == self.calls

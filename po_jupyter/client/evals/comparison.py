@@ -134,7 +134,7 @@ def summary_lines(task: str, summary: ComparisonSummaryJson) -> list[str]:
         "only_a": "only in A", "only_b": "only in B", "failed": "failed in both", "open": "without an answer yet",
     }  # fmt: skip
     for key, words in others.items():
-        if count := summary[key]:  # type: ignore[literal-required]
+        if count := summary[key]:  # type: ignore[literal-required]  # the keys above
             first += f", {count:,} {words}"
     if summary["by_index"]:
         first += f"; {summary['by_index']:,} joined by place, as their inputs differ"

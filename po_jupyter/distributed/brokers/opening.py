@@ -15,7 +15,7 @@ def check_url(url: str) -> None:
 
     Its libraries are imported here, before a node has a lease that it would not renew meanwhile."""
     try:
-        from po_jupyter.distributed.brokers.celery import queue  # noqa: F401
+        from po_jupyter.distributed.brokers.celery import queue  # noqa: F401 - see above
         from po_jupyter.distributed.brokers.celery.urls import parse_url
     except ImportError as error:
         raise _missing(error) from None

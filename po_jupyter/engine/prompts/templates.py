@@ -71,7 +71,7 @@ class PromptTemplate:
             return self._text
         try:
             # Not by `new_context`, which lists Jinja's own names for each text: only an `import` looks at them.
-            context = RenderContext(ENVIRONMENT, names, None, self._template.blocks)  # type: ignore[arg-type]
+            context = RenderContext(ENVIRONMENT, names, None, self._template.blocks)  # type: ignore[arg-type]  # Jinja takes no name, its stubs do not say so
             rendering = self._root(context)
             pieces = list(rendering) if self._few_pieces else _collected(rendering)
         except Exception as error:

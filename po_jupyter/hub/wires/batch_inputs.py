@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from po_jupyter.hub.accounts.balances import Demand
 from po_jupyter.hub.config import Wire
@@ -46,6 +47,9 @@ def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchI
     """The input of a batch of OpenAI's, from its file. Blocks. Raises GatewayProblem."""
     endpoint = ""
 
+    def as_row(id: str, url: str, body: JsonObject) -> JsonObject:
+        return {"custom_id": id, "method": "POST", "url": url, "body": body}
+
     def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
         nonlocal endpoint
         for n, text in enumerate(filter(None, map(bytes.strip, io.BytesIO(data))), 1):
@@ -57,13 +61,7 @@ def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchI
                 raise invalid(f"line {n}: all lines have one `url`")
             if not isinstance(custom_id, str) or not isinstance(body, dict):
                 raise invalid(f"line {n}: `custom_id` and `body` are needed")
-            api = _ENDPOINTS[url]
-            yield (
-                bound_request(api, body, fields=fields),
-                lambda body, id=custom_id, url=url: {  # type: ignore[misc]
-                    "custom_id": id, "method": "POST", "url": url, "body": body,
-                },
-            )  # fmt: skip
+            yield bound_request(_ENDPOINTS[url], body, fields=fields), partial(as_row, custom_id, url)
 
     bounded = _bound(requests(), prepare, b"\n")
     return BatchInput(bounded.data, bounded.lines, bounded.demands, bounded.counts, endpoint)
@@ -72,6 +70,9 @@ def bound_file(data: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchI
 def bound_requests(raw: bytes, fields: tuple[str, ...], prepare: Prepare) -> BatchInput:
     """The input of a batch of Anthropic's, from the body that creates it. Blocks. Raises GatewayProblem."""
 
+    def as_row(id: str, body: JsonObject) -> JsonObject:
+        return {"custom_id": id, "params": body}
+
     def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
         for n, text in enumerate(_elements(raw), 1):
             row = _row(text, n)
@@ -79,10 +80,8 @@ def bound_requests(raw: bytes, fields: tuple[str, ...], prepare: Prepare) -> Bat
                 raise invalid(f"request {n}: it has `custom_id` and `params`")
             if not isinstance(row["custom_id"], str) or not isinstance(row["params"], dict):
                 raise invalid(f"request {n}: `custom_id` is a text, `params` an object")
-            yield (
-                bound_request("messages", row["params"], fields=fields),
-                lambda body, id=row["custom_id"]: {"custom_id": id, "params": body},  # type: ignore[misc]
-            )
+            request = bound_request("messages", row["params"], fields=fields)
+            yield request, partial(as_row, row["custom_id"])
 
     bounded = _bound(requests(), prepare, b",")
     data = b'{"requests":[' + bounded.data + b"]}"
@@ -105,6 +104,9 @@ def bound_rows(
     api, key, inner = _ROWS[wire]
     model = refs[0].partition(":")[2]
 
+    def as_row(id: str, body: JsonObject) -> JsonObject:
+        return {key: id, inner: {name: value for name, value in body.items() if name != "model"}}
+
     def requests() -> Iterator[tuple[BoundedRequest, Callable[[JsonObject], JsonObject]]]:
         for n, text in enumerate(filter(None, map(bytes.strip, io.BytesIO(data))), 1):
             row = _row(text, n)
@@ -116,10 +118,7 @@ def bound_rows(
             body |= {"model": model} if api == "chat" else {}
             request = bound_request(api, body, path_model=model, fields=fields)
             request.limit = limit if request.limit is None else request.limit
-            yield (
-                request,
-                lambda body, id=id: {key: id, inner: {k: v for k, v in body.items() if k != "model"}},  # type: ignore[misc]
-            )
+            yield request, partial(as_row, id)
 
     bounded = _bound(requests(), prepare, b"\n")
     (most,) = bounded.demands

@@ -49,13 +49,13 @@ class Team:
         kept: KeptPrices | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is asked yet. `kept` has the last prices until then."""
+        """Nothing is asked or read yet. `kept` has the last prices until the gateway answers."""
         self._kept = kept
         self.url = url
         self._token = token
         self._clock = clock
         self._lock = threading.Lock()
-        self._catalogue = TeamCatalogue(prices=kept.read() if kept is not None else {})
+        self._catalogue: TeamCatalogue | None = None
         self._catalogue_until = float("-inf")
         self._usage: TeamUsage = {"url": url, "user": "", "groups": [], "windows": [], "problem": ""}
         self._usage_until = float("-inf")
@@ -63,18 +63,22 @@ class Team:
     def catalogue(self) -> TeamCatalogue:
         """The user's models; the last ones that are known while the gateway is away."""
         with self._lock:
+            known = self._catalogue
+            if known is None:
+                known = TeamCatalogue(prices=self._kept.read() if self._kept is not None else {})
             if self._clock() >= self._catalogue_until:
                 body, problem = self._ask("api/models")
                 if not problem:
                     try:
-                        self._catalogue = TeamCatalogue.from_json(body)
+                        known = TeamCatalogue.from_json(body)
                         if self._kept is not None:
-                            self._kept.write(self._catalogue.prices)
+                            self._kept.write(known.prices)
                     except ValueError as error:
                         problem = f"the gateway's list of models cannot be read: {error}"
-                self._catalogue = replace(self._catalogue, problem=problem)
+                known = replace(known, problem=problem)
                 self._catalogue_until = self._clock() + (_RETRY if problem else _FRESH)
-            return self._catalogue
+            self._catalogue = known
+            return known
 
     def usage(self) -> TeamUsage:
         """The user's use and limits; the last that are known while the gateway is away."""

@@ -24,7 +24,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.llm.credentials.team import is_of_team
 from po_jupyter.llm.specs import spec_of
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.row_file_ref import RowFileRef, refs_in
 from po_jupyter.model.run.row_index import levels_of
@@ -282,9 +282,9 @@ class RunHandovers:
         state = str(self._moved(run)["from_state"])
         self._note(run, draft("run.move_refused", state=state, error=error.message), state)
 
-    def _note(self, run: str, event: object, state: str | None) -> None:
+    def _note(self, run: str, event: EventDraft, state: str | None) -> None:
         with suppress(NotFound):  # deleted meanwhile
-            self._store.request(run, [event], state)  # type: ignore[list-item]
+            self._store.request(run, [event], state)
         crashpoint("move.noted")
         self._store.drop(_DOCUMENTS, run)
         self._path(run).unlink(missing_ok=True)

@@ -137,7 +137,7 @@ class RunScores:
         A judge is a run of its own over the answers, started here, within `budget`. Raises InvalidPipeline for a
         `score` that is none, InvalidInput for a judge without a budget, and what `Submissions.submit` raises.
         """
-        scored = await self._asked(query)
+        scored = await self._checked(query)
         asks = bool(scored.judges) and scored.judge_run is None
         if asks and not budget:
             raise InvalidInput(
@@ -170,13 +170,13 @@ class RunScores:
     ) -> tuple[list[ScoredRow], int | None]:
         """The scores of single rows from number `start` of the map on, and where the next ones begin. Rows without an
         answer are left out; so are, without `judge_run`, the scores of judges. Raises as `score` does."""
-        scored = await self._asked(query)
+        scored = await self._checked(query)
         end = min(start + limit, scored.total)
         portion = await self._portion(scored, range(min(start, end), end))
         rows: list[ScoredRow] = [{"index": index, "scores": one} for index, one in portion.scores.items()]
         return rows, end if end < scored.total else None
 
-    async def _asked(self, query: ScoreQuery) -> _Scored:
+    async def _checked(self, query: ScoreQuery) -> _Scored:
         """What is asked for, checked with the rows that there are."""
         run_id, owner, task, score, judge_run = query
 
@@ -207,11 +207,11 @@ class RunScores:
             self._examine, {"what": "check", "definition": definition, "data": data}
         )
         pipeline = checked if isinstance(checked, Pipeline) else validate_pipeline(checked, recorded=True)
-        asked = pipeline.tasks[0]
+        scoring = pipeline.tasks[0]
         variants = tuple(original.get("variants") or ())
-        if variants and (problem := judge_problem(Task.model_validate(original), asked.scorers)) is not None:
+        if variants and (problem := judge_problem(Task.model_validate(original), scoring.scorers)) is not None:
             raise InvalidInput(f"task {task!r:.80}{problem}")
-        scored = _Scored(head, asked, pipeline.to_json(), seed, total, variants, judge_run)
+        scored = _Scored(head, scoring, pipeline.to_json(), seed, total, variants, judge_run)
         await self._check_judge(scored)
         return scored
 
@@ -257,7 +257,7 @@ class RunScores:
         values = cast("list[RowScores]", result["scores"])
         questions = cast("Mapping[str, list[JsonObject]]", result["questions"])
         for judge in scored.judges if scored.judge_run is not None else ():
-            given = await self._inspection.of_task(
+            verdicts = await self._inspection.of_task(
                 scored.judge_run or "", head["owner"], judge,
                 lambda judging, table, _: verdicts_on(table, judging["run"], indexes),
             )  # fmt: skip
@@ -266,7 +266,7 @@ class RunScores:
                 put(
                     scores,
                     judge,
-                    verdict_on(given.get(row.index), row.output) if why is None else Measured(None, why),
+                    verdict_on(verdicts.get(row.index), row.output) if why is None else Measured(None, why),
                 )
         return _Portion(rows, {row.index: scores for row, scores in zip(done, values, strict=True)}, questions)
 

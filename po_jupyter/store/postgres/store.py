@@ -287,7 +287,7 @@ class PostgresStore(KeyedStore):
         where: LiteralString = " WHERE " + " AND ".join(conditions) if conditions else ""
         part: LiteralString = f"(SELECT run, body FROM {{table}}{where} ORDER BY {order} LIMIT %s)"  # noqa: S608 - literals
         parts: LiteralString = " UNION ALL ".join([part] * len(filters))
-        query: LiteralString = f"SELECT run, body FROM ({parts}) AS found ORDER BY run DESC LIMIT %s"  # noqa: S608
+        query: LiteralString = f"SELECT run, body FROM ({parts}) AS found ORDER BY run DESC LIMIT %s"  # noqa: S608 - literals
         of_parts = [value for some in filters for value in (*some, limit + 1)]
         yield from self._at(0, lambda shard: self._heads(shard, query, (*of_parts, limit + 1)))
 

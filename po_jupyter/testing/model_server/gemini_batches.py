@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes
+from email.message import Message
 from typing import cast
 
 from po_jupyter.model.values.json import JsonObject
@@ -22,13 +23,13 @@ def read_related(kind: str, body: bytes) -> bytes:
     """The file of an upload in two parts, the first of which describes it."""
     form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
     assert form.get_content_type() == "multipart/related", kind
-    described, file = cast("list[object]", form.get_payload())
+    described, file = cast("list[Message]", form.get_payload())
     assert json.loads(_content(described))["file"]
     return _content(file)
 
 
-def _content(part: object) -> bytes:
-    return cast("bytes", part.get_payload(decode=True))  # type: ignore[attr-defined]
+def _content(part: Message) -> bytes:
+    return cast("bytes", part.get_payload(decode=True))
 
 
 def new_gemini_batch(model: str, id: str, key: str, body: JsonObject, text: bytes) -> FakeBatch:

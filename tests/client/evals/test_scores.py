@@ -55,12 +55,12 @@ async def test_rows_get_the_scores_made_anew_in_the_place_of_the_recorded() -> N
     async def read() -> dict[int, Any]:
         return {0: {"values": {"exact": 0.0}}}
 
-    added = await Scores({**made}, None, read).added_to(rows, "label")  # type: ignore[typeddict-item]
+    added = await Scores({**made}, None, read).added_to(rows, "label")
     assert [row_cells(row).get("score_exact", "none") for row in added] == [0.0, None]
     assert "score_old" not in row_cells(added[0])
-    assert await Scores({**made}).added_to(rows, "label") == rows  # type: ignore[typeddict-item]
+    assert await Scores({**made}).added_to(rows, "label") == rows
     with pytest.raises(InvalidInput, match="the scores of task 'label'"):
-        await Scores({**made}).added_to(rows, "other")  # type: ignore[typeddict-item]
+        await Scores({**made}).added_to(rows, "other")
 
 
 def test_variants_are_beside_each_other() -> None:

@@ -129,7 +129,7 @@ def test_a_map_that_starts_over_forgets_its_threshold() -> None:
     failed_again = fold(RunState("r"), events)
     assert failed_again.tasks["m"].cascade == learned
     over = [{"offset": 4, "at": "4", "type": "run.resumed", "data": {"reset": ["m"], "clear": ["m"]}}]
-    assert fold(failed_again, over).tasks["m"].cascade is None  # type: ignore[arg-type]
+    assert fold(failed_again, over).tasks["m"].cascade is None
 
 
 async def test_a_run_with_a_model_of_its_own_learns_nothing(bench: Bench) -> None:

@@ -313,7 +313,7 @@ async def test_a_model_without_probabilities_is_unsure(bench: Bench) -> None:
         response = await chat(request, **more)
         return replace(response, logprobs=()) if "0.6" in request.model_name else response
 
-    bench.fake.chat = without  # type: ignore[method-assign]
+    bench.fake.chat = without
     models: list[dict[str, Any]] = [
         {"model": "fake:echo?confidence=0.6"},
         {"model": "fake:echo?confidence=0.9"},

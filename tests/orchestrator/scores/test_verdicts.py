@@ -42,7 +42,7 @@ class Table:
 
 
 def verdicts(table: Table, indexes: range) -> dict[int, Any]:
-    return verdicts_on(table, "0193f00000000000aaaaaa", indexes)  # type: ignore[arg-type]
+    return verdicts_on(table, "0193f00000000000aaaaaa", indexes)
 
 
 def test_verdicts_are_found_from_any_row_on() -> None:

@@ -104,7 +104,7 @@ class RedisChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu's own ar
             return True
 
 
-class _Client(Redis):  # type: ignore[misc]
+class _Client(Redis):  # type: ignore[misc]  # it has no types
     """A client that gives no entry to kombu that it cannot read."""
 
     def __init__(self, *args: Any, unreadable: Any, dead: str, **options: Any) -> None:
@@ -121,7 +121,7 @@ class _Client(Redis):  # type: ignore[misc]
         return reply
 
 
-class RedisTransport(kombu_redis.Transport):  # type: ignore[misc]
+class RedisTransport(kombu_redis.Transport):  # type: ignore[misc]  # it has no types
     """kombu's transport with that channel."""
 
     Channel = RedisChannel

@@ -135,7 +135,7 @@ class SqsChannel(kombu_sqs.Channel):  # type: ignore[misc]  # kombu's own are un
             return {}
 
 
-class SqsTransport(kombu_sqs.Transport):  # type: ignore[misc]
+class SqsTransport(kombu_sqs.Transport):  # type: ignore[misc]  # it has no types
     """kombu's transport with that channel."""
 
     Channel = SqsChannel

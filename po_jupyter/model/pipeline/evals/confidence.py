@@ -15,16 +15,20 @@ class ConfidentTask(Protocol):
     """The fields of a task that say whether its answers have a confidence."""
 
     @property
-    def confidence(self) -> Any: ...  # noqa: D102
+    def confidence(self) -> Any:
+        """The field `confidence`."""
 
     @property
-    def prompt(self) -> Any: ...  # noqa: D102
+    def prompt(self) -> Any:
+        """The field `prompt`."""
 
     @property
-    def votes(self) -> Any: ...  # noqa: D102
+    def votes(self) -> Any:
+        """The field `votes`."""
 
     @property
-    def output(self) -> Any: ...  # noqa: D102
+    def output(self) -> Any:
+        """The field `output`."""
 
 
 class LabelField(NamedTuple):

@@ -51,9 +51,7 @@ def _answer_problem(task: Any, step: CascadeStep) -> str | None:
     fields = (task.output or {}).get("properties") or {}
     if step.on is not None and step.on not in fields:
         return f"`on` of `target` is {step.on!r}, which is not a field of `output`{did_you_mean(step.on, list(fields))}"
-    own = fields.get(CONFIDENCE)
-    is_number = isinstance(own, Mapping) and own.get("type") in ("number", "integer")
-    if task.confidence is None and task.votes is None and not is_number:
+    if task.confidence is None and task.votes is None and not _may_be_number(fields.get(CONFIDENCE)):
         return (
             "`target` needs to know how sure an answer is: write `confidence: logprobs`, `votes`, or a field "
             f"`{CONFIDENCE}` of `output` that is a number"
@@ -66,3 +64,14 @@ def _answer_problem(task: Any, step: CascadeStep) -> str | None:
             f"`target: {step.target:g}` needs a larger `sample`"
         )
     return None
+
+
+def _may_be_number(schema: object) -> bool:
+    """Whether a value of a schema may be a number; null beside it is a confidence that is not known."""
+    if not isinstance(schema, Mapping):
+        return False
+    kinds = schema.get("type")
+    if not {"number", "integer"}.isdisjoint(kinds if isinstance(kinds, list) else [kinds]):
+        return True
+    ways = schema.get("anyOf") or schema.get("oneOf")
+    return isinstance(ways, list) and any(map(_may_be_number, ways))

@@ -27,6 +27,17 @@ def test_the_sample_has_a_size_without_being_told() -> None:
 
 
 @pytest.mark.parametrize(
+    "confidence",
+    [{"type": ["number", "null"]}, {"anyOf": [{"type": "number"}, {"type": "null"}]}, {"type": "integer"}],
+)
+def test_a_confidence_may_be_null(confidence: dict[str, Any]) -> None:
+    """As `float | None` of a class writes it; null is not sure."""
+    assert pipeline(
+        output={"type": "object", "properties": {"a": {"type": "string"}, "confidence": confidence}}
+    )
+
+
+@pytest.mark.parametrize(
     ("more", "words"),
     [
         ({"llm": [SMALL, {**BIG, "when": "{{ true }}"}]}, "`target` has one learned; write one of the two"),
