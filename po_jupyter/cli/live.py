@@ -122,8 +122,7 @@ def run_lines(view: RunView, now: float) -> list[str]:
         if line.progress is not None:
             text = f"{text.rstrip()}   {fmt.bar(line.progress)} {fmt.percent(line.progress)}"
         out.append(text.rstrip())
-        if line.note:
-            out.append(" " * (width + 5) + plain(line.note))
+        out += [" " * (width + 5) + plain(text) for text in (line.note, line.learned) if text]
     return out
 
 
@@ -235,6 +234,8 @@ class _LineScreen:
                 return
             self._printed_at[task.name + " waits"] = now
             yield f"   {task.name}: {line.note}"
+        elif line.learned and task.cascade != before.cascade:
+            yield f"   {task.name}: {line.learned}"
         elif task.items is not None and task.items != before.items and task.state == "running":
             if now - self._printed_at.get(task.name, 0.0) < _LINE_EVERY:
                 return  # not remembered as printed: the next update has the newer numbers

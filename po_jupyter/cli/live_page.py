@@ -125,6 +125,8 @@ def _tasks(view: RunView, now: float, width: int, room: int) -> Table:
         )
         if line.note:
             table.add_row("", "", "", Text(plain(line.note), style="yellow"))
+        if line.learned:
+            table.add_row("", "", "", Text(plain(line.learned), style="bright_black"))
     return table
 
 

@@ -228,7 +228,8 @@ class TaskLine(NamedTuple):
     doing: str
     details: list[str]
     progress: float | None
-    note: str  # the reason of a wait or a skip, the threshold that a cascade learned, or ""
+    note: str  # the reason of a wait or a skip, or ""
+    learned: str  # as `learned_threshold`
 
 
 def task_line(task: TaskView, now: float) -> TaskLine:
@@ -249,9 +250,9 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
     if task.state == "skipped":
         note = task.reason or ""
-    note = note or learned_threshold(task)
     doing = (task.stage or "running") if running else task.state
-    return TaskLine(state_icon(shown_task_state(task)), task.name, doing, details, done, note)
+    icon = state_icon(shown_task_state(task))
+    return TaskLine(icon, task.name, doing, details, done, note, learned_threshold(task))
 
 
 def learned_threshold(task: TaskView) -> str:

@@ -66,8 +66,7 @@ def to_text(picture: Picture) -> str:
         if line.progress is not None:
             text = f"{text.rstrip()}   {fmt.bar(line.progress)} {fmt.percent(line.progress)}"
         out.append(text.rstrip())
-        if line.note:
-            out.append(indent + line.note)
+        out += [indent + text for text in (line.note, line.learned) if text]
     if run.state == "waiting" and run.gate:
         out.append(f" {_gate(run)}")
     live_text = _shown_text(picture)
@@ -153,7 +152,7 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
         hidden = Counter(t.state for t in run.tasks[last + 1 : i])
         if hidden:
             counts = " · ".join(f"{count} more {state}" for state, count in hidden.items())
-            lines.append(fmt.TaskLine("⋮", "", "", [counts], None, ""))
+            lines.append(fmt.TaskLine("⋮", "", "", [counts], None, "", ""))
         if i < len(run.tasks):
             lines.append(fmt.task_line(run.tasks[i], now))
         last = i
@@ -240,7 +239,8 @@ margin:0 6px 0 8px;overflow:hidden;background:rgba(128,128,128,0.28)">
 <span style="display:block;height:6px;background:{{ tone }};
 width:{{ "%.1f" | format(100 * line.progress) }}%"></span></span> {{ percent(line.progress) }}
 {%- endif %}
-{%- if line.note %}<div style="color:{{ WAIT }}">{{ line.note }}</div>{% endif %}</td>
+{%- if line.note %}<div style="color:{{ WAIT }}">{{ line.note }}</div>{% endif %}
+{%- if line.learned %}<div>{{ line.learned }}</div>{% endif %}</td>
 </tr>
 {%- endfor %}
 </tbody></table>

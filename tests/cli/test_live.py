@@ -26,6 +26,25 @@ def test_plain_lines_say_once_that_the_store_is_waited_for(po: Any, client: Any)
     ] * 2
 
 
+LEARNED = {
+    "threshold": 0.83, "target": 0.9, "model": "openai:big", "sampled": 20, "sure": 16, "agreeing": 16,
+    "interval": [0.79, 1.0],
+}  # fmt: skip
+
+
+def test_plain_lines_say_once_what_a_cascade_learned(po: Any, client: Any) -> None:
+    """It stays in the view of a task; the rows that come after it are counted as before."""
+
+    def at(done: int, **more: Any) -> Any:
+        items = {"total": 100, "done": done, "failed": 0}
+        return make_view("running", tasks=[{"name": "label", "state": "running", "items": items, **more}])
+
+    client.runs_there = [FakeRun([at(5), at(20, cascade=LEARNED), at(30, cascade=LEARNED), make_view()])]
+    code, out, _ = po("show", "7f3a")
+    assert code == 0
+    assert out.count("label: threshold 0.83 learned from 20 rows: 100 % agree with openai:big") == 1
+
+
 @pytest.mark.parametrize(
     ("state", "more", "code", "says"),
     [

@@ -46,6 +46,13 @@ def test_header_money_tasks_waits_failures_and_what_is_written() -> None:
     assert text.count("$0.043") == 1, "money is said once"
 
 
+def test_what_a_cascade_learned_stands_below_its_task() -> None:
+    learned = {"threshold": None, "target": 0.9, "model": "openai:big", "sampled": 20, "sure": 20, "agreeing": 9,
+               "interval": [0.23, 0.68]}  # fmt: skip
+    view = make_view("running", tasks=[{**TASKS[1], "waiting": None, "cascade": learned}])
+    assert "no threshold learned from 20 rows: 45 % agree with openai:big" in "\n".join(drawn(view, 140))
+
+
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 200])
 def test_a_narrow_window_cuts_the_details_and_never_the_signs(width: int) -> None:
     long = [{**task, "name": task["name"] * 5} for task in TASKS]

@@ -225,8 +225,10 @@ export interface TaskLine {
   doing: string;
   details: string[];
   progress: number | null;
-  /** The reason of a wait or a skip, the threshold that a cascade learned, or "". */
+  /** The reason of a wait or a skip, or "". */
   note: string;
+  /** As `learnedThreshold`. */
+  learned: string;
 }
 
 export function taskLine(task: Task, now: number): TaskLine {
@@ -250,7 +252,8 @@ export function taskLine(task: Task, now: number): TaskLine {
     doing: (running && task.stage) || stateName(task.state),
     details,
     progress: running ? progress(task.items) : null,
-    note: (task.state === "skipped" ? (task.reason ?? "") : waits) || learnedThreshold(task)
+    note: task.state === "skipped" ? (task.reason ?? "") : waits,
+    learned: learnedThreshold(task)
   };
 }
 

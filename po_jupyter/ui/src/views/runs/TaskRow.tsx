@@ -31,6 +31,7 @@ export function TaskRow({ task, now, speech }: TaskRowProps): JSX.Element {
         {line.details.length > 0 && <div className="po-Task-detail">{line.details.join(" · ")}</div>}
         {line.progress !== null && <ProgressBar share={line.progress} label={trans.__("Rows of %1", task.name)} />}
         {line.note && <div className="po-Task-waiting">{line.note}</div>}
+        {line.learned && <div className="po-Task-detail">{line.learned}</div>}
         {task.error && <ErrorBox failure={task.error} />}
         {speech && task.state === "running" && (
           <div className="po-Speech" tabIndex={0} aria-label={trans.__("What the model says to %1", task.name)}>
