@@ -151,6 +151,7 @@ TABLE = Table(
         Route("calls", "GET", "runs/{id}/calls", READ, results.calls, query=CallsQuery),
         Route("rows", "GET", "runs/{id}/tasks/{task}/rows", READ, inspection.rows, query=RowsQuery),
         Route("row", "GET", "runs/{id}/tasks/{task}/rows/{index}", READ, inspection.row),
+        Route("row_expected", "GET", "runs/{id}/tasks/{task}/rows/{index}/expected", READ, inspection.row_expected),
         Route("compare", "GET", "runs/{id}/compare", READ, inspection.compare, query=CompareQuery),
         Route("variants", "GET", "runs/{id}/variants", READ, inspection.variants, query=VariantsQuery),
         Route("scores", "GET", "runs/{id}/scores", READ, scores.scores, query=ScoresQuery),

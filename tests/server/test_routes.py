@@ -68,6 +68,7 @@ NAMES = {
     "GET runs/{id}/tasks/{task}/rows/{index}": "row",
     "GET runs/{id}/compare": "compare",
     "GET runs/{id}/scores": "scores",
+    "GET runs/{id}/tasks/{task}/rows/{index}/expected": "row_expected",
     "GET runs/{id}/variants": "variants",
     "POST runs/{id}/score": "score",
     "POST runs/{id}/score/rows": "score_rows",

@@ -249,6 +249,39 @@ def test_each_tab_shows_what_is_there(page: Page, run: str) -> None:
     assert page.title() != "hacked"
 
 
+def test_rows_say_their_variant_their_scores_and_what_was_expected(page: Page, lab: JupyterProcess) -> None:
+    labels = ("bug", "question", "praise")
+    rows_of = [{"text": f"ticket {n}", "gold": labels[n % 3]} for n in range(12)]
+    label = {
+        **PIPELINE["tasks"][1],
+        "prompt": None,
+        "variants": {f"{how}": {"prompt": f"Label this {how}: {{{{ item.text }}}}"} for how in ("short", "long")},
+        "score": {"on": "label", "expect": "{{ item.gold }}", "metrics": ["exact"]},
+    }
+    compared = started(
+        lab, pipeline={**PIPELINE, "tasks": [label]}, seed={"name": "two prompts", "data": {"rows": rows_of}}
+    )
+    shown = open_page(page, compared, tab="rows", task="label")
+    rows = shown.locator(".po-TabPanel[data-tab=rows]")
+    seen(rows, "24 rows")
+    assert rows.get_by_role("row").nth(2).inner_text().split("\n")[2] == "long"
+    shot(page, "variants")
+    rows.get_by_label("Variant").select_option("long")
+    seen(rows, "12 of 24 rows")
+    assert rows.get_by_role("gridcell").filter(has_text=re.compile("^short$")).count() == 0
+    with page.expect_download() as saved:
+        rows.get_by_role("button", name="CSV").click()
+    lines = saved.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0].startswith("index,variant,state,input,") and "score.exact" in lines[0] and len(lines) == 13
+    rows.get_by_role("row").nth(2).click()
+    detail = rows.locator(".po-Detail[data-row='3']")
+    seen(detail, "Expected")
+    detail.locator("h4", has_text="Expected").locator("+ *").filter(has_text="question").wait_for()
+    assert re.search(r"exact\s+[01]\.00", detail.inner_text())
+    axe(page, "rows of variants")
+    shot(page, "expected")
+
+
 def test_a_page_that_was_closed_opens_again(page: Page, run: str) -> None:
     open_page(page, run)
     execute(page, "application:close")

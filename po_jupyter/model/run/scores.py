@@ -77,6 +77,14 @@ class ScoredRow(TypedDict):
     scores: RowScores
 
 
+class ExpectedAnswer(TypedDict):
+    """What the `scores` of these names expect of a row; `problem`: why nobody knows it."""
+
+    scores: list[str]
+    value: JsonValue
+    problem: NotRequired[str]
+
+
 class ScoreQuery(NamedTuple):
     """What is asked of recorded answers: the map `task` of a run, and the field `score` as a task has it. `judge_run`
     judged them before: then its scores are among them, and nothing is asked of a judge."""

@@ -16,7 +16,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.rendering import CallToRender, render
-from po_jupyter.orchestrator.examination.scoring import score_rows
+from po_jupyter.orchestrator.examination.scoring import expected_answers, score_rows
 
 
 class Examination(TypedDict, total=False):
@@ -24,7 +24,8 @@ class Examination(TypedDict, total=False):
 
     what        `parse`: the definition is one; `check`: it can run too; `analyse`: what it does and leaves, and what
                 `seed` looks like; `estimate`: what a run of it comes to, with the analysis; `render`: the messages of
-                the call `call`; `score`: the scores of `rows` by the scorers of the one task of `definition`
+                the call `call`; `score`: the scores of `rows` by the scorers of the one task of `definition`;
+                `expect`: what they expect of the one of `rows`
     definition  YAML text or JSON; for `analyse` and `estimate` a checked one
     recorded    the definition was parsed before, by this version or an older one
     name        the name that it must have
@@ -38,7 +39,7 @@ class Examination(TypedDict, total=False):
     team_prices what the gateway of a hub says of the prices of providers that are asked through it, by provider
     """
 
-    what: Literal["parse", "check", "analyse", "estimate", "render", "score"]
+    what: Literal["parse", "check", "analyse", "estimate", "render", "score", "expect"]
     definition: object
     recorded: bool
     name: str | None
@@ -183,9 +184,17 @@ def _score(examination: Examination, settings: Settings) -> JsonObject:
     return score_rows(definition, examination["seed"], examination["owner"], examination["rows"], settings)
 
 
+def _expect(examination: Examination, settings: Settings) -> JsonObject:
+    definition = examination["definition"]
+    assert isinstance(definition, Mapping)
+    (row,) = examination["rows"]
+    return expected_answers(definition, examination["seed"], examination["owner"], row, settings)
+
+
 _WORK: Mapping[str, Callable[[Examination, Settings], JsonObject]] = {
     "analyse": _analyse,
     "estimate": _estimate,
     "render": _render,
     "score": _score,
+    "expect": _expect,
 }

@@ -11,7 +11,9 @@ from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:
     from po_jupyter.engine.scores.judge import JudgePrompt
+    from po_jupyter.engine.scores.row_metrics import RowMetrics
     from po_jupyter.model.pipeline.pipeline import Task
+    from po_jupyter.model.run.scores import ExpectedAnswer
 
 
 def score_rows(
@@ -23,21 +25,15 @@ def score_rows(
     `{system, question}`, or of `{missing}`, why a row is not judged. `definition` has one task, whose scorers
     are meant. Raises TemplateFailed and InvalidInput.
     """
-    from po_jupyter.engine.prompts.templates import template_names
-    from po_jupyter.engine.scores.row_metrics import RowMetrics, part_of
+    from po_jupyter.engine.scores.row_metrics import part_of
     from po_jupyter.model.pipeline.evals.scores import JUDGE
-    from po_jupyter.model.pipeline.parsing import validate_pipeline
-    from po_jupyter.store.files.row_files import RowFiles
 
-    task = validate_pipeline(definition, recorded=True).tasks[0]
-    metrics = RowMetrics(task.name, task.scorers, [task.scorer_place(n) for n in range(len(task.scorers))])
+    task, metrics, base = _scoring(definition, seed, owner, settings)
     judges = {
         column.name: (column.scorer, _judge(task, column.scorer))
         for column in metrics.columns
         if column.metric == JUDGE
     }
-    data = RowFiles(settings.data_dir).with_rows(owner, seed.get("data") or {})
-    base = template_names(seed=data, seed_name=seed.get("name") or "", config=task.config)
     scores: list[JsonObject] = []
     questions: dict[str, list[JsonObject]] = {name: [] for name in judges}
     for index, item, output in rows:
@@ -56,6 +52,38 @@ def score_rows(
                 continue
             questions[name].append({"system": system.content, "question": question.content})
     return {"scores": scores, "questions": questions}
+
+
+def expected_answers(
+    definition: Mapping[str, Any], seed: JsonObject, owner: str, row: list[Any], settings: Settings
+) -> JsonObject:
+    """`{expected}`: of a `row`, `[index, item, output]`, what each scorer with an expectation says, as
+    `ExpectedAnswer`. Raises as `score_rows`."""
+    _, metrics, base = _scoring(definition, seed, owner, settings)
+    index, item, output = row
+    names = {**base, "item": item, "index": index, "output": output}
+    expected: list[ExpectedAnswer] = []
+    for number, scorer in enumerate(metrics.scorers):
+        if scorer.expect is not None:
+            scores = [column.name for column in metrics.columns if column.scorer == number]
+            value, problem = metrics.expected(number, names)
+            expected.append({"scores": scores, "value": value, **({"problem": problem} if problem else {})})
+    return {"expected": expected}
+
+
+def _scoring(
+    definition: Mapping[str, Any], seed: JsonObject, owner: str, settings: Settings
+) -> tuple[Task, RowMetrics, JsonObject]:
+    """The one task, its metrics, and what expressions see besides a row."""
+    from po_jupyter.engine.prompts.templates import template_names
+    from po_jupyter.engine.scores.row_metrics import RowMetrics
+    from po_jupyter.model.pipeline.parsing import validate_pipeline
+    from po_jupyter.store.files.row_files import RowFiles
+
+    task = validate_pipeline(definition, recorded=True).tasks[0]
+    metrics = RowMetrics(task.name, task.scorers, [task.scorer_place(n) for n in range(len(task.scorers))])
+    data = RowFiles(settings.data_dir).with_rows(owner, seed.get("data") or {})
+    return task, metrics, template_names(seed=data, seed_name=seed.get("name") or "", config=task.config)
 
 
 def _judge(task: Task, number: int) -> JudgePrompt:

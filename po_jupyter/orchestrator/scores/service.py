@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict, cast
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.scores.row_metrics import put
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.evals.metrics import Measured
 from po_jupyter.evals.summary import FAILED
 from po_jupyter.model.pipeline.evals.scores import JUDGE, score_columns
@@ -18,7 +18,7 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.comparing import ScoresWithVariants
 from po_jupyter.model.run.names import short_id
-from po_jupyter.model.run.scores import RowScores, ScoredRow, ScoreQuery
+from po_jupyter.model.run.scores import ExpectedAnswer, RowScores, ScoredRow, ScoreQuery
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.examination.operations import Examine
@@ -176,6 +176,32 @@ class RunScores:
         rows: list[ScoredRow] = [{"index": index, "scores": one} for index, one in portion.scores.items()]
         return rows, end if end < scored.total else None
 
+    async def expected(
+        self, run_id: str, owner: str | None, task: str, index: int
+    ) -> list[ExpectedAnswer]:
+        """What the scorers of a map expect of row `index`; nothing where it is not scored. NotFound for no such row."""
+
+        def read(
+            head: Head, table: MapTable, definition: JsonObject
+        ) -> tuple[Head, JsonObject, AnsweredRow | None]:
+            known = index < table.columns.total
+            return head, definition, table.answered([index])[0] if known else None
+
+        head, original, row = await self._inspection.of_task(run_id, owner, task, read)
+        if row is None:
+            raise NotFound(f"task {task!r:.80} of run {short_id(head['run'])} has no row {index}")
+        if (score := original.get("score")) is None:
+            return []
+        place = index // max(1, len(original.get("variants") or ()))
+        found = await self._examining.of(head["owner"])(
+            self._examine,
+            {
+                "what": "expect", "definition": _scoring_alone(original, score), "owner": head["owner"],
+                "seed": await self._seed(head, score), "rows": [[place, row.input, row.output]],
+            },
+        )  # fmt: skip
+        return cast("list[ExpectedAnswer]", cast("Mapping[str, object]", found)["expected"])
+
     async def _checked(self, query: ScoreQuery) -> _Scored:
         """What is asked for, checked with the rows that there are."""
         run_id, owner, task, score, judge_run = query
@@ -192,15 +218,7 @@ class RunScores:
             return head, definition, samples, table.columns.total
 
         head, original, samples, total = await self._inspection.of_task(run_id, owner, task, read)
-        fits = original.get("output") if original.get("prompt") is not None else original.get("output") or {}
-        definition: JsonObject = {
-            "name": "score",
-            "tasks": [{
-                "name": task, "prompt": "-", "for_each": f"{{{{ seed.{_SAMPLED} }}}}",
-                "config": original.get("config") or {},
-                **({} if fits is None else {"output": fits}), "score": score,
-            }],
-        }  # fmt: skip
+        definition = _scoring_alone(original, score)
         seed = await self._seed(head, score)
         data = {**(seed.get("data") or {}), _SAMPLED: [row for row in samples if row is not None]}
         checked = await self._examining.of(head["owner"])(
@@ -287,6 +305,16 @@ class RunScores:
         }
         view, _ = await self._submissions.submit(body, owner=head["owner"], code_allowed=code_allowed)
         return view
+
+
+def _scoring_alone(task: JsonObject, score: object) -> JsonObject:
+    """A pipeline of a task that has of another one only what a score is checked with."""
+    fits = task.get("output") if task.get("prompt") is not None else task.get("output") or {}
+    alone = {
+        "name": task["name"], "prompt": "-", "for_each": f"{{{{ seed.{_SAMPLED} }}}}",
+        "config": task.get("config") or {}, **({} if fits is None else {"output": fits}), "score": score,
+    }  # fmt: skip
+    return {"name": "score", "tasks": [alone]}
 
 
 def _result(

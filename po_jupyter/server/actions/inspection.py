@@ -19,11 +19,13 @@ _MOST = 10**9 - 1  # of rows and of calls
 
 async def rows(request: ApiRequest[RowsQuery, None]) -> JsonResponse:
     """Rows of a map as a table, sorted, filtered, searched: `{index, state, input, output, error, attempts, tokens,
-    cost_usd, seconds, model, flags, clipped}` each. Values are cut at 2,000 characters."""
+    cost_usd, seconds, model, flags, clipped}` each, with `variant` and `scores` where the task has them; it has the
+    `variants` and `scores` of these names. Values are cut at 2,000 characters."""
     query = request.query
     page = await request.orchestrator.inspection.rows(
         request.path["id"], request.owner, request.path["task"],
         start=query.start, limit=query.limit, state=query.state, sort=query.sort, desc=query.desc, q=query.q,
+        variant=query.variant,
     )  # fmt: skip
     return JsonResponse(page)
 
@@ -34,6 +36,14 @@ async def row(request: ApiRequest[Query, None]) -> JsonResponse:
         request.path["id"], request.owner, request.path["task"], _number(request.path["index"], "row")
     )
     return JsonResponse({"row": found})
+
+
+async def row_expected(request: ApiRequest[Query, None]) -> JsonResponse:
+    """What the scorers of a map expect of one row: `{scores, value, problem}` each, for the scores of these names."""
+    found = await request.orchestrator.scores.expected(
+        request.path["id"], request.owner, request.path["task"], _number(request.path["index"], "row")
+    )
+    return JsonResponse({"expected": [{**one} for one in found]})
 
 
 async def compare(request: ApiRequest[CompareQuery, None]) -> JsonResponse:

@@ -27,8 +27,9 @@ class InspectionApi(Protocol):
         sort: RowSortName = "index",
         desc: bool = False,
         q: str = "",
+        variant: str | None = None,
     ) -> Mapping[str, object]:
-        """`{rows, total, matching, next, complete, notes}` of a map."""
+        """`{rows, total, matching, next, complete, notes, variants, scores}` of a map. InvalidInput."""
         ...
 
     async def row(self, run_id: str, owner: str | None, task: str, index: int) -> Mapping[str, object]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from po_jupyter.model.pipeline.violations import OF_LIST, OF_MAPPING, OF_TEXT
 from po_jupyter.model.run.comparing import ScoresWithVariants
-from po_jupyter.model.run.scores import ScoredRow, ScoreQuery
+from po_jupyter.model.run.scores import ExpectedAnswer, ScoredRow, ScoreQuery
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.routing.shapes import Name, Query
@@ -92,4 +92,10 @@ class ScoresApi(Protocol):
         self, query: ScoreQuery, *, start: int = 0, limit: int = 1000
     ) -> tuple[Sequence[ScoredRow], int | None]:
         """The same of single rows, and where the next ones begin."""
+        ...
+
+    async def expected(
+        self, run_id: str, owner: str | None, task: str, index: int
+    ) -> Sequence[ExpectedAnswer]:
+        """What the scorers of a map expect of a row."""
         ...

@@ -140,7 +140,8 @@ class ItemsQuery(Query):
 
 
 class RowsQuery(Query):
-    """Rows of a map from place `start` of those that match, sorted; `q` is a part of input, output or error."""
+    """Rows of a map from place `start` of those that match, sorted; `q` is a part of input, output or error; of a map
+    with variants those of one `variant`."""
 
     start: Annotated[int, Field(ge=0, lt=2**31)] = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 100
@@ -148,6 +149,7 @@ class RowsQuery(Query):
     sort: RowSortName = "index"
     desc: bool = False
     q: Annotated[str, Field(max_length=200)] = ""
+    variant: Name | None = None
 
 
 class CompareQuery(Query):

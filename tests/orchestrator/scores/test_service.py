@@ -248,6 +248,24 @@ async def test_a_score_of_variants_sees_the_number_in_the_list(tmp_path: Path) -
     assert [one["scored"] for one in again["scores"]] == [10, 10]
 
 
+async def test_what_is_expected_of_a_row_sees_its_number_in_the_list_and_the_seed(tmp_path: Path) -> None:
+    page = ScoredPage(tmp_path)
+    variants = {"a": {"prompt": "a {{ item.text }}"}, "b": {"prompt": "b {{ item.text }}"}}
+    await page.run({"variants": variants, "score": {"expect": "{{ seed.key[index] }}"}}, ROWS[:2], key=["x", "y"])
+    expected = [await page.scores.expected(RUN, "me", "label", index) for index in range(4)]
+    assert [one["value"] for (one,) in expected] == ["x", "x", "y", "y"]
+    with pytest.raises(NotFound, match="no row 4"):
+        await page.scores.expected(RUN, "me", "label", 4)
+    with pytest.raises(NotFound):
+        await page.scores.expected(RUN, "you", "label", 0)
+
+
+async def test_nothing_is_expected_of_a_row_that_is_not_scored(tmp_path: Path) -> None:
+    page = ScoredPage(tmp_path)
+    await page.run({}, ROWS[:1])
+    assert await page.scores.expected(RUN, "me", "label", 0) == []
+
+
 async def test_one_model_judges_variants_of_models(tmp_path: Path) -> None:
     page = ScoredPage(tmp_path, HALF)
     await page.run({"variants": {"a": {}, "b": {"llm": "fake:other"}}}, ROWS[:10])

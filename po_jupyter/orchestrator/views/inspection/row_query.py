@@ -16,13 +16,14 @@ _SORTED = 64  # characters of an output by which rows are sorted
 
 
 class RowQuery(NamedTuple):
-    """Rows of a map in a state, with a text in their input, output, error or label; sorted."""
+    """Rows of a map in a state, of a variant, with a text in their input, output, error or label; sorted."""
 
     task: str
     state: RowState | None = None
     sort: RowSort = "index"
     desc: bool = False
     q: str = ""
+    variant: str | None = None
 
 
 class FoundRows(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.model.pipeline.evals.scores import score_columns
 from po_jupyter.model.run.comparing import VariantsOfTask
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
@@ -22,6 +23,7 @@ from po_jupyter.orchestrator.views.inspection.provenance import RowProvenance, r
 from po_jupyter.orchestrator.views.inspection.row_inputs import RowInputs
 from po_jupyter.orchestrator.views.inspection.row_query import RowQuery, RowSort, RowState
 from po_jupyter.orchestrator.views.inspection.rows import WHOLE, MapTable, TableRow, clip
+from po_jupyter.orchestrator.views.inspection.side_scores import scorers_of
 from po_jupyter.orchestrator.views.inspection.tables import RunTables, TableCache
 from po_jupyter.orchestrator.views.inspection.variants import variants_beside
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -77,15 +79,19 @@ class RunInspection:
         sort: RowSort = "index",
         desc: bool = False,
         q: str = "",
+        variant: str | None = None,
     ) -> JsonObject:
-        """`{rows, total, matching, next, complete, notes}` of a map: rows from place `start` of those that match, as
-        `rows.TableRow`. `complete` is false when a search took too long to read all rows."""
-        query = RowQuery(task, state, sort, desc, q)
+        """`{rows, total, matching, next, complete, notes, variants, scores}` of a map: rows from place `start` of those
+        that match, as `rows.TableRow`. `complete` is false when a search took too long to read all rows; `variants`
+        and `scores` name those of the task. InvalidInput for a `variant` that it does not have."""
+        query = RowQuery(task, state, sort, desc, q, variant)
 
         def read(head: Head, tables: RunTables) -> JsonObject:
             table = self._table(head, tables, task)
             made = self._made(head, task)
-            found = table.find(query) if made is None else made.find(query)
+            definition = dict(self._inputs.task(head, task))
+            variants = list(definition.get("variants") or ())
+            found = table.find(query, variants) if made is None else made.find(query)
             page = found.indexes[start : start + limit]
             rows = table.rows(page) if made is None else made.rows(page)
             self._add_names(head, task, table.columns.rows_of if made is None else made.rows_of, rows)
@@ -93,7 +99,8 @@ class RunInspection:
             return {
                 "rows": rows, "total": table.columns.total if made is None else made.total, "matching": matching,
                 "next": start + limit if start + limit < matching else None,
-                "complete": found.complete, "notes": tables.notes,
+                "complete": found.complete, "notes": tables.notes, "variants": variants,
+                "scores": [column.name for column in score_columns(scorers_of(definition))],
             }  # fmt: skip
 
         return await self._read(run_id, owner, read)

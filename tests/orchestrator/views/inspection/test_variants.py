@@ -67,6 +67,28 @@ async def test_rows_say_their_variant_and_have_the_input_of_their_row(tmp_path: 
     assert whole["exact"]
 
 
+async def test_rows_of_one_variant_are_a_page_of_their_own(tmp_path: Path) -> None:
+    page = await labelled(tmp_path)
+    found = await page.rows(variant="long", start=2, limit=3)
+    assert [(row["index"], row["variant"]) for row in found["rows"]] == [(5, "long"), (7, "long"), (9, "long")]
+    assert (found["matching"], found["total"], found["next"]) == (10, 20, 5)
+    assert (found["variants"], found["scores"]) == (["short", "long"], ["exact"])
+    assert [row["index"] for row in (await page.rows(variant="short", q="t3"))["rows"]] == [6]
+    assert (await page.rows(variant="short", sort="index", desc=True, limit=1))["rows"][0]["index"] == 18
+    assert (await page.rows(variant="short", state="failed"))["matching"] == 0
+    assert (await page.rows(limit=1))["matching"] == 20  # nothing that was found before is kept for another question
+    with pytest.raises(InvalidInput, match="no variant is named 'middle'") as refused:
+        await page.rows(variant="middle")
+    assert refused.value.hint == "The variants of this task: short, long."
+
+
+async def test_a_map_without_variants_has_no_rows_of_one(tmp_path: Path) -> None:
+    page = await labelled(tmp_path, variants=None, prompt="short {{ item.text }}", score=None)
+    assert [(await page.rows())[names] for names in ("variants", "scores")] == [[], []]
+    with pytest.raises(InvalidInput, match="no variant is named"):
+        await page.rows(variant="short")
+
+
 async def test_a_map_without_variants_has_none_to_compare(tmp_path: Path) -> None:
     page = await labelled(tmp_path, variants=None, prompt="short {{ item.text }}")
     with pytest.raises(InvalidInput, match="no variants to compare"):

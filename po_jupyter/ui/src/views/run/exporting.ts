@@ -32,7 +32,7 @@ export async function exportDialog(page: Page, save: Saving["save"]): Promise<nu
 }
 
 async function rowsOf(page: Page, task: string, format: RowFormat, signal: AbortSignal): Promise<SavedFile> {
-  const query = { task, state: "", q: "", sort: "index", desc: false } as const;
+  const query = { task, state: "", variant: "", q: "", sort: "index", desc: false } as const;
   return { content: await exportRows(page.source, query, () => undefined, signal, format), name: `${fileName(page)}-${task}.${format}` };
 }
 

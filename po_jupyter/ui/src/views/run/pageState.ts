@@ -27,7 +27,7 @@ export interface PageState {
 export const FRESH: PageState = {
   tab: "tasks",
   task: "",
-  rows: { state: "", q: "", sort: "index", desc: false, top: 0, open: null },
+  rows: { state: "", variant: "", q: "", sort: "index", desc: false, top: 0, open: null },
   calls: { row: null, state: "", open: null, beside: null },
   compare: { run: "", all: false, open: null },
   logs: { follow: true },
@@ -67,6 +67,7 @@ export function readPageState(saved: unknown): PageState {
     task: text(from.task),
     rows: {
       state: rows.state === "failed" || rows.state === "done" ? rows.state : "",
+      variant: text(rows.variant),
       q: text(rows.q),
       sort: SORTS.find(name => name === rows.sort) ?? "index",
       desc: rows.desc === true,

@@ -15,8 +15,24 @@ export interface Row {
   seconds: number | null;
   model: string | null;
   flags?: string[];
+  /** Where its task has some. */
+  variant?: string;
+  scores?: RowScores;
   /** `input` or `output` is only the beginning. */
   clipped?: boolean;
+}
+
+/** How good an answer is: 1 is right; null where it could not be told, and `notes` say why. */
+export interface RowScores {
+  values: Record<string, number | null>;
+  notes?: Record<string, string>;
+}
+
+/** What the scores of these names expect of a row; `problem`: why nobody knows it. */
+export interface ExpectedAnswer {
+  scores: string[];
+  value: unknown;
+  problem?: string;
 }
 
 export interface RowPage {
@@ -27,6 +43,9 @@ export interface RowPage {
   next: number | null;
   /** Not all rows are looked at yet: asked again, it goes on. */
   complete: boolean;
+  /** Names of those of the task. */
+  variants?: string[];
+  scores?: string[];
 }
 
 export const SORTS = ["index", "state", "output", "attempts", "tokens", "cost_usd", "seconds"] as const;
@@ -35,6 +54,8 @@ export type Sort = (typeof SORTS)[number];
 export interface RowQuery {
   task: string;
   state: "" | "done" | "failed";
+  /** Empty: all of them. */
+  variant: string;
   q: string;
   sort: Sort;
   desc: boolean;

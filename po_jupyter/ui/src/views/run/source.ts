@@ -7,6 +7,7 @@ import type {
   CallPage,
   CallQuery,
   ComparisonPage,
+  ExpectedAnswer,
   PipelineView,
   Row,
   RowPage,
@@ -64,14 +65,19 @@ export class RunSource {
   }
 
   rows(query: RowQuery, start: number, limit: number, signal?: AbortSignal): Promise<RowPage> {
-    const { task, state, q, sort, desc } = query;
-    const asked = { start, limit, state, q, sort: sort === "index" ? "" : sort, desc: desc ? 1 : "" };
+    const { task, state, variant, q, sort, desc } = query;
+    const asked = { start, limit, state, variant, q, sort: sort === "index" ? "" : sort, desc: desc ? 1 : "" };
     return complete(() => this.get(`/tasks/${encodeURIComponent(task)}/rows`, asked, signal), signal);
   }
 
   async row(task: string, index: number, signal?: AbortSignal): Promise<Row> {
     const answer = await this.get<Row | { row: Row }>(`/tasks/${encodeURIComponent(task)}/rows/${index}`, {}, signal);
     return "row" in answer ? answer.row : answer;
+  }
+
+  async expected(task: string, index: number, signal?: AbortSignal): Promise<ExpectedAnswer[]> {
+    const path = `/tasks/${encodeURIComponent(task)}/rows/${index}/expected`;
+    return (await this.get<{ expected: ExpectedAnswer[] }>(path, {}, signal)).expected;
   }
 
   /** This run (A) beside another one (B), row by row. */

@@ -189,6 +189,13 @@ describe("rows as CSV", () => {
     expect(csvLine(row({ output: "\n=1+cmd" }), header)).toContain(`"'\n=1+cmd"`);
   });
 
+  it("has a column for the variant and one for each score where rows have them", () => {
+    const rows = [row({ output: "x", variant: "short", scores: { values: { exact: 0, f1: null } } }), row({ variant: "long", output: "y" })];
+    const header = csvHeader(rows);
+    expect(header.slice(0, 7)).toEqual(["index", "variant", "state", "input", "output", "score.exact", "score.f1"]);
+    expect(rows.map(each => csvLine(each, header).split(",").slice(1, 7).join())).toEqual(["short,done,in,x,0,", "long,done,in,y,,"]);
+  });
+
   it("writes names of fields as the texts of a model that they are", () => {
     const header = csvHeader([row({ output: { 'a,"b"\n=1+cmd': 1 } })]);
     expect(csvHead(header)).toContain('input,"output.a,""b""\n=1+cmd",error');
@@ -198,7 +205,7 @@ describe("rows as CSV", () => {
   it("is one file in which a field's name begins no column of its own", async () => {
     const page = { rows: [row({ output: { "x\n=1+cmd": 1 } })], next: null, complete: true };
     const source = { rows: async () => page } as unknown as RunSource;
-    const query = { task: "t", state: "", q: "", sort: "index", desc: false } as const;
+    const query = { task: "t", state: "", variant: "", q: "", sort: "index", desc: false } as const;
     const text = await (await exportRows(source, query, () => undefined)).text();
     expect(text).toContain('input,"output.x\n=1+cmd",error');
   });

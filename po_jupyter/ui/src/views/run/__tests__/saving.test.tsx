@@ -114,7 +114,7 @@ describe("rows that are saved as CSV", () => {
       ended.abort();
       return { rows: [{ index: start, output: "x" }], next: start < 3 ? start + 1 : null };
     };
-    const query = { task: "t", state: "", q: "", sort: "index", desc: false } as const;
+    const query = { task: "t", state: "", variant: "", q: "", sort: "index", desc: false } as const;
     const saved = exportRows({ rows } as unknown as RunSource, query, () => undefined, ended.signal);
     await expect(saved).rejects.toThrow();
     expect(starts).toEqual([0]);

@@ -4,7 +4,7 @@ import { exportRows } from "../rows/exportRows.js";
 import type { RowQuery } from "../shapes.js";
 import { RunSource } from "../source.js";
 
-const query: RowQuery = { task: "t", state: "", q: "x", sort: "index", desc: false };
+const query: RowQuery = { task: "t", state: "", variant: "", q: "x", sort: "index", desc: false };
 const page = (matching: number, complete: boolean) => ({ rows: [], total: 9, matching, next: null, complete });
 
 describe("a question that takes the server long", () => {

@@ -7,8 +7,10 @@ import { StateBadge } from "../../../components/StateBadge.js";
 import { usePage } from "../context.js";
 import { JsonTree } from "../data/JsonTree.js";
 import { Unloaded } from "../parts.js";
-import { numbersOf } from "./rowNumbers.js";
 import { useResource } from "../resource.js";
+import type { Row } from "../shapes.js";
+import { numbersOf } from "./rowNumbers.js";
+import { entriesOf, scoreText } from "./scores.js";
 
 export function RowDetail({ task, index, close }: { task: string; index: number; close: () => void }): JSX.Element {
   const { run, source, patch, trans } = usePage();
@@ -19,6 +21,7 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
   );
   const numbers = row && numbersOf(row);
   const facts = numbers && [
+    row.variant ?? "",
     numbers.attempts && `${numbers.attempts} ${trans._n("try", "tries", row.attempts)}`,
     row.tokens ? `${numbers.tokens} ${trans.__("tokens")}` : "",
     numbers.cost,
@@ -50,10 +53,40 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
               <JsonTree value={row.output} depth={3} />
             </>
           )}
+          {row.scores && <Scores task={task} row={row} />}
           <h4>{trans.__("Input")}</h4>
           <JsonTree value={row.input} depth={3} />
         </>
       )}
     </section>
+  );
+}
+
+/** How good the answer is, and what was expected in its place. */
+function Scores({ task, row }: { task: string; row: Row }): JSX.Element {
+  const { run, source, trans } = usePage();
+  const { value: expected } = useResource(signal => source.expected(task, row.index, signal), `${run.id} ${task} ${row.index}`, 0);
+  const several = (expected?.length ?? 0) > 1;
+  return (
+    <>
+      {(expected ?? []).map(({ scores, value, problem }) => (
+        <React.Fragment key={scores.join()}>
+          <h4>{several ? trans.__("Expected by %1", scores.join(", ")) : trans.__("Expected")}</h4>
+          {problem ? <p className="po-Quiet">{problem}</p> : <JsonTree value={value} depth={3} />}
+        </React.Fragment>
+      ))}
+      <h4>{trans.__("Scores")}</h4>
+      <table className="po-Plain">
+        <tbody>
+          {entriesOf(row.scores!).map(([name, value, note]) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              <td className="po-is-number">{scoreText(value)}</td>
+              <td className="po-Quiet">{note}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </>
   );
 }

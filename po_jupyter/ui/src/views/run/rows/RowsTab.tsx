@@ -14,6 +14,7 @@ import { RowDetail } from "./RowDetail.js";
 import { exportRows } from "./exportRows.js";
 import type { RowFormat } from "./exportRows.js";
 import { numbersOf } from "./rowNumbers.js";
+import { scoresLine } from "./scores.js";
 import { usePages } from "./usePages.js";
 import { MOST, NOTHING, extended, toggled } from "./selection.js";
 import type { Selection } from "./selection.js";
@@ -43,7 +44,32 @@ const COLUMNS: readonly Column<Row>[] = [
 const PAGE = 500;
 
 /** Those that are left when a row is open beside them. */
-const BESIDE = new Set(["index", "state", "input", "output"]);
+const BESIDE = new Set(["index", "state", "variant", "input", "output"]);
+
+/** What only some tasks have, by name. */
+interface Names {
+  readonly variants: readonly string[];
+  readonly scores: readonly string[];
+}
+
+const NO_NAMES: Names = { variants: [], scores: [] };
+
+/** The columns of a task: which variant answered is said before the answer, how good it is behind it. */
+function columnsOf({ variants, scores }: Names, split: boolean): Column<Row>[] {
+  const more: Record<string, Column<Row> | null> = {
+    input: variants.length ? { name: "variant", label: mark("Variant"), width: "minmax(5em, 1fr)", render: row => row.variant ?? "" } : null,
+    output: scores.length
+      ? {
+          name: "scores",
+          label: scores.length === 1 ? scores[0]! : mark("Scores"),
+          width: scores.length === 1 ? "5em" : "minmax(8em, 1.5fr)",
+          number: scores.length === 1,
+          render: row => scoresLine(row, scores)
+        }
+      : null
+  };
+  return COLUMNS.flatMap(column => [column, more[column.name] ?? []].flat()).filter(({ name }) => !split || BESIDE.has(name));
+}
 
 export function RowsTab(): JSX.Element {
   const { run, source, state, patch, trans } = usePage();
@@ -52,8 +78,12 @@ export function RowsTab(): JSX.Element {
   const task = maps.find(one => one.name === state.task) ?? maps[0];
   const { top, open, ...asked } = state.rows;
   const query: RowQuery = { task: task?.name ?? "", ...asked };
+  const [names, setNames] = React.useState({ of: "", ...NO_NAMES });
+  const about = JSON.stringify([run.id, query.task]);
+  const known = names.of === about ? names : NO_NAMES;
   const load = async (start: number, limit: number, signal: AbortSignal) => {
     const page = await source.rows(query, start, limit, signal);
+    setNames({ of: about, variants: page.variants ?? [], scores: page.scores ?? [] });
     return { items: page.rows, matching: page.matching, total: page.total };
   };
   const key = JSON.stringify([run.id, query]);
@@ -63,8 +93,8 @@ export function RowsTab(): JSX.Element {
   React.useEffect(() => setSelection(NOTHING), [run.id, task?.name, run.state]);
   const split = open !== null;
   const columns = React.useMemo(
-    () => COLUMNS.filter(({ name }) => !split || BESIDE.has(name)).map(column => ({ ...column, label: trans.__(column.label) })),
-    [trans, split]
+    () => columnsOf(known, split).map(column => ({ ...column, label: trans.__(column.label) })),
+    [trans, split, JSON.stringify(known)]
   );
   if (!task) {
     return <Empty>{trans.__("No task of this run is a map: there are no rows.")}</Empty>;
@@ -92,17 +122,23 @@ export function RowsTab(): JSX.Element {
   };
   return (
     <div className="po-Rows-tab">
-      <Toolbar task={task.name} query={query} names={maps.map(map => map.name)} matching={pages.matching} total={pages.total} />
+      <Toolbar
+        query={query}
+        tasks={maps.map(map => map.name)}
+        variants={known.variants}
+        matching={pages.matching}
+        total={pages.total}
+      />
       {selection.size > 0 && <Selected task={task.name} selection={selection} clear={() => setSelection(NOTHING)} />}
       {pages.problem !== null && (
         <Unloaded failure={explain(pages.problem)} again={() => pages.refresh()} word={trans.__("Try again")} />
       )}
       <div className={split ? "po-Split po-is-split" : "po-Split"}>
         {pages.matching === 0 ? (
-          <Empty>{asked.q || asked.state ? trans.__("No row matches.") : trans.__("No row is finished yet.")}</Empty>
+          <Empty>{asked.q || asked.state || asked.variant ? trans.__("No row matches.") : trans.__("No row is finished yet.")}</Empty>
         ) : (
           <Table
-            key={JSON.stringify([query.task, asked.state, asked.q, asked.sort, asked.desc])}
+            key={JSON.stringify([query.task, asked.state, asked.variant, asked.q, asked.sort, asked.desc])}
             id={`po-rows-${run.id}`}
             label={trans.__("Rows of %1", task.name)}
             columns={columns}
@@ -149,14 +185,14 @@ function Selected({ task, selection, clear }: { task: string; selection: Selecti
 }
 
 interface ToolbarProps {
-  task: string;
   query: RowQuery;
-  names: string[];
+  tasks: string[];
+  variants: readonly string[];
   matching: number | null;
   total: number | null;
 }
 
-function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Element {
+function Toolbar({ query, tasks, variants, matching, total }: ToolbarProps): JSX.Element {
   const { patch, trans } = usePage();
   const [text, setText] = React.useState(query.q);
   // A pause in typing is a question, each letter is not.
@@ -167,12 +203,20 @@ function Toolbar({ task, query, names, matching, total }: ToolbarProps): JSX.Ele
   const filtered = matching !== null && total !== null && matching !== total;
   return (
     <div className="po-Toolbar" role="group" aria-label={trans.__("Which rows")}>
-      {names.length > 1 && (
+      {tasks.length > 1 && (
         <Choice
           label={trans.__("Task")}
-          value={task}
-          options={names.map(name => ({ value: name, label: name }))}
-          onChange={name => patch({ task: name, rows: { top: 0, open: null } })}
+          value={query.task}
+          options={tasks.map(name => ({ value: name, label: name }))}
+          onChange={name => patch({ task: name, rows: { variant: "", top: 0, open: null } })}
+        />
+      )}
+      {(variants.length > 0 || query.variant) && (
+        <Choice
+          label={trans.__("Variant")}
+          value={query.variant}
+          options={["", ...new Set([...variants, query.variant].filter(Boolean))].map(name => ({ value: name, label: name || trans.__("All") }))}
+          onChange={variant => patch({ rows: { variant, top: 0 } })}
         />
       )}
       <input

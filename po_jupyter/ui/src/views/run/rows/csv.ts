@@ -5,11 +5,13 @@ import type { Row } from "../shapes.js";
 /** Fields that have a column each: answers whose fields are all different would be a table of millions of cells. */
 const MOST_FIELDS = 500;
 
-/** Columns in their order; answers that are mappings have one for each of their fields. */
+/** Columns in their order; answers that are mappings have one for each of their fields, scores one each. */
 export function csvHeader(rows: readonly Row[]): string[] {
   const fields = new Set<string>();
+  const scores = new Set<string>();
   let whole = false;
-  for (const { output } of rows) {
+  for (const { output, scores: own } of rows) {
+    Object.keys(own?.values ?? {}).forEach(name => scores.add(`score.${name}`));
     if (hasFields(output)) {
       Object.keys(output).forEach(name => fields.add(name));
     } else if (output !== null && output !== undefined) {
@@ -20,7 +22,8 @@ export function csvHeader(rows: readonly Row[]): string[] {
     fields.clear();
   }
   const answers = [...(whole || !fields.size ? ["output"] : []), ...[...fields].map(name => `output.${name}`)];
-  return ["index", "state", "input", ...answers, "error", "attempts", "tokens", "cost_usd", "seconds", "model"];
+  const variant = rows.some(row => row.variant !== undefined) ? ["variant"] : [];
+  return ["index", ...variant, "state", "input", ...answers, ...scores, "error", "attempts", "tokens", "cost_usd", "seconds", "model"];
 }
 
 /** The first line: names of fields are a model's text as well. */
@@ -43,6 +46,9 @@ export function valueOf(row: Row, column: string, fields: boolean): unknown {
   if (column.startsWith("output.")) {
     const name = column.slice("output.".length);
     return isMapping(row.output) && Object.hasOwn(row.output, name) ? row.output[name] : null;
+  }
+  if (column.startsWith("score.")) {
+    return row.scores?.values[column.slice("score.".length)];
   }
   if (column === "output") {
     return fields && hasFields(row.output) ? null : row.output;
