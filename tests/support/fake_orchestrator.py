@@ -19,7 +19,7 @@ from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound, Unavai
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.comparing import ScoresWithVariants
 from po_jupyter.model.run.events import EventRecord, now
-from po_jupyter.model.run.scores import ScoredRow, ScoreQuery
+from po_jupyter.model.run.scores import ExpectedAnswer, ScoredRow, ScoreQuery
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.orchestrator.monitoring.service import ProbeReport
@@ -397,6 +397,10 @@ class FakeScores:
     async def rows(self, query: ScoreQuery, **options: object) -> tuple[list[ScoredRow], None]:
         self._log.find(*query[:2])
         return [], None
+
+    async def expected(self, run_id: str, owner: str | None, task: str, index: int) -> list[ExpectedAnswer]:
+        self._log.find(run_id, owner)
+        return []
 
 
 class FakeInspection:

@@ -78,11 +78,11 @@ class ScoredRow(TypedDict):
 
 
 class ExpectedAnswer(TypedDict):
-    """What the `scores` of these names expect of a row; `problem`: why nobody knows it."""
+    """What the `scores` of these names expect of a row; `problem`: why nobody knows it, else None."""
 
     scores: list[str]
     value: JsonValue
-    problem: NotRequired[str]
+    problem: str | None
 
 
 class ScoreQuery(NamedTuple):

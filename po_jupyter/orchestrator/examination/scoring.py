@@ -67,7 +67,7 @@ def expected_answers(
         if scorer.expect is not None:
             scores = [column.name for column in metrics.columns if column.scorer == number]
             value, problem = metrics.expected(number, names)
-            expected.append({"scores": scores, "value": value, **({"problem": problem} if problem else {})})
+            expected.append({"scores": scores, "value": value, "problem": problem or None})
     return {"expected": expected}
 
 

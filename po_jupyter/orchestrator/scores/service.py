@@ -176,9 +176,7 @@ class RunScores:
         rows: list[ScoredRow] = [{"index": index, "scores": one} for index, one in portion.scores.items()]
         return rows, end if end < scored.total else None
 
-    async def expected(
-        self, run_id: str, owner: str | None, task: str, index: int
-    ) -> list[ExpectedAnswer]:
+    async def expected(self, run_id: str, owner: str | None, task: str, index: int) -> list[ExpectedAnswer]:
         """What the scorers of a map expect of row `index`; nothing where it is not scored. NotFound for no such row."""
 
         def read(

@@ -94,8 +94,6 @@ class ScoresApi(Protocol):
         """The same of single rows, and where the next ones begin."""
         ...
 
-    async def expected(
-        self, run_id: str, owner: str | None, task: str, index: int
-    ) -> Sequence[ExpectedAnswer]:
+    async def expected(self, run_id: str, owner: str | None, task: str, index: int) -> Sequence[ExpectedAnswer]:
         """What the scorers of a map expect of a row."""
         ...

@@ -33,9 +33,11 @@ def test_what_is_expected_of_a_row_is_said_for_each_scorer_or_why_nobody_knows(t
     task = {"name": "t", "prompt": "-", "for_each": "{{ seed.rows }}", "score": score}
     definition, seed = {"name": "p", "tasks": [task]}, {"data": {"key": ["x", "y"]}}
     settings = Settings(data_dir=tmp_path)
-    gold, key, broken = expected_answers(definition, seed, "me", [1, {"gold": {"a": [1]}}, None], settings)["expected"]
-    assert gold == {"scores": ["exact", "f1"], "value": {"a": [1]}}
-    assert key == {"scores": ["seed"], "value": "y"}
+    gold, key, broken = expected_answers(definition, seed, "me", [1, {"gold": {"a": [1]}}, None], settings)[
+        "expected"
+    ]
+    assert gold == {"scores": ["exact", "f1"], "value": {"a": [1]}, "problem": None}
+    assert key == {"scores": ["seed"], "value": "y", "problem": None}
     assert broken["scores"] == ["broken"] and broken["value"] is None and broken["problem"]
     missing = expected_answers(definition, seed, "me", [0, {}, None], settings)["expected"][0]
     assert missing["problem"] == "nothing is expected of this row"

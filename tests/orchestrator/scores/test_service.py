@@ -251,7 +251,9 @@ async def test_a_score_of_variants_sees_the_number_in_the_list(tmp_path: Path) -
 async def test_what_is_expected_of_a_row_sees_its_number_in_the_list_and_the_seed(tmp_path: Path) -> None:
     page = ScoredPage(tmp_path)
     variants = {"a": {"prompt": "a {{ item.text }}"}, "b": {"prompt": "b {{ item.text }}"}}
-    await page.run({"variants": variants, "score": {"expect": "{{ seed.key[index] }}"}}, ROWS[:2], key=["x", "y"])
+    await page.run(
+        {"variants": variants, "score": {"expect": "{{ seed.key[index] }}"}}, ROWS[:2], key=["x", "y"]
+    )
     expected = [await page.scores.expected(RUN, "me", "label", index) for index in range(4)]
     assert [one["value"] for (one,) in expected] == ["x", "x", "y", "y"]
     with pytest.raises(NotFound, match="no row 4"):

@@ -76,7 +76,9 @@ async def test_rows_of_one_variant_are_a_page_of_their_own(tmp_path: Path) -> No
     assert [row["index"] for row in (await page.rows(variant="short", q="t3"))["rows"]] == [6]
     assert (await page.rows(variant="short", sort="index", desc=True, limit=1))["rows"][0]["index"] == 18
     assert (await page.rows(variant="short", state="failed"))["matching"] == 0
-    assert (await page.rows(limit=1))["matching"] == 20  # nothing that was found before is kept for another question
+    assert (await page.rows(limit=1))[
+        "matching"
+    ] == 20  # nothing that was found before is kept for another question
     with pytest.raises(InvalidInput, match="no variant is named 'middle'") as refused:
         await page.rows(variant="middle")
     assert refused.value.hint == "The variants of this task: short, long."

@@ -32,7 +32,7 @@ export interface RowScores {
 export interface ExpectedAnswer {
   scores: string[];
   value: unknown;
-  problem?: string;
+  problem: string | null;
 }
 
 export interface RowPage {
