@@ -8,10 +8,10 @@ rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.planning.calls_cost import CallsCost
 from po_jupyter.engine.planning.document_tokens import DocumentTokens
 from po_jupyter.engine.planning.judge_cost import judge_costs
 from po_jupyter.engine.planning.operators import plan_operator
@@ -21,7 +21,6 @@ from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.seed_values import evaluate_seed
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
-from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
@@ -31,12 +30,10 @@ from po_jupyter.model.pipeline.evals.scores import Scorer, judge_llm
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.seed import Seed
-from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.model.values.task_kind import ASKS_MODEL
 
 _RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
-_REASK = 100  # tokens of a re-ask, beside the answer that it is about
 _WORD = "word "
 
 
@@ -56,7 +53,8 @@ def estimate_run(
     first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
     in neither, judges are in both. Votes that may stop early are expected to agree, and of a cascade its first model
-    to do; `worst` has all of them. `estimated` is true. `prices` are by default those of the list and the settings.
+    to do, but for the rows of its sample; `worst` has all of them. `estimated` is true. `prices` are by default those
+    of the list and the settings.
     """
     prices = prices if prices is not None else PriceBook(settings.prices)
     return _estimate(pipeline, (seed.name, data), settings, limit, model, prices)[0]
@@ -100,14 +98,6 @@ def _estimate(
     }, outputs
 
 
-class _WorstCase(NamedTuple):
-    """Calls, tokens of the first answers, and dollars at most; None where there is no price."""
-
-    calls: int
-    answers: int
-    usd: float | None
-
-
 class _TaskPlan:
     """One task of the estimate; `unknown` are the things of it that nobody can know yet."""
 
@@ -132,7 +122,7 @@ class _TaskPlan:
         self.model, self.max_tokens = self.models[0].model, self.models[0].max_tokens
         self.prices = prices
         self.unknown: list[str] = []
-        self._heard = 0.0  # the part of the prompts' tokens that is sound
+        self.calls_cost = CallsCost(task, prices)
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
         self.names = template_names(
@@ -269,7 +259,7 @@ class _TaskPlan:
             return None
         if not documents.are_known:
             self.unknown.append(f"how many pages or seconds the files of task {self.task.name!r} have")
-        self._heard = min(1.0, documents.heard / counted) if counted else 0.0
+        self.calls_cost.heard = min(1.0, documents.heard / counted) if counted else 0.0
         return total
 
     def _sample(self, rows: Sequence[Any] | None) -> int | None:
@@ -319,7 +309,7 @@ class _TaskPlan:
             most_tokens = -(-prompt_tokens * most_calls // calls)
         most *= most_calls if most_calls is not None else calls
         times = 1 if votes is None else votes.n
-        worst = [self._worst(model, most, times * most_tokens) for model in self.models]
+        worst = [self.calls_cost.most(model, most, times * most_tokens) for model in self.models]
         calls, prompt_tokens = fewest * calls, fewest * prompt_tokens  # all votes agree, no answer is in doubt
         result |= {
             "calls": calls,
@@ -329,10 +319,13 @@ class _TaskPlan:
             "cost": {
                 "expected": None
                 if sample is None
-                else self._cost(self.models[0], prompt_tokens, calls * sample, calls),
+                else self.calls_cost.usd(self.models[0], prompt_tokens, calls * sample, calls),
                 "worst": _total([cost.usd for cost in worst]),
             },
         }
+        step = learning_step(self.task) if rows and len(self.models) > 1 else None
+        if step is not None:
+            self.calls_cost.add_sample(result, step, self.models[1], sample)
         for model, cost in zip(self.models, worst, strict=True):
             if cost.usd is None:
                 self.unknown.append(f"the price of {model.model} (task {self.task.name!r})")
@@ -355,40 +348,6 @@ class _TaskPlan:
         """The model that a judge is asked of."""
         llm = judge_llm(scorer, self.pipeline.llm)
         return planned_model(llm, self.chosen_model or llm.model or self.model, self.settings)
-
-    def _worst(self, model: PlannedModel, calls: int, prompt_tokens: int) -> _WorstCase:
-        """What so many answers of a model come to at most, with every re-ask."""
-        again = self.task.refine.max_attempts if self._may_refine() else 0
-        answers = calls * model.most_tokens
-        # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
-        input_tokens = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
-        output_tokens = answers * (again + 1)
-        critiques = calls * again if self.task.refine.critique is not None else 0
-        input_tokens += critiques * (model.max_tokens + _REASK)
-        output_tokens += critiques * model.most_tokens
-        usd = self._cost(model, input_tokens, output_tokens, calls, worst=True)
-        return _WorstCase(calls * (again + 1) + critiques, answers, usd)
-
-    def _may_refine(self) -> bool:
-        return self.task.output is not None
-
-    def _cost(
-        self, model: PlannedModel, input_tokens: int, output_tokens: int, calls: int, *, worst: bool = False
-    ) -> float | None:
-        # Per call, since some prices have tiers by the size of a call.
-        if not calls:
-            return 0.0
-        input = -(-input_tokens // calls)
-        usage = Usage(
-            input_tokens=input,
-            output_tokens=-(-output_tokens // calls),
-            audio_tokens=min(input, ceil(input * self._heard)),
-        )
-        if self.task.mode == "batch":
-            cost = self.prices.cost_of(usage, model.model)
-            return None if cost is None else cost * calls * BATCH_PRICE
-        cost = model.cost(usage, self.prices, worst=worst)
-        return None if cost is None else cost * calls
 
 
 def _total(costs: list[float | None]) -> float | None:
