@@ -9,7 +9,7 @@ from po_jupyter.client.http.payloads import ProvenanceJson, RunPipelineJson
 from po_jupyter.client.http.reviews import AsyncReviews
 from po_jupyter.client.http.transport import Transport, path_segment
 from po_jupyter.model.run.comparing import ScoresWithVariants, VariantsOfTask
-from po_jupyter.model.run.scores import ScoredRow
+from po_jupyter.model.run.scores import ExpectedAnswer, ScoredRow
 from po_jupyter.model.values.json import JsonObject
 
 
@@ -30,18 +30,27 @@ class AsyncInspection:
         sort: str = "index",
         desc: bool = False,
         q: str = "",
+        variant: str | None = None,
         start: int = 0,
         limit: int = 100,
     ) -> TableJson:
-        """A page of a map's rows: those in a `state`, with the text `q` in input, output or error; sorted by `index`,
-        `state`, `attempts`, `tokens`, `cost_usd`, `seconds` or `output`."""
-        params = {"state": state, "sort": sort, "desc": int(desc), "q": q, "start": start, "limit": limit}
+        """A page of a map's rows: those in a `state`, of a `variant`, with the text `q` in input, output or error;
+        sorted by `index`, `state`, `attempts`, `tokens`, `cost_usd`, `seconds` or `output`. InvalidInput."""
+        params = {
+            "state": state, "sort": sort, "desc": int(desc), "q": q, "variant": variant, "start": start,
+            "limit": limit,
+        }  # fmt: skip
         return cast("TableJson", await self._get(run_id, f"tasks/{path_segment(task)}/rows", **params))
 
     async def row(self, run_id: str, task: str, index: int) -> TableRowJson:
         """One row, whole."""
         data = await self._get(run_id, f"tasks/{path_segment(task)}/rows/{index}")
         return cast("TableRowJson", data["row"])
+
+    async def expected(self, run_id: str, task: str, index: int) -> list[ExpectedAnswer]:
+        """What the scores of a map expect of a row."""
+        data = await self._get(run_id, f"tasks/{path_segment(task)}/rows/{index}/expected")
+        return cast("list[ExpectedAnswer]", data["expected"])
 
     async def compare(
         self,

@@ -55,6 +55,7 @@ class RowsWanted(NamedTuple):
     desc: bool = False
     q: str = ""
     corrected: bool = False
+    variant: str | None = None
 
 
 class _Columns:
@@ -165,6 +166,7 @@ async def _page(aio: AsyncClient, run: str, wanted: RowsWanted, start: int) -> T
     for _ in range(_TRIES):
         page = await aio.inspection.rows(
             run, wanted.task, state=wanted.state, sort=wanted.sort, desc=wanted.desc, q=wanted.q,
+            variant=wanted.variant,
             start=start, limit=_PAGE,
         )  # fmt: skip
         if page["complete"]:

@@ -362,17 +362,17 @@ class Run(RunEvals):
 
     def save_rows(
         self, task: str, path: str | PathLike[str], *, state: str | None = None, sort: str = "index",
-        desc: bool = False, q: str = "", corrected: bool = False,
+        desc: bool = False, q: str = "", corrected: bool = False, variant: str | None = None,
     ) -> int:  # fmt: skip
         """Write the rows of a map to a file, as many as there are: `.csv`, `.jsonl`, or `.parquet` (needs the extra
         `parquet`). The same rows and columns as `rows()`, whole; a field of an object answer is the column
-        `output.NAME`; `corrected` as in `frame`. How many were written."""
+        `output.NAME`; `corrected` as in `frame`; of a `variant` its own. How many were written."""
         from po_jupyter.client.row_export import RowsWanted, export_rows
 
         if any(t.name == task and t.kind == "operator" for t in self.view.tasks):
             hint = f'run.frame("{task}").to_csv("{task}.csv") writes them.'
             raise InvalidInput(f"task {task!r} asks no model: its rows are in its frame", hint=hint)
-        wanted = RowsWanted(task, state, sort, desc, q, corrected)
+        wanted = RowsWanted(task, state, sort, desc, q, corrected, variant)
         return self.client.call(export_rows(self._aio, self.id, wanted, path))
 
     def report(self, path: str | PathLike[str] | None = None, *, rows: int = MOST_ROWS) -> Report:

@@ -61,6 +61,9 @@ def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{fmt.tokens(row['tokens'])} tokens", fmt.elapsed(row["seconds"]), *row["flags"],
     ]  # fmt: skip
     yield "spent here", " · ".join(filter(None, spent))
+    for one in row.get("expected", ()):
+        value = one["problem"] or _value(one["value"])
+        yield "expected", f"{value} ({', '.join(one['scores'])})" if len(row["expected"]) > 1 else value
     for name, value in row.get("scores", {}).get("values", {}).items():
         note = row["scores"].get("notes", {}).get(name)
         yield "score", f"{name} {'–' if value is None else f'{value:g}'}" + (f" ({note})" if note else "")

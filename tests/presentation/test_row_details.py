@@ -19,6 +19,8 @@ ROW: Any = {
     "flags": ["cached"], "calls": [CALL],
     "provenance": {"model": "m-1", "asked_at": "t", "attempt": 2, "prompt_hash": "ab12", "reused_from": "r/label/3"},
     "scores": {"values": {"exact": 1.0, "judge": None}, "notes": {"judge": "it was late"}},
+    "expected": [{"scores": ["exact"], "value": {"a": "b\x1b"}, "problem": None},
+                 {"scores": ["judge"], "value": None, "problem": "no such field"}],
     "agreement": 0.5, "votes": 4,
     "correction": {"output": "y", "corrected": True, "by": ["ada", "bo"], "disputed": True}, "notes": ["a note"],
 }  # fmt: skip
@@ -28,7 +30,8 @@ def test_all_that_is_known_is_there_and_nothing_is_obeyed() -> None:
     text = row_text(ROW)
     for part in (
         "label row 17, variant short of run", "m-1", "ab12", "r/label/3", "cost unknown", "cached", "exact 1",
-        "judge – (it was late)", "50% of 4 agree", "y (ada, bo, who disagree)", "a note", "in a batch", "late", "look",
+        "judge – (it was late)", "no such field (judge)",
+        "50% of 4 agree", "y (ada, bo, who disagree)", "a note", "in a batch", "late", "look",
         "their hash is not that of what was sent",
     ):  # fmt: skip
         assert part in text, part

@@ -35,6 +35,7 @@ _START = click.option(
 @base.RUN
 @click.option("--task", metavar="TASK", help="The map; needed where the run has several.")
 @click.option("--failed", is_flag=True, help="Only rows that failed.")
+@click.option("--variant", metavar="NAME", help="Only rows that this variant of the map answers.")
 @click.option(
     "--search", type=base.TEXT, metavar="TEXT", help="Only rows with this text in input, answer or error."
 )
@@ -56,6 +57,7 @@ def rows(
     run_id: str,
     task: str | None,
     failed: bool,
+    variant: str | None,
     search: str | None,
     sort: str,
     desc: bool,
@@ -78,9 +80,11 @@ def rows(
         raise click.UsageError("--corrected needs --out: which file?")
     run = base.find_run(run_id)
     name = map_of(run.view, task)
+    state, by = "failed" if failed else None, {"cost": "cost_usd"}.get(sort, sort)
     if out is not None:
-        state, by = "failed" if failed else None, {"cost": "cost_usd"}.get(sort, sort)
-        count = run.save_rows(name, out, state=state, sort=by, desc=desc, q=search or "", corrected=corrected)
+        count = run.save_rows(
+            name, out, state=state, sort=by, desc=desc, q=search or "", corrected=corrected, variant=variant
+        )
         if as_json:
             base.print_json({"task": name, "rows": count, "path": out})
         else:
@@ -90,15 +94,15 @@ def rows(
         return _operator_rows(run, name, start, limit, as_json=as_json)
     page = run.client.call(
         run.client.aio.inspection.rows(
-            run.id, name, start=start, limit=limit, state="failed" if failed else None,
-            sort={"cost": "cost_usd"}.get(sort, sort), desc=desc, q=search or "",
+            run.id, name, start=start, limit=limit, state=state, sort=by, desc=desc, q=search or "",
+            variant=variant,
         )
     )  # fmt: skip
     if as_json:
         base.print_json({"task": name, **page})
     elif not page["rows"]:
         base.print_line(
-            f"no rows{' like that' if failed or search or start else ''} in {name} of run {run.short}"
+            f"no rows{' like that' if failed or variant or search or start else ''} in {name} of run {run.short}"
         )
     else:
         base.print_table(

@@ -36,7 +36,8 @@ class TableRowJson(TypedDict):
 
 class TableJson(TypedDict):
     """A page of such rows: `total` of the map, `matching` the question; `next` is the start of the next page. With
-    `complete` false a search took too long to read all rows; `notes` say what of the log cannot be read."""
+    `complete` false a search took too long to read all rows; `notes` say what of the log cannot be read; `variants` and
+    `scores` are the names of those of the task."""
 
     rows: list[TableRowJson]
     total: int
@@ -44,6 +45,8 @@ class TableJson(TypedDict):
     next: int | None
     complete: bool
     notes: list[str]
+    variants: list[str]
+    scores: list[str]
 
 
 class ComparedRowJson(TypedDict):

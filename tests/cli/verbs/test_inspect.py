@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,15 @@ def test_runs_and_variants_are_compared_by_what_is_right(po: Any, run: Run) -> N
     code, out, _ = po("compare", beside.short)
     assert code == 0 and "label: 2 variants of 6 rows" in out and "0.031" in out
     assert "variant" in po("rows", beside.short)[1].splitlines()[0]
+    lines = po("rows", beside.short, "--variant", "now")[1].splitlines()
+    assert len(lines) == 7 and all(" now " in line for line in lines[1:])
+    code, _, err = po("rows", beside.short, "--variant", "later")
+    assert code == 2 and "no variant is named 'later'" in err and "short, now" in err
+    assert beside.row("label", 3)["expected"] == [
+        {"scores": ["exact"], "value": "echo: short 1", "problem": None}
+    ]
+    shown = po("show", beside.short, "--row", "label:3")[1]
+    assert re.search(r"expected\s+echo: short 1\n", shown)
     assert po("compare", run.short, "--task", "label")[0] == 2, "it has no variants"
 
     task = {key: value for key, value in task.items() if key != "variants"}
