@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import structlog
 
@@ -12,7 +12,7 @@ from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.distributed.share import NodeShare, fair_order
 from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.store.protocol import Head, SharedStore
+from po_jupyter.store.protocol import EVERY_KIND, Head, SharedStore
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +85,10 @@ class RunPool:
         free = self._share.free() if self._takes() else 0
         if free <= 0 and not is_due:
             return
-        heads = await self._to_thread(self._look, max(self._share.window(free), _POSITIONS if is_due else 0))
+        window, kinds = self._share.window(free), self._share.kinds()
+        if is_due:
+            window, kinds = max(window, _POSITIONS), [*EVERY_KIND]
+        heads = await self._to_thread(self._look, window, kinds)
         if is_due:
             await self._note(heads)
         if not self._takes():
@@ -96,9 +99,9 @@ class RunPool:
             if self._share.has_room_for(head):
                 await self._share.take_up(head)
 
-    def _look(self, limit: int) -> list[Head]:
-        """The first runs that wait, and those that somebody has: they say whose turn it is."""
-        return [*self._store.waiting(limit), *self._store.held()]
+    def _look(self, limit: int, kinds: Collection[bool | None]) -> list[Head]:
+        """The first runs of these kinds that wait, and those that somebody has: they say whose turn it is."""
+        return [*self._store.waiting(limit, kinds), *self._store.held()]
 
     async def _note(self, heads: list[Head]) -> None:
         self._noted = time.monotonic()

@@ -26,11 +26,11 @@ from po_jupyter.orchestrator.workers.worker_exits import is_reserved_here
 from po_jupyter.platform import processes
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.documents import is_copied
-from po_jupyter.store.protocol import Commit, Head, SharedStore, waits_for_worker
+from po_jupyter.store.protocol import EVERY_KIND, Commit, Head, SharedStore, waits_for_worker
 
 log = structlog.get_logger(__name__)
 
-_MOST = 5000  # runs that wait that are looked at at once
+_MOST = 5000  # runs of a kind that are looked at at once
 _PAGE = 500  # heads that are read at once
 _UNFIT = 60.0  # s until a run that this node cannot work off is looked at again
 
@@ -258,11 +258,13 @@ class NodeShare:
             return f"it needs the directory {directory}"
         return None
 
+    def kinds(self) -> list[bool | None]:
+        """The kinds of runs (`shareable`) for which there is room."""
+        return [kind for kind in EVERY_KIND if self._free(kind) > 0]
+
     def window(self, free: int) -> int:
         """How many runs that wait to look at, for the next ones to be among them, and behind those that other nodes
-        want and that this one cannot work off. Where there is room for one kind alone, the others are in the way."""
-        if min(self._free(False), self._free(True)) <= 0:
-            return _MOST
+        want and that this one cannot work off."""
         return min(
             _MOST, free * max(1, self._directory.workers()) + len(self._unfit) + len(self.supervisor.queue)
         )
@@ -272,8 +274,8 @@ class NodeShare:
         priority, so that they do not all want the same."""
         known = self.supervisor.has_run
         fits = [head for head in fair_order(heads) if self.may_fit(head["run"]) and not known(head["run"])]
-        room = {kind: self._free(kind) > 0 for kind in (True, False, None)}
-        ordered = [head for head in fits if room[head.get("shareable")]]
+        kinds = self.kinds()
+        ordered = [head for head in fits if head.get("shareable") in kinds]
         window = ordered[: free * max(1, self._directory.workers())]
         if len(window) > free:
             window.sort(key=lambda head: (-head["priority"], random.random()))

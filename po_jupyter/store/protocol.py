@@ -14,7 +14,7 @@ Values are JSON (P4): dict, list, str, int, float, bool, None.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
@@ -211,6 +211,10 @@ class NewRun(NamedTuple):
     shareable: bool | None = None
 
 
+# Of runs that wait for a worker (`Head.shareable`): a process of many may work them off, or not, or it is not known.
+EVERY_KIND: tuple[bool | None, ...] = (True, False, None)
+
+
 def waits_for_worker(head: Head) -> bool:
     """Whether the run waits for a worker and nobody has it."""
     return head["holder"] is None and head["state"] in ("pending", "running")
@@ -360,9 +364,10 @@ class ListeningStore(Protocol):
 class RunPoolStore(Protocol):
     """The runs of a store as those see them who look for work: found by an index, whatever else there is."""
 
-    def waiting(self, limit: int) -> list[Head]:
-        """Runs that wait for a worker and that nobody has (`waits_for_worker`): the `limit` most urgent, by priority
-        and then by age, and of some owners, whichever are many, their first ones besides. In no order."""
+    def waiting(self, limit: int, kinds: Collection[bool | None] = EVERY_KIND) -> list[Head]:
+        """Runs that wait for a worker and that nobody has (`waits_for_worker`): of each of the `kinds` (`shareable`)
+        the `limit` most urgent, by priority and then by age, and of some owners, whichever are many, their first ones
+        besides. There may be some of another kind where a store cannot tell. In no order."""
         ...
 
     def heads(self, runs: Sequence[str]) -> dict[str, Head]:

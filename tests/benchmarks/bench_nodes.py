@@ -110,7 +110,7 @@ async def measure(server: PostgresServer, folder: Path, model: ModelServer, node
             for worker in workers:
                 worker.ready()
             # What starts with a node's first run (its zygote, its shared worker) is no cost of a task.
-            await submit_all(api, WARM_FIRST, WARM_RUNS * nodes)
+            await submit_all(api, WARM_FIRST + 1000 * nodes, WARM_RUNS * nodes)
             await all_done(server, place)
             parts = {
                 "nodes": [psutil.Process(worker.process.pid) for worker in workers],

@@ -10,7 +10,7 @@ import pytest
 
 from po_jupyter.distributed.pool import RunPool
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head
+from po_jupyter.store.protocol import EVERY_KIND, Head
 from po_jupyter.testing.conformance.store import new_run
 
 
@@ -29,6 +29,9 @@ class Share:
 
     def window(self, free: int) -> int:
         return free
+
+    def kinds(self) -> list[bool | None]:
+        return [*EVERY_KIND]
 
     def candidates(self, heads: list[Head], free: int) -> list[Head]:
         waiting = [head for head in heads if head["holder"] is None]

@@ -19,8 +19,8 @@ import pytest
 # How a program writes heads that knows neither their priority nor their place (format 2).
 HEAD_BEFORE = """INSERT INTO {table} AS head (run, owner, pipeline, state, body)
     SELECT run, owner, pipeline, state, body FROM (VALUES
-        (%s::text, %s::bytea, %s::bytea, %s::text, %s::bytea, %s::integer, %s::integer, %s::boolean)
-    ) AS new(run, owner, pipeline, state, body, priority, place, is_child)
+        (%s::text, %s::bytea, %s::bytea, %s::text, %s::bytea, %s::integer, %s::integer, %s::boolean, %s::integer)
+    ) AS new(run, owner, pipeline, state, body, priority, place, is_child, kind)
     ON CONFLICT (run) DO UPDATE SET state = EXCLUDED.state, body = EXCLUDED.body"""
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -34,7 +34,17 @@ from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
 from po_jupyter.store.keyed.listing import CHUNK, OlderHeads, WantedRuns, before_of, merged
 from po_jupyter.store.keyed.shard import Shard
-from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref, waits_for_worker
+from po_jupyter.store.protocol import (
+    EVERY_KIND,
+    Commit,
+    Head,
+    HeadPage,
+    Lease,
+    NewRun,
+    Record,
+    Ref,
+    waits_for_worker,
+)
 
 T = TypeVar("T")
 DOCUMENTS = -1  # the number of the documents' shard
@@ -186,9 +196,9 @@ class KeyedStore(ABC):
         heads = [head for number in range(self.shards) for head in self._at(number, run_log.active_heads)]
         return sorted(heads, key=lambda head: head["run"])
 
-    def waiting(self, limit: int) -> list[Head]:
+    def waiting(self, limit: int, kinds: Collection[bool | None] = EVERY_KIND) -> list[Head]:
         """See `RunPoolStore`: all of them."""
-        return [head for head in self.active() if waits_for_worker(head)]
+        return [head for head in self.active() if waits_for_worker(head) and head.get("shareable") in kinds]
 
     def held(self) -> list[Head]:
         """See `RunPoolStore`."""

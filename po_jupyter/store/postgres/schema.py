@@ -1,8 +1,8 @@
 """The tables of a store in PostgreSQL, all in one schema, and their migrations.
 
-    heads(run, owner, pipeline, state, body, priority, place, writes, is_child)
-        summaries; owner and pipeline as digests, for the filters of lists; priority, place and writes for those who
-        look for work; is_child for a run that is part of another one, which most lists pass over
+    heads(run, owner, pipeline, state, body, priority, place, writes, is_child, kind)
+        summaries; owner and pipeline as digests, for the filters of lists; priority, place, writes and kind for those
+        who look for work; is_child for a run that is part of another one, which most lists pass over
     definitions(run, body)                     {definition, idempotency}
     records(run, n, body), payloads(run, n, body)
     rows(key, body)                            documents, names of documents, idempotency keys, snapshots
@@ -90,10 +90,26 @@ _CHILDREN = (
     "CREATE INDEX IF NOT EXISTS heads_whole ON {schema}.heads (run) WHERE NOT is_child",
     "UPDATE {schema}.format SET version = 4",
 )
+# A node that has room for runs of one kind alone finds them behind any number of the other. An earlier version looks
+# without these indexes' first column, which takes it longer while nodes are upgraded, and leaves the kind unknown.
+_KINDS = (
+    "ALTER TABLE {schema}.heads ADD COLUMN IF NOT EXISTS kind smallint NOT NULL DEFAULT 0",
+    "DROP INDEX IF EXISTS {schema}.heads_urgent",
+    "DROP INDEX IF EXISTS {schema}.heads_waiting",
+    f"CREATE INDEX IF NOT EXISTS heads_next ON {{schema}}.heads (kind, priority DESC, run) WHERE {IS_WAITING}",
+    "CREATE INDEX IF NOT EXISTS heads_next_of_owner ON {schema}.heads (kind, owner, priority DESC, run) "
+    f"WHERE {IS_WAITING}",
+    "UPDATE {schema}.format SET version = 5",
+)
 # The statements that lead to version 1, 2, ...; the last one of each sets it. Safe to run twice.
-_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS, _POOL, _CHILDREN)
+_STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _LISTS, _POOL, _CHILDREN, _KINDS)
 VERSION = len(_STEPS)
 _ALL: tuple[LiteralString, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+def kind_of(shareable: bool | None) -> int:
+    """The kind of a run in its row, by whether a process of many may work it off; 0 where that is not known."""
+    return 0 if shareable is None else 1 + shareable
 
 
 class SchemaState(NamedTuple):

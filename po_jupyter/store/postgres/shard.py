@@ -12,7 +12,7 @@ from po_jupyter.errors import CorruptRow
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
 from po_jupyter.store.keyed.run_index import digest
-from po_jupyter.store.postgres.schema import HELD, WAITS
+from po_jupyter.store.postgres.schema import HELD, WAITS, kind_of
 from po_jupyter.store.protocol import Head, waits_for_worker
 
 _RUN_TABLES = {"head": "heads", "def": "definitions"}
@@ -176,7 +176,8 @@ class PostgresShard:
         if place.table == "heads":
             head = decode(text)
             columns = (digest(head["owner"]), digest(head["pipeline"]), head["state"], body, *_place_of(head))
-            self._execute(_UPSERT_HEAD, "heads", (place.run, *columns, "parent" in head))
+            kind = kind_of(head.get("shareable"))
+            self._execute(_UPSERT_HEAD, "heads", (place.run, *columns, "parent" in head, kind))
         elif (
             place.n is not None
         ):  # a number that is there already is somebody's record: an error, not an update
@@ -235,8 +236,8 @@ def _place_of(head: Head) -> tuple[int, int | None]:
     return head["priority"], HELD if held else WAITS if waits_for_worker(head) else None
 
 
-_UPSERT_HEAD = """INSERT INTO {table} AS head (run, owner, pipeline, state, body, priority, place, is_child)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run) DO UPDATE
+_UPSERT_HEAD = """INSERT INTO {table} AS head (run, owner, pipeline, state, body, priority, place, is_child, kind)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run) DO UPDATE
     SET state = EXCLUDED.state, body = EXCLUDED.body, priority = EXCLUDED.priority, place = EXCLUDED.place,
         writes = head.writes + 1"""
 _UPSERT_DEFINITION = "INSERT INTO {table} VALUES (%s, %s) ON CONFLICT (run) DO UPDATE SET body = EXCLUDED.body"

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
@@ -29,7 +29,7 @@ from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.postgres import run_pool, schema
 from po_jupyter.store.postgres.listener import ChangeListener, channel_of
 from po_jupyter.store.postgres.shard import PostgresShard
-from po_jupyter.store.protocol import Head, waits_for_worker
+from po_jupyter.store.protocol import EVERY_KIND, Head, waits_for_worker
 
 log = structlog.get_logger(__name__)
 # Whoever waits for a connection says why there is none: the pool would print the same line at each try.
@@ -222,15 +222,19 @@ class PostgresStore(KeyedStore):
 
         return self._at(0, work)
 
-    def waiting(self, limit: int) -> list[Head]:
+    def waiting(self, limit: int, kinds: Collection[bool | None] = EVERY_KIND) -> list[Head]:
         """See `RunPoolStore`."""
 
         def work(shard: Shard) -> list[Head]:
             assert isinstance(shard, PostgresShard)
-            heads = self._heads(shard, run_pool.URGENT, (limit,))
-            if len(heads) == limit:  # those of other owners may be behind them
-                some = (run_pool.owners(shard), run_pool.of_each(limit))
-                heads += self._heads(shard, run_pool.OF_OWNERS, some)
+            heads: list[Head] = []
+            # Those of which an earlier version did not write the kind may be of any.
+            for kind in {schema.kind_of(kind) for kind in (*kinds, None)}:
+                urgent = self._heads(shard, run_pool.URGENT, (kind, limit))
+                heads += urgent
+                if len(urgent) == limit:  # those of other owners may be behind them
+                    some = (run_pool.owners(shard, kind), kind, run_pool.of_each(limit))
+                    heads += self._heads(shard, run_pool.OF_OWNERS, some)
             return heads
 
         found = {head["run"]: head for head in self._at(0, work)}

@@ -28,8 +28,10 @@ def store(place: str) -> Iterator[PostgresStore]:
     store.close()
 
 
-def create(store: PostgresStore, run: str, owner: str = "ada", priority: int = 0) -> None:
-    store.create_run(new_run(run, priority=priority)._replace(owner=owner))
+def create(
+    store: PostgresStore, run: str, owner: str = "ada", priority: int = 0, shareable: bool | None = None
+) -> None:
+    store.create_run(new_run(run, priority=priority)._replace(owner=owner, shareable=shareable))
 
 
 def names(store: PostgresStore, limit: int = 100) -> list[str]:
@@ -72,6 +74,31 @@ def test_a_page_has_the_most_urgent_and_the_first_of_other_owners(store: Postgre
         "00c0",
     ]
     store.commit(lease, Commit(release=True))
+
+
+def test_runs_of_one_kind_are_found_behind_any_number_of_the_other(
+    store: PostgresStore, place: str, server: PostgresServer
+) -> None:
+    """A node whose room for prompts is full looked through thousands of them each second, for one with Python."""
+    schema = place.rpartition("schema=")[2]
+    create(store, "00a0", shareable=True)
+    create(store, "00a1", "bob", shareable=None)
+    server.execute(
+        f"""INSERT INTO "{schema}".heads (run, owner, pipeline, state, body, priority, place, kind)
+            SELECT '00b' || lpad(n::text, 8, '0'), owner, pipeline, state, body, 0, 0, kind
+            FROM "{schema}".heads, generate_series(1, 10000) AS n WHERE kind = 2"""
+    )
+    create(store, "00c0", shareable=False)
+    create(store, "00c1", "cid", shareable=False)
+    server.execute(f'ANALYZE "{schema}".heads')
+    assert {head["run"] for head in store.waiting(100, [False])} == {"00a1", "00c0", "00c1"}
+    assert {head["run"] for head in store.waiting(1, [False])} == {"00a1", "00c0", "00c1"}, "first of each owner"
+    assert len(store.waiting(100, [True])) == 101, "and that of which nobody knows"
+    assert {"00a1", "00c0"} < {head["run"] for head in store.waiting(100)}
+    for query, values in ((run_pool.URGENT, (1, 16)), (run_pool.OF_OWNERS, ([b"x"], 1, 16))):
+        text = query.replace("{table}", f'"{schema}".heads')
+        plan = "\n".join(str(row) for row in server.execute(f"EXPLAIN {text}", *values))
+        assert "heads_next" in plan and "Sort" not in plan, plan
 
 
 def test_of_many_owners_each_has_its_turn(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
