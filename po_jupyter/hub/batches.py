@@ -73,7 +73,10 @@ class UserBatches:
         with bodies.place(self._user.name, self._request, config.max_batch + _FORM):
             data = await read_upload(self._request, self._upstream.wire, config.max_batch)
             if kept + len(data) > config.max_kept:
-                raise invalid(f"your files would be more than {config.max_kept:,} bytes: delete some")
+                raise invalid(
+                    f"your files at {self._upstream.name} would be more than {config.max_kept:,} bytes: "
+                    "delete some (DELETE .../files/ID)"
+                )
             input = await bodies.parse(partial(self._bound, data), len(data))
         sent, kind, headers = upload_of(self._upstream.wire, input.data)
         answer = await send_whole(

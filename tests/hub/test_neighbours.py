@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -196,7 +197,11 @@ async def test_uploads_are_calls_of_a_minute_and_a_user_keeps_so_many_bytes(tmp_
             return response.status
 
     more = "queue: {seconds: 0}\nmax_kept: 30000"
-    async with serving() as (vendor, url), running(tmp_path, url, limits=limits, more=more) as gateway:
+    now = time.time()
+    async with (
+        serving() as (vendor, url),
+        running(tmp_path, url, limits=limits, more=more, clock=lambda: now) as gateway,
+    ):
         vendor.body = b'{"id": "file-1"}'
         assert [await upload(1, "bob-token") for _ in range(3)] == [200, 200, 429]
         vendor.body = b'{"id": "file-2"}'
@@ -204,6 +209,10 @@ async def test_uploads_are_calls_of_a_minute_and_a_user_keeps_so_many_bytes(tmp_
         vendor.body = b'{"id": "file-3"}'
         assert await upload(100, "alice-token") == 400
         assert (await gateway.ask("DELETE", "openai/v1/files/file-2"))[0] == 200
+        assert await upload(100, "alice-token") == 200
+        vendor.body = b'{"id": "file-4"}'
+        assert await upload(100, "alice-token") == 400
+        now += 30 * 86400 + 1  # the vendor has deleted it meanwhile
         assert await upload(100, "alice-token") == 200
 
 

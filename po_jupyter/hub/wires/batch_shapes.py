@@ -47,7 +47,8 @@ class BatchShape:
 
     api: Api = "chat"  # of the answers in results
     root = "/batches"
-    file_hours: float | None = None  # after which the vendor deletes a file by itself
+    # After which the vendor deletes a file for a batch by itself; OpenAI's reference of files, read 2026-11: 30 days.
+    file_hours: float | None = 720.0
     _fields = frozenset({"input_file_id", "endpoint", "completion_window", "metadata"})
     _ended = frozenset({"completed", "failed", "expired", "cancelled"})
     _whole = frozenset({"completed"})
@@ -190,6 +191,7 @@ class _Mistral(BatchShape):
     """Mistral's: a job names the model of its file, and pages have numbers."""
 
     root = "/batch/jobs"
+    file_hours = None
     _fields = frozenset({"input_files", "model", "endpoint", "metadata", "timeout_hours"})
     _ended = frozenset({"SUCCESS", "FAILED", "TIMEOUT_EXCEEDED", "CANCELLED"})
     _whole = frozenset({"SUCCESS"})
