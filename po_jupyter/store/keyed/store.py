@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -33,25 +33,16 @@ from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, reservations, run_index, run_log, snapshots
 from po_jupyter.store.keyed.listing import CHUNK, OlderHeads, WantedRuns, before_of, merged
+from po_jupyter.store.keyed.run_pool import ReadRunPool
 from po_jupyter.store.keyed.shard import Shard
-from po_jupyter.store.protocol import (
-    EVERY_KIND,
-    Commit,
-    Head,
-    HeadPage,
-    Lease,
-    NewRun,
-    Record,
-    Ref,
-    waits_for_worker,
-)
+from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref
 
 T = TypeVar("T")
 DOCUMENTS = -1  # the number of the documents' shard
 _RUN = re.compile(r"[0-9a-z][0-9a-z_-]{0,63}")
 
 
-class KeyedStore(ABC):
+class KeyedStore(ReadRunPool):
     """A `Store` over shards of keys and values. A subclass implements `_at`, which does some work at a shard."""
 
     def __init__(self, shards: int) -> None:
@@ -141,10 +132,6 @@ class KeyedStore(ABC):
         except NotFound:  # reserved only: a crash came before the run was there
             return None
 
-    def heads(self, runs: Sequence[str]) -> dict[str, Head]:
-        """See `RunPoolStore`."""
-        return {head["run"]: head for head in self.active() if head["run"] in runs}
-
     def head(self, run: str) -> Head:
         """See `LogStore`."""
         return self._run(run, partial(run_log.head_of, run=run))
@@ -195,18 +182,6 @@ class KeyedStore(ABC):
         """See `RunStore`."""
         heads = [head for number in range(self.shards) for head in self._at(number, run_log.active_heads)]
         return sorted(heads, key=lambda head: head["run"])
-
-    def waiting(self, limit: int, kinds: Collection[bool | None] = EVERY_KIND) -> list[Head]:
-        """See `RunPoolStore`: all of them."""
-        return [head for head in self.active() if waits_for_worker(head) and head.get("shareable") in kinds]
-
-    def held(self) -> list[Head]:
-        """See `RunPoolStore`."""
-        return [head for head in self.active() if head["holder"] is not None]
-
-    def count_waiting(self) -> int:
-        """See `RunPoolStore`."""
-        return len(self.waiting(0))
 
     def delete_run(self, run: str) -> None:
         """See `RunStore`."""
