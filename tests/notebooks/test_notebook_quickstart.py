@@ -75,7 +75,7 @@ class Kernel:
         self._api = api
         self.client = BlockingKernelClient(connection_file=str(server.runtime / f"kernel-{self.id}.json"))
         self.client.load_connection_file()
-        self.client.start_channels()
+        self.client.start_channels(hb=False)  # a slow machine is no dead kernel
         self.client.wait_for_ready(timeout=60)
 
     def run(self, source: str, timeout: float = 120) -> list[dict[str, Any]]:
