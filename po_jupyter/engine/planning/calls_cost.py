@@ -68,8 +68,8 @@ class CallsCost:
     def add_sample(
         self, estimated: JsonObject, step: CascadeStep, model: PlannedModel, answer_tokens: int | None
     ) -> None:
-        """Add to what is expected of the first calls about a map's rows those of `model` about the rows of its sample,
-        which both models are asked. At most `model` is asked about every row, which has them already.
+        """Add to what is expected of the first calls of a map those of `model`, the second one, for the rows of its
+        sample. What it comes to at most has them already: there `model` answers every row.
 
         `answer_tokens` are those of an answer, None where nobody can tell.
         """

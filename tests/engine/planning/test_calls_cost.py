@@ -33,6 +33,6 @@ def test_the_sample_of_a_cascade_that_learns_is_expected_of_both_models() -> Non
     assert found["cost"]["expected"] < found["cost"]["worst"]
     assert estimated(learns, limit=100)["calls"] == 200, "all rows are the sample"
     assert estimated({**learns, "votes": 3})["calls"] == 3750
-    assert estimated(learns, model=BIG)["calls"] == 1000, "one model is asked in the place of all"
+    assert estimated(learns, model=BIG)["calls"] == 1000, "one model in the place of all"
     nothing = estimated(learns, {"rows": []})
     assert (nothing["calls"], nothing["cost"]["expected"]) == (0, 0.0)

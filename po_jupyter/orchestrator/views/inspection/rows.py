@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from po_jupyter.errors import CorruptRow, InvalidInput, NotFound, PoError
+from po_jupyter.errors import CorruptRow, NotFound, PoError
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.scores import RowScores
@@ -79,12 +79,13 @@ class MapTable:
         self._running = tables.calls.open_rows(task, fence) if fence is not None else set[int]()
 
     def find(self, query: RowQuery, variants: Sequence[str] = ()) -> FoundRows:
-        """The rows that a query is about, in its order; `variants` are those of the task. Raises InvalidInput for one
-        that it does not have."""
+        """The rows that a query is about, in its order; `variants` are those of the task, the query's among them."""
         kept = self._tables.found.get(query)
         if kept is not None:
             return kept
-        indexes: Sequence[int] = _of_variant(query.variant, variants, self.columns.total)
+        indexes: Sequence[int] = range(self.columns.total)
+        if query.variant is not None:  # each variant answers each row of the list
+            indexes = indexes[variants.index(query.variant) :: len(variants)]
         if query.state is not None:
             indexes = [index for index in indexes if self._state(index) == query.state]
         found = self._search(indexes, query) if query.q else FoundRows(list(indexes), True)
@@ -290,16 +291,6 @@ def _keep(kept: OrderedDict[RowQuery, FoundRows], query: RowQuery, found: FoundR
     kept[query] = found
     while len(kept) > _FOUND:
         kept.popitem(last=False)
-
-
-def _of_variant(variant: str | None, variants: Sequence[str], total: int) -> range:
-    """The rows that a variant answers, of those there are: each variant answers each row of the list."""
-    if variant is None:
-        return range(total)
-    if variant not in variants:
-        names = ", ".join(variants) or "none"
-        raise InvalidInput(f"no variant is named {variant!r:.80}", hint=f"The variants of this task: {names}.")
-    return range(variants.index(variant), total, len(variants))
 
 
 def _check_task(head: Head, tables: RunTables, task: str) -> None:

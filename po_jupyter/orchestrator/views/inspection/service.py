@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import CorruptRow, NotFound
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.pipeline.evals.scores import score_columns
 from po_jupyter.model.run.comparing import VariantsOfTask
 from po_jupyter.model.run.names import short_id
@@ -91,6 +91,9 @@ class RunInspection:
             made = self._made(head, task)
             definition = dict(self._inputs.task(head, task))
             variants = list(definition.get("variants") or ())
+            if variant is not None and variant not in variants:
+                hint = f"The variants of this task: {', '.join(variants) or 'none'}."
+                raise InvalidInput(f"no variant is named {variant!r:.80}", hint=hint)
             found = table.find(query, variants) if made is None else made.find(query)
             page = found.indexes[start : start + limit]
             rows = table.rows(page) if made is None else made.rows(page)
