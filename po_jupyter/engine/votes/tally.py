@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from statistics import median_low
 
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.votes import VoteCount, Votes
+from po_jupyter.model.values.canonical import canonical
 from po_jupyter.model.values.json import JsonValue
 
 
@@ -111,16 +111,3 @@ def _leader(keys: Iterable[str]) -> str:
 
 def _is_number(value: JsonValue) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def canonical(value: JsonValue) -> str:
-    """Equal JSON, equal text: whatever the order of its fields, and whether a whole number has a point."""
-    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"))
-
-
-def _whole(value: JsonValue) -> JsonValue:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: _whole(inner) for name, inner in value.items()}
-    return [_whole(inner) for inner in value] if isinstance(value, list) else value

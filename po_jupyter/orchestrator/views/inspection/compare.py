@@ -59,6 +59,7 @@ class _Side(NamedTuple):
     run: str
     n: int
     contents: list[RowContent]
+    variants: list[str]
     summary: SideSummary
     complete: bool
     notes: list[str]
@@ -120,18 +121,22 @@ class MapComparison:
             "run": head["run"], "rows": columns.total, "done": done, "failed": failed, "tokens": tokens,
             "cost_usd": cost, "seconds": seconds, "models": columns.models,
         }  # fmt: skip
-        return _Side(head["run"], tables.n, list(contents), summary, complete, list(tables.notes))
+        variants = list(self._definition(head, task).get("variants") or ())
+        return _Side(head["run"], tables.n, list(contents), variants, summary, complete, list(tables.notes))
 
     def _paired(self, here: _Side, there: _Side, task: str) -> Pairs:
         if here.run == there.run:
             raise InvalidInput(f"run {short_id(here.run)} is compared with itself", hint="Name another run.")
+        a, b = here.contents, there.contents
+        if here.variants and there.variants:
+            a, b = _with_variants(a, here.variants), _with_variants(b, there.variants)
         if not (here.complete and there.complete):
-            both = min(len(here.contents), len(there.contents))
-            return pair_rows(here.contents[:both], there.contents[:both])
+            both = min(len(a), len(b))
+            return pair_rows(a[:both], b[:both])
         key = (here.run, here.n, there.run, there.n, task)
         pairs = self._pairs.get(key)
         if pairs is None:
-            pairs = pair_rows(here.contents, there.contents)
+            pairs = pair_rows(a, b)
             self._pairs.keep(key, pairs)
         return pairs
 
@@ -210,3 +215,7 @@ class MapComparison:
             return {row["index"]: row for row in rows}
 
         return await self._read(run, owner, read)
+
+
+def _with_variants(contents: list[RowContent], names: list[str]) -> list[RowContent]:
+    return [row._replace(variant=names[index % len(names)]) for index, row in enumerate(contents)]
