@@ -9,6 +9,7 @@ from typing import NamedTuple
 from po_jupyter.engine.prompts.condition import ExpectedValue
 from po_jupyter.engine.scores.python_scorers import PythonScorer, call_scorer, load_scorer
 from po_jupyter.errors import PoError
+from po_jupyter.evals.intervals import rounded
 from po_jupyter.evals.metrics import (
     NO_GOLD,
     Measured,
@@ -121,7 +122,7 @@ class RowMetrics:
 
 def put(scores: RowScores, name: str, measured: Measured) -> None:
     """Put a score and its note among those of a row."""
-    scores["values"][name] = None if measured.value is None else round(measured.value, 9)
+    scores["values"][name] = None if measured.value is None else rounded(measured.value)
     if measured.note:
         scores.setdefault("notes", {})[name] = measured.note[:_NOTE]
 

@@ -67,6 +67,11 @@ def test_an_object_of_several_fields_beside_a_value_is_not_scored_and_says_why()
     assert "`on` names the field" in scores["notes"]["exact"]
 
 
+def test_a_small_value_keeps_its_digits() -> None:
+    assert measured(1.25e-11, {}, metrics=["value"])["values"] == {"value": 1.25e-11}
+    assert measured(0.1 + 0.2, {}, metrics=["value"])["values"] == {"value": 0.3}
+
+
 def test_classes_have_one_name_however_they_are_written() -> None:
     score = {"expect": "item.gold", "metrics": ["accuracy"]}
     assert measured(True, {"gold": "True"}, **score)["classes"] == {"classes": ["true", "true"]}
