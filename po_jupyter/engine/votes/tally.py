@@ -87,7 +87,7 @@ class Tally:
     def _median(self) -> str:
         # The lower one of two in the middle: an answer that was given, which fits the schema.
         answers = list(self._answers.values())
-        middle = median_low((self._number(answer)[1], place) for place, answer in enumerate(answers))  # type: ignore[type-var]  # all of them are numbers
+        middle = median_low((self._number(answer)[1], place) for place, answer in enumerate(answers))
         return self._key(answers[middle[1]])
 
     def _number(self, answer: JsonValue) -> tuple[str, JsonValue]:
