@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -29,7 +29,7 @@ from po_jupyter.orchestrator.views.inspection.side_scores import (
     against_field,
     corrections_in,
     paired,
-    recorded,
+    recorded_of,
 )
 from po_jupyter.orchestrator.views.inspection.tables import RunTables
 from po_jupyter.store.protocol import Head
@@ -151,8 +151,9 @@ class MapComparison:
             return kept
         indexes = [(pair.a, pair.b) for pair in pairs.rows if pair.a is not None and pair.b is not None]
         sides: list[list[SideScores]] = []
-        for side in (here, there):
-            sides.append(await self._read(side.run, owner, partial(self._scores_of, task=task, gold=gold)))
+        for side, rows in ((here, {i for i, _ in indexes}), (there, {j for _, j in indexes})):
+            read = partial(self._scores_of, task=task, gold=gold, rows=rows)
+            sides.append(await self._read(side.run, owner, read))
         if gold == CORRECTIONS:
             for known, scores in zip(
                 sides, await self._corrected(here, there, indexes, owner, task), strict=True
@@ -162,10 +163,13 @@ class MapComparison:
         self._scores.keep(key, found)
         return found
 
-    def _scores_of(self, head: Head, tables: RunTables, task: str, gold: str | None) -> list[SideScores]:
+    def _scores_of(
+        self, head: Head, tables: RunTables, task: str, gold: str | None, rows: Container[int]
+    ) -> list[SideScores]:
+        """The scores of the rows that have a partner: means of others beside them would be of another list."""
         table = self._table(head, tables, task)
-        scores = recorded(table, {**self._definition(head, task), "variants": None})
-        return scores if gold in (None, CORRECTIONS) else [*scores, against_field(table, str(gold))]
+        scores = [recorded_of(table, self._definition(head, task), rows)]
+        return scores if gold in (None, CORRECTIONS) else [*scores, against_field(table, str(gold), rows)]
 
     async def _corrected(
         self, here: _Side, there: _Side, pairs: list[tuple[int, int]], owner: str | None, task: str
