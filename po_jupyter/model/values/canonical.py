@@ -10,7 +10,14 @@ from po_jupyter.model.values.json import JsonValue
 
 def canonical(value: JsonValue) -> str:
     """Equal JSON, equal text: whatever the order of its fields, and whether a whole number has a point."""
-    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"))
+    text = _dumped(value)
+    if ".0" in text or "e+" in text:  # as floats that are whole numbers are written: 1.0, 1e+22
+        text = _dumped(_whole(value))
+    return text
+
+
+def _dumped(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _whole(value: JsonValue) -> JsonValue:
