@@ -27,6 +27,11 @@ class Interval(NamedTuple):
     high: float
 
 
+def rounded(value: float) -> float:
+    """A value with twelve digits, which leaves out what binary fractions add; those of a small one too."""
+    return float(f"{value:.12g}")
+
+
 def wilson(right: float, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of `right` of `n`, without continuity correction. ValueError for no trial."""
     if n < 1 or not 0 <= right <= n:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from po_jupyter.evals.texts import folded, is_number, number_of, plain_text, squad_text
+from po_jupyter.evals.texts import folded, number_of, plain_text, spelled_number, squad_text
 from po_jupyter.model.pipeline.patterns import PatternOverrun, matches
 from po_jupyter.model.values.json import JsonValue
 
@@ -120,11 +120,26 @@ def _same_as_text(text: JsonValue, value: JsonValue) -> bool:
     if isinstance(value, bool):
         return folded(text) == folded(value)
     if isinstance(value, int):
-        return isinstance(text, str) and is_number(text, value)
+        return isinstance(text, str) and spelled_number(text) == value
     if isinstance(value, float):
         return number_of(text) == value
     parsed = _parsed(text)
     return isinstance(parsed, Mapping | list) and same(parsed, value)
+
+
+def in_kind_of(other: JsonValue, value: JsonValue) -> JsonValue:
+    """A value, or what its text spells in the kind of another one that is no text: true or false, a number, JSON. Two
+    that are the `same` have one text then, and so have all that are the same as either."""
+    if not isinstance(value, str) or isinstance(other, str):
+        return value
+    spelled: JsonValue = None
+    if isinstance(other, bool):
+        spelled = {"true": True, "false": False}.get(folded(value))
+    elif isinstance(other, int | float):
+        spelled = spelled_number(value)
+    elif isinstance(other, Mapping | list) and isinstance(parsed := _parsed(value), Mapping | list):
+        spelled = parsed
+    return value if spelled is None else spelled
 
 
 def _parsed(text: JsonValue) -> JsonValue:
@@ -145,10 +160,22 @@ def _exact(answer: JsonValue, expected: JsonValue, options: MetricOptions) -> Me
 
 
 def _squad_exact(answer: JsonValue, expected: JsonValue, options: MetricOptions) -> Measured:
-    return _right(squad_text(answer) == squad_text(expected))
+    alike = _same_number(answer, expected)
+    return _right(squad_text(answer) == squad_text(expected) if alike is None else alike)
+
+
+def _same_number(a: JsonValue, b: JsonValue) -> bool | None:
+    """Whether two are one number, where one is a number and the other one too, or its text; else None. As texts -1.5
+    and 15 are the same without their punctuation."""
+    if isinstance(a, str) and isinstance(b, str):
+        return None
+    x, y = (spelled_number(one) if isinstance(one, str) else number_of(one) for one in (a, b))
+    return None if x is None or y is None else x == y
 
 
 def _f1(answer: JsonValue, expected: JsonValue, options: MetricOptions) -> Measured:
+    if (alike := _same_number(answer, expected)) is not None:
+        return _right(alike)
     answered, wanted = _tokens(answer), _tokens(expected)
     if not answered or not wanted:
         return _right(answered == wanted)  # as SQuAD 2.0 has it: of nothing only nothing is right
@@ -161,13 +188,23 @@ def _f1(answer: JsonValue, expected: JsonValue, options: MetricOptions) -> Measu
 
 def _tokens(value: JsonValue) -> Counter[str]:
     if isinstance(value, list):
-        return Counter(map(squad_text, value))
+        return Counter(map(_element, value))
     return Counter(squad_text(value).split())
+
+
+def _element(value: JsonValue) -> str:
+    """What an element of a list is compared by: normalised text, but for numbers, which keep sign and point."""
+    if isinstance(value, Mapping):
+        return plain_text({name: _element(part) for name, part in value.items()})
+    if isinstance(value, list):
+        return plain_text([_element(part) for part in value])
+    number = spelled_number(value) if isinstance(value, str) else number_of(value)
+    return squad_text(value) if number is None else plain_text(number)
 
 
 def _contains(answer: JsonValue, expected: JsonValue, options: MetricOptions) -> Measured:
     if isinstance(answer, list):
-        return _right(any(same(part, expected) for part in answer))
+        return _right(any(same(part, expected) or folded(part) == folded(expected) for part in answer))
     return _right(folded(expected) in folded(answer))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from po_jupyter.evals.confusion import ConfusionMatrix
-from po_jupyter.evals.intervals import CONFIDENCE, Interval, t_interval, wilson
+from po_jupyter.evals.intervals import CONFIDENCE, Interval, rounded, t_interval, wilson
 from po_jupyter.model.pipeline.evals.scores import ScoreColumn
 from po_jupyter.model.run.scores import ConfusionTable, MeanScore, RowScores, ScoresOfTask
 
@@ -29,12 +29,14 @@ class _Column:
     mean: float = 0.0
     squares: float = 0.0
     is_binary: bool = True
+    highest: float = -math.inf
     missing: Counter[str] = field(default_factory=Counter)
 
     def add(self, value: float) -> None:
         self.n += 1
         self.ones += value == 1.0
         self.is_binary = self.is_binary and value in (0.0, 1.0)
+        self.highest = max(self.highest, value)
         step = value - self.mean
         self.mean += step / self.n
         self.squares += step * (value - self.mean)
@@ -98,8 +100,10 @@ class ScoreSummary:
             for spec in self._specs
             if (value := scores["values"].get(spec.name)) is not None
         ]
-        if not self._most or not heights or min(heights) >= 1.0:
+        if not self._most or not heights:
             return
+        if self._is_right(scores) and all(spec.low is not None for spec in self._specs):
+            return  # of a score without bounds the rows to come say where the top is
         height = math.fsum(height / len(heights) for height in heights)  # whose sum alone may be too large
         worst = _Worst(-height, -index, index, scores)
         if len(self._worst) < self._most:
@@ -111,7 +115,16 @@ class ScoreSummary:
     def worst(self) -> list[tuple[int, RowScores]]:
         """The rows with the lowest scores, the lowest first, of those that are not all right."""
         ordered = sorted(self._worst, key=lambda row: (row.height, row.place), reverse=True)
-        return [(row.row, row.scores) for row in ordered]
+        return [(row.row, row.scores) for row in ordered if not self._is_right(row.scores)]
+
+    def _is_right(self, scores: RowScores) -> bool:
+        """Whether each score of a row is at its top: 1, or the highest value where that is more."""
+        return all(
+            _height(spec, value)
+            >= (1.0 if spec.low is not None else max(1.0, self._columns[spec.name].highest))
+            for spec in self._specs
+            if (value := scores["values"].get(spec.name)) is not None
+        )
 
     def result(self, task: str) -> ScoresOfTask:
         """The numbers; the worst rows without what was asked and answered."""
@@ -146,8 +159,8 @@ class ScoreSummary:
             interval = None
         score: MeanScore = {
             "name": spec.name, "metric": spec.metric, "scored": column.n,
-            "mean": None if mean is None else round(mean, 12),
-            "interval": None if interval is None else [round(end, 12) for end in interval],
+            "mean": None if mean is None else rounded(mean),
+            "interval": None if interval is None else [rounded(end) for end in interval],
             "method": None if interval is None else method,
             "low": spec.low, "high": spec.high,
             "missing": dict(column.missing.most_common()),

@@ -51,9 +51,11 @@ def number_of(value: JsonValue) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def is_number(text: str, number: int) -> bool:
-    """Whether a text spells this whole number, of which no digit is rounded."""
-    if number_of(text) is None:
-        return False
+def spelled_number(text: str) -> int | float | None:
+    """The number that a text spells; of a whole one no digit is rounded."""
+    rounded = number_of(text)
+    if rounded is None or not rounded.is_integer():
+        return rounded
     plain = text.strip()
-    return Decimal(plain.replace(",", "") if _THOUSANDS.fullmatch(plain) else plain) == number
+    exact = Decimal(plain.replace(",", "") if _THOUSANDS.fullmatch(plain) else plain)
+    return int(exact) if exact == exact.to_integral_value() else rounded

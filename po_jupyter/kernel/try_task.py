@@ -76,7 +76,7 @@ def try_task(cell: TaskCell, seed: Any) -> Trial:
             functions = load(task)
             frame = Frame(task)
             stages = {stage: _with_context(stage, fn, trial, data, io) for stage, fn in functions.items()}
-            work = run_stages(stages, frame, max_refinements=task.refine.max_attempts, seconds=task.timeout)
+            work = run_stages(stages, frame, seconds=task.timeout)
             if any(inspect.iscoroutinefunction(fn) for fn in functions.values()):
                 _run_on_kernel_loop(work, trial)
             else:

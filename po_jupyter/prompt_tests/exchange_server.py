@@ -40,7 +40,9 @@ class ExchangeServer:
         self._lock = threading.Lock()
         self._case = ""
         self._remaining: dict[str, list[RecordedAnswer]] = {}
-        self._recorded: list[RecordedAnswer] = []
+        self._recorded: list[
+            RecordedAnswer | None
+        ] = []  # in the order of the requests; None: not kept, or not yet
         self._missing: list[str] = []
         self._http = httpx.Client(timeout=_UPSTREAM_TIMEOUT) if live else None
         exchange = self
@@ -69,7 +71,7 @@ class ExchangeServer:
     def end(self) -> tuple[list[RecordedAnswer], list[str]]:
         """The answers that were recorded since `begin`, and the requests that no recorded answer was there for."""
         with self._lock:
-            return list(self._recorded), list(self._missing)
+            return [answer for answer in self._recorded if answer is not None], list(self._missing)
 
     def close(self) -> None:
         """Listen no more."""
@@ -108,6 +110,11 @@ class ExchangeServer:
         base = self._vendors.get(provider)
         if base is None or self._http is None:
             return ExchangeAnswer(404, "application/json", b'{"error": {"message": "no such provider"}}')
+        with (
+            self._lock
+        ):  # votes send one request several times at once, and each is to have its own answer again
+            case, place, recorded = self._case, len(self._recorded), self._recorded
+            recorded.append(None)
         forwarded = {name: value for name, value in headers.items() if name.lower() not in _NOT_FORWARDED}
         try:
             response = self._http.request(
@@ -122,16 +129,12 @@ class ExchangeServer:
         media = response.headers.get("content-type", "application/json")
         answer = ExchangeAnswer(response.status_code, media, response.content)
         if response.status_code < 500 and response.status_code not in _NOT_KEPT:
-            self._keep(digest, provider, f"/{rest.partition('?')[0]}", answer)
-        return answer
-
-    def _keep(self, digest: str, provider: str, path: str, answer: ExchangeAnswer) -> None:
-        with self._lock:
             kept = {
-                "case": self._case, "request": digest, "provider": provider, "path": path, "status": answer.status,
-                "type": answer.media, "body": _value(answer),
+                "case": case, "request": digest, "provider": provider, "path": f"/{rest.partition('?')[0]}",
+                "status": answer.status, "type": answer.media, "body": _value(answer),
             }  # fmt: skip
-            self._recorded.append(sealed(kept, self._redactor))
+            recorded[place] = sealed(kept, self._redactor)
+        return answer
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -83,6 +83,9 @@ def _values(expectation: Expectation, place: str, output: Any) -> Iterator[tuple
     if expectation.path is None:
         yield place, output
         return
+    if expectation.path.strip() == "$":  # of a text too, which the library would read as JSON
+        yield f"{place}, $", output
+        return
     found = list(jsonpath.finditer(expectation.path, output)) if isinstance(output, dict | list) else []
     if not found:
         yield f"{place}, {expectation.path}", _Nothing

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 from po_jupyter.client.run import Run
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.prompt_tests.cases import PromptCase, pipelines_of, seed_row
 from po_jupyter.prompt_tests.exchange_server import ExchangeServer
 from po_jupyter.prompt_tests.expectations import AnswerRow, failures_of
@@ -204,28 +205,31 @@ def _rows(case: PromptCase, run: Run, task: str) -> list[AnswerRow]:
         return [
             AnswerRow(
                 row["index"], row["ok"], row["output"], str((row["error"] or {}).get("message") or ""),
-                _scores(row), seed_row(case, path, row.get("row", row["index"])),
+                _scores(row.get("scores")), seed_row(case, path, row.get("row", row["index"])),
             )
             for row in run.items(task)
         ]  # fmt: skip
     error = str(((view.error if view is not None else None) or {}).get("message") or "")
     done = view is not None and view.state == "done"
     output = run.outputs[task] if done else None
-    return [AnswerRow(None, done, output, error or "the task did not run", {}, {})]
+    scores = _scores(_last(run, "task.done", task).get("scores"))
+    return [AnswerRow(None, done, output, error or "the task did not run", scores, {})]
 
 
 def _seed_list(run: Run, task: str) -> str | None:
     """The list of the seed whose rows those of a map are; None where they are of none."""
-    path: str | None = None
-    for event in run.events():
-        if event["type"] == "map.started" and event.get("task") == task:
-            path = event["data"].get("of")
+    path: str | None = _last(run, "map.started", task).get("of")
     return path
 
 
-def _scores(row: Any) -> Mapping[str, Any]:
-    scores = row.get("scores")
-    return scores if isinstance(scores, Mapping) else {}
+def _last(run: Run, event_type: str, task: str) -> Mapping[str, Any]:
+    """What the last event of that type says of a task; {} where there is none."""
+    found = [e["data"] for e in run.events() if e["type"] == event_type and e.get("task") == task]
+    return found[-1] if found else {}
+
+
+def _scores(scores: RowScores | None) -> Mapping[str, float | None]:
+    return scores["values"] if scores is not None else {}
 
 
 def _missing_message(case: PromptCase, missing: Sequence[str]) -> str:

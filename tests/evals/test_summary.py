@@ -108,6 +108,20 @@ def test_the_worst_rows_come_first_and_right_ones_not_at_all() -> None:
     assert [index for index, _ in made.worst] == [2, 4, 1]
 
 
+@pytest.mark.parametrize(
+    ("values", "worst"),
+    [([20.0, 90.0, 50.0, 30.0], [0, 3]), ([1.0, 0.0, 1.0], [1]), ([1.0, 1.0], []), ([0.5, 3.0, 1.0], [0, 2])],
+)
+def test_a_score_without_bounds_has_its_lowest_rows(values: list[float | None], worst: list[int]) -> None:
+    """There were none where no value was below 1."""
+    assert [index for index, _ in summary(columns({"metrics": ["value"]}), values, worst=2).worst] == worst
+
+
+def test_small_values_keep_their_digits() -> None:
+    (score,) = summary(columns({"metrics": ["value"]}), [1e-13, 3e-13]).result("t")["scores"]
+    assert score["mean"] == pytest.approx(2e-13)
+
+
 def test_many_rows_take_seconds_and_no_room() -> None:
     """4,000 rows more take no more memory, so nothing of a row is kept; 50,000 take a second or two."""
     made = ScoreSummary(columns({"expect": "x", "metrics": ["exact", "f1", "accuracy", "macro_f1"]}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -65,6 +66,23 @@ def test_what_was_recorded_is_answered_without_the_vendor(vendor: ModelServer) -
     finally:
         server.close()
     assert len(vendor.requests) == 2
+
+
+def test_answers_to_one_request_are_kept_in_the_order_of_the_requests(vendor: ModelServer) -> None:
+    """They were kept as they came, so the votes of a row had each other's answers when they were run again."""
+    vendor.enqueue(Reply("first", latency=0.5), "second")
+    server = live(vendor)
+    try:
+        server.begin("one", [])
+        with ThreadPoolExecutor() as threads:
+            slow = threads.submit(ask, server, "hello")
+            vendor.wait_for(1)
+            quick = threads.submit(ask, server, "hello")
+            assert (slow.result().status_code, quick.result().status_code) == (200, 200)
+        texts = [answer["body"]["choices"][0]["message"]["content"] for answer in server.end()[0]]
+    finally:
+        server.close()
+    assert texts == ["first", "second"]
 
 
 def test_no_key_is_recorded(vendor: ModelServer) -> None:

@@ -37,7 +37,7 @@ ANSWER = {"label": "bug", "tags": ["a", "b"], "confidence": 0.9, "why": None}
         {"contains": '"label":"bug"'},
         {"path": "confidence", "at_least": 0.9, "at_most": 0.9},
         {"path": "label", "equals_field": "gold"},
-        {"schema": {"type": "object", "required": ["label"]}},
+        {"path": "$", "schema": {"type": "object", "required": ["label"]}},
         {"row": 0, "path": "label", "equals": "bug"},
         {"score": "exact", "at_least": 0, "row": 0},
     ],
@@ -85,6 +85,12 @@ def test_a_row_that_failed_is_a_failure_and_may_be_expected() -> None:
     assert failures({"contains": "x"}, failed) == ["label, row 0: failed: the model refused"]
     assert failures({"error_contains": "refused"}, failed) == []
     assert failures({"equals": 1}, []) == ["label: has no rows"]
+
+
+def test_the_root_of_a_text_is_the_text() -> None:
+    """The path found nothing."""
+    assert failures({"path": "$", "contains": "bu"}, rows("bug")) == []
+    assert failures({"path": "$", "equals": 1}, rows("1")) != []
 
 
 def test_a_number_of_any_size_is_held_against_its_bounds() -> None:

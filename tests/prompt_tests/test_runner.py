@@ -32,15 +32,26 @@ CASES: dict[str, Any] = {
                 {"path": "label", "regex": "bug|question"},
                 {"row": 0, "path": "$.label", "equals": "bug"},
                 {"path": "label", "equals_field": "gold", "share": 0.5},
+                {"row": 0, "score": "exact", "at_least": 1},
             ],
         },
-        {"name": "the same again", "seed": [{"text": "gone"}], "expect": [{"path": "label", "equals": "question"}]},
-        {"name": "too dear", "seed": [{"text": "gone"}], "max_tokens": 1},
+        {
+            "name": "the same again", "seed": [{"text": "gone", "gold": "bug"}],
+            "expect": [{"path": "label", "equals": "question"}],
+        },
+        {"name": "too dear", "seed": [{"text": "gone", "gold": "bug"}], "max_tokens": 1},
+        {
+            "name": "without rows", "expect": [{"score": "exact", "at_least": 1}],
+            "pipeline": {
+                "llm": {"model": "fake:echo"}, "tasks": [{"name": "say", "prompt": "hi", "score": "{{ 'echo: hi' }}"}],
+            },
+        },
     ],
 }  # fmt: skip
 PIPELINE = {
     "name": "tickets", "llm": {"model": "openai:gpt-4o-mini", "max_tokens": 50},
-    "tasks": [{"name": "label", "for_each": "{{ seed.rows }}", "prompt": "Label: {{ item.text }}", "output": LABEL}],
+    "tasks": [{"name": "label", "for_each": "{{ seed.rows }}", "prompt": "Label: {{ item.text }}", "output": LABEL,
+               "score": "{{ item.gold }}"}],
 }  # fmt: skip
 
 
@@ -58,7 +69,7 @@ def recorded(vendor: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> P
     (folder / "po_tests.yaml").write_text(json.dumps(CASES))
     live = run(folder, "-m", "po_jupyter", "test", "--live", vendor=vendor)
     assert live.returncode == 1, live.stdout + live.stderr
-    assert "2 failed, 1 passed" in live.stdout
+    assert "2 failed, 2 passed" in live.stdout
     assert len(vendor.requests) == 4, "cases share no answers"
     return folder
 
@@ -88,7 +99,7 @@ def test_recorded_answers_need_no_key_and_no_vendor(recorded: Path, vendor: Mode
     assert 'expected "question", got "bug"' in done.stdout
     assert "tokens, expected at most 1" in done.stdout
     (suite,) = ET.fromstring((recorded / "report.xml").read_bytes())
-    assert (suite.get("tests"), suite.get("failures")) == ("3", "2")
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "2")
     assert len(vendor.requests) == asked
     assert not (recorded / "user").exists()
     text = (recorded / "po_tests.recorded.jsonl").read_text()
@@ -128,7 +139,7 @@ def test_pytest_collects_the_same_cases(recorded: Path) -> None:
     plugin = ("-p", "no:po_jupyter", "-p", "po_jupyter.testing.pytest_plugin", "-p", "no:cacheprovider")
     done = run(recorded, "-m", "pytest", *plugin, "-p", "no:asyncio", "-W", "error", "-v")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "2 failed, 1 passed" in done.stdout
+    assert "2 failed, 2 passed" in done.stdout
     assert "po_tests.yaml::labels what is a bug PASSED" in done.stdout
     assert 'expected "question", got "bug"' in done.stdout
     assert "Traceback" not in done.stdout

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from po_jupyter.client.http.reviews import ReviewJson
 from po_jupyter.client.reviews.choices import Choices
 from po_jupyter.evals.kappa import Agreement, cohen_kappa
-from po_jupyter.model.run.review import canonical_json
+from po_jupyter.model.values.canonical import canonical
 
 MODEL = "the model"  # no user is called so
 
@@ -91,7 +91,7 @@ def _pair(first: str, second: str, labels: Mapping[str, Mapping[int, str]]) -> P
 
 
 def _label(output: Any, choices: Choices | None) -> str:
-    return canonical_json(output if choices is None else choices.value_in(output))
+    return canonical(output if choices is None else choices.value_in(output))
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from po_jupyter.model.pipeline.evals.confidence import resolved_field
+
 MOST = 9  # keys 1 to 9
+_OF_TYPES: Mapping[str, tuple[Any, ...]] = {"boolean": (True, False), "null": (None,)}
 
 
 class Choices(NamedTuple):
-    """The values to choose from, at most nine. They are those of `field` of an answer that is an object; None: of the
+    """The values to choose from. They are those of `field` of an answer that is an object; None: of the
     whole answer."""
 
     field: str | None
@@ -29,27 +32,34 @@ class Choices(NamedTuple):
         return {**(recorded if isinstance(recorded, Mapping) else {}), self.field: value}
 
 
-def choices_of(schema: Mapping[str, Any] | None) -> Choices | None:
-    """The choices of a schema: an enum or a boolean, or the first field that is one. None without one, and where there
-    are more than nine."""
+def choices_of(schema: Mapping[str, Any] | None, most: int | None = MOST) -> Choices | None:
+    """The choices of a schema: an enum or a boolean, or the first field that is one. None without one; fields with more
+    than `most` values are passed over."""
     if schema is None:
         return None
-    if (values := _values(schema)) is not None:
-        return Choices(None, values)
     properties = schema.get("properties")
-    for name, field in properties.items() if isinstance(properties, Mapping) else ():
-        if isinstance(field, Mapping) and (values := _values(field)) is not None:
-            return Choices(str(name), values)
+    fields: dict[str | None, Any] = {None: schema, **(properties if isinstance(properties, Mapping) else {})}
+    for name, field in fields.items():
+        values = _values(schema, field) or ()
+        if len(values) > 1 and (most is None or len(values) <= most):
+            return Choices(name, values)
     return None
 
 
-def _values(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    values = schema.get("enum")
-    if values is None and schema.get("type") == "boolean":
-        values = [True, False]
-    if isinstance(values, list) and 1 < len(values) <= MOST:
+def _values(schema: Mapping[str, Any], field: Any, depth: int = 4) -> tuple[Any, ...] | None:
+    """The values that a field may have; None: nobody can list them. A class writes an Enum as a reference, and one that
+    may be left open as one of several ways."""
+    resolved = resolved_field(schema, field)
+    if isinstance(values := resolved.get("enum"), list):
         return tuple(values)
-    return None
+    if "const" in resolved:
+        return (resolved["const"],)
+    ways = resolved.get("anyOf") or resolved.get("oneOf")
+    if isinstance(ways, list) and depth:
+        each = [_values(schema, way, depth - 1) for way in ways]
+        known = [values for values in each if values is not None]
+        return tuple(value for values in known for value in values) if len(known) == len(each) else None
+    return _OF_TYPES.get(str(resolved.get("type")))
 
 
 def shown(value: Any) -> str:

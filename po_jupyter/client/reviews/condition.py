@@ -42,6 +42,7 @@ class RowCondition:
         """Raises InvalidInput for what is no expression."""
         self.text = text
         environment = SandboxedEnvironment(undefined=_Missing)
+        environment.tests["none"] = lambda value: value is None or isinstance(value, _Missing)
         try:
             self._expression = environment.compile_expression(text, undefined_to_none=False)
             self.names = frozenset(meta.find_undeclared_variables(environment.parse("{{ (" + text + ") }}")))

@@ -63,4 +63,4 @@ class RunReviews:
         """How far people and the model agree, with Cohen's kappa; `str()` of it is for people."""
         name = map_of(self._view, task)
         schema = self._client.call(answer_schema(self._client.aio, self._view.id, name))
-        return summary_of(name, self(name), choices_of(schema))
+        return summary_of(name, self(name), choices_of(schema, most=None))

@@ -3,7 +3,7 @@
     ingestion, pre_processing                               once
     ┌► prompt_templating, inference, parsing, validate_structure, validate_quality
     │      valid ──────────────────────────────────────────────► final_validation, integration
-    └─ critique, refine ◄─ not valid, and `max_refinements` not spent
+    └─ critique, refine ◄─ not valid, and `refine.max_attempts` of the frame's task not spent
 
 Stages that a task does not define are skipped. A validation fails when it returns False, raises OutputInvalid,
 AnswerUnreadable, AssertionError or the ValidationError of jsonschema or pydantic, or sets
@@ -48,7 +48,6 @@ async def run_stages(
     stages: Mapping[str, Stage],
     frame: Frame,
     *,
-    max_refinements: int,
     seconds: float,
     on_stage: OnStage | None = None,
     boundary: Callable[[], None] | None = None,
@@ -64,7 +63,7 @@ async def run_stages(
     does not fit the task's schema, StageFailed, StageTimeout, or the one that the stage raised, with stage, previous
     stage and log in its `details`.
     """
-    return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary, hold).run()
+    return await _StageLoop(stages, frame, seconds, on_stage, boundary, hold).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +72,6 @@ class _StageLoop:
 
     stages: Mapping[str, Stage]
     frame: Frame
-    max_refinements: int
     seconds: float
     on_stage: OnStage | None
     boundary: Callable[[], None] | None
@@ -84,7 +82,7 @@ class _StageLoop:
         await self._run_present(BEFORE)
         may_refine = not _CHANGING.isdisjoint(self.stages)
         while violations := await self._run_round():
-            if self.frame.round >= self.max_refinements or not may_refine:
+            if self.frame.round >= self.frame.task.refine.max_attempts or not may_refine:
                 raise _invalid(self.frame, violations)
             self.frame.violations = violations
             await self._run_present(BETWEEN)

@@ -115,7 +115,6 @@ class LiveMap:
         observer.on_row_start(task, index, number)
         run = partial(
             run_stages,
-            max_refinements=task.refine.max_attempts,
             seconds=task.timeout,
             boundary=parts.boundary.checkpoint,
             hold=parts.boundary.hold,

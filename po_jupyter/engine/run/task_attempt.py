@@ -132,7 +132,6 @@ class TaskAttempt:
 
         run = partial(
             run_stages,
-            max_refinements=task.refine.max_attempts,
             seconds=task.timeout,
             on_stage=on_stage,
             boundary=session.signals.checkpoint,

@@ -9,7 +9,17 @@ from typing import NamedTuple
 from po_jupyter.engine.prompts.condition import ExpectedValue
 from po_jupyter.engine.scores.python_scorers import PythonScorer, call_scorer, load_scorer
 from po_jupyter.errors import PoError
-from po_jupyter.evals.metrics import NO_GOLD, Measured, MetricOptions, is_missing, measure, same, sole_value
+from po_jupyter.evals.intervals import rounded
+from po_jupyter.evals.metrics import (
+    NO_GOLD,
+    Measured,
+    MetricOptions,
+    in_kind_of,
+    is_missing,
+    measure,
+    same,
+    sole_value,
+)
 from po_jupyter.evals.texts import plain_text
 from po_jupyter.model.pipeline.evals.scores import (
     BUILT_IN,
@@ -112,7 +122,7 @@ class RowMetrics:
 
 def put(scores: RowScores, name: str, measured: Measured) -> None:
     """Put a score and its note among those of a row."""
-    scores["values"][name] = None if measured.value is None else round(measured.value, 9)
+    scores["values"][name] = None if measured.value is None else rounded(measured.value)
     if measured.note:
         scores.setdefault("notes", {})[name] = measured.note[:_NOTE]
 
@@ -129,8 +139,8 @@ def _classes(expected: JsonValue, answer: JsonValue) -> list[str]:
     if isinstance(expected, list) and not isinstance(answer, list):
         right = next((one for one in expected if same(answer, one)), None)
         expected = right if right is not None else next((one for one in expected if not is_missing(one)), None)
-    label = _label(expected)
-    return [label, label if same(answer, expected) else _label(answer)]
+    label = _label(in_kind_of(answer, expected))
+    return [label, label if same(answer, expected) else _label(in_kind_of(expected, answer))]
 
 
 def _label(value: JsonValue) -> str:

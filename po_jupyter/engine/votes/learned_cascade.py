@@ -8,18 +8,19 @@ The sample and the decision are functions of what is durable, so a worker that t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from po_jupyter.engine.votes.tally import canonical
 from po_jupyter.evals.learned_threshold import learn_threshold
-from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE
+from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE, without_confidence
 from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.llm_settings import CascadeStep
 from po_jupyter.model.pipeline.votes import VoteCount, agreement
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.canonical import canonical
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonValue
 
@@ -85,14 +86,13 @@ class LearnedCascade:
     def _compared(self, answer: JsonValue) -> str:
         if self._step.on is not None:
             return canonical(answer.get(self._step.on) if isinstance(answer, Mapping) else None)
-        if isinstance(answer, Mapping):
-            return canonical({name: value for name, value in answer.items() if name != CONFIDENCE})
-        return canonical(answer.strip() if isinstance(answer, str) else answer)
+        return canonical(answer.strip() if isinstance(answer, str) else without_confidence(answer))
 
 
 def confidence_of(answer: JsonValue, votes: VoteCount | None) -> float | None:
     """How sure an answer is: its field `confidence`, else the agreement of the votes for it; None: not known."""
     if isinstance(answer, Mapping) and CONFIDENCE in answer:
         value = answer[CONFIDENCE]
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if known and abs(value) <= sys.float_info.max else None
     return None if votes is None else agreement(votes)

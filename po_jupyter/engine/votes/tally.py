@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from statistics import median_low
 
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.votes import VoteCount, Votes
+from po_jupyter.model.values.canonical import canonical
 from po_jupyter.model.values.json import JsonValue
 
 
@@ -81,21 +81,30 @@ class Tally:
         """Whether all answers are numbers. Where so many are equal as are enough, these count."""
         if self._votes.agree is not None and self._largest()[0] >= self._votes.agree:
             return False
-        return all(_is_number(self._compared(answer)) for answer in self._answers.values())
+        numbers = [self._number(answer) for answer in self._answers.values()]
+        return all(_is_number(value) for _, value in numbers) and len({name for name, _ in numbers}) <= 1
 
     def _median(self) -> str:
         # The lower one of two in the middle: an answer that was given, which fits the schema.
-        values = [self._compared(answer) for answer in self._answers.values()]
-        return canonical(median_low(values))  # type: ignore[type-var]  # all of them are numbers
+        answers = list(self._answers.values())
+        middle = median_low((self._number(answer)[1], place) for place, answer in enumerate(answers))
+        return self._key(answers[middle[1]])
+
+    def _number(self, answer: JsonValue) -> tuple[str, JsonValue]:
+        """What is compared; of an object with one field the name of that and its value."""
+        value = self._compared(answer)
+        if self._votes.on is None and isinstance(value, Mapping) and len(value) == 1:
+            return next(iter(value.items()))
+        return "", value
 
     def _key(self, answer: JsonValue) -> str:
         return canonical(self._compared(answer))
 
     def _compared(self, answer: JsonValue) -> JsonValue:
         """The part of an answer that is compared."""
-        if self._votes.on is None:
-            return answer.strip() if isinstance(answer, str) else answer
-        return answer.get(self._votes.on) if isinstance(answer, Mapping) else None
+        if self._votes.on is not None:
+            answer = answer.get(self._votes.on) if isinstance(answer, Mapping) else None
+        return answer.strip() if isinstance(answer, str) else answer
 
 
 def _leader(keys: Iterable[str]) -> str:
@@ -111,16 +120,3 @@ def _leader(keys: Iterable[str]) -> str:
 
 def _is_number(value: JsonValue) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def canonical(value: JsonValue) -> str:
-    """Equal JSON, equal text: whatever the order of its fields, and whether a whole number has a point."""
-    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"))
-
-
-def _whole(value: JsonValue) -> JsonValue:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: _whole(inner) for name, inner in value.items()}
-    return [_whole(inner) for inner in value] if isinstance(value, list) else value

@@ -8,9 +8,9 @@ from po_jupyter.model.run.scores import MeanScore, ScoresOfTask
 
 
 class PairedScore(TypedDict):
-    """A score that A and B both have: each with its mean over its own rows, and of the `rows` that both have scored how
-    many are right (a score of 1) for `both`, for one of them only, for `neither`. `p` and its `method` are of
-    McNemar's test, None where the score is not right or wrong, or no row has both."""
+    """A score that A and B both have: each with its mean over those of its rows that the other one has too, and of the
+    `rows` that both have scored how many are right (a score of 1) for `both`, for one of them only, for `neither`.
+    `p` and its `method` are of McNemar's test, None where the score is not right or wrong, or no row has both."""
 
     name: str
     metric: str

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Literal, NotRequired, TypedDict
 
+from po_jupyter.model.values.canonical import canonical
 from po_jupyter.model.values.digests import short_digest
 
 Decision = Literal["agree", "correct"]
@@ -75,7 +76,7 @@ def counting(reviews: Iterable[ReviewView]) -> dict[int, list[ReviewView]]:
 
 def is_disputed(outputs: Iterable[object]) -> bool:
     """Whether people say different things of one row."""
-    return len({canonical_json(output) for output in outputs}) > 1
+    return len({canonical(output) for output in outputs}) > 1
 
 
 def verdict(reviews: list[ReviewView]) -> object:
@@ -83,7 +84,7 @@ def verdict(reviews: list[ReviewView]) -> object:
     the one that somebody said last."""
     sides: dict[str, list[int]] = {}
     for place, review in enumerate(reviews):
-        sides.setdefault(canonical_json(review["output"]), []).append(place)
+        sides.setdefault(canonical(review["output"]), []).append(place)
     places = max(sides.values(), key=lambda places: (len(places), places[-1]))
     return reviews[places[-1]]["output"]
 

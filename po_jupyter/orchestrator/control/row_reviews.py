@@ -12,6 +12,8 @@ import secrets
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.llm.structured.parsing import answer_validator
+from po_jupyter.model.pipeline.evals.confidence import without_confidence
+from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import actor_of, short_id
@@ -21,9 +23,9 @@ from po_jupyter.model.run.review import (
     RecordedReview,
     ReviewView,
     answer_digest,
-    canonical_json,
     is_disputed,
 )
+from po_jupyter.model.values.canonical import canonical
 from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.whole_numbers import whole_number
 from po_jupyter.orchestrator.control.child_runs import check_is_whole
@@ -105,6 +107,8 @@ class RowReviews:
         self, head: Head, task: str, index: int, data: ItemReviewedData, seen: str | None
     ) -> tuple[ReviewView, bool]:
         run, by = head["run"], data["by"]
+        definition = self._definition(head, task)
+        is_measured = definition is not None and definition.confidence is not None
 
         def build(now: Head, state: RunState) -> LogAppend:
             if self._projections.review(now, data["id"]) is not None:
@@ -122,7 +126,8 @@ class RowReviews:
                     f"row {index} of task {task!r:.80} failed: there is no answer to agree with",
                     hint="Say what the answer should be: `correct` with an `output`.",
                 )
-            same = row["ok"] and canonical_json(data.get("output")) == canonical_json(row["output"])
+            recorded = without_confidence(row["output"]) if is_measured else row["output"]
+            same = row["ok"] and canonical(data.get("output")) == canonical(recorded)
             reviewed = draft("item.reviewed", task, index, **data)
             reviewed["data"]["answer"] = digest
             if not agrees and same:  # what they say is what the model said
@@ -132,6 +137,8 @@ class RowReviews:
 
         is_new = True
         if data["decision"] == "correct":
+            if is_measured:  # how probable the model's answer was says nothing of a person's
+                data["output"] = without_confidence(data.get("output"))
             self._check_output(head, task, index, data.get("output"))
         try:
             append_if_current(self._store, self._projections, run, build)
@@ -157,6 +164,9 @@ class RowReviews:
             )
         return rows[0]
 
+    def _definition(self, head: Head, task: str) -> Task | None:
+        return next((t for t in self._projections.pipeline(head["run"]).tasks if t.name == task), None)
+
     def _check_task(self, state: RunState, task: str) -> None:
         if task not in state.tasks:
             guess = did_you_mean(task, list(state.tasks))
@@ -167,8 +177,7 @@ class RowReviews:
         if is_larger_than(output, LARGEST):
             raise InvalidInput(f"the corrected answer of row {index} has more than {LARGEST:,} bytes")
         self._check_task(self._projections.state(head), task)
-        definition = next((t for t in self._projections.pipeline(head["run"]).tasks if t.name == task), None)
-        if definition is None:
+        if (definition := self._definition(head, task)) is None:
             return
         violations: list[str] = []
         if definition.output is not None:

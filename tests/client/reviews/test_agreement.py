@@ -39,6 +39,14 @@ def test_kappa_of_a_person_and_the_model_and_of_two_people() -> None:
         summary.kappa("carl")
 
 
+def test_a_whole_number_is_the_same_label_with_a_point_and_without() -> None:
+    numbers: Any = [
+        review(i, "ann", n, m) for i, (n, m) in enumerate([(1, 1.0), (2, 2.0), (True, 1), ("1", 1)])
+    ]
+    (pair,) = summary_of("label", numbers, CHOICES).pairs
+    assert (pair.agreement.rows, pair.agreement.same) == (4, 2)
+
+
 def test_what_is_outdated_does_not_count_and_is_said() -> None:
     summary = summary_of("label", [review(0, "ann", "question", outdated=True)], CHOICES)
     assert (summary.rows, summary.outdated, summary.pairs) == (0, 1, ())

@@ -19,6 +19,17 @@ LABEL = {"type": "object", "properties": {"why": {"type": "string"}, "label": {"
         ({"enum": list(range(9))}, Choices(None, tuple(range(9)))),
         ({"enum": list(range(10))}, None),
         ({"enum": ["one"]}, None),
+        (
+            {"$defs": {"L": {"enum": ["a", "b"]}}, "properties": {"l": {"$ref": "#/$defs/L"}}},
+            Choices("l", ("a", "b")),
+        ),
+        (
+            {"properties": {"l": {"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}}},
+            Choices("l", ("a", "b", None)),
+        ),
+        ({"properties": {"l": {"anyOf": [{"const": "a"}, {"const": "b"}]}}}, Choices("l", ("a", "b"))),
+        ({"properties": {"l": {"anyOf": [{"enum": ["a", "b"]}, {"type": "string"}]}}}, None),
+        ({"$defs": {"L": {"anyOf": [{"$ref": "#/$defs/L"}]}}, "$ref": "#/$defs/L"}, None),
         ({"type": "string"}, None),
         ({}, None),
         (None, None),
@@ -26,6 +37,13 @@ LABEL = {"type": "object", "properties": {"why": {"type": "string"}, "label": {"
 )
 def test_a_schema_has_choices(schema: Any, choices: Choices | None) -> None:
     assert choices_of(schema) == choices
+
+
+def test_for_agreement_a_field_may_have_any_number_of_values() -> None:
+    """Beyond nine whole answers were compared, so that kappa was that of their confidence too."""
+    schema = {"properties": {"why": {"type": "string"}, "label": {"enum": list("abcdefghijkl")}}}
+    assert choices_of(schema) is None
+    assert choices_of(schema, most=None) == Choices("label", tuple("abcdefghijkl"))
 
 
 def test_a_choice_keeps_the_rest_of_the_answer() -> None:

@@ -25,6 +25,9 @@ from po_jupyter.errors import InvalidInput
         ("output.deep.er == 1", {"output": {"deep": {"er": 1}}}, True),
         ("output.deep.er == 1", {"output": None}, False),
         ("error is defined", {"error": "x"}, True),
+        ("error is none", {"error": None}, True),
+        ("error is not none", {"error": None}, False),
+        ("error is none", {"error": "x"}, False),
     ],
 )
 def test_a_value_that_a_row_does_not_have_compares_as_false(

@@ -18,7 +18,7 @@ from po_jupyter.errors import (
     StageFailed,
     StageTimeout,
 )
-from po_jupyter.model.pipeline.pipeline import STAGES, Task
+from po_jupyter.model.pipeline.pipeline import STAGES, Refine, Task
 
 TASK = Task(name="t", source="x = 1")
 
@@ -26,11 +26,9 @@ TASK = Task(name="t", source="x = 1")
 async def run(
     stages: dict[str, Callable[[Frame], Any]], *, refinements: int = 2, seconds: float = 5.0
 ) -> tuple[Any, Frame, list[tuple[str, int]]]:
-    frame = Frame(TASK)
+    frame = Frame(TASK.model_copy(update={"refine": Refine(max_attempts=refinements)}))
     seen: list[tuple[str, int]] = []
-    output = await run_stages(
-        stages, frame, max_refinements=refinements, seconds=seconds, on_stage=lambda s, r: seen.append((s, r))
-    )
+    output = await run_stages(stages, frame, seconds=seconds, on_stage=lambda s, r: seen.append((s, r)))
     return output, frame, seen
 
 
@@ -291,7 +289,5 @@ async def test_a_stop_is_not_an_error_of_the_stage() -> None:
             raise Drained
 
     with pytest.raises(Drained):
-        await run_stages(
-            {"ingestion": say(1), "inference": say(2)}, frame, max_refinements=0, seconds=1, boundary=boundary
-        )
+        await run_stages({"ingestion": say(1), "inference": say(2)}, frame, seconds=1, boundary=boundary)
     assert frame.data == {"ingestion": 1}

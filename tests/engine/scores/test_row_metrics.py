@@ -67,15 +67,39 @@ def test_an_object_of_several_fields_beside_a_value_is_not_scored_and_says_why()
     assert "`on` names the field" in scores["notes"]["exact"]
 
 
+def test_a_small_value_keeps_its_digits() -> None:
+    assert measured(1.25e-11, {}, metrics=["value"])["values"] == {"value": 1.25e-11}
+    assert measured(0.1 + 0.2, {}, metrics=["value"])["values"] == {"value": 0.3}
+
+
 def test_classes_have_one_name_however_they_are_written() -> None:
     score = {"expect": "item.gold", "metrics": ["accuracy"]}
-    assert measured(True, {"gold": "True"}, **score)["classes"] == {"classes": ["True", "True"]}
+    assert measured(True, {"gold": "True"}, **score)["classes"] == {"classes": ["true", "true"]}
     assert measured("b", {"gold": ["a", "b"]}, **score)["classes"] == {"classes": ["b", "b"]}
     assert measured("c", {"gold": ["a", "b"]}, **score)["classes"] == {"classes": ["a", "c"]}
     assert measured(None, {"gold": "x" * 100}, **score)["classes"] == {
         "classes": ["x" * 73 + "…" + short_digest("x" * 100, 6), "(nothing)"]
     }
     assert "classes" not in measured("c", {}, **score)
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes"),
+    [
+        ([("True", False), ("False", True), ("False", False)], {"true", "false"}),
+        ([(True, "False"), (False, "no"), (False, "false")], {"true", "false", "no"}),
+        ([("1.0", 2), ("2.0", 1), ("2.0", 2), ("1.0", 1)], {"1", "2"}),
+        ([(1, "2.0"), (2, "2")], {"1", "2"}),
+        ([("1.0", 12345678901234567890), ("12345678901234567890", 1)], {"1", "12345678901234567890"}),
+        ([('{"a":1}', {"a": 2})], {'{"a": 1}', '{"a": 2}'}),
+    ],
+)  # fmt: skip
+def test_wrong_answers_are_in_the_class_that_the_right_ones_are_in(rows: Any, classes: set[str]) -> None:
+    """A gold column of texts from a CSV file beside answers that are true, false or numbers had each class twice, and
+    a macro F1 of 0.33 in the place of 0.5."""
+    score = {"expect": "item.gold", "metrics": ["accuracy"]}
+    found = [measured(answer, {"gold": gold}, **score)["classes"]["classes"] for gold, answer in rows]
+    assert {label for pair in found for label in pair} == classes
 
 
 def test_an_expression_that_does_not_parse_is_refused() -> None:

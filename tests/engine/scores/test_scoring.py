@@ -103,6 +103,16 @@ async def test_a_judge_out_of_its_scale_is_asked_once_more(bench: Bench, wrong: 
     assert len(calls(bench)) == 3
 
 
+@pytest.mark.parametrize("reasks", [0, 5])
+async def test_how_often_a_judge_is_asked_again_is_not_the_tasks_matter(bench: Bench, reasks: int) -> None:
+    """A judge was asked again as often as the task says of its own answers: twice by default."""
+    bench.create([scored(JUDGE, refine={"max_attempts": reasks})], {"rows": [{"text": "a"}]})
+    Answers(bench, judging(verdict(99)))
+    assert await bench.go() == "done"
+    assert by_index(bench)[0]["scores"]["values"] == {"judge": None}
+    assert len(calls(bench)) == 3
+
+
 async def test_a_judge_that_never_keeps_to_its_scale_leaves_the_score_missing_and_the_answer_there(
     bench: Bench,
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.engine.votes.learned_cascade import sampled_rows
+from po_jupyter.engine.votes.learned_cascade import confidence_of, sampled_rows
 from po_jupyter.llm.chat import ChatRequest
 from tests.engine.votes.test_voted_output import SURE, Answers, dies_at, items
 from tests.support.engine import RUN, Bench
@@ -33,6 +33,14 @@ def reply(request: ChatRequest, nth: int) -> str:
     sure = n % 10 / 10
     label = "question" if "small" in request.model and sure < 0.3 else "bug"
     return json.dumps({"label": label, "confidence": sure})
+
+
+@pytest.mark.parametrize(
+    ("confidence", "known"), [(0.5, 0.5), (1, 1.0), (None, None), (True, None), ("0.9", None), (10**400, None)]
+)
+def test_how_sure_an_answer_is(confidence: Any, known: float | None) -> None:
+    """A number of four hundred digits ended the row with a traceback."""
+    assert confidence_of({"confidence": confidence}, None) == known
 
 
 def decisions(bench: Bench) -> list[dict[str, Any]]:

@@ -56,6 +56,11 @@ def test_bug_bug_question_is_bug_by_two_thirds() -> None:
         (Votes(n=4, stop_early=True), [3, 3, 9, 9], (3, 0.5, 4)),
         (Votes(n=5, agree=2), [1, 1, 9, 9, 9], (1, 0.4, 2)),
         (Votes(n=3, on="s"), [{"s": 1}, {"s": 5}, {"s": 3}], ({"s": 3}, 1 / 3, 3)),
+        (Votes(n=3), [{"s": 1}, {"s": 5}, {"s": 3}], ({"s": 3}, 1 / 3, 3)),  # it was the first one
+        (Votes(n=4), [{"s": 9}, {"s": 1.0}, {"s": 1}, {"s": 9}], ({"s": 1.0}, 0.5, 4)),
+        (Votes(n=3), [{"s": 1}, {"t": 5}, {"t": 3}], ({"s": 1}, 1 / 3, 3)),
+        (Votes(n=3), [{"s": 1}, {"s": True}, {"s": True}], ({"s": True}, 2 / 3, 3)),
+        (Votes(n=3, on="l"), [{"l": "q"}, {"l": "b "}, {"l": "b"}], ({"l": "b "}, 2 / 3, 3)),
         (Votes(n=3), [None, None, "a"], (None, 2 / 3, 3)),
     ],
 )  # fmt: skip

@@ -92,6 +92,26 @@ async def test_a_correction_is_judged_by_the_schema_and_one_that_says_the_same_a
         assert (review["decision"], review["output"]) == ("agree", {"label": "bug"})
 
 
+async def test_a_person_does_not_say_how_probable_an_answer_is(tmp_path: Path) -> None:
+    """A label chosen by its key was refused, for the answer with its confidence does not fit a strict schema; the same
+    label without it was a correction."""
+    schema = {**LABEL, "additionalProperties": False}
+    task = {
+        "name": "label", "prompt": "Label {{ item }}", "for_each": "{{ seed.rows }}", "output": schema,
+        "confidence": "logprobs", "llm": {"model": "fake:echo?confidence=0.6"},
+    }  # fmt: skip
+    body = {"pipeline": {"name": "labels", "tasks": [task]}, "seed": {"name": "s", "data": {"rows": [1, 2]}}}
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submissions.submit(body, owner="ann")
+        await wait_for_state(service, view.id, ["done"])
+        chosen = {"label": "question", "confidence": 0.6}
+        record = service.reviews.record
+        review, _ = await record(view.id, "ann", "label", 0, decision="correct", output=chosen)
+        assert (review["decision"], review["output"]) == ("correct", {"label": "question"})
+        review, _ = await record(view.id, "ann", "label", 1, decision="correct", output={"label": "bug"})
+        assert (review["decision"], review["output"]) == ("agree", {"label": "bug", "confidence": 0.6})
+
+
 async def test_what_cannot_be_reviewed_is_refused_with_the_reason(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         run = await started(service, {"label": "bug"}, {"label": "bug", "fail": str(tmp_path / "never")})

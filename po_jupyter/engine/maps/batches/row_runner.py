@@ -41,7 +41,6 @@ class RowRunner:
         try:
             run = partial(
                 run_stages,
-                max_refinements=task.refine.max_attempts,
                 seconds=task.timeout,
                 boundary=parts.boundary.checkpoint,
                 hold=parts.boundary.hold,

@@ -46,7 +46,7 @@ def label_field(schema: Mapping[str, JsonValue] | None) -> LabelField | None:
     labels: list[LabelField] = []
     truths: list[LabelField] = []
     for name, field in properties.items():
-        field = _resolved(schema, field)
+        field = resolved_field(schema, field)
         if isinstance(choices := field.get("enum"), list) and choices:
             labels.append(LabelField(name, tuple(choices)))
         elif field.get("type") == "boolean":
@@ -55,7 +55,7 @@ def label_field(schema: Mapping[str, JsonValue] | None) -> LabelField | None:
     return found[0] if len(found) == 1 else None
 
 
-def _resolved(schema: Mapping[str, JsonValue], field: JsonValue) -> Mapping[str, JsonValue]:
+def resolved_field(schema: Mapping[str, JsonValue], field: JsonValue) -> Mapping[str, JsonValue]:
     """A field, or what its `$ref` names: an Enum of a class is written so."""
     if not isinstance(field, Mapping):
         return {}
@@ -65,6 +65,13 @@ def _resolved(schema: Mapping[str, JsonValue], field: JsonValue) -> Mapping[str,
     definitions = schema.get("$defs")
     named = definitions.get(reference.removeprefix("#/$defs/")) if isinstance(definitions, Mapping) else None
     return named if isinstance(named, Mapping) else {}
+
+
+def without_confidence(answer: JsonValue) -> JsonValue:
+    """An answer as the model gave it, without how probable that was."""
+    if isinstance(answer, Mapping) and CONFIDENCE in answer:
+        return {name: value for name, value in answer.items() if name != CONFIDENCE}
+    return answer
 
 
 def confidence_problem(task: ConfidentTask) -> str | None:

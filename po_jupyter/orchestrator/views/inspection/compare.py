@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -29,7 +29,7 @@ from po_jupyter.orchestrator.views.inspection.side_scores import (
     against_field,
     corrections_in,
     paired,
-    recorded,
+    recorded_of,
 )
 from po_jupyter.orchestrator.views.inspection.tables import RunTables
 from po_jupyter.store.protocol import Head
@@ -59,6 +59,7 @@ class _Side(NamedTuple):
     run: str
     n: int
     contents: list[RowContent]
+    variants: list[str]
     summary: SideSummary
     complete: bool
     notes: list[str]
@@ -120,18 +121,22 @@ class MapComparison:
             "run": head["run"], "rows": columns.total, "done": done, "failed": failed, "tokens": tokens,
             "cost_usd": cost, "seconds": seconds, "models": columns.models,
         }  # fmt: skip
-        return _Side(head["run"], tables.n, list(contents), summary, complete, list(tables.notes))
+        variants = list(self._definition(head, task).get("variants") or ())
+        return _Side(head["run"], tables.n, list(contents), variants, summary, complete, list(tables.notes))
 
     def _paired(self, here: _Side, there: _Side, task: str) -> Pairs:
         if here.run == there.run:
             raise InvalidInput(f"run {short_id(here.run)} is compared with itself", hint="Name another run.")
+        a, b = here.contents, there.contents
+        if here.variants and there.variants:
+            a, b = _with_variants(a, here.variants), _with_variants(b, there.variants)
         if not (here.complete and there.complete):
-            both = min(len(here.contents), len(there.contents))
-            return pair_rows(here.contents[:both], there.contents[:both])
+            both = min(len(a), len(b))
+            return pair_rows(a[:both], b[:both])
         key = (here.run, here.n, there.run, there.n, task)
         pairs = self._pairs.get(key)
         if pairs is None:
-            pairs = pair_rows(here.contents, there.contents)
+            pairs = pair_rows(a, b)
             self._pairs.keep(key, pairs)
         return pairs
 
@@ -146,8 +151,9 @@ class MapComparison:
             return kept
         indexes = [(pair.a, pair.b) for pair in pairs.rows if pair.a is not None and pair.b is not None]
         sides: list[list[SideScores]] = []
-        for side in (here, there):
-            sides.append(await self._read(side.run, owner, partial(self._scores_of, task=task, gold=gold)))
+        for side, rows in ((here, {i for i, _ in indexes}), (there, {j for _, j in indexes})):
+            read = partial(self._scores_of, task=task, gold=gold, rows=rows)
+            sides.append(await self._read(side.run, owner, read))
         if gold == CORRECTIONS:
             for known, scores in zip(
                 sides, await self._corrected(here, there, indexes, owner, task), strict=True
@@ -157,10 +163,13 @@ class MapComparison:
         self._scores.keep(key, found)
         return found
 
-    def _scores_of(self, head: Head, tables: RunTables, task: str, gold: str | None) -> list[SideScores]:
+    def _scores_of(
+        self, head: Head, tables: RunTables, task: str, gold: str | None, rows: Container[int]
+    ) -> list[SideScores]:
+        """The scores of the rows that have a partner: means of others beside them would be of another list."""
         table = self._table(head, tables, task)
-        scores = recorded(table, {**self._definition(head, task), "variants": None})
-        return scores if gold in (None, CORRECTIONS) else [*scores, against_field(table, str(gold))]
+        scores = [recorded_of(table, self._definition(head, task), rows)]
+        return scores if gold in (None, CORRECTIONS) else [*scores, against_field(table, str(gold), rows)]
 
     async def _corrected(
         self, here: _Side, there: _Side, pairs: list[tuple[int, int]], owner: str | None, task: str
@@ -210,3 +219,7 @@ class MapComparison:
             return {row["index"]: row for row in rows}
 
         return await self._read(run, owner, read)
+
+
+def _with_variants(contents: list[RowContent], names: list[str]) -> list[RowContent]:
+    return [row._replace(variant=names[index % len(names)]) for index, row in enumerate(contents)]

@@ -1,7 +1,8 @@
 """The rows of one map in two runs, beside each other: which answers changed, and what each run paid for them.
 
 Rows are joined by their input (the next one with the same input, where there are several), those that are left by
-their index. Nothing is asked of a model.
+their index. Where both maps have variants, a row is joined with one that the variant of the same name answered.
+Nothing is asked of a model.
 """
 
 from __future__ import annotations
@@ -80,25 +81,25 @@ class Pairs(NamedTuple):
 
 def pair_rows(a: Sequence[RowContent], b: Sequence[RowContent]) -> Pairs:
     """The pairs, those that changed first, else in the order of run A."""
-    free: dict[str, deque[int]] = {}
+    free: dict[tuple[str, str | None], deque[int]] = {}
     for index, row in enumerate(b):
-        same_place = index < len(a) and a[index].input == row.input
+        same_place = index < len(a) and _key(a[index]) == _key(row)
         if row.input is not None and not same_place:
-            free.setdefault(row.input, deque()).append(index)
+            free.setdefault((row.input, row.variant), deque()).append(index)
     partner: list[int | None] = []
     for index, row in enumerate(a):
         if row.input is None:
             partner.append(None)
-        elif index < len(b) and b[index].input == row.input:
+        elif index < len(b) and _key(b[index]) == _key(row):
             partner.append(index)
         else:
-            others = free.get(row.input)
+            others = free.get((row.input, row.variant))
             partner.append(others.popleft() if others else None)
     taken = {index for index in partner if index is not None}
     pairs: list[RowPair] = []
     for index, row in enumerate(a):
         other, by_input = partner[index], partner[index] is not None
-        if other is None and index < len(b) and index not in taken:
+        if other is None and index < len(b) and index not in taken and row.variant == b[index].variant:
             other = index
             taken.add(index)
         change = "only_a" if other is None else _change(row, b[other])
@@ -110,6 +111,10 @@ def pair_rows(a: Sequence[RowContent], b: Sequence[RowContent]) -> Pairs:
         counts[pair.change] += 1
     by_index = sum(pair.a is not None and pair.b is not None and not pair.by_input for pair in pairs)
     return Pairs(pairs, counts, by_index)
+
+
+def _key(row: RowContent) -> tuple[str | None, str | None]:
+    return row.input, row.variant
 
 
 def _change(a: RowContent, b: RowContent) -> Change:

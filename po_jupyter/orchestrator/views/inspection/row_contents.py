@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
+from po_jupyter.model.values.canonical import canonical
 from po_jupyter.model.values.digests import short_digest
 
 
 class RowContent(NamedTuple):
     """What a row is joined and judged by: its state, and digests of its input (None: not known) and its output.
-    `unreadable`: it has an output, which the log does not give any more."""
+    `unreadable`: it has an output, which the log does not give any more; `variant` answered, where that is compared."""
 
     state: str
     input: str | None
     output: str | None
     unreadable: bool = False
+    variant: str | None = None
 
 
 def digest_of(value: Any) -> str:
     """The same for values that are the same JSON, whatever the order of their fields."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return short_digest(text)
+    return short_digest(canonical(value))

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import CorruptRow, NotFound, PoError
+from po_jupyter.model.pipeline.evals.confidence import without_confidence
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.scores import RowScores
@@ -68,12 +69,20 @@ class MapTable:
     """The rows of one map of a run, as its tables have them. Blocks on the store."""
 
     def __init__(
-        self, store: Store, head: Head, tables: RunTables, task: str, inputs: Callable[[], MapInputs]
+        self,
+        store: Store,
+        head: Head,
+        tables: RunTables,
+        task: str,
+        inputs: Callable[[], MapInputs],
+        *,
+        measured: bool = False,
     ) -> None:
-        """Raises NotFound for a task that the run does not have."""
+        """With `measured` outputs have the confidence of their answers beside these. Raises NotFound for a task that
+        the run does not have."""
         _check_task(head, tables, task)
         self._store, self._head, self._tables = store, head, tables
-        self._task, self._open_inputs = task, inputs
+        self._task, self._open_inputs, self._measured = task, inputs, measured
         self.columns: RowColumns = tables.maps.of(task)
         fence = head["fence"] if head["state"] == "running" else None
         self._running = tables.calls.open_rows(task, fence) if fence is not None else set[int]()
@@ -128,7 +137,7 @@ class MapTable:
         is_over = deadline()
         while len(before) < self.columns.total:
             some = range(len(before), min(len(before) + _PORTION, self.columns.total))
-            outputs = {index: digest_of(value) for index, value in self._outputs(some)}
+            outputs = {index: digest_of(self.given_answer(value)) for index, value in self._outputs(some)}
             items = self._items(some) if self.columns.placed and not self._inputs.exact else {}
             for index in some:
                 item, outcome = items.get(index), self.columns.table.get(index)
@@ -158,6 +167,10 @@ class MapTable:
         """These rows, in that order, with at most `limit` characters of each value."""
         items = self._items(indexes)
         return [self._row(index, items.get(index), limit) for index in indexes]
+
+    def given_answer(self, output: Any) -> Any:
+        """What the model said, of an output that has more: how probable that was differs from call to call."""
+        return without_confidence(output) if self._measured else output
 
     def answered(self, indexes: Iterable[int]) -> list[AnsweredRow]:
         """The inputs and outputs of rows, whole."""

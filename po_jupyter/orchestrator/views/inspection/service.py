@@ -139,7 +139,10 @@ class RunInspection:
         return await self._read(run_id, owner, read)
 
     def _table(self, head: Head, tables: RunTables, task: str) -> MapTable:
-        return MapTable(self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps))
+        return MapTable(
+            self._store, head, tables, task, lambda: self._inputs.of(head, task, tables.maps),
+            measured=bool(self._inputs.task(head, task).get("confidence")),
+        )  # fmt: skip
 
     def _made(self, head: Head, task: str) -> MadeRows | None:
         """The rows of an operator that asked no model; None for another task, and one that is not done."""

@@ -3,7 +3,7 @@ row says, or people in reviews."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -103,6 +103,13 @@ def recorded(table: MapTable, definition: JsonObject) -> list[SideScores]:
     return _sides(columns, table.recorded_scores() if columns else (), definition.get("variants"))
 
 
+def recorded_of(table: MapTable, definition: Mapping[str, JsonValue], rows: Container[int]) -> SideScores:
+    """The scores that a run recorded of these rows of a map, whichever variants answered them."""
+    columns = score_columns(scorers_of({**definition, "variants": None}))
+    scored = (row for row in table.recorded_scores() if row[0] in rows) if columns else ()
+    return _sides(columns, scored)[0]
+
+
 def _sides(
     columns: Sequence[ScoreColumn],
     scored: Iterable[tuple[int, bool, RowScores | None]],
@@ -114,9 +121,9 @@ def _sides(
     return found.sides()
 
 
-def against_field(table: MapTable, field: str) -> SideScores:
-    """Whether each answer is what `field` of its row says; of an answer with fields that of the same name, or its only
-    one. Raises InvalidInput where no row has the field."""
+def against_field(table: MapTable, field: str, rows: Container[int]) -> SideScores:
+    """Whether each answer to these `rows` is what `field` of its row says; of an answer with fields that of the same
+    name, or its only one. Raises InvalidInput where no row of the map has the field."""
     known = False
 
     def scored() -> Iterable[tuple[int, bool, RowScores | None]]:
@@ -126,11 +133,13 @@ def against_field(table: MapTable, field: str) -> SideScores:
             for row in table.answered(range(start, min(start + _PORTION, total))):
                 has_field = isinstance(row.input, Mapping) and field in row.input
                 known = known or has_field
-                if row.state in ("done", "failed"):
+                if row.index in rows and row.state in ("done", "failed"):
                     yield (
                         row.index,
                         row.state == "done",
-                        _right(_part(row.output, field), row.input[field]) if has_field else None,
+                        _right(_part(table.given_answer(row.output), field), row.input[field])
+                        if has_field
+                        else None,
                     )
 
     (scores,) = _sides(score_columns((_GOLD,)), scored())
@@ -145,7 +154,10 @@ def against_field(table: MapTable, field: str) -> SideScores:
 def against(table: MapTable, gold: Mapping[int, JsonValue]) -> SideScores:
     """Whether the answers of rows are what `gold` says."""
     rows = table.answered(sorted(gold))
-    scored = ((row.index, row.state == "done", _right(row.output, gold[row.index])) for row in rows)
+    scored = (
+        (row.index, row.state == "done", _right(table.given_answer(row.output), gold[row.index]))
+        for row in rows
+    )
     return _sides(score_columns((_GOLD,)), scored)[0]
 
 
@@ -156,7 +168,7 @@ def corrections_in(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[i
     for review in reviews:
         row = rows[review["index"]]
         ok = row.state == "done"
-        right = row.output if review["decision"] == "agree" else review["output"]
+        right = table.given_answer(row.output if review["decision"] == "agree" else review["output"])
         views.append({
             **review,  # type: ignore[typeddict-item]  # a recorded review has no `row`
             "output": right, "ok": ok, "recorded": row.output, "mine": False, "disputed": False,

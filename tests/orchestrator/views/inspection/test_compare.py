@@ -126,3 +126,24 @@ def test_answers_that_cannot_be_read_do_not_agree() -> None:
     for sides in ((lost, lost), (lost, known), (known, lost)):
         assert pair_rows([sides[0]], [sides[1]]).counts["open"] == 1
     assert pair_rows([known], [known]).counts["same"] == 1
+
+
+async def test_how_probable_an_answer_was_is_no_change_of_it(tmp_path: Path) -> None:
+    """Each row had changed, and none was right by a field or by what people said."""
+    labelled = {
+        "max_concurrency": 1, "cache": False, "confidence": "logprobs",
+        "output": {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}},
+    }  # fmt: skip
+    page = RunPage(tmp_path)
+    for run, confidence, gold in ((RUN, 0.6, "a"), (OTHER, 0.9, "a")):
+        page.bench.run = run
+        task = {**MAP, **labelled, "llm": {"model": f"fake:echo?confidence={confidence}"}}
+        page.bench.create([task], {"rows": [{"text": "x", "gold": gold}, {"text": "y", "gold": "b"}]})
+        assert await page.bench.go() == "done"
+    found = await page.inspection.compare(RUN, "me", OTHER, "label", everything=True, gold="gold")
+    assert {row["a"]["output"]["confidence"] for row in found["rows"]} == {0.6}
+    assert {row["b"]["output"]["confidence"] for row in found["rows"]} == {0.9}
+    summary = found["summary"]
+    assert (summary["same"], summary["changed"]) == (2, 0)
+    (score,) = summary["scores"]
+    assert (score["a"]["mean"], score["b"]["mean"], score["both"], score["neither"]) == (0.5, 0.5, 1, 1)

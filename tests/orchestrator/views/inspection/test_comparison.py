@@ -31,6 +31,21 @@ def test_a_row_more_moves_no_other() -> None:
     assert joined([done("old"), *a], a) == {(1, 0): "same", (2, 1): "same", (0, None): "only_a"}
 
 
+def test_rows_of_variants_are_joined_with_those_of_the_same_name() -> None:
+    """Of maps with other variants a row was joined with the next one of the same input, whichever variant that was."""
+    a = [done(row, row)._replace(variant=name) for row in "pqr" for name in ("now", "short")]
+    b = [done(row, row)._replace(variant=name) for row in "pqr" for name in ("big", "now", "long")]
+    pairs = {(pair.a, pair.b) for pair in pair_rows(a, b).rows}
+    assert {pair for pair in pairs if None not in pair} == {(0, 1), (2, 4), (4, 7)}
+    assert len(pairs) == 3 + 3 + 6
+
+
+def test_whole_numbers_are_the_same_with_a_point_and_without() -> None:
+    """A column of whole numbers is one of floats as soon as pandas has a row without."""
+    assert digest_of({"n": 1, "m": [2.0]}) == digest_of({"m": [2], "n": 1.0})
+    assert len({digest_of(value) for value in (1, True, "1", 1.5)}) == 4
+
+
 def test_rows_with_another_or_an_unknown_input_are_joined_by_their_place() -> None:
     pairs = pair_rows([done("p", 1), done(None, 2)], [done("other", 1), done(None, 2)]).rows
     assert [(pair.a, pair.b, pair.change, pair.by_input) for pair in pairs] == [

@@ -56,6 +56,21 @@ async def test_a_field_of_the_rows_says_what_is_right(tmp_path: Path) -> None:
         await scores(page, "gdol")
 
 
+async def test_means_are_those_of_the_rows_that_both_runs_have(tmp_path: Path) -> None:
+    """A run over ten rows stood beside the mean of all fifty of the other one."""
+    page = await two_runs(tmp_path, score=SCORE)
+    page.bench.run = OTHER[:-1] + "a"
+    page.bench.fake._replies = ["a40", "y"]
+    task = {**MAP, "max_concurrency": 1, "cache": False, "score": SCORE}
+    page.bench.create([task], {"rows": [ROWS[40], {"text": "another", "gold": "z"}, ROWS[41]]})
+    assert await page.bench.go() == "done"
+    summary = (await page.inspection.compare(RUN, "me", page.bench.run, "label", gold="gold"))["summary"]
+    assert (summary["same"] + summary["changed"], summary["only_a"], summary["by_index"]) == (3, 47, 1)
+    for score in summary["scores"]:
+        assert (score["a"]["scored"], score["b"]["scored"], score["rows"]) == (3, 3, 3)
+        assert score["b"]["mean"] == pytest.approx(1 / 3)
+
+
 async def test_what_people_said_of_either_run_is_right_of_both(tmp_path: Path) -> None:
     page = await two_runs(tmp_path)
     with pytest.raises(InvalidInput, match="reviewed"):
