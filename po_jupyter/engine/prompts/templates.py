@@ -11,7 +11,7 @@ in `refine.critique` also `output` and `violations`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -152,6 +152,9 @@ class RowsExpression:
                 )
             else:
                 rows = list(islice(value, MAX_ROWS + 1))
+            if type(rows) is list and any(isinstance(row, Iterator) for row in rows):
+                # Of `| map("select")`: a row is looked at more than once.
+                rows = [list(row) if isinstance(row, Iterator) else row for row in rows]
         except PoError:
             raise
         except Exception as error:
