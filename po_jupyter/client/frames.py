@@ -79,8 +79,14 @@ def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> 
     cells = [row_cells(row, label_names) for row in rows]
     # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
     names = list(dict.fromkeys(name for row in cells for name in row)) or list(_TAIL)
+    columns = [column.rename(_free_name(column.name, names)) for column in columns]
     columns += [polars_column(polars, name, [row.get(name) for row in cells]) for name in names]
     return polars.DataFrame(columns)
+
+
+def _free_name(label: str, names: Sequence[str]) -> str:
+    """The name of a column of labels, which is that of an index and may be one of ours: `error`."""
+    return label if label not in names else _free_name(f"index_{label}", names)
 
 
 def polars_column(polars: Any, name: str, values: Sequence[Any]) -> Any:

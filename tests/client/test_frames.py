@@ -469,3 +469,13 @@ def test_labels_that_polars_has_no_type_for_are_text(labels: Any, expected: list
     kept = json.loads(json.dumps(spec["levels"][0]["values"]))
     rows: list[Any] = [{"index": i, "ok": True, "output": i, "label": label} for i, label in enumerate(kept)]
     assert polars_frame(pl, rows, spec)["index"].to_list() == expected
+
+
+@pytest.mark.parametrize("name", ["error", "ok", "cost"])
+def test_an_index_called_like_a_column_of_ours_has_a_column_of_its_own(name: str) -> None:
+    """polars refused two columns of one name with an error of its own."""
+    rows: list[Any] = [{"index": 0, "ok": True, "output": {f"index_{name}": 1}, "label": "a", "error": None}]
+    spec = {"levels": [{"name": name, "type": "object", "values": ["a"]}]}
+    frame = polars_frame(pl, rows, spec)
+    assert frame.columns[:2] == [f"index_index_{name}", f"index_{name}"]
+    assert frame[frame.columns[0]].to_list() == ["a"]
