@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Unpack
 
 from po_jupyter.client.async_client import AsyncClient
@@ -62,7 +62,7 @@ def extract(data: Any, fields: Any, *, prompt: Prompt | None = None, **options: 
 
 def classify(
     data: Any,
-    labels: Sequence[str],
+    labels: Iterable[str],
     *,
     prompt: Prompt | None = None,
     several: bool = False,

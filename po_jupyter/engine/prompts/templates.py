@@ -28,6 +28,7 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 _FAILED = "A row of a map that failed has the output null: tasks.NAME | selectattr('ok') has the others."
+_NO_ORDER = "What is missing is null, which has no order: `item.n is not none and item.n > 3`."
 _EXPRESSIONS = {
     "for_each": 'For example for_each: "{{ seed.rows }}".',
     "when": 'For example when: "{{ output.confidence < 0.8 }}".',
@@ -235,6 +236,8 @@ def render_error(error: Exception, task: str, field: str, line: int | None = Non
         reason = f"not allowed in a template: {error}"
     else:
         reason = f"{type(error).__name__}: {error}"[:300]
+        if "not supported between" in reason and "'NoneType'" in reason:
+            hint = _NO_ORDER
     return TemplateFailed(
         f"task {task!r}: {location}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
     )

@@ -125,3 +125,9 @@ def test_what_selects_nothing_does_not_hold() -> None:
     sure = condition("{{ item.tags | select('eq', 'a') }}")
     assert sure.holds({"output": None, "item": {"tags": ["a"]}})
     assert not sure.holds({"output": None, "item": {"tags": ["b"]}})
+
+
+def test_a_comparison_with_null_says_what_to_write() -> None:
+    with pytest.raises(TemplateFailed, match="'NoneType' and 'int'") as caught:
+        Expression("{{ item.n > 3 }}", task="t", field="where").value({"item": {"n": None}})
+    assert caught.value.hint.startswith("What is missing is null")
