@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -71,15 +72,58 @@ def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> 
     """The rows as a frame of polars, whose first columns are the labels."""
     if index is not None and all("label" in row for row in rows):
         labels = label_columns(index, [row.get("label") for row in rows])
-        columns = [polars.Series(name, values, strict=False) for name, values in labels.items()]
+        columns = [polars_column(polars, name, values) for name, values in labels.items()]
     else:  # of the type that with_row_index() has, so that the two join
         columns = [polars.Series("index", _places(rows), dtype=polars.get_index_type())]
     label_names = {column.name for column in columns}
     cells = [row_cells(row, label_names) for row in rows]
     # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
     names = list(dict.fromkeys(name for row in cells for name in row)) or list(_TAIL)
-    columns += [polars.Series(name, [row.get(name) for row in cells], strict=False) for name in names]
+    columns = [column.rename(_free_name(column.name, names)) for column in columns]
+    columns += [polars_column(polars, name, [row.get(name) for row in cells]) for name in names]
     return polars.DataFrame(columns)
+
+
+def _free_name(label: str, names: Sequence[str]) -> str:
+    """The name of a column of labels, which is that of an index and may be one of ours: `error`."""
+    return label if label not in names else _free_name(f"index_{label}", names)
+
+
+def polars_column(polars: Any, name: str, values: Sequence[Any]) -> Any:
+    """A column of polars with all of the values: as text where the type that it finds for them would lose some.
+
+    It makes null of a number among objects and of one that has more than 128 bits, and rounds whole numbers among
+    others.
+    """
+    try:
+        column = polars.Series(name, values, strict=False)
+    except (polars.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+        pass  # of labels: moments with and without a zone
+    else:
+        kinds = {type(value) for value in values if value is not None}
+        if kinds in ({str}, {bool}, {float}) or all(map(_is_kept, values, column.to_list())):
+            return column
+    return polars.Series(name, [None if value is None else _text_of(value) for value in values])
+
+
+def _is_kept(value: Any, cell: Any) -> bool:
+    """Whether a cell has all that its value has; a struct has the fields of the other rows too, and a column of texts
+    numbers as text."""
+    if isinstance(value, Mapping):
+        return isinstance(cell, Mapping) and all(
+            _is_kept(inner, cell.get(name)) for name, inner in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return isinstance(cell, list | tuple) and len(cell) == len(value) and all(map(_is_kept, value, cell))
+    if isinstance(cell, str) and not isinstance(value, str):
+        return cell == _text_of(value)
+    return bool(cell == value or cell is value or value != value)  # which NaN is
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, bool | int | float | list | tuple | Mapping):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value).encode("utf-8", "replace").decode()  # half a surrogate pair is no text to polars
 
 
 def with_provenance(rows: list[RowJson], provenance: Iterable[ProvenanceJson]) -> list[RowJson]:

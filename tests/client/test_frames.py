@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 
 from po_jupyter.client.client import Client
-from po_jupyter.client.frames import pandas_frame
+from po_jupyter.client.frames import pandas_frame, polars_frame
 from po_jupyter.client.http.transport import Endpoint
+from po_jupyter.client.inputs.seeds import seed_of
 from tests.support.jupyter_process import JupyterProcess
 
 pytestmark = pytest.mark.acceptance
@@ -425,3 +426,58 @@ def test_no_field_of_an_answer_takes_the_place_of_another() -> None:
     names = ["output_error", "output_output_error", "output_output_output_error", "output_note"]
     assert [cells[name] for name in names] == [1, 2, 3, 4]
     assert cells["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([10**40, 1], [str(10**40), "1"]),
+        ([2**53 + 1, 1.5], [str(2**53 + 1), "1.5"]),
+        ([{"a": 1}, 2, None], ['{"a": 1}', "2", None]),
+        (["x", {"a": [True]}], ["x", '{"a": [true]}']),
+        ([[2**53 + 1], [1.5]], [f"[{2**53 + 1}]", "[1.5]"]),
+        ([{"a": 1}, {"b": "x"}], [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
+        ([[1], ["a"], []], [["1"], ["a"], []]),
+        ([1, "a", None], ["1", "a", None]),
+        ([1, 2.5], [1.0, 2.5]),
+    ],
+)
+def test_a_column_of_polars_has_every_value(values: Any, expected: Any) -> None:
+    """polars makes null of what does not fit the type that it chose, and rounds."""
+    rows: list[Any] = [{"index": i, "ok": True, "output": {"v": v}} for i, v in enumerate(values)]
+    assert polars_frame(pl, rows, None)["v"].to_list() == expected
+
+
+MOMENT = dt.datetime(2020, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([MOMENT, MOMENT.replace(tzinfo=dt.UTC)], ["2020-01-01 00:00:00", "2020-01-01 00:00:00+00:00"]),
+        ([1, dt.date(2020, 1, 1)], ["1", "2020-01-01"]),
+        ([pd.NA, 1], [None, 1]),
+        ([pd.NaT, "x"], [None, "x"]),
+        (["\ud800x", "y"], ["?x", "y"]),
+        ([("a", 1), ("b", 2)], [["a", "1"], ["b", "2"]]),
+    ],
+)  # fmt: skip
+def test_labels_that_polars_has_no_type_for_are_text(labels: Any, expected: list[Any]) -> None:
+    seed = seed_of(
+        {"rows": pd.DataFrame({"t": [1, 2]}, index=pd.Index(labels, dtype=object, tupleize_cols=False))}, "t"
+    )
+    assert seed.index is not None
+    spec = seed.index["rows"]
+    kept = json.loads(json.dumps(spec["levels"][0]["values"]))
+    rows: list[Any] = [{"index": i, "ok": True, "output": i, "label": label} for i, label in enumerate(kept)]
+    assert polars_frame(pl, rows, spec)["index"].to_list() == expected
+
+
+@pytest.mark.parametrize("name", ["error", "ok", "cost"])
+def test_an_index_called_like_a_column_of_ours_has_a_column_of_its_own(name: str) -> None:
+    """polars refused two columns of one name with an error of its own."""
+    rows: list[Any] = [{"index": 0, "ok": True, "output": {f"index_{name}": 1}, "label": "a", "error": None}]
+    spec = {"levels": [{"name": name, "type": "object", "values": ["a"]}]}
+    frame = polars_frame(pl, rows, spec)
+    assert frame.columns[:2] == [f"index_index_{name}", f"index_{name}"]
+    assert frame[frame.columns[0]].to_list() == ["a"]

@@ -213,8 +213,10 @@ def _pandas_values(level: Mapping[str, Any], values: Sequence[Any], pandas: Any)
         return pandas.Index(list(values), dtype="int64")
     if kind == "category":
         categories = _pandas_values(level["categories"], level["categories"]["values"], pandas)
-        plain = _pandas_values(level["categories"], values, pandas)
-        return pandas.CategoricalIndex(plain, categories=categories, ordered=bool(level.get("ordered")))
+        numbers = {json.dumps(category): i for i, category in enumerate(level["categories"]["values"])}
+        codes = [-1 if value is None else numbers[json.dumps(value)] for value in values]
+        ordered = bool(level.get("ordered"))
+        return pandas.CategoricalIndex(pandas.Categorical.from_codes(codes, categories, ordered=ordered))
     if kind == "interval":
         sides = {"type": level["sides"]}
         left, right = (
@@ -266,7 +268,8 @@ def _python_value(level: Mapping[str, Any], value: Any) -> Any:
     if kind.startswith("datetime64["):
         (moment,) = _pandas_values(level, [value], _pandas())
         return moment.to_pydatetime(warn=False)
-    return _untagged(value)
+    plain = _untagged(value)
+    return None if type(plain).__name__ in ("NaTType", "NAType") else plain
 
 
 def _untagged(value: Any) -> Any:

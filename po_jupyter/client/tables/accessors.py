@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -37,7 +37,7 @@ class TableAccessor:
         """As `po.extract`."""
         return _operations().extract(self._table, fields, **options)
 
-    def classify(self, labels: Sequence[str], **options: Any) -> Any:
+    def classify(self, labels: Iterable[str], **options: Any) -> Any:
         """As `po.classify`."""
         return _operations().classify(self._table, labels, **options)
 

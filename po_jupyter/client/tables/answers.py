@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from po_jupyter.client.frames import exact_frame, loses_digits
+from po_jupyter.client.frames import exact_frame, loses_digits, polars_column
 from po_jupyter.client.http.payloads import RowJson
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -105,10 +105,18 @@ def check_table(verb: str, table: Any) -> None:
     ):
         raise InvalidInput(
             f"po.{verb} asks about the rows of a DataFrame, a Series or a list, not {type(table).__name__}",
-            hint="frame.collect() makes a DataFrame of it."
-            if hasattr(table, "collect")
-            else "list(...) makes a list of anything that can be gone through.",
+            hint=_rows_hint(table),
         )
+
+
+def _rows_hint(table: Any) -> str:
+    if hasattr(table, "collect"):
+        return "frame.collect() makes a DataFrame of it."
+    if isinstance(table, Mapping):
+        return "pandas.DataFrame(...) makes a table of columns by name; [...] around it makes one row of it."
+    if isinstance(table, str | bytes):
+        return "[...] around it makes one row of it."
+    return "list(...) makes a list of anything that can be gone through."
 
 
 def _is_polars(table: Any) -> bool:
@@ -118,9 +126,7 @@ def _is_polars(table: Any) -> bool:
 def _beside_polars(table: Any, columns: Columns, count: int) -> Any:
     polars = import_module("polars")
     frame = table if isinstance(table, polars.DataFrame) else table.to_frame(table.name or "item")
-    new = [
-        polars.Series(name, values, strict=False) for name, values in _renamed(columns, frame.columns).items()
-    ]
+    new = [polars_column(polars, name, values) for name, values in _renamed(columns, frame.columns).items()]
     return frame.head(count).with_columns(new)
 
 
@@ -138,7 +144,10 @@ def _pandas_frame(pandas: Any, table: Any, count: int) -> Any:
             return exact_frame(pandas, rows)
         return pandas.DataFrame({"item": pandas.Series(rows, dtype=None if _has_type(rows) else object)})
     if not hasattr(table, "columns"):
-        table = table.to_frame("item" if table.name is None else table.name)
+        name = "item" if table.name is None else table.name
+        table = table.to_frame(name)
+        # Of the column ("a", "x") of a frame pandas would make two levels again.
+        table.columns = pandas.Index([name], tupleize_cols=False)
     return table.iloc[:count]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Unpack
 
 from po_jupyter.client.async_client import AsyncClient
@@ -31,6 +32,7 @@ _log = logging.getLogger("po_jupyter")
 _QUESTION = "po_table"  # in the seed's metadata: the digest of what is asked
 _RUNS_PAGE = 200
 _GOING_ON = ("pending", "running", "waiting")
+_starting = threading.Lock()  # so that the same call in two threads is one run, and paid once
 
 
 def map(data: Any, prompt: Prompt, *, output: Any = None, **options: Unpack[TableOptions]) -> Any:
@@ -62,7 +64,7 @@ def extract(data: Any, fields: Any, *, prompt: Prompt | None = None, **options: 
 
 def classify(
     data: Any,
-    labels: Sequence[str],
+    labels: Iterable[str],
     *,
     prompt: Prompt | None = None,
     several: bool = False,
@@ -149,18 +151,19 @@ def _run(
 def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions) -> Run:
     fresh, limit = bool(options.get("fresh")), options.get("limit")
     digest = _digest(pipeline, seed, limit)
-    if not fresh:
-        view = client.call(_going_on(client.aio, pipeline.name, digest))
-        if view is not None:
-            return Run(client, view)
-    return client.submit(
-        pipeline,
-        seed.model_copy(update={"metadata": {_QUESTION: digest}}),
-        budget=options.get("budget"),
-        limit=limit,
-        fresh=fresh,
-        skip_validation=bool(options.get("skip_validation")),
-    )
+    with _starting:
+        if not fresh:
+            view = client.call(_going_on(client.aio, pipeline.name, digest))
+            if view is not None:
+                return Run(client, view)
+        return client.submit(
+            pipeline,
+            seed.model_copy(update={"metadata": {_QUESTION: digest}}),
+            budget=options.get("budget"),
+            limit=limit,
+            fresh=fresh,
+            skip_validation=bool(options.get("skip_validation")),
+        )
 
 
 async def _going_on(aio: AsyncClient, name: str, digest: str) -> RunView | None:

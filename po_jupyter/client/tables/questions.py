@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from enum import Enum
 from typing import Any, TypeAlias, TypedDict
 
 from po_jupyter.client.tables.options import MODEL_OPTIONS, TASK_OPTIONS
@@ -80,7 +81,7 @@ def filter_question(
 
 
 def classify_question(
-    labels: Sequence[str], prompt: Prompt | None, several: bool, options: Mapping[str, Any]
+    labels: Iterable[str], prompt: Prompt | None, several: bool, options: Mapping[str, Any]
 ) -> Pipeline:
     """The choice of one label of these, as `{"label": ...}`, or of several, as `{"labels": [...]}`."""
     choices = _checked_labels(labels)
@@ -101,19 +102,21 @@ def extract_question(fields: Any, prompt: Prompt | None, options: Mapping[str, A
 
 
 def _checked_labels(labels: object) -> list[str]:
-    if isinstance(labels, str) or not isinstance(labels, Sequence):
+    # Not a set: in another order it would be another question, which is paid again.
+    if isinstance(labels, str | Mapping | Set) or not isinstance(labels, Iterable):
         raise InvalidInput(f"po.classify: labels are a list of texts, not {labels!r:.60}")
+    labels = list(labels)
     wrong = [label for label in labels if not isinstance(label, str) or not label.strip()]
     if wrong or len(set(labels)) != len(labels) or len(labels) < 2:
         fault = f"{wrong[0]!r:.60} is none" if wrong else "there are fewer, or one is there twice"
         raise InvalidInput(f"po.classify: labels are at least two different texts; {fault}")
-    return list(labels)
+    return [str(label.value if isinstance(label, Enum) else label) for label in labels]
 
 
 def _fields_schema(fields: Any) -> Any:
     if isinstance(fields, str):
         fields = [fields]
-    if isinstance(fields, Mapping | list | tuple) and not fields:
+    if isinstance(fields, Mapping | list | tuple | None) and not fields:
         raise InvalidInput("po.extract: no field is named", hint='For example ["company", "year"].')
     if isinstance(fields, list | tuple):
         wrong = [name for name in fields if not isinstance(name, str) or not name]

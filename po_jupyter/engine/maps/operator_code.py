@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from po_jupyter.engine.operators.distinct import distinct
@@ -23,7 +25,9 @@ from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.operators.fields import Similar
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.model.values.plain_json import PlainJson
 
+_NAMES_ALONE = re.compile(r"[\s{}\w.]*")  # `{{ seed.rows }}`: what is there is JSON
 _EVERY = 256  # rows between two looks at the clock
 Value = Callable[[Any, int], Any]
 Made = TypeVar("Made")
@@ -52,16 +56,22 @@ class OperatorCode:
 
     def rows(self, source: SourceRows) -> ResultRows:
         """The rows of a task that asks no model. Raises TemplateFailed."""
-        return self._made(lambda: self._rows(source))
+        return self._made(lambda: _in_json(self._rows(source)))
 
     def plan(self, source: SourceRows, fits: Fits) -> Plan:
         """What a task asks a model about. Raises TemplateFailed."""
-        return self._made(lambda: self._plan(source, fits))
+
+        def plan() -> Plan:
+            if not _NAMES_ALONE.fullmatch(self.task.for_each or ""):
+                _json_of(source.values, "row")  # before anything is paid for rows that cannot be kept
+            return self._plan(source, fits)
+
+        return self._made(plan)
 
     def result(self, plan: Plan, outcomes: Sequence[JsonObject]) -> ResultRows:
         """The rows that the outcomes of all items make. Raises TemplateFailed."""
         self._until = time.monotonic() + self.task.timeout
-        return self._made(lambda: plan.result(outcomes))
+        return self._made(lambda: _in_json(plan.result(outcomes)))
 
     def _made(self, make: Callable[[], Made]) -> Made:
         try:
@@ -101,7 +111,9 @@ class OperatorCode:
             keeps = self._answer_value("join.keep", task.join.keep)
             return SelectPlan(made.rows, keeps, {"right_row": made.right_rows})
         if task.group_by is not None:
-            return GroupPlan(source, groups(source, self._value("group_by.key", task.group_by.key)), fits)
+            found = groups(source, self._value("group_by.key", task.group_by.key))
+            _json_of([group.key for group in found], "key")
+            return GroupPlan(source, found, fits)
         assert task.top_k is not None
         if task.top_k.pairs:
             return PairsPlan(source, task.top_k.k)
@@ -162,3 +174,18 @@ class OperatorCode:
                     f"task {self.task.name!r}: {self.task.operator} took longer than {self.task.timeout:g} s",
                     hint="An expression that is quicker, fewer rows or pairs, or a longer `timeout`.",
                 )
+
+
+def _in_json(result: ResultRows) -> ResultRows:
+    """The rows as the checkpoint keeps them: an expression may give a tuple, NaN, infinity. Raises ValueError."""
+    columns = {name: _json_of(values, f"column {name} of row") for name, values in result.columns.items()}
+    return replace(result, values=_json_of(result.values, "row"), columns=columns)
+
+
+def _json_of(values: Sequence[Any], what: str) -> list[Any]:
+    conversion = PlainJson()
+    plain = [conversion.value(value, f"{what} {index}") for index, value in enumerate(values)]
+    if conversion.refused:
+        refused = conversion.refused[0]
+        raise ValueError(f"{refused.where}: {refused.message}")
+    return plain

@@ -12,19 +12,22 @@ _MISSING = object()
 
 
 def unnest_field(source: SourceRows, path: str) -> ResultRows:
-    """Each row as often as the list at `path` (names joined by dots) has elements, with the element in its place. A row
-    without such a field, or with null there, gives none. Raises ValueError where no row has it, and for what is no
-    list."""
-    keys = path.split(".")
+    """Each row as often as the list at `path` (names joined by dots, or one name with dots in it) has elements, with
+    the element in its place. A row without such a field, or with null there, gives none. Raises ValueError where no row
+    has it, and for what is no list."""
+    names = path.split(".")
     found = not source.values
+
+    def keys_in(row: Any) -> list[str]:
+        return [path] if isinstance(row, Mapping) and path in row else names
 
     def elements(row: Any, index: int) -> Sequence[Any]:
         nonlocal found
-        value = _at(row, keys)
+        value = _at(row, keys_in(row))
         found = found or value is not _MISSING
         return _list(None if value is _MISSING else value, index, f"`{path}`")
 
-    result = _unnested(source, elements, lambda row, element: _with(row, keys, element))
+    result = _unnested(source, elements, lambda row, element: _with(row, keys_in(row), element))
     if not found:
         raise ValueError(f"no row has a field `{path}`")
     return result

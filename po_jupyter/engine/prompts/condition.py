@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeGuard
@@ -88,7 +88,7 @@ class Expression:
             value = self._evaluate(names)
             if isinstance(value, Undefined):
                 str(value)  # raises, with the message of our undefined
-            return value
+            return _gone_through(value)
 
     def value_or_none(self, names: Mapping[str, JsonValue]) -> JsonValue:
         """Its value, None for a field that is not there; of what can only be gone through, a list. Raises
@@ -116,6 +116,13 @@ class Expression:
             raise
         except Exception as error:
             raise render_error(error, self.task, self.field) from None
+
+
+def _gone_through(value: Any) -> Any:
+    """A list of what can only be gone through: `item.tags | select(...)` is true as it is, whatever it selects."""
+    if isinstance(value, Iterable) and not isinstance(value, str | Mapping | Sequence):
+        return list(value)
+    return value
 
 
 def _unsure(names: Mapping[str, JsonValue]) -> Mapping[str, JsonValue] | None:

@@ -225,6 +225,9 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             try:
                 return obj[argument]
             except (KeyError, TypeError):
+                # Keys of JSON are text: the column 0 of a frame is "0" here.
+                if type(argument) is int and (name := str(argument)) in obj:
+                    return obj[name]
                 return self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 

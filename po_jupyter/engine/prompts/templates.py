@@ -11,7 +11,7 @@ in `refine.critique` also `output` and `violations`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -28,6 +28,7 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 _FAILED = "A row of a map that failed has the output null: tasks.NAME | selectattr('ok') has the others."
+_NO_ORDER = "What is missing is null, which has no order: `item.n is not none and item.n > 3`."
 _EXPRESSIONS = {
     "for_each": 'For example for_each: "{{ seed.rows }}".',
     "when": 'For example when: "{{ output.confidence < 0.8 }}".',
@@ -152,6 +153,9 @@ class RowsExpression:
                 )
             else:
                 rows = list(islice(value, MAX_ROWS + 1))
+            if type(rows) is list and any(isinstance(row, Iterator) for row in rows):
+                # Of `| map("select")`: a row is looked at more than once.
+                rows = [list(row) if isinstance(row, Iterator) else row for row in rows]
         except PoError:
             raise
         except Exception as error:
@@ -232,6 +236,8 @@ def render_error(error: Exception, task: str, field: str, line: int | None = Non
         reason = f"not allowed in a template: {error}"
     else:
         reason = f"{type(error).__name__}: {error}"[:300]
+        if "not supported between" in reason and "'NoneType'" in reason:
+            hint = _NO_ORDER
     return TemplateFailed(
         f"task {task!r}: {location}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
     )

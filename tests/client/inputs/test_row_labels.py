@@ -39,6 +39,8 @@ INDEXES: dict[str, Any] = {
     "spans": pd.to_timedelta(["1D", None, "2h"]),
     "categories of months": pd.CategoricalIndex(pd.period_range("2026-01", periods=3, freq="M")),
     "categories of numbers": pd.CategoricalIndex([2, None, 1], categories=[2, 1, 0], ordered=True),
+    "categories of truths": pd.CategoricalIndex([True, None, False]),
+    "categories of intervals": pd.CategoricalIndex(pd.IntervalIndex.from_tuples([(0, 2), (1, 3), (2, 4)])),
     "levels of each kind": pd.MultiIndex.from_arrays(
         [pd.date_range("2026", periods=3, tz="UTC"), pd.CategoricalIndex(list("aba")), [3, "x", None]],
         names=["when", None, 3],

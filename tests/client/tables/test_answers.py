@@ -150,3 +150,20 @@ def test_whole_numbers_stay_what_they_are_beside_rows_without_one() -> None:
         pd.DataFrame({"t": ["x", "y"]}), columns_of(FIELDS, [done(0, {"n": 3}), failed(1)], 2), "run1"
     )
     assert small["n"].sum() == 3
+
+
+def test_a_column_of_a_frame_with_two_levels_is_one_column() -> None:
+    """pandas made two levels of the name again, and warned of it."""
+    column = pd.DataFrame({("a", "x"): ["p", "q"]})[("a", "x")]
+    result = beside(column, {"output": [1, 2], "error": [None, None]}, "r")
+    assert list(result.columns) == [("a", "x"), "output", "error"] and result.columns.nlevels == 1
+    assert list(result["output"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [({"a": [1]}, r"pandas.DataFrame\(...\)"), ("text", r"\[...\] around"), (range(2), r"list\(")],
+)
+def test_what_is_no_table_is_refused_with_what_to_do(table: Any, hint: str) -> None:
+    with pytest.raises(InvalidInput, match=hint):
+        check_table("map", table)

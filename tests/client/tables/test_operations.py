@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,14 @@ def test_the_same_again_is_not_paid_again(model: ModelServer, calls: Any) -> Non
     assert list(result["output"]) == [f"echo: {text}" for text in texts]
     po.map(texts, "Q: {{ item }}", fresh=True)
     assert calls() == 12
+
+
+def test_the_same_call_in_several_threads_is_paid_once(model: ModelServer, calls: Any) -> None:
+    texts = [f"thread {i}" for i in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        tables = list(pool.map(lambda _: po.map(texts, "Q: {{ item }}", max_concurrency=1), range(3)))
+    assert [list(table["output"]) for table in tables] == [[f"echo: {text}" for text in texts]] * 3
+    assert calls() == 6
 
 
 def test_a_limit_asks_the_first_rows_only(model: ModelServer, calls: Any) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from pydantic import BaseModel
 
@@ -154,3 +157,32 @@ def test_fields_may_be_types_and_schemas_side_by_side() -> None:
     assert schema is not None and schema["required"] == ["year", "names"]
     assert schema["properties"]["year"] == {"type": "integer"}
     assert schema["properties"]["names"]["type"] == "array"
+
+
+class Kind(str, Enum):  # noqa: UP042  # whose str() is "Kind.BUG"
+    BUG = "bug"
+    QUESTION = "question"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["bug", "question"]),
+        pd.Series(["bug", "question"]),
+        pd.Index(["bug", "question"]),
+        Kind,
+        iter(Kind),
+    ],
+)
+def test_labels_are_anything_that_has_an_order(labels: Any) -> None:
+    """`df.label.unique()` is an array. A set has another order, and with it another question, in each kernel."""
+    task = only(classify_question(labels, None, False, {}))
+    assert task.output is not None and task.output["properties"]["label"]["enum"] == ["bug", "question"]
+    with pytest.raises(InvalidInput, match="a list of texts"):
+        classify_question(set(labels), None, False, {})
+
+
+def test_no_fields_are_refused_before_anything_is_asked() -> None:
+    for nothing in (None, [], {}):
+        with pytest.raises(InvalidInput, match="no field is named"):
+            extract_question(nothing, None, {})

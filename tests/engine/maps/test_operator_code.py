@@ -59,3 +59,44 @@ def test_a_stop_ends_it_on_its_way() -> None:
 
     with pytest.raises(Drained):
         code(stop, where="{{ true }}").rows(source_rows([1] * 1000, None))
+
+
+TAGS = [{"tags": ["a", "b"]}, {"tags": ["c"]}, {"tags": []}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "values"),
+    [
+        ({"where": "{{ item.tags | select('eq', 'a') }}"}, [TAGS[0]]),
+        ({"distinct": "{{ item.tags | map('length') }}"}, TAGS),
+        ({"unnest": "{{ item.tags | map('upper') }}"}, ["A", "B", "C"]),
+        ({"unnest": "{{ item.items() }}"}, [["tags", row["tags"]] for row in TAGS]),
+    ],
+)
+def test_what_can_only_be_gone_through_is_a_list(fields: Any, values: list[Any]) -> None:
+    """Jinja's `select` and `map` give generators, which are true whatever is in them."""
+    assert code(**fields).rows(source_rows(TAGS, None)).values == values
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"group_by": "{{ item.n * 1e308 * 10 if index else 1 }}"}, "row 1.key: inf"),
+        ({"unnest": "{{ [1, 1e308 * 10] }}"}, "row 1: inf"),
+        ({"unnest": "{{ [item.keys] }}"}, "row 0: builtin_function_or_method"),
+    ],
+)
+def test_rows_that_cannot_be_kept_are_an_error_of_the_task(fields: Any, place: str) -> None:
+    """The checkpoint refused them, and the run's worker died of that three times."""
+    with pytest.raises(TemplateFailed, match=rf"{place} is not"):
+        code(**fields).rows(source_rows([{"n": 1}, {"n": 2}], None))
+
+
+def test_such_rows_are_refused_before_anything_is_paid() -> None:
+    infinite = source_rows([float("inf")], None)
+    grouping = code(group_by="{{ item * 1e308 * 10 }}", prompt="{{ item }}")
+    with pytest.raises(TemplateFailed, match="group_by: key 0: inf"):
+        grouping.plan(source_rows([1], None), lambda item, combine: True)
+    asking = code(for_each="{{ [1e308 * 10] }}", where="yes", prompt="{{ item }}")
+    with pytest.raises(TemplateFailed, match="where: row 0: inf"):
+        asking.plan(infinite, lambda item, combine: True)

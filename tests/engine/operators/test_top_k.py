@@ -31,3 +31,10 @@ def test_what_has_no_order_is_an_error() -> None:
 def test_it_is_a_stable_sort(values: list[int], k: int) -> None:
     expected = sorted(range(len(values)), key=lambda i: (-values[i], i))[:k]
     assert best(dict(enumerate(values)), k) == expected
+
+
+def test_texts_of_numbers_go_by_these() -> None:
+    """Decimals of a table are texts in JSON, of which "9" is the largest."""
+    assert best({0: "9.50", 1: "10", 2: "-11", 3: None, 4: "10.0"}, 5) == [1, 4, 0, 2, 3]
+    assert best({0: "9", 1: "10", 2: "x"}, 3) == [2, 0, 1]
+    assert best({0: "9", 1: "10", 2: "inf"}, 3) == [2, 0, 1]

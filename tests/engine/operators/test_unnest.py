@@ -37,3 +37,9 @@ def test_a_field_that_no_row_has_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no row has a field `tag`"):
         unnest_field(SourceRows([{"tags": []}]), "tag")
     assert unnest_field(SourceRows([]), "tag").values == []
+
+
+def test_a_name_with_dots_in_it_is_one_field() -> None:
+    """As `pandas.json_normalize` names columns."""
+    made = unnest_field(SourceRows([{"a.b": [1, 2], "a": {"b": [3]}}, {"a": {"b": [4]}}]), "a.b")
+    assert made.values == [{"a.b": 1, "a": {"b": [3]}}, {"a.b": 2, "a": {"b": [3]}}, {"a": {"b": 4}}]

@@ -118,3 +118,16 @@ def test_a_wrong_one_has_the_line_of_its_cell() -> None:
     with pytest.raises(InvalidPipeline) as caught:
         examine_here({"what": "check", "definition": text})
     assert [violation.line for violation in caught.value.violations] == [9]
+
+
+def test_what_selects_nothing_does_not_hold() -> None:
+    """A generator of Jinja is true, whatever is in it."""
+    sure = condition("{{ item.tags | select('eq', 'a') }}")
+    assert sure.holds({"output": None, "item": {"tags": ["a"]}})
+    assert not sure.holds({"output": None, "item": {"tags": ["b"]}})
+
+
+def test_a_comparison_with_null_says_what_to_write() -> None:
+    with pytest.raises(TemplateFailed, match="'NoneType' and 'int'") as caught:
+        Expression("{{ item.n > 3 }}", task="t", field="where").value({"item": {"n": None}})
+    assert caught.value.hint.startswith("What is missing is null")

@@ -22,6 +22,14 @@ def test_a_key_of_a_mapping_wins_over_its_method() -> None:
     assert rendered("{{ x.get('a', 5) }}", x={}) == "5"
 
 
+def test_the_number_of_a_column_names_it() -> None:
+    """The columns of `pd.DataFrame([[1, 2]])` are 0 and 1, and "0" and "1" in JSON."""
+    x, rows = {"0": 7, "1": 8}, [{"0": 9}]
+    assert rendered("{{ x[0] }} {{ x.1 }} {{ rows | map(attribute=0) | first }}", x=x, rows=rows) == "7 8 9"
+    with pytest.raises(UndefinedError, match="there is no 2 here"):
+        rendered("{{ x[2] }}", x={"0": 7})
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [

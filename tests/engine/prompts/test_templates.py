@@ -143,6 +143,7 @@ def test_a_broken_template_says_its_line(text: str) -> None:
         ("seed.values", [1, 2]),
         ("{{- seed.rows -}}", SEED["rows"]),
         ("{{ seed.rows | selectattr('n', 'gt', 1) }}", [{"a": "b", "n": 2}]),
+        ("{{ [['a', 'b'], []] | map('map', 'upper') }}", [["A", "B"], []]),  # a row is looked at more than once
         ("range(3)", [0, 1, 2]),
         ("{{ seed['values'] + [{'a': {'b': 1}}] }}", [1, 2, {"a": {"b": 1}}]),
         ("{{ tasks['deep-dive'] }}", [1]),
