@@ -9,7 +9,7 @@ both. Every request of a batch has a custom id that begins with the batch's toke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -39,6 +39,7 @@ class BatchStatus:
     results   the provider's own names for the files or paths of the results
     expired   the time allowed was over before every request was worked on
     missing   why requests have no line in the results of a batch that has ended, "" when nothing explains it
+    uploads   the files that it was made of, by the names that `upload` gave, where the provider keeps them for ever
     """
 
     id: str
@@ -51,6 +52,7 @@ class BatchStatus:
     results: tuple[str, ...] = ()
     expired: bool = False
     missing: str = ""
+    uploads: tuple[str, ...] = ()
 
 
 class BatchSearch(NamedTuple):
@@ -118,6 +120,13 @@ class Batches(Protocol):
     def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
         """The answer to `request` in a line, without its cost. Raises the ModelError that is reported for it."""
         ...
+
+
+async def discard_upload(api: Batches, uploaded: str) -> None:
+    """Delete a file that `upload` handed over, where the API has `discard(uploaded)`. Raises a ModelError."""
+    discard: Callable[[str], Awaitable[None]] | None = getattr(api, "discard", None)
+    if discard is not None:
+        await discard(uploaded)
 
 
 def batch_api_of(provider: object) -> Batches | None:
