@@ -105,4 +105,4 @@ def _of_path(path: Path, kind: str, most: int) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # the latter for a NUL
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInput(f"{str(path):.200} cannot be read: {reason}") from None
+        raise InvalidInput(f"{path!s:.200} cannot be read: {reason}") from None
