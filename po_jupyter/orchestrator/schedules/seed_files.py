@@ -80,7 +80,7 @@ class SeedFiles:
             return SlotSeed(source.get("data", {}))
         self.check(files, code_allowed=code_allowed)
         only_new = source.get("only_new", False)
-        if not only_new and not glob.has_magic(files):
+        if not only_new and not self._is_pattern(files):
             content = self._content(self._pattern(files), files, code_allowed)
             value = _parse(content, files)
             return SlotSeed(value if isinstance(value, dict) else {"rows": value})
@@ -122,11 +122,15 @@ class SeedFiles:
         """The file of a name, or those of a pattern; of these none that is a folder or a dead link, or was removed
         meanwhile."""
         path = str(self._pattern(files))
-        if not glob.has_magic(files):
+        if not self._is_pattern(files):
             return [path]
         if not Path(files).is_absolute():  # the project's own path may have signs of patterns
             path = os.path.join(glob.escape(str(self._project)), files)
         return filter(os.path.isfile, sorted(islice(glob.iglob(path), 100 * MOST_FILES)))
+
+    def _is_pattern(self, files: str) -> bool:
+        """Whether it has signs of patterns, and is no file that is called so."""
+        return glob.has_magic(files) and not self._pattern(files).is_file()
 
     def _pattern(self, files: str) -> Path:
         """The absolute path of a file or pattern; a relative one is of the project. InvalidInput."""

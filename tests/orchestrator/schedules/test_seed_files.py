@@ -92,9 +92,12 @@ def test_a_pattern_has_files_alone_and_those_that_are_still_there(
 
 def test_a_project_may_be_called_like_a_pattern(tmp_path: Path) -> None:
     files = SeedFiles(settings_of(tmp_path / "[2026] tickets"))
-    (tmp_path / "[2026] tickets" / "project" / "a.csv").write_text("text\nx\n")
-    seed = read(files, "*.csv", only_new=True)
-    assert seed is not None and seed.data["rows"] == [{"text": "x"}]
+    project = tmp_path / "[2026] tickets" / "project"
+    (project / "a[1].csv").write_text("text\nx\n")
+    for name in ("*.csv", "a[1].csv", str(project / "a[1].csv")):
+        seed = read(files, name, only_new=True, code=True)
+        assert seed is not None and seed.data["rows"] == [{"text": "x"}]
+    assert read(files, str(project / "a[1].csv"), code=True) == SlotSeed({"rows": [{"text": "x"}]})
 
 
 def test_a_file_is_new_by_its_name_and_its_content(files: SeedFiles, project: Path) -> None:
