@@ -102,6 +102,6 @@ class ClientSchedules:
 
 
 def _absolute(files: str) -> str:
-    """A path or pattern that begins at the root; of a pattern the signs in this directory's own path mean themselves."""
+    """A path or pattern that begins at the root; the signs in this directory's own path are none of a pattern."""
     here = os.getcwd()
     return os.path.normpath(os.path.join(glob.escape(here) if glob.has_magic(files) else here, files))
