@@ -17,11 +17,6 @@ from typing import Literal, NamedTuple, Protocol
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.model.values.json import JsonObject
 
-# The price of a call in a batch, as a fraction of the list price. OpenAI: "50% cost discount compared to
-# synchronous APIs" (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API
-# prices" (platform.claude.com/docs/en/build-with-claude/batch-processing); Gemini: "50% of the standard cost"
-# (ai.google.dev/gemini-api/docs/batch-api); Mistral: half the price (docs.mistral.ai, Batch). Read 2026-11.
-BATCH_PRICE = 0.5
 # Seconds by which the clocks of the vendor and of this machine may differ, when batches are told apart by their age.
 CLOCK_SKEW = 600.0
 
