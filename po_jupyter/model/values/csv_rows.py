@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from po_jupyter.errors import InvalidInput
 
@@ -52,7 +53,8 @@ def _delimited(text: str, name: str, delimiter: str) -> tuple[str, str]:
         return text[said.end() :], said[1]
     for other in (delimiter, *_INSTEAD) if delimiter == "," else ():
         with suppress(InvalidInput):
-            if len(next(_records(text, name, other), (0, []))[1]) > 1:
+            first = [len(cells) for _, cells in islice(_records(text, name, other), 2)]
+            if first and min(first) > 1:  # the row behind the names is parted too: a name may have a semicolon
                 return text, other
     return text, delimiter
 

@@ -50,6 +50,8 @@ def test_a_cell_comes_as_it_was_written(cell: str, delimiter: str, end: str) -> 
         ("a;b,c\n1;2,3\n", [{"a;b": "1;2", "c": "3"}]),
         ('"a;b"\n1;2\n', [{"a;b": "1;2"}]),
         ("text\nhello; you\n", [{"text": "hello; you"}]),
+        ("text; as it is\nhello you\n", [{"text; as it is": "hello you"}]),
+        ("a,b\n1\n", [{"a": "1", "b": None}]),
     ],
 )
 def test_the_first_line_tells_the_delimiter(text: str, rows: list[dict[str, str]]) -> None:
