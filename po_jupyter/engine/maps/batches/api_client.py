@@ -23,6 +23,7 @@ from po_jupyter.platform.crashpoints import crashpoint
 
 T = TypeVar("T")
 _GROWTH = 1.5  # of the delay between two polls
+_GONE = frozenset({404, 410})
 _DISCARD = 10.0  # s that a file has to be deleted
 _HUB = (1.0, 30.0)  # s between two tries while a hub is away, at first and at most
 
@@ -151,6 +152,22 @@ class BatchApi:
             if not error.transient:
                 raise
             return None
+
+    async def download(self, status: BatchStatus, path: Path) -> bool:
+        """Write the results of an ended batch to a file; False when the provider does not have all of them any more.
+
+        Certain after two requests with `batch_grace` between them. Raises a ModelError.
+        """
+        for wait in (self._settings.batch_grace, 0.0):
+            try:
+                await self.retried(lambda: self.api.download(status, path))
+            except ModelRefused as error:
+                if error.http_status not in _GONE:
+                    raise
+                await self._boundary.sleep(wait)
+            else:
+                return True
+        return False
 
     async def discard(self, uploads: Iterable[str]) -> None:
         """Delete files that no batch needs any more, as far as that can be done at once: what stays harms nobody."""

@@ -21,7 +21,6 @@ from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.platform.private_file import PRIVATE_DIRECTORY
 
 _READ = 500_000  # bytes of results read at once
-_GONE = frozenset({404, 410})
 _CROWDED = frozenset({"token_limit_exceeded"})  # the account has too much in batches already
 
 
@@ -74,12 +73,7 @@ class Collector:
         try:
             await asyncio.to_thread(path.parent.mkdir, mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             await asyncio.to_thread(path.touch)
-            try:
-                await self._api.retried(lambda: self._api.api.download(status, path))
-            except ModelRefused as error:
-                if error.http_status not in _GONE:
-                    raise
-                # For good, as the provider has the batch: what came of several files is read, the rest has failed.
+            if not await self._api.download(status, path):  # what came of several files is read
                 gone = f"the results of batch {batch.id} are not there any more, or not all of them"
             crashpoint("batch.collect.before")
             with path.open("rb") as file:

@@ -174,18 +174,27 @@ async def test_a_batch_whose_results_were_deleted_holds_nothing_up(
     bench: Batched, server: BatchServer, model: str
 ) -> None:
     """OpenAI deletes them after 30 days, Gemini after 48 hours: each resume asked for them again and failed."""
-    server.faults.append(Fault("GET", RESULTS[model.partition(":")[0]], 404))
+    server.faults.append(Fault("GET", RESULTS[model.partition(":")[0]], 404, times=2))
     bench.map(model, failure_threshold=1)
     assert await bench.go() == "done"
     assert len(bench.errors()) == 5 and not bench.state.open_batches
     assert all("are not there any more" in error["message"] for error in bench.errors().values())
 
 
+async def test_results_that_are_not_there_yet_are_asked_for_again(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
+    server.faults.append(Fault("GET", RESULTS[model.partition(":")[0]], 404))
+    bench.map(model)
+    assert await bench.go() == "done"
+    assert bench.outputs() == [f"echo: row r{i}" for i in range(5)]
+
+
 async def test_of_two_files_of_results_the_one_that_is_there_is_read(
     bench: Batched, server: BatchServer
 ) -> None:
     server.reply = lambda body, id: Reply("no", status=400) if id.split("-")[1] == "1" else Reply("yes")
-    server.faults.append(Fault("GET", "/files/errors-of", 404))
+    server.faults.append(Fault("GET", "/files/errors-of", 404, times=2))
     bench.map(MODELS["chat"], failure_threshold=1)
     assert await bench.go() == "done"
     assert bench.outputs() == ["yes", None, "yes", "yes", "yes"]
