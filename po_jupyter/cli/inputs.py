@@ -27,17 +27,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; a larger one does not fit into a request
-_TABLES = (
-    ".parquet",
-    ".xlsx",
-    ".xls",
-    ".ods",
-    ".arrow",
-    ".feather",
-    ".gz",
-    ".zip",
-    ".zst",
-)  # which are no text
+_TABLES = (".parquet", ".xlsx", ".xls", ".ods", ".arrow", ".feather", ".gz", ".zip", ".zst")  # no text
 _QUERY_TIMEOUT = 600.0  # s that a query of --sql has
 
 
