@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; a larger one does not fit into a request
+_TABLES = (".parquet", ".xlsx", ".xls", ".ods", ".arrow", ".feather", ".gz", ".zip", ".zst")  # no text
 _QUERY_TIMEOUT = 600.0  # s that a query of --sql has
 
 
@@ -212,6 +213,11 @@ def read_text(path: Path, newline: str | None = None) -> str:
 
 def _rows_or_json(path: Path) -> Any:
     suffix = path.suffix.lower()
+    if suffix in _TABLES:
+        raise InvalidInput(
+            f"{path} is no text: `--seed @FILE` reads CSV, TSV, JSON and JSON lines",
+            hint="Save it as CSV, or hand it over in Python: po.map(pandas.read_parquet(...), ...).",
+        )
     if suffix in DELIMITERS:
         return read_rows(read_text(path, newline=""), str(path), DELIMITERS[suffix])
     text = read_text(path)

@@ -31,7 +31,7 @@ _AFTER = ("error", "attempts", "tokens", "cost_usd", "seconds", "model")
 _RARE = ("variant", "agreement", "votes")  # where there are variants, where there was a vote
 _SCORE = "score."  # before the name of a score
 _REVIEWED = ("corrected", "reviewed_by", "disputed")  # with what people said
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 5.0, 1.2.10
 _LARGEST = 2**63
 _EXACT = 2**53  # up to which a fraction's type has every whole number
 _KINDS = {"index": "int", "attempts": "int", "tokens": "int", "cost_usd": "float", "seconds": "float"}

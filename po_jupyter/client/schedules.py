@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from typing import Any, Literal
@@ -64,7 +65,7 @@ class ClientSchedules:
         aio = self._client.aio
         source: dict[str, object] = {"data": seed_of({} if seed is None else seed, pipeline).data}
         if files is not None:
-            path = os.path.abspath(files) if aio.endpoint.is_local else os.fspath(files)
+            path = _absolute(os.fspath(files)) if aio.endpoint.is_local else os.fspath(files)
             source = {"files": path, "only_new": only_new}
         elif sql is not None:
             source = {"sql": sql, "db": db, **({} if new_by is None else {"new_by": new_by})}
@@ -98,3 +99,9 @@ class ClientSchedules:
     def start_run(self, schedule: str) -> RunView:
         """Start a run of it now, besides its slots. Conflict when it has no new file."""
         return self._client.call(self._client.aio.schedules.run(schedule))
+
+
+def _absolute(files: str) -> str:
+    """A path or pattern that begins at the root; the signs in this directory's own path are none of a pattern."""
+    here = os.getcwd()
+    return os.path.normpath(os.path.join(glob.escape(here) if glob.has_magic(files) else here, files))

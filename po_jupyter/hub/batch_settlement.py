@@ -19,7 +19,7 @@ from po_jupyter.hub.wires.batch_shapes import SHAPES, BatchShape
 from po_jupyter.hub.wires.bodies import MAX_ANSWER, read_answer
 from po_jupyter.hub.wires.meters import Meter, within_bounds
 from po_jupyter.hub.wires.upstreams import Upstream, unavailable
-from po_jupyter.llm.batches.protocol import BATCH_PRICE
+from po_jupyter.llm.money.service_tiers import BATCH
 from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class BatchResults:
         if meter.usage is not None:
             demand = self._holds[ref].demand
             part = None if demand.nano is None else _part(demand, 1, max(1, self._counts.get(ref, 1))).nano
-            used = self._state.pricer.amounts(meter.usage, ref, rate=BATCH_PRICE, reserved=part)
+            used = self._state.pricer.amounts(meter.usage, ref, tier=BATCH, reserved=part)
             self._amounts[ref] = plus(self._amounts[ref], used)
 
     def settled(self, *, whole: bool) -> list[tuple[Reservation, Charge]]:

@@ -49,6 +49,7 @@ BAD_INPUT: dict[str, tuple[list[str], str, int]] = {
         "line 2 of rows.jsonl is not JSON",
         2,
     ),
+    "a table that is no text": (["run", "tickets", "--seed", "@rows.parquet"], "rows.parquet is no text", 2),
     "a folder as a seed": (["run", "tickets", "--seed", "@folder"], "folder cannot be read", 2),
     "a pipeline file that is not there": (["run", "ticket.yaml"], "did you mean `tickets.yaml`?", 1),
     "a name that nobody knows": (["run", "tickest"], "called 'tickest'; did you mean `tickets`?", 1),

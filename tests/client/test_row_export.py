@@ -60,6 +60,12 @@ MIXED = [
 ]
 
 
+async def test_a_formula_behind_a_nul_is_none_either(tmp_path: Path) -> None:
+    """Spreadsheets leave the NUL out."""
+    await exported(Table([row(0, "\0=1+1")]), tmp_path / "rows.csv")
+    assert "'\0=1+1" in (tmp_path / "rows.csv").read_text()
+
+
 async def test_csv_has_a_column_for_each_field_and_no_formula(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     table = Table(MIXED)

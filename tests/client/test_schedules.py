@@ -62,6 +62,19 @@ def test_files_are_those_of_this_directory_where_the_orchestrator_is_here(
         assert connection.sent[0]["seed"] == {"files": path, "only_new": True}
 
 
+def test_a_directory_may_be_called_like_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "[2026] tickets"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for files, path in (
+        ("*.csv", str(tmp_path / "[[]2026] tickets" / "*.csv")),
+        ("a.csv", str(here / "a.csv")),
+    ):
+        connection = FakeConnection()
+        schedules_of(connection).add("p", "0 7 * * *", files=files)
+        assert connection.sent[0]["seed"]["files"] == path
+
+
 def test_code_runs_with_this_interpreter_here() -> None:
     connection = FakeConnection()
     schedules_of(connection).add("code", "0 7 * * *")

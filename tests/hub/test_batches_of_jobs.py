@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from po_jupyter.errors import ModelError
 from po_jupyter.hub.batch_settlement import look_at_batches
-from po_jupyter.llm.batches.protocol import Batches, BatchStatus
+from po_jupyter.llm.batches.protocol import Batches, BatchStatus, discard_upload
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.mistral import MistralBatches
 from po_jupyter.llm.providers.gemini.batches import GeminiBatches
@@ -182,6 +182,22 @@ async def test_a_list_has_the_users_own(
     sizes, pages = {"gemini": ("pageSize", "pageToken"), "mistral": ("page_size", "page")}[kind]
     _, second, _ = await gateway.ask("GET", f"{BATCHES[kind]}?{sizes}=1&{pages}=1")
     assert made[0] in json.dumps(second) and made[2] not in json.dumps(second)
+
+
+async def test_the_file_of_a_batch_is_deleted_once_it_is_settled(
+    tmp_path: Path, vendor: BatchServer, kind: Vendor, http: Http
+) -> None:
+    """Of the vendor that keeps it: what it counted towards the bytes of its user is free again."""
+    async with running(tmp_path, vendor.root_url, more="max_kept: 1000") as gateway:
+        alice = person(gateway.url, kind, http, tmp_path)
+        for n in range(20 if kind == "mistral" else 1):
+            status = await alice.api.status(await alice.make(1, f"t-{n}"))
+            assert len(status.uploads) == (kind == "mistral")
+            for uploaded in status.uploads:
+                await discard_upload(alice.api, uploaded)
+                with pytest.raises(ModelError):
+                    await discard_upload(alice.api, uploaded)
+        assert await gateway.spent() == (n + 1) * ROW / 2 and held(gateway) == 0
 
 
 async def test_the_edge_of_a_budget_holds(

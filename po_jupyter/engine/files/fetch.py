@@ -92,7 +92,7 @@ async def _get(http: httpx.AsyncClient, url: str, limit: int, allowed: Callable[
     request = http.build_request(
         "GET",
         parts._replace(netloc=f"{host}:{port}", fragment="").geturl(),
-        headers={"Host": parts.netloc.rpartition("@")[2], "Accept": "image/*", "Accept-Encoding": "identity"},
+        headers={"Host": parts.netloc.rpartition("@")[2], "Accept": "*/*", "Accept-Encoding": "identity"},
         extensions={"sni_hostname": parts.hostname},
     )
     response = await http.send(request, stream=True)

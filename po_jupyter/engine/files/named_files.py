@@ -7,6 +7,7 @@ these but paths: what it is filled with is data, and data opens no file of the m
 from __future__ import annotations
 
 import asyncio
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from po_jupyter.errors import InvalidInput, NotFound
 MOST_BYTES_TOGETHER = 50 * 1024 * 1024
 """The most that the files of one prompt have together: what OpenAI takes in a request ("File inputs", 2026-11); the
 others take less."""
+_LONGEST_NAME = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ async def read_file(source: object, files: ArtifactReader, *, kind: str, most: i
     if isinstance(source, bytes | bytearray):
         return bytes(source)
     if isinstance(source, Path):
+        _check_length(str(source))
         return await asyncio.to_thread(_of_path, source, kind, most)
     text = source.text if isinstance(source, NamedFile) else source
     if not isinstance(text, str) or not text.strip():
@@ -59,7 +62,16 @@ async def read_file(source: object, files: ArtifactReader, *, kind: str, most: i
         from po_jupyter.engine.files.fetch import fetch
 
         return await fetch(text, limit=most)
+    _check_length(text)
     return await asyncio.to_thread(_of_name, text, files, not isinstance(source, NamedFile), kind, most)
+
+
+def _check_length(name: str) -> None:
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInput(
+            f"a text of {len(name):,} characters is no name of a file",
+            hint="Base64 is given as a data URL, `data:TYPE;base64,...`, or as the bytes that it is of.",
+        )
 
 
 def _of_name(name: str, files: ArtifactReader, paths: bool, kind: str, most: int) -> bytes:
@@ -69,17 +81,28 @@ def _of_name(name: str, files: ArtifactReader, paths: bool, kind: str, most: int
         known = files.names()
         if name in known:
             raise InvalidInput(f"{error.message}; {kind} has at most {most:,}") from None
-        if paths and Path(name).is_file():
+        if paths and _is_path(name):
             return _of_path(Path(name), kind, most)
     has = f"the run has {', '.join(known[:8])}" if known else "the run has none"
     also = "" if paths else "; a template names no paths"
     raise InvalidInput(f"there is no artifact {name!r:.120} ({has}){also}")
 
 
+def _is_path(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long for a name; a NUL
+        return False
+
+
 def _of_path(path: Path, kind: str, most: int) -> bytes:
     try:
-        if path.stat().st_size > 2 * most:
-            raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes; {kind} has at most {most:,}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device never ends
+            raise InvalidInput(f"{path} is {'a directory' if stat.S_ISDIR(found.st_mode) else 'no file'}")
+        if found.st_size > 2 * most:
+            raise InvalidInput(f"{path} has {found.st_size:,} bytes; {kind} has at most {most:,}")
         return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # the latter for a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{path!s:.200} cannot be read: {reason}") from None

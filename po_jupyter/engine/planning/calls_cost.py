@@ -6,8 +6,8 @@ from math import ceil
 from typing import NamedTuple
 
 from po_jupyter.engine.planning.planned_model import PlannedModel
-from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.money.service_tiers import BATCH
 from po_jupyter.model.pipeline.llm_settings import CascadeStep
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.usage import Usage
@@ -46,9 +46,9 @@ class CallsCost:
             audio_tokens=min(input, ceil(input * self.heard)),
         )
         if self._task.mode == "batch":
-            cost = self._prices.cost_of(usage, model.model)
-            return None if cost is None else cost * calls * BATCH_PRICE
-        cost = model.cost(usage, self._prices, worst=worst)
+            cost = self._prices.cost_of(usage, model.model, tier=BATCH)
+        else:
+            cost = model.cost(usage, self._prices, worst=worst)
         return None if cost is None else cost * calls
 
     def most(self, model: PlannedModel, calls: int, prompt_tokens: int) -> WorstCase:

@@ -176,12 +176,10 @@ class Pricer:
         )
         return _nano(max(plain, written or 0.0))
 
-    def amounts(
-        self, usage: Usage, ref: str, *, rate: float = 1.0, reserved: int | None = None, tier: str = ""
-    ) -> Charge:
-        """What a usage counts as. `rate` is the part of the price that is paid; `reserved` are the nano-dollars that it
-        counts as where the price went away since; `tier` is the service tier that the answer names."""
-        cost = self._prices.priced(usage, ref, rate=rate, tier=tier).cost
+    def amounts(self, usage: Usage, ref: str, *, reserved: int | None = None, tier: str = "") -> Charge:
+        """What a usage counts as. `reserved` are the nano-dollars that it counts as where the price went away since;
+        `tier` is the service tier that the answer names, or `BATCH`."""
+        cost = self._prices.priced(usage, ref, tier=tier).cost
         nano = reserved if cost is None else _nano(cost)
         return Charge(
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens,

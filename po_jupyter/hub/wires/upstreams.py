@@ -19,6 +19,7 @@ from yarl import URL
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.hub.config import GatewayConfig, Limits, UpstreamConfig, Wire, base_url_of, wire_of
 from po_jupyter.hub.problems import GatewayProblem
+from po_jupyter.llm.providers.compatible.family import QUIRKS
 from po_jupyter.llm.specs import plain_value, specs
 from po_jupyter.llm.wire.proxies import proxy_for
 from po_jupyter.telemetry.redaction import redactor
@@ -141,7 +142,7 @@ def read_upstreams(
         proxy = proxy_for(base_url, environ)
         upstreams[name] = Upstream(
             name, wire_of(name, provider), base_url, provider.limits, provider.fields, provider.image_urls,
-            name == "openrouter", proxy.url if proxy is not None else None, key,
+            name in QUIRKS and QUIRKS[name].says_cost, proxy.url if proxy is not None else None, key,
         )  # fmt: skip
     return upstreams
 

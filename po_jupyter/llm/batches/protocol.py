@@ -9,7 +9,7 @@ both. Every request of a batch has a custom id that begins with the batch's toke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -17,11 +17,6 @@ from typing import Literal, NamedTuple, Protocol
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.model.values.json import JsonObject
 
-# The price of a call in a batch, as a fraction of the list price. OpenAI: "50% cost discount compared to
-# synchronous APIs" (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API
-# prices" (platform.claude.com/docs/en/build-with-claude/batch-processing); Gemini: "50% of the standard cost"
-# (ai.google.dev/gemini-api/docs/batch-api); Mistral: half the price (docs.mistral.ai, Batch). Read 2026-11.
-BATCH_PRICE = 0.5
 # Seconds by which the clocks of the vendor and of this machine may differ, when batches are told apart by their age.
 CLOCK_SKEW = 600.0
 
@@ -39,6 +34,7 @@ class BatchStatus:
     results   the provider's own names for the files or paths of the results
     expired   the time allowed was over before every request was worked on
     missing   why requests have no line in the results of a batch that has ended, "" when nothing explains it
+    uploads   the files that it was made of, by the names that `upload` gave, where the provider keeps them for ever
     """
 
     id: str
@@ -51,6 +47,7 @@ class BatchStatus:
     results: tuple[str, ...] = ()
     expired: bool = False
     missing: str = ""
+    uploads: tuple[str, ...] = ()
 
 
 class BatchSearch(NamedTuple):
@@ -118,6 +115,13 @@ class Batches(Protocol):
     def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
         """The answer to `request` in a line, without its cost. Raises the ModelError that is reported for it."""
         ...
+
+
+async def discard_upload(api: Batches, uploaded: str) -> None:
+    """Delete a file that `upload` handed over, where the API has `discard(uploaded)`. Raises a ModelError."""
+    discard: Callable[[str], Awaitable[None]] | None = getattr(api, "discard", None)
+    if discard is not None:
+        await discard(uploaded)
 
 
 def batch_api_of(provider: object) -> Batches | None:

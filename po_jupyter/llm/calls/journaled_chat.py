@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from po_jupyter.errors import ModelError, from_json
-from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.call_tries import CallTries, ChatParts
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome
@@ -24,6 +23,7 @@ from po_jupyter.llm.calls.pending_call import (
 )
 from po_jupyter.llm.calls.retry import OnWait
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText
+from po_jupyter.llm.money.service_tiers import BATCH
 from po_jupyter.llm.wire.ends import check_not_empty
 from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
@@ -234,9 +234,9 @@ class CallScope:
             response = with_checked_usage(read(call.request), call.request)
             check_not_empty(response, call.request)
         except ModelError as error:
-            await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)
+            await self._outcomes.record_error(call, error, batch=batch)
             raise
-        usage = self._chat.prices.priced(response.usage, call.request.model, response.model, rate=BATCH_PRICE)
+        usage = self._chat.prices.priced(response.usage, call.request.model, response.model, tier=BATCH)
         response = replace(response, usage=usage)
         body = response.to_json()
         await self._outcomes.record_answer(call, response, body, batch=batch)

@@ -14,7 +14,7 @@ from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
 from po_jupyter.llm.calls.retry import OnWait
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson, OnText
 from po_jupyter.llm.money.pricing import PriceBook
-from po_jupyter.llm.money.service_tiers import dearest_tier, tier_in_answer
+from po_jupyter.llm.money.service_tiers import BATCH, dearest_tier, tier_in_answer
 from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
@@ -106,10 +106,10 @@ class CallOutcomes:
         *,
         broken: Sequence[Usage] = (),
         batch: str | None = None,
-        rate: float = 1.0,
     ) -> None:
         """Record the error that ended a call; its usage, with that of `broken` tries, goes into its `details`."""
-        usage = with_broken_tries(self.usage_of_error(error, call.request, rate=rate), broken)
+        tier = "" if batch is None else BATCH
+        usage = with_broken_tries(self.usage_of_error(error, call.request, tier=tier), broken)
         if broken:
             error.usage = usage.to_json()
         done = CallDone(
@@ -128,20 +128,20 @@ class CallOutcomes:
         self._withdrawn = self._withdrawn + usage
         self._journal.withdrawn(str(key), usage)
 
-    def usage_of_error(self, error: ModelError, request: ChatRequest, *, rate: float = 1.0) -> Usage:
+    def usage_of_error(self, error: ModelError, request: ChatRequest, *, tier: str = "") -> Usage:
         """The usage of a failed call, priced; it becomes the error's `usage` too.
 
         A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows. One that names no
-        service tier counts at the dearest that it may have been served on.
+        service tier counts at the dearest that it may have been served on, but for `tier` where that is certain.
         """
         reported = error.usage
         if reported is None:
             if not error.may_be_billed:
                 return Usage(calls=1)
             reported = Usage(calls=1, unknown=1).to_json()
-        tier = tier_in_answer(error.details.get("service_tier")) or dearest_tier(request.service_tier)
+        named = tier_in_answer(error.details.get("service_tier")) or dearest_tier(request.service_tier)
         usage = self._prices.priced(
-            Usage.model_validate(reported), request.model, error.model, rate=rate, tier=tier
+            Usage.model_validate(reported), request.model, error.model, tier=tier or named
         )
         error.usage = usage.to_json()
         return usage

@@ -6,8 +6,8 @@ the team's prices weigh more than both (`team_prices`). Only what a provider its
 reports of a call's cost weighs more still. The list holds at a vendor's own addresses: `openai:` behind another base
 URL is another vendor, or a proxy, with prices that nobody knows.
 
-On a service tier a call costs what the list says for it, else a part of the standard price; prices of the setting are
-those of the standard tier.
+On a service tier, and in a batch, a call costs what the list says for it, else a part of the standard price; prices of
+the setting are those of the standard tier.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypedDict
 import structlog
 
 from po_jupyter.config import Price
-from po_jupyter.llm.money.service_tiers import dearest_tier, rate_of
+from po_jupyter.llm.money.service_tiers import BATCH, dearest_tier, rate_of
 from po_jupyter.llm.money.team_prices import TeamPrices
 from po_jupyter.llm.specs import is_elsewhere, specs
 from po_jupyter.model.run.usage import Usage
@@ -72,33 +72,28 @@ class PriceBook:
         known = [cost for cost in costs if cost is not None]
         return max(known) if len(known) == len(costs) else None
 
-    def priced(
-        self, usage: Usage, ref: str, answered_by: str = "", *, rate: float = 1.0, tier: str = ""
-    ) -> Usage:
+    def priced(self, usage: Usage, ref: str, answered_by: str = "", *, tier: str = "") -> Usage:
         """`usage` with its cost, unless it has one already (a provider that bills by itself reports it).
 
         `ref` is the model ref of the request, `answered_by` the model that the provider names in its answer; it
-        is tried when the first has no price. `rate` is the part of the price that is paid, a reported one too; `tier`
-        is the service tier that the answer names.
+        is tried when the first has no price. `tier` is the service tier that the answer names, or `BATCH`.
 
         Raises nothing: it is called when an answer is there and not yet recorded, and a price that cannot be found
         is unknown.
         """
         try:
-            return self._priced(usage, ref, answered_by, rate, tier)
+            return self._priced(usage, ref, answered_by, tier)
         except Exception as error:
             log.warning("a call has no price", model=ref, error=f"{type(error).__name__}: {error}"[:200])
             return usage
 
-    def _priced(self, usage: Usage, ref: str, answered_by: str, rate: float, tier: str) -> Usage:
-        cost = usage.cost
-        if cost is None:
-            cost = self.cost_of(usage, ref, tier=tier)
-        elif rate == 1.0:
+    def _priced(self, usage: Usage, ref: str, answered_by: str, tier: str) -> Usage:
+        if usage.cost is not None:
             return usage
+        cost = self.cost_of(usage, ref, tier=tier)
         if cost is None and answered_by:
             cost = self.cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}", tier=tier)
-        return usage if cost is None else Usage(**{**usage.__dict__, "cost": cost * rate})
+        return usage if cost is None else Usage(**{**usage.__dict__, "cost": cost})
 
     def is_priced(self, ref: str) -> bool:
         """True when the price of a model is known: a budget in dollars needs it. Loads the list, where it is needed."""
@@ -184,6 +179,8 @@ def _listed(ref: str, tier: str = "") -> _CostFunction | None:
         name, _, server = model.rpartition(":")
         price_id = f"huggingface_{server}"
 
+    context = {"processing" if tier == BATCH else "service_tier": tier} if tier else None
+
     def calculated(usage: Usage) -> Any:
         counts = Counts(
             input_tokens=usage.input_tokens,
@@ -194,16 +191,14 @@ def _listed(ref: str, tier: str = "") -> _CostFunction | None:
         )
         return calc_price(
             counts, name, provider_id=price_id, genai_request_timestamp=_now(),
-            price_context={"service_tier": tier} if tier else None,
+            price_context=context,
         )  # fmt: skip
 
     try:
         sample = calculated(Usage(input_tokens=1, output_tokens=1))
     except LookupError:
         return None
-    variants = (
-        [v for v in sample.model.price_variants or () if v.when == {"service_tier": tier}] if tier else []
-    )
+    variants = [v for v in sample.model.price_variants or () if v.when == context] if tier else []
     if tier and not variants:
         standard = _listed(ref)
         return None if standard is None else _at(standard, rate_of(ref, tier))

@@ -38,6 +38,14 @@ _RATES: Mapping[str, Mapping[str, float]] = {
     "gemini": {"flex": 0.5, "priority": 1.8},
     "bedrock": {"flex": 0.5, "priority": 1.75},
 }
+# What a call in a batch is priced as: a tier that nobody asks for by name.
+BATCH = "batch"
+# The price of a call in a batch, as a fraction of the list price, where the list has none for batches. OpenAI: "50%
+# cost discount compared to synchronous APIs" (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50%
+# of the standard API prices" (platform.claude.com/docs/en/build-with-claude/batch-processing); Gemini: "50% of the
+# standard cost" (ai.google.dev/gemini-api/docs/batch-api); Mistral: half the price (docs.mistral.ai, Batch). Read
+# 2026-11.
+BATCH_PRICE = 0.5
 
 
 def tier_in_answer(name: object) -> str:
@@ -47,6 +55,8 @@ def tier_in_answer(name: object) -> str:
 
 def rate_of(ref: str, tier: str) -> float:
     """The part of the standard price that a tier of a model costs, where no list says it."""
+    if tier == BATCH:
+        return BATCH_PRICE
     return _RATES.get(ref.partition(":")[0], {}).get(tier, 1.0)
 
 

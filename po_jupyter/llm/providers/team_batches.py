@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from po_jupyter.llm.batches.protocol import Batches, BatchLine, BatchSearch, BatchStatus
+from po_jupyter.llm.batches.protocol import Batches, BatchLine, BatchSearch, BatchStatus, discard_upload
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 
 T = TypeVar("T")
@@ -58,6 +58,10 @@ class TeamBatches:
     async def cancel(self, id: str) -> None:
         """See `Batches`."""
         await self._ask(lambda api: api.cancel(id))
+
+    async def discard(self, uploaded: str) -> None:
+        """See `discard_upload`."""
+        await self._ask(lambda api: discard_upload(api, uploaded))
 
     async def download(self, status: BatchStatus, path: Path) -> None:
         """See `Batches`."""

@@ -18,6 +18,7 @@ from po_jupyter.llm.wire.json_fields import as_cost, as_count, mapping_at, mappi
 from po_jupyter.model.run.usage import Usage
 
 _MOST = 10**12  # tokens: a larger count is no count
+_TICKS = 10**10  # of xAI's in a US dollar
 
 
 def usage_from(
@@ -84,21 +85,42 @@ def anthropic_usage(counts: Mapping[str, object]) -> Usage:
 
 
 def chat_usage(counts: Mapping[str, object], *, says_cost: bool = False) -> Usage:
-    """Usage from the `usage` of Chat Completions. Cached tokens by the names that servers use; `says_cost`: its `cost`
-    is that of the call."""
+    """Usage from the `usage` of Chat Completions. Cached tokens by the names that servers use; `says_cost`: it has the
+    cost of the call."""
     details = mapping_at(counts, "prompt_tokens_details")
     cached = (
         details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or counts.get("cached_tokens")
     )
+    input, output = token_count(counts.get("prompt_tokens")), token_count(counts.get("completion_tokens"))
+    reasoning = token_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens"))
+    # xAI counts them "separately from completion_tokens, but ... in the total_tokens" (docs.x.ai, "Consumption and Rate
+    # Limits"), and so does Gemini's API of OpenAI's kind; elsewhere they are a part of the completion. The total tells.
+    if reasoning and token_count(counts.get("total_tokens")) == input + output + reasoning:
+        output += reasoning
     return usage_from(
-        token_count(counts.get("prompt_tokens")),
-        token_count(counts.get("completion_tokens")),
+        input,
+        output,
         cached=token_count(cached),
         written=token_count(details.get("cache_write_tokens")),
-        reasoning=token_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
-        cost=reported_cost(counts.get("cost")) if says_cost else None,
+        reasoning=reasoning,
+        cost=_cost_in(counts) if says_cost else None,
         audio=token_count(details.get("audio_tokens")) or _heard(counts.get("prompt_audio_seconds")),
     )
+
+
+def _cost_in(counts: Mapping[str, object]) -> float | None:
+    """The cost of a call in US dollars, as OpenRouter ("Usage Accounting", openrouter.ai/docs), xAI ("Cost Tracking",
+    docs.x.ai) and Perplexity (docs.perplexity.ai, "Cost") say it."""
+    ticks = reported_cost(counts.get("cost_in_usd_ticks"))
+    if ticks is not None:
+        return ticks / _TICKS
+    cost = counts.get("cost")
+    total = reported_cost(cost.get("total_cost") if isinstance(cost, Mapping) else cost)
+    if total is not None and counts.get("is_byok") is True:
+        # With a key of one's own `cost` is OpenRouter's fee alone; the vendor behind it sends a bill too.
+        upstream = reported_cost(mapping_at(counts, "cost_details").get("upstream_inference_cost"))
+        return None if upstream is None else total + upstream
+    return total
 
 
 def _heard(seconds: object) -> int:

@@ -1,6 +1,7 @@
 """CSV and TSV files as rows: objects of text by the names in the first line.
 
-Read by Python's csv, strictly: what would join, shift or cut cells is one error that names the line.
+Read by Python's csv, strictly: what would join, shift or cut cells is one error that names the line. Spreadsheets write
+`.csv` with semicolons or tabs where a comma is in numbers: the first line tells, by `sep=;` or by its names.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 
 from po_jupyter.errors import InvalidInput
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_EXCELS = re.compile(r'"?sep=([^"\r\n])"?(?=[\r\n])')  # its own first line, which names the delimiter
+_INSTEAD = (";", "\t")  # of a comma
 
 
 def read_rows(text: str, name: str, delimiter: str) -> list[dict[str, str | None]]:
@@ -25,6 +30,7 @@ def read_rows(text: str, name: str, delimiter: str) -> list[dict[str, str | None
         raise _refused(name, len(_LINE_END.findall(text, 0, at)) + 1, "a NUL character, which no text has")
     limit = csv.field_size_limit(max(len(text), 1))  # cells may be as long as the file
     try:
+        text, delimiter = _delimited(text, name, delimiter)
         records = _records(text, name, delimiter)
         first = next(records, None)
         if first is None:
@@ -39,6 +45,18 @@ def read_rows(text: str, name: str, delimiter: str) -> list[dict[str, str | None
         return rows
     finally:
         csv.field_size_limit(limit)
+
+
+def _delimited(text: str, name: str, delimiter: str) -> tuple[str, str]:
+    """The text without a line that is Excel's alone, and its delimiter."""
+    if (said := _EXCELS.match(text)) is not None:
+        return text[said.end() :], said[1]
+    for other in (delimiter, *_INSTEAD) if delimiter == "," else ():
+        with suppress(InvalidInput):
+            first = [len(cells) for _, cells in islice(_records(text, name, other), 2)]
+            if first and min(first) > 1:  # the row behind the names is parted too: a name may have a semicolon
+                return text, other
+    return text, delimiter
 
 
 def _records(text: str, name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

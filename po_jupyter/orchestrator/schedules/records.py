@@ -106,6 +106,14 @@ class ScheduleRecord(TypedDict):
     trouble: NotRequired[str | None]  # why a slot that is due waits: its database is away
 
 
+class SlotFile(TypedDict):
+    """A file by its `name`, and the slot that had it; while it is `pending` only if there is a run of that slot."""
+
+    name: str
+    slot: str
+    pending: NotRequired[bool]
+
+
 class ScheduleStore:
     """The documents of schedules, by owner and id. Every method blocks: call them in a thread."""
 
@@ -161,13 +169,13 @@ class ScheduleStore:
             if name.startswith(f"{key}/"):
                 self._store.drop(FILES_KIND, name)
 
-    def has_file(self, key: str, file: str) -> bool:
-        """Whether a slot of the schedule had this file, by the digest of its name and content."""
-        return self._store.get(FILES_KIND, f"{key}/{file}") is not None
+    def file(self, key: str, file: str) -> SlotFile | None:
+        """What is kept of a file, by the digest of its name and content; None: no slot of the schedule had it."""
+        return cast("SlotFile | None", self._store.get(FILES_KIND, f"{key}/{file}"))
 
-    def keep_file(self, key: str, file: str, name: str, slot: str) -> None:
+    def keep_file(self, key: str, file: str, kept: SlotFile) -> None:
         """Remember that a slot had this file."""
-        self._store.put(FILES_KIND, f"{key}/{file}", {"name": name, "slot": slot})
+        self._store.put(FILES_KIND, f"{key}/{file}", kept)
 
 
 def new_schedule_id() -> str:

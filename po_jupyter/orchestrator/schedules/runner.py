@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import structlog
@@ -36,6 +37,7 @@ from po_jupyter.orchestrator.schedules.records import (
     SchedulePause,
     ScheduleRecord,
     ScheduleStore,
+    SlotFile,
     SlotOutcome,
     WaitingSlot,
     iso,
@@ -100,6 +102,7 @@ class SlotRunner:
         self._registry = registry
         self._planner = planner
         self._files = files
+        self._locks: dict[str, Lock] = {}
 
     def advance(self, key: str, now: datetime) -> SlotReport | None:
         """Settle what of the schedule `OWNER/ID` is due; None when it is gone. Raises StoreError, RateLimited,
@@ -173,8 +176,15 @@ class SlotRunner:
             return _SettledSlot({**outcome, "outcome": "nothing", "note": f"there was no new {_noun(record)}"})
         return _SettledSlot({**outcome, "run": run.head["run"]}, run)
 
-    def create(self, record: ScheduleRecord, slot: str) -> SlotRun | None:
-        """The run of a slot, made now or before; None when there is nothing new. Raises as a submission does."""
+    def create(self, record: ScheduleRecord, slot: str, *, by_hand: bool = False) -> SlotRun | None:
+        """The run of a slot, made now or before; None when there is nothing new. Raises as a submission does.
+
+        `by_hand`: the slot is none of the timetable, so nobody comes to it again after a kill.
+        """
+        with self._locks.setdefault(record["id"], Lock()):  # two would have the same new files
+            return self._create(record, slot, by_hand)
+
+    def _create(self, record: ScheduleRecord, slot: str, by_hand: bool) -> SlotRun | None:
         owner, key = record["owner"], slot_key(record, slot)
         if (earlier := self._earlier(record, slot)) is not None:
             return self._made_before(record, slot, earlier)
@@ -186,12 +196,15 @@ class SlotRunner:
         new = self._planner.plan(submission, owner, code_allowed=code_allowed)
         # Whatever the files say by then, the slot is the same.
         new = new._replace(idempotency_key=key, request_hash=key)
+        files = [(file.digest, file.name) for file in seed.files]
+        if by_hand:
+            self._mark(record, slot, files, pending=True)
         crashpoint("schedule.planned")
         head, fresh = self._store.create_run(new)
         crashpoint("schedule.created")
         if not fresh:
             return self._made_before(record, slot, head)
-        self._mark(record, slot, [(file.digest, file.name) for file in seed.files])
+        self._mark(record, slot, files)
         return SlotRun(head, new._replace(run=head["run"]), mark_of(record["seed"], seed.data))
 
     def _seed(self, record: ScheduleRecord, code_allowed: bool) -> SlotSeed | None:
@@ -200,8 +213,17 @@ class SlotRunner:
             return read_sql(source, record.get("mark"), code_allowed=code_allowed, most=self._files.most)
         mine = key_of(record["owner"], record["id"])
         return self._files.read(
-            source, code_allowed=code_allowed, has_file=lambda file: self._schedules.has_file(mine, file)
+            source, code_allowed=code_allowed, has_file=lambda file: self._had(record, mine, file)
         )
+
+    def _had(self, record: ScheduleRecord, key: str, file: str) -> bool:
+        kept = self._schedules.file(key, file)
+        if kept is None or not kept.get("pending"):
+            return kept is not None
+        if self._earlier(record, kept["slot"]) is None:
+            return False
+        self._schedules.keep_file(key, file, {"name": kept["name"], "slot": kept["slot"]})  # runs are deleted
+        return True
 
     def _made_before(self, record: ScheduleRecord, slot: str, head: Head) -> SlotRun:
         """The run that the slot has already, with the files that it had: by now there may be others."""
@@ -212,9 +234,14 @@ class SlotRunner:
             return SlotRun(head, None, mark_of(record["seed"], data))
         return SlotRun(head, None)
 
-    def _mark(self, record: ScheduleRecord, slot: str, files: list[tuple[str, str]]) -> None:
+    def _mark(
+        self, record: ScheduleRecord, slot: str, files: list[tuple[str, str]], *, pending: bool = False
+    ) -> None:
         for digest, name in files:
-            self._schedules.keep_file(key_of(record["owner"], record["id"]), digest, name, slot)
+            kept: SlotFile = {"name": name, "slot": slot}
+            if pending:
+                kept["pending"] = True
+            self._schedules.keep_file(key_of(record["owner"], record["id"]), digest, kept)
             crashpoint("schedule.marked")
 
     def _earlier(self, record: ScheduleRecord, slot: str) -> Head | None:

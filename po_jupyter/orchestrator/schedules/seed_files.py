@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +80,7 @@ class SeedFiles:
             return SlotSeed(source.get("data", {}))
         self.check(files, code_allowed=code_allowed)
         only_new = source.get("only_new", False)
-        if not only_new and not glob.has_magic(files):
+        if not only_new and not self._is_pattern(files):
             content = self._content(self._pattern(files), files, code_allowed)
             value = _parse(content, files)
             return SlotSeed(value if isinstance(value, dict) else {"rows": value})
@@ -89,12 +89,11 @@ class SeedFiles:
     def _rows(
         self, files: str, code_allowed: bool, only_new: bool, has_file: Callable[[str], bool]
     ) -> SlotSeed | None:
-        pattern, room = str(self._pattern(files)), self._most
+        room = self._most
         rows: list[JsonValue] = []
         found: list[SeedFile] = []
         listed: list[JsonValue] = []
-        names = sorted(islice(glob.iglob(pattern), 100 * MOST_FILES)) if glob.has_magic(files) else [pattern]
-        for name in names:
+        for name in self._names(files):
             content = self._content(Path(name), name, code_allowed)
             sha256 = hashlib.sha256(content).hexdigest()
             file = SeedFile(name, file_digest(name, sha256))
@@ -118,6 +117,20 @@ class SeedFiles:
                 return None
             raise InvalidSeed(f"there is no file {files!r:.200}")
         return SlotSeed({"rows": rows, "files": listed}, tuple(found) if only_new else ())
+
+    def _names(self, files: str) -> Iterable[str]:
+        """The file of a name, or those of a pattern; of these none that is a folder or a dead link, or was removed
+        meanwhile."""
+        path = str(self._pattern(files))
+        if not self._is_pattern(files):
+            return [path]
+        if not Path(files).is_absolute():  # the project's own path may have signs of patterns
+            path = os.path.join(glob.escape(str(self._project)), files)
+        return filter(os.path.isfile, sorted(islice(glob.iglob(path), 100 * MOST_FILES)))
+
+    def _is_pattern(self, files: str) -> bool:
+        """Whether it has signs of patterns, and is no file that is called so."""
+        return glob.has_magic(files) and not self._pattern(files).is_file()
 
     def _pattern(self, files: str) -> Path:
         """The absolute path of a file or pattern; a relative one is of the project. InvalidInput."""

@@ -239,9 +239,12 @@ class BatchServer:
                 return self._create(new_openai_batch, key, made["input_file_id"], made)
             case ("GET", "batches"):
                 return cursor_list(self._bodies("openai", key), request.query)
-            case ("GET", "batches", id):
+            case ("DELETE", "files", file) if self._files.get(file, ("",))[0] == key:
+                self._files[file] = ("", b"")  # nobody's
+                return {"id": file, "object": "file", "deleted": True}
+            case ("GET", "batches", id) | ("GET", "batch", "jobs", id):
                 return self._body_of(self._poll(id, key))
-            case ("POST", "batches", id, "cancel"):
+            case ("POST", "batches", id, "cancel") | ("POST", "batch", "jobs", id, "cancel"):
                 return self._body_of(self._cancel(id, key))
             case _ if path.startswith(("/v1beta/", "/upload/", "/download/")):
                 return self._answer_gemini(request, parts, key, body)
@@ -250,10 +253,6 @@ class BatchServer:
                 return self._create(new_mistral_job, key, made["input_files"][0], made)
             case ("GET", "batch", "jobs"):
                 return mistral_list(self._bodies("mistral", key), request.query)
-            case ("GET", "batch", "jobs", id):
-                return self._body_of(self._poll(id, key))
-            case ("POST", "batch", "jobs", id, "cancel"):
-                return self._body_of(self._cancel(id, key))
         return self._answer_messages(request, parts, key, body)
 
     def _answer_messages(

@@ -61,3 +61,19 @@ async def test_the_files_of_one_prompt_are_bounded_together(monkeypatch: pytest.
         await load_documents([file, file], NoArtifacts())
     with pytest.raises(InvalidInput, match="image 1: with this image"):
         await load_images([picture, picture], NoArtifacts())
+
+
+@pytest.mark.parametrize("source", ["QUJD" * 2000, Path("QUJD" * 2000), NamedFile("QUJD" * 2000)])
+async def test_base64_without_its_url_is_refused_with_what_to_write(source: object) -> None:
+    with pytest.raises(InvalidInput, match="a text of 8,000 characters is no name of a file") as refused:
+        await read_file(source, NoArtifacts(), kind="a file", most=9)
+    assert "data:TYPE;base64" in refused.value.hint
+
+
+async def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    for source, says in (
+        (Path("/dev/zero"), "is no file"), (tmp_path, "is a directory"), (Path("a\0b"), "cannot be read"),
+        ("a\0b", "no artifact"), ("b" * 300, "no artifact"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput, match=says):
+            await read_file(source, NoArtifacts(), kind="a file", most=9)

@@ -13,6 +13,7 @@ from po_jupyter.hub.accounts.ledger import in_full
 from po_jupyter.hub.wires.meters import Meter, Pricer
 from po_jupyter.hub.wires.operations import Api
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.money.service_tiers import BATCH
 from po_jupyter.llm.wire.usage import usage_from
 
 PRICER = Pricer(PriceBook({"m:x": Price(input=1, output=10, cached=0.1, cache_write=1.25)}))
@@ -126,7 +127,7 @@ def test_money_is_rounded_up_and_never_by_a_floats_error() -> None:
     cheap = Pricer(PriceBook({"m:x": Price(input=0.0001, output=0.3)}))
     assert cheap.amounts(usage_from(1, 0), "m:x").nano == 1
     assert cheap.amounts(usage_from(0, 3), "m:x").nano == 900
-    assert PRICER.amounts(usage_from(0, 3), "m:x", rate=0.5).nano == 15_000
+    assert PRICER.amounts(usage_from(0, 3), "m:x", tier=BATCH).nano == 15_000
     assert PRICER.amounts(usage_from(0, 3), "other:x").unpriced == 1
 
 

@@ -26,6 +26,12 @@ def upstreams(providers: object, folder: Path, **environ: str) -> dict[str, Upst
     return read_upstreams(checked({"providers": providers, "models": [f"{name}:m"]}, "x"), folder, environ)
 
 
+def test_vendors_that_say_what_a_call_cost_are_those_of_the_client(tmp_path: Path) -> None:
+    for name, says_cost in (("openrouter", True), ("xai", True), ("mistral", False)):
+        found = upstreams({name: {"key_env": "TEAM"}}, tmp_path, TEAM=KEY)
+        assert found[name].says_cost is says_cost
+
+
 def test_a_key_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"'{KEY}'\n")
     for found in (

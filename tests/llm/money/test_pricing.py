@@ -14,6 +14,7 @@ from po_jupyter.errors import BudgetExceeded, InvalidPipeline, InvalidSettings
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money import pricing
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.llm.money.service_tiers import BATCH
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -125,13 +126,29 @@ def test_a_model_without_a_price_is_priced_by_the_one_that_answered():
     assert LIST_PRICES.is_priced("fake:echo")
 
 
-def test_a_part_of_the_price_is_a_part_of_what_a_provider_says_it_cost_too():
-    """Batches cost half."""
+def test_batches_cost_half_and_what_a_provider_says_of_its_cost_stays():
     usage = Usage(input_tokens=1_000_000, cost=None)
-    assert LIST_PRICES.priced(usage, "openai:gpt-4o-mini", rate=0.5).cost == pytest.approx(0.075)
-    assert LIST_PRICES.priced(usage, "openai:alias", "gpt-4o-mini", rate=0.5).cost == pytest.approx(0.075)
-    assert LIST_PRICES.priced(Usage(cost=7.0), "openai:gpt-4o-mini", rate=0.5).cost == 3.5
-    assert LIST_PRICES.priced(usage, "openai:no-such-model", rate=0.5).cost is None
+    assert LIST_PRICES.priced(usage, "openai:gpt-4o-mini", tier=BATCH).cost == pytest.approx(0.075)
+    assert LIST_PRICES.priced(usage, "openai:alias", "gpt-4o-mini", tier=BATCH).cost == pytest.approx(0.075)
+    assert LIST_PRICES.priced(Usage(cost=7.0), "openai:gpt-4o-mini", tier=BATCH).cost == 7.0
+    assert LIST_PRICES.priced(usage, "openai:no-such-model", tier=BATCH).cost is None
+
+
+@pytest.mark.parametrize(
+    ("ref", "cached"),
+    [
+        ("openai:gpt-4o-mini", 0.075),  # no less than other input of a batch
+        ("openai:gpt-5-mini", 0.0125),
+        ("gemini:gemini-2.5-flash", 0.03),  # as much as outside of one
+        ("anthropic:claude-haiku-4-5", 0.05),
+    ],
+)
+def test_what_comes_from_the_cache_in_a_batch_costs_what_the_list_says(ref: str, cached: float):
+    """Half of the cache's price was too little at two vendors."""
+    usage = Usage(input_tokens=1_000_000, cached_tokens=1_000_000, cost=None)
+    assert LIST_PRICES.cost_of(usage, ref, tier=BATCH) == pytest.approx(cached)
+    own = PriceBook({ref: Price(input=2, output=2, cached=1)})
+    assert own.cost_of(usage, ref, tier=BATCH) == pytest.approx(0.5), "of a price of one's own half"
 
 
 MINE = {
@@ -225,7 +242,7 @@ def test_a_model_behind_another_vendors_address_has_no_price_of_its_name() -> No
         assert prices.cost_of(usage, "openai:gpt-4o") is None and not prices.is_priced("openai:gpt-4o")
         assert prices.per_million("openai:gpt-4o") is None
         assert prices.priced(usage, "openai:alias", "gpt-4o").cost is None, "the answer's model neither"
-        assert prices.priced(usage, "openai:gpt-4o", rate=0.5).cost is None
+        assert prices.priced(usage, "openai:gpt-4o", tier=BATCH).cost is None
         assert prices.cost_of(usage, "openai:mine") == pytest.approx(2.0)
         told = usage.model_copy(update={"cost": 0.5})
         assert prices.priced(told, "openrouter:x/y").cost == 0.5, "what a server bills is what is paid"

@@ -40,6 +40,30 @@ def test_a_cell_comes_as_it_was_written(cell: str, delimiter: str, end: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("id;price\n1;2,50\n", [{"id": "1", "price": "2,50"}]),
+        ('"id";"a, b"\r\n"1";"x;y"\r\n', [{"id": "1", "a, b": "x;y"}]),
+        ("id\ttext\n1\ta, b\n", [{"id": "1", "text": "a, b"}]),
+        ("sep=;\r\nid;text\r\n1;x\r\n", [{"id": "1", "text": "x"}]),
+        ("sep=,\nid,a;b\n1,x\n", [{"id": "1", "a;b": "x"}]),
+        ("a;b,c\n1;2,3\n", [{"a;b": "1;2", "c": "3"}]),
+        ('"a;b"\n1;2\n', [{"a;b": "1;2"}]),
+        ("text\nhello; you\n", [{"text": "hello; you"}]),
+        ("text; as it is\nhello you\n", [{"text; as it is": "hello you"}]),
+        ("a,b\n1\n", [{"a": "1", "b": None}]),
+    ],
+)
+def test_the_first_line_tells_the_delimiter(text: str, rows: list[dict[str, str]]) -> None:
+    assert read_rows(text, "t.csv", ",") == rows
+
+
+def test_lines_count_from_the_line_of_excel() -> None:
+    with pytest.raises(InvalidInput, match=r"line 3 of t\.csv has 3 cells for 2 columns"):
+        read_rows("sep=;\na;b\n1;2;3\n", "t.csv", ",")
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("a,b,a\n1,2,3\n", "line 1 of t.csv has two columns called 'a'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,53 @@ def test_only_files_that_no_slot_had_are_a_seed(clockwork: Clockwork) -> None:
     assert seeds(clockwork) == [["two again", "three"], ["one", "two"]]
     listed = clockwork.store.definition(clockwork.runs()[0]["run"])["seed"]["data"]["files"]
     assert [Path(file["name"]).name for file in listed] == ["b.csv", "c.csv"]
+
+
+@pytest.mark.parametrize("is_created", [False, True])
+def test_a_kill_in_a_run_that_was_asked_for_pays_its_files_neither_twice_nor_never(
+    clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch, is_created: bool
+) -> None:
+    """Nobody comes to such a slot again to write down which files it had."""
+    write(clockwork.project / "day", a="one")
+    clockwork.add(pipeline="rows", seed={"files": "day/*.csv", "only_new": True})
+    create = clockwork.store.create_run
+
+    def killed(new: Any) -> Any:
+        if is_created:
+            create(new)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clockwork.store, "create_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clockwork.runner.create(clockwork.record(), "2026-03-02T12:30:00Z+0a0b", by_hand=True)
+    for _ in range(2):
+        clockwork.end_all()
+        clockwork.look(hours=1)
+    assert seeds(clockwork) == [["one"]]
+    assert [outcome for _, outcome in clockwork.told()][-1] == "nothing"
+    (file,) = clockwork.store.names("schedule-file")
+    assert "pending" not in clockwork.store.get("schedule-file", file), "the run may be deleted now"
+
+
+def test_two_that_ask_at_once_do_not_have_the_same_file(
+    clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(clockwork.project / "day", a="one")
+    clockwork.add(pipeline="rows", seed={"files": "day/*.csv", "only_new": True})
+    plan, record, second = clockwork.planner.plan, clockwork.record(), ThreadPoolExecutor(1)
+    asked: list[Future[Any]] = []
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(clockwork.planner, "plan", plan)
+        asked.append(second.submit(clockwork.runner.create, record, "2026-03-02T12:30:00Z+0c0d", by_hand=True))
+        wait(asked, timeout=0.2)  # until it waits as well, or has the file
+        return plan(*arguments, **options)
+
+    monkeypatch.setattr(clockwork.planner, "plan", slow)
+    assert clockwork.runner.create(record, "2026-03-02T12:30:00Z+0a0b", by_hand=True) is not None
+    assert asked[0].result(10) is None and seeds(clockwork) == [["one"]]
+    second.shutdown()
 
 
 def test_files_of_a_run_whose_slot_was_not_written_down_are_not_had_again(clockwork: Clockwork) -> None:

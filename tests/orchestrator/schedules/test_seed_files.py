@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -67,6 +68,36 @@ def test_a_pattern_is_the_rows_of_all_in_the_order_of_their_names(files: SeedFil
     with pytest.raises(InvalidSeed, match="there is no file"):
         read(files, "x*.csv")
     assert read(files, "x*.csv", only_new=True) is None
+
+
+def test_a_pattern_has_files_alone_and_those_that_are_still_there(
+    files: SeedFiles, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a folder, a dead link or a file that goes would hold up all others, for ever."""
+    (project / "folder.csv").mkdir()
+    (project / "dead.csv").symlink_to(project / "nowhere.csv")
+    for name in ("a", "b"):
+        (project / f"{name}.csv").write_text(f"text\n{name}\n")
+    iglob = glob.iglob
+
+    def listed_and_removed(pattern: str) -> list[str]:
+        names = list(iglob(pattern))
+        (project / "a.csv").unlink()
+        return names
+
+    monkeypatch.setattr("glob.iglob", listed_and_removed)
+    seed = read(files, "*.csv", only_new=True)
+    assert seed is not None and seed.data["rows"] == [{"text": "b"}]
+
+
+def test_a_project_may_be_called_like_a_pattern(tmp_path: Path) -> None:
+    files = SeedFiles(settings_of(tmp_path / "[2026] tickets"))
+    project = tmp_path / "[2026] tickets" / "project"
+    (project / "a[1].csv").write_text("text\nx\n")
+    for name in ("*.csv", "a[1].csv", str(project / "a[1].csv")):
+        seed = read(files, name, only_new=True, code=True)
+        assert seed is not None and seed.data["rows"] == [{"text": "x"}]
+    assert read(files, str(project / "a[1].csv"), code=True) == SlotSeed({"rows": [{"text": "x"}]})
 
 
 def test_a_file_is_new_by_its_name_and_its_content(files: SeedFiles, project: Path) -> None:

@@ -73,3 +73,24 @@ def test_new_rows_by_a_time_are_each_in_one_run(
         clockwork.look(hours=1)
     seeds = [clockwork.store.definition(head["run"])["seed"]["data"]["rows"] for head in clockwork.runs()]
     assert [[row["text"] for row in rows] for rows in seeds] == [["d"], ["a", "b"]]
+
+
+def test_a_row_whose_value_is_said_with_fewer_digits_is_in_one_run(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `real` of 0.1 is greater than the 0.1 that its driver gives."""
+    monkeypatch.setenv("TICKETS_URL", server.database)
+    clockwork = Clockwork(tmp_path)
+    source = {"sql": "SELECT at, 'x' AS text FROM measured", "db": "env:TICKETS_URL", "new_by": "at"}
+    clockwork.add(pipeline="rows", seed=source)
+    with psycopg.connect(server.database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE measured (at real)")
+        connection.execute("INSERT INTO measured VALUES (0.1)")
+        for value in (None, None, 0.2):
+            if value is not None:
+                connection.execute("INSERT INTO measured VALUES (%s)", [value])
+            clockwork.look(hours=1)
+            clockwork.end_all()
+        clockwork.look(hours=1)
+    seeds = [clockwork.store.definition(head["run"])["seed"]["data"]["rows"] for head in clockwork.runs()]
+    assert [[row["at"] for row in rows] for rows in seeds] == [[0.2], [0.1]]

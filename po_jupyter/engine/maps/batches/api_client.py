@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from po_jupyter.engine.calls.attempt_calls import retry_event
 from po_jupyter.engine.maps.batches.open_batch import OpenBatch
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
-from po_jupyter.llm.batches.protocol import Batches, BatchStatus, batch_api_of
+from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused, PoError
+from po_jupyter.llm.batches.protocol import Batches, BatchStatus, batch_api_of, discard_upload
 from po_jupyter.llm.calls.retry import retry_delay, with_retry
 from po_jupyter.llm.providers.refs import batch_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
@@ -21,6 +23,8 @@ from po_jupyter.platform.crashpoints import crashpoint
 
 T = TypeVar("T")
 _GROWTH = 1.5  # of the delay between two polls
+_GONE = frozenset({404, 410})
+_DISCARD = 10.0  # s that a file has to be deleted
 _HUB = (1.0, 30.0)  # s between two tries while a hub is away, at first and at most
 
 
@@ -91,6 +95,7 @@ class BatchApi:
                 crashpoint("batch.create.after")
             except ModelError as error:
                 if not error.transient:
+                    await self.discard([uploaded])
                     raise
                 # Only a 429 says for sure that nothing was made.
                 created = None if isinstance(error, ModelRateLimited) else await self.search(batch, others)
@@ -148,6 +153,29 @@ class BatchApi:
                 raise
             return None
 
+    async def download(self, status: BatchStatus, path: Path) -> bool:
+        """Write the results of an ended batch to a file; False when the provider does not have all of them any more.
+
+        Certain after two requests with `batch_grace` between them. Raises a ModelError.
+        """
+        for wait in (self._settings.batch_grace, 0.0):
+            try:
+                await self.retried(lambda: self.api.download(status, path))
+            except ModelRefused as error:
+                if error.http_status not in _GONE:
+                    raise
+                await self._boundary.sleep(wait)
+            else:
+                return True
+        return False
+
+    async def discard(self, uploads: Iterable[str]) -> None:
+        """Delete files that no batch needs any more, as far as that can be done at once: what stays harms nobody."""
+        for uploaded in uploads:
+            with suppress(PoError, TimeoutError):
+                async with asyncio.timeout(_DISCARD):
+                    await discard_upload(self.api, uploaded)
+
     async def cancel(self, batch: OpenBatch) -> bool:
         """Cancel a batch; False when that has to be tried again."""
         assert batch.id is not None
@@ -169,6 +197,6 @@ async def batch_api_for(parts: MapParts, task: Task) -> BatchApi:
         raise ModelRefused(
             problem or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
             hint="Choose another model, or leave `mode` out: rows are then asked one by one. "
-            "The gateway of a hub takes batches of OpenAI and Anthropic only.",
+            "The gateway of a hub takes batches of OpenAI, Anthropic, Gemini and Mistral.",
         )
     return BatchApi(parts, task, api)

@@ -87,6 +87,7 @@ class BatchMap:
                 if status.state == "ended":
                     boundary.rest(name, False)
                     await self._collector.collect(batch, status)
+                    await self._api.discard(status.uploads)  # all that it brought is in the log
                     any_ended = True
 
     def _emit_waiting(self) -> None:

@@ -48,13 +48,14 @@ class Collector:
             await self._collect_refusal(batch, status)
             return
         seen_rows: set[int] = set()
-        answered = await self._read_results(batch, status, seen_rows)
+        answered, gone = await self._read_results(batch, status, seen_rows)
         if not batch.cancelling:
+            reason = gone or status.missing
             for index in batch.rows:
                 if index not in seen_rows:
                     missing = f"{self._api.name} returned no result for row {index} in batch {batch.id}"
-                    if status.missing:
-                        missing = f"{self._api.name}: {status.missing}"
+                    if reason:
+                        missing = f"{self._api.name}: {reason}"
                     await self._answer(batch, index, failed_answer(batch.token, ModelUnavailable(missing)))
         await self._state.parts.log.flush()
         crashpoint("batch.collect.after")
@@ -62,13 +63,18 @@ class Collector:
         await self._batches.close(batch, "expired" if status.expired else "ended", answered)
         self._state.report_progress()
 
-    async def _read_results(self, batch: OpenBatch, status: BatchStatus, seen_rows: set[int]) -> int:
-        """Download the results and hand them to their rows; the number of answers. Adds the rows to `seen_rows`."""
+    async def _read_results(
+        self, batch: OpenBatch, status: BatchStatus, seen_rows: set[int]
+    ) -> tuple[int, str]:
+        """Download the results and hand them to their rows; the number of answers, and why others are gone. Adds the
+        rows to `seen_rows`."""
         path = self._folder / f"{batch.token}.results"
-        answered = 0
+        answered, gone = 0, ""
         try:
             await asyncio.to_thread(path.parent.mkdir, mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-            await self._api.retried(lambda: self._api.api.download(status, path))
+            await asyncio.to_thread(path.touch)
+            if not await self._api.download(status, path):  # what came of several files is read
+                gone = f"the results of batch {batch.id} are not there any more, or not all of them"
             crashpoint("batch.collect.before")
             with path.open("rb") as file:
                 while lines := await asyncio.to_thread(file.readlines, _READ):
@@ -78,7 +84,7 @@ class Collector:
             raise unusable_file(path, error) from None
         finally:
             path.unlink(missing_ok=True)
-        return answered
+        return answered, gone
 
     async def _collect_line(self, batch: OpenBatch, line: bytes, seen_rows: set[int]) -> int:
         """Record one line of the results; 1 when it was an answer to a row that had none."""

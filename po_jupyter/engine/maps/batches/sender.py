@@ -17,8 +17,8 @@ from po_jupyter.engine.maps.batches.row_runner import RowRunner
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.replay.spent_from_log import ZERO
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
-from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.chat import ChatRequest
+from po_jupyter.llm.money.service_tiers import BATCH_PRICE
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.row_spans import format_spans
 from po_jupyter.platform.crashpoints import crashpoint

@@ -31,7 +31,7 @@ class EmbeddingReader(VectorReader):
         """See `VectorReader`."""
         self.model = as_text(body.get("model"))
         vectors = mappings_in(body.get("data"))
-        return vectors[0].get("embedding") if vectors else None
+        return vectors[0].get("embedding") if len(vectors) == 1 else None  # of several nobody knows which
 
     def read_usage(self, body: JsonObject) -> None:
         """The usage of a body; all of it is input."""

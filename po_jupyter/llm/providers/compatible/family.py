@@ -41,7 +41,7 @@ class Quirks:
     seed, stream_usage, forced_tools    `seed`, `stream_options` and a `tool_choice` other than auto and none exist
     extra           further fields of every body
     tiers           the names of service tiers, for servers that take them
-    says_cost       `usage.cost` is the cost of the call in US dollars
+    says_cost       `usage` has the cost of the call
     """
 
     schema: Literal["schema", "object", "nothing"] = "schema"
@@ -153,6 +153,7 @@ QUIRKS: Mapping[str, Quirks] = {
     "xai": Quirks(
         strict=True,
         object_root=True,
+        says_cost=True,
         no_stop=r"grok-(?:3-mini|4(?!.*non-reasoning)|[5-9])",
         effort=((r"grok-3-mini", "reasoning_effort"),),
         efforts={"none": "low", "minimal": "low", "medium": "high", "xhigh": "high", "max": "high"},
@@ -173,7 +174,13 @@ QUIRKS: Mapping[str, Quirks] = {
     ),
     # It searches and answers: no tools, no seed, no JSON mode without a schema, and no texts to stop at.
     "perplexity": Quirks(
-        object_root=True, json_object=False, no_stop=r".", seed=False, stream_usage=False, hottest=1.99
+        object_root=True,
+        json_object=False,
+        no_stop=r".",
+        seed=False,
+        stream_usage=False,
+        hottest=1.99,
+        says_cost=True,  # with its searches, which no count of tokens has
     ),
     "ollama": Quirks(effort=((r".", "reasoning_effort"),)),
     "lmstudio": Quirks(json_object=False),

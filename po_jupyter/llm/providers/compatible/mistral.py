@@ -8,6 +8,7 @@ Reference, read 2026-11: docs.mistral.ai (Batch, Known limitations); the SDK's `
 * Answers and errors are two files of lines `{custom_id, response: {status_code, body}, error}`. A job that was
   cancelled or whose time was over (`TIMEOUT_EXCEEDED`) may have neither; the rows that are in no file were not
   worked on.
+* Files stay until they are deleted, and count towards the workspace's storage.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ class MistralBatches:
         reason = self._transport.one_line(first.get("message") or "no reason")
         failed = status == "FAILED"
         files = (job.get("output_file"), job.get("error_file"))
+        inputs = job["input_files"] if isinstance(job.get("input_files"), list) else ()
         return BatchStatus(
             id=as_text(job["id"]),
             state="ended" if status in _ENDED else "cancelling" if status == _CANCELLING else "working",
@@ -162,11 +164,16 @@ class MistralBatches:
             results=tuple(file for file in files if isinstance(file, str) and file),
             expired=status == "TIMEOUT_EXCEEDED",
             missing=f"the batch failed: {reason}" if failed else _MISSING.get(status, ""),
+            uploads=tuple(file for file in inputs if isinstance(file, str) and file),
         )
 
     async def cancel(self, id: str) -> None:
         """Cancel a job; one that has ended, or is being cancelled, is left as it is."""
         await self._transport.cancel(f"/batch/jobs/{quote(id, safe='')}/cancel")
+
+    async def discard(self, uploaded: str) -> None:
+        """Delete an uploaded file."""
+        await self._transport.request("DELETE", f"/files/{quote(uploaded, safe='')}")
 
     async def download(self, status: BatchStatus, path: Path) -> None:
         """Write the answers, then the errors, to a file."""

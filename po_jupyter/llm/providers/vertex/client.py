@@ -91,7 +91,11 @@ class Vertex(Gemini):
     def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
         """The body of a request."""
         if _by_predict(request):
-            return {"instances": [{"content": request.messages[-1].content}]}
+            # Or a long text is cut in silence, and its vector is that of its beginning.
+            return {
+                "instances": [{"content": request.messages[-1].content}],
+                "parameters": {"autoTruncate": False},
+            }
         return super().body(request, stream=stream)
 
     def reader(self, request: ChatRequest) -> ResponseReader:

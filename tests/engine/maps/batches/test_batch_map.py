@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Price, Settings
+from po_jupyter.engine.maps.batches.api_client import BatchApi
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
@@ -143,6 +144,68 @@ async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: Ba
     assert not list(bench.tmp.rglob("*.jsonl")), "what was sent is not kept a second time"
     text = json.dumps(bench.events()) + json.dumps([r["calls"] for r in bench.records()])
     assert KEY not in text
+
+
+async def test_uploads_that_would_stay_for_ever_are_deleted_once_all_is_recorded(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
+    """Mistral keeps files until somebody deletes them; those of the others go by themselves."""
+    recorded: list[int] = []
+    bench.map(model)
+    async with bench.worker() as bench.session:
+        discard = BatchApi.discard
+
+        async def watched(api: BatchApi, uploads: Any) -> None:
+            recorded.append(len(bench.events("batch.closed")))
+            await discard(api, uploads)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(BatchApi, "discard", watched)
+            await RunExecutor(bench.session).run()
+    deleted = [(path, key) for method, path, key in server.requests if method == "DELETE"]
+    assert deleted == ([("/files/file-1", KEY)] if model.startswith("mistral:") else [])
+    assert recorded == [1] and bench.outputs() == [f"echo: row r{i}" for i in range(5)]
+
+
+RESULTS = {"anthropic": "/results", "gemini": ":download", "mistral": "/content", "openai": "/content"}
+
+
+async def test_a_batch_whose_results_were_deleted_holds_nothing_up(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
+    """OpenAI deletes them after 30 days, Gemini after 48 hours: each resume asked for them again and failed."""
+    server.faults.append(Fault("GET", RESULTS[model.partition(":")[0]], 404, times=2))
+    bench.map(model, failure_threshold=1)
+    assert await bench.go() == "done"
+    assert len(bench.errors()) == 5 and not bench.state.open_batches
+    assert all("are not there any more" in error["message"] for error in bench.errors().values())
+
+
+async def test_results_that_are_not_there_yet_are_asked_for_again(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
+    server.faults.append(Fault("GET", RESULTS[model.partition(":")[0]], 404))
+    bench.map(model)
+    assert await bench.go() == "done"
+    assert bench.outputs() == [f"echo: row r{i}" for i in range(5)]
+
+
+async def test_of_two_files_of_results_the_one_that_is_there_is_read(
+    bench: Batched, server: BatchServer
+) -> None:
+    server.reply = lambda body, id: Reply("no", status=400) if id.split("-")[1] == "1" else Reply("yes")
+    server.faults.append(Fault("GET", "/files/errors-of", 404, times=2))
+    bench.map(MODELS["chat"], failure_threshold=1)
+    assert await bench.go() == "done"
+    assert bench.outputs() == ["yes", None, "yes", "yes", "yes"]
+
+
+async def test_an_upload_that_cannot_be_deleted_changes_nothing(bench: Batched, server: BatchServer) -> None:
+    server.faults.append(Fault("DELETE", "/files", 500, times=9))
+    bench.map(MODELS["mistral"])
+    assert await bench.go() == "done"
+    assert bench.outputs() == [f"echo: row r{i}" for i in range(5)] and not bench.errors()
+    assert sum(method == "DELETE" for method, _, _ in server.requests) == 1, "it is tried once"
 
 
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}

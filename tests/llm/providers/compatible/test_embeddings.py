@@ -66,8 +66,12 @@ async def test_an_answer_without_usage_is_estimated_and_has_no_output() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"data": []}, {"data": [{"embedding": []}]}, {"data": [{"embedding": ["a"]}]}, {}, {"data": 5}]
-)
+    "body",
+    [
+        {"data": []}, {"data": [{"embedding": []}]}, {"data": [{"embedding": ["a"]}]}, {}, {"data": 5},
+        {"data": [{"index": 1, "embedding": [1.0]}, {"index": 0, "embedding": [0.5]}]},
+    ],
+)  # fmt: skip
 async def test_an_answer_without_a_vector_is_worth_another_try(body: dict[str, Any]) -> None:
     server = ModelServer(Reply(body=json.dumps(body).encode()))
     with server, pytest.raises(ModelUnavailable, match="vector"):

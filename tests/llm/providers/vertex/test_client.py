@@ -153,6 +153,8 @@ async def test_a_text_becomes_a_vector(model: str, method: str) -> None:
         async with Asked(server) as asked:
             response = await asked.chat(f"vertex:{model}", "one two three", embed=True)
         assert server.requests[0].path == f"{PLACE}/publishers/google/models/{model}:{method}"
+        if method == "predict":
+            assert server.requests[0].body["parameters"] == {"autoTruncate": False}, "a long text is an error"
     assert response.text == pack(word_vector("one two three"))
     assert (response.usage.input_tokens, response.usage.output_tokens, response.estimated) == (3, 0, False)
 

@@ -187,6 +187,7 @@ describe("rows as CSV", () => {
     expect(csvLine(row({ output: "-5+cmd" }), header)).toContain(",'-5+cmd,");
     expect(csvLine(row({ input: ["a", 1], output: "a\nb" }), header)).toContain('"[""a"",1]","a\nb"');
     expect(csvLine(row({ output: "\n=1+cmd" }), header)).toContain(`"'\n=1+cmd"`);
+    expect(csvLine(row({ output: "\0=1+cmd" }), header)).toContain("'\0=1+cmd");
   });
 
   it("has a column for the variant and one for each score where rows have them", () => {

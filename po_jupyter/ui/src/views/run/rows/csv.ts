@@ -65,7 +65,7 @@ function cell(value: unknown): string {
   }
   const text = typeof value === "string" ? value : JSON.stringify(value);
   // A spreadsheet would run a model's text that begins like a formula.
-  const safe = /^[=+\-@\t\r\n]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+  const safe = /^[=+\-@\t\r\n\0]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
