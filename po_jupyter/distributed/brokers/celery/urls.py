@@ -57,6 +57,8 @@ def parse_url(url: str) -> BrokerUrl:
     try:
         parts = urlsplit(url)
         port = parts.port
+        if "@" in parts.path:  # the end of a password with a / in it: its rest would be shown as a name
+            raise ValueError
     except ValueError:
         raise InvalidSettings(
             "the broker's URL cannot be read: special characters are written as %XX"
