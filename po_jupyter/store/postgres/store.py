@@ -32,9 +32,9 @@ from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.protocol import EVERY_KIND, Head, waits_for_worker
 
 log = structlog.get_logger(__name__)
-# Whoever waits for a connection says why there is none: the pool would print the same line at each try.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
-logging.getLogger("psycopg.pool").propagate = False
+# Whoever uses a connection says what is wrong with it: the pool would print the same line at each try to make one.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+logging.getLogger("psycopg").propagate = False
 
 T = TypeVar("T")
 _LOCKS = 4096  # runs that share one wait for each other's commits
