@@ -25,12 +25,16 @@ _POSITIONS = 1000  # runs whose places are known
 
 
 class RunPool:
-    """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough."""
+    """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough.
+
+    While a broker answers, messages say what to take, and here only runs are taken that have waited for a term: their
+    messages may be behind many that this node cannot take.
+    """
 
     def __init__(
         self, store: SharedStore, share: NodeShare, to_thread: ToThread, ttl: float, hints: QueueHints | None
     ) -> None:
-        """Looks at nothing before `take_often`. With `hints` runs are taken here while the broker does not answer."""
+        """Looks at nothing before `take_often`. `hints` are those of a broker, if there is one."""
         self._hints = hints
         self._store = store
         self._share = share
@@ -39,6 +43,7 @@ class RunPool:
         self._ttl = ttl
         self._noted = float("-inf")  # when places were, for which many runs are read
         self._woken = asyncio.Event()
+        self._waiting: Mapping[str, int] = {}  # runs that waited when places were noted last, with their fences
         self.places: Mapping[str, int] = {}  # of runs that wait, from 1
         self.running: int | None = None
         self.queued: int | None = None
@@ -82,16 +87,15 @@ class RunPool:
 
     async def _take(self) -> None:
         is_due = time.monotonic() >= self._noted + self._ttl
-        free = self._share.free() if self._takes() else 0
-        if free <= 0 and not is_due:
+        if not is_due and not self._takes():
             return
-        window, kinds = self._share.window(free), self._share.kinds()
+        window, kinds = self._share.window(max(0, self._share.free())), self._share.kinds()
         if is_due:
             window, kinds = max(window, _POSITIONS), [*EVERY_KIND]
         heads = await self._to_thread(self._look, window, kinds)
         if is_due:
-            await self._note(heads)
-        if not self._takes():
+            heads = await self._note(heads)
+        elif not self._takes():
             return
         for head in self._share.candidates(heads, self._share.free()):
             if self._share.free() <= 0:
@@ -103,8 +107,13 @@ class RunPool:
         """The first runs of these kinds that wait, and those that somebody has: they say whose turn it is."""
         return [*self._store.waiting(limit, kinds), *self._store.held()]
 
-    async def _note(self, heads: list[Head]) -> None:
+    async def _note(self, heads: list[Head]) -> list[Head]:
+        """Note the places; those of the runs that may be taken now, and those that somebody has."""
         self._noted = time.monotonic()
         self.queued = await self._to_thread(self._store.count_waiting)
         self.running = sum(head["holder"] is not None for head in heads)
         self.places = {head["run"]: place for place, head in enumerate(fair_order(heads)[:_POSITIONS], 1)}
+        before, self._waiting = self._waiting, {head["run"]: head["fence"] for head in heads}
+        if self._takes():
+            return heads
+        return [h for h in heads if h["holder"] is not None or before.get(h["run"]) == h["fence"]]

@@ -92,6 +92,18 @@ async def test_while_a_broker_answers_messages_say_what_to_take(store: DiskStore
     assert share.taken == ["00a2", "00a1"]
 
 
+async def test_what_has_waited_for_a_term_is_taken_all_the_same(store: DiskStore) -> None:
+    """Its message may be behind others that nobody can take; one that is new waits for its own."""
+    share = Share(1)
+    pool = RunPool(store, share, asyncio.to_thread, 0.1, Broker())  # type: ignore[arg-type]
+    await pool._take()
+    store.create_run(new_run("00a3", priority=9))
+    assert share.taken == []
+    await asyncio.sleep(0.1)  # its term
+    await pool._take()
+    assert share.taken == ["00a2"]
+
+
 async def test_an_error_that_nobody_expects_does_not_end_the_search(store: DiskStore) -> None:
     class Broken(Share):
         def free(self) -> int:
