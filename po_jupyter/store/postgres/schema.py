@@ -171,7 +171,8 @@ def migrate(connection: Connection[Any], schema: str, where: str) -> int | None:
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('po_jupyter'), hashtext(%s))", (schema,))
             version = version_of(connection, schema)
             if not _is_current(version, where):
-                _check_encoding(connection, where)
+                if version is None:
+                    _check_encoding(connection, where)
                 for statement in _steps_after(version):
                     connection.execute(_in(schema, statement))
     except psycopg.errors.InsufficientPrivilege as error:
