@@ -22,15 +22,20 @@ _SHARE = (
 )
 _MOST_PAUSE = 1.0  # s
 _POSITIONS = 1000  # runs whose places are known
+_OVERDUE = 8  # runs that are taken without a message between two times that places are noted
 
 
 class RunPool:
-    """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough."""
+    """Takes runs while there is room. `wake` says that there may be some; without it one look a term is enough.
+
+    While a broker answers, messages say what to take, and here only runs are taken that have waited for a term, in the
+    fair order: their messages may be behind many of another owner, or that this node cannot take.
+    """
 
     def __init__(
         self, store: SharedStore, share: NodeShare, to_thread: ToThread, ttl: float, hints: QueueHints | None
     ) -> None:
-        """Looks at nothing before `take_often`. With `hints` runs are taken here while the broker does not answer."""
+        """Looks at nothing before `take_often`. `hints` are those of a broker, if there is one."""
         self._hints = hints
         self._store = store
         self._share = share
@@ -39,6 +44,8 @@ class RunPool:
         self._ttl = ttl
         self._noted = float("-inf")  # when places were, for which many runs are read
         self._woken = asyncio.Event()
+        self._waiting: Mapping[str, int] = {}  # runs that waited when places were noted last, with their fences
+        self._next: list[Head] = []  # runs that are taken once there is room
         self.places: Mapping[str, int] = {}  # of runs that wait, from 1
         self.running: int | None = None
         self.queued: int | None = None
@@ -72,7 +79,7 @@ class RunPool:
                 while True:
                     await self._woken.wait()
                     self._woken.clear()
-                    if self._takes():
+                    if self._takes() or any(map(self._share.has_room_for, self._next)):
                         return
         except TimeoutError:
             pass
@@ -82,22 +89,21 @@ class RunPool:
 
     async def _take(self) -> None:
         is_due = time.monotonic() >= self._noted + self._ttl
-        free = self._share.free() if self._takes() else 0
-        if free <= 0 and not is_due:
-            return
-        window, kinds = self._share.window(free), self._share.kinds()
-        if is_due:
-            window, kinds = max(window, _POSITIONS), [*EVERY_KIND]
-        heads = await self._to_thread(self._look, window, kinds)
-        if is_due:
-            await self._note(heads)
-        if not self._takes():
-            return
-        for head in self._share.candidates(heads, self._share.free()):
-            if self._share.free() <= 0:
-                return
+        if is_due or self._takes():
+            window, kinds = self._share.window(max(0, self._share.free())), self._share.kinds()
+            if is_due:
+                window, kinds = max(window, _POSITIONS), [*EVERY_KIND]
+            heads = await self._to_thread(self._look, window, kinds)
+            if is_due:
+                await self._note(heads)
+            if self._takes():
+                self._next = self._share.candidates(heads, self._share.free())
+        heads, self._next = self._next, []
+        for head in heads:
             if self._share.has_room_for(head):
                 await self._share.take_up(head)
+            else:
+                self._next.append(head)
 
     def _look(self, limit: int, kinds: Collection[bool | None]) -> list[Head]:
         """The first runs of these kinds that wait, and those that somebody has: they say whose turn it is."""
@@ -107,4 +113,7 @@ class RunPool:
         self._noted = time.monotonic()
         self.queued = await self._to_thread(self._store.count_waiting)
         self.running = sum(head["holder"] is not None for head in heads)
-        self.places = {head["run"]: place for place, head in enumerate(fair_order(heads)[:_POSITIONS], 1)}
+        ordered = fair_order(heads)[:_POSITIONS]
+        self.places = {head["run"]: place for place, head in enumerate(ordered, 1)}
+        before, self._waiting = self._waiting, {head["run"]: head["fence"] for head in ordered}
+        self._next = [head for head in ordered if before.get(head["run"]) == head["fence"]][:_OVERDUE]

@@ -39,7 +39,13 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None], on_wait: Cal
     own = node_settings(settings)
     if own.shutdown_timeout is None:
         own = own.model_copy(update={"shutdown_timeout": _STOP_PATIENCE})
-    logging.configure(own, file=own.data_dir / "logs" / "orchestrator.log")
+    try:
+        logging.configure(own, file=own.data_dir / "logs" / "orchestrator.log")
+    except OSError as error:
+        raise InvalidSettings(
+            f"the data directory {own.data_dir} cannot be used: {error.strerror or error}",
+            hint="Set PO_DATA_DIR to a directory of this node's own.",
+        ) from error
     distribution = NodeDistribution(own)
     _wait_for_store(settings.store.get_secret_value(), on_wait)
     asyncio.run(_serve(own, distribution, partial(on_ready, own)))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import structlog
 
@@ -30,6 +30,8 @@ _ANSWER = 20.0  # s until a message goes back although nothing was decided
 _AGAIN = 3.0  # terms after which a run that still waits is published again
 AT_ONCE = 500  # runs that are published again in one look
 _MOST = 20_000  # runs that are looked at for them
+_TURNS = 5  # that a message is given back which this node cannot take, for others to see it ...
+_FORGET = 60.0  # ... in so many seconds
 _THREADS = 2
 _PATIENCE = 1.0  # s that somebody waits for the broker, who does not need it
 _LONG_PATIENCE = 15.0  # s; the queue gives up before
@@ -43,6 +45,13 @@ def level(priority: int) -> int:
     if priority > 0:
         return min(9, 5 + (priority - 1) // 20)
     return USUAL_PRIORITY if priority == 0 else max(0, 3 - (-priority - 1) // 25)
+
+
+class _Came(NamedTuple):
+    """How often a message came, since when."""
+
+    times: int
+    since: float
 
 
 class QueueHints:
@@ -75,6 +84,7 @@ class QueueHints:
         self._unserved: dict[str, Labels] = {}  # of runs that wait for a node that has them
         self._unpublished: set[str] = set()  # runs that the broker did not take
         self._offered: set[str] = set()
+        self._came: dict[str, _Came] = {}  # messages of runs that this node cannot work off; the latest last
         self._room = asyncio.Event()
         self._consumer: Closer | None = None
         self._problem: str | None = None
@@ -265,11 +275,9 @@ class QueueHints:
             if not await self._wait_for_room(lambda: self._share.has_room_for(head)):
                 return Verdict.BACK
             await self._share.take_up(head)
-            return (
-                Verdict.BACK
-                if waits_for_worker(await self._to_thread(self._store.head, run))
-                else Verdict.TAKEN
-            )
+            if not waits_for_worker(await self._to_thread(self._store.head, run)):
+                return Verdict.TAKEN
+            return Verdict.TAKEN if self._is_for_nobody(run) else Verdict.BACK
         except (NotFound, CorruptRow):
             return Verdict.TAKEN
         except StoreError as error:
@@ -277,6 +285,20 @@ class QueueHints:
             return Verdict.BACK
         finally:
             self._offered.discard(run)
+
+    def _is_for_nobody(self, run: str) -> bool:
+        """Whether a run that this node cannot work off came back so often that no other seems to want it: an urgent one
+        would come first for ever, and keep the others from being heard of. It is in the store, and published again."""
+        if self._share.may_fit(run):
+            return False
+        moment = time.monotonic()
+        came = self._came.pop(run, _Came(0, moment))
+        if moment - came.since > _FORGET:
+            came = _Came(0, moment)
+        self._came[run] = came._replace(times=came.times + 1)
+        if len(self._came) > _MOST:
+            del self._came[next(iter(self._came))]
+        return came.times >= _TURNS
 
     async def _wait_for_room(self, has_room: Callable[[], bool]) -> bool:
         if has_room():

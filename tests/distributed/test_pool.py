@@ -92,6 +92,37 @@ async def test_while_a_broker_answers_messages_say_what_to_take(store: DiskStore
     assert share.taken == ["00a2", "00a1"]
 
 
+async def test_what_has_waited_for_a_term_is_taken_all_the_same(store: DiskStore) -> None:
+    """Its message may be behind many of another owner, or that nobody can take; one that is new waits for its own."""
+    share = Share(1)
+    pool = RunPool(store, share, asyncio.to_thread, 0.1, Broker())  # type: ignore[arg-type]
+    await pool._take()
+    store.create_run(new_run("00a3", priority=9))
+    assert share.taken == []
+    await asyncio.sleep(0.1)  # its term
+    await pool._take()
+    assert share.taken == ["00a2"]
+    share.room = 1  # before the next term
+    await pool._take()
+    assert share.taken == ["00a2", "00a1"]
+
+
+async def test_owners_have_their_turns_with_a_broker_too(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "store", shards=1)
+    for number in range(5):
+        store.create_run(new_run(f"00a{number}", owner="one"))
+    store.create_run(new_run("00b0", owner="two"))
+    share = Share(0)
+    pool = RunPool(store, share, asyncio.to_thread, 0.1, Broker())  # type: ignore[arg-type]
+    await pool._take()
+    await asyncio.sleep(0.1)
+    await pool._take()
+    share.room = 2
+    await pool._take()
+    assert share.taken == ["00a0", "00b0"]
+    store.close()
+
+
 async def test_an_error_that_nobody_expects_does_not_end_the_search(store: DiskStore) -> None:
     class Broken(Share):
         def free(self) -> int:

@@ -71,6 +71,12 @@ def test_a_broker_of_no_kind_is_refused_before_the_store_is_asked(
     assert store.asked == 0
 
 
+def test_a_data_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidSettings, match=r"data directory .* cannot be used"):
+        program.serve(Settings(data_dir=tmp_path / "file", store=URL), lambda settings: None, lambda text: None)  # type: ignore[arg-type]
+
+
 def test_an_option_that_is_none_is_named_as_it_was_written() -> None:
     with pytest.raises(InvalidSettings) as refused:
         load({}, options={"store": ("--store", "mysql://x"), "node_labels": ("--label", ["a b"])})

@@ -40,6 +40,9 @@ class Share:
     def has_room_for(self, head: Head) -> bool:
         return self.room > 0
 
+    def may_fit(self, run: str) -> bool:
+        return self.fits
+
     async def take_up(self, head: Head) -> None:
         if self.fits:
             self._store.claim(
@@ -124,6 +127,14 @@ async def test_a_message_waits_a_moment_for_room(store: DiskStore) -> None:
 
 async def test_what_this_node_cannot_do_goes_back(store: DiskStore) -> None:
     assert await hints(store, Share(store, fits=False)).offer("00a1") is Verdict.BACK
+
+
+async def test_what_nobody_takes_does_not_come_first_for_ever(store: DiskStore, moments: list[float]) -> None:
+    """Urgent runs that no node can work off kept all others from being heard of."""
+    node = hints(store, Share(store, fits=False))
+    assert [await node.offer("00a1") for _ in range(7)] == [Verdict.BACK] * 5 + [Verdict.TAKEN] * 2
+    moments[0] += 61.0
+    assert await node.offer("00a1") is Verdict.BACK
 
 
 async def test_a_run_that_waits_for_long_is_published_again(

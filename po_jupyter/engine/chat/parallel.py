@@ -13,6 +13,7 @@ from typing import Any, overload
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
+from po_jupyter.engine.base.failure_threshold import allowed_failures
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.errors import (
@@ -213,7 +214,7 @@ class _ParallelCalls:
         if self.ended_by is None and self.failed / total > self.threshold:
             self.ended_by = ThresholdExceeded(
                 f"{self.failed} of {total} calls failed; failure_threshold {self.threshold:g} "
-                f"allows {int(self.threshold * total)}",
+                f"allows {allowed_failures(self.threshold, total)}",
                 hint="What was answered is in the error's `results`.",
                 details={"failed": self.failed, "total": total},
             )

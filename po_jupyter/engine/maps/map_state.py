@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from po_jupyter.engine.base.failure_threshold import allowed_failures
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, add_origin
@@ -162,6 +163,8 @@ class MapState:
     def judge(self) -> None:
         """Decide whether the map is done, once no further row starts; the verdict is `error`. Rows that are left come
         first: calls that were answered for them are kept then, and the threshold is one of all rows."""
+        if isinstance(self.error, ThresholdExceeded):  # with the rows that were at work, and failed since
+            self.error = self._threshold_error() or self.error
         if self.remaining or self.parts.inputs.is_child:
             return  # what failed, and what is left, is the business of the parent's map
         left = self.total - self.done - self.failed
@@ -333,9 +336,13 @@ class MapState:
             self._check_threshold()
 
     def _check_threshold(self) -> None:
-        """End the map when too many rows failed: more than the threshold, or, where there is none, all of them."""
-        if self.error is not None or not self.failed:
-            return
+        """End the map when too many rows failed."""
+        self.error = self.error or self._threshold_error()
+
+    def _threshold_error(self) -> ThresholdExceeded | None:
+        """The error of a map of which more rows failed than the threshold, or, where there is none, all of them."""
+        if not self.failed:
+            return None
         threshold = self.task.failure_threshold
         if threshold is None and self.failed == self.total:
             message = "the only row failed" if self.total == 1 else f"all {self.total} rows failed"
@@ -346,13 +353,13 @@ class MapState:
         elif threshold is not None and self.failed / self.total > threshold:
             message = (
                 f"{self.failed} of {self.total} rows failed; failure_threshold {threshold:g} "
-                f"allows {int(threshold * self.total)}"
+                f"allows {allowed_failures(threshold, self.total)}"
             )
             hint = "Finished rows are kept. po resume RUN --only-failed tries the others again."
         else:
-            return
+            return None
         details = {"failed": self.failed, "total": self.total, "done": self.done}
-        self.error = ThresholdExceeded(message, hint=hint, details=details)
+        return ThresholdExceeded(message, hint=hint, details=details)
 
     # -- progress ---------------------------------------------------------------------------------------
     def report_progress(self) -> None:

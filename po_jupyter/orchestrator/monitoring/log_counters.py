@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.run.events import EventDraft
@@ -16,6 +16,8 @@ _KEPT = 20_000  # runs whose place is known
 _ENDS = {f"run.{state}": state for state in ENDED}
 _TASK_ENDS = {f"task.{state}": state for state in ("done", "failed", "skipped", "cancelled")}
 _RETRIES = {"task.retrying": "task", "call.retry": "call"}
+# What a run is a part of: of the map whose rows it works on, of the task whose pipeline it runs; None for a whole one.
+Part: TypeAlias = Literal["map", "task"] | None
 
 
 class LogCounters:
@@ -28,6 +30,7 @@ class LogCounters:
         self._counted: dict[
             str, int
         ] = {}  # the last record that was counted, of runs that changed; latest last
+        self._parts: dict[str, Part] = {}
         self._since = ""  # the newest run of which nothing is known: what it had then is not counted
 
     def begin(self) -> None:
@@ -47,11 +50,12 @@ class LogCounters:
                 return 0
             after = self._counted.get(run, 0)
             records = list(self._store.records(run, after=after, limit=limit))
+            part = self._part_of(head) if records else None
         except (NotFound, CorruptRow, InvalidInput):  # gone, or no id: anybody in the database may notify
             self._counted.pop(run, None)
             return 0
         for record in records:
-            self._add(record, is_child="parent" in head)
+            self._add(record, part)
         self._remember(head, records[-1]["n"] if records else after)
         return len(records)
 
@@ -64,12 +68,26 @@ class LogCounters:
             del self._counted[quiet]
             self._since = max(self._since, quiet)
 
-    def _add(self, record: Record, *, is_child: bool) -> None:
-        """Rows and lost calls of a child run are counted where its log is copied to, its calls where they were made."""
+    def _part_of(self, head: Head) -> Part:
+        """What the run is a part of."""
+        run = head["run"]
+        if "parent" not in head:
+            return None
+        if run not in self._parts:
+            self._parts[run] = "map" if self._store.definition(run).get("parent") is not None else "task"
+            if len(self._parts) > _KEPT:
+                del self._parts[next(iter(self._parts))]
+        return self._parts[run]
+
+    def _add(self, record: Record, part: Part) -> None:
+        """A call is counted where it was made; rows and lost calls of a map in the log of the map, to which those of
+        its child runs are copied; the end of a run for the whole alone, that of a task where it is one."""
         for event in record["events"]:
-            if not is_child or event["type"] != "call.unknown":
-                self._add_event(event)
-        for item in record["items"] if not is_child else ():
+            kind = event["type"]
+            if (part and kind in _ENDS) or (part == "map" and (kind in _TASK_ENDS or kind == "call.unknown")):
+                continue
+            self._add_event(event)
+        for item in record["items"] if part != "map" else ():
             self._add_item(item)
         for call in record["calls"]:
             if not call.get("shard"):

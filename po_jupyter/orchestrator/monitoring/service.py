@@ -130,7 +130,8 @@ class Monitoring:
         states = Counter(head["state"] for head in heads if "parent" not in head)  # not the parts of a run
         for state in _ACTIVE_STATES:
             metrics.runs.labels(state).set(states[state])
-        metrics.gates_open.set(states["waiting"])
+        # Also in the run of a task's pipeline, whose whole is at work meanwhile.
+        metrics.gates_open.set(sum(head["state"] == "waiting" for head in heads))
         queue = queue_report(heads)
         metrics.queue_depth.set(queue["queued"])
         metrics.queue_oldest.set(queue["oldest"] or 0.0)

@@ -6,7 +6,7 @@ and what was copied whole is passed over. So the same copy is simply made again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
@@ -22,6 +22,10 @@ from po_jupyter.store.protocol import Head
 
 # Of the processes that run now, and the place of files that nodes share, where each store has a room of its own.
 _NOT_COPIED = frozenset({"lease", "node", "drain", "probe", "objects", "queue", "rates"})
+
+_PAGE = (
+    4 * 2**20
+)  # bytes of rows, as they are stored, that are read at once: as JSON they are some times as many
 
 
 def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:
@@ -45,8 +49,7 @@ def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:
         if row is not None and row["run"] == run:
             target._at(DOCUMENTS, partial(_write, key=key, value=row), write=True)
     target._run(run, lambda shard: shard.erase_records(run, None), write=True)
-    for start in range(1, head["n"] + 1, CHUNK):
-        texts = stored_rows(source, run, start, min(start + CHUNK - 1, head["n"]))
+    for texts in stored_rows(source, run, head["n"]):
         target._run(run, partial(_write_all, texts=texts), write=True)
 
     def finish(shard: Shard) -> None:
@@ -99,25 +102,26 @@ def digest_of(store: KeyedStore, run: str) -> str:
     digest = blake2b(encode(head), digest_size=16)
     definition = store._run(run, lambda shard: shard.read(f"def/{run}"))
     digest.update(encode(definition))
-    for start in range(1, head["n"] + 1, CHUNK):
-        for key, text in stored_rows(store, run, start, min(start + CHUNK - 1, head["n"])):
+    for page in stored_rows(store, run, head["n"]):
+        for key, text in page:
             digest.update(b"\0" + key.encode() + b"\0" + text)
     return digest.hexdigest()
 
 
-def stored_rows(store: KeyedStore, run: str, first: int, last: int) -> list[tuple[str, bytes]]:
-    """Records `first` to `last` with their payloads, by key and as JSON; only those that there are."""
+def stored_rows(store: KeyedStore, run: str, last: int) -> Iterator[list[tuple[str, bytes]]]:
+    """The rows of a run up to record `last`, in pages: key and JSON of each record, then those of its payloads if it
+    has some."""
+    size = store._run(run, lambda shard: shard.measure(run))
+    count = max(1, min(CHUNK, _PAGE * last // max(1, size)))
+    for start in range(1, last + 1, count):
+        numbers = range(start, min(start + count, last + 1))
+        yield store._run(run, partial(_page, run=run, numbers=numbers))
 
-    def read(shard: Shard) -> list[tuple[str, bytes]]:
-        found: list[tuple[str, bytes]] = []
-        for kind in ("c", "p"):
-            keys = [run_log.key_of(kind, run, n) for n in range(first, last + 1)]
-            found += [
-                (key, text) for key, text in zip(keys, shard.texts(keys), strict=True) if text is not None
-            ]
-        return found
 
-    return store._run(run, read)
+def _page(shard: Shard, *, run: str, numbers: Iterable[int]) -> list[tuple[str, bytes]]:
+    keys = [[run_log.key_of(kind, run, n) for n in numbers] for kind in ("c", "p")]
+    rows = zip(*(zip(some, shard.texts(some), strict=True) for some in keys), strict=True)
+    return [(key, text) for record in rows for key, text in record if text is not None]
 
 
 def _write_all(shard: Shard, *, texts: list[tuple[str, bytes]]) -> None:

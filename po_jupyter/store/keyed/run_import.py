@@ -18,7 +18,6 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.json_codec import JsonText, Unreadable, checked_foreign
 from po_jupyter.store.keyed import payloads, run_index, run_log
 from po_jupyter.store.keyed.copying import stored_rows
-from po_jupyter.store.keyed.listing import CHUNK
 from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.protocol import Commit, Head
@@ -38,12 +37,10 @@ class RunRow(NamedTuple):
 
 def rows_of(store: KeyedStore, run: str, last: int) -> Iterator[RunRow]:
     """The rows of a run up to record `last`: each record, then its payloads where it has some. NotFound."""
-    for start in range(1, last + 1, CHUNK):
-        found = dict(stored_rows(store, run, start, min(start + CHUNK - 1, last)))
-        for n in range(start, min(start + CHUNK - 1, last) + 1):
-            for kind in (_RECORD, _PAYLOADS):
-                if (text := found.get(run_log.key_of(kind, run, n))) is not None:
-                    yield RunRow(kind, n, text)
+    for page in stored_rows(store, run, last):
+        for key, text in page:
+            kind, _, n = key.split("/")
+            yield RunRow(kind, int(n), text)
 
 
 class RunImport:

@@ -19,7 +19,7 @@ from psycopg import Connection, sql
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
-from po_jupyter.store.postgres.store import cut_lines, parts_of
+from po_jupyter.store.postgres.store import connection_options, parts_of
 
 log = structlog.get_logger(__name__)
 
@@ -127,14 +127,15 @@ class PostgresAnswers:
     def _opened(self, patience: int) -> Connection[Any]:
         """The connection; a statement on it may take `patience` ms, of which the first use decides."""
         if self._connection is None:
-            options = {**cut_lines(self._conninfo), "connect_timeout": 2, "tcp_user_timeout": 2000}
+            options = {**connection_options(self._conninfo), "connect_timeout": 2, "tcp_user_timeout": 2000}
             self._connection = psycopg.connect(
                 psycopg.conninfo.make_conninfo(self._conninfo, application_name="po_jupyter", **options),
                 autocommit=True,
             )
             # Nobody waits for the disk: what is lost is asked for again.
             self._connection.execute(
-                "SELECT set_config('statement_timeout', %s, false), set_config('synchronous_commit', 'off', false)",
+                """SELECT set_config('statement_timeout', %s, false), set_config('synchronous_commit', 'off', false),
+                    set_config('default_transaction_isolation', 'read committed', false)""",
                 (str(patience),),
             )
         return self._connection

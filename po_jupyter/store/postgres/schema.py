@@ -171,6 +171,8 @@ def migrate(connection: Connection[Any], schema: str, where: str) -> int | None:
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('po_jupyter'), hashtext(%s))", (schema,))
             version = version_of(connection, schema)
             if not _is_current(version, where):
+                if version is None:
+                    _check_encoding(connection, where)
                 for statement in _steps_after(version):
                     connection.execute(_in(schema, statement))
     except psycopg.errors.InsufficientPrivilege as error:
@@ -187,6 +189,16 @@ def migrate(connection: Connection[Any], schema: str, where: str) -> int | None:
 
 def _steps_after(version: int | None) -> list[str]:
     return [statement for step in _STEPS[version or 0 :] for statement in step]
+
+
+def _check_encoding(connection: Connection[Any], where: str) -> None:
+    """Raises StoreUnusable for a database that cannot hold every name. SQL_ASCII takes bytes as they come."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        raise StoreUnusable(
+            f"the store {where} is a database with the encoding {encoding}, in which not every name can be written",
+            hint="Create it with CREATE DATABASE NAME TEMPLATE template0 ENCODING 'UTF8'.",
+        )
 
 
 def _may_migrate(connection: Connection[Any], schema: str) -> bool:

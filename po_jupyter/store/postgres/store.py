@@ -32,9 +32,9 @@ from po_jupyter.store.postgres.shard import PostgresShard
 from po_jupyter.store.protocol import EVERY_KIND, Head, waits_for_worker
 
 log = structlog.get_logger(__name__)
-# Whoever waits for a connection says why there is none: the pool would print the same line at each try.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
-logging.getLogger("psycopg.pool").propagate = False
+# Whoever uses a connection says what is wrong with it: the pool would print the same line at each try to make one.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+logging.getLogger("psycopg").propagate = False
 
 T = TypeVar("T")
 _LOCKS = 4096  # runs that share one wait for each other's commits
@@ -44,6 +44,8 @@ _ACTIVE: LiteralString = (
 )
 _RETRY = 0.5  # s between two tries to connect
 _DEFAULT_SCHEMA = "po_jupyter"
+_LONGEST_NAME = 63  # bytes: PostgreSQL cuts longer ones off, so that two names would be one schema
+_NO_NAME = frozenset("%\0")  # a % of a name would be a placeholder
 # Classes of SQLSTATE that say that the database cannot be reached or used at all; None: libpq found it out.
 _AWAY = ("08", "28", "3D", "57P")
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
@@ -191,9 +193,9 @@ class PostgresStore(KeyedStore):
             if self._open is None:
                 self._open = ConnectionPool(
                     self._conninfo, min_size=0, max_size=self._connections, max_idle=60.0, open=True,
-                    kwargs={"autocommit": True, "application_name": "po_jupyter", **cut_lines(self._conninfo)},
+                    kwargs={"autocommit": True, "application_name": "po_jupyter", **connection_options(self._conninfo)},
                     name="po-store", num_workers=1, check=None, reconnect_timeout=_RETRY,
-                    configure=_have_durable_commits,
+                    configure=_configure,
                 )  # fmt: skip
             return self._open
 
@@ -313,22 +315,26 @@ class PostgresStore(KeyedStore):
         """See `Store`: autovacuum does it."""
 
 
-def _have_durable_commits(connection: Connection[Any]) -> None:
-    """Whatever the server, database or role is set to: what is stronger than the server's own disk stays."""
+def _configure(connection: Connection[Any]) -> None:
+    """Whatever the server, database or role is set to: commits are durable (what is stronger than the server's own disk
+    stays), and who waited for a lock then reads what the one before wrote."""
     connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        """SELECT set_config('default_transaction_isolation', 'read committed', false),
+            set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
+                false)"""
     )
 
 
-def cut_lines(conninfo: str) -> dict[str, int]:
-    """Options of libpq with which the end of a line is noticed within the usual term of a node and 2 s, as far as the
-    URL does not say otherwise: by itself TCP waits for a quarter of an hour for a machine that is gone."""
+def connection_options(conninfo: str) -> dict[str, int | str]:
+    """Options of libpq: those with which the end of a line is noticed within the usual term of a node and 2 s, as far
+    as the URL does not say otherwise (by itself TCP waits for a quarter of an hour for a machine that is gone), and
+    text as UTF-8, whatever the database and the environment say."""
     chosen = psycopg.conninfo.conninfo_to_dict(conninfo)
     usual = {
         "connect_timeout": 5, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3,
         "tcp_user_timeout": 6000,
     }  # fmt: skip
-    return {name: value for name, value in usual.items() if name not in chosen}
+    return {**{k: v for k, v in usual.items() if k not in chosen}, "client_encoding": "utf8"}
 
 
 def parts_of(url: str) -> tuple[str, str, str]:
@@ -347,10 +353,19 @@ def parts_of(url: str) -> tuple[str, str, str]:
     except psycopg.Error:
         parts = {}
     host, ports = str(parts.get("host") or ""), str(parts.get("port") or "")
-    if not parts or "@" in host or (ports and not ports.replace(",", "").isdecimal()):
+    # An @ there is the end of a password with a / or a ? in it, of which the rest would be shown as the database.
+    path = url.partition("://")[2].partition("?")[0].partition("/")[2]
+    is_cut = "@" in host + path + (found[1] if found else "")
+    if not parts or is_cut or (ports and not ports.replace(",", "").isdecimal()):
         raise InvalidInput(
             "the URL of the store cannot be read",
             hint="It is postgresql://USER:PASSWORD@HOST/DATABASE?OPTION=VALUE of libpq; other characters of a password "
             "are percent-encoded.",
         )
-    return conninfo, name, f"postgresql://{host}{':' if ports else ''}{ports}/{parts.get('dbname') or ''}"
+    if not 0 < len(name.encode()) <= _LONGEST_NAME or name.startswith("pg_") or not _NO_NAME.isdisjoint(name):
+        raise InvalidInput(
+            f"{name!r:.80} cannot be the schema of a store",
+            hint=f"It has 1 to {_LONGEST_NAME} bytes, no % and no NUL, and does not begin with pg_.",
+        )
+    shown = ",".join(f"[{one}]" if ":" in one else one for one in host.split(","))
+    return conninfo, name, f"postgresql://{shown}{':' if ports else ''}{ports}/{parts.get('dbname') or ''}"

@@ -53,6 +53,17 @@ async def test_too_many_failures_stop_the_map(tmp_path: Path) -> None:
         state.finish()
 
 
+async def test_rows_at_work_that_fail_after_the_threshold_was_passed_are_counted(tmp_path: Path) -> None:
+    """`1 of 10 rows failed ... most often (3 times)` it said."""
+    state = await map_state(tmp_path, range(10), failure_threshold=0.0)
+    for index in range(3):
+        state.fail(index, "k", UsageSum(), StageFailed("x"))
+    state.judge()
+    with pytest.raises(ThresholdExceeded, match="3 of 10 rows failed") as caught:
+        state.finish()
+    assert caught.value.details["failed"] == 3
+
+
 async def test_the_first_error_is_that_of_the_map(tmp_path: Path) -> None:
     state = await map_state(tmp_path, range(3))
     state.stop(ModelRefused("first"))

@@ -113,8 +113,37 @@ async def test_what_a_child_run_did_is_counted_once(tmp_path: Path) -> None:
             pass
     used = family.state.usage
     assert value(metrics, "po_rows_total", state="done") == 6
+    assert (
+        value(metrics, "po_tasks_total", state="done")
+        == value(metrics, "po_runs_ended_total", state="done")
+        == 1
+    )
+    assert value(metrics, "po_tasks_total", state="skipped") == 0
     assert total(metrics, "po_calls_total", outcome="done") == 6
     assert total(metrics, "po_tokens_total", kind="output") == used.output_tokens
+
+
+async def test_rows_and_tasks_of_the_run_of_a_pipeline_are_counted_there(tmp_path: Path) -> None:
+    """Of them only the calls and what they used is in the log of the whole: nobody counted its rows and lost calls."""
+    family, metrics = Family(tmp_path), Metrics()
+    counters = LogCounters(family.store, metrics)
+    counters.begin()
+    rows = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(4)", "shards": 2}
+    inner = {"name": "inner", "llm": {"model": "fake:echo"}, "tasks": [rows]}
+    family.create([{"name": "t", "pipeline": inner}])
+    assert await family.go() == "done"
+    (child,) = family.children()
+    lost = draft("call.unknown", "m", usage={"calls": 1})
+    family.store.commit(family.store.claim(child, {"pid": 1}), Commit(events=[lost]))
+    for head in family.store.runs(limit=100, children=True).heads:
+        while counters.count(head["run"], 100):
+            pass
+    assert (
+        value(metrics, "po_rows_total", state="done") == total(metrics, "po_calls_total", outcome="done") == 4
+    )
+    assert value(metrics, "po_tasks_total", state="done") == 2
+    assert value(metrics, "po_runs_ended_total", state="done") == 1
+    assert value(metrics, "po_unknown_calls_total") == 1
 
 
 async def test_child_runs_that_were_there_before_are_not_counted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.telemetry.metrics import MAX_MODELS, OTHER, Metrics
 from po_jupyter.testing.conformance.store import new_run
-from tests.support.orchestrator import body, orchestrator, task, wait_for_state
+from tests.support.orchestrator import body, orchestrator, task, wait_for_state, wait_for_task_state
 
 pytestmark = pytest.mark.integration
 
@@ -74,6 +75,20 @@ async def test_a_run_at_work_is_seen_with_its_worker(tmp_path: Path) -> None:
         for view in (second, first):
             await service.control.cancel(view.id, "me")
             await wait_for_state(service, view.id)
+
+
+async def test_a_gate_in_the_pipeline_of_a_task_waits_for_a_person_too(tmp_path: Path) -> None:
+    async with orchestrator(tmp_path / "data") as service:
+        gated = {"name": "a", "prompt": "say a", "llm": {"model": "fake:echo"}, "gate": "may it?"}
+        outer = {"name": "t", "pipeline": {"name": "inner", "tasks": [gated]}}
+        view, _ = await service.submissions.submit(body(outer), owner="me")
+        await wait_for_task_state(service, view.id, "t")
+        async with asyncio.timeout(20):
+            while not service.store.runs(states=("waiting",), children=True).heads:
+                await asyncio.sleep(0.02)
+        assert (await metrics(service))["po_gates_open",] == 1
+        await service.control.cancel(view.id, "me")
+        await wait_for_state(service, view.id)
 
 
 def test_a_model_too_many_is_another() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from po_jupyter.errors import Conflict, NotFound, StaleFence
 from po_jupyter.platform import processes
-from po_jupyter.store.keyed.copying import copy_documents, copy_run, digest_of, document_names
+from po_jupyter.store.keyed import copying
+from po_jupyter.store.keyed.copying import copy_documents, copy_run, digest_of, document_names, stored_rows
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.conformance.store import event, new_run
@@ -42,6 +45,17 @@ def test_a_run_is_the_same_there_with_its_fence_and_held_by_nobody() -> None:
     assert target.create_run(new_run("ffff", idempotency_key="k", request_hash="h"))[0]["run"] == "00a1"
     with pytest.raises(StaleFence):
         target.commit(target.claim("00a1", processes.myself())._replace(fence=1), Commit())
+
+
+def test_a_page_of_large_rows_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 records of many megabytes each were in memory at once. The digest does not depend on it."""
+    store = filled()
+    digest, pages = digest_of(store, "00a1"), list(stored_rows(store, "00a1", 151))
+    monkeypatch.setattr(copying, "_PAGE", 1)
+    short = list(stored_rows(store, "00a1", 151))
+    assert len(pages) == 3 and max(map(len, short)) == 2
+    assert list(chain(*short)) == list(chain(*pages))
+    assert digest_of(store, "00a1") == digest
 
 
 def test_what_an_interrupted_copy_left_is_replaced_and_what_is_whole_is_passed_over() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -93,6 +94,28 @@ def test_more_threads_than_connections_wait_for_one(place: str) -> None:
     with ThreadPoolExecutor(20) as threads:
         assert len(set(threads.map(lambda _: store.head("00a1")["run"], range(200)))) == 1
     store.close()
+
+
+@pytest.mark.parametrize("url", [
+    "u:12/hunter2@h/po", "u:1,2/hunter2@h/po", "u:?schema=hunter2@h/po", "u:a?schema=hunter2@h/po", "u:a@hunter2@h/po",
+    "u:a/hunter2@h/po",
+])  # fmt: skip
+def test_a_password_that_is_not_encoded_is_shown_nowhere(url: str) -> None:
+    """P10. What stands before its / may read like a port."""
+    with pytest.raises(InvalidInput, match="cannot be read") as caught:
+        PostgresStore(f"postgresql://{url}", checked=True)
+    assert "hunter2" not in str(caught.value.to_json())
+
+
+@pytest.mark.parametrize("schema", ["100%25", "", "pg_po", "a%00b", "s" * 64, "%C3%A9" * 32])
+def test_a_name_that_cannot_be_a_schema_is_refused(schema: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be the schema"):
+        PostgresStore(f"postgresql://h/po?schema={schema}", checked=True)
+
+
+def test_where_a_store_is_can_be_read() -> None:
+    url = "postgresql://me:pw@[::1]:5433/d%20b?sslmode=require&schema=s"
+    assert PostgresStore(url, checked=True).place == "postgresql://[::1]:5433/d b?schema=s"
 
 
 @pytest.mark.parametrize(
@@ -239,3 +262,49 @@ def test_a_commit_is_durable_whatever_the_role_is_set_to(
         store.close()
     finally:
         server.execute("ALTER ROLE CURRENT_USER RESET synchronous_commit")
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_who_waited_reads_what_was_written_meanwhile_whatever_the_role_is_set_to(
+    place: str, server: PostgresServer, level: str
+) -> None:
+    """P2: a transaction of such a level saw the store as it was before it waited, and failed."""
+    server.execute(f"ALTER ROLE CURRENT_USER SET default_transaction_isolation = '{level}'")
+    try:
+        with closing(PostgresStore(place)) as store, ThreadPoolExecutor(6) as threads:
+            store.create_run(new_run("00a1"))
+            asked = event("run.cancel_requested")
+            offsets = [h["offset"] for h in threads.map(lambda _: store.request("00a1", [asked]), range(40))]
+            assert sorted(offsets) == [*range(2, 42)]
+    finally:
+        server.execute("ALTER ROLE CURRENT_USER RESET default_transaction_isolation")
+
+
+@pytest.mark.parametrize("client", ["", "LATIN1", "SQL_ASCII"])
+@pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII"])
+def test_text_is_text_whatever_the_database_and_the_environment_say(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, encoding: str, client: str
+) -> None:
+    """The encoding of a cluster that was made with `--locale=C`: its text came as bytes."""
+    if client:
+        monkeypatch.setenv("PGCLIENTENCODING", client)
+    with closing(PostgresStore(in_database(server, encoding))) as store:
+        store.create_run(new_run("00a1"))
+        store.put("k", "名é", 1)
+        assert store.names("k") == ["名é"]
+        assert store.heads(["00a1"])["00a1"] == store.runs(limit=1).heads[0] == store.head("00a1")
+
+
+def test_a_database_that_cannot_hold_every_name_is_refused(server: PostgresServer) -> None:
+    with pytest.raises(StoreUnusable, match="encoding LATIN1"):
+        PostgresStore(in_database(server, "LATIN1"))
+
+
+def in_database(server: PostgresServer, encoding: str) -> str:
+    """The URL of a store that nobody has used, in a database of that encoding."""
+    name = f"d_{encoding.lower()}"
+    if not server.execute("SELECT 1 FROM pg_database WHERE datname = %s", name):
+        server.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    return server.url().replace("/postgres?", f"/{name}?", 1)

@@ -57,6 +57,8 @@ def parse_url(url: str) -> BrokerUrl:
     try:
         parts = urlsplit(url)
         port = parts.port
+        if "@" in parts.path:  # the end of a password with a / in it: its rest would be shown as a name
+            raise ValueError
     except ValueError:
         raise InvalidSettings(
             "the broker's URL cannot be read: special characters are written as %XX"
@@ -69,6 +71,11 @@ def parse_url(url: str) -> BrokerUrl:
         raise InvalidSettings(f"the broker's URL has {unknown[0]}; {broker} knows {', '.join(OPTIONS[broker])}")
     if parts.hostname is None and broker != "sqs":
         raise InvalidSettings(f"the broker's URL names no host: {parts.scheme}://HOST:PORT/")
+    path = unquote(parts.path.removeprefix("/"))
+    if broker == "redis" and path and not path.isdecimal():
+        raise InvalidSettings(
+            f"the broker's URL ends with the number of a database: {parts.scheme}://HOST:PORT/0"
+        )
     if parts.fragment:
         raise InvalidSettings("the broker's URL has a #; in a password it is written as %23")
     if options.get("secure", "true") not in ("true", "false"):
@@ -80,6 +87,6 @@ def parse_url(url: str) -> BrokerUrl:
         port=port or usual,
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        path=unquote(parts.path.removeprefix("/")),
+        path=path,
         options=options,
     )

@@ -44,7 +44,8 @@ def test_nothing_shows_the_password() -> None:
     "url",
     [
         "", "h", "http://u:p4ss@h", "redis://", "redis:///0", "amqp://u:p4ss@h:port/", "redis://u:p4ss#@h/0",
-        "redis://u:p4ss@h/0?colour=red", "sqs://u:p4ss@h?secure=maybe", "redis://u:p4ss@[h/0",
+        "redis://u:p4ss@h/0?colour=red", "sqs://u:p4ss@h?secure=maybe", "redis://u:p4ss@[h/0", "redis://u:12/p4ss@h/0",
+        "redis://u:p4ss@h/abc", "valkey://u:p4ss@h/-1",
     ],
 )  # fmt: skip
 def test_what_is_no_url_is_refused_and_not_repeated(url: str) -> None:
