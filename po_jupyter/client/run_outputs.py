@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from po_jupyter.client.blocking import Blocking
+from po_jupyter.errors.tracebacks import shorten
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import RunView
 
@@ -48,9 +49,9 @@ class RunOutputs(Mapping[str, Any]):
         task = next((t for t in view.tasks if t.name == name), None)
         if task is None:
             names = [t.name for t in view.tasks]
-            raise KeyError(f"no task {name!r}{did_you_mean(name, names)} (tasks: {', '.join(names)})")
+            raise _missing(f"no task {name!r}{did_you_mean(name, names)} (tasks: {', '.join(names)})")
         if task.state != "done":
-            raise KeyError(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
+            raise _missing(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
         fetched = self._fetched.get(name)
         if fetched is None or fetched[0] != task.ended_at:
             client = self._run.client
@@ -69,3 +70,9 @@ class RunOutputs(Mapping[str, Any]):
     def __repr__(self) -> str:
         """The names; outputs themselves may be large."""
         return f"<outputs of run {self._run.short}: {', '.join(self) or 'none yet'}>"
+
+
+def _missing(message: str) -> KeyError:
+    error = KeyError(message)
+    shorten(error)  # a cell shows the line of the notebook alone
+    return error

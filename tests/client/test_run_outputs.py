@@ -48,8 +48,9 @@ def test_an_output_is_asked_for_once_until_its_task_ends_again() -> None:
 
 def test_what_is_not_there_is_said() -> None:
     outputs = RunOutputs(Handle(make_view("pending")))
-    with pytest.raises(KeyError, match="did you mean `label`"):
+    with pytest.raises(KeyError, match="did you mean `label`") as raised:
         outputs["lable"]
+    assert hasattr(raised.value, "_render_traceback_")  # a cell shows its own line alone
     with pytest.raises(KeyError, match="it is pending"):
         outputs["label"]
     assert (len(outputs), repr(outputs)) == (1, "<outputs of run 0123: extract>")
