@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from po_jupyter.engine.votes.tally import canonical
 from po_jupyter.evals.learned_threshold import learn_threshold
-from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE
+from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE, without_confidence
 from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.llm_settings import CascadeStep
 from po_jupyter.model.pipeline.votes import VoteCount, agreement
@@ -85,9 +85,8 @@ class LearnedCascade:
     def _compared(self, answer: JsonValue) -> str:
         if self._step.on is not None:
             return canonical(answer.get(self._step.on) if isinstance(answer, Mapping) else None)
-        if isinstance(answer, Mapping):
-            return canonical({name: value for name, value in answer.items() if name != CONFIDENCE})
-        return canonical(answer.strip() if isinstance(answer, str) else answer)
+        said = without_confidence(answer)
+        return canonical(said.strip() if isinstance(said, str) else said)
 
 
 def confidence_of(answer: JsonValue, votes: VoteCount | None) -> float | None:

@@ -11,6 +11,13 @@ CONFIDENCE = "confidence"
 """The field of the output that has it: from 0 to 1, null where the server gave no probabilities."""
 
 
+def without_confidence(answer: JsonValue) -> JsonValue:
+    """What an answer says, without how sure it is of it; an answer that is nothing else stays as it is."""
+    if isinstance(answer, Mapping) and CONFIDENCE in answer and len(answer) > 1:
+        return {name: value for name, value in answer.items() if name != CONFIDENCE}
+    return answer
+
+
 class ConfidentTask(Protocol):
     """The fields of a task that say whether its answers have a confidence."""
 

@@ -9,7 +9,8 @@ from po_jupyter.model.values.digests import short_digest
 
 
 class RowContent(NamedTuple):
-    """What a row is joined and judged by: its state, and digests of its input (None: not known) and its output.
+    """What a row is joined and judged by: its state, and digests of its input (None: not known) and its output, without
+    a field `confidence`: how sure an answer is differs from call to call, and is no part of what it says.
     `unreadable`: it has an output, which the log does not give any more."""
 
     state: str

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import CorruptRow, NotFound, PoError
+from po_jupyter.model.pipeline.evals.confidence import without_confidence
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.scores import RowScores
@@ -128,7 +129,7 @@ class MapTable:
         is_over = deadline()
         while len(before) < self.columns.total:
             some = range(len(before), min(len(before) + _PORTION, self.columns.total))
-            outputs = {index: digest_of(value) for index, value in self._outputs(some)}
+            outputs = {index: digest_of(without_confidence(value)) for index, value in self._outputs(some)}
             items = self._items(some) if self.columns.placed and not self._inputs.exact else {}
             for index in some:
                 item, outcome = items.get(index), self.columns.table.get(index)

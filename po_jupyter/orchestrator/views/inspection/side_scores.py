@@ -11,6 +11,7 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.evals.metrics import measure
 from po_jupyter.evals.paired import paired_score
 from po_jupyter.evals.summary import ScoreSummary
+from po_jupyter.model.pipeline.evals.confidence import without_confidence
 from po_jupyter.model.pipeline.evals.scores import ScoreColumn, Scorer, score_columns
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.comparing import PairedScore
@@ -145,7 +146,10 @@ def against_field(table: MapTable, field: str) -> SideScores:
 def against(table: MapTable, gold: Mapping[int, JsonValue]) -> SideScores:
     """Whether the answers of rows are what `gold` says."""
     rows = table.answered(sorted(gold))
-    scored = ((row.index, row.state == "done", _right(row.output, gold[row.index])) for row in rows)
+    scored = (
+        (row.index, row.state == "done", _right(*map(without_confidence, (row.output, gold[row.index]))))
+        for row in rows
+    )
     return _sides(score_columns((_GOLD,)), scored)[0]
 
 
@@ -187,6 +191,7 @@ def _right(output: JsonValue, expected: JsonValue) -> RowScores:
 
 def _part(output: JsonValue, field: str) -> JsonValue:
     """The part of an answer that is compared with a field of its row."""
-    if not isinstance(output, Mapping):
-        return output
-    return output[field] if field in output else next(iter(output.values())) if len(output) == 1 else output
+    if isinstance(output, Mapping) and field in output:
+        return output[field]
+    output = without_confidence(output)
+    return next(iter(output.values())) if isinstance(output, Mapping) and len(output) == 1 else output

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidPipeline
-from po_jupyter.model.pipeline.evals.confidence import label_field, with_confidence
+from po_jupyter.model.pipeline.evals.confidence import label_field, with_confidence, without_confidence
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 
 LABEL = {"type": "object", "required": ["label"], "additionalProperties": False, "properties": {
@@ -47,3 +47,9 @@ def test_outputs_have_the_field_and_what_the_model_is_asked_for_has_not() -> Non
     (task,) = pipeline().tasks
     assert list(with_confidence(task)["properties"]) == ["label", "why", "confidence"]
     assert task.output == LABEL
+
+
+def test_what_an_answer_says_is_the_rest_of_it() -> None:
+    assert without_confidence({"label": "bug", "confidence": 0.4}) == {"label": "bug"}
+    for answer in ({"confidence": 0.4}, {"label": "bug"}, "bug", None, [0.4]):
+        assert without_confidence(answer) == answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,27 @@ async def test_what_people_said_of_either_run_is_right_of_both(tmp_path: Path) -
     review(OTHER, 46, "y", decision="correct", output="a46")
     (score,) = await scores(page, "corrections")
     assert (score["rows"], score["both"], score["a_only"], score["b_only"], score["neither"]) == (3, 1, 0, 1, 1)
+
+
+async def test_how_sure_an_answer_is_is_no_part_of_what_it_says(tmp_path: Path) -> None:
+    """The labels of two runs were all changed, and all wrong beside corrections, where only `confidence` differs."""
+    page = RunPage(tmp_path)
+    task = {**MAP, "max_concurrency": 1, "cache": False, "output": {"type": "object"}}
+    for run, labels, sure in ((RUN, "bbp", 0.91), (OTHER, "bpp", 0.92)):
+        page.bench.run = run
+        page.bench.fake._replies = [json.dumps({"label": label, "confidence": sure}) for label in labels]
+        page.bench.create([task], {"rows": [{"text": str(n), "gold": gold} for n, gold in enumerate("bbp")]})
+        assert await page.bench.go() == "done"
+    summary = (await page.inspection.compare(RUN, "me", OTHER, "label"))["summary"]
+    assert (summary["same"], summary["changed"]) == (2, 1)
+    (score,) = await scores(page, "gold")
+    assert (score["a"]["right"], score["b"]["right"]) == (3, 2)
+    for index, label in enumerate("bb"):
+        seen = answer_digest(True, {"label": label, "confidence": 0.91})
+        said = {"id": str(index), "by": "ada", "answer": seen, "decision": "agree"}
+        page.bench.store.request(RUN, [draft("item.reviewed", "label", index, **said)])
+    (score,) = await scores(page, "corrections")
+    assert (score["a"]["right"], score["b"]["right"]) == (2, 1)
 
 
 async def test_of_an_answer_with_fields_the_one_of_that_name_is_compared(tmp_path: Path) -> None:
