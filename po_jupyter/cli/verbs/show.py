@@ -322,7 +322,7 @@ def pipelines(as_json: bool) -> int:
         base.print_json(registered)
     elif not registered:
         base.print_line(
-            "no pipelines are registered: a cell `%%po_pipeline NAME` or client.register(...) does that"
+            "no pipelines are registered: a cell `%%po_pipeline NAME` without --run or client.register(...) does that"
         )
     else:
         base.print_table(
