@@ -22,14 +22,13 @@ from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
-from po_jupyter.client.run_outputs import RunOutputs
+from po_jupyter.client.run_outputs import RunOutputs, not_ended
 from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.presentation.format import not_ended
 from po_jupyter.presentation.reports.content import MOST_ROWS
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ class Run(RunEvals):
         try:
             self._update(self.client.call(self._aio.wait_end(self.id), timeout))
         except TimeoutError as error:
-            error.args = (not_ended(self.view, timeout),)
+            error.args = (not_ended(self, timeout),)
             raise
         return self
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from po_jupyter.client.blocking import Blocking
+from po_jupyter.errors import PoError
 from po_jupyter.errors.tracebacks import shorten
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import RunView
+from po_jupyter.presentation import format as fmt
 
 
 class RunHandle(Protocol):
@@ -70,6 +72,14 @@ class RunOutputs(Mapping[str, Any]):
     def __repr__(self) -> str:
         """The names; outputs themselves may be large."""
         return f"<outputs of run {self._run.short}: {', '.join(self) or 'none yet'}>"
+
+
+def not_ended(run: RunHandle, seconds: float | None) -> str:
+    """What somebody is told who waited no longer than `seconds` for the end of a run."""
+    try:
+        return fmt.not_ended(run.view, seconds)
+    except PoError as error:
+        return f"run {run.short} has not ended as far as is known here: {error}"
 
 
 def _missing(message: str) -> KeyError:

@@ -118,7 +118,7 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """The same table as aligned text; a cell may have several lines."""
-    cells = [[text.split("\n") for text in row] for row in (columns, *rows)]
+    cells = [[plain(text).split("\n") for text in row] for row in (columns, *rows)]
     widths = [max(text_width(line) for row in cells for line in row[i]) for i in range(len(columns))]
     lines = [
         "  ".join(map(padded, parts, widths)).rstrip()
