@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.values.json import JsonObject, exact_number, unique_names
-from po_jupyter.presentation.terminal_text import plain
+from po_jupyter.presentation.terminal_text import padded, plain, text_width
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client
@@ -219,10 +219,10 @@ def coloured(text: str, state: str) -> str:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str] = ()) -> None:
     """Print aligned columns; `states` colours the rows' second column."""
     cells = [[plain(c).replace("\n", " ") for c in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-    print_line("  ".join(f"{c:<{w}}" for c, w in zip(columns, widths, strict=True)).rstrip(), bold=True)
+    widths = [max(text_width(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
+    print_line("  ".join(map(padded, columns, widths)).rstrip(), bold=True)
     for n, row in enumerate(cells):
-        parts = [f"{c:<{w}}" for c, w in zip(row, widths, strict=True)]
+        parts = list(map(padded, row, widths))
         if states:
             parts[1] = coloured(parts[1], states[n])
         print_line("  ".join(parts).rstrip())

@@ -163,7 +163,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(run(args, "jupyter po" if jupyter else "po"))
-    except BrokenPipeError:  # `po runs | head`
+    except OSError as error:  # what was to be printed: `po runs | head`, `po rows > FILE` on a full disk
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"error: {error}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 

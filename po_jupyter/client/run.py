@@ -22,7 +22,7 @@ from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.reviews.corrections import all_reviews, corrected_rows, verdicts
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run_evals import RunEvals
-from po_jupyter.client.run_outputs import RunOutputs
+from po_jupyter.client.run_outputs import RunOutputs, not_ended
 from po_jupyter.errors import Conflict, InvalidInput, PoError, from_json
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.seed import Seed
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.reviews.row_details import RowDetails
     from po_jupyter.model.pipeline.pipeline import Pipeline
 
-_ROWS_PAGE = 5000  # rows fetched at once
-_CALLS_PAGE = 1000
-_TABLE_PAGE = 500
+_ROWS_PAGE, _CALLS_PAGE, _TABLE_PAGE = 5000, 1000, 500  # fetched at once
 _FRESH = 0.5  # seconds that a view is believed before it is asked for again
 
 
@@ -167,12 +165,13 @@ class Run(RunEvals):
         return self.client.iterate(self._aio.events(self.id, since))
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Block until the run ended, however it ended.
-
-        An interrupt detaches: KeyboardInterrupt is raised here, the run goes on. Raises TimeoutError after
-        `timeout` seconds.
-        """
-        self._update(self.client.call(self._aio.wait_end(self.id), timeout))
+        """Block until the run ended, however it ended. An interrupt detaches: KeyboardInterrupt is raised here, the run
+        goes on. Raises TimeoutError after `timeout` seconds, which says how the run stands."""
+        try:
+            self._update(self.client.call(self._aio.wait_end(self.id), timeout))
+        except TimeoutError as error:
+            error.args = (not_ended(self, timeout),)
+            raise
         return self
 
     def __await__(self) -> Generator[Any, None, Run]:

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from po_jupyter.client.blocking import Blocking
+from po_jupyter.errors import PoError
+from po_jupyter.errors.tracebacks import shorten
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import RunView
+from po_jupyter.presentation import format as fmt
 
 
 class RunHandle(Protocol):
@@ -48,9 +51,9 @@ class RunOutputs(Mapping[str, Any]):
         task = next((t for t in view.tasks if t.name == name), None)
         if task is None:
             names = [t.name for t in view.tasks]
-            raise KeyError(f"no task {name!r}{did_you_mean(name, names)} (tasks: {', '.join(names)})")
+            raise _missing(f"no task {name!r}{did_you_mean(name, names)} (tasks: {', '.join(names)})")
         if task.state != "done":
-            raise KeyError(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
+            raise _missing(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
         fetched = self._fetched.get(name)
         if fetched is None or fetched[0] != task.ended_at:
             client = self._run.client
@@ -69,3 +72,17 @@ class RunOutputs(Mapping[str, Any]):
     def __repr__(self) -> str:
         """The names; outputs themselves may be large."""
         return f"<outputs of run {self._run.short}: {', '.join(self) or 'none yet'}>"
+
+
+def not_ended(run: RunHandle, seconds: float | None) -> str:
+    """What somebody is told who waited no longer than `seconds` for the end of a run."""
+    try:
+        return fmt.not_ended(run.view, seconds)
+    except PoError as error:
+        return f"run {run.short} has not ended as far as is known here: {error}"
+
+
+def _missing(message: str) -> KeyError:
+    error = KeyError(message)
+    shorten(error)  # a cell shows the line of the notebook alone
+    return error

@@ -220,6 +220,12 @@ def _state_of(run: RunView) -> str:
     return str(run.state)
 
 
+def not_ended(run: RunView, seconds: float | None) -> str:
+    """What somebody is told who waited no longer than `seconds` for the end of a run."""
+    within = "" if seconds is None else f" within {seconds:g} s"
+    return f"run {short_id(run.id)} has not ended{within}, and goes on: it is {_state_of(run)}"
+
+
 class TaskLine(NamedTuple):
     """The row of a task in a view. `doing` is the stage while it runs, else the state."""
 

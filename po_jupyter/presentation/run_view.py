@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.presentation import format as fmt
 from po_jupyter.presentation.live_texts import ShownText
-from po_jupyter.presentation.terminal_text import plain
+from po_jupyter.presentation.terminal_text import padded, plain, text_width
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -118,10 +118,10 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """The same table as aligned text; a cell may have several lines."""
-    cells = [[text.split("\n") for text in row] for row in (columns, *rows)]
-    widths = [max(len(line) for row in cells for line in row[i]) for i in range(len(columns))]
+    cells = [[plain(text).split("\n") for text in row] for row in (columns, *rows)]
+    widths = [max(text_width(line) for row in cells for line in row[i]) for i in range(len(columns))]
     lines = [
-        "  ".join(f"{part:<{w}}" for part, w in zip(parts, widths, strict=True)).rstrip()
+        "  ".join(map(padded, parts, widths)).rstrip()
         for row in cells
         for parts in zip_longest(*row, fillvalue="")
     ]

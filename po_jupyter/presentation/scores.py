@@ -95,8 +95,7 @@ def scores_text(scores: ScoresOfTask) -> str:
         columns, rows = confusion_cells(table)
         parts.append("\n" + table_text(columns, rows, _confusion_title(table)))
     if scores["worst"]:
-        rows = [worst_cells(row) for row in scores["worst"][:_WORST]]
-        parts.append("\n" + table_text(WORST_COLUMNS, rows, "the lowest"))
+        parts.append("\n" + table_text(*_worst_table(scores), "the lowest"))
     return plain("\n".join(parts))
 
 
@@ -111,8 +110,7 @@ def scores_html(scores: ScoresOfTask) -> str:
         numbers = range(1, len(columns))
         parts.append(html_table(_confusion_title(table), columns, rows, numbers=numbers, bold=_diagonal))
     if scores["worst"]:
-        rows = [worst_cells(row) for row in scores["worst"][:_WORST]]
-        parts.append(html_table("the lowest", WORST_COLUMNS, rows, numbers=(0,)))
+        parts.append(html_table("the lowest", *_worst_table(scores), numbers=(0,)))
     return "\n".join(parts)
 
 
@@ -139,6 +137,14 @@ def _confusion_title(table: ConfusionTable) -> str:
 
 def _diagonal(row: int, column: int) -> bool:
     return column == row + 1
+
+
+def _worst_table(scores: ScoresOfTask) -> tuple[Sequence[str], list[list[str]]]:
+    """Columns and rows of the lowest rows, without the column of reasons where there are none."""
+    rows = [worst_cells(row) for row in scores["worst"][:_WORST]]
+    if any(row[-1] for row in rows):
+        return WORST_COLUMNS, rows
+    return WORST_COLUMNS[:-1], [row[:-1] for row in rows]
 
 
 def worst_cells(row: WorstRow) -> list[str]:

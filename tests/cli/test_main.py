@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -147,6 +148,20 @@ def test_no_message_sends_people_to_a_verb_that_is_none() -> None:
                 line = text[: match.start()].count("\n") + 1
                 wrong.append(f"{path.relative_to(root)}:{line}: po {match[1]}")
     assert wrong == []
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device here that is full")
+def test_what_cannot_be_written_is_one_line_and_no_traceback() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "po_jupyter", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
 
 
 @pytest.mark.integration

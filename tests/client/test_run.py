@@ -140,7 +140,9 @@ def test_an_interrupt_detaches(client: Client) -> None:
 def test_a_wait_has_a_timeout(client: Client) -> None:
     """It raises; the run goes on."""
     run = client.submit(definition())
-    with pytest.raises(TimeoutError):
+    with pytest.raises(
+        TimeoutError, match=f"run {run.short} has not ended within 0.1 s, and goes on: it is pending"
+    ):
         run.wait(0.1)
     assert run.refresh().state == "pending"
     run.cancel()

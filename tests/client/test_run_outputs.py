@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from po_jupyter.client.run_outputs import RunOutputs
+from po_jupyter.client.run_outputs import RunOutputs, not_ended
+from po_jupyter.errors import Unavailable
 from po_jupyter.model.run.view import RunView
 from tests.support.cli import make_view
 
@@ -48,8 +49,23 @@ def test_an_output_is_asked_for_once_until_its_task_ends_again() -> None:
 
 def test_what_is_not_there_is_said() -> None:
     outputs = RunOutputs(Handle(make_view("pending")))
-    with pytest.raises(KeyError, match="did you mean `label`"):
+    with pytest.raises(KeyError, match="did you mean `label`") as raised:
         outputs["lable"]
+    assert hasattr(raised.value, "_render_traceback_")  # a cell shows its own line alone
     with pytest.raises(KeyError, match="it is pending"):
         outputs["label"]
     assert (len(outputs), repr(outputs)) == (1, "<outputs of run 0123: extract>")
+
+
+def test_a_wait_that_is_over_says_how_the_run_stands_or_why_nobody_knows() -> None:
+    run = Handle(make_view("waiting", gate={"task": "label"}))
+    assert not_ended(run, 2).endswith("has not ended within 2 s, and goes on: it is waiting for a decision")
+
+    class Away:
+        short = "0123"
+
+        @property
+        def view(self) -> RunView:
+            raise Unavailable("no orchestrator answers")
+
+    assert "no orchestrator answers" in not_ended(cast(Any, Away()), 2)

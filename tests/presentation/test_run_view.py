@@ -192,6 +192,7 @@ def test_a_table_lines_up() -> None:
         "7f3a9c  done",
         "1       running",
     ]
+    assert table_text(["run", "state"], [["日本語", "done"]]).splitlines() == ["run     state", "日本語  done"]
 
 
 def test_dollars_are_money_and_no_formulas() -> None:

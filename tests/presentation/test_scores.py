@@ -42,6 +42,14 @@ def test_forty_of_fifty_in_a_line() -> None:
     assert text.startswith("label: 52 rows, 2 failed\n") and "2 without exact: the row failed" in text
 
 
+def test_the_lowest_rows_have_a_column_of_reasons_where_there_are_some() -> None:
+    scores = summary(1, 2)
+    head = scores_text(scores).split("the lowest\n")[1].splitlines()[0]
+    assert head.split() == ["row", "input", "answer", "scores"] and "why" not in scores_html(scores)
+    scores["worst"][0]["notes"] = {"exact": "out of the scale"}
+    assert " why\n" in scores_text(scores) and "out of the scale" in scores_html(scores)
+
+
 def test_a_bar_has_the_interval_in_it() -> None:
     score = summary(40, 50)["scores"][0]
     assert score_bar(score) == "█████████████▓▓▓▓▒··"

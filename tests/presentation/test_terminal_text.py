@@ -2,7 +2,7 @@
 
 import pytest
 
-from po_jupyter.presentation.terminal_text import plain
+from po_jupyter.presentation.terminal_text import padded, plain, text_width
 
 
 def test_text_stays_as_it_is() -> None:
@@ -15,3 +15,11 @@ def test_text_stays_as_it_is() -> None:
 )
 def test_control_characters_are_shown(control: str) -> None:
     assert plain(f"a{control}b") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@pytest.mark.parametrize(
+    ("text", "width"), [("", 0), ("done", 4), ("Köln – ok", 9), ("日本", 4), ("e\u0301", 1), ("👍", 2)]
+)
+def test_a_line_is_as_wide_as_a_terminal_draws_it(text: str, width: int) -> None:
+    assert text_width(text) == width
+    assert padded(text, 10) == text + " " * (10 - width)

@@ -294,13 +294,22 @@ def print_results(run: Run, view: RunView) -> None:
     value = run.outputs.get(done_tasks[-1])
     if isinstance(value, list):
         for n, item in enumerate(value[:_ROWS_SHOWN]):
-            output = item.get("output") if isinstance(item, Mapping) and item.get("ok") else item
-            base.print_line(f" {n}  {base.one_line(output, 110)}")
+            base.print_line(f" {n}  {base.one_line(_row_words(item), 110)}")
         if len(value) > _ROWS_SHOWN:
             base.print_line(f" … and {len(value) - _ROWS_SHOWN} more")
     elif value is not None:
         base.print_line(f" {done_tasks[-1]} → {base.one_line(value, 400)}")
     base.print_line(f" whole: po show {run.short} --output {done_tasks[-1]}")
+
+
+def _row_words(item: object) -> object:
+    """What stands for a row of a map, or an element of another list."""
+    if not isinstance(item, Mapping) or "ok" not in item:
+        return item
+    if item["ok"]:
+        return item.get("output")
+    error = item.get("error")
+    return f"✗ {error.get('message')}" if isinstance(error, Mapping) else item
 
 
 @click.command()
@@ -313,7 +322,7 @@ def pipelines(as_json: bool) -> int:
         base.print_json(registered)
     elif not registered:
         base.print_line(
-            "no pipelines are registered: a cell `%%po_pipeline NAME` or client.register(...) does that"
+            "no pipelines are registered: a cell `%%po_pipeline NAME` without --run or client.register(...) does that"
         )
     else:
         base.print_table(

@@ -24,7 +24,7 @@ class RowDetails(dict[str, Any]):
 
     `run` and `task`; `provenance`: `{model, prompt_hash, asked_at, attempt, reused_from}`; `calls`: all calls of the
     row in the run that paid for it, with `messages` as they were sent and the raw `answer`; `correction`: what people
-    said in reviews, `{output, corrected, by, disputed}`, None where nobody did; `expected`: of a scored row
+    said in reviews, `{output, corrected, by, disputed}`, None where nobody did; `expected`: of a row of a scored map
     `{scores, value, problem}` each, what the scores of these names expect; `notes`: what is not known, and why.
     It prints itself, and draws itself in a cell.
     """
@@ -59,7 +59,8 @@ async def row_details(aio: AsyncClient, run: str, task: str, index: int) -> RowD
         )
     if not calls and not notes:
         notes.append(_without_calls(row["state"]))
-    expected = await inspection.expected(run, task, index) if "scores" in row else []
+    scored = "scores" in row or row["state"] == "failed"  # what is expected of a row is known without an answer
+    expected = await inspection.expected(run, task, index) if scored else []
     verdict = verdicts([r for r in await all_reviews(aio, run, task) if r["index"] == index]).get(index)
     correction = None
     if verdict is not None:

@@ -41,7 +41,7 @@ def resume_plan(
     if state.state == "done" and not only_failed:
         raise Conflict(
             f"run {short} is done, there is nothing to resume",
-            hint=f"Failed rows of a map: resume with only_failed. All of it again: po restart {short}",
+            hint=f"Failed rows of a map: po resume {short} --only-failed. All of it again: po restart {short}",
         )
     again = {n for n in names if state.tasks[n].state in ("failed", "cancelled")}
     clear: set[str] = set()

@@ -129,6 +129,8 @@ class ArchiveWriter:
                 self._add_directory(name)
                 for entry in sorted(os.listdir(path)):
                     self.add_tree(path / entry, f"{name}/{entry}")
+            elif stat.S_ISSOCK(mode):
+                pass  # where an orchestrator is spoken to; it holds nothing
             elif not stat.S_ISREG(mode):
                 self.passed_over.append(name)
             elif not path.name.startswith(TEMPORARY):  # those are half-written

@@ -77,7 +77,8 @@ class PipelineRegistry:
         document = self._store.get(KIND, room_of(owner) + name)
         if document is None:
             names = self._names(owner)
-            hint = f"Registered: {', '.join(names[:20])}" if names else "No pipeline is registered yet."
+            none = "No pipeline is registered yet; a cell %%po_pipeline NAME without --run registers one."
+            hint = f"Registered: {', '.join(names[:20])}" if names else none
             raise NotFound(f"there is no pipeline {name!r}{did_you_mean(name, names)}", hint=hint)
         return dict(document)
 

@@ -76,6 +76,19 @@ def test_show_prints_results_failures_and_outputs(po: Any, client: Any) -> None:
     assert json.loads(po("show", "7f3a", "--json")[1])["id"] == run.id
 
 
+def test_a_row_that_failed_is_its_message_among_the_results(po: Any, client: Any) -> None:
+    """Not the JSON of the row."""
+    run = fake_run(make_view())
+    rows = [
+        {"index": 0, "ok": False, "output": None, "error": {"code": "c", "message": "no label"}},
+        {"index": 1, "ok": True, "output": "bug", "error": None},
+    ]
+    run.outputs = {"label": rows}
+    client.runs_there = [run]
+    out = po("show", "7f3a")[1]
+    assert " 0  ✗ no label\n 1  bug\n" in out
+
+
 def test_a_budget_that_is_nearly_spent_is_said(po: Any, client: Any) -> None:
     """G1: 80 %, in the words that the cell and the panel have too."""
     warning = {"scope": "run", "fraction": 0.834, "used": {"usd": 1.7, "tokens": 5}, "budget": {"usd": 2.0}}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.client.reviews.row_details import RowDetails, row_details, row_place
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.errors import InvalidInput, ModelRefused, NotFound
 from tests.support.engine import RUN
 from tests.support.run_page import MAP, RunPage
 from tests.support.shards import Family
@@ -28,10 +28,14 @@ def aio(page: RunPage, reviews: list[Any] | None = None) -> Any:
     async def reviewed(run: str, task: str, **query: Any) -> Any:
         return reviews or [], None
 
+    async def expected(run: str, task: str, index: int) -> Any:
+        return [{"scores": ["exact"], "value": "apple", "problem": None}]
+
     return SimpleNamespace(
         inspection=SimpleNamespace(
             row=lambda run, task, index: look.row(run, "me", task, index),
             provenance=lambda run, task, row: look.provenance(run, "me", task, row),
+            expected=expected,
             call=lambda run, n: look.call(run, "me", n), calls=calls, reviews=SimpleNamespace(page=reviewed),
         )
     )  # fmt: skip
@@ -102,6 +106,13 @@ async def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     assert "the journal keeps only their hash" in str(asked) and "y" in str(asked)
     with pytest.raises(NotFound, match="none is 9"):
         await row_details(aio(page), RUN, "label", 9)
+
+
+async def test_what_is_expected_is_said_of_a_row_without_an_answer_too(tmp_path: Path) -> None:
+    page = await page_of(tmp_path, [ModelRefused("no"), "blue"], failure_threshold=0.5)
+    failed, unscored = [await row_details(aio(page), RUN, "label", n) for n in (0, 1)]
+    assert failed["state"] == "failed" and "expected    apple" in str(failed)
+    assert unscored["expected"] == []
 
 
 async def test_what_people_say_stands_beside_the_answer(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_what_is_no_file_is_passed_over_and_named(tmp_path: Path, data_dir: Path
     run = data_dir / "runs" / RUNS[0]
     (run / "link").symlink_to("/etc/passwd")
     os.mkfifo(run / "pipe")
+    os.mknod(run / "socket", stat.S_IFSOCK | 0o600)  # an orchestrator's: nothing is missing without it
     (run / "looks like one.db").write_bytes(b"SQLite format 3\0" + b"but is none" * 100)
     report = back_up(data_dir, tmp_path / "a.tar.gz")
     assert report["passed_over"] == [f"runs/{RUNS[0]}/link", f"runs/{RUNS[0]}/pipe"]

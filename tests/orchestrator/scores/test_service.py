@@ -262,6 +262,13 @@ async def test_what_is_expected_of_a_row_sees_its_number_in_the_list_and_the_see
         await page.scores.expected(RUN, "you", "label", 0)
 
 
+async def test_what_is_expected_of_a_row_that_failed_is_known(tmp_path: Path) -> None:
+    page = ScoredPage(tmp_path, [ModelRefused("no"), "bug"])
+    await page.run({"score": GOLD, "failure_threshold": 0.5}, ROWS[:2])
+    (expected,) = await page.scores.expected(RUN, "me", "label", 0)
+    assert (expected["value"], expected["problem"]) == ("bug", None)
+
+
 async def test_nothing_is_expected_of_a_row_that_is_not_scored(tmp_path: Path) -> None:
     page = ScoredPage(tmp_path)
     await page.run({}, ROWS[:1])

@@ -12,6 +12,7 @@ import { useTrans } from "../../components/translation.js";
 import { useAnswer } from "../../components/useAnswer.js";
 import { language } from "../../format/language.js";
 import { timestamp } from "../../format/time.js";
+import "../../../style/house.css"; // the lines of a list, as in the tab System
 
 /** Milliseconds between two looks. */
 const AGAIN = 30_000;
@@ -43,7 +44,7 @@ export function SchedulesView({ api, started }: SchedulesViewProps): JSX.Element
     return null;
   }
   return (
-    <section aria-label={trans.__("Schedules")}>
+    <section className="po-Schedules" aria-label={trans.__("Schedules")}>
       <h3 className="po-House-title">{trans.__("Schedules")}</h3>
       <ul className="po-List">
         {data.map(schedule => (
@@ -89,15 +90,15 @@ function Line({ schedule, api, started, reload }: LineProps): JSX.Element {
   const paused = schedule.state === "paused";
   const about = `${schedule.pipeline} ${schedule.cron}`;
   return (
-    <article className="po-Letter" aria-label={about}>
+    <article className={`po-Letter po-is-${paused ? "waiting" : "pending"}`} aria-label={about}>
       <div className="po-Run-name">{schedule.pipeline}</div>
       <div className="po-Letter-line">{`${schedule.cron} · ${schedule.timezone}`}</div>
       <div className="po-Letter-line">
         {paused
           ? trans.__("paused: %1", schedule.reason ?? "")
-          : trans.__("next %1", schedule.next_at ? moment(schedule.next_at) : "")}
+          : trans.__("next %1", schedule.next_at ? moment(schedule.next_at, schedule.timezone) : "")}
       </div>
-      {schedule.last && <div className="po-Letter-line">{outcome(schedule.last)}</div>}
+      {schedule.last && <div className="po-Letter-line">{outcome(schedule.last, schedule.timezone)}</div>}
       {problem && <ErrorBox failure={problem} />}
       <div className="po-Buttons">
         <Button
@@ -119,12 +120,18 @@ function Line({ schedule, api, started, reload }: LineProps): JSX.Element {
   );
 }
 
-function moment(iso: string): string {
-  return new Date(timestamp(iso) * 1000).toLocaleString();
+/** A time on the clock that the expression is read by, which may be another one than the reader's. */
+function moment(iso: string, timeZone: string): string {
+  const at = new Date(timestamp(iso) * 1000);
+  try {
+    return at.toLocaleString(undefined, { timeZone });
+  } catch {
+    return at.toISOString(); // a zone that this browser does not know
+  }
 }
 
 /** "last 27/11/2026, 07:30:00: done", or why there was no run. */
-function outcome(last: SlotOutcome): string {
+function outcome(last: SlotOutcome, timeZone: string): string {
   const trans = language.trans;
   const words: Record<SlotOutcome["outcome"], string> = {
     run: last.state ?? "",
@@ -133,6 +140,6 @@ function outcome(last: SlotOutcome): string {
     refused: trans.__("refused"),
     nothing: trans.__("nothing new")
   };
-  const text = trans.__("last %1: %2", moment(last.slot), words[last.outcome]);
+  const text = trans.__("last %1: %2", moment(last.slot, timeZone), words[last.outcome]);
   return last.note && last.outcome !== "run" ? `${text} · ${last.note}` : text;
 }

@@ -52,7 +52,8 @@ describe("schedules", () => {
   it("say when they are due, what became of the last slot, and why they are paused", async () => {
     await shown(apiOf([one, paused]));
     const [first, second] = [...host.querySelectorAll("article")].map(each => each.textContent);
-    const at = (iso: string) => new Date(iso).toLocaleString();
+    const at = (iso: string) => new Date(iso).toLocaleString(undefined, { timeZone: "Europe/Berlin" });
+    expect(at("2026-07-02T05:30:00Z")).toContain("7:30:00"); // on the clock of the expression
     expect(first).toContain("30 7 * * * · Europe/Berlin");
     expect(first).toContain(`next ${at("2026-07-02T05:30:00Z")}`);
     expect(first).toContain(`last ${at("2026-07-01T05:30:00Z")}: done`);

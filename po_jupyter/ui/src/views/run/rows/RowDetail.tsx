@@ -53,7 +53,8 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
               <JsonTree value={row.output} depth={3} />
             </>
           )}
-          {row.scores && <Scores task={task} row={row} />}
+          {(row.scores || row.state === "failed") && <Expected task={task} index={index} />}
+          {row.scores && <Scores scores={row.scores} />}
           <h4>{trans.__("Input")}</h4>
           <JsonTree value={row.input} depth={3} />
         </>
@@ -62,10 +63,10 @@ export function RowDetail({ task, index, close }: { task: string; index: number;
   );
 }
 
-/** How good the answer is, and what was expected in its place. */
-function Scores({ task, row }: { task: string; row: Row }): JSX.Element {
+/** What was expected of a row, also of one that failed; nothing where nothing scores it. */
+function Expected({ task, index }: { task: string; index: number }): JSX.Element {
   const { run, source, trans } = usePage();
-  const { value: expected } = useResource(signal => source.expected(task, row.index, signal), `${run.id} ${task} ${row.index}`, 0);
+  const { value: expected } = useResource(signal => source.expected(task, index, signal), `${run.id} ${task} ${index}`, 0);
   const several = (expected?.length ?? 0) > 1;
   return (
     <>
@@ -75,10 +76,19 @@ function Scores({ task, row }: { task: string; row: Row }): JSX.Element {
           {problem ? <p className="po-Quiet">{problem}</p> : <JsonTree value={value} depth={3} />}
         </React.Fragment>
       ))}
+    </>
+  );
+}
+
+/** How good the answer is. */
+function Scores({ scores }: { scores: NonNullable<Row["scores"]> }): JSX.Element {
+  const { trans } = usePage();
+  return (
+    <>
       <h4>{trans.__("Scores")}</h4>
       <table className="po-Plain">
         <tbody>
-          {entriesOf(row.scores!).map(([name, value, note]) => (
+          {entriesOf(scores).map(([name, value, note]) => (
             <tr key={name}>
               <th scope="row">{name}</th>
               <td className="po-is-number">{scoreText(value)}</td>

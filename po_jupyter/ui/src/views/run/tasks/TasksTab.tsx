@@ -56,6 +56,7 @@ function isOfInterest(task: Task): boolean {
 function TaskDetail({ task }: { task: Task }): JSX.Element {
   const { run, now, patch, speech, trans } = usePage();
   const seconds = task.state === "pending" ? null : taskSeconds(run, task, now);
+  const calls = task.usage.calls + (task.usage.cached_calls ?? 0); // as many as the list of calls has
   const go = (tab: Tab): void => patch({ tab, task: task.name });
   return (
     <section className="po-Detail" aria-label={trans.__("Task %1", task.name)} data-task={task.name}>
@@ -69,7 +70,7 @@ function TaskDetail({ task }: { task: Task }): JSX.Element {
         {task.attempt > 1 && <Fact name={trans.__("attempt")}>{task.attempt}</Fact>}
         {task.items && <Fact name={trans.__("rows")}>{rowCounts(task.items, task.state === "running").replace(/ rows/, "")}</Fact>}
         {seconds !== null && <Fact name={trans.__("time")}>{elapsed(seconds)}</Fact>}
-        {task.usage.calls > 0 && <Fact name={trans.__("calls")}>{count(task.usage.calls)}</Fact>}
+        {calls > 0 && <Fact name={trans.__("calls")}>{count(calls)}</Fact>}
         {task.usage.calls > 0 && (
           <Fact name={trans.__("tokens")}>{count(task.usage.input_tokens + task.usage.output_tokens)}</Fact>
         )}
