@@ -40,9 +40,8 @@ class ExchangeServer:
         self._lock = threading.Lock()
         self._case = ""
         self._remaining: dict[str, list[RecordedAnswer]] = {}
-        self._recorded: list[
-            RecordedAnswer | None
-        ] = []  # in the order of the requests; None: not kept, or not yet
+        # In the order of the requests; None: not kept, or not yet.
+        self._recorded: list[RecordedAnswer | None] = []
         self._missing: list[str] = []
         self._http = httpx.Client(timeout=_UPSTREAM_TIMEOUT) if live else None
         exchange = self
@@ -110,9 +109,8 @@ class ExchangeServer:
         base = self._vendors.get(provider)
         if base is None or self._http is None:
             return ExchangeAnswer(404, "application/json", b'{"error": {"message": "no such provider"}}')
-        with (
-            self._lock
-        ):  # votes send one request several times at once, and each is to have its own answer again
+        # Votes send one request several times at once, and each is to have its own answer again.
+        with self._lock:
             case, place, recorded = self._case, len(self._recorded), self._recorded
             recorded.append(None)
         forwarded = {name: value for name, value in headers.items() if name.lower() not in _NOT_FORWARDED}

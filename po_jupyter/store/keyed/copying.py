@@ -23,9 +23,8 @@ from po_jupyter.store.protocol import Head
 # Of the processes that run now, and the place of files that nodes share, where each store has a room of its own.
 _NOT_COPIED = frozenset({"lease", "node", "drain", "probe", "objects", "queue", "rates"})
 
-_PAGE = (
-    4 * 2**20
-)  # bytes of rows, as they are stored, that are read at once: as JSON they are some times as many
+# Bytes of rows, as they are stored, that are read at once: as JSON they are some times as many.
+_PAGE = 4 * 2**20
 
 
 def copy_run(source: KeyedStore, target: KeyedStore, run: str) -> bool:
