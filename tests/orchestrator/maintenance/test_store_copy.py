@@ -53,7 +53,7 @@ def old(tmp_path: Path) -> Path:
 
 def copied(data_dir: Path, source: object, target: object) -> StoreCopyReport:
     return asyncio.run(
-        store_copy.copy(settings(data_dir, lease_ttl=0.5), str(source), str(target), lambda *_: None)
+        store_copy.copy(settings(data_dir, lease_ttl=2.0), str(source), str(target), lambda *_: None)
     )
 
 

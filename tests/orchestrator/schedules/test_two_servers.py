@@ -146,7 +146,7 @@ def test_a_copy_of_the_store_takes_schedules_along(tmp_path: Path) -> None:
     before.store.close()
     report = asyncio.run(
         store_copy.copy(
-            settings(tmp_path / "files", lease_ttl=0.5),
+            settings(tmp_path / "files", lease_ttl=5.0),
             str(tmp_path / "old"),
             str(tmp_path / "new"),
             lambda *_: None,
