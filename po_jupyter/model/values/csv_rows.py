@@ -49,8 +49,8 @@ def read_rows(text: str, name: str, delimiter: str) -> list[dict[str, str | None
 
 def _delimited(text: str, name: str, delimiter: str) -> tuple[str, str]:
     """The text without a line that is Excel's alone, and its delimiter."""
-    if (said := _EXCELS.match(text)) is not None:
-        return text[said.end() :], said[1]
+    if (first_line := _EXCELS.match(text)) is not None:
+        return text[first_line.end() :], first_line[1]
     for other in (delimiter, *_INSTEAD) if delimiter == "," else ():
         with suppress(InvalidInput):
             first = [len(cells) for _, cells in islice(_records(text, name, other), 2)]

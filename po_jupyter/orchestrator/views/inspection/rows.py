@@ -137,7 +137,7 @@ class MapTable:
         is_over = deadline()
         while len(before) < self.columns.total:
             some = range(len(before), min(len(before) + _PORTION, self.columns.total))
-            outputs = {index: digest_of(self.given_answer(value)) for index, value in self._outputs(some)}
+            outputs = {index: digest_of(self.plain_answer(value)) for index, value in self._outputs(some)}
             items = self._items(some) if self.columns.placed and not self._inputs.exact else {}
             for index in some:
                 item, outcome = items.get(index), self.columns.table.get(index)
@@ -168,8 +168,8 @@ class MapTable:
         items = self._items(indexes)
         return [self._row(index, items.get(index), limit) for index in indexes]
 
-    def given_answer(self, output: Any) -> Any:
-        """What the model said, of an output that has more: how probable that was differs from call to call."""
+    def plain_answer(self, output: Any) -> Any:
+        """The answer alone, of an output that has more: how probable it was differs from call to call."""
         return without_confidence(output) if self._measured else output
 
     def answered(self, indexes: Iterable[int]) -> list[AnsweredRow]:

@@ -137,7 +137,7 @@ def against_field(table: MapTable, field: str, rows: Container[int]) -> SideScor
                     yield (
                         row.index,
                         row.state == "done",
-                        _right(_part(table.given_answer(row.output), field), row.input[field])
+                        _right(_part(table.plain_answer(row.output), field), row.input[field])
                         if has_field
                         else None,
                     )
@@ -155,7 +155,7 @@ def against(table: MapTable, gold: Mapping[int, JsonValue]) -> SideScores:
     """Whether the answers of rows are what `gold` says."""
     rows = table.answered(sorted(gold))
     scored = (
-        (row.index, row.state == "done", _right(table.given_answer(row.output), gold[row.index]))
+        (row.index, row.state == "done", _right(table.plain_answer(row.output), gold[row.index]))
         for row in rows
     )
     return _sides(score_columns((_GOLD,)), scored)[0]
@@ -168,7 +168,7 @@ def corrections_in(table: MapTable, reviews: Sequence[RecordedReview]) -> dict[i
     for review in reviews:
         row = rows[review["index"]]
         ok = row.state == "done"
-        right = table.given_answer(row.output if review["decision"] == "agree" else review["output"])
+        right = table.plain_answer(row.output if review["decision"] == "agree" else review["output"])
         views.append({
             **review,  # type: ignore[typeddict-item]  # a recorded review has no `row`
             "output": right, "ok": ok, "recorded": row.output, "mine": False, "disputed": False,
