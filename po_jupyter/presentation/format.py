@@ -171,7 +171,8 @@ def budget_warnings(run: RunView) -> list[str]:
 
 def row_counts(items: ItemCounts, *, running: bool = True) -> str:
     """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows. Of an
-    operator that is done also `kept 120 of 291`, `made 12 of 291`.
+    operator that is done also `kept 120 of 291`, `made 12 of 291`; of a cascade that learned its threshold also
+    `512 by the first model alone`.
 
     Nothing is in flight of a task that is not `running`, whatever its last count was.
     """
@@ -182,6 +183,8 @@ def row_counts(items: ItemCounts, *, running: bool = True) -> str:
         parts.append(f"{items.reused} reused")
     if items.in_flight and running:
         parts.append(f"{items.in_flight} in flight")
+    if items.alone is not None:
+        parts.append(f"{items.alone} by the first model alone")
     for verb, number in (("kept", items.kept), ("made", items.made)):
         if number is not None and items.of is not None:
             parts.append(f"{verb} {number} of {items.of}")

@@ -83,6 +83,7 @@ class _Item(TypedDict):
     votes: NotRequired[VoteCount]
     scores: NotRequired[RowScores]
     sampled: NotRequired[SampledAnswer]
+    alone: NotRequired[bool]
 
 
 class ItemRecord(_Item):
@@ -92,7 +93,8 @@ class ItemRecord(_Item):
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
     hashes of the names that its code read besides the row, and of the addresses where its models were asked
     (`models.REF`), `votes` how the votes for it came out, `scores` how good it is by the scorers of its task,
-    `sampled` how the two models of a cascade that learns its threshold compare.
+    `sampled` how the two models of a cascade that learns its threshold compare, `alone` that the first of them answered
+    without the second.
     """
 
     output: NotRequired[list[int]]

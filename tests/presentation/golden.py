@@ -166,7 +166,10 @@ def _runs() -> list[RunView]:
         ),
         _run(
             "done",
-            *(_task("label", "done", items=ItemCounts(total=300, done=300), cascade=c) for c in _learned()),
+            *(
+                _task("label", "done", items=ItemCounts(total=300, done=300, alone=70), cascade=c)
+                for c in _learned()
+            ),
         ),
         _run("failed", failed, error=failure, usage=used, warnings=[{"scope": "run", "fraction": 0.9}]),
         _run("failed", _task("map", "failed", items=rows, error=threshold, **times), error=threshold),

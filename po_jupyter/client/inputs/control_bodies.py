@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -39,7 +40,7 @@ def row_numbers(task: str, rows: Iterable[object]) -> list[int]:
 
 
 def budget_body(budget: BudgetInput | None) -> JsonObject | None:
-    """A budget as the body of a request has it."""
+    """A budget as the body of a request has it. Raises InvalidInput for what is no amount of money."""
     if budget is None:
         return None
     if isinstance(budget, Mapping):
@@ -49,4 +50,13 @@ def budget_body(budget: BudgetInput | None) -> JsonObject | None:
 
         if isinstance(budget, Budget):
             return budget.model_dump(mode="json", exclude_none=True)
-    return {"usd": float(budget)}
+    try:
+        usd = float(budget)
+    except (TypeError, ValueError):
+        usd = math.nan
+    if not math.isfinite(usd) or isinstance(budget, bool):
+        raise InvalidInput(
+            f"a budget is a number of US dollars, or a Budget, not {budget!r:.40}",
+            hint="budget=1.5, budget={'tokens': 50_000}",
+        )
+    return {"usd": usd}

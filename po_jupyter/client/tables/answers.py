@@ -110,6 +110,10 @@ def check_table(verb: str, table: Any) -> None:
 
 
 def _rows_hint(table: Any) -> str:
+    if hasattr(table, "to_pandas") and hasattr(table, "column_names"):  # a table of Arrow, a Dataset
+        return "table.to_pandas() makes a DataFrame of it."
+    if hasattr(table, "fetchdf"):
+        return "relation.df() makes a DataFrame of it."
     if hasattr(table, "collect"):
         return "frame.collect() makes a DataFrame of it."
     if isinstance(table, Mapping):

@@ -6,7 +6,6 @@ question and rows finds its run while that goes on; later, rows that were answer
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -27,6 +26,7 @@ from po_jupyter.errors.tracebacks import shorten
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.digests import short_digest
 
 _log = logging.getLogger("po_jupyter")
 _QUESTION = "po_table"  # in the seed's metadata: the digest of what is asked
@@ -151,18 +151,24 @@ def _run(
 def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions) -> Run:
     fresh, limit = bool(options.get("fresh")), options.get("limit")
     digest = _digest(pipeline, seed, limit)
+    budget, skip, key = options.get("budget"), bool(options.get("skip_validation")), None
     with _starting:
         if not fresh:
+            # Looked for before the runs that go on: the same call in another kernel at the same moment either has its
+            # run among those, or finds the same newest one, and with that key both get one run.
+            newest, _ = client.call(client.aio.runs(pipeline=pipeline.name, limit=1))
             view = client.call(_going_on(client.aio, pipeline.name, digest))
             if view is not None:
                 return Run(client, view)
+            key = short_digest(f"{_QUESTION} {digest} {[run.id for run in newest]} {budget!r} {skip}")
         return client.submit(
             pipeline,
             seed.model_copy(update={"metadata": {_QUESTION: digest}}),
-            budget=options.get("budget"),
+            idempotency_key=key,
+            budget=budget,
             limit=limit,
             fresh=fresh,
-            skip_validation=bool(options.get("skip_validation")),
+            skip_validation=skip,
         )
 
 
@@ -182,7 +188,7 @@ async def _going_on(aio: AsyncClient, name: str, digest: str) -> RunView | None:
 
 def _digest(pipeline: Pipeline, seed: Seed, limit: int | None) -> str:
     text = json.dumps([pipeline.to_json(), seed.data, seed.index, limit], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return short_digest(text)
 
 
 def _wait(run: Run, timeout: float | None) -> None:

@@ -31,10 +31,9 @@ def map_question(
     """A prompt for each row; `where` says of its answer whether the row stays. Raises InvalidInput for one that no row
     is in, InvalidPipeline."""
     turns = [prompt] if isinstance(prompt, str) else [turn.get("content", "") for turn in _turns(verb, prompt)]
-    if not any(
-        isinstance(text, str) and _ITEM.search(text)
-        for text in [*turns, *options.get("images", ()), *options.get("files", ())]
-    ):
+    shown = [options.get(name) or () for name in ("images", "files")]
+    texts = [*turns, *(text for files in shown for text in ([files] if isinstance(files, str) else files))]
+    if not any(isinstance(text, str) and _ITEM.search(text) for text in texts):
         raise InvalidInput(
             f"po.{verb}: the prompt has no `item`, so every row would be asked the same",
             hint="{{ item.text }} is the column `text` of the row; {{ item }} the value, where a column was passed.",

@@ -18,6 +18,8 @@ MOST_BYTES_TOGETHER = 50 * 1024 * 1024
 """The most that the files of one prompt have together: what OpenAI takes in a request ("File inputs", 2026-11); the
 others take less."""
 _LONGEST_NAME = 4096
+_NULL = "null"  # as templates print what is missing
+_DATA_URL = 'In Python: "data:;base64," + base64.b64encode(path.read_bytes()).decode()'
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,14 @@ def _of_name(name: str, files: ArtifactReader, paths: bool, kind: str, most: int
             raise InvalidInput(f"{error.message}; {kind} has at most {most:,}") from None
         if paths and _is_path(name):
             return _of_path(Path(name), kind, most)
+    if name == _NULL and not paths:
+        raise InvalidInput(
+            f"{kind} is null: there is none",
+            hint="Leave such rows out, or write {{ item.NAME or '' }} to show nothing.",
+        )
     has = f"the run has {', '.join(known[:8])}" if known else "the run has none"
-    also = "" if paths else "; a template names no paths"
-    raise InvalidInput(f"there is no artifact {name!r:.120} ({has}){also}")
+    also = "" if paths else "; a template names no paths: give what is in the file as a data: URL"
+    raise InvalidInput(f"there is no artifact {name!r:.120} ({has}){also}", hint="" if paths else _DATA_URL)
 
 
 def _is_path(name: str) -> bool:

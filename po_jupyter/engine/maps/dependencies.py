@@ -13,6 +13,7 @@ from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.store.protocol import ItemDraft
@@ -21,30 +22,35 @@ MODELS = "models."
 """Before the ref of a model that was asked for a row, in the names of the dependencies that an outcome keeps."""
 
 
+class AnswerNotes(NamedTuple):
+    """What an outcome has beside its output: how the answer came about, and how good it is. As in `ItemRecord`."""
+
+    votes: VoteCount | None = None
+    scores: RowScores | None = None
+    sampled: SampledAnswer | None = None
+    alone: bool = False
+
+    def add_to(self, item: ItemDraft) -> None:
+        """Write into an outcome what is known."""
+        if self.votes is not None:
+            item["votes"] = self.votes
+        if self.scores is not None:
+            item["scores"] = redactor.scrub(self.scores)
+        if self.sampled is not None:
+            item["sampled"] = self.sampled
+        if self.alone:
+            item["alone"] = True
+
+
 class ReusableOutcome(NamedTuple):
     """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid, `addresses`
-    as in `ModelCalls`, `votes` how it came about where it was voted for, `scores` how good it is,
-    `sampled` as in `ItemRecord`."""
+    as in `ModelCalls`."""
 
     row: int
     output: object
     origin: str
     addresses: Mapping[str, str]
-    votes: VoteCount | None = None
-    scores: RowScores | None = None
-    sampled: SampledAnswer | None = None
-
-
-def add_origin(
-    item: ItemDraft, votes: VoteCount | None, scores: RowScores | None, sampled: SampledAnswer | None
-) -> None:
-    """Add to an outcome what is known of how it came about."""
-    if votes is not None:
-        item["votes"] = votes
-    if scores is not None:
-        item["scores"] = scores
-    if sampled is not None:
-        item["sampled"] = sampled
+    notes: AnswerNotes = AnswerNotes()
 
 
 def digest(value: Any) -> str:

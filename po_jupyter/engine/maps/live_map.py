@@ -16,6 +16,7 @@ from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
+from po_jupyter.engine.maps.dependencies import AnswerNotes
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.row_code import MapRow
 from po_jupyter.engine.ports import ModelCalls
@@ -143,7 +144,8 @@ class LiveMap:
         observer.on_row_end(task, index, number, used, None)
         if code.dependencies is not None and code.dependencies.unknown:
             await asyncio.to_thread(code.dependencies.fill)
-        state.succeed(index, key, usage, output, calls.addresses, voted.votes, scores, voted.sampled)
+        notes = AnswerNotes(voted.votes, scores, voted.sampled, voted.alone)
+        state.succeed(index, key, usage, output, calls.addresses, notes)
         calls.keep()
         return None
 

@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from po_jupyter.engine.base.failure_threshold import allowed_failures
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
-from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, add_origin
+from po_jupyter.engine.maps.dependencies import MODELS, AnswerNotes, ReusableOutcome
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, RowCode
 from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import PoError, RowsLeft, ThresholdExceeded
-from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.events import EventDraft, draft
-from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
@@ -72,6 +69,7 @@ class MapState:
         self._recount()
         asked = parts.history.asked.get(task.name)
         self._asked = None if asked is None else sorted(i for i in asked if i < self.total)
+        self._alone = sum(1 for i in parts.history.alone.get(task.name, ()) if i in self.table)
         self.in_flight = 0
         self.error: PoError | None = None
         self._unreported = parts.history.take_uncounted(task.name)
@@ -231,16 +229,14 @@ class MapState:
         usage: UsageSum,
         output: Any,
         addresses: Mapping[str, str] = MappingProxyType({}),
-        votes: VoteCount | None = None,
-        scores: RowScores | None = None,
-        sampled: SampledAnswer | None = None,
+        notes: AnswerNotes | None = None,
     ) -> None:
-        """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`, `votes` that it came by."""
+        """Queue the outcome of a row that has an output; `addresses` as in `ModelCalls`."""
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
         self._count_usage(item, usage)
         self.done += 1
         item["output"] = 0
-        add_origin(item, votes, redactor.scrub(scores), sampled)
+        (notes or AnswerNotes()).add_to(item)
         self._add_dependencies(item, addresses)
         if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
@@ -261,7 +257,7 @@ class MapState:
         """Queue the outcome of a row that an earlier run paid for."""
         item: ItemDraft = {"task": self.task.name, "index": outcome.row, "ok": True, "key": key, "output": 0}
         item["reused"] = outcome.origin
-        add_origin(item, outcome.votes, outcome.scores, outcome.sampled)
+        outcome.notes.add_to(item)
         self._add_dependencies(item, outcome.addresses)
         self.done += 1
         self.parts.history.count_reused(self.task.name)
@@ -325,6 +321,7 @@ class MapState:
             history.forget_calls(name, index)  # of a row that was in several batches
 
         self._note(index, item)
+        self._alone += item.get("alone", False)
         self._unflushed += 1
         self.table.set(index, ok)
         self.parts.log.commit_soon(*events, items=(item,), payloads=payloads, then=durable)
@@ -387,6 +384,8 @@ class MapState:
             reused=self.parts.history.reused[self.task.name],
             usage=self._unreported.pop(),
         )
+        if (learned := self.code.learned) is not None and learned.decided is not None:
+            progress["data"]["alone"] = self._alone
         progress["data"].update(counts or {})
         self.parts.log.emit(progress)
 

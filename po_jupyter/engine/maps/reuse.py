@@ -23,13 +23,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import structlog
 
-from po_jupyter.engine.maps.dependencies import MODELS, ReusableOutcome, RowDependencies
+from po_jupyter.engine.maps.dependencies import MODELS, AnswerNotes, ReusableOutcome, RowDependencies
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.state.resume import keeps_unchanged
 from po_jupyter.errors import Conflict, NotFound, StoreError
-from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
-from po_jupyter.model.pipeline.votes import VoteCount
-from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import DocumentStore, ItemRecord, LogStore, Ref
@@ -58,9 +55,7 @@ class _EarlierOutcome(NamedTuple):
     dependencies: JsonObject
     addresses: dict[str, str]
     origin: str
-    votes: VoteCount | None
-    scores: RowScores | None
-    sampled: SampledAnswer | None
+    notes: AnswerNotes
 
 
 class _OwnMap(NamedTuple):
@@ -117,7 +112,7 @@ async def reuse_outcomes(state: MapState) -> None:
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         parts.boundary.checkpoint()
         for outcome in chunk:
-            if learned is not None and outcome.sampled is None and outcome.row in learned.sample:
+            if learned is not None and outcome.notes.sampled is None and outcome.row in learned.sample:
                 continue  # it was not in the sample there: both models are asked, to compare them
             key = state.code.key(state.row(outcome.row))
             state.copy_outcome(key, outcome)
@@ -183,7 +178,7 @@ def find(
                     copied.add(outcome.origin)
                     output = store.payload(run, outcome.output)
                     chunk.append(
-                        ReusableOutcome(index, output, outcome.origin, outcome.addresses, *outcome[6:])
+                        ReusableOutcome(index, output, outcome.origin, outcome.addresses, outcome.notes)
                     )
                 if len(chunk) >= _CHUNK:
                     yield chunk
@@ -238,12 +233,13 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
         return None
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
-    looked, came = item.get("looked"), (item.get("votes"), item.get("scores"), item.get("sampled"))
+    looked = item.get("looked")
+    notes = AnswerNotes(item.get("votes"), item.get("scores"), item.get("sampled"), item.get("alone", False))
     if not looked:
-        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, *came)
+        return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, notes)
     addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}
     dependencies = {name: value for name, value in looked.items() if not name.startswith(MODELS)}
-    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin, *came)
+    return _EarlierOutcome(item["index"], key, Ref(*output), dependencies, addresses, origin, notes)
 
 
 def _next_row(

@@ -59,6 +59,7 @@ class History:
     renewed    maps that are done again because rows before them are: what did not change in them is not paid again
     void       by map and open batch, rows that a resume opened again after the batch had given them an outcome: the
                answers that it has for them count no more
+    alone      rows that the first model of a cascade with a learned threshold answered without the second, by map
     places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
@@ -77,6 +78,7 @@ class History:
     anew: set[str] = field(default_factory=set)
     renewed: set[str] = field(default_factory=set)
     void: dict[str, dict[str, set[int]]] = field(default_factory=dict)
+    alone: dict[str, set[int]] = field(default_factory=dict)
     places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)
@@ -198,6 +200,10 @@ def _apply_item(history: History, item: ItemRecord, n: int) -> None:
     table.apply(item, n)
     if item.get("reused"):
         history.reused[task] += 1
+    if item.get("alone"):
+        history.alone.setdefault(task, set()).add(index)
+    elif task in history.alone:
+        history.alone[task].discard(index)
     if (place := item.get("row")) is not None:
         history.places.setdefault(task, {})[index] = place
     if artifacts := item.get("artifacts"):
@@ -233,6 +239,7 @@ def _apply_resume(history: History, data: JsonObject) -> None:
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)
         history.places.pop(task, None)
+        history.alone.pop(task, None)
     kept = data.get("keep", ())
     for task in data.get("reset", ()):
         last = history.started.get(task, 0)

@@ -192,6 +192,7 @@ def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> 
             "kept": data.get("kept"),
             "made": data.get("made"),
             "of": data.get("of"),
+            "alone": data.get("alone"),
         }
     )
     _add_usage(t, data, at, offset)

@@ -13,7 +13,7 @@ from po_jupyter.model.values.json import JsonObject
 
 # Raise it whenever the fold gives another state for the same events, or the state has another field: what was folded
 # by another version is not used then. `tests/engine/state/test_state_json.py` sees to it.
-FOLD_VERSION = 6
+FOLD_VERSION = 7
 
 S = TypeVar("S", TaskState, RunState)
 

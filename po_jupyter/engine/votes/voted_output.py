@@ -47,12 +47,14 @@ _OTHER_MODEL_HELPS = (OutputInvalid, AnswerUnreadable, AnswerTruncated, AnswerEm
 
 class VotedOutput(NamedTuple):
     """The output of an attempt; `votes` are None where there was no vote, `scores` where nothing scores it,
-    `sampled` where its row is in no sample of a cascade."""
+    `sampled` where its row is in no sample of a cascade. `alone`: by the threshold that it learned no other model was
+    asked."""
 
     output: Any
     votes: VoteCount | None = None
     scores: RowScores | None = None
     sampled: SampledAnswer | None = None
+    alone: bool = False
 
 
 async def voted_output(
@@ -85,8 +87,10 @@ async def voted_output(
             confidence = confidence_of(*(first or answer)[:2])
             if first is not None and frame.index in learned.sample:
                 return answer._replace(sampled=learned.compare(confidence, first.output, answer.output))
-            if is_last or not learned.asks_next(frame.index, confidence):
+            if is_last:
                 return answer
+            if not learned.asks_next(frame.index, confidence):
+                return answer._replace(alone=True)
             first = answer
             continue
         condition = None if is_last else prompt.conditions[level + 1]

@@ -247,7 +247,7 @@ class MapStartedData(TypedDict):
 
 
 class MapProgressData(OperatorCounts):
-    """Absolute numbers of rows; `usage` is new since the last one; an operator's last one: what it `kept` or `made`."""
+    """Rows so far; `usage` since the last one. An operator's last one: `kept`, `made`. `alone`: by the first model."""
 
     done: int
     failed: int

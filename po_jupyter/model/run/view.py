@@ -24,7 +24,8 @@ def _is_none(value: object) -> bool:
 
 class ItemCounts(_View):
     """Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for. Of an operator
-    that is done, how many of its list (`of`) it `kept`, or how many it `made` of it."""
+    that is done, how many of its list (`of`) it `kept`, or how many it `made` of it. `alone`: once a cascade has
+    learned its threshold, those that its first model answered without the second."""
 
     total: int = 0
     done: int = 0
@@ -34,6 +35,7 @@ class ItemCounts(_View):
     kept: int | None = Field(default=None, exclude_if=_is_none)
     made: int | None = Field(default=None, exclude_if=_is_none)
     of: int | None = Field(default=None, exclude_if=_is_none)
+    alone: int | None = Field(default=None, exclude_if=_is_none)
 
 
 class TaskView(_View):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,9 +14,16 @@ from po_jupyter.model.pipeline.pipeline import Budget
 
 def test_a_budget_is_dollars_or_limits_by_name() -> None:
     assert budget_body(None) is None
-    assert budget_body(5) == {"usd": 5.0}
+    assert budget_body(5) == budget_body(Decimal(5)) == {"usd": 5.0}
     assert budget_body(Budget(tokens=10)) == {"tokens": 10}
     assert budget_body({"usd": 1}) == {"usd": 1}
+
+
+@pytest.mark.parametrize("amount", ["a lot", float("nan"), float("inf"), True, [1]])
+def test_what_is_no_amount_is_refused(amount: Any) -> None:
+    """It was an error of Python, or one of JSON."""
+    with pytest.raises(InvalidInput, match="a budget is a number of US dollars"):
+        budget_body(amount)
 
 
 def test_rows_are_numbers_of_any_library() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,16 @@ def test_a_column_of_a_frame_with_two_levels_is_one_column() -> None:
 
 @pytest.mark.parametrize(
     ("table", "hint"),
-    [({"a": [1]}, r"pandas.DataFrame\(...\)"), ("text", r"\[...\] around"), (range(2), r"list\(")],
+    [
+        ({"a": [1]}, r"pandas.DataFrame\(...\)"),
+        ("text", r"\[...\] around"),
+        (range(2), r"list\("),
+        (
+            SimpleNamespace(to_pandas=1, column_names=1),
+            r"table.to_pandas\(",
+        ),  # of Arrow, whose list() is its columns
+        (SimpleNamespace(fetchdf=1), r"relation.df\("),
+    ],
 )
 def test_what_is_no_table_is_refused_with_what_to_do(table: Any, hint: str) -> None:
     with pytest.raises(InvalidInput, match=hint):

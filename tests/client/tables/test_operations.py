@@ -8,8 +8,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -111,6 +113,30 @@ def test_the_same_call_in_several_threads_is_paid_once(model: ModelServer, calls
         tables = list(pool.map(lambda _: po.map(texts, "Q: {{ item }}", max_concurrency=1), range(3)))
     assert [list(table["output"]) for table in tables] == [[f"echo: {text}" for text in texts]] * 3
     assert calls() == 6
+
+
+def test_the_same_call_in_two_kernels_at_the_same_moment_is_paid_once(
+    model: ModelServer, calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have looked, and found no run that goes on, before one of them starts it."""
+    both_looked, look = threading.Barrier(2), operations._going_on
+
+    async def going_on(*question: Any) -> Any:
+        found = await look(*question)
+        await asyncio.to_thread(both_looked.wait, 30)
+        return found
+
+    monkeypatch.setattr(operations, "_going_on", going_on)
+    monkeypatch.setattr(operations, "_starting", nullcontext())
+    texts = [f"kernel {i}" for i in range(4)]
+    with closing(po.connect()) as one, closing(po.connect()) as other, ThreadPoolExecutor(2) as pool:
+        for n in (4, 4):  # a second time both start a new one, in which nothing is asked
+            jobs = [pool.submit(po.map, texts, "Q: {{ item }}", client=client) for client in (one, other)]
+            first, second = (job.result() for job in jobs)
+            assert first.attrs["po_run"] == second.attrs["po_run"] and list(first["output"]) == list(
+                second["output"]
+            )
+            assert calls() == n
 
 
 def test_a_limit_asks_the_first_rows_only(model: ModelServer, calls: Any) -> None:

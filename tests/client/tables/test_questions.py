@@ -47,6 +47,14 @@ def test_map_is_a_pipeline_of_one_map() -> None:
     assert task.output is not None and list(task.output["properties"]) == ["label", "score"]
 
 
+def test_the_row_may_be_in_its_files_alone() -> None:
+    """None, which stands for no option, was an error of Python, and of one text each character was looked at."""
+    for files in ("{{ item }}", ["{{ item }}"]):
+        assert only(map_question("map", "What is it?", None, {"files": files, "images": None})).files == (
+            "{{ item }}",
+        )
+
+
 def test_filter_asks_for_yes_or_no() -> None:
     task = only(filter_question("Is {{ item }} about money?", None, None, {}))
     assert task.output is not None and task.output["properties"]["keep"]["type"] == "boolean"

@@ -63,5 +63,13 @@ async def test_a_file_that_cannot_be_used_is_named_by_its_number(source: object,
 async def test_a_template_opens_no_file_of_the_machine(tmp_path: Path) -> None:
     """P6."""
     (tmp_path / "b.pdf").write_bytes(PDF)
-    with pytest.raises(InvalidInput, match="a template names no paths"):
+    with pytest.raises(
+        InvalidInput, match="a template names no paths: give what is in the file as a data: URL"
+    ):
         await load_documents([NamedFile(str(tmp_path / "b.pdf"))], Artifacts())
+
+
+async def test_a_missing_value_is_no_name_of_a_file() -> None:
+    """Of a row without a file it said that there is no artifact 'null'."""
+    with pytest.raises(InvalidInput, match="file 0: a file is null: there is none"):
+        await load_documents([NamedFile("null")], Artifacts())

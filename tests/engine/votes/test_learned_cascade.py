@@ -47,6 +47,12 @@ def decisions(bench: Bench) -> list[dict[str, Any]]:
     return [event["data"] for event in bench.events("cascade.learned")]
 
 
+def counted_alone(bench: Bench) -> int | None:
+    """The rows that the first model answered alone, as views count them."""
+    counts = read_history(bench.store, bench.run).state.tasks["m"].items
+    return counts.alone if counts is not None else None
+
+
 def unsure(sample: frozenset[int], threshold: float) -> int:
     return sum(n % 10 / 10 < threshold for n in range(100) if n not in sample)
 
@@ -65,6 +71,9 @@ async def test_the_threshold_is_learned_and_the_other_rows_go_by_it(bench: Bench
     assert answers.models.count("fake:big") == SAMPLE + unsure(sample, 0.3)
     assert all(row["output"]["label"] == "bug" for row in bench.output("m"))
     assert {item["index"] for item in items(bench) if "sampled" in item} == sample
+    alone = {item["index"] for item in items(bench) if "alone" in item}
+    assert alone == {n for n in range(100) if n not in sample and n % 10 >= 3}
+    assert counted_alone(bench) == len(alone)
 
 
 async def test_where_nothing_can_be_learned_all_rows_are_the_larger_models(bench: Bench) -> None:
@@ -75,6 +84,7 @@ async def test_where_nothing_can_be_learned_all_rows_are_the_larger_models(bench
     (decision,) = decisions(bench)
     assert (decision["threshold"], decision["agreeing"]) == (None, 0)
     assert answers.models.count("fake:big") == 100
+    assert counted_alone(bench) == 0
 
 
 async def test_few_rows_are_all_in_the_sample(bench: Bench) -> None:
@@ -113,6 +123,7 @@ async def test_a_crash_pays_nothing_twice_and_decides_the_same(bench: Bench, at:
         == 100 + SAMPLE + unsure(sampled_rows("m", 100, SAMPLE), 0.3)
     )
     assert read_history(bench.store, RUN).state.tasks["m"].cascade == decision
+    assert counted_alone(bench) == 100 - SAMPLE - unsure(sampled_rows("m", 100, SAMPLE), 0.3)
 
 
 async def test_another_run_of_the_same_learns_from_what_was_paid_for(bench: Bench) -> None:
@@ -125,6 +136,7 @@ async def test_another_run_of_the_same_learns_from_what_was_paid_for(bench: Benc
     assert await bench.go() == "done"
     assert len(answers.models) == asked
     assert [decision["threshold"] for decision in decisions(bench)] == [0.3]
+    assert counted_alone(bench) == 100 - SAMPLE - unsure(sampled_rows("m", 100, SAMPLE), 0.3)
 
 
 def test_a_map_that_starts_over_forgets_its_threshold() -> None:

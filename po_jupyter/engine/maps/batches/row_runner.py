@@ -9,6 +9,7 @@ from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, BatchCalls, NeedsAnswer
+from po_jupyter.engine.maps.dependencies import AnswerNotes
 from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, StoreError
 from po_jupyter.telemetry import correlation
@@ -73,5 +74,7 @@ class RowRunner:
             calls.keep()
             usage.add(calls.usage)
             observer.on_row_end(task, index, 1, calls.usage, None)
-            state.succeed(index, state.code.key(row), usage, output, calls.addresses, scores=scores)
+            state.succeed(
+                index, state.code.key(row), usage, output, calls.addresses, AnswerNotes(scores=scores)
+            )
         return None, calls

@@ -5,20 +5,21 @@ It is read from the log alone, in one pass over its records and without an answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple, TypedDict
 
 from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.errors import NotFound, StoreError
 from po_jupyter.llm.calls.journal import CallKey
+from po_jupyter.orchestrator.views.inspection.row_columns import ABOUT_ANSWERS
 from po_jupyter.store.protocol import CallRecord, Head, LogStore, Record
 
 
 class RowProvenance(TypedDict):
-    """Where the newest outcome of a row is from. `model` is as the server named it; `prompt_hash` is the digest of the
-    request as it was sent; `asked_at` is ISO 8601 UTC; `attempt` counts from 1. All four are None for a row that no
-    model was asked for, and for one whose first run is gone. `reused_from` is `RUN/TASK/INDEX` of the row of an earlier
-    run that paid for it; the others are then that row's."""
+    """Where the newest outcome of a row is from. `model` is as the server named it, or as it was asked for
+    where that call failed; `prompt_hash` is the digest of the request as it was sent; `asked_at` is ISO 8601 UTC;
+    `attempt` counts from 1. All four are None for a row that no model was asked for, and for one whose first run is
+    gone. `reused_from` is `RUN/TASK/INDEX` of the row of an earlier run that paid for it; the others are then that
+    row's."""
 
     index: int
     model: str | None
@@ -107,7 +108,7 @@ def _read_earlier(store: LogStore, owner: str, run: str, task: str) -> _MapRows 
 
 def _read(store: LogStore, run: str, task: str) -> _MapRows:
     rows = _MapRows()
-    sent: dict[str, str] = {}  # when a call was asked, by its key
+    sent: dict[str, tuple[str, str]] = {}  # when a call was asked, and of which model, by its key
     for record in store.records(run):
         if any(e["type"] == "run.resumed" and task in e["data"].get("clear", ()) for e in record["events"]):
             rows.forget()
@@ -120,22 +121,20 @@ def _read(store: LogStore, run: str, task: str) -> _MapRows:
     return rows
 
 
-def _apply(rows: _MapRows, sent: dict[str, str], call: CallRecord, record: Record, task: str) -> None:
+def _apply(
+    rows: _MapRows, sent: dict[str, tuple[str, str]], call: CallRecord, record: Record, task: str
+) -> None:
     try:
         key = CallKey.parse(call["key"])
     except ValueError:
         return
-    if key.task != task or key.item is None or key.stage == "critique":
+    if key.task != task or key.item is None or key.stage in ABOUT_ANSWERS:
         return
     if call["kind"] == "intent":
-        sent.setdefault(call["key"], record["at"])
+        sent.setdefault(call["key"], (record["at"], call["model"]))
     elif call["kind"] == "response":
-        asked_at = sent.pop(call["key"], record["at"])  # an answer of the cache was not asked for
-        rows.asked[key.item] = _Asked(_model(call), key.request_hash, asked_at, key.attempt % ROW_ATTEMPTS or 1)
-
-
-def _model(call: Mapping[str, object]) -> str | None:
-    response = call.get("response")
-    named = response.get("model") if isinstance(response, Mapping) else None
-    model = named or call.get("model")
-    return str(model) if model else None
+        # An answer of the cache was not asked for, and names its model itself; one that failed has no name of a server.
+        asked_at, asked_of = sent.pop(call["key"], (record["at"], call.get("model")))
+        named = (call.get("response") or {}).get("model") or asked_of
+        attempt = key.attempt % ROW_ATTEMPTS or 1
+        rows.asked[key.item] = _Asked(str(named) if named else None, key.request_hash, asked_at, attempt)

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from po_jupyter.engine.calls.attempt_calls import SCORE_STAGE
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.llm.calls.journal import CallKey
 from po_jupyter.model.run.events import EventDraft
@@ -18,6 +19,8 @@ from po_jupyter.store.protocol import CallRecord, ItemRecord
 _REUSED, _CACHED, _UNKNOWN, _ARTIFACTS = 1, 2, 4, 8
 _FLAGS = {_REUSED: "reused", _CACHED: "cached", _UNKNOWN: "unknown", _ARTIFACTS: "artifacts"}
 
+ABOUT_ANSWERS = frozenset({"critique", SCORE_STAGE})
+"""Stages whose calls are about an answer: none is that of the row."""
 _MOST_ROWS = 2**24
 _LARGEST = 2**64 - 1  # that a column takes
 
@@ -46,7 +49,8 @@ class RowColumns:
         self._cost, self._seconds = array("d"), array("d")
         self._flags, self._models = array("B"), array("B")
         self._names: list[str] = [""]  # of models
-        self._answered: set[str] = set()  # those of them that answered
+        self._sent: dict[str, str] = {}  # the models of calls that are under way, by key
+        self._refs: dict[str, str | None] = {}  # of the models that answered, how they were asked for
 
     def _grow(self, index: int) -> None:
         if index < len(self._tokens):
@@ -87,13 +91,27 @@ class RowColumns:
             self._last[index] = attempt
             self._attempts[index] += 1
         if call["kind"] == "response" and call["ok"]:
-            response = call.get("response") or {}
-            self._seconds[index] += float(response.get("seconds") or 0.0)
-            name = str(response.get("model") or call.get("model") or "")
-            self._answered.add(name)
+            self._seconds[index] += float((call.get("response") or {}).get("seconds") or 0.0)
+        if key.stage not in ABOUT_ANSWERS:
+            self._apply_model(index, call)
+
+    def _apply_model(self, index: int, call: CallRecord) -> None:
+        """Have the model of a call as that of its row: the last one that ended, by the name that it answered with."""
+        if call["kind"] == "intent":
+            self._sent[call["key"]] = call["model"]
+            if not self._models[index]:
+                self._set_model(index, call["model"])
+            return
+        asked = self._sent.pop(call["key"], None)
+        if call["kind"] != "response":
+            return
+        asked = asked or call.get("model")
+        if call["ok"]:
+            name = str((call.get("response") or {}).get("model") or asked or "")
+            self._refs[name] = asked
             self._set_model(index, name)
-        elif call["kind"] == "intent" and not self._models[index]:
-            self._set_model(index, call["model"])
+        elif asked is not None and asked != self._refs.get(name := self._names[self._models[index]], name):
+            self._set_model(index, asked)  # another one than before, as in a cascade
 
     def _set_model(self, index: int, name: str) -> None:
         if name not in self._names and len(self._names) < 256:
@@ -129,7 +147,7 @@ class RowColumns:
         beside others that is no second model."""
         numbers = sorted({self._models[index] for index in indexes if index < len(self._models)})
         names = [self._names[n] for n in numbers if self._names[n]]
-        return [name for name in names if name in self._answered] or names
+        return [name for name in names if name in self._refs] or names
 
     def sort_key(self, field: str) -> Callable[[int], float]:
         """The value of a row by which `field` sorts; an unknown cost is below all others."""

@@ -1237,7 +1237,8 @@ export interface components {
         /**
          * ItemCounts
          * @description Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for. Of an operator
-         *     that is done, how many of its list (`of`) it `kept`, or how many it `made` of it.
+         *     that is done, how many of its list (`of`) it `kept`, or how many it `made` of it. `alone`: once a cascade has
+         *     learned its threshold, those that its first model answered without the second.
          */
         ItemCounts: {
             /**
@@ -1280,6 +1281,11 @@ export interface components {
              * @default null
              */
             of: number | null;
+            /**
+             * Alone
+             * @default null
+             */
+            alone: number | null;
         };
         /**
          * TaskView

@@ -106,6 +106,9 @@ export function rowCounts(items: Items, running = true): string {
   if (items.in_flight && running) {
     parts.push(trans.__("%1 in flight", items.in_flight));
   }
+  if (typeof items.alone === "number") {
+    parts.push(trans.__("%1 by the first model alone", items.alone));
+  }
   if (typeof items.kept === "number") {
     parts.push(trans.__("kept %1 of %2", items.kept, items.of ?? items.total));
   }

@@ -144,7 +144,8 @@ function readItems(value: unknown): Items | null {
       reused: count(items.reused),
       kept: number(items.kept),
       made: number(items.made),
-      of: number(items.of)
+      of: number(items.of),
+      alone: number(items.alone)
     }
   );
 }

@@ -70,6 +70,20 @@ def test_model_hash_time_and_attempt_are_those_of_the_call_that_counted() -> Non
     assert first["asked_at"] and second["asked_at"] and second["asked_at"] <= first["asked_at"]
 
 
+def test_a_judge_asked_about_an_answer_and_a_call_that_failed_names_who_was_asked() -> None:
+    log = Log(MemoryStore(), RUN)
+    log.call(0)
+    log.call(0, stage="score", model="judge")
+    log.row(0)
+    key = "m/1/101/0/inference/hash-1/0"
+    log.call(1)
+    log.write(calls=[{"key": key, "kind": "intent", "model": "openai:big", "stage": "inference"}])
+    log.write(calls=[{"key": key, "kind": "response", "ok": False, "error": {}}])
+    log.write(items=[{"task": "m", "index": 1, "ok": False, "error": {}}])
+    assert [row["model"] for row in log.provenance()] == ["m-2026", "openai:big"]
+    assert log.provenance()[1]["prompt_hash"] == "hash-1"
+
+
 def test_a_row_of_python_asked_nobody_and_one_without_outcome_is_not_there() -> None:
     log = Log(MemoryStore(), RUN)
     log.row(0)

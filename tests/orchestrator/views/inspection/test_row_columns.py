@@ -12,8 +12,9 @@ def item(index: int, **more: Any) -> Any:
     return {"task": "m", "index": index, "ok": True, "output": [1, 0], **more}
 
 
-def call(index: int, attempt: int, kind: str, **more: Any) -> Any:
-    return {"key": f"m/{index}/{attempt}/0/inference/{'0' * 32}/0", "kind": kind, "model": "fake:m", **more}
+def call(index: int, attempt: int, kind: str, stage: str = "inference", of: str = "fake:m", **more: Any) -> Any:
+    named = {"model": of} if kind == "intent" else {}
+    return {"key": f"m/{index}/{attempt}/0/{stage}/{of}/0", "kind": kind, **named, **more}
 
 
 def test_a_row_has_the_sums_of_its_calls_and_what_is_special_about_it() -> None:
@@ -56,3 +57,19 @@ def test_a_row_that_failed_adds_no_second_model() -> None:
     maps.apply([], [call(1, 100, "intent"), call(1, 100, "response", ok=False)], 2)
     assert maps.of("m").models == ["m-2026"]
     assert maps.of("m").models_of([1]) == ["fake:m"]
+
+
+def test_a_row_names_the_model_that_ended_last_and_no_judge() -> None:
+    """The judge stood in the place of who answered, and the first of a cascade in that of the last, which failed."""
+    maps = MapColumns()
+    small = {"ok": True, "response": {"model": "small-2026"}}
+    for index in range(3):
+        maps.apply([], [call(index, 100, "intent"), call(index, 100, "response", **small)], 1)
+    judge = {"stage": "score", "of": "fake:judge"}
+    said = {"ok": True, "response": {"model": "judge-2026"}}
+    maps.apply([], [call(0, 100, "intent", **judge), call(0, 100, "response", **judge, **said)], 2)
+    maps.apply(
+        [], [call(1, 100, "intent", of="fake:big"), call(1, 100, "response", of="fake:big", ok=False)], 3
+    )
+    maps.apply([], [call(2, 101, "intent"), call(2, 101, "response", ok=False)], 4)  # a vote of the same model
+    assert [maps.of("m").numbers(index).model for index in range(3)] == ["small-2026", "fake:big", "small-2026"]
