@@ -118,6 +118,7 @@ class StoreCopyJson(TypedDict):
     copied: int
     records: int
     documents: int
+    answers: int
     files: int
     bytes: int
     checked: int

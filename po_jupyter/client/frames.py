@@ -158,7 +158,7 @@ def row_cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
         "error": error.get("message") if isinstance(error, Mapping) else error,
         "input_tokens": usage.get("input_tokens", 0),
         "output_tokens": usage.get("output_tokens", 0),
-        "cost": usage.get("cost"),
+        "cost": usage.get("cost", 0.0),  # a row without a call costs nothing; None is a price that nobody knows
         "cached": usage.get("cached_calls", 0),
         "unknown": usage.get("unknown", 0),
     }

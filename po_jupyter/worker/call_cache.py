@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.calls.answer_queue import AnswerStore
 from po_jupyter.store.disk.call_cache import AnswerCache
+from po_jupyter.store.packed_answer import PackedAnswer
 
 
 def cache_directory(data_dir: Path) -> Path:
@@ -24,6 +26,13 @@ class KeptAnswers(AnswerStore, Protocol):
     def clear(self, prefix: str = "") -> int:
         """Delete every answer whose key begins with `prefix`; their number."""
         ...
+
+    def pages(self) -> Iterator[list[PackedAnswer]]:
+        """All answers, in pages, the oldest first. Raises StoreUnusable."""
+        ...
+
+    def add(self, rows: Sequence[PackedAnswer]) -> None:
+        """Put answers of another cache; those that are here stay. Raises StoreUnusable."""
 
     def measure(self, prefix: str = "") -> tuple[int, int]:
         """The number of answers whose key begins with `prefix`, and their bytes."""

@@ -332,6 +332,7 @@ def test_a_frame_says_where_each_answer_is_from(client: Client, library: Any) ->
     again = client.submit(pipeline(), seed=[*seed, {"text": f"{library} new"}]).wait()
     frame = again.frame("label", library, provenance=True)
     assert list(frame["reused_from"])[:3] == [f"{first.id}/label/{n}" for n in range(3)]
+    assert list(frame["cost"]) == [0, 0, 0, 0]
     assert list(frame["prompt_hash"])[:3] == list(first.frame("label", library, provenance=True)["prompt_hash"])
     assert "model" not in first.frame("label", library).columns
 

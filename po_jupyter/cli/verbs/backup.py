@@ -102,7 +102,7 @@ def _print_schema(report: programs.SchemaJson, as_json: bool) -> int:
 @click.argument("target", metavar="TO")
 @base.JSON
 def copy(source: str, target: str, as_json: bool) -> int:
-    """Copy a store into another one: runs, pipelines, usage and files.
+    """Copy a store into another one: runs, pipelines, usage, cached answers and files.
 
     FROM and TO are data directories or postgresql:// URLs. Nobody may work on either; TO is empty, or was filled by
     the same copy, which goes on where it was interrupted. At the end each run is read in both.
@@ -128,7 +128,7 @@ def copy(source: str, target: str, as_json: bool) -> int:
     )
     base.print_line(
         f"{runs:,} runs ({now:,} copied now) with {records:,} records, {report['documents']:,} documents, "
-        f"{report['files']:,} files ({size(report['bytes'])})"
+        f"{report['answers']:,} cached answers, {report['files']:,} files ({size(report['bytes'])})"
     )
     base.print_line(
         f"start servers on {report['target']} only: runs that have not ended are in both, and would be paid for twice",

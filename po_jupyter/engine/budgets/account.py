@@ -90,10 +90,9 @@ class Account:
                 f"{subject} of {limits.tokens:,} tokens is spent: {known.tokens:,} used, "
                 f"{self.lost.clause(f'{self.lost.amount.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
-        option = "N" if self.name == "run" else f"{self.name}=N"
         return BudgetExceeded(
             message,
-            hint=f"What is finished is kept. Resume with a larger budget: po resume RUN --budget {option}.",
+            hint=larger_budget(None if self.name == "run" else self.name),
             details={
                 "scope": self.name,
                 "used": self.used.to_json(),
@@ -101,6 +100,12 @@ class Account:
                 "budget": limits.to_json(),
             },
         )
+
+
+def larger_budget(task: str | None) -> str:
+    """What to do about a budget that is spent: of the run, or of that task."""
+    option = "N" if task is None else f"{task}=N"
+    return f"What is finished is kept. Resume with a larger budget: po resume RUN --budget {option}."
 
 
 class Hold(NamedTuple):

@@ -67,7 +67,7 @@ class PipelineRun(OpenChild[RunPiece]):
             with suppress(NotFound, Conflict, Moved):  # deleted; nothing is left of it; an earlier worker did
                 head = self._store.head(self.run)
                 if head["n"] == reopened and head["state"] in ENDED:
-                    resume(self._store, self.record, self._parts.log.run, self._parts.log.state.request)
+                    resume(self._store, self._task, self.record, self._parts.log.state)
         elif self._is_new:
             try:
                 self._store.head(self.run)

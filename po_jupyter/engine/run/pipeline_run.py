@@ -48,7 +48,7 @@ def new_run(
     created = draft(
         "run.created", name=inputs.seed.name, pipeline=pipeline.name, version=pipeline.version,
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=inputs.owner,
-        budget=_budget(pipeline, record), request=state.request,
+        budget=_budget(pipeline, task, record, state), request=state.request,
         parent={"run": inputs.run, "task": task, "shard": record["shard"]},
     )  # fmt: skip
     if (trace := trace_of(store, inputs.run)) is not None:
@@ -60,19 +60,25 @@ def new_run(
     )  # fmt: skip
 
 
-def _budget(pipeline: Pipeline, record: ShardRecord) -> JsonObject:
-    """The smaller one of its own limits and its share, of each kind."""
-    own = pipeline.budget.model_dump(exclude_none=True)
+def _budget(pipeline: Pipeline, task: str, record: ShardRecord, outer: RunState) -> JsonObject:
+    """The smaller one of its own limits and its share, of each kind. What the run around, `outer`, was told of the task
+    stands in the place of its own limits; what it was told of tasks in it goes along."""
+    told = outer.budget.get("tasks") or {}
+    own = {**pipeline.budget.model_dump(exclude_none=True), **told.get(task, {})}
     share = dict(zip(("usd", "tokens"), record.get("share") or (), strict=False))
     limits = {
         name: [v for v in (own.get(name), share.get(name)) if v is not None] for name in ("usd", "tokens")
     }
-    return {name: min(values) for name, values in limits.items() if values}
+    budget: JsonObject = {name: min(values) for name, values in limits.items() if values}
+    inside = f"{task}."
+    if tasks := {name.removeprefix(inside): it for name, it in told.items() if name.startswith(inside)}:
+        budget["tasks"] = tasks
+    return budget
 
 
-def resume(store: Store, record: ShardRecord, by: str, request: str) -> None:
-    """Have the run of `record`, which has ended, go on with what failed or was cancelled. Blocks. Raises Conflict where
-    there is nothing left to do, Moved."""
+def resume(store: Store, task: str, record: ShardRecord, outer: RunState) -> None:
+    """Have the run of `record`, which has ended, go on with what failed or was cancelled. It is that of `task` in the
+    run `outer`. Blocks. Raises Conflict where there is nothing left to do, Moved."""
     run = record["run"]
     history = read_history(store, run)
     pipeline = effective_pipeline(
@@ -81,8 +87,9 @@ def resume(store: Store, record: ShardRecord, by: str, request: str) -> None:
     only_failed = record.get("only_failed", False)
     plan = resume_plan(pipeline, history.state, only_failed=only_failed)
     resumed = draft(
-        "run.resumed", by=by, from_task=None, only_failed=only_failed, budget=_budget(pipeline, record),
-        reset=list(plan.reset), clear=list(plan.clear), keep=kept_tasks(history.state, plan), request=request,
+        "run.resumed", by=outer.run, from_task=None, only_failed=only_failed,
+        budget=_budget(pipeline, task, record, outer), reset=list(plan.reset), clear=list(plan.clear),
+        keep=kept_tasks(history.state, plan), request=outer.request,
     )  # fmt: skip
     gates = [draft("gate.opened", name, **gate_opened_data(history.state, name)) for name in plan.reopen]
     store.request(run, [resumed, *gates], "pending", after=history.n)

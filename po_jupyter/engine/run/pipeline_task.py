@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from po_jupyter.engine.budgets.account import larger_budget
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.shards.hold import ShardHold, Share, is_worth_taking, shares_of
 from po_jupyter.engine.run.pipeline_child import FIRST_LOOK, LONGEST_LOOK, PipelineRun, seed_data
 from po_jupyter.engine.run.pipeline_run import RunCopy, outputs_of
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PipelineFailed, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.contained import pipeline_in
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id, short_id
 from po_jupyter.model.run.shard_record import ShardPlan, ShardRecord
@@ -50,7 +52,26 @@ class PipelineTask:
             record = await self._begin(partial(self._reopen, record))
         if record.get("state") == "done":
             return dict(await asyncio.to_thread(outputs_of, self._store, record["run"]))
-        raise _failure_of(self._task.name, record)
+        raise self._failure_of(record)
+
+    def _failure_of(self, record: ShardRecord) -> PoError:
+        error, name, guard = record.get("error") or {}, self._task.name, self._parts.calls.budget
+        if error.get("code") != BudgetExceeded.code:
+            return _failure_of(name, record)
+        scope, inner = (error.get("details") or {}).get("scope"), pipeline_in(self._task)
+        if scope == "run":
+            limits, own = (
+                error["details"]["budget"],
+                inner.budget.model_dump(exclude_none=True) if inner else {},
+            )
+            of_task = any(account.name == name for account in guard.accounts_of(name)) if guard else False
+            if not of_task and not any(limits.get(kind) == limit for kind, limit in own.items()):
+                return from_json(error)  # this run's
+        elif scope in (None, "day", "hub"):
+            return from_json(error)
+        place = name if scope == "run" else f"{name}.{scope}"
+        details = {**error["details"], "scope": place}
+        return BudgetExceeded(error["message"], hint=larger_budget(place), details=details)
 
     async def wind_up(self) -> None:
         """Cancel its runs, wait for that, and count what they used."""
@@ -151,7 +172,7 @@ def _goes_on(record: ShardRecord) -> bool:
 
 def _failure_of(task: str, record: ShardRecord) -> PoError:
     error, state, short = record.get("error") or {}, record.get("state", ""), short_id(record["run"])
-    if error.get("code") in (BudgetExceeded.code, ModelKeyError.code):
+    if error.get("code") == ModelKeyError.code:
         return from_json(error)
     why = f": {error['message']}" if error.get("message") else ""
     return PipelineFailed(

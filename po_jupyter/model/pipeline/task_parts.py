@@ -26,6 +26,10 @@ STAGES = (
 )
 
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+# `t.a` is task `a` of the pipeline that task `t` runs.
+TaskPath = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*$", max_length=700)
+]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
 
@@ -47,9 +51,10 @@ class Budget(Value):
 
 
 class RunBudget(Budget):
-    """The budget of one run, over that of its pipeline; `tasks` are limits of single tasks by name."""
+    """The budget of one run, over that of its pipeline; `tasks` are limits of single tasks by name, `t.a` of a task in
+    the pipeline that task `t` runs. A limit of `t` stands in the place of that pipeline's own."""
 
-    tasks: dict[TaskName, Budget] = Field(default_factory=dict)
+    tasks: dict[TaskPath, Budget] = Field(default_factory=dict)
 
 
 class Refine(Value):

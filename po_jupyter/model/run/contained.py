@@ -30,6 +30,14 @@ def contained(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str, Pipelin
             yield from contained(inner, f"{where}.")
 
 
+def task_paths(pipeline: Pipeline) -> Iterator[str]:
+    """The names of its tasks, and of those in the pipelines inlined in it: `t.a` is task `a` of what task `t` runs."""
+    for task in pipeline.tasks:
+        yield task.name
+        if (inner := pipeline_in(task)) is not None:
+            yield from (f"{task.name}.{path}" for path in task_paths(inner))
+
+
 def names_pipelines(pipeline: Pipeline) -> bool:
     """Whether a task names a pipeline, or has one inlined."""
     return any(task.pipeline is not None for task in pipeline.tasks)

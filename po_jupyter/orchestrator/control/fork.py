@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from po_jupyter.engine.files.artifacts import Artifact
+from po_jupyter.engine.maps.dependencies import add_origin
 from po_jupyter.engine.operators.result_rows import is_result
 from po_jupyter.engine.replay.history import History, map_of_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
@@ -14,13 +18,17 @@ from po_jupyter.engine.state.effective_pipeline import effective_pipeline, with_
 from po_jupyter.engine.state.resume import gate_opened_data
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
+from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.pipeline.votes import VoteCount
+from po_jupyter.model.run.contained import task_paths
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.row_index import left_behind
+from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
@@ -28,6 +36,7 @@ from po_jupyter.orchestrator.control.run_files import run_directory
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
 from po_jupyter.orchestrator.views import artifacts
+from po_jupyter.orchestrator.views.child_artifacts import WholeArtifacts
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.objects.shared_files import SharedFiles
 from po_jupyter.store.protocol import Head, ItemDraft, LogStore, NewRun, Ref, Store
@@ -85,7 +94,7 @@ class ForkPlanner:
             current = effective_pipeline(validate_pipeline(definition.pipeline, recorded=True), state)
             _check_task(current, from_task, run)
             pipeline = inherited_definition(current, state, from_task).to_json()
-            budget = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
+            budget = budget_of(state, current)
         body = {
             "pipeline": pipeline,
             "seed": definition.seed if seed is None else seed,
@@ -103,8 +112,8 @@ class ForkPlanner:
             envelope, renamed = _with_old_index(envelope, definition.seed.get("index") or {}, run)
         new = self._planner.new_run(submission, checked, envelope, owner, code_allowed=code_allowed)
         tasks = tasks_taken_over(checked, state, from_task)
-        checkpoints = copy_checkpoints(self._store, state, tasks, None if seed is None else renamed)
-        self._copy_files(state, new.run, tasks, definition)
+        below = self._copy_files(state, new.run, tasks, definition)
+        checkpoints = copy_checkpoints(self._store, state, tasks, None if seed is None else renamed, below)
         origin = {"run": run, "from_task": from_task}
         created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(
@@ -116,14 +125,29 @@ class ForkPlanner:
             request_hash=short_digest(json.dumps(request, sort_keys=True)) if idempotency_key else "",
         )
 
-    def _copy_files(self, state: RunState, new: str, tasks: Sequence[str], definition: RunDefinition) -> None:
+    def _copy_files(
+        self, state: RunState, new: str, tasks: Sequence[str], definition: RunDefinition
+    ) -> dict[str, list[Artifact]]:
+        """Copy the files of the tasks; those of the pipelines that they run are artifacts of theirs: these."""
+        target = run_directory(self._data_dir, new)
         artifacts.take_over(
             run_directory(self._data_dir, state.run),
-            run_directory(self._data_dir, new),
+            target,
             [state.tasks[name] for name in tasks],
             self._files,
             definition.seed_files,
         )
+        whole = WholeArtifacts(self._data_dir, self._projections, self._store.head, self._files)
+        return {name: copied for name in tasks if (copied := whole.copied_below(state.tasks[name], target))}
+
+
+def budget_of(state: RunState, pipeline: Pipeline) -> JsonObject:
+    """The budget of a run, as far as it is one of `pipeline`."""
+    budget: JsonObject = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
+    paths = set(task_paths(pipeline))
+    if tasks := {name: it for name, it in (state.budget.get("tasks") or {}).items() if name in paths}:
+        budget["tasks"] = tasks
+    return budget
 
 
 def _seed_files(definition: RunDefinition) -> JsonObject:
@@ -179,14 +203,18 @@ def _with_old_index(seed: Seed, old: Mapping[str, Any], run: str) -> tuple[Seed,
 
 
 def copy_checkpoints(
-    store: LogStore, state: RunState, names: Sequence[str], lists: Mapping[str, str] | None = None
+    store: LogStore,
+    state: RunState,
+    names: Sequence[str],
+    lists: Mapping[str, str] | None = None,
+    below: Mapping[str, Sequence[Artifact]] = MappingProxyType({}),
 ) -> Checkpoints:
     """The checkpoints of the tasks `names`, read from the old run. Blocks on the store.
 
     `lists` are new names of the lists whose rows maps work on, for a fork with another seed; a list without a new
-    name has no index there.
+    name has no index there. `below` are artifacts that tasks get which run a pipeline.
     """
-    copier = _Copier(store, state, lists)
+    copier = _Copier(store, state, lists, below)
     for name in names:
         copier.copy(name)
     return copier.checkpoints
@@ -195,10 +223,17 @@ def copy_checkpoints(
 class _Copier:
     """Reads one run; its history, which is read whole, only when a map is copied."""
 
-    def __init__(self, store: LogStore, state: RunState, lists: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        store: LogStore,
+        state: RunState,
+        lists: Mapping[str, str] | None,
+        below: Mapping[str, Sequence[Artifact]],
+    ) -> None:
         self._store = store
         self._state = state
         self._lists = lists
+        self._below = below
         self._history: History | None = None
         self.checkpoints = Checkpoints([], [], [])
 
@@ -214,7 +249,11 @@ class _Copier:
             self._copy_rows(name, value["total"])
         elif task.items is not None and is_result(value):
             value = self._copy_operator(task, value)
-        data: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
+        files = [*task.artifacts, *self._below.get(name, ())]
+        data: JsonObject = {"artifacts": files} if files else {}
+        data |= {k: v for k, v in self._origins.ends.get(name, {}).items() if k in ("votes", "scores")}
+        if task.cascade is not None:
+            events.append(draft("cascade.learned", name, **task.cascade))
         events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **data))
         payloads.append(value)
         events += _gate_events(self._state, task)
@@ -248,6 +287,8 @@ class _Copier:
                 payloads.append(self._payload(row.output))
             if row.error is not None:
                 item["error"] = row.error
+            if row.ok:
+                add_origin(item, *self._origins.rows.get((name, index), (None, None, None)))
             if row.ok and index in files:
                 item["artifacts"] = files[index]
             if index in places:
@@ -261,8 +302,30 @@ class _Copier:
         events.append(started)
         events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
 
+    @cached_property
+    def _origins(self) -> _Origins:
+        return _read_origins(self._store, self._state.run)
+
     def _payload(self, ref: Sequence[int]) -> Any:
         return self._store.payload(self._state.run, Ref(*ref))
+
+
+class _Origins(NamedTuple):
+    """How what a run has came about: of rows votes, scores and what a cascade compared; of tasks their last end."""
+
+    rows: dict[tuple[str, int], tuple[VoteCount | None, RowScores | None, SampledAnswer | None]]
+    ends: dict[str, JsonObject]
+
+
+def _read_origins(store: LogStore, run: str) -> _Origins:
+    found = _Origins({}, {})
+    for record in store.records(run):
+        for item in record["items"]:
+            found.rows[item["task"], item["index"]] = item.get("votes"), item.get("scores"), item.get("sampled")
+        for event in record["events"]:
+            if event["type"] == "task.done":
+                found.ends[event["task"]] = event["data"]
+    return found
 
 
 def _gate_events(state: RunState, task: TaskState) -> list[EventDraft]:

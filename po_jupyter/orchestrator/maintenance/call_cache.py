@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from typing import TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.calls.cache import owner_prefix
-from po_jupyter.worker.call_cache import open_call_cache, open_kept_answers
+from po_jupyter.worker.call_cache import KeptAnswers, open_call_cache, open_kept_answers
 
 
 class CacheSize(TypedDict):
@@ -32,6 +34,17 @@ def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> CacheSize:
     if not dry_run:
         answers = cache.clear(prefix)
     return {"answers": answers, "bytes": size}
+
+
+def copy_answers(source: KeptAnswers, target: KeptAnswers, on_progress: Callable[[str, int, int], None]) -> int:
+    """Put the answers of a cache into another one, each with its age; how many. Blocks. Raises StoreUnusable."""
+    done, (total, _) = 0, source.measure()
+    with closing(source), closing(target):
+        for page in source.pages():
+            on_progress("answers", done, total)
+            target.add(page)
+            done += len(page)
+    return done
 
 
 def _store_of(settings: Settings) -> str | None:

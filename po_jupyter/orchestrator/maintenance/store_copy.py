@@ -23,6 +23,7 @@ from po_jupyter.engine.state.state_json import state_to_json
 from po_jupyter.errors import Conflict, InvalidInput, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease, term_of
+from po_jupyter.orchestrator.maintenance.call_cache import copy_answers
 from po_jupyter.orchestrator.maintenance.shared_copy import OnProgress, share_copied
 from po_jupyter.platform import private_file, processes
 from po_jupyter.store.disk.snapshot import read_format
@@ -31,6 +32,7 @@ from po_jupyter.store.files.tree import TEMPORARY
 from po_jupyter.store.keyed.copying import copy_documents, copy_run, digest_of, heads_of
 from po_jupyter.store.keyed.store import KeyedStore
 from po_jupyter.store.opening import open_store
+from po_jupyter.worker.call_cache import KeptAnswers, open_kept_answers
 
 _URLS = ("postgresql://", "postgres://")
 _PAGE = 1000  # events that are folded at once
@@ -44,8 +46,8 @@ class _StopRequested(Exception):
 
 
 class StoreCopyReport(TypedDict):
-    """What is in the target now: runs, of them `copied` this time, records, documents, files and their bytes. `checked`
-    runs were read in both, and are the same."""
+    """What is in the target now: runs, of them `copied` this time, records, documents, cached answers, files and
+    their bytes. `checked` runs were read in both, and are the same."""
 
     source: str
     target: str
@@ -53,6 +55,7 @@ class StoreCopyReport(TypedDict):
     copied: int
     records: int
     documents: int
+    answers: int
     files: int
     bytes: int
     checked: int
@@ -64,6 +67,11 @@ class _CopiedStore(NamedTuple):
     store: KeyedStore
     files: Path
     name: str
+    url: str | None
+
+    def answers(self, settings: Settings) -> KeptAnswers:
+        """The cache of calls that belongs to it."""
+        return open_kept_answers(settings.model_copy(update={"data_dir": self.files}), self.url)
 
 
 async def copy(settings: Settings, source: str, target: str, on_progress: OnProgress) -> StoreCopyReport:
@@ -126,8 +134,8 @@ def _open(settings: Settings, where: str, is_source: bool) -> _CopiedStore:
         ),
     )
     if url is None:
-        return _CopiedStore(store, files, str(files))
-    return _CopiedStore(store, files, cast("Any", store).place)
+        return _CopiedStore(store, files, str(files), None)
+    return _CopiedStore(store, files, cast("Any", store).place, url)
 
 
 @asynccontextmanager
@@ -220,6 +228,9 @@ def _copy(settings: Settings, old: _CopiedStore, new: _CopiedStore, on_progress:
         on_progress("runs", done, len(heads))
         copied += copy_run(old.store, new.store, head["run"])
     documents = copy_documents(old.store, new.store)
+    answers = 0
+    if settings.cache_max_bytes:
+        answers = copy_answers(old.answers(settings), new.answers(settings), on_progress)
     files, size = (0, 0) if old.files == new.files else _copy_files(old.files, new.files, on_progress)
     runs = [head["run"] for head in heads]
     shared, shared_size = share_copied(settings, old.store, new.store, new.files, runs, on_progress)
@@ -231,8 +242,8 @@ def _copy(settings: Settings, old: _CopiedStore, new: _CopiedStore, on_progress:
     on_progress("checked", len(heads), len(heads))
     return {
         "source": old.name, "target": new.name, "runs": len(heads), "copied": copied,
-        "records": sum(head["n"] for head in heads), "documents": documents, "files": files + shared,
-        "bytes": size + shared_size, "checked": len(heads),
+        "records": sum(head["n"] for head in heads), "documents": documents, "answers": answers,
+        "files": files + shared, "bytes": size + shared_size, "checked": len(heads),
     }  # fmt: skip
 
 

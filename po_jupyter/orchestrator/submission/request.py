@@ -17,7 +17,7 @@ from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
-from po_jupyter.model.run.contained import inlined, names_pipelines
+from po_jupyter.model.run.contained import inlined, names_pipelines, task_paths
 from po_jupyter.model.run.definition import MAX_LABELS, RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.names import new_run_id
@@ -256,10 +256,11 @@ def with_budget(submission: Submission, pipeline: Pipeline) -> Pipeline:
 
 
 def check_task_budgets(budget: RunBudget | None, pipeline: Pipeline) -> None:
-    """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
-    names = [t.name for t in pipeline.tasks]
-    unknown = (budget.tasks.keys() if budget else set()) - set(names)
-    if unknown:
+    """Every task that a budget names is one of the pipeline, or of one in it. Raises InvalidInput."""
+    if budget is None or not budget.tasks:
+        return
+    names = list(task_paths(pipeline))
+    if unknown := budget.tasks.keys() - set(names):
         named = [(name, did_you_mean(name, names)) for name in islice(unknown, MAX_VIOLATIONS)]
         raise InvalidInput(
             violations=[Violation(f"budget.tasks.{n}", f"there is no task {n!r}{meant}") for n, meant in named]

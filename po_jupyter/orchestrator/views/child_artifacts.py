@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.engine.files.artifacts import ARTIFACTS, Artifact, absent_files, shared_file
+from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
 from po_jupyter.orchestrator.views import artifacts
 from po_jupyter.orchestrator.views.artifacts import ArtifactInfo, SeedFiles
 from po_jupyter.orchestrator.views.projections import RunProjections
-from po_jupyter.store.objects.shared_files import SharedFiles
+from po_jupyter.store.files.tree import Tree
+from po_jupyter.store.objects.shared_files import RunFile, SharedFiles
 from po_jupyter.store.protocol import Head
 
 
@@ -46,6 +48,26 @@ class WholeArtifacts:
                     infos.setdefault(name, {**info, "name": name, "task": f"{task}.{info['task']}"})
         return [infos[name] for name in sorted(infos)]
 
+    def copied_below(self, task: TaskState, target: Path) -> list[Artifact]:
+        """Copy what the tasks of the pipeline wrote that `task` runs into the directory of another run: as artifacts of
+        the task there. Raises Unavailable, StoreUnusable."""
+        copied: list[Artifact] = []
+        for name, child in self._child(task):
+            for info in self.listed(child):
+                if (digest := info["sha256"]) is None:
+                    continue  # it came with the seed
+                path = f"{name}/0-0/{info['name']}"  # before every attempt
+                with suppress(NotFound), self.opened(child, info["name"]) as file:  # removed by hand
+                    Tree(target / ARTIFACTS).write(path, file.read())
+                copied.append(
+                    {"name": f"{name}/{info['name']}", "path": path, "bytes": info["bytes"], "sha256": digest}
+                )
+        if self._files is not None:
+            shared = [shared_file(entry) for entry in copied]
+            missing = set(absent_files(target, shared))
+            self._files.keep(target.name, target, [RunFile(*file) for file in shared if file not in missing])
+        return copied
+
     def opened(self, head: Head, name: str) -> BinaryIO:
         """The file of an artifact, open for reading: close it. Raises NotFound, Unavailable."""
         state, directory, files = self._projections.state(head), self._directory(head), self._files
@@ -61,9 +83,12 @@ class WholeArtifacts:
     def _children(self, state: RunState) -> Iterator[tuple[str, Head]]:
         """Tasks that run a pipeline, with the run that counts."""
         for task in state.tasks.values():
-            if task.kind == "pipeline" and (run := task.pipeline_run) is not None:
-                with suppress(NotFound):
-                    yield task.name, self._head_of(run)
+            yield from self._child(task)
+
+    def _child(self, task: TaskState) -> Iterator[tuple[str, Head]]:
+        if task.kind == "pipeline" and (run := task.pipeline_run) is not None:
+            with suppress(NotFound):
+                yield task.name, self._head_of(run)
 
     def _directory(self, head: Head) -> Path:
         return self._data_dir / "runs" / head["run"]

@@ -13,9 +13,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import structlog
 from diskcache import Timeout
@@ -25,6 +25,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import diagnosis
 from po_jupyter.store.disk.json_disk import SETTINGS, ShardCache, exists, open_as
 from po_jupyter.store.json_codec import Unreadable, encode, pack
+from po_jupyter.store.packed_answer import PackedAnswer
 
 T = TypeVar("T")
 _Row = tuple[str, float, int, bytes]  # key, time, mode, value
@@ -43,6 +44,10 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _FIND = "SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND store_time >= ? AND key IN (%s)"
 _MEASURE = "SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
+_PAGE = (
+    "SELECT rowid, key, store_time, value FROM Cache WHERE raw = 1 AND rowid > ? AND mode = ? AND filename IS NULL"
+    " AND typeof(value) = 'blob' ORDER BY rowid LIMIT ?"
+)
 _CLEAR = "DELETE FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
 
 
@@ -59,9 +64,9 @@ class _Shard(ShardCache):
         rows: list[tuple[Any, ...]] = self._sql(statement, values).fetchall()
         return rows
 
-    def replace(self, rows: Iterable[_Row]) -> None:
+    def insert(self, rows: Iterable[_Row], conflict: Literal["REPLACE", "IGNORE"] = "REPLACE") -> None:
         self._con.executemany(
-            "INSERT OR REPLACE INTO Cache (key, raw, store_time, mode, value) VALUES (?, 1, ?, ?, ?)",
+            f"INSERT OR {conflict} INTO Cache (key, raw, store_time, mode, value) VALUES (?, 1, ?, ?, ?)",  # noqa: S608 - two constants
             rows,
         )
 
@@ -142,6 +147,34 @@ class AnswerCache:
 
         return self._maintain(count, (0, 0))
 
+    def pages(self) -> Iterator[list[PackedAnswer]]:
+        """All rows, in pages, the oldest first; none of a damaged file. Raises StoreUnusable."""
+        last = 0
+
+        def read() -> list[tuple[Any, ...]]:
+            try:
+                return self._open().sql(_PAGE, last, MODE_RAW, _AT_ONCE)
+            except _FAILURES as error:
+                if not _is_damage(error):
+                    raise
+                self.close()
+                return []
+
+        none: list[tuple[Any, ...]] = []
+        while rows := self._maintain(read, none):
+            yield [PackedAnswer(*row[1:]) for row in rows]
+            last = rows[-1][0]
+
+    def add(self, rows: Sequence[PackedAnswer]) -> None:
+        """Put rows as they are in another cache; those that are here stay. Raises StoreUnusable."""
+
+        def write() -> None:
+            shard = self._open()
+            with shard.transact():
+                shard.insert(((key, at, MODE_RAW, body) for key, at, body in rows), "IGNORE")
+
+        self._checked(write)
+
     # -- inside ---------------------------------------------------------------------------------
     def _open(self) -> _Shard:
         if self._shard is None:
@@ -167,7 +200,7 @@ class AnswerCache:
     def _keep(self, rows: list[_Row]) -> None:
         shard = self._open()
         with shard.transact():
-            shard.replace(rows)
+            shard.insert(rows)
         if shard.bytes > self._max_bytes:
             self._trim(shard)
 
@@ -204,8 +237,11 @@ class AnswerCache:
 
     def _maintain(self, work: Callable[[], T], nothing: T) -> T:
         """`work()`, or `nothing` where there is no cache. Raises StoreUnusable."""
+        return self._checked(lambda: work() if exists(self._directory) else nothing)
+
+    def _checked(self, work: Callable[[], T]) -> T:
         try:
-            return work() if exists(self._directory) else nothing
+            return work()
         except OSError as error:
             raise diagnosis.unusable_os(error, self._directory) from error
         except (sqlite3.Error, Timeout) as error:

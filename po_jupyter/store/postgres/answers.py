@@ -9,7 +9,7 @@ is slow or away knows nothing and keeps nothing, for a while without being asked
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -19,6 +19,7 @@ from psycopg import Connection, sql
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
+from po_jupyter.store.packed_answer import PackedAnswer
 from po_jupyter.store.postgres.store import connection_options, parts_of
 
 log = structlog.get_logger(__name__)
@@ -36,12 +37,17 @@ _KEEP: LiteralString = """INSERT INTO {table} (key, body) VALUES (%s, %s)
     ON CONFLICT (key) DO UPDATE SET body = EXCLUDED.body, at = now()"""
 _MEASURE: LiteralString = """SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM {table}
     WHERE starts_with(key, %s)"""
+_PAGE: LiteralString = """SELECT at, key, body FROM {table} WHERE (at, key) > (%s::timestamptz, %s)
+    ORDER BY at, key LIMIT %s"""
+_ADD: LiteralString = """INSERT INTO {table} (key, at, body) VALUES (%s, to_timestamp(%s), %s)
+    ON CONFLICT (key) DO NOTHING"""
 _CLEAR: LiteralString = "DELETE FROM {table} WHERE starts_with(key, %s)"
 _TOO_OLD: LiteralString = "DELETE FROM {table} WHERE %s > 0 AND at < now() - make_interval(secs => %s)"
 _TOO_MUCH: LiteralString = """DELETE FROM {table} WHERE key IN (
     SELECT key FROM (SELECT key, sum(octet_length(body)) OVER (ORDER BY at DESC, key) AS bytes FROM {table}) AS sized
     WHERE bytes > %s)"""
 _DAY = 86_400.0
+_AT_ONCE = 500  # rows of one page
 
 
 class PostgresAnswers:
@@ -110,6 +116,23 @@ class PostgresAnswers:
         StoreUnusable."""
         ((count, size),) = self._maintain(lambda: self._rows(_MEASURE, prefix))
         return int(count), int(size)
+
+    def pages(self) -> Iterator[list[PackedAnswer]]:
+        """All rows, in pages, the oldest first. Raises StoreUnusable."""
+        last: tuple[object, str] = ("-infinity", "")
+        while rows := self._maintain(lambda: self._rows(_PAGE, *last, _AT_ONCE)):  # noqa: B023  # called at once
+            yield [PackedAnswer(key, at.timestamp(), bytes(body)) for at, key, body in rows]
+            last = rows[-1][:2]
+
+    def add(self, rows: Sequence[PackedAnswer]) -> None:
+        """Put rows as they are in another cache; those that are here stay. Raises StoreUnusable."""
+
+        def write() -> None:
+            connection = self._opened(_TENDING)
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(self._statement(_ADD), rows)
+
+        self._maintain(write)
 
     # -- inside ---------------------------------------------------------------------------------
     def _trim(self) -> None:

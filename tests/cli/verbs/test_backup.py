@@ -95,7 +95,7 @@ def test_a_store_is_copied_and_says_how_much(tmp_path: Path, terminal: Terminal)
     (tmp_path / "data" / "blobs").mkdir()
     (tmp_path / "data" / "blobs" / "x").write_text("1")
     output = terminal("store", "copy", "data", "there")
-    assert "1 runs (1 copied now) with 1 records, 0 documents, 1 files" in output
+    assert "1 runs (1 copied now) with 1 records, 0 documents, 0 cached answers, 1 files" in output
     assert terminal.json("store", "copy", "data", "there")["copied"] == 0
     assert "there is no store" in terminal("store", "copy", "nowhere", "x", code=1)
     secret = "postgresql://me:hunter2@h:x/po"

@@ -226,3 +226,41 @@ async def test_a_seed_that_cannot_be_made_fails_before_there_is_a_run(family: Fa
     assert error is not None
     assert error["code"] == "template_failed"
     assert family.children() == []
+
+
+MAP = {"name": "m", "for_each": "{{ seed.rows }}", "prompt": "say {{ item }}", "llm": {"max_tokens": 20}}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("of_task", [False, True])
+async def test_a_budget_of_a_pipeline_below_is_extended_by_the_name_that_its_error_says(
+    family: Family, depth: int, of_task: bool
+) -> None:
+    """Nobody can resume the run of a task: what its pipeline, or a task in it, may use is said to the whole."""
+    limit = {"budget": {"tokens": 60}}
+    pipeline = inner([{**MAP, **limit}]) if of_task else inner([MAP], **limit)
+    path = "t"
+    for _ in range(1, depth):
+        pipeline = {"name": "middle", "tasks": [{"name": "i", "pipeline": pipeline}]}
+        path += ".i"
+    path += ".m" if of_task else ""
+    family.create([{"name": "t", "pipeline": pipeline}], {"rows": list(range(6))})
+    assert await family.go() == "failed"
+    error = family.state.error
+    assert error is not None
+    assert error["code"] == "budget_exceeded"
+    assert f"--budget {path}=N" in error["hint"]
+    before = len(family.fake.answered)
+    assert 0 < before < 6
+    family.resume("t", keep=["t"], budget={"tasks": {path: {"tokens": 1000}}})
+    assert await family.go() == "done"
+    assert len(family.fake.answered) == 6
+
+
+async def test_a_budget_of_the_run_is_extended_for_the_pipelines_in_it(family: Family) -> None:
+    family.create([{"name": "t", "pipeline": inner([MAP])}], {"rows": list(range(6))}, budget={"tokens": 60})
+    assert await family.go() == "failed"
+    assert family.state.error is not None
+    assert "--budget N" in family.state.error["hint"]
+    family.resume("t", keep=["t"], budget={"tokens": 1000})
+    assert await family.go() == "done"

@@ -9,7 +9,7 @@ import pytest
 from po_jupyter.errors import InvalidPipeline, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.run.contained import MOST_DEEP, contained, inlined, pipeline_in
+from po_jupyter.model.run.contained import MOST_DEEP, contained, inlined, pipeline_in, task_paths
 
 
 def pipeline(name: str, *tasks: dict[str, Any]) -> Pipeline:
@@ -45,6 +45,11 @@ def test_a_pipeline_without_others_stays_the_same_object() -> None:
     one = pipeline("a")
     assert inlined(one, library()) is one
     assert pipeline_in(one.tasks[0]) is None
+
+
+def test_tasks_in_it_have_the_names_of_those_around_before_their_own() -> None:
+    whole = inlined(pipeline("a", runs("b"), {"name": "z", "prompt": "x"}), library(pipeline("b")))
+    assert list(task_paths(whole)) == ["t", "t.q", "z"]
 
 
 def test_an_unknown_name_is_refused_with_its_place() -> None:

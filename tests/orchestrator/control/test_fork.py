@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
-from po_jupyter.orchestrator.control.fork import inherited_definition, tasks_taken_over
+from po_jupyter.orchestrator.control.fork import (
+    budget_of,
+    copy_checkpoints,
+    inherited_definition,
+    tasks_taken_over,
+)
+from tests.support.engine import Bench
 
 DIAMOND = validate_pipeline({
     "name": "diamond",
@@ -61,3 +68,23 @@ def test_an_unknown_task_is_told_with_a_guess() -> None:
 
 def test_a_definition_without_added_tasks_is_inherited_as_it_is() -> None:
     assert inherited_definition(DIAMOND, state(*done("a")), "left") is DIAMOND
+
+
+async def test_what_is_taken_over_keeps_its_votes_and_scores(tmp_path: Path) -> None:
+    """They are columns of its frame, and paid for."""
+    more = {"votes": 2, "score": {"expect": "{{ 'echo: x' }}", "metrics": ["exact"]}}
+    rows = {"name": "m", "for_each": "{{ seed.rows }}", "prompt": "{{ item }}", **more}
+    bench = Bench(tmp_path).create([rows, {"name": "a", "prompt": "x", **more}], {"rows": ["x", "y"]})
+    assert await bench.go() == "done"
+    copied = copy_checkpoints(bench.store, bench.state, ["m", "a"])
+    votes = {"agreeing": 2, "asked": 2, "n": 2}
+    assert [item.get("votes") for item in copied.items] == [votes, votes]
+    assert [item["scores"]["values"] for item in copied.items] == [{"exact": 1.0}, {"exact": 0.0}]
+    (end,) = (event for event in copied.events if event.get("task") == "a")
+    assert (end["data"]["votes"], end["data"]["scores"]["values"]) == (votes, {"exact": 1.0})
+
+
+def test_limits_of_its_tasks_hold_in_a_fork() -> None:
+    limits = {"usd": 2, "tasks": {"left": {"usd": 1}, "gone": {"usd": 1}}}
+    resumed = ("run.resumed", None, {"by": "me", "reset": [], "clear": [], "budget": limits})
+    assert budget_of(state(resumed), DIAMOND) == {"usd": 2, "tasks": {"left": {"usd": 1}}}

@@ -21,8 +21,11 @@ from po_jupyter.orchestrator.maintenance.backup import back_up
 from po_jupyter.orchestrator.maintenance.restore import restore
 from po_jupyter.orchestrator.maintenance.store_copy import StoreCopyReport
 from po_jupyter.platform import processes
+from po_jupyter.store.disk import call_cache as disk_cache
+from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.copying import digest_of
+from po_jupyter.store.postgres import answers as postgres_answers
 from po_jupyter.store.postgres.store import PostgresStore
 from po_jupyter.testing.conformance.store import event, new_run
 from tests.support.backups import RUNS, make
@@ -75,6 +78,34 @@ def test_there_and_back_again_is_the_same(tmp_path: Path, old: Path, server: Pos
     for store in (first, shared, last):
         assert store.get("lease", "orchestrator") is None
         store.close()
+
+
+def test_cached_answers_go_along_with_their_ages(
+    tmp_path: Path, old: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was paid for is not paid again after a move; in pages, and twice is once."""
+    monkeypatch.setattr(disk_cache, "_AT_ONCE", 3)
+    monkeypatch.setattr(postgres_answers, "_AT_ONCE", 3)
+    url = server.url()
+    first = AnswerCache(old / "cache", max_bytes=10**7)
+    rows = [(f"o/{n % 7}/{n}", {"text": f"answer {n} " * (n * 40)}) for n in range(8)]
+    for row in rows:
+        first.keep([row])
+    kept = [row for page in first.pages() for row in page]
+    assert copied(tmp_path / "files", old, url)["answers"] == 8
+    assert copied(tmp_path / "files", old, url)["answers"] == 8
+    assert copied(tmp_path / "files", url, tmp_path / "back")["answers"] == 8
+    last = AnswerCache(tmp_path / "back" / "cache", max_bytes=10**7)
+    assert last.find([key for key, _ in rows]) == dict(rows)
+    back = [row for page in last.pages() for row in page]
+    assert [(row.key, row.body) for row in back] == [(row.key, row.body) for row in kept]
+    assert [row.at for row in back] == pytest.approx([row.at for row in kept], abs=1e-4)
+    (old / "cache" / "cache.db").write_bytes(b"no database" * 1000)
+    for file in ("cache.db-wal", "cache.db-shm"):
+        (old / "cache" / file).unlink(missing_ok=True)
+    assert copied(tmp_path / "other", old, server.url())["answers"] == 0, "a damaged cache holds up no copy"
+    first.close()
+    last.close()
 
 
 def test_nothing_is_copied_from_under_a_server_or_a_worker(

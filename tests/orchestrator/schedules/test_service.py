@@ -93,6 +93,7 @@ async def test_the_last_slot_is_told_with_the_state_of_its_run(office: Office) -
         ({"seed": {"files": "a.exe"}}, "seed.files"), ({"seed": {"data": {"x": "x" * 2_000_000}}}, "seed"),
         ({"seed": {"files": "a.csv", "only_new": "yes"}}, "seed"), ({"model": "nonsense"}, "options.model"),
         ({"seed": {"sql": "select 1"}}, "seed"), ({"budget": {"tasks": {"x": {"usd": 1}}}}, "budget.tasks.x"),
+        ({"budget": {"tasks": {"x.y": {"usd": 1}}}}, "budget.tasks.x.y"),
         ({"cwd": "/nowhere"}, "cwd"),
     ],
 )  # fmt: skip

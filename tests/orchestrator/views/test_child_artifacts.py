@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from po_jupyter.engine.files.artifacts import shared_file
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.views.child_artifacts import WholeArtifacts
@@ -39,3 +40,8 @@ def test_files_below_are_listed_and_read_through_the_run(tmp_path: Path) -> None
     for missing in ("r.md", "t/other.md", "u/r.md"):
         with pytest.raises(NotFound):
             whole.opened(store.head(OUTER), missing)
+    # A fork has them, whatever becomes of this run.
+    (copied,) = whole.copied_below(RunProjections(store).state(store.head(OUTER)).tasks["t"], tmp_path / "fork")
+    assert copied["name"] == "t/r.md"
+    assert (tmp_path / "fork" / "artifacts" / copied["path"]).read_bytes() == b"b"
+    assert shared_file(copied)[1] == 0
