@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Unpack
@@ -160,7 +162,8 @@ def _start(client: Client, pipeline: Pipeline, seed: Seed, options: TableOptions
             view = client.call(_going_on(client.aio, pipeline.name, digest))
             if view is not None:
                 return Run(client, view)
-            key = short_digest(f"{_QUESTION} {digest} {[run.id for run in newest]} {budget!r} {skip}")
+            here = sys.executable, os.getcwd()  # of scorers in Python, which are part of the request
+            key = short_digest(f"{_QUESTION} {digest} {[run.id for run in newest]} {budget!r} {skip} {here}")
         return client.submit(
             pipeline,
             seed.model_copy(update={"metadata": {_QUESTION: digest}}),

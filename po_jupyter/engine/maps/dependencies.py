@@ -16,7 +16,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.store.protocol import ItemDraft
+    from po_jupyter.store.protocol import ItemDraft, ItemRecord
 
 MODELS = "models."
 """Before the ref of a model that was asked for a row, in the names of the dependencies that an outcome keeps."""
@@ -29,6 +29,11 @@ class AnswerNotes(NamedTuple):
     scores: RowScores | None = None
     sampled: SampledAnswer | None = None
     alone: bool = False
+
+    @classmethod
+    def of(cls, item: ItemRecord) -> AnswerNotes:
+        """What an outcome that is recorded has."""
+        return cls(item.get("votes"), item.get("scores"), item.get("sampled"), item.get("alone", False))
 
     def add_to(self, item: ItemDraft) -> None:
         """Write into an outcome what is known."""

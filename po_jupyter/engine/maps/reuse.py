@@ -233,8 +233,7 @@ def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _Earlie
     if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
         return None
     origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
-    looked = item.get("looked")
-    notes = AnswerNotes(item.get("votes"), item.get("scores"), item.get("sampled"), item.get("alone", False))
+    looked, notes = item.get("looked"), AnswerNotes.of(item)
     if not looked:
         return _EarlierOutcome(item["index"], key, Ref(*output), _NOTHING, _NOTHING, origin, notes)
     addresses = {name.removeprefix(MODELS): value for name, value in looked.items() if name.startswith(MODELS)}

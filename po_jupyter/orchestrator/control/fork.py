@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.files.artifacts import Artifact
-from po_jupyter.engine.maps.dependencies import add_origin
+from po_jupyter.engine.maps.dependencies import AnswerNotes
 from po_jupyter.engine.operators.result_rows import is_result
 from po_jupyter.engine.replay.history import History, map_of_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
@@ -18,17 +18,14 @@ from po_jupyter.engine.state.effective_pipeline import effective_pipeline, with_
 from po_jupyter.engine.state.resume import gate_opened_data
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
-from po_jupyter.model.pipeline.evals.learned_cascade import SampledAnswer
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.pipeline.votes import VoteCount
 from po_jupyter.model.run.contained import task_paths
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.row_index import left_behind
-from po_jupyter.model.run.scores import RowScores
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
@@ -263,10 +260,7 @@ class _Copier:
         assert task.items is not None
         total = task.items.total
         self.checkpoints.events.append(draft("map.started", task.name, total=total))
-        progress = draft("map.progress", task.name, done=total, failed=0, in_flight=0)
-        result = {name: getattr(task.items, name) for name in ("kept", "made", "of")}
-        progress["data"].update({name: number for name, number in result.items() if number is not None})
-        self.checkpoints.events.append(progress)
+        self.checkpoints.events.append(_progress(task, total, 0))
         if self._lists is None or value["of"] is None:
             return value
         return {**value, "of": self._lists.get(value["of"])}
@@ -288,7 +282,7 @@ class _Copier:
             if row.error is not None:
                 item["error"] = row.error
             if row.ok:
-                add_origin(item, *self._origins.rows.get((name, index), (None, None, None)))
+                self._origins.rows[name, index].add_to(item)
             if row.ok and index in files:
                 item["artifacts"] = files[index]
             if index in places:
@@ -300,7 +294,7 @@ class _Copier:
         if rows_of is not None and (self._lists is None or rows_of in self._lists):
             started["data"]["of"] = rows_of if self._lists is None else self._lists[rows_of]
         events.append(started)
-        events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
+        events.append(_progress(self._state.tasks[name], good, len(outcomes) - good))
 
     @cached_property
     def _origins(self) -> _Origins:
@@ -311,9 +305,9 @@ class _Copier:
 
 
 class _Origins(NamedTuple):
-    """How what a run has came about: of rows votes, scores and what a cascade compared; of tasks their last end."""
+    """How what a run has came about: of rows their notes, of tasks their last end."""
 
-    rows: dict[tuple[str, int], tuple[VoteCount | None, RowScores | None, SampledAnswer | None]]
+    rows: dict[tuple[str, int], AnswerNotes]
     ends: dict[str, JsonObject]
 
 
@@ -321,11 +315,19 @@ def _read_origins(store: LogStore, run: str) -> _Origins:
     found = _Origins({}, {})
     for record in store.records(run):
         for item in record["items"]:
-            found.rows[item["task"], item["index"]] = item.get("votes"), item.get("scores"), item.get("sampled")
+            found.rows[item["task"], item["index"]] = AnswerNotes.of(item)
         for event in record["events"]:
             if event["type"] == "task.done":
                 found.ends[event["task"]] = event["data"]
     return found
+
+
+def _progress(task: TaskState, done: int, failed: int) -> EventDraft:
+    """The last count of a map, with what is said of it besides."""
+    progress = draft("map.progress", task.name, done=done, failed=failed, in_flight=0)
+    besides = {name: getattr(task.items, name) for name in ("kept", "made", "of", "alone")}
+    progress["data"].update({name: number for name, number in besides.items() if number is not None})
+    return progress
 
 
 def _gate_events(state: RunState, task: TaskState) -> list[EventDraft]:
