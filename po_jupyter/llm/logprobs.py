@@ -20,6 +20,7 @@ ALTERNATIVES = 5
 """Alternatives of each token that are asked for: what every vendor gives (Fireworks 5, OpenAI and Gemini 20)."""
 _LONGEST_CHARACTER = 4  # bytes in UTF-8
 _MOST = 1e300  # where a number is none any more
+_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _GOES_ON_NUMBER = frozenset("0123456789.eE+-")
 
 
@@ -94,13 +95,10 @@ def label_probability(
     """The probability of `label`, the value of `field` in the JSON that the tokens are, from 0 to 1; None where it is
     not found in them. With the quote at its end, which tells `bug` from `bugfix`, and with what ends a number."""
     text = "".join(token.token for token in tokens)
-    chosen = place = None
-    for written in _spellings(label):
-        pattern = rf"{re.escape(json.dumps(field))}\s*:\s*(?P<label>{re.escape(written)})"
-        for found in re.finditer(pattern, text):  # the last one: a model may think aloud before
-            chosen, place = written, found.span("label")
-    if chosen is None or place is None:
+    place = _place(text, field, label)
+    if place is None:
         return None
+    chosen = text[slice(*place)]
     others = [
         spelling
         for one in labels
@@ -115,6 +113,32 @@ def label_probability(
         if at > begin and (start < place[1] or (start == place[1] and not quoted and token.alternatives)):
             probability *= _part(token, text[place[0] : start], text[start : place[0]], chosen, others)
     return min(1.0, max(0.0, probability))
+
+
+def _place(text: str, field: str, label: JsonValue) -> tuple[int, int] | None:
+    """Where the label stands: the last time, for a model may think aloud before, and not in an object in the answer
+    that has such a field of its own; None: nowhere."""
+    spellings = "|".join(map(re.escape, _spellings(label)))
+    ends = "" if isinstance(label, str) else r"(?![\d.eE+-])"
+    pattern = rf"{re.escape(json.dumps(field))}\s*:\s*(?P<label>{spellings}){ends}"
+    found = list(re.finditer(pattern, text))
+    at_top = _strings_at_top(text) if len(found) > 1 else frozenset[int]()
+    places = [one.span("label") for one in found if one.start() in at_top] or [
+        one.span("label") for one in found
+    ]
+    return places[-1] if places else None
+
+
+def _strings_at_top(text: str) -> frozenset[int]:
+    """Where strings begin that are in an object, and not in another one or a list within it."""
+    depth, begins = 0, set[int]()
+    for part in _STRUCTURE.finditer(text):
+        if (sign := part[0][0]) == '"':
+            if depth == 1:
+                begins.add(part.start())
+        else:
+            depth = depth + 1 if sign in "{[" else max(0, depth - 1)
+    return frozenset(begins)
 
 
 def _part(token: TokenLogprob, written: str, before: str, chosen: str, others: Sequence[str]) -> float:

@@ -99,6 +99,16 @@ def test_of_a_label_that_is_thought_of_before_the_last_one_counts() -> None:
     assert probability(*said) == pytest.approx(0.9)
 
 
+def test_a_field_of_that_name_further_in_is_another_one() -> None:
+    """The last one counted, which repeats the label and is certain of it."""
+    said = ('{"label": "', ("bug", 0.4, {}), '", "seen": [{"label": "', "bug", '"}], "why": "a \\"{"}')
+    assert probability(*said) == pytest.approx(0.4)
+    said = ('{"label": ', ("1", 0.4, {}), ', "seen": {"label": 12}}')
+    assert probability(*said, label=1, labels=[1, 2]) == pytest.approx(0.4)
+    said = ('A "quote and { in {"label": "', ("bug", 0.4, {}), '"}')
+    assert probability(*said) == pytest.approx(0.4)
+
+
 def test_an_answer_without_the_label_or_without_probabilities_has_none() -> None:
     assert probability("It is a bug.") is None
     assert label_probability([], "label", "bug", LABELS) is None
