@@ -136,11 +136,11 @@ class PromptCase(NamedTuple):
 
 
 def read_cases(file: Path) -> list[PromptCase]:
-    """The cases of a file. Raises InvalidInput whose violations have their lines; NotFound."""
+    """The cases of a file. Raises InvalidInput whose violations have their lines."""
     try:
         text = file.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise NotFound(f"there is no file {file}") from None
+        raise InvalidInput(f"there is no file {file}") from None
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{file} is not UTF-8 text: byte {error.start}", hint="Save it as UTF-8.") from None
     except OSError as error:

@@ -56,6 +56,33 @@ def test_a_token_that_may_become_either_counts_for_neither() -> None:
     )
 
 
+GRADES = {"1": 0.1, "9": 0.2, "10": 0.7}
+
+
+@pytest.mark.parametrize("grade", GRADES)
+def test_a_number_is_not_the_one_that_it_begins_with(grade: str) -> None:
+    """Of 1 to 10 both 1 and 10 were certain: each counted as one that may still become the other."""
+    said = ('{"label": ', (grade, GRADES[grade], GRADES), "}")
+    labels = list(range(1, 11))
+    assert probability(*said, label=int(grade), labels=labels) == pytest.approx(GRADES[grade])
+    pointed = (*said[:-1], ".", "0", "}")
+    assert probability(*pointed, label=float(grade), labels=labels) == pytest.approx(GRADES[grade])
+
+
+def test_the_digits_of_a_number_may_come_one_by_one() -> None:
+    ends = {"}": 0.2, "0": 0.8}
+    said = ('{"label": ', ("1", 0.5, {"1": 0.5, "2": 0.5}), ("}", 0.2, ends))
+    assert probability(*said, label=1, labels=[1, 2, 10]) == pytest.approx(0.1)
+    said = ('{"label": ', ("1", 0.5, {"1": 0.5, "2": 0.5}), ("0", 0.8, ends), ("}", 1.0, {"}": 0.9, "\n": 0.1}))
+    assert probability(*said, label=10, labels=[1, 2, 10]) == pytest.approx(0.4)
+
+
+def test_a_token_that_is_another_label_already_is_no_beginning_of_the_longer_one() -> None:
+    """`bug` beside `bugfix` was left out, so that `bugfix` was certain."""
+    said = ('{"label": "', ("bugfix", 0.4, {"bugfix": 0.4, "bug": 0.6}), '"}')
+    assert probability(*said, label="bugfix") == pytest.approx(0.4)
+
+
 def test_a_token_may_hold_what_stands_before_and_behind() -> None:
     others = {' "bug"}': 0.9, ' "question': 0.1}
     assert probability('{"label":', (' "bug"}', 0.9, others)) == pytest.approx(0.9)
@@ -70,6 +97,16 @@ def test_labels_of_any_kind(label: Any, text: str) -> None:
 def test_of_a_label_that_is_thought_of_before_the_last_one_counts() -> None:
     said = ('Maybe {"label": "', ("bug", 0.2, {}), '"}. No: {"label": "', ("bug", 0.9, {}), '"}')
     assert probability(*said) == pytest.approx(0.9)
+
+
+def test_a_field_of_that_name_further_in_is_another_one() -> None:
+    """The last one counted, which repeats the label and is certain of it."""
+    said = ('{"label": "', ("bug", 0.4, {}), '", "seen": [{"label": "', "bug", '"}], "why": "a \\"{"}')
+    assert probability(*said) == pytest.approx(0.4)
+    said = ('{"label": ', ("1", 0.4, {}), ', "seen": {"label": 12}}')
+    assert probability(*said, label=1, labels=[1, 2]) == pytest.approx(0.4)
+    said = ('A "quote and { in {"label": "', ("bug", 0.4, {}), '"}')
+    assert probability(*said) == pytest.approx(0.4)
 
 
 def test_an_answer_without_the_label_or_without_probabilities_has_none() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.errors import InvalidInput
 from po_jupyter.prompt_tests.cases import pipelines_of, read_cases, seed_row
 from po_jupyter.prompt_tests.file_names import find_files, is_case_file
 from po_jupyter.prompt_tests.runner import models_of
@@ -79,7 +79,7 @@ def test_every_mistake_has_its_line(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no file"):
+    with pytest.raises(InvalidInput, match="there is no file"):  # exit code 2: no test has failed
         read_cases(tmp_path / "po_tests.yaml")
     (tmp_path / "po_tests.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInput, match="not UTF-8"):
