@@ -140,7 +140,9 @@ def version_of(connection: Connection[Any], schema: str) -> int | None:
 
 
 def state_of(connection: Connection[Any], schema: str, where: str) -> SchemaState:
-    """What is there and what is missing; nothing is changed. Raises StoreUnusable for tables of a newer version."""
+    """What is there and what is missing; nothing is changed. Raises StoreUnusable for tables of a newer version, and
+    where nothing can be written."""
+    _check_writable(connection, where)
     try:
         version = version_of(connection, schema)
     except psycopg.errors.InsufficientPrivilege:
@@ -198,6 +200,21 @@ def _check_encoding(connection: Connection[Any], where: str) -> None:
         raise StoreUnusable(
             f"the store {where} is a database with the encoding {encoding}, in which not every name can be written",
             hint="Create it with CREATE DATABASE NAME TEMPLATE template0 ENCODING 'UTF8'.",
+        )
+
+
+def _check_writable(connection: Connection[Any], where: str) -> None:
+    """Raises StoreUnusable where every transaction is read-only, whatever the role may do."""
+    row = connection.execute("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()").fetchone()
+    if row is not None and row[0] == "on":
+        reason = (
+            "it is a standby"
+            if row[1]
+            else "default_transaction_read_only is on for its server, database or role"
+        )
+        raise StoreUnusable(
+            f"the store {where} can only be read: {reason}",
+            hint="Name the primary server, or a role that may write; some hosts set that when the disk is full.",
         )
 
 

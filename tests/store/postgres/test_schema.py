@@ -55,6 +55,15 @@ def test_a_role_that_may_not_make_tables_uses_those_that_are_there(place: str, s
         PostgresStore(server.url().replace("nobody@", f"{role}@"))
 
 
+def test_a_role_whose_transactions_only_read_is_told(place: str, server: PostgresServer) -> None:
+    PostgresStore(place).close()
+    role, url = role_of(server, place)
+    server.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA "{name_of(place)}" TO {role}')
+    server.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnusable, match="can only be read: default_transaction_read_only is on"):
+        PostgresStore.look(url)
+
+
 def role_of(server: PostgresServer, place: str) -> tuple[str, str]:
     """A role that may make nothing, and the URL of the store as it."""
     role = f"role_{name_of(place)}"
