@@ -7,6 +7,7 @@ Calls follow OpenTelemetry's semantic conventions for generative AI ("Spans", ge
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -231,7 +232,8 @@ def _close(
             attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
         if usage.cost is not None:
             attributes["po.cost_usd"] = usage.cost
-    is_stop = isinstance(error, Interrupt)  # or a drain: no failure
+    # Or a drain: no failure. What a cancelled run had in flight ends with asyncio's own error.
+    is_stop = isinstance(error, Interrupt | asyncio.CancelledError)
     if is_stop:
         attributes["po.interrupted"] = True
     elif error is not None:

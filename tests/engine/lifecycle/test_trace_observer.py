@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 from typing import Any
 
@@ -21,6 +23,7 @@ from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import Message, ToolCall
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.usage import Usage
 from po_jupyter.telemetry import tracing
 from tests.support.engine import RUN, Bench
 
@@ -131,6 +134,24 @@ async def test_prompts_and_answers_when_somebody_asks(bench: Bench, monkeypatch:
         "stop",
         "text",
     )
+
+
+def test_what_a_cancelled_run_had_in_flight_is_no_failure() -> None:
+    """Its tasks and calls end with an error of asyncio's own."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    def work() -> None:
+        spans = TraceObserver(provider.get_tracer("test"), RUN, "p", None, None)
+        task = Task(name="a", prompt="x")
+        spans.on_task_start(task, 1)
+        spans.on_task_end(task, 1, 0.1, Usage(), asyncio.CancelledError())
+        spans.end_run("cancelled")
+
+    contextvars.copy_context().run(work)
+    span = exporter.get_finished_spans()[0]
+    assert span.name == "task a" and span.status.is_unset
+    assert span.attributes is not None and span.attributes["po.interrupted"] is True
 
 
 def test_messages_are_as_the_conventions_have_them() -> None:
