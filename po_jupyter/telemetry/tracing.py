@@ -241,9 +241,10 @@ def accept(header: str | None) -> None:
 
 def traceparent() -> str | None:
     """The context of this work, for a header or a log: of the span that is active, else as it came in."""
-    api = sys.modules.get("opentelemetry.trace")
-    if api is not None:
-        context = api.get_current_span().get_span_context()
+    # Without an import: a client of a broker may be importing it in another thread, and it has nothing yet.
+    current_span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if current_span is not None:
+        context = current_span().get_span_context()
         if context.is_valid:
             flags = int(context.trace_flags)
             return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
