@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
 from po_jupyter.config import Settings
 from po_jupyter.distributed.brokers.opening import check_url, open_queue
 from po_jupyter.distributed.directory import KIND, NodeDirectory
@@ -29,6 +31,8 @@ from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.store.documents import update
 from po_jupyter.store.protocol import SharedStore, Store
 from po_jupyter.worker.zygote import version
+
+log = structlog.get_logger(__name__)
 
 _QUEUE = "queue", "name"  # kind and name of the document
 _LOOK = 0.5  # s between looks at which share this node has
@@ -82,6 +86,10 @@ class NodeDistribution:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):  # who loses its lease meanwhile gets another share
                     await share.warm.wait()
+        if self._share is None:
+            log.warning(
+                "another process has this node's name; this one works once that is gone", node=self._name
+            )
 
     def describe(self) -> JsonObject:
         """See `Distribution`."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.distributed.node import NodeDistribution, node_settings
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
     from po_jupyter.distributed.health import NodeHealth
 
 _STOP_PATIENCE = 25.0  # s for calls in flight, where no setting says; the usual grace of a pod is 30
+_CLOSE_PATIENCE = 20.0  # s after these for everything else: a store that stands still keeps nobody
 _START_PATIENCE = 30.0  # s for a store that does not answer, as when all is started at once
 _AGAIN = 1.0  # s between two tries, which take as long
+
+log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings, on_ready: Callable[[Settings], None], on_wait: Callable[[str], None]) -> None:
@@ -102,4 +108,15 @@ async def _work(
             on_ready()
         await stopping
     finally:
-        await orchestrator.stop()
+        try:
+            async with asyncio.timeout((settings.shutdown_timeout or 0.0) + _CLOSE_PATIENCE):
+                await orchestrator.stop()
+        except TimeoutError:
+            log.error("this node did not stop in time; it ends without that, and others go on with its runs")
+            _end()
+
+
+def _end() -> NoReturn:
+    """End this process, whatever its threads still wait for: a database that stands still would keep it for ever."""
+    logging.flush()
+    os._exit(1)

@@ -253,10 +253,11 @@ class QueueHints:
             if waits_for_worker(head):
                 await self.publish(head)
 
-    def report(self) -> BrokerReport:
-        """How the broker is. Blocks."""
+    async def report(self) -> BrokerReport:
+        """How the broker is. One that is silent is said to be so within a second: probes wait for two, and everything
+        goes on without it."""
         try:
-            return {"works": True, "depths": self._queue().depths()}
+            return {"works": True, "depths": await self._ask(lambda queue: queue.depths(), _PATIENCE)}
         except BrokerUnavailable:
             return {"works": False, "depths": None}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from po_jupyter.distributed.directory import DRAIN, Node, NodeDirectory
 from po_jupyter.distributed.queue_hints import QueueHints
 from po_jupyter.errors import NotFound
@@ -11,7 +9,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.workers import NodeReport, WorkersReport, queue_report
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Store
 
 
 class NodesView:
@@ -26,18 +24,16 @@ class NodesView:
         self._to_thread = to_thread
         self._hints = hints
 
+    async def nodes(self) -> list[NodeReport]:
+        """See `WorkersView`. One that is to drain does, whether or not it knows it yet."""
+        asked = frozenset(await self._to_thread(self._store.names, DRAIN))
+        return [_node(node, node.name in asked) for node in self._directory.nodes()]
+
     async def report(self) -> WorkersReport:
         """See `WorkersView`."""
-        heads, asked = await self._to_thread(self._read)
-        broker = None
-        if self._hints is not None:
-            broker = await asyncio.to_thread(self._hints.report)
-        nodes = [_node(node, node.name in asked) for node in self._directory.nodes()]
-        return {"nodes": nodes, "queue": queue_report(heads), "broker": broker}
-
-    def _read(self) -> tuple[list[Head], frozenset[str]]:
-        """The runs that have not ended, and the nodes that are to drain, whether or not they know it yet."""
-        return self._store.active(), frozenset(self._store.names(DRAIN))
+        heads = await self._to_thread(self._store.active)
+        broker = await self._hints.report() if self._hints is not None else None
+        return {"nodes": await self.nodes(), "queue": queue_report(heads), "broker": broker}
 
     async def drain(self, node: str) -> None:
         """See `WorkersView`. It lasts until that node is started again."""

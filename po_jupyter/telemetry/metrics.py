@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 
 MAX_MODELS = 50
+_MOST_NAME = 200  # characters of a model's name
 OTHER = "other"
 _RUN_ENDS = ("done", "failed", "cancelled", "dead", "moved")
 _TASK_ENDS = ("done", "failed", "skipped", "cancelled")
@@ -46,6 +47,9 @@ class Metrics:
             "worker_resident_memory_bytes", "Resident memory of these processes together"
         )
         self.holder = gauge("holds_store", "1 where this server has the workers of the store, else 0")
+        self.nodes = gauge(
+            "nodes", "Servers of the store that work runs off, only serve, or give theirs away", "state"
+        )
         self.free_bytes = gauge("data_free_bytes", "Free room on the disk of the data directory")
         # what happened
         self.runs_ended = counter("runs_ended", "Runs that ended", "state")
@@ -81,7 +85,9 @@ class Metrics:
                 counted.labels(label)
 
     def model(self, name: str) -> str:
-        """The label of a model: its name, or `OTHER` when there are too many."""
+        """The label of a model: its name, or `OTHER` when there are too many. A vendor's answer may call it anything:
+        what is no UTF-8 could be written to nobody, and is a question mark."""
+        name = name[:_MOST_NAME].encode("utf-8", "replace").decode()
         if name in self._models:
             return name
         if len(self._models) >= MAX_MODELS or not name:

@@ -10,15 +10,17 @@ imported. The provider is our own: what a person's code traces by itself is thei
 from __future__ import annotations
 
 import atexit
+import base64
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -31,24 +33,32 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 # W3C Trace Context, "traceparent header field values": version 00, no id of zeros.
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_USER = re.compile(r"(\w+://)([^/?#]*)@")
 _FLUSH = 2.0  # seconds that the end of a process may wait for its exporter
 
 _incoming: ContextVar[str] = ContextVar(
     "po_traceparent", default=""
 )  # as a client sent it, where we trace nothing
-_headers: dict[str, str] = {}  # of the exporter, where the environment must not have them
+_headers = ""  # of the exporter, where the environment must not have them
 _provider: TracerProvider | None = None
 _last_flush: LastFlush | None = None
+_is_unusable = False  # once, and for good: variables do not change
 _suspended = False
 
 
 def enabled(environ: Mapping[str, str] | None = None) -> bool:
     """Whether the variables ask for traces."""
     environ = os.environ if environ is None else environ
-    if _suspended or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    if _suspended or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    exporter = environ.get("OTEL_TRACES_EXPORTER", "")
-    return exporter != "none" and bool(exporter or any(environ.get(name) for name in _ENDPOINTS))
+    exporters = _exporters(environ)
+    return "none" not in exporters and bool(exporters or any(environ.get(name) for name in _ENDPOINTS))
+
+
+def _exporters(environ: Mapping[str, str]) -> list[str]:
+    """The exporters that are named, in small letters: no value of theirs depends on the case."""
+    names = environ.get("OTEL_TRACES_EXPORTER", "").lower().split(",")
+    return [name.strip() for name in names if name.strip()]
 
 
 def captures_content() -> bool:
@@ -57,16 +67,26 @@ def captures_content() -> bool:
 
 
 def exporter_headers() -> str | None:
-    """The headers of the exporter, for a worker, which gets them besides its environment."""
-    return next((value for name in HEADER_VARIABLES if (value := os.environ.get(name))), None)
+    """The headers of the exporter, for a worker, which gets them besides its environment; a password in its address is
+    one of them."""
+    headers = [value for name in HEADER_VARIABLES if (value := os.environ.get(name))][:1]
+    address = next((value for name in _ENDPOINTS if (value := os.environ.get(name))), "")
+    if (user := without_user(address)[1]) is not None:
+        basic = base64.b64encode(unquote(user).encode()).decode()
+        headers.insert(0, f"authorization={quote(f'Basic {basic}')}")  # one that is named wins
+    return ",".join(headers) or None
+
+
+def without_user(address: str) -> tuple[str, str | None]:
+    """An address without `USER:PASSWORD@`, and these; None where it has none."""
+    found = _USER.match(address)
+    return (address, None) if found is None else (found[1] + address[found.end() :], found[2])
 
 
 def use_headers(text: str | None) -> None:
     """Have the exporter of this process send these headers (`exporter_headers` of another one)."""
-    if text:
-        from opentelemetry.util.re import parse_env_headers
-
-        _headers.update(parse_env_headers(text, liberal=True))
+    global _headers
+    _headers = text or ""
 
 
 def tracer() -> Tracer | None:
@@ -79,8 +99,10 @@ def preload() -> bool:
     """Import what `tracer` needs, for the processes that are forked from this one; whether there are traces."""
     if not (enabled() and _sdk()):
         return False
-    _exporter_class()
-    return True
+    try:
+        return _exporter_maker() is not None
+    except Exception:  # each worker says so
+        return False
 
 
 @contextmanager
@@ -130,53 +152,83 @@ def _sdk() -> bool:
         import opentelemetry.sdk.trace.export
         import opentelemetry.trace  # noqa: F401 - whether it is there
     except ImportError as error:
-        _warn(str(error.name))
+        _warn_of_missing(str(error.name))
+        return False
+    except ValueError as error:  # it reads some of its variables when it is imported
+        _warn_of_variable(error)
         return False
     return True
 
 
 def _tracer_provider() -> TracerProvider | None:
-    global _provider, _last_flush
-    if _provider is None and _sdk():
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-        make_exporter = _exporter_class()
-        name = os.environ.get("OTEL_SERVICE_NAME", "po_jupyter")
-        provider = TracerProvider(
-            resource=Resource.create({"service.name": name, "process.pid": os.getpid()}),
-            shutdown_on_exit=False,  # a worker ends by `shutdown`, which waits for so long and no longer
-        )
-        if make_exporter is not None:
-            exporter = make_exporter(headers=_headers) if _headers else make_exporter()
-            provider.add_span_processor(BatchSpanProcessor(exporter))
+    global _provider, _last_flush, _is_unusable
+    if _provider is None and not _is_unusable and _sdk():
+        try:
+            provider = _make_provider()
+        except (
+            Exception
+        ) as error:  # a variable's value that the SDK refuses: no run fails for want of its traces
+            _warn_of_variable(error)
+            provider = None
+        if provider is None:
+            _is_unusable = True
+            return None
         _provider, _last_flush = provider, LastFlush(provider)
         atexit.register(shutdown)
     return _provider
 
 
-def _exporter_class() -> Any:
-    """The first exporter that is named and installed: an entry point, as OpenTelemetry's own programs look it up."""
+def _make_provider() -> TracerProvider | None:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    make_exporter = _exporter_maker()
+    if make_exporter is None:
+        return None
+    name = os.environ.get("OTEL_SERVICE_NAME") or "po_jupyter"
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": name, "process.pid": os.getpid()}),
+        shutdown_on_exit=False,  # a worker ends by `shutdown`, which waits for so long and no longer
+    )
+    provider.add_span_processor(BatchSpanProcessor(make_exporter()))
+    return provider
+
+
+def _exporter_maker() -> Callable[[], Any] | None:
+    """Of the first exporter that is named and installed: an entry point, as OpenTelemetry's own programs look it up."""
     from importlib.metadata import entry_points
 
-    names = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
         "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
     )
-    otlp = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
-    for name in (part.strip() for part in names.split(",")):
-        found = entry_points(group="opentelemetry_traces_exporter", name=otlp if name == "otlp" else name)
-        for entry in found:
-            return entry.load()
-    _warn(f"an exporter called {names!r:.80}")
+    otlp = "otlp_proto_grpc" if protocol.strip().lower() == "grpc" else "otlp_proto_http"
+    names = [otlp if name == "otlp" else name for name in _exporters(os.environ) or ["otlp"]]
+    for name in names:
+        for entry in entry_points(group="opentelemetry_traces_exporter", name=name):
+            maker: Callable[..., Any] = entry.load()
+            if _headers and name.startswith("otlp"):  # another one has no such headers
+                from opentelemetry.util.re import parse_env_headers
+
+                return partial(maker, headers=parse_env_headers(_headers, liberal=True))
+            return maker
+    _warn_of_missing(f"an exporter called {', '.join(names)!r:.80}")
     return None
 
 
-def _warn(missing: str) -> None:
+def _warn_of_missing(missing: str) -> None:
+    todo = "pip install 'po_jupyter[otel]'; opentelemetry-exporter-otlp-proto-grpc for gRPC"
+    _logger().warning("no traces", missing=missing, todo=todo)
+
+
+def _warn_of_variable(error: Exception) -> None:
+    _logger().warning("no traces", error=f"{error!r:.200}", todo="look at the variables OTEL_*")
+
+
+def _logger() -> Any:
     import structlog
 
-    structlog.get_logger(__name__).warning("no traces", missing=missing, todo="pip install 'po_jupyter[otel]'")
+    return structlog.get_logger(__name__)
 
 
 # -- context over processes -------------------------------------------------------------------------
@@ -189,9 +241,10 @@ def accept(header: str | None) -> None:
 
 def traceparent() -> str | None:
     """The context of this work, for a header or a log: of the span that is active, else as it came in."""
-    api = sys.modules.get("opentelemetry.trace")
-    if api is not None:
-        context = api.get_current_span().get_span_context()
+    # Without an import: a client of a broker may be importing it in another thread, and it has nothing yet.
+    current_span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if current_span is not None:
+        context = current_span().get_span_context()
         if context.is_valid:
             flags = int(context.trace_flags)
             return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"

@@ -53,6 +53,7 @@ class RunTracing:
         return Observers(log, self._spans) if self._spans.is_recorded else log
 
     def end(self, state: str) -> None:
-        """The run left this worker in `state`."""
-        if self._spans is not None:
-            self._spans.end_run(state)
+        """The run left this worker in `state`; the first time counts."""
+        spans, self._spans = self._spans, None
+        if spans is not None:
+            spans.end_run(state)

@@ -97,6 +97,7 @@ class RunWorker:
     async def work_off(self, opening: AbstractAsyncContextManager[object] | None = None) -> str:
         """Claim the run and drive it to where it leaves this process; the state in which it does. The claim and the
         reading of the log are done inside `opening`. Raises StoreError, StaleFence among them."""
+        left = "interrupted"
         try:
             async with opening or nullcontext():
                 session = self._session = await self._open()
@@ -108,16 +109,19 @@ class RunWorker:
                     rates=self._rates.receive,
                 )
             )
-            state = await RunExecutor(session).run()
+            state = left = await RunExecutor(session).run()
             await session.aclose()
             self._tracing.end(state)
             await self._link.finished(state)
         except StaleFence:
+            left = "overtaken"
             raise
         except StoreError as error:
+            left = "store_failed"
             await self._link.store_failed(error.message, error.hint)
             raise
         finally:
+            self._tracing.end(left)
             if self._parts.holder.get("shared"):
                 await self._let_go()  # else the process ends
             self._link.close()

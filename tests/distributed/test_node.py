@@ -5,6 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from po_jupyter.config import Settings
 from po_jupyter.distributed.brokers.opening import NAME
 from po_jupyter.distributed.node import NodeDistribution, node_settings, queue_name
@@ -48,6 +50,15 @@ def test_nodes_of_one_store_have_one_queue_however_they_write_its_address(tmp_pa
     assert NAME.fullmatch(queue_name(one))
     for store in (one, two, other):
         store.close()
+
+
+async def test_a_second_node_of_one_name_says_that_it_only_waits(tmp_path: Path) -> None:
+    """It is as ready as one that works, and does nothing."""
+    node = NodeDistribution(node_settings(Settings(data_dir=tmp_path, node="gpu-1")))
+    with capture_logs() as lines:
+        await node.warm()
+    (line,) = lines
+    assert line["node"] == "gpu-1" and "another process has this node's name" in line["event"]
 
 
 async def test_a_node_that_loses_its_lease_while_it_starts_is_ready_all_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from po_jupyter.config import Settings, load
 from po_jupyter.distributed import program
+from po_jupyter.distributed.node import NodeDistribution, node_settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable
 
 URL = "postgresql://nobody@127.0.0.1:1/none"
@@ -82,3 +84,28 @@ def test_an_option_that_is_none_is_named_as_it_was_written() -> None:
         load({}, options={"store": ("--store", "mysql://x"), "node_labels": ("--label", ["a b"])})
     places = {violation.where for violation in refused.value.violations}
     assert places == {"--store", "--label"}
+
+
+async def test_a_store_that_stands_still_keeps_no_node_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After SIGTERM it waited as long as the database stood still."""
+
+    class Standing:
+        def __init__(self, settings: Settings, distribution: object) -> None: ...
+
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None:
+            await asyncio.Event().wait()
+
+    ended: list[bool] = []
+    monkeypatch.setattr(program, "Orchestrator", Standing)
+    monkeypatch.setattr(program, "_CLOSE_PATIENCE", 0.05)
+    monkeypatch.setattr(program, "_end", lambda: ended.append(True))
+    settings = node_settings(Settings(data_dir=tmp_path, shutdown_timeout=0.1))
+    stopped = asyncio.Event()
+    stopped.set()
+    async with asyncio.timeout(10):
+        await program._work(settings, NodeDistribution(settings), lambda: None, stopped)
+    assert ended == [True]

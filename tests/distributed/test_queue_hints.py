@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,25 @@ async def test_without_a_broker_the_store_says_what_waits(store: DiskStore) -> N
     assert not node.works
     await node.look()
     assert not node.works
-    assert node.report() == {"works": True, "depths": MemoryQueue().depths()}
+    assert await node.report() == {"works": True, "depths": MemoryQueue().depths()}
+
+
+async def test_a_broker_that_is_silent_is_said_to_be_so_before_a_probe_gives_up(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ready` said that the store gave no answer, and was 503, until the broker's own time-out had passed."""
+    monkeypatch.setattr(queue_hints, "_PATIENCE", 0.05)
+    silent = threading.Event()
+
+    class SilentQueue(MemoryQueue):
+        def depths(self) -> Mapping[str, int]:
+            silent.wait(30)
+            return {}
+
+    node = hints(store, Share(store), SilentQueue())
+    async with asyncio.timeout(10):
+        assert await node.report() == {"works": False, "depths": None}
+    silent.set()
 
 
 async def test_messages_of_a_queue_are_taken(store: DiskStore) -> None:

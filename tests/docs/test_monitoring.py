@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
+from po_jupyter.orchestrator.views.workers import NodeState
 from po_jupyter.telemetry.metrics import Metrics
 from tests.support.paths import ROOT
 
@@ -49,3 +51,25 @@ def test_each_alert_says_what_happened() -> None:
     assert len(set(names)) == len(names)
     for rule in group["rules"]:
         assert rule["annotations"]["summary"] and rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_what_serves_alone_is_no_alert() -> None:
+    """Servers are scraped, workers without Jupyter are not: `po_holds_store` is 0 everywhere while all is well."""
+    rules = RULES.read_text()
+    assert "po_holds_store" not in rules
+    assert 'max(po_nodes{state="works"}) == 0' in rules and "works" in get_args(NodeState)
+
+
+def test_only_labels_that_exist_are_used_and_counters_as_rates() -> None:
+    """A selector or a `by` of another label gives nothing, and no error; a sum since the start says nothing."""
+    labels = {m._name: {*m._labelnames} for m in vars(Metrics()).values() if hasattr(m, "_labelnames")}
+    texts = [t["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for t in panel["targets"]]
+    (group,) = YAML(typ="safe").load(RULES.read_text())["groups"]
+    for text in [*texts, *(rule["expr"] for rule in group["rules"])]:
+        names = re.findall(r"\bpo_[a-z_]+", text)
+        has = set().union(*(labels[re.sub(r"_(bucket|total)$", "", name)] for name in names))
+        used = re.findall(r"(\w+)=", text) + re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", text)))
+        assert {*used} <= has | {"le"}, text
+        assert "histogram_quantile" not in text or " by " not in text or "le" in used, text
+        grows = [name for name in names if name.endswith(("_bucket", "_total"))]
+        assert len(grows) == len(re.findall(r"\b(?:rate|increase)\(po_", text)), text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -229,11 +231,84 @@ print(time.monotonic() - began)
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True),
         ({"OTEL_TRACES_EXPORTER": "console"}, True),
         ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "TRUE"}, False),
+        ({"OTEL_TRACES_EXPORTER": " None ", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "TRUE "}, False),
     ],
 )
 def test_the_standard_variables_decide(environ: dict[str, str], wanted: bool) -> None:
     assert tracing.enabled(environ) is wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-3"),
+        ("OTEL_TRACES_EXPORTER", "pigeon"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),  # whose package is not installed
+    ],
+)
+def test_a_variable_that_the_sdk_refuses_costs_the_traces_alone(name: str, value: str) -> None:
+    """Each was a traceback of `submit`, and a dead letter where the server had it."""
+    script = """
+from po_jupyter.telemetry import tracing
+print(tracing.preload())
+with tracing.span("x", "CLIENT"):
+    pass
+with tracing.span("x", "CLIENT"):
+    print(tracing.tracer())
+"""
+    environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", name: value}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "None"
+    assert done.stdout.count("no traces") + done.stderr.count("no traces") >= 1
+
+
+def test_headers_are_for_the_exporter_that_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console has none: each worker ended with a TypeError, and the run was a dead letter."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setattr(tracing, "_headers", "")
+    monkeypatch.setattr(tracing, "_provider", None)
+    tracing.use_headers(HEADERS)
+    provider = tracing._make_provider()
+    assert provider is not None
+    provider.shutdown()
+
+
+def test_a_password_in_the_address_is_a_header_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They had no address at all, and made no traces."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://ada:p%40ss:w@collector.example:4318/x")
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_HEADERS", raising=False)
+    assert tracing.without_user(os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"])[0] == (
+        "https://collector.example:4318/x"
+    )
+    headers = tracing.exporter_headers()
+    assert headers is not None
+    name, _, value = headers.partition("=")
+    assert name == "authorization"
+    assert base64.b64decode(unquote(value).removeprefix("Basic ")) == b"ada:p@ss:w"
+    assert tracing.without_user("owner=ada@example.org") == ("owner=ada@example.org", None)
+
+
+def test_headers_are_no_matter_where_nothing_of_opentelemetry_is_installed() -> None:
+    """The interpreter of a person's runs may have none of it, though the server has."""
+    script = """
+import sys
+sys.modules["opentelemetry"] = None
+from po_jupyter.telemetry import tracing
+tracing.use_headers("authorization=x")
+print(tracing.tracer())
+"""
+    environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "None"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +324,12 @@ def test_a_context_goes_through_a_server_that_traces_nothing() -> None:
     tracing.accept(header)
     assert tracing.traceparent() == header
     tracing.accept(None)
+
+
+def test_what_another_thread_is_importing_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis has spans of its own, which it imports when it connects: the first submission was an error 500."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
+    assert tracing.traceparent() is None
 
 
 def test_workers_get_the_variables_without_the_key() -> None:

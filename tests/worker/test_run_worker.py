@@ -8,16 +8,18 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import StaleFence
+from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.worker import run_worker
 from po_jupyter.worker.open_calls import CallSlots
+from po_jupyter.worker.run_tracing import RunTracing
 from po_jupyter.worker.run_worker import ProcessParts, RunWorker, claim_run
 from tests.support.stored_runs import RUN, store_run
 
@@ -66,6 +68,24 @@ class Link:
     """The link of a run, of which nothing is sent."""
 
     run = RUN
+
+
+@pytest.mark.parametrize(("ends", "state"), [(StaleFence("x"), "overtaken"), (StoreError("x"), "store_failed")])
+async def test_the_span_of_a_run_ends_however_it_leaves_its_worker(
+    ends: StoreError, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that never ends is sent to nobody, and its tasks' spans have no parent. A shared worker goes on for days."""
+    ended: list[str] = []
+
+    async def fails(worker: RunWorker) -> None:
+        raise ends
+
+    monkeypatch.setattr(RunWorker, "_open", fails)
+    monkeypatch.setattr(RunTracing, "end", lambda tracing, state: ended.append(state))
+    parts = ProcessParts(Settings(data_dir=tmp_path), MemoryStore(), processes.myself(), CallSlots(), None)
+    with pytest.raises(type(ends)):
+        await RunWorker(parts, cast("Any", MagicMock(run=RUN, store_failed=AsyncMock())), 1).work_off()
+    assert ended == [state]
 
 
 @pytest.mark.parametrize("environ", [None, {"OPENAI_BASE_URL": "http://first"}])

@@ -7,6 +7,7 @@ Calls follow OpenTelemetry's semantic conventions for generative AI ("Spans", ge
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -37,7 +38,8 @@ from po_jupyter.telemetry.redaction import redactor
 from po_jupyter.telemetry.spans import OpenSpan, SpanRecorder
 
 if TYPE_CHECKING:
-    from po_jupyter.llm.chat import ChatRequest, ChatResponse
+    from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
+    from po_jupyter.model.values.json import JsonObject
 
 FIRST_ROWS = 10
 EVERY = 100
@@ -51,6 +53,7 @@ _PROVIDERS = {
     "grok": "x_ai",
     "xai": "x_ai",
     "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
 }
 _attempt: ContextVar[OpenSpan | None] = ContextVar("po_attempt_span", default=None)
 _row: ContextVar[OpenSpan | None] = ContextVar("po_row_span", default=None)
@@ -147,7 +150,7 @@ class TraceObserver(Observer):
     def on_call_start(self, frame: CallFrame, stage: str, request: ChatRequest) -> None:
         """Open the span of a call."""
         if frame.index is None or _has_span(frame.index):
-            _call.set(self._start(f"chat {request.model_name}", kind=SpanKind.CLIENT))
+            _call.set(self._start(f"{_operation(request)} {request.model_name}", kind=SpanKind.CLIENT))
 
     def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
         """Note the try in the span."""
@@ -169,7 +172,7 @@ class TraceObserver(Observer):
         _call.set(None)
         provider = request.provider
         about: dict[str, Any] = {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": _operation(request),
             "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
             "gen_ai.request.model": request.model_name,
             "po.run": self._run,
@@ -185,14 +188,13 @@ class TraceObserver(Observer):
         if frame.index is not None:
             about["po.row"] = frame.index
         if self._content:
-            about["gen_ai.input.messages"] = _text([(m.role, m.content) for m in request.messages])[
-                : self._most_text
-            ]
+            about["gen_ai.input.messages"] = _text(request.messages)[: self._most_text]
         if response is not None:
             about["gen_ai.response.model"] = response.model
+        if response is not None and not request.embed:
             about["gen_ai.response.finish_reasons"] = (response.finish,)
             if self._content:
-                about["gen_ai.output.messages"] = _text([("assistant", response.text)])[: self._most_text]
+                about["gen_ai.output.messages"] = _text([response.message], response.finish)[: self._most_text]
         _close(span, about, usage, error)
 
     def _start(
@@ -230,7 +232,8 @@ def _close(
             attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
         if usage.cost is not None:
             attributes["po.cost_usd"] = usage.cost
-    is_stop = isinstance(error, Interrupt)  # or a drain: no failure
+    # Or a drain: no failure. What a cancelled run had in flight ends with asyncio's own error.
+    is_stop = isinstance(error, Interrupt | asyncio.CancelledError)
     if is_stop:
         attributes["po.interrupted"] = True
     elif error is not None:
@@ -243,15 +246,34 @@ def _code(error: BaseException) -> str:
     return error.code if isinstance(error, PoError) else type(error).__name__
 
 
-def _text(messages: Sequence[tuple[str, str]]) -> str:
-    """The newest messages as JSON, of which no more than `_MOST_TEXT` characters are looked at."""
+def _operation(request: ChatRequest) -> str:
+    return "embeddings" if request.embed else "chat"
+
+
+def _text(messages: Sequence[Message], finish: str | None = None) -> str:
+    """The newest messages as the conventions' JSON, of which no more than `_MOST_TEXT` characters are looked at;
+    `finish` is said of an answer."""
     left, kept = _MOST_TEXT, []
-    for role, content in reversed(messages):
+    about = {} if finish is None else {"finish_reason": finish}
+    for message in reversed(messages):
         if left <= 0:
             break
-        kept.append({"role": role, "content": redactor.text(content[:left])})
-        left -= len(content)
-    return json.dumps(kept[::-1], ensure_ascii=False)
+        kept.append({"role": message.role, "parts": _parts(message, left), **about})
+        left -= len(message.content)
+    # Half of a pair of surrogates, as a cut answer may end with, is no UTF-8: the exporter would lose its whole batch.
+    return json.dumps(kept[::-1], ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def _parts(message: Message, most: int) -> list[JsonObject]:
+    """The parts of a message; of pictures and files none."""
+    text = redactor.text(message.content[:most])
+    if message.tool_call_id:
+        return [{"type": "tool_call_response", "id": message.tool_call_id, "result": text}]
+    parts: list[JsonObject] = [{"type": "text", "content": text}] if text else []
+    for call in message.tool_calls:
+        arguments = redactor.text(json.dumps(call.arguments)[:most])
+        parts.append({"type": "tool_call", "id": call.id, "name": call.name, "arguments": arguments})
+    return parts
 
 
 def _nanoseconds(at: str) -> int | None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from po_jupyter.config import SECRETS
 from po_jupyter.llm.specs import spec_of, specs
 from po_jupyter.telemetry.redaction import is_secret_name
+from po_jupyter.telemetry.tracing import without_user
 
 _NAMES = frozenset(
     {
@@ -47,9 +48,10 @@ def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | N
     environ = os.environ if environ is None else environ
     more = frozenset(extra)
     return {
-        name: value
+        # The user in an exporter's address is sent as its headers are, besides the environment.
+        name: without_user(value)[0] if name.startswith("OTEL_") else value
         for name, value in environ.items()
-        if name not in _NEVER and (name in more or (_is_inherited(name) and not _has_password(name, value)))
+        if name not in _NEVER and (name in more or _is_inherited(name))
     }
 
 
@@ -78,8 +80,3 @@ def _is_inherited(name: str) -> bool:
     if name.startswith("OTEL_") and name.endswith("_HEADERS"):  # of an exporter, with its key
         return False
     return name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)
-
-
-def _has_password(name: str, value: str) -> bool:
-    """Whether an exporter's address has its user in it."""
-    return name.startswith("OTEL_") and "@" in value

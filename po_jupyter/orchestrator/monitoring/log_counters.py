@@ -31,6 +31,7 @@ class LogCounters:
             str, int
         ] = {}  # the last record that was counted, of runs that changed; latest last
         self._parts: dict[str, Part] = {}
+        self._asked: dict[tuple[str, str], str] = {}  # the models of calls at work, by run and key; latest last
         self._since = ""  # the newest run of which nothing is known: what it had then is not counted
 
     def begin(self) -> None:
@@ -55,7 +56,7 @@ class LogCounters:
             self._counted.pop(run, None)
             return 0
         for record in records:
-            self._add(record, part)
+            self._add(run, record, part)
         self._remember(head, records[-1]["n"] if records else after)
         return len(records)
 
@@ -79,7 +80,7 @@ class LogCounters:
                 del self._parts[next(iter(self._parts))]
         return self._parts[run]
 
-    def _add(self, record: Record, part: Part) -> None:
+    def _add(self, run: str, record: Record, part: Part) -> None:
         """A call is counted where it was made; rows and lost calls of a map in the log of the map, to which those of
         its child runs are copied; the end of a run for the whole alone, that of a task where it is one."""
         for event in record["events"]:
@@ -91,7 +92,7 @@ class LogCounters:
             self._add_item(item)
         for call in record["calls"]:
             if not call.get("shard"):
-                self._add_call(call)
+                self._add_call(run, call)
 
     def _add_event(self, event: EventDraft) -> None:
         kind = event["type"]
@@ -113,11 +114,18 @@ class LogCounters:
         state = "reused" if "reused" in item else "done" if item["ok"] else "failed"
         self._metrics.rows.labels(state).inc()
 
-    def _add_call(self, call: CallRecord) -> None:
+    def _add_call(self, run: str, call: CallRecord) -> None:
+        asked = self._asked.pop((run, call["key"]), "")
+        if call["kind"] == "intent":
+            self._asked[run, call["key"]] = call["model"]
+            if len(self._asked) > _KEPT:
+                del self._asked[next(iter(self._asked))]
         if call["kind"] != "response":
             return
         response = call.get("response") or {}
-        model = self._metrics.model(str(response.get("model") or call.get("model") or ""))
+        # A call that failed has no answer to say the model: it is as it was asked for, `provider:model`.
+        asked = str(call.get("model") or asked).partition(":")[2]
+        model = self._metrics.model(str(response.get("model") or asked))
         if call.get("cached"):
             self._metrics.calls.labels(model, "cached").inc()
             return

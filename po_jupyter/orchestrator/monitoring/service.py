@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import psutil
 
@@ -23,7 +23,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
 from po_jupyter.orchestrator.monitoring.loop_lag import LoopLag
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views.workers import WorkersView, queue_report
+from po_jupyter.orchestrator.views.workers import NodeState, WorkersView, queue_report
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.telemetry.metrics import Metrics
@@ -73,6 +73,9 @@ class Monitoring:
             if self._metrics is None:
                 await self._begin()
             assert self._metrics is not None
+            nodes = Counter(node["state"] for node in await self._workers().nodes())
+            for state in get_args(NodeState):
+                self._metrics.nodes.labels(state).set(nodes[state])
             changed = dict(islice(self._changed.items(), _MOST_RUNS))
             counted = await self._to_thread(self._count, list(changed), self._dispatcher.is_holder)
             # Only now: of a scrape that fails nothing is lost. A run that changed meanwhile is looked at again.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Literal, Protocol, TypedDict
+from typing import Literal, Protocol, TypeAlias, TypedDict
 
 from po_jupyter.errors import Conflict
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Head, RunStore, waits_for_worker
+
+NodeState: TypeAlias = Literal["works", "serves", "drains"]
 
 
 class NodeReport(TypedDict):
@@ -25,7 +27,7 @@ class NodeReport(TypedDict):
     slots: int
     running: int
     labels: list[str]
-    state: Literal["works", "serves", "drains"]
+    state: NodeState
     silent: float
 
 
@@ -55,6 +57,10 @@ class WorkersReport(TypedDict):
 
 class WorkersView(Protocol):
     """Tells of the servers of a store."""
+
+    async def nodes(self) -> list[NodeReport]:
+        """Those that are not gone. Raises StoreError."""
+        ...
 
     async def report(self) -> WorkersReport:
         """Raises StoreError."""
@@ -99,18 +105,21 @@ class LocalWorkers:
         self._describe = describe
         self._lease = lease
 
+    async def nodes(self) -> list[NodeReport]:
+        """See `WorkersView`."""
+        holder, mine = self._lease(), self._describe()
+        if holder is None:
+            return []
+        return [{
+            "name": str(holder.get("host", "")), "host": str(holder.get("host", "")), "pid": holder["pid"],
+            "since": holder["since"], "version": mine["version"], "slots": mine["slots"],
+            "running": mine["running"] or 0, "labels": [], "state": "works", "silent": 0.0,
+        }]  # fmt: skip
+
     async def report(self) -> WorkersReport:
         """See `WorkersView`."""
         heads = await self._to_thread(self._store.active)
-        holder, mine = self._lease(), self._describe()
-        nodes: list[NodeReport] = []
-        if holder is not None:
-            nodes.append({
-                "name": str(holder.get("host", "")), "host": str(holder.get("host", "")), "pid": holder["pid"],
-                "since": holder["since"], "version": mine["version"], "slots": mine["slots"],
-                "running": mine["running"] or 0, "labels": [], "state": "works", "silent": 0.0,
-            })  # fmt: skip
-        return {"nodes": nodes, "queue": queue_report(heads), "broker": None}
+        return {"nodes": await self.nodes(), "queue": queue_report(heads), "broker": None}
 
     async def drain(self, node: str) -> None:
         """See `WorkersView`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 from typing import Any
 
@@ -13,13 +15,15 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, Sampl
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.lifecycle.observers import Observers
-from po_jupyter.engine.lifecycle.trace_observer import EVERY, FIRST_ROWS, TraceObserver
+from po_jupyter.engine.lifecycle.trace_observer import EVERY, FIRST_ROWS, TraceObserver, _text
 from po_jupyter.engine.ports import Observer
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
 from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.llm.chat import Message, ToolCall
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.usage import Usage
 from po_jupyter.telemetry import tracing
 from tests.support.engine import RUN, Bench
 
@@ -120,8 +124,57 @@ async def test_prompts_and_answers_when_somebody_asks(bench: Bench, monkeypatch:
     bench.create([{"name": "a", "prompt": "who is Ada"}])
     ((call,),) = [(await spans_of(bench))["chat echo"]]
     assert call.attributes is not None
-    assert json.loads(str(call.attributes["gen_ai.input.messages"]))[-1]["content"] == "who is Ada"
-    assert json.loads(str(call.attributes["gen_ai.output.messages"]))[0]["role"] == "assistant"
+    assert json.loads(str(call.attributes["gen_ai.input.messages"]))[-1] == {
+        "role": "user",
+        "parts": [{"type": "text", "content": "who is Ada"}],
+    }
+    (answer,) = json.loads(str(call.attributes["gen_ai.output.messages"]))
+    assert (answer["role"], answer["finish_reason"], answer["parts"][0]["type"]) == (
+        "assistant",
+        "stop",
+        "text",
+    )
+
+
+def test_what_a_cancelled_run_had_in_flight_is_no_failure() -> None:
+    """Its tasks and calls end with an error of asyncio's own."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    def work() -> None:
+        spans = TraceObserver(provider.get_tracer("test"), RUN, "p", None, None)
+        task = Task(name="a", prompt="x")
+        spans.on_task_start(task, 1)
+        spans.on_task_end(task, 1, 0.1, Usage(), asyncio.CancelledError())
+        spans.end_run("cancelled")
+
+    contextvars.copy_context().run(work)
+    span = exporter.get_finished_spans()[0]
+    assert span.name == "task a" and span.status.is_unset
+    assert span.attributes is not None and span.attributes["po.interrupted"] is True
+
+
+def test_messages_are_as_the_conventions_have_them() -> None:
+    """gen-ai-input-messages.json: a role and parts, of text, calls of tools and their results."""
+    call = ToolCall("c1", "price", {"sku": "A1"})
+    turns = [Message("user", "cut \ud83d"), Message("assistant", "", tool_calls=(call,))]
+    text = _text([*turns, Message("tool", "2.5", tool_call_id="c1")])
+    assert text.encode(), "an exporter writes UTF-8"
+    assert [message["parts"] for message in json.loads(text)] == [
+        [{"type": "text", "content": "cut ?"}],
+        [{"type": "tool_call", "id": "c1", "name": "price", "arguments": '{"sku": "A1"}'}],
+        [{"type": "tool_call_response", "id": "c1", "result": "2.5"}],
+    ]
+
+
+async def test_a_vector_is_no_chat(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is kilobytes of numbers: no message, whoever asks for messages."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    bench.create([{"name": "a", "embed": "a text"}])
+    ((call,),) = [(await spans_of(bench))["embeddings echo"]]
+    assert call.attributes is not None
+    assert call.attributes["gen_ai.operation.name"] == "embeddings"
+    assert not {"gen_ai.output.messages", "gen_ai.response.finish_reasons"} & {*call.attributes}
 
 
 async def test_prompts_are_as_long_as_the_standard_variable_says(

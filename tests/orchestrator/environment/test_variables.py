@@ -37,6 +37,9 @@ def test_no_secret_setting_and_no_key_of_an_exporter_reaches_a_worker() -> None:
     exporters = {
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=k", "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=k",
         "OTEL_EXPORTER_OTLP_LOGS_HEADERS": "k", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://user:pass@host",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_SERVICE_NAME": "po",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_RESOURCE_ATTRIBUTES": "owner=ada@example.org",
     }  # fmt: skip
-    assert set(worker_environment((), exporters)) == {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"}
+    assert worker_environment((), exporters) == {
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://host", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://host",
+        "OTEL_RESOURCE_ATTRIBUTES": "owner=ada@example.org",
+    }  # fmt: skip

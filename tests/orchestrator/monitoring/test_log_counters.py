@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.monitoring import log_counters
@@ -77,6 +78,38 @@ def test_a_price_that_nobody_knows_is_no_zero() -> None:
     assert value(metrics, "po_cost_usd_total", model="m") == 0.5
     assert value(metrics, "po_calls_without_price_total", model="m") == 1
     assert value(metrics, "po_tokens_total", model="m", kind="input") == 6
+
+
+def test_a_call_that_failed_is_one_of_its_model() -> None:
+    """No answer says which: all were `other`, which is for models beyond the first."""
+    store, metrics = MemoryStore(), Metrics()
+    counters = LogCounters(store, metrics)
+    counters.begin()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    for key in ("one/1/x", "one/1/y"):
+        intent = {"key": key, "kind": "intent", "model": "ollama:llama3:8b", "stage": "inference"}
+        store.commit(lease, Commit(calls=[intent]))
+        counters.count(RUN, 100)  # between them
+        failed = {"key": key, "kind": "response", "ok": False, "error": {"code": "model_refused"}}
+        store.commit(lease, Commit(calls=[failed]))
+        counters.count(RUN, 100)
+    assert value(metrics, "po_calls_total", model="llama3:8b", outcome="failed") == 2
+    assert total(metrics, "po_calls_total") == 2
+    assert counters._asked == {}
+
+
+def test_a_model_may_be_called_anything() -> None:
+    """By the answer of a vendor: half a pair of surrogates was an error 500 of every scrape from then on."""
+    metrics = Metrics()
+    metrics.calls.labels(metrics.model('m\ud83d"\n{}' + "x" * 5000), "done").inc()
+    (sample,) = [
+        sample
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+        if sample.name == "po_calls_total"
+    ]
+    assert sample.labels["model"].startswith('m?"\n{}x') and len(sample.labels["model"]) == 200
 
 
 def test_a_long_run_is_not_counted_again_behind_many_others(monkeypatch: pytest.MonkeyPatch) -> None:

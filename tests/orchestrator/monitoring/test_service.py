@@ -57,6 +57,7 @@ async def test_runs_tasks_rows_and_calls_are_counted_once(tmp_path: Path) -> Non
         assert seen["po_tokens_total", "input", "echo"] > 0
         assert seen["po_call_seconds_count", "echo"] == 3
         assert seen["po_holds_store",] == 1
+        assert (seen["po_nodes", "works"], seen["po_nodes", "serves"]) == (1, 0)
         assert seen["po_data_free_bytes",] > 0
         assert not any("me" in labels or good.id in labels for labels in seen), "nobody is a label"
 
