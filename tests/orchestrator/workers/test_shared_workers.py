@@ -200,6 +200,27 @@ async def test_a_run_whose_step_was_long_goes_on_in_a_process_of_its_own(
     assert pids["after"] != pids["other"]
 
 
+@pytest.mark.timeout(60)
+async def test_a_template_that_takes_minutes_holds_nobody_up_and_moves_while_it_is_rendered(
+    tmp_path: Path, troubled: Path
+) -> None:
+    """Nobody's process is ended for it, so that no call of another run is sent again."""
+    inner = "{% for b in range(9999) %}{% if a == -b - 1 %}x{% endif %}{% endfor %}"
+    joined = f"{{% for a in range(9999) %}}{inner}{{% endfor %}}"
+    async with sharing(tmp_path / "data") as service:
+        other = await submit(service, prompts("other", "after", model="fake:echo?latency=2"))
+        await until(lambda: other in at_work(service))
+        slow = await submit(service, prompts(joined))
+        async with asyncio.timeout(30):
+            while slow not in at_work(service) or at_work(service)[slow].process is not None:
+                await asyncio.sleep(0.05)
+        assert (await wait_for_state(service, other)).state == "done"
+        assert await crashes(service, slow) == await crashes(service, other) == []
+        await service.control.cancel(slow, None)
+        assert (await wait_for_state(service, slow)).state == "cancelled"
+        assert await crashes(service, slow) == []
+
+
 @pytest.mark.timeout(110)
 async def test_a_run_that_lets_nobody_else_work_is_ended_and_it_alone_counts(
     tmp_path: Path, troubled: Path, monkeypatch: pytest.MonkeyPatch
