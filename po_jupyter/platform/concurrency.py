@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+
+def thread_clock() -> Callable[[], float]:
+    """A clock of the CPU that this thread uses, for other threads to read; where there is none it stands still."""
+    if sys.platform == "linux":
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+
+        def read() -> float:
+            try:
+                return time.clock_gettime(clock)
+            except OSError:  # the thread has ended
+                return 0.0
+
+        return read
+    else:
+        return float
 
 
 async def gather_or_cancel(coroutines: Iterable[Coroutine[object, object, None]]) -> None:

@@ -147,7 +147,10 @@ class SharedWorker:
             return
         link = RunLink(self._link, run, stop=lambda: here.stop())
         turn = RunTurn(
-            self._loop, self._turns, run, lambda seconds: here.move(f"a step of it took {seconds:.1f} s")
+            self._loop,
+            self._turns,
+            run,
+            lambda seconds: here.move(f"it kept the others waiting for {seconds:.1f} s"),
         )
         here = self._runs[run] = _RunHere(link, turn)
         self._link.join(link)

@@ -2,8 +2,8 @@
 
 A step is what a task of asyncio does between two waits. Each coroutine of a run is wrapped, so that its steps name the
 run in the turn file (`ipc.turn_file`) for as long as they last, which costs a third of a microsecond; jobs in threads
-are counted there. A run whose step was long, or that worked for long in a thread, is reported after it: it holds up all
-the others.
+are counted there. A run whose steps take long, or that works for long in a thread, is reported: it holds up all the
+others.
 """
 
 from __future__ import annotations
@@ -13,24 +13,45 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from contextvars import Context, ContextVar
 from threading import Lock
-from time import perf_counter, process_time, thread_time
+from time import perf_counter, thread_time
 from types import TracebackType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from po_jupyter.engine.base.threads import StageThreads
 from po_jupyter.ipc.turn_file import TurnFile
+from po_jupyter.platform.concurrency import thread_clock
 
 T = TypeVar("T")
-LONG = 1.0  # s that a step may take ...
-_AT_WORK = 0.6  # s of CPU of this process meanwhile: what others on the machine hold up is not the run's fault
+LONG = 1.0  # s of CPU that a job in a thread may use, and heavy steps together ...
+_WINDOW = 10.0  # s ... within which they are together
+HEAVY = 0.1  # s that a step may take without being counted
 _SAMPLE = 0.25  # s between looks at the CPU that was used
 
 
-class RunTurn:
-    """The turns of one run. `on_long(seconds)` is called on the loop after a step of more than a second, or a job in a
-    thread that used as much CPU."""
+class _ThreadJob(NamedTuple):
+    """A job in a thread, and the CPU that the thread had used before."""
 
-    __slots__ = ("_jobs", "_jobs_index", "_lock", "_loop", "file", "numbers", "on_long", "slot")
+    turn: RunTurn
+    clock: Callable[[], float]
+    before: float
+
+
+class RunTurn:
+    """The turns of one run. `on_long(seconds)` is called on the loop when its heavy steps, or a job in a thread, used
+    more than a second of CPU: what others on the machine hold up is not the run's fault."""
+
+    __slots__ = (
+        "_heavy",
+        "_heavy_since",
+        "_jobs",
+        "_jobs_index",
+        "_lock",
+        "_loop",
+        "file",
+        "numbers",
+        "on_long",
+        "slot",
+    )
 
     def __init__(self, loop: TurnLoop, file: TurnFile, run: str, on_long: Callable[[float], object]) -> None:
         """Takes a slot of the file."""
@@ -42,6 +63,7 @@ class RunTurn:
         self._jobs = 0
         self._jobs_index = file.jobs_index(self.slot)
         self._lock = Lock()
+        self._heavy = self._heavy_since = 0.0
 
     def release(self) -> None:
         """The run has left; what is still to come of it names nobody."""
@@ -50,20 +72,27 @@ class RunTurn:
             if slot:
                 self.file.release(slot)
 
-    def long_step(self, seconds: float) -> None:
-        """A step took that long."""
-        if process_time() - self._loop.cpu_before > _AT_WORK:
-            self.on_long(seconds)
+    def heavy_step(self, seconds: float) -> None:
+        """A step that ended now took that long."""
+        now = perf_counter()
+        if now - self._heavy_since > _WINDOW + seconds:
+            self._heavy, self._heavy_since = 0.0, now
+        self._heavy += self._loop.cpu_of(seconds, now)
+        if self._heavy > LONG:
+            self.on_long(self._heavy)
 
     def job(self, fn: Callable[..., T], *args: object) -> T:
         """Call `fn` in this thread, counted meanwhile."""
         self._count(1)
-        began = thread_time()
+        before = thread_time()
+        job = _ThreadJob(self, thread_clock(), before)
+        self._loop.jobs[id(job)] = job
         try:
             return fn(*args)
         finally:
             self._count(-1)
-            if (seconds := thread_time() - began) > LONG:
+            is_new = self._loop.jobs.pop(id(job), None) is not None
+            if is_new and (seconds := thread_time() - before) > LONG:
                 self._loop.call_soon_threadsafe(self.on_long, seconds)
 
     def _count(self, change: int) -> None:
@@ -98,8 +127,8 @@ class TurnCoroutine(Coroutine[object, object, object]):
             return self._send(value)
         finally:
             numbers[0] = 0
-            if (seconds := perf_counter() - began) > LONG:
-                self._turn.long_step(seconds)
+            if (seconds := perf_counter() - began) > HEAVY:
+                self._turn.heavy_step(seconds)
 
     def throw(
         self,
@@ -111,12 +140,15 @@ class TurnCoroutine(Coroutine[object, object, object]):
         numbers = self._numbers
         numbers[1] += 1
         numbers[0] = self._turn.slot
+        began = perf_counter()
         try:
             if isinstance(kind, BaseException):
                 return self._coroutine.throw(kind)
             return self._coroutine.throw(kind, error, trace)
         finally:
             numbers[0] = 0
+            if (seconds := perf_counter() - began) > HEAVY:
+                self._turn.heavy_step(seconds)
 
     def close(self) -> None:
         """See `Coroutine`."""
@@ -147,11 +179,21 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """A loop whose tasks take turns."""
         super().__init__()
         self.set_task_factory(_make_task)  # type: ignore[arg-type]  # typeshed knows no further options
-        self.cpu_before = 0.0  # s that this process had used a moment ago
+        self.jobs: dict[int, _ThreadJob] = {}  # in threads, that were not reported
+        self._sampled = 0.0  # when this was looked at last:
+        self._cpu = 0.0  # s that the loop's own thread had used
         self.call_soon(self._sample)
 
+    def cpu_of(self, seconds: float, now: float) -> float:
+        """About the CPU that the loop's thread used in a step of so many seconds that ends now."""
+        used = thread_time() - self._cpu
+        return min(seconds, used if seconds > LONG else used * seconds / max(now - self._sampled, seconds))
+
     def _sample(self) -> None:
-        self.cpu_before = process_time()
+        self._sampled, self._cpu = perf_counter(), thread_time()
+        for key, job in list(self.jobs.items()):
+            if (seconds := job.clock() - job.before) > LONG and self.jobs.pop(key, None) is not None:
+                job.turn.on_long(seconds)
         self.call_later(_SAMPLE, self._sample)
 
     def run_in_executor(

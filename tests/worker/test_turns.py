@@ -116,7 +116,7 @@ def test_a_step_and_a_job_that_work_for_long_are_reported_and_waits_are_not(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "LONG", 0.1)
-    monkeypatch.setattr(turns, "_AT_WORK", 0.05)
+    monkeypatch.setattr(turns, "HEAVY", 0.05)
 
     async def sleeps() -> None:
         await asyncio.sleep(0.2)
@@ -136,6 +136,33 @@ def test_a_step_and_a_job_that_work_for_long_are_reported_and_waits_are_not(
     assert len(house.long) == 1
     house.run(in_thread())
     assert len(house.long) == 2
+
+
+def test_steps_that_are_heavy_together_and_a_job_that_goes_on_are_reported_while_they_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step alone is short: a run that works through an endless answer holds up the others all the same."""
+    monkeypatch.setattr(turns, "LONG", 0.3)
+    monkeypatch.setattr(turns, "HEAVY", 0.05)
+    monkeypatch.setattr(turns, "_SAMPLE", 0.05)
+
+    async def steps() -> None:
+        for _ in range(6):
+            work(0.1)
+            await asyncio.sleep(0)
+
+    async def job() -> None:
+        going_on = asyncio.create_task(asyncio.to_thread(work, 1.5))
+        while not house.long:
+            assert not going_on.done()
+            await asyncio.sleep(0.01)
+        await going_on
+
+    house.run(steps())
+    assert house.long
+    house.long.clear()
+    house.run(job())
+    assert len(house.long) == 1, "once"
 
 
 def test_a_run_that_left_names_nobody(house: House) -> None:

@@ -32,11 +32,14 @@ from po_jupyter.model.pipeline.evals.confidence import CONFIDENCE, label_field
 from po_jupyter.model.pipeline.pipeline import CascadeStep, PromptText, Task
 from po_jupyter.model.values.json import JsonValue
 
+_LONG_ANSWER = 200_000  # characters; reading it takes more than 10 ms
+
 
 class PromptTask:
     """A task with a `prompt` or `embed`, its templates and schema compiled; one for all attempts and rows.
 
-    `critique`: the template of `refine.critique`; `conditions`: those under which each model of a cascade is asked;
+    `is_costly`: a template of its messages may take long (`PromptTemplate.is_costly`); `critique`: the template of
+    `refine.critique`; `conditions`: those under which each model of a cascade is asked;
     `answer`: reads and judges answers, None without an `output`; `judge`: calls it where that may take long, for it
     runs code of the user's, matches patterns or goes through alternatives of alternatives; else None.
     """
@@ -81,6 +84,7 @@ class PromptTask:
         self.answer = answer_validator(task.output) if task.output is not None else None
         self._label = label_field(task.output) if task.confidence is not None else None
         self._off_loop = off_loop
+        self.is_costly = any(template.is_costly for _, template in turns)
         self.judge = off_loop if self.answer is not None and self.answer.may_be_slow else None
         self._loaded = task.output_type is None
 
@@ -97,6 +101,10 @@ class PromptTask:
     def of_task(self, task: Task) -> PromptTask:
         """That of another task, whose code runs where this one's does; `load` it. Raises TemplateFailed."""
         return PromptTask(task, self._off_loop)
+
+    def judge_of(self, text: str) -> OffLoop | None:
+        """As `judge`, for this answer: a very long one is read in a thread too."""
+        return self._off_loop if len(text) > _LONG_ANSWER else self.judge
 
     @property
     def reads_item(self) -> bool:
@@ -253,7 +261,7 @@ class _PromptAttempt:
 
     def parsing(self, frame: Frame) -> StageResult | Awaitable[StageResult]:
         """The JSON value of the answer, which may be null. Raises AnswerUnreadable."""
-        answer, judge = self._prompts.answer, self._prompts.judge
+        answer, judge = self._prompts.answer, self._prompts.judge_of(self._text)
         assert answer is not None
         if judge is not None:
             return self._parse_off_loop(answer, judge)

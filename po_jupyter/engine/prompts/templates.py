@@ -36,6 +36,9 @@ _EXPRESSIONS = {
 }
 _PIECES = 10_000  # that are looked at together
 _SHORT = 20_000  # characters of a template that is kept compiled
+_LOOPING = frozenset(
+    ["groupby", "map", "max", "min", "reject", "rejectattr", "select", "selectattr", "sort", "sum", "unique"]
+)  # filters
 _FEW = 50  # pieces that are joined without being looked at before
 
 ENVIRONMENT = make_sandbox()
@@ -46,9 +49,12 @@ GLOBALS: frozenset[str] = frozenset(ENVIRONMENT.globals)
 
 
 class PromptTemplate:
-    """A compiled template of one task. `field` is the field of the task: `prompt`, `system`, `refine.critique`."""
+    """A compiled template of one task. `field` is the field of the task: `prompt`, `system`, `refine.critique`.
 
-    __slots__ = ("_few_pieces", "_root", "_template", "_text", "field", "task")
+    `is_costly`: it goes through rows for each row, so that a few thousand take seconds.
+    """
+
+    __slots__ = ("_few_pieces", "_root", "_template", "_text", "field", "is_costly", "task")
 
     def __init__(self, text: str, *, task: str, field: str = "prompt") -> None:
         """Compile `text`. Raises TemplateFailed."""
@@ -65,6 +71,7 @@ class PromptTemplate:
         if not any(mark in text for mark in ("{{", "{%", "{#")):
             self._text = text
         self._few_pieces = "{%" not in text and text.count("{{") < _FEW
+        self.is_costly = "{%" in text and _loops_in_loops(text)
 
     def render(self, names: Mapping[str, JsonValue]) -> str:
         """The text with `names` filled in; `names` holds what `template_names` gives. Raises TemplateFailed."""
@@ -103,6 +110,23 @@ def _compiled(text: str) -> Template:
 @lru_cache(maxsize=1_000)
 def _compiled_short(text: str) -> Template:
     return ENVIRONMENT.from_string(text)
+
+
+@lru_cache(maxsize=1_000)
+def _loops_in_loops(text: str) -> bool:
+    tree = ENVIRONMENT.parse(text)
+    for outer in tree.find_all((nodes.For, nodes.Macro)):
+        if isinstance(outer, nodes.For) and outer.recursive:
+            return True
+        for inner in outer.find_all((nodes.For, nodes.Filter, nodes.Call)):
+            if isinstance(inner, nodes.Call):
+                # Of another macro, or of itself.
+                costly = isinstance(outer, nodes.Macro) and isinstance(inner.node, nodes.Name)
+            else:
+                costly = not isinstance(inner, nodes.Filter) or inner.name in _LOOPING
+            if costly:
+                return True
+    return False
 
 
 def _collected(rendering: Iterable[str]) -> list[str]:

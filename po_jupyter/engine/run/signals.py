@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
 
 from po_jupyter.engine.base.interrupts import Drained, Stopped
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.errors import StoreError
+
+T = TypeVar("T")
 
 
 class RunSignals:
@@ -71,6 +74,20 @@ class RunSignals:
         except TimeoutError:
             return
         raise Drained
+
+    async def unless_drained(self, work: Coroutine[object, object, T]) -> T:
+        """The result of work that costs nothing but time: a drain cancels it, with Drained."""
+        self.checkpoint()
+        working, drained = asyncio.ensure_future(work), asyncio.ensure_future(self._drained.wait())
+        try:
+            await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise Drained
+        finally:
+            for task in (working, drained):
+                task.cancel()
+            await asyncio.gather(working, drained, return_exceptions=True)
 
     def rest(self, task: str, resting: bool) -> None:
         """Note that a task only waits for an answer that may take hours, or that it works again."""

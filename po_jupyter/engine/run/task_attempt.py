@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
 from po_jupyter.engine.base.retry_decision import should_retry
+from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
 from po_jupyter.engine.control.apply import SourcedDirectives
@@ -34,6 +37,8 @@ from po_jupyter.model.values.json import JsonValue
 from po_jupyter.model.values.task_kind import ASKS_MODEL
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.redaction import redactor
+
+T = TypeVar("T")
 
 
 class TaskAttempt:
@@ -165,11 +170,15 @@ class TaskAttempt:
     async def _run_stages(self, calls: AttemptCalls, frame: Frame, run: RunStages) -> VotedOutput:
         session, task = self.session, self.task
         if task.kind in ASKS_MODEL:
-            # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
-            off_loop = asyncio.to_thread if session.outputs.reads_rows(task) else None
             names = session.outputs.names(task, self.number)
             prompt = session.tasks.prompt_task(task)
             await prompt.load()
+            off_loop: OffLoop | None = None
+            if session.outputs.reads_rows(task):
+                # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
+                off_loop = asyncio.to_thread
+            elif prompt.is_costly:
+                off_loop = self._render
 
             def stages_of(asked: ModelCalls) -> dict[str, Stage]:
                 return prompt.stages(asked, names, off_loop=off_loop)
@@ -178,6 +187,11 @@ class TaskAttempt:
         python = await session.tasks.python_task(task)
         inputs = TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task))
         return VotedOutput(await run(python.stages(calls, inputs), frame))
+
+    async def _render(self, render: Callable[..., T], *args: object) -> T:
+        """Render in a thread, where it can be stopped: it may take minutes."""
+        session = self.session
+        return await session.signals.unless_drained(session.resources.threads.run(render, *args))
 
     async def _commit_output(self, voted: VotedOutput, seconds: float, directed: list[EventDraft]) -> None:
         """Commit that the task is done, with its output and the events of its directives."""

@@ -41,7 +41,7 @@ from po_jupyter.ipc.rate_messages import (
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.workers.processes import RunChannel, WorkerHandle
+from po_jupyter.orchestrator.workers.processes import RunChannel, SharedProcess, WorkerHandle
 from po_jupyter.orchestrator.workers.queue import RunShare
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
@@ -108,7 +108,7 @@ class WorkerGateway:
             if worker is None:
                 await channel.drain()
                 return
-            await self._receive(channel, {worker.run: worker}, worker)
+            await self._receive(channel, {worker.run: worker}, only=worker)
 
     async def _serve_shared(self, channel: Channel, hello: SharedHello) -> None:
         """Serve a process of many runs."""
@@ -122,16 +122,21 @@ class WorkerGateway:
         channel.send(Heartbeat())
         process.attached.update(process.runs)
         try:
-            await self._receive(channel, process.attached, None)
+            await self._receive(channel, process.attached, process=process)
         finally:
             if process.channel is channel:  # else it connected again meanwhile
                 process.attached.clear()
             self._supervisor.shared.disconnected(process, channel)
 
     async def _receive(
-        self, channel: Channel, runs: Mapping[str, WorkerHandle], only: WorkerHandle | None
+        self,
+        channel: Channel,
+        runs: Mapping[str, WorkerHandle],
+        *,
+        only: WorkerHandle | None = None,
+        process: SharedProcess | None = None,
     ) -> None:
-        """Handle the messages of a connection, each of its run; those that name none are of the process, or of the
+        """Handle the messages of a connection, each of its run; those that name none are of the `process`, or of the
         `only` run of a worker before 0.2.0."""
         try:
             while (addressed := await channel.receive_addressed()) is not None:
@@ -147,6 +152,8 @@ class WorkerGateway:
                     handler = self._handlers.get(type(message))
                     if handler is not None:
                         handler(worker, message)
+                elif process is not None and run is not None and isinstance(message, RunLeft):
+                    process.left(run)
         finally:
             for worker in [only] if only is not None else list(runs.values()):
                 self._disconnect(worker, channel)

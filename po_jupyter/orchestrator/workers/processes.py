@@ -49,6 +49,7 @@ class SharedProcess:
     runs        those that it has, or will be sent once it is connected
     attached    those whose messages come over its connection; one that it was told to let go of still may
     connected   it was at least once
+    reported    the runs that it said it has, and did not leave since; None: it has not said so yet
     retiring    it gets no further run, and ends when it has none
     taken       runs that it was ever sent
     environment the variables that it was started with
@@ -63,6 +64,7 @@ class SharedProcess:
     runs: dict[str, WorkerHandle] = field(default_factory=dict)
     attached: dict[str, WorkerHandle] = field(default_factory=dict)
     connected: bool = False
+    reported: set[str] | None = None
     retiring: bool = False
     taken: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +78,11 @@ class SharedProcess:
     def pid(self) -> int:
         """The id of the process, which leads its group."""
         return self.identity["pid"]
+
+    def left(self, run: str) -> None:
+        """Note that it does not have the run any more."""
+        if self.reported is not None:
+            self.reported.discard(run)
 
 
 @dataclass(slots=True, eq=False)
@@ -168,6 +175,7 @@ class WorkerProcesses:
         if worker.process is not None:
             if worker.process.runs.get(worker.run) is worker:
                 del worker.process.runs[worker.run]
+                worker.process.left(worker.run)
         elif status is None and processes.alive(worker.identity):
             self._watch(worker)  # its zygote ended, not the worker
             return

@@ -107,9 +107,12 @@ class SharedWorkers:
         self._unexplained.pop(run, None)
 
     def has_left(self, run: str, holder: processes.Identity | None) -> bool:
-        """Whether the holder is a process of ours that lives and does not have the run."""
+        """Whether the holder is a process of ours that lives and does not have the run, as it said itself: that of an
+        earlier server is known before it has named its runs."""
         process = self._find(holder["pid"]) if holder is not None and holder.get("shared") else None
-        return process is not None and process.connected and run not in process.runs
+        if process is None or process.reported is None:
+            return False
+        return run not in process.runs and run not in process.reported
 
     async def warm_up(self) -> None:
         """Have a process ready. Raises SpawnFailed, VersionMismatch."""
@@ -203,6 +206,7 @@ class SharedWorkers:
         if process.connected:
             self._drop_missing(process, hello.runs)
         process.connected = True
+        process.reported = set(hello.runs)
         for worker in unsent:
             if worker.run not in hello.runs:
                 self.hand_over(worker)

@@ -216,3 +216,27 @@ def test_the_check_of_a_format_takes_no_longer_than_the_format_is_long() -> None
     began = time.process_time()
     PromptTemplate("{{ item.text.format(1) }}", task="t").render({"item": {"text": "1" * 200_000}})
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "costly"),
+    [
+        ("{{ seed.rows | sort(attribute='n') | map(attribute='a') | join }}", False),
+        ("{% for row in seed.rows %}{{ row.a | upper }} {{ range(row.n) | join }}{% endfor %}", False),
+        (
+            "{% if seed.rows %}{% for r in seed.rows %}x{% endfor %}{% for r in seed.rows %}y{% endfor %}{% endif %}",
+            False,
+        ),
+        ("{% macro line(r) %}{{ r.a.upper() }}{% endmacro %}{{ line(seed.rows[0]) }}", False),
+        (
+            "{% for a in seed.rows %}{% if a.n %}{% for b in seed.rows %}x{% endfor %}{% endif %}{% endfor %}",
+            True,
+        ),
+        ("{% for a in seed.rows %}{{ seed.rows | selectattr('n', 'equalto', a.n) | list }}{% endfor %}", True),
+        ("{% macro twice(n) %}{% if n %}{{ twice(n - 1) }}{{ twice(n - 1) }}{% endif %}{% endmacro %}x", True),
+        ("{% for row in seed.rows recursive %}x{% endfor %}", True),
+    ],
+)
+def test_a_template_that_goes_through_rows_for_each_row_is_costly(text: str, costly: bool) -> None:
+    """It is rendered in a thread: two lists of ten thousand rows take a minute."""
+    assert PromptTemplate(text, task="t").is_costly is costly

@@ -39,6 +39,22 @@ async def test_a_drain_ends_a_sleep_and_every_checkpoint(log: RunLog) -> None:
     assert log.wake.is_set()
 
 
+async def test_a_drain_ends_work_that_costs_nothing_but_time(log: RunLog) -> None:
+    signals = RunSignals(log)
+    assert await signals.unless_drained(asyncio.sleep(0, "made")) == "made"
+    working = asyncio.ensure_future(asyncio.sleep(60))
+    waiting = asyncio.ensure_future(signals.unless_drained(asyncio.wait_for(working, None)))
+    await asyncio.sleep(0)
+    signals.drain()
+    with pytest.raises(Drained):
+        await waiting
+    assert working.cancelled()
+    unstarted = asyncio.sleep(60)
+    with pytest.raises(Drained):
+        await signals.unless_drained(unstarted)
+    unstarted.close()
+
+
 async def test_a_run_that_left_stops_at_the_next_checkpoint(log: RunLog) -> None:
     signals = RunSignals(log)
     await signals.sleep(0.001)

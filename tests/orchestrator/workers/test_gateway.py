@@ -21,6 +21,7 @@ from po_jupyter.ipc.messages import (
     ResourceRequest,
     ResourceResponse,
     RestingChanged,
+    RunLeft,
     SharedHello,
     StopWorker,
     StoreFailure,
@@ -302,6 +303,26 @@ async def test_a_process_of_many_runs_that_connected_again_is_still_heard(
     new.send(RestingChanged(True), RUN)
     await until(lambda: worker.resting)
     await new.close()
+    await shared.close()
+
+
+async def test_a_run_of_an_earlier_servers_process_is_left_to_it_until_it_says_that_it_left(
+    house: House,
+) -> None:
+    """Its calls are in flight: another worker would send them again."""
+    me: processes.Identity = {**processes.myself(), "shared": True}
+    shared = house.supervisor.shared
+    shared.adopt(RUN, me)
+    assert not shared.has_left(CHILD, me), "it has not said which runs it has"
+    channel = await connect(house.address)
+    channel.send(SharedHello(me["pid"], me["created"], [RUN, CHILD]))
+    assert await channel.receive() == Heartbeat()
+    assert not shared.has_left(CHILD, me)
+    assert shared.has_left("d" * 22, me)
+    channel.send(RunLeft(0), CHILD)
+    await until(lambda: shared.has_left(CHILD, me))
+    assert not shared.has_left(RUN, me)
+    await channel.close()
     await shared.close()
 
 

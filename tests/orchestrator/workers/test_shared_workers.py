@@ -200,6 +200,27 @@ async def test_a_run_whose_step_was_long_goes_on_in_a_process_of_its_own(
     assert pids["after"] != pids["other"]
 
 
+@pytest.mark.timeout(60)
+async def test_a_template_that_takes_minutes_holds_nobody_up_and_moves_while_it_is_rendered(
+    tmp_path: Path, troubled: Path
+) -> None:
+    """Nobody's process is ended for it, so that no call of another run is sent again."""
+    inner = "{% for b in range(9999) %}{% if a == -b - 1 %}x{% endif %}{% endfor %}"
+    joined = f"{{% for a in range(9999) %}}{inner}{{% endfor %}}"
+    async with sharing(tmp_path / "data") as service:
+        other = await submit(service, prompts("other", "after", model="fake:echo?latency=2"))
+        await until(lambda: other in at_work(service))
+        slow = await submit(service, prompts(joined))
+        async with asyncio.timeout(30):
+            while slow not in at_work(service) or at_work(service)[slow].process is not None:
+                await asyncio.sleep(0.05)
+        assert (await wait_for_state(service, other)).state == "done"
+        assert await crashes(service, slow) == await crashes(service, other) == []
+        await service.control.cancel(slow, None)
+        assert (await wait_for_state(service, slow)).state == "cancelled"
+        assert await crashes(service, slow) == []
+
+
 @pytest.mark.timeout(110)
 async def test_a_run_that_lets_nobody_else_work_is_ended_and_it_alone_counts(
     tmp_path: Path, troubled: Path, monkeypatch: pytest.MonkeyPatch
@@ -254,16 +275,21 @@ async def test_a_stop_gives_every_run_back_and_the_next_server_goes_on(tmp_path:
 
 
 async def test_the_next_server_adopts_runs_that_go_on_together(tmp_path: Path, troubled: Path) -> None:
-    """A stop that does not wait hands over; a cancel of one run by the next server leaves the others alone."""
+    """A stop that does not wait hands over: no run is taken from the process that works on it, and no call is sent
+    again."""
     async with sharing(tmp_path / "data", shutdown_timeout=0.01) as service:
-        runs = [await submit(service, prompts(f"run {i}", model="fake:echo?latency=2")) for i in range(4)]
-        await until(lambda: all(run in at_work(service) for run in runs))
-        await asyncio.sleep(0.5)
+        runs = [await submit(service, prompts(f"run {i}", model="fake:echo?latency=5")) for i in range(20)]
+        await until(lambda: len(asked(troubled)) == len(runs))
+        # As after the end of its server: nobody told the process to give its runs back.
+        shared_of(service).drain = lambda: None
+        service.dispatcher.active.supervisor.processes.drain = list
     async with sharing(tmp_path / "data") as service:
         for run in runs:
             assert (await wait_for_state(service, run)).state == "done"
             assert await crashes(service, run) == []
         await until(lambda: not any(p.retiring for p in shared_of(service)._processes))
+    sent = [text for _, text in asked(troubled)]
+    assert sorted(sent) == sorted(set(sent)), "each once"
 
 
 async def test_a_cancelled_run_leaves_and_the_others_stay(tmp_path: Path, troubled: Path) -> None:
