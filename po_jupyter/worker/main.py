@@ -14,13 +14,12 @@ from typing import cast
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.base import deadline
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.credentials import Credential
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
-from po_jupyter.platform import signals
+from po_jupyter.platform import pauses, signals
 from po_jupyter.store.opening import open_store
 from po_jupyter.store.protocol import Store
 from po_jupyter.telemetry import logging, tracing
@@ -47,7 +46,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
     # `os._exit` right after this returns.
     loop = _new_loop(shared)
     asyncio.set_event_loop(loop)
-    deadline.notice_pauses(loop)
+    pauses.notice_pauses(loop)
     store = open_store(settings.data_dir / "store", request.store, shards=request.shards, checked=True)
     try:
         return loop.run_until_complete(work_off(request, settings, store))

@@ -123,7 +123,10 @@ def _orchestrator(settings: Settings) -> CheckResult:
         return CheckResult("orchestrator", "note", error.message, f"`po start` starts one.{more}")
     if not ready.get("ready"):
         return CheckResult(
-            "orchestrator", "bad", f"{client.url} is not ready: {base.one_line(ready)}", "`po logs` tells more."
+            "orchestrator",
+            "bad",
+            f"{client.url} is not ready: {base.one_line(ready.get('store', ready))}",
+            "`po logs` tells more.",
         )
     return CheckResult("orchestrator", "ok", client.url)
 

@@ -151,7 +151,7 @@ def _orchestrator_status(as_json: bool) -> int:
     if client.found_because:
         base.print_line(f"used because  {base.plain(client.found_because)}")
     if code != OK:
-        base.print_line(f"not ready     {base.one_line(ready)}")
+        base.print_line(f"not ready     {base.one_line(ready.get('store', ready))}")
     process = meta.get("orchestrator") or {}
     elsewhere = "" if process.get("holder", True) else " (another server of this data directory does the work)"
     base.print_line(f"process       {process.get('pid', 'unknown')}{elsewhere}")

@@ -1,4 +1,4 @@
 """Small parts below every other of the engine: JSON values, deadlines, threads, interrupts, usage sums.
 
-For other rooms: `interrupts`, `deadline.notice_pauses`.
+For other rooms: `interrupts`.
 """

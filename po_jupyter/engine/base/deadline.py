@@ -1,53 +1,15 @@
-"""Deadlines of stages. Time in which the whole process stood still does not count.
-
-The clock (`time.monotonic`) does not count a suspended machine on Linux and macOS, but it goes on while a
-process is stopped (SIGSTOP, a debugger, a paused session): on waking up every deadline would be over at once.
-The system tells the process then, and the handler runs before any timer of the loop.
-"""
+"""Deadlines of stages. Time in which the whole process stood still does not count, nor that of a wait for what others
+have to free."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from types import TracebackType
+from typing import Self
 
-from po_jupyter.platform import signals
-
-_TICK = 0.5  # s; a pause is known to within this
-
-
-class _PauseClock:
-    """The seconds that this process stood still since `notice_pauses`."""
-
-    def __init__(self) -> None:
-        self.paused = 0.0
-        self._last = time.monotonic()
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        def tick() -> None:
-            self._last = time.monotonic()
-            loop.call_later(_TICK, tick)
-
-        def continued() -> None:
-            now = time.monotonic()
-            self.paused += now - self._last
-            self._last = now
-
-        self.paused = 0.0
-        tick()
-        signals.on_continue(continued)
-
-
-_clock = _PauseClock()
-
-
-def notice_pauses(loop: asyncio.AbstractEventLoop) -> None:
-    """Watch out for pauses of this process from now on. Only in the main thread."""
-    _clock.start(loop)
-
+from po_jupyter.platform.pauses import RunningTimeout
 
 _current: ContextVar[Deadline | None] = ContextVar("po_deadline", default=None)
 
@@ -58,26 +20,21 @@ def waiting() -> AbstractContextManager[None]:
     return deadline.waiting() if deadline is not None else nullcontext()
 
 
-class Deadline:
-    """A timeout like `asyncio.timeout(seconds)` whose time passes only while the process runs."""
+class Deadline(RunningTimeout):
+    """The timeout of a stage, which is stopped while the stage is `waiting`."""
 
-    __slots__ = ("_counted", "_loop", "_since", "_timeout", "_timer", "_token", "_waits", "_when")
+    __slots__ = ("_since", "_token", "_waits")
 
     def __init__(self, seconds: float) -> None:
         """A deadline `seconds` from now, on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._when = self._loop.time() + seconds
-        self._counted = _clock.paused
-        self._timeout = asyncio.timeout(None)
-        self._timer: asyncio.TimerHandle | None = None
+        super().__init__(seconds)
         self._token: Token[Deadline | None] | None = None
         self._waits = 0
         self._since = 0.0  # when the first of `_waits` began
 
-    async def __aenter__(self) -> Deadline:
+    async def __aenter__(self) -> Self:
         """Start the clock."""
-        await self._timeout.__aenter__()
-        self._timer = self._loop.call_at(self._when, self._due)
+        await super().__aenter__()
         self._token = _current.set(self)
         return self
 
@@ -85,11 +42,9 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop the clock. Raises TimeoutError when the deadline passed."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._token is not None:
             _current.reset(self._token)
-        await self._timeout.__aexit__(kind, error, trace)
+        await super().__aexit__(kind, error, trace)
 
     def extend(self, seconds: float) -> None:
         """Move the deadline `seconds` later."""
@@ -108,16 +63,5 @@ class Deadline:
             if not self._waits:
                 self._when += self._loop.time() - self._since
 
-    def expired(self) -> bool:
-        """True when this deadline raised the TimeoutError."""
-        return self._timeout.expired()
-
-    def _due(self) -> None:
-        self._when += _clock.paused - self._counted
-        self._counted = _clock.paused
-        now = self._loop.time()
-        when = self._when + (now - self._since if self._waits else 0.0)
-        if when > now:
-            self._timer = self._loop.call_at(when, self._due)
-        else:
-            self._timeout.reschedule(now)
+    def _held(self, now: float) -> float:
+        return now - self._since if self._waits else 0.0

@@ -11,7 +11,6 @@ URL only.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.wire.bodies import HttpResponse, ResponseStream, read_body
 from po_jupyter.llm.wire.headers import AnswerHeaders
 from po_jupyter.llm.wire.proxies import ProxySetting, network_problems, proxy_for, trusted_authorities
+from po_jupyter.platform.pauses import RunningTimeout
 from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
@@ -134,7 +134,7 @@ class Http:
     async def post(self, target: Target, body: bytes, *, seconds: float) -> HttpResponse:
         """Post and read the whole answer, whatever its status. Raises ModelUnavailable."""
         try:
-            async with asyncio.timeout(seconds):
+            async with RunningTimeout(seconds):
                 return await self._whole(target, "POST", body)
         except TimeoutError:
             raise _unknown_outcome(f"{target.name}: no answer within {seconds:g} s") from None
@@ -145,7 +145,7 @@ class Http:
         limit = seconds * STREAM_FACTOR
         try:
             async with (
-                asyncio.timeout(limit),
+                RunningTimeout(limit),
                 self._arriving(target, target.stream_pool, "POST", body, seconds) as response,
             ):
                 yield response
@@ -162,7 +162,7 @@ class Http:
         Raises ModelUnavailable.
         """
         try:
-            async with asyncio.timeout(seconds):
+            async with RunningTimeout(seconds):
                 return await self._whole(target, method, body)
         except TimeoutError:
             raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None

@@ -151,13 +151,15 @@ def clipped(value: object, most: int = MOST_CHARACTERS) -> str:
 
 
 def row_cells(row: Mapping[str, object]) -> tuple[str, str, str, str]:
-    """A row as (number, state, answer or error, cost)."""
+    """A row as (number, state, answer or error, cost); of a variant the number has its name, as in `po score`."""
     usage, error = row.get("usage"), row.get("error")
     cost = usage.get("cost") if isinstance(usage, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else error
     shown = row.get("output") if row.get("ok") else (message or "failed")
     money = fmt.money(float(cost)) if isinstance(cost, int | float) else ""
-    return str(row.get("index")), "done" if row.get("ok") else "failed", clipped(shown), money
+    number, variant = row.get("index"), row.get("variant")
+    name = f"{number} ({variant})" if variant else str(number)
+    return name, "done" if row.get("ok") else "failed", clipped(shown), money
 
 
 def left_out_text(table: ReportRows) -> str:

@@ -75,6 +75,13 @@ def test_the_doctor_asks_the_orchestrator_that_is_there(po: Any, client: Any) ->
     assert {"what", "verdict", "found", "todo"} == set(findings[0])
 
 
+def test_the_doctor_says_why_an_orchestrator_is_not_ready(
+    po: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ready", lambda: {"ready": False, "store": "the disk is full"})
+    assert "is not ready: the disk is full\n" in po("doctor")[1]
+
+
 def test_the_doctor_goes_on_without_the_scope(po: Any, client: Any) -> None:
     def refused(*, online: bool) -> Any:
         raise Forbidden("you may not do this: it needs the scope admin")

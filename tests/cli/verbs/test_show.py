@@ -46,6 +46,17 @@ def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
     assert po("status", "7f3a", "--json")[0] == 1
 
 
+def test_status_of_an_orchestrator_that_is_not_ready_says_why(
+    po: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = {"ready": False, "orchestrator": True, "store": "the store cannot be used: the disk is full"}
+    monkeypatch.setattr(client, "ready", lambda: full)
+    code, out, _ = po("status")
+    assert code != 0
+    assert "not ready     the store cannot be used: the disk is full\n" in out
+    assert json.loads(po("status", "--json")[1])["ready"] == full
+
+
 def test_status_names_channels_of_notifications_in_trouble(po: Any, client: Any) -> None:
     """G12: a wrong secret is shown as such."""
     good = {"name": "mail", "receiver": "mailtos", "error": "", "waiting": 0}

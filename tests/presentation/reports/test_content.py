@@ -49,3 +49,4 @@ def test_a_row_shows_its_answer_or_its_error() -> None:
     assert row_cells(row(2, error="broke")) == ("2", "failed", "broke", "$0.00012")
     assert row_cells({"index": 3, "ok": False, "error": None, "usage": None}) == ("3", "failed", "failed", "")
     assert row_cells(row(4, EVIL))[2] == EVIL
+    assert row_cells({**row(5, "a"), "variant": "short"})[0] == "5 (short)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NotRequired, TypedDict
 
 from po_jupyter.model.run.events import EventDraft
@@ -17,8 +18,8 @@ _RUN_ENDS = frozenset({"run.failed", "run.cancelled", "run.dead", "run.done", "r
 
 class Span(TypedDict):
     """A stage of an attempt of a task; `stage` None: before its first stage, or a wait at a gate. Times are ISO 8601,
-    `ended_at` None while it goes on. `wait` is the seconds that it waited as far as they were announced, `reason` for
-    what. `rows` of a map: `[done, failed, total]`."""
+    `ended_at` None while it goes on. `wait` is the seconds that it waited as far as they were announced, of a wait at a
+    gate all of them once it is over; `reason` for what. `rows` of a map: `[done, failed, total]`."""
 
     task: str
     stage: str | None
@@ -61,7 +62,8 @@ class Timeline:
         elif kind in ("task.stage", "map.started"):
             self._begin_stage(task, event)
         elif kind == "gate.opened":
-            self._begin(task, None, at)["reason"] = "a decision"
+            gate = self._begin(task, None, at)
+            gate["state"], gate["reason"] = "waiting", "a decision"
         elif kind in _ENDS or kind == "gate.decided":
             self._end(task, _ENDS.get(kind, "done"), at)
         else:
@@ -103,6 +105,9 @@ class Timeline:
     def _end(self, task: str, state: str, at: str) -> None:
         span = self._open.pop(task, None)
         if span is not None:
+            if span["state"] == "waiting":
+                waited = datetime.fromisoformat(at) - datetime.fromisoformat(span["started_at"])
+                span["wait"] = round(max(0.0, waited.total_seconds()), 3)
             span["state"], span["ended_at"] = state, at
 
     def _end_all(self, state: str, at: str) -> None:

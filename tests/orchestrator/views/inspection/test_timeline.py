@@ -36,10 +36,12 @@ def test_stages_attempts_waits_and_gates_are_spans_and_there_are_not_too_many() 
     found = [(s["task"], s["stage"], s["attempt"], s["state"], s["wait"], s["reason"]) for s in timeline.spans]
     assert found == [
         ("a", "ingestion", 1, "done", 3.0, "openai"), ("a", "inference", 1, "failed", 0.0, None),
-        ("a", None, 2, "done", 0.0, None), ("g", None, 1, "running", 0.0, "a decision"),
+        ("a", None, 2, "done", 0.0, None), ("g", None, 1, "waiting", 0.0, "a decision"),
     ]  # fmt: skip
-    apply(draft("gate.decided", "g", decision="approve"))
-    assert timeline.spans[-1]["ended_at"] is not None
+    gate = timeline.spans[-1]
+    gate["started_at"] = "2026-01-01T00:00:00.000Z"
+    apply(draft("gate.decided", "g", decision="approve") | {"at": "2026-01-01T00:04:30.500Z"})
+    assert (gate["state"], gate["ended_at"], gate["wait"]) == ("done", "2026-01-01T00:04:30.500Z", 270.5)
     for attempt in range(3, MOST_SPANS + 10):
         apply(draft("task.started", "a", attempt=attempt))
     assert len(timeline.spans) == MOST_SPANS

@@ -184,11 +184,14 @@ export interface Share {
   cost_usd: number | null;
   tokens: number;
   calls?: number;
+  /** Calls whose price is not known: they are not in the dollars. */
+  unpriced?: number;
 }
 
 export interface Spending {
   /** Time, dollars so far, tokens so far. */
   points: [string, number | null, number][];
+  total?: Share;
   by_task: Record<string, Share>;
   by_model: Record<string, Share>;
   budget: { usd?: number | null; tokens?: number | null } | null;

@@ -231,6 +231,19 @@ describe("money", () => {
     expect(linesOf({ a: { cost_usd: null, tokens: 9 }, b: { cost_usd: 3, tokens: 1 } })[0]!.name).toBe("a");
     expect(linesOf({ a: { cost_usd: 0, tokens: 0 } })[0]!.part).toBe(0);
   });
+
+  it("does not take what has no price for free", () => {
+    const free = { cost_usd: 0, tokens: 9, unpriced: 0 };
+    const unpriced = { cost_usd: 0, tokens: 27, unpriced: 3 };
+    expect(linesOf({ free, unpriced }).map(line => [line.name, line.cost_usd, line.part])).toEqual([
+      ["unpriced", null, 0.75],
+      ["free", 0, 0.25]
+    ]);
+    const spending = { points: [["2026-01-01T00:00:00Z", 0, 27]] as [string, number, number][], by_task: {}, by_model: {}, budget: null };
+    expect(seriesOf({ ...spending, total: unpriced }, "usd").used).toEqual([null]);
+    expect(seriesOf({ ...spending, total: unpriced }, "tokens").used).toEqual([27]);
+    expect(seriesOf({ ...spending, total: free }, "usd").used).toEqual([0]);
+  });
 });
 
 describe("a fork", () => {

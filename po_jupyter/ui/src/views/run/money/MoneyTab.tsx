@@ -1,9 +1,10 @@
 /** What a run used: over time, by task and by model, against its budget. */
 
 import * as React from "react";
+import { costSum } from "../../../format/money.js";
 import { usageParts } from "../../../format/run.js";
 import { usePage } from "../context.js";
-import { Empty, Unloaded, count, dollars } from "../parts.js";
+import { Empty, Unloaded, count } from "../parts.js";
 import { useResource } from "../resource.js";
 import type { Share } from "../shapes.js";
 import { linesOf, seriesOf } from "./series.js";
@@ -77,7 +78,7 @@ function Shares({ label, shares }: { label: string; shares: Record<string, Share
           <tr key={line.name}>
             <th scope="row">{line.name}</th>
             <td className="po-is-number">{count(line.tokens)}</td>
-            <td className="po-is-number">{dollars(line.cost_usd)}</td>
+            <td className="po-is-number">{costSum(line.cost_usd, line.unpriced)}</td>
             <td className="po-is-number">
               <span className="po-Share">
                 <span aria-hidden="true" style={{ width: `${line.part * 100}%` }} />
