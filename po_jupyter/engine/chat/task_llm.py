@@ -126,7 +126,9 @@ class TaskLlm:
         """
         base = self._calls.request((), cache=cache)
         alone = isinstance(texts, str)
-        listed = [texts] if isinstance(texts, str) else list(texts)
+        # What is no list is one text, or refused as one: a missing value of a table.
+        is_list = hasattr(texts, "__iter__") and not isinstance(texts, str | bytes)
+        listed: list[Any] = list(texts) if is_list else [texts]
         requests = [embedding_request(base, text, model) for text in listed]
         check_concurrency(max_concurrency, "llm.embed")
         calls = [partial(self._vector, request) for request in requests]
