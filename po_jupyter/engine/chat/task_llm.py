@@ -127,7 +127,7 @@ class TaskLlm:
         base = self._calls.request((), cache=cache)
         alone = isinstance(texts, str)
         # What is no list is one text, or refused as one: a missing value of a table.
-        is_list = isinstance(texts, Iterable) and not isinstance(texts, str | bytes)
+        is_list = hasattr(texts, "__iter__") and not isinstance(texts, str | bytes)
         listed: list[Any] = list(texts) if is_list else [texts]
         requests = [embedding_request(base, text, model) for text in listed]
         check_concurrency(max_concurrency, "llm.embed")

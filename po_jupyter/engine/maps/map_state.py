@@ -69,7 +69,6 @@ class MapState:
         self._recount()
         asked = parts.history.asked.get(task.name)
         self._asked = None if asked is None else sorted(i for i in asked if i < self.total)
-        self._alone = sum(1 for i in parts.history.alone.get(task.name, ()) if i in self.table)
         self.in_flight = 0
         self.error: PoError | None = None
         self._unreported = parts.history.take_uncounted(task.name)
@@ -321,7 +320,7 @@ class MapState:
             history.forget_calls(name, index)  # of a row that was in several batches
 
         self._note(index, item)
-        self._alone += item.get("alone", False)
+        history.note_alone(item)
         self._unflushed += 1
         self.table.set(index, ok)
         self.parts.log.commit_soon(*events, items=(item,), payloads=payloads, then=durable)
@@ -385,7 +384,7 @@ class MapState:
             usage=self._unreported.pop(),
         )
         if (learned := self.code.learned) is not None and learned.decided is not None:
-            progress["data"]["alone"] = self._alone
+            progress["data"]["alone"] = len(self.parts.history.alone.get(self.task.name, ()))
         progress["data"].update(counts or {})
         self.parts.log.emit(progress)
 

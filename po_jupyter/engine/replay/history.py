@@ -17,7 +17,15 @@ from po_jupyter.errors import ModelKeyError
 from po_jupyter.model.run.events import EventDraft, NumberedEvent
 from po_jupyter.model.run.row_spans import parse_spans
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.store.protocol import CallRecord, CallResponse, CallResponseDraft, ItemRecord, LogStore, Record
+from po_jupyter.store.protocol import (
+    CallRecord,
+    CallResponse,
+    CallResponseDraft,
+    ItemDraft,
+    ItemRecord,
+    LogStore,
+    Record,
+)
 
 _BATCH_ENDED = frozenset({"batch.closed", "batch.dropped"})
 _ATTEMPT_ENDED = frozenset({"task.done", "task.failed", "task.retrying"})
@@ -128,6 +136,13 @@ class History:
                     call.counted = call.response is not None
                     call.reported = call.intents
 
+    def note_alone(self, item: ItemRecord | ItemDraft) -> None:
+        """Note of a row with an outcome whether it is one of `alone`."""
+        if item.get("alone"):
+            self.alone.setdefault(item["task"], set()).add(item["index"])
+        elif item["task"] in self.alone:
+            self.alone[item["task"]].discard(item["index"])
+
     def count_reused(self, task: str) -> None:
         """Count a row of a map whose outcome is copied from an earlier run."""
         self.reused[task] += 1
@@ -200,10 +215,7 @@ def _apply_item(history: History, item: ItemRecord, n: int) -> None:
     table.apply(item, n)
     if item.get("reused"):
         history.reused[task] += 1
-    if item.get("alone"):
-        history.alone.setdefault(task, set()).add(index)
-    elif task in history.alone:
-        history.alone[task].discard(index)
+    history.note_alone(item)
     if (place := item.get("row")) is not None:
         history.places.setdefault(task, {})[index] = place
     if artifacts := item.get("artifacts"):
@@ -258,6 +270,7 @@ def _apply_resume(history: History, data: JsonObject) -> None:
                 history.anew.add(task)
         if task in history.rows:
             reopened = history.rows[task].reopen(again)
+            history.alone.get(task, set[int]()).difference_update(reopened)
             for rows_of_batch in history.void.get(task, {}).values():
                 rows_of_batch.update(reopened)
 

@@ -134,6 +134,7 @@ async def test_no_texts_are_no_vectors(bench: Bench) -> None:
         ("['a', '']", "empty text"),
         ("['a', None]", "None is no text"),
         ("None", "None is no text"),
+        ("float('nan')", "nan is no text"),
         ("b'a'", "b'a' is no text"),
         ("['a', float('nan')]", "nan is no text"),
         ("['a'], max_concurrency=0", "max_concurrency"),

@@ -8,7 +8,7 @@ import pytest
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
-from po_jupyter.engine.maps.dependencies import ReusableOutcome
+from po_jupyter.engine.maps.dependencies import AnswerNotes, ReusableOutcome
 from po_jupyter.engine.maps.map_loading import load_map
 from po_jupyter.engine.maps.map_state import UNFLUSHED, MapState
 from po_jupyter.errors import ModelRefused, StageFailed, ThresholdExceeded
@@ -79,6 +79,13 @@ async def test_a_drain_leaves_open_rows_for_later_and_a_finished_map_is_finished
         state.finish()
     state.succeed(0, "k", UsageSum(), 1)
     assert state.finish() == {"$map": "m", "total": 1}
+
+
+async def test_who_takes_the_map_up_again_in_this_process_knows_who_answered_alone(tmp_path: Path) -> None:
+    state = await map_state(tmp_path, ["a", "b"])
+    state.succeed(0, "k", UsageSum(), 1, notes=AnswerNotes(alone=True))
+    state.succeed(1, "k", UsageSum(), 1)
+    assert state.parts.history.alone == {"m": {0}}
 
 
 async def test_progress_is_emitted_when_there_is_any(tmp_path: Path) -> None:

@@ -108,6 +108,29 @@ async def test_rows_of_the_sample_that_fail_say_nothing(bench: Bench) -> None:
     assert decisions(bench)[0]["sampled"] == SAMPLE - 1
 
 
+async def test_rows_that_are_asked_again_are_counted_once(bench: Bench) -> None:
+    """One of them failed, and one was answered by the first model and is asked of a changed one."""
+    fails, sample = True, sampled_rows("m", 100, SAMPLE)
+    failing, again = [n for n in range(100) if n not in sample and n % 10 >= 3][:2]
+
+    def answer(request: ChatRequest, nth: int) -> str:
+        n = int(request.messages[0].content)
+        if fails and n == failing:
+            return "no answer"
+        unsure = not fails and n == again and "small" in request.model
+        return json.dumps({"label": "bug", "confidence": 0.0}) if unsure else reply(request, nth)
+
+    Answers(bench, answer)
+    bench.create([{**learning(), "refine": {"max_attempts": 0}, "failure_threshold": 0.5}], ROWS)
+    assert await bench.go() == "done"
+    alone = counted_alone(bench)
+    fails = False
+    bench.resume("m", rows={"m": {"rows": f"{failing}", "done": 0, "failed": 1}})
+    assert await bench.go() == "done" and counted_alone(bench) == (alone or 0) + 1
+    bench.resume("m", rows={"m": {"rows": f"{again}", "done": 1, "failed": 0}})
+    assert await bench.go() == "done" and counted_alone(bench) == alone
+
+
 @pytest.mark.parametrize("at", [5, SAMPLE - 1, SAMPLE + 2])
 async def test_a_crash_pays_nothing_twice_and_decides_the_same(bench: Bench, at: int) -> None:
     answers = Answers(bench, reply)
