@@ -125,7 +125,7 @@ def _apply(rows: _MapRows, sent: dict[str, str], call: CallRecord, record: Recor
         key = CallKey.parse(call["key"])
     except ValueError:
         return
-    if key.task != task or key.item is None or key.stage == "critique":
+    if key.task != task or key.item is None or not key.asks_for_output:
         return
     if call["kind"] == "intent":
         sent.setdefault(call["key"], record["at"])

@@ -90,9 +90,10 @@ class RowColumns:
             response = call.get("response") or {}
             self._seconds[index] += float(response.get("seconds") or 0.0)
             name = str(response.get("model") or call.get("model") or "")
-            self._answered.add(name)
-            self._set_model(index, name)
-        elif call["kind"] == "intent" and not self._models[index]:
+            if key.asks_for_output:
+                self._answered.add(name)
+                self._set_model(index, name)
+        elif call["kind"] == "intent" and not self._models[index] and key.asks_for_output:
             self._set_model(index, call["model"])
 
     def _set_model(self, index: int, name: str) -> None:

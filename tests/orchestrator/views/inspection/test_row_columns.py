@@ -56,3 +56,15 @@ def test_a_row_that_failed_adds_no_second_model() -> None:
     maps.apply([], [call(1, 100, "intent"), call(1, 100, "response", ok=False)], 2)
     assert maps.of("m").models == ["m-2026"]
     assert maps.of("m").models_of([1]) == ["fake:m"]
+
+
+def test_the_model_of_a_row_is_the_one_that_answered_and_no_judge() -> None:
+    maps = MapColumns()
+    for stage, model in (("inference", "m-2026"), ("score", "judge"), ("critique", "critic")):
+        key = f"m/0/101/0/{stage}/{'0' * 32}/0"
+        maps.apply([], [{"key": key, "kind": "intent", "model": "fake:m", "stage": stage}], 1)
+        response = {"model": model, "seconds": 1.0}
+        maps.apply([], [{"key": key, "kind": "response", "ok": True, "response": response}], 2)  # type: ignore[typeddict-item]
+    assert maps.of("m").models == ["m-2026"]
+    assert maps.of("m").numbers(0).model == "m-2026"
+    assert maps.of("m").numbers(0).seconds == 3.0, "what it took is all of it"
