@@ -20,6 +20,7 @@ from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLo
 from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.audio import kind_of
+from po_jupyter.llm.calls.journal import SCORE_STAGE
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.calls.pending_call import OnAgain, PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
@@ -64,10 +65,6 @@ def retry_event(
         error={"code": error.code, "message": error.message},
         stage=stage,
     )
-
-
-SCORE_STAGE = "score"
-"""The stage of the calls of judges, in journals and traces."""
 
 
 class ModelSettings:

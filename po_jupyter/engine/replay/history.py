@@ -70,6 +70,7 @@ class History:
     alone      rows that the first model of a cascade with a learned threshold answered without the second, by map
     places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
+    only_failed  whether the last resume asked for rows that failed
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
     """
 
@@ -89,6 +90,7 @@ class History:
     alone: dict[str, set[int]] = field(default_factory=dict)
     places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
+    only_failed: bool = False
     listed: list[Any] = field(default_factory=list)
     spent: SpentFromLog = field(default_factory=SpentFromLog)
     n: int = 0
@@ -252,6 +254,8 @@ def _apply_resume(history: History, data: JsonObject) -> None:
         history.artifacts.pop(task, None)
         history.places.pop(task, None)
         history.alone.pop(task, None)
+    if "reset" in data:  # not when a gate was approved
+        history.only_failed = bool(data.get("only_failed"))
     kept = data.get("keep", ())
     for task in data.get("reset", ()):
         last = history.started.get(task, 0)

@@ -149,7 +149,7 @@ class PipelineTask:
         """Have the run of an earlier attempt go on: with what is left, or with rows that failed when it is done."""
         log, name, run = self._parts.log, self._task.name, record["run"]
         event = draft("shard.reopened", name, run=run, number=self._attempt, n=record["merged"])
-        if record.get("state") == "done":
+        if record.get("state") == "done" or self._parts.history.only_failed:
             event["data"]["only_failed"] = True
         if share is not None:
             copy = RunCopy(self._store, name, record)

@@ -49,6 +49,10 @@ class IntentMeta(TypedDict):
     intents: int
 
 
+SCORE_STAGE = "score"
+"""The stage of the calls of judges, in journals and traces."""
+
+
 class CallKey(NamedTuple):
     """The name of one call within its run. `str()` is what a record holds; `item` is None outside a map."""
 
@@ -64,6 +68,11 @@ class CallKey(NamedTuple):
         """The key as a record holds it."""
         item = "-" if self.item is None else self.item
         return f"{self.task}/{item}/{self.attempt}/{self.round}/{self.stage}/{self.request_hash}/{self.nth}"
+
+    @property
+    def asks_for_output(self) -> bool:
+        """Whether its answer may be the output, and is not what a critique says or a judge gives."""
+        return self.stage not in ("critique", SCORE_STAGE)
 
     @classmethod
     def parse(cls, text: str) -> CallKey:

@@ -90,8 +90,8 @@ class ForkPlanner:
         if pipeline is None:
             current = effective_pipeline(validate_pipeline(definition.pipeline, recorded=True), state)
             _check_task(current, from_task, run)
-            pipeline = inherited_definition(current, state, from_task).to_json()
-            budget = budget_of(state, current)
+            inherited = inherited_definition(current, state, from_task)
+            pipeline, budget = inherited.to_json(), budget_of(state, inherited)
         body = {
             "pipeline": pipeline,
             "seed": definition.seed if seed is None else seed,

@@ -81,20 +81,25 @@ class RunQueries:
                 return head
         if not re.fullmatch(r"[0-9a-f]{4,22}", run_id):
             raise missing
-        matches: list[Head] = []
-        cursor, seen = None, 0
-        while seen < _NEWEST:
-            page = self._store.runs(owner=owner, cursor=cursor, limit=200, children=True)
-            matches += [h for h in page.heads if h["run"].endswith(run_id)]
-            seen += len(page.heads)
-            cursor = page.next
-            if cursor is None:
-                break
+        # Of child runs there are many for each run that lists show.
+        matches = self._ending(run_id, owner, children=False) or self._ending(run_id, owner, children=True)
         if len(matches) > 1:
             raise Conflict(f"{len(matches)} runs end with {run_id}", hint="Give more of the id.")
         if not matches:
             raise missing
         return matches[0]
+
+    def _ending(self, suffix: str, owner: str | None, *, children: bool) -> list[Head]:
+        matches: list[Head] = []
+        cursor, seen = None, 0
+        while seen < _NEWEST:
+            page = self._store.runs(owner=owner, cursor=cursor, limit=200, children=children)
+            matches += [h for h in page.heads if h["run"].endswith(suffix)]
+            seen += len(page.heads)
+            cursor = page.next
+            if cursor is None:
+                break
+        return matches
 
     async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
         """The run. With `whole_seed` false a seed of more than 32 KB comes without its data, as in lists."""

@@ -264,3 +264,29 @@ async def test_a_budget_of_the_run_is_extended_for_the_pipelines_in_it(family: F
     assert "--budget N" in family.state.error["hint"]
     family.resume("t", keep=["t"], budget={"tokens": 1000})
     assert await family.go() == "done"
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_failed_rows_are_asked_again_where_a_later_task_failed_of_them(
+    family: Family, tmp_path: Path, depth: int
+) -> None:
+    """As in one pipeline: else nothing but a restart, which pays for all, would get it done."""
+    go = tmp_path / "go"
+    source = FAILS_ONCE.replace("not os", "ctx.index == 1 and not os").replace('"went"', "ctx.index")
+    rows = {
+        "name": "m", "for_each": "{{ seed.rows }}", "source": source, "config": {"go": str(go)},
+        "retry": {"max_attempts": 1},
+    }  # fmt: skip
+    last = {"name": "z", "prompt": "{{ tasks.m | sum(attribute='output') }}"}
+    pipeline = inner([rows, last])
+    if depth == 2:
+        pipeline = {"name": "middle", "tasks": [{"name": "i", "pipeline": pipeline}]}
+    family.create([{"name": "t", "pipeline": pipeline}], {"rows": [0, 1, 2]})
+    assert await family.go() == "failed"
+    go.touch()
+    family.resume("t")
+    assert await family.go() == "failed", "not told to"
+    family.resume("t", only_failed=True)
+    assert await family.go() == "done"
+    assert family.fake.prompts == ["3"]
+    assert len(family.children()) == 1

@@ -61,6 +61,21 @@ async def test_a_unique_end_of_an_id_will_do(desk: Desk) -> None:
             await desk.runs.get(wrong, "a")
 
 
+async def test_a_run_is_found_behind_the_child_runs_of_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_NEWEST", 5)
+    run = desk.create(run="0" * 16 + "abcdef")
+    parent = desk.create(run="1" + "0" * 15 + "aaaaaa")
+    for number in range(300):
+        desk.create(run=f"2{number:021x}", parent=parent)
+    assert (await desk.runs.get("abcdef", "a")).id == run
+    child = f"2{299:021x}"
+    assert (await desk.runs.get(child[-8:], "a")).id == child
+    desk.create(run="3" + "0" * 15 + "abcdef", parent=parent)
+    assert (await desk.runs.get("abcdef", "a")).id == run, "a part of another run is not what is meant"
+
+
 async def test_somebody_elses_run_is_none(desk: Desk) -> None:
     """P5."""
     run = desk.create(owner="b")

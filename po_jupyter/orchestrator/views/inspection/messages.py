@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.calls.attempt_calls import SCORE_STAGE
 from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.errors import PoError
-from po_jupyter.llm.calls.journal import CallKey
+from po_jupyter.llm.calls.journal import SCORE_STAGE, CallKey
 from po_jupyter.model.pipeline.evals.variants import variant_definition
 from po_jupyter.model.values.chunked_json import is_larger_than
 from po_jupyter.model.values.json import JsonObject

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypedDict
 from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS
 from po_jupyter.errors import NotFound, StoreError
 from po_jupyter.llm.calls.journal import CallKey
-from po_jupyter.orchestrator.views.inspection.row_columns import ABOUT_ANSWERS
 from po_jupyter.store.protocol import CallRecord, Head, LogStore, Record
 
 
@@ -128,7 +127,7 @@ def _apply(
         key = CallKey.parse(call["key"])
     except ValueError:
         return
-    if key.task != task or key.item is None or key.stage in ABOUT_ANSWERS:
+    if key.task != task or key.item is None or not key.asks_for_output:
         return
     if call["kind"] == "intent":
         sent.setdefault(call["key"], (record["at"], call["model"]))

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from po_jupyter.engine.calls.attempt_calls import SCORE_STAGE
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.llm.calls.journal import CallKey
 from po_jupyter.model.run.events import EventDraft
@@ -19,8 +18,6 @@ from po_jupyter.store.protocol import CallRecord, ItemRecord
 _REUSED, _CACHED, _UNKNOWN, _ARTIFACTS = 1, 2, 4, 8
 _FLAGS = {_REUSED: "reused", _CACHED: "cached", _UNKNOWN: "unknown", _ARTIFACTS: "artifacts"}
 
-ABOUT_ANSWERS = frozenset({"critique", SCORE_STAGE})
-"""Stages whose calls are about an answer: none is that of the row."""
 _MOST_ROWS = 2**24
 _LARGEST = 2**64 - 1  # that a column takes
 
@@ -92,7 +89,7 @@ class RowColumns:
             self._attempts[index] += 1
         if call["kind"] == "response" and call["ok"]:
             self._seconds[index] += float((call.get("response") or {}).get("seconds") or 0.0)
-        if key.stage not in ABOUT_ANSWERS:
+        if key.asks_for_output:
             self._apply_model(index, call)
 
     def _apply_model(self, index: int, call: CallRecord) -> None:

@@ -56,6 +56,7 @@ def test_model_hash_time_and_attempt_are_those_of_the_call_that_counted() -> Non
     log.call(0)
     log.call(0, attempt=102)
     log.call(0, attempt=102, stage="critique", model="critic")
+    log.call(0, attempt=102, stage="score", model="judge")
     log.call("-")  # of the task itself
     log.row(1)
     log.row(0)
