@@ -131,7 +131,8 @@ class LogCounters:
             return
         self._metrics.calls.labels(model, "done" if call["ok"] else "failed").inc()
         if call["ok"]:
-            self._metrics.call_seconds.labels(model).observe(float(response.get("seconds") or 0.0))
+            if "batch" not in call:  # whose answers come hours later, and were nobody's wait
+                self._metrics.call_seconds.labels(model).observe(float(response.get("seconds") or 0.0))
             self._add_usage(model, response.get("usage") or {})
 
     def _add_usage(self, model: str, usage: Mapping[str, Any]) -> None:

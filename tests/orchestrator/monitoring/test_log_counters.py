@@ -99,6 +99,20 @@ def test_a_call_that_failed_is_one_of_its_model() -> None:
     assert counters._asked == {}
 
 
+def test_the_answer_of_a_batch_took_no_time_that_is_measured() -> None:
+    """It has 0 seconds: the median of its model was below a tenth of a second."""
+    store, metrics = MemoryStore(), Metrics()
+    counters = LogCounters(store, metrics)
+    counters.begin()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    answered = {"kind": "response", "ok": True, "response": {"usage": {}, "model": "m", "seconds": 0.0}}
+    store.commit(lease, Commit(calls=[{"key": "one/1/x", "batch": "b1", "model": "openai:m", **answered}]))
+    counters.count(RUN, 100)
+    assert value(metrics, "po_calls_total", model="m", outcome="done") == 1
+    assert value(metrics, "po_call_seconds_count", model="m") is None
+
+
 def test_a_model_may_be_called_anything() -> None:
     """By the answer of a vendor: half a pair of surrogates was an error 500 of every scrape from then on."""
     metrics = Metrics()
