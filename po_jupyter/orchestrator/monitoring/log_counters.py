@@ -105,8 +105,8 @@ class LogCounters:
             self._metrics.retries.labels(of).inc()
         elif kind == "task.waiting" and event["data"].get("reason"):
             self._metrics.waits.inc()
-        elif kind == "call.unknown":
-            self._metrics.unknown.inc()
+        elif kind == "call.unknown":  # of one call, or of all that an attempt or a child run lost
+            self._metrics.unknown.inc(max(0, event["data"]["usage"].get("unknown", 0)))
         elif kind == "worker.crashed":
             self._metrics.crashes.inc()
 
