@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from contextlib import suppress
 from functools import partial
@@ -61,7 +62,9 @@ class OrchestratorLifecycle:
             self._again.cancel()
             self._again = None
         self._failed = None
-        self._starting = asyncio.create_task(self._start())
+        # Its tasks work for everybody from now on: they are nothing of the request that happened to come first, neither
+        # of its trace nor of who sent it.
+        self._starting = asyncio.create_task(self._start(), context=contextvars.Context())
 
     async def _start(self) -> None:
         try:

@@ -65,7 +65,7 @@ class Metrics:
         self.crashes = counter("worker_crashes", "Workers that ended in the middle of a run")
         # how long it takes
         self.call_seconds = histogram(
-            "call", "From sending to the last byte of an answer", _CALL_BUCKETS, "model"
+            "call", "From sending to the last byte of an answer, without batches", _CALL_BUCKETS, "model"
         )
         self.store_seconds = histogram(
             "store_read", "A small read of the store (its newest run), once a scrape", _STORE_BUCKETS

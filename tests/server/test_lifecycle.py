@@ -14,6 +14,7 @@ from po_jupyter.errors import InvalidSettings, StoreUnusable
 from po_jupyter.server import lifecycle as hosting
 from po_jupyter.server.lifecycle import OrchestratorLifecycle
 from po_jupyter.server.routing.api import OrchestratorApi
+from po_jupyter.telemetry import correlation, tracing
 from tests.support.fake_orchestrator import FakeOrchestrator
 
 
@@ -46,6 +47,28 @@ async def test_runs_go_on_when_the_disk_has_room_again_although_nobody_asks(tmp_
         while not (await host.readiness())["ready"]:
             await asyncio.sleep(0.005)
     assert Full.starts == 3
+    await host.stop()
+
+
+async def test_what_a_request_starts_is_nothing_of_that_request(tmp_path: Path) -> None:
+    """After a start that failed: scheduled runs were in its trace and made by its person while the server was up."""
+    seen: list[tuple[str | None, str, str]] = []
+
+    class Looking(FakeOrchestrator):
+        async def start(self) -> OrchestratorApi:
+            seen.append((tracing.traceparent(), correlation.request_id.get(), correlation.actor.get()))
+            return self
+
+    host = OrchestratorLifecycle(Settings(data_dir=tmp_path), Looking, logging.getLogger("test"))
+
+    async def request() -> None:
+        tracing.accept("00-" + "a" * 32 + "-" + "1" * 16 + "-01")
+        correlation.request_id.set("r")
+        correlation.actor.set("ada")
+        await host.ready()
+
+    await asyncio.create_task(request())
+    assert seen == [(None, "", "")]
     await host.stop()
 
 

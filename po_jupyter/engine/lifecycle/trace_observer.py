@@ -225,7 +225,8 @@ def _close(
     span: OpenSpan, attributes: dict[str, Any], usage: Usage | None, error: BaseException | None
 ) -> None:
     """End the span, with `attributes` and those of its usage."""
-    if usage is not None:
+    # A map's own is nothing: that of its rows is theirs, and a zero would be read as the sum of them.
+    if usage is not None and (usage.input_tokens or usage.output_tokens):
         attributes["gen_ai.usage.input_tokens"] = usage.input_tokens
         attributes["gen_ai.usage.output_tokens"] = usage.output_tokens
         if usage.cached_tokens:

@@ -105,8 +105,8 @@ class LogCounters:
             self._metrics.retries.labels(of).inc()
         elif kind == "task.waiting" and event["data"].get("reason"):
             self._metrics.waits.inc()
-        elif kind == "call.unknown":
-            self._metrics.unknown.inc()
+        elif kind == "call.unknown":  # of one call, or of all that an attempt or a child run lost
+            self._metrics.unknown.inc(max(0, event["data"]["usage"].get("unknown", 0)))
         elif kind == "worker.crashed":
             self._metrics.crashes.inc()
 
@@ -131,7 +131,8 @@ class LogCounters:
             return
         self._metrics.calls.labels(model, "done" if call["ok"] else "failed").inc()
         if call["ok"]:
-            self._metrics.call_seconds.labels(model).observe(float(response.get("seconds") or 0.0))
+            if "batch" not in call:  # whose answers come hours later, and were nobody's wait
+                self._metrics.call_seconds.labels(model).observe(float(response.get("seconds") or 0.0))
             self._add_usage(model, response.get("usage") or {})
 
     def _add_usage(self, model: str, usage: Mapping[str, Any]) -> None:

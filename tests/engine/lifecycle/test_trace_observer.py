@@ -60,6 +60,9 @@ async def test_the_tree_of_a_run(bench: Bench) -> None:
     assert run.parent is not None and f"{run.parent.span_id:016x}" == "b" * 16
     assert run.context is not None and f"{run.context.trace_id:032x}" == "a" * 32
     assert task.parent is not None and task.parent.span_id == run.context.span_id
+    assert task.attributes is not None and "gen_ai.usage.input_tokens" not in task.attributes, (
+        "its rows have it"
+    )
     calls = named["chat echo"]
     assert [span.attributes and span.attributes.get("error.type") for span in calls] == [
         None, "model_refused", None,

@@ -37,11 +37,12 @@ def test_each_record_once_in_pieces_too() -> None:
     while counters.count(RUN, 2):
         pass
     assert value(metrics, "po_waits_total") == 5
-    store.commit(
-        lease, Commit(events=[draft("call.unknown", "one", usage={}), draft("run.done")], state="done")
-    )
+    lost = [draft("call.unknown", "one", usage={"calls": 1, "unknown": 1})]
+    # An event may be of many calls, answered ones among them: each was one.
+    lost += [draft("call.unknown", "one", usage={"calls": 9, "unknown": n}, covers="all") for n in (0, 4)]
+    store.commit(lease, Commit(events=[*lost, draft("run.done")], state="done"))
     counters.count(RUN, 100)
-    assert value(metrics, "po_unknown_calls_total") == 1
+    assert value(metrics, "po_unknown_calls_total") == 5
     assert value(metrics, "po_runs_ended_total", state="done") == 1
     assert counters.count(RUN, 100) == 0
 
@@ -97,6 +98,20 @@ def test_a_call_that_failed_is_one_of_its_model() -> None:
     assert value(metrics, "po_calls_total", model="llama3:8b", outcome="failed") == 2
     assert total(metrics, "po_calls_total") == 2
     assert counters._asked == {}
+
+
+def test_the_answer_of_a_batch_took_no_time_that_is_measured() -> None:
+    """It has 0 seconds: the median of its model was below a tenth of a second."""
+    store, metrics = MemoryStore(), Metrics()
+    counters = LogCounters(store, metrics)
+    counters.begin()
+    store_run(store)
+    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    answered = {"kind": "response", "ok": True, "response": {"usage": {}, "model": "m", "seconds": 0.0}}
+    store.commit(lease, Commit(calls=[{"key": "one/1/x", "batch": "b1", "model": "openai:m", **answered}]))
+    counters.count(RUN, 100)
+    assert value(metrics, "po_calls_total", model="m", outcome="done") == 1
+    assert value(metrics, "po_call_seconds_count", model="m") is None
 
 
 def test_a_model_may_be_called_anything() -> None:
@@ -166,7 +181,7 @@ async def test_rows_and_tasks_of_the_run_of_a_pipeline_are_counted_there(tmp_pat
     family.create([{"name": "t", "pipeline": inner}])
     assert await family.go() == "done"
     (child,) = family.children()
-    lost = draft("call.unknown", "m", usage={"calls": 1})
+    lost = draft("call.unknown", "m", usage={"calls": 1, "unknown": 1})
     family.store.commit(family.store.claim(child, {"pid": 1}), Commit(events=[lost]))
     for head in family.store.runs(limit=100, children=True).heads:
         while counters.count(head["run"], 100):
