@@ -190,11 +190,11 @@ class TurnLoop(asyncio.SelectorEventLoop):
         return min(seconds, used if seconds > LONG else used * seconds / max(now - self._sampled, seconds))
 
     def _sample(self) -> None:
+        self.call_later(_SAMPLE, self._sample)
         self._sampled, self._cpu = perf_counter(), thread_time()
         for key, job in list(self.jobs.items()):
             if (seconds := job.clock() - job.before) > LONG and self.jobs.pop(key, None) is not None:
                 job.turn.on_long(seconds)
-        self.call_later(_SAMPLE, self._sample)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[..., T], *args: object

@@ -106,6 +106,14 @@ class PromptTask:
         """As `judge`, for this answer: a very long one is read in a thread too."""
         return self._off_loop if len(text) > _LONG_ANSWER else self.judge
 
+    async def critique_of(self, names: Mapping[str, JsonValue]) -> str:
+        """The text of the critique; one that may take long is rendered in a thread. Raises TemplateFailed."""
+        assert self.critique is not None
+        if self.critique.is_costly:
+            text: str = await self._off_loop(self.critique.render, names)
+            return text
+        return self.critique.render(names)
+
     @property
     def reads_item(self) -> bool:
         """Whether a condition of its cascade sees the row, and not only what the prompt says of it."""
@@ -281,6 +289,7 @@ class _PromptAttempt:
         """Ask the model what is wrong with its answer."""
         assert self._prompts.critique is not None
         names = {**self._names, "output": frame.output, "violations": frame.violations}
-        request = self._calls.request((Message("user", self._prompts.critique.render(names)),))
+        text = await self._prompts.critique_of(names)
+        request = self._calls.request((Message("user", text),))
         response = await self._calls.chat(request, stage="critique", frame=frame)
         self._remark = speakable(response.text)

@@ -49,6 +49,6 @@ async def sweep(
                 continue
             if run in waiting:
                 waiting[run] = head["n"]
-            else:
-                log.warning("a run that nobody looked after", run=run, state=head["state"])
             await supervisor.attend(run)
+            if run not in waiting and supervisor.has_run(run):  # else it has ended since the list was read
+                log.warning("a run that nobody looked after", run=run, state=head["state"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from po_jupyter.config import McpServer, Settings
 from po_jupyter.engine.planning.check import check, violations
 from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.engine.prompts.template_check import check_templates
+from po_jupyter.engine.prompts.templates import PromptTemplate
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -48,6 +50,36 @@ async def test_a_prompt_may_be_a_conversation(bench: Bench) -> None:
     said = [(m.role, m.content) for m in bench.fake.requests[0].messages]
     assert said == [("system", "Be brief."), ("user", "Label: e"), ("assistant", "bug"), ("user", "Label: t")]
     assert len(bench.fake.requests[1].messages) == 6
+
+
+async def test_templates_that_loop_in_loops_are_rendered_in_a_thread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the prompt and of the critique: on the loop they hold up all other runs of the process."""
+    threads: dict[str, bool] = {}
+    render = PromptTemplate.render
+
+    def noted(template: PromptTemplate, names: Any) -> str:
+        threads[template.field] = threading.current_thread() is not threading.main_thread()
+        return render(template, names)
+
+    monkeypatch.setattr(PromptTemplate, "render", noted)
+    bench.fake._replies = ["no", "it is no JSON", "{}"]
+    costly = "{% for a in range(2) %}{% for b in range(2) %}{{ a + b }}{% endfor %}{% endfor %}"
+    bench.create(
+        [
+            prompt(
+                costly,
+                system="{% for a in range(2) %}x{% endfor %}",
+                output={"type": "object"},
+                refine={"critique": f"{costly} {{{{ output }}}}"},
+            )
+        ],
+        {},
+    )
+    assert await output(bench) == {}
+    assert threads == {"system": True, "prompt": True, "refine.critique": True}
+    assert bench.fake.requests[1].messages[-1].content.startswith("0112")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from po_jupyter.orchestrator.dispatch.recovery import sweep
 from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.store.disk.store import DiskStore
@@ -300,3 +301,32 @@ async def test_what_user_code_left_running_ends_with_its_worker(tmp_path: Path) 
         )
         assert (await wait_for_state(service, view.id)).state == "dead"
         await wait_for_exit([int(await wait_for_file(note))])
+
+
+class Listed:
+    """A supervisor that had `lost` after the sweep; `ended` has ended since it was listed."""
+
+    def __init__(self) -> None:
+        self.attended: list[str] = []
+        self.both = asyncio.Event()
+
+    def has_run(self, run: str) -> bool:
+        return run == "lost" and run in self.attended
+
+    async def attend(self, run: str) -> None:
+        self.attended.append(run)
+        if len(self.attended) == 2:
+            self.both.set()
+
+
+async def test_a_run_that_ends_while_runs_are_listed_is_no_lost_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hundreds of short runs end meanwhile: a warning for each would hide the one that is meant."""
+    supervisor: Any = Listed()
+    heads: Any = [{"run": run, "state": "running", "n": 3} for run in ("ended", "lost")]
+    sweeping = asyncio.create_task(sweep(lambda: heads, supervisor, asyncio.to_thread, 0.01))
+    await supervisor.both.wait()
+    await asyncio.sleep(0)
+    sweeping.cancel()
+    assert supervisor.attended[:2] == ["ended", "lost"]
+    warned = capsys.readouterr().out
+    assert "lost" in warned and "run=ended" not in warned

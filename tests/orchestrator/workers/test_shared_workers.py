@@ -182,7 +182,7 @@ async def test_killed_with_many_runs_nothing_that_was_answered_is_asked_again(
             calls = [call for record in store.records(run) for call in record["calls"]]
             assert sum(call["kind"] == "response" for call in calls) == 6, "one answer for each call"
             answered += [call["key"] for call in calls if call["kind"] == "response"]
-            assert not any(await crashes(service, run)) or len(await crashes(service, run)) < 3
+            assert sum(await crashes(service, run)) <= 1, "after one that counts it goes on alone"
 
 
 @pytest.mark.timeout(60)
