@@ -203,7 +203,10 @@ class DailyShare:
             name = ledger.name_of(self._owner, day)
             with suppress(Conflict):
                 documents.update(
-                    self._store, ledger.KIND, name, lambda document: ledger.with_entry(document, self._run, mine)
+                    self._store,
+                    ledger.KIND,
+                    name,
+                    lambda document: ledger.with_entry(document, self._run, mine),
                 )
         self._day, self._warned = day, False
 
