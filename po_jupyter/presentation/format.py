@@ -159,12 +159,14 @@ def usage_parts(usage: Usage, budget_usd: float | None = None) -> list[str]:
 
 
 def budget_warnings(run: RunView) -> list[str]:
-    """`["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more."""
+    """`["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more; with calls of unknown
+    outcome, which stay reserved, `used or reserved`."""
     if run.state in ENDED:
         return []
     names = {"run": "the budget", "day": "today's budget"}
+    used = "used or reserved" if run.usage.unknown else "used"
     return [
-        f"{percent(min(float(w['fraction']), 1.0))} of {names.get(w['scope'], 'the budget of ' + w['scope'])} used"
+        f"{percent(min(float(w['fraction']), 1.0))} of {names.get(w['scope'], 'the budget of ' + w['scope'])} {used}"
         for w in run.warnings
     ]
 

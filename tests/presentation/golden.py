@@ -153,6 +153,13 @@ def _runs() -> list[RunView]:
             waiting="the disk is full: 3 MB are free",
             warnings=[{"scope": "day", "fraction": 0.8}],
         ),
+        _run(
+            "running",
+            running,
+            usage=Usage(cost=0.01, calls=9, unknown=3),
+            budget={"usd": 2.0},
+            warnings=[{"scope": scope, "fraction": 0.81} for scope in ("run", "day", "classify")],
+        ),
         _run("pending", _task("a", "pending"), position=3),
         _run("pending"),
         _run("waiting", extract, _task("publish", "pending"), gate={"task": "publish", "message": "Send it?"}),

@@ -64,13 +64,11 @@ class Account:
         self.reserved = self.reserved.minus(freed)
         self.used = self.used.plus(used)
 
-    def lose(self, worst: Amount) -> None:
-        """End a hold of `worst` for a call whose outcome nobody will know: it stays reserved."""
-        self.lost = self.lost.plus(1, worst)
-        self.settle(worst, worst)
-
-    def settle(self, worst: Amount, used: Amount) -> None:
-        """End a hold of `worst` and count `used`."""
+    def settle(self, worst: Amount, used: Amount, *, lost: bool = False) -> None:
+        """End a hold of `worst` and count `used`. `lost`: nobody will know the outcome of the call, and `worst`, which
+        is in `used`, stays reserved for it."""
+        if lost:
+            self.lost = self.lost.plus(1, worst)
         self.holds -= 1
         self.reserved = self.reserved.minus(worst) if self.holds else ZERO  # no drift of floats over a long run
         self.used = self.used.plus(used)

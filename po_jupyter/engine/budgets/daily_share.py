@@ -189,12 +189,25 @@ class DailyShare:
         return Amount(usd, tokens)
 
     def _open_day(self, day: str) -> None:
-        """Begin a day with what the log has of it, less what the ledger has already."""
+        """Begin a day with what the log has of it, less what the ledger has already.
+
+        What an earlier worker of the run, which is dead, held is given back: others would wait for it, and it for what
+        a dead worker of theirs held.
+        """
         entry = ledger.entry_of(open_ledger(self._store, self._owner, day), self._run)
         spent = spent_on_day(self._store, self._run, day)
         base = spent if entry is None else entry.base
-        self._entry = LedgerEntry(base=base) if entry is None else entry._replace(until=0.0)
         self._used, self._reserved, self._holds = spent.minus(base), ZERO, 0
+        mine = self._entry = LedgerEntry(self._used, base=base)
+        if entry is not None and entry.reserved != ZERO:
+            name = ledger.name_of(self._owner, day)
+            with suppress(Conflict):
+                documents.update(
+                    self._store,
+                    ledger.KIND,
+                    name,
+                    lambda document: ledger.with_entry(document, self._run, mine),
+                )
         self._day, self._warned = day, False
 
     def _write(self, used: Amount, reserved: Amount) -> tuple[bool, LedgerDocument | None]:

@@ -172,11 +172,10 @@ class BudgetGuard:
         `before` is the part of `used` that was settled with earlier tries.
         """
         amount = hold.worst if used is None else amount_of(used.to_json(), hold.worst).minus(before)
+        # An earlier try that was lost is in `before`, and was counted with it.
+        lost = used is None or (used.unknown > 0 and amount.tokens >= hold.worst.tokens)
         for account in hold.accounts:
-            if used is None:
-                account.lose(hold.worst)
-            else:
-                account.settle(hold.worst, amount)
+            account.settle(hold.worst, amount, lost=lost)
         self.warn(hold.accounts)
         if self.day is not None and hold.day is not None:
             self.day.settle(hold.day, hold.worst, amount)

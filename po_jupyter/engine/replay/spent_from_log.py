@@ -131,6 +131,9 @@ class SpentFromLog:
         """Nothing spent."""
         self._tasks: defaultdict[str, Amount] = defaultdict(Amount)
         self._days: defaultdict[str, Amount] = defaultdict(Amount)
+        # The part of them that is only reserved, for calls that ended without anybody knowing their outcome.
+        self._lost_by_task: defaultdict[str, LostCalls] = defaultdict(LostCalls)
+        self._lost_by_day: defaultdict[str, LostCalls] = defaultdict(LostCalls)
         self._unanswered: dict[str, list[tuple[str, Amount]]] = {}  # sent calls: (day, worst case), by key
         self._batches: dict[str, _UncollectedBatch] = {}  # by token
 
@@ -167,8 +170,12 @@ class SpentFromLog:
             batch.answered += 1
         if intents == []:
             del self._unanswered[call["key"]]
-        used = amount_of(usage_of_end(call), worst)
+        usage = usage_of_end(call)
+        used = amount_of(usage, worst)
         task = call["key"].partition("/")[0]
+        if usage and usage.get("unknown"):
+            self._lost_by_task[task] = self._lost_by_task[task].plus(1, worst)
+            self._lost_by_day[sent_on] = self._lost_by_day[sent_on].plus(1, worst)
         self._tasks[task] = self._tasks[task].plus(used)
         self._days[sent_on] = self._days[sent_on].plus(used)
 
@@ -176,6 +183,7 @@ class SpentFromLog:
         """Start tasks over with a clean account. What they cost that day stays in the sum of the day."""
         for task in tasks:
             self._tasks.pop(task, None)
+            self._lost_by_task.pop(task, None)
         for key in [k for k in self._unanswered if k.partition("/")[0] in tasks]:
             for day, worst in self._unanswered.pop(key):
                 self._days[day] = self._days[day].plus(worst)
@@ -201,7 +209,7 @@ class SpentFromLog:
 
     def lost_of_tasks(self) -> dict[str, LostCalls]:
         """Lost calls by task: the part of `of_tasks` that nobody knows to be spent."""
-        lost: dict[str, LostCalls] = {}
+        lost = dict(self._lost_by_task)
         for key, intents in self._unanswered.items():
             task = key.partition("/")[0]
             for _, worst in intents:
@@ -210,7 +218,7 @@ class SpentFromLog:
 
     def lost_of_day(self, day: str) -> LostCalls:
         """Lost calls of one day."""
-        lost = NONE_LOST
+        lost = self._lost_by_day.get(day, NONE_LOST)
         for intents in self._unanswered.values():
             for sent_on, worst in intents:
                 if sent_on == day:

@@ -235,11 +235,13 @@ class RunCleaner:
             if cursor is None:
                 return used
 
-    def reclaim(self) -> int:
-        """Give the room of deleted rows back to the file system; the bytes that it got."""
-        before = tree_bytes(self._data_dir / "store")
+    def store_bytes(self) -> int:
+        """The room that the store takes on the disk, with the journals beside its databases."""
+        return tree_bytes(self._data_dir / "store")
+
+    def reclaim(self) -> None:
+        """Give the room of deleted rows back to the file system."""
         self._store.reclaim()
-        return max(0, before - tree_bytes(self._data_dir / "store"))
 
     def used(self, owner: str | None = None) -> JsonObject:
         """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, cache, logs, free}`.

@@ -248,6 +248,7 @@ async def clean_runs(
     if dry_run:
         return _report(planned, dry_run=True)
     await to_thread(partial(cleaner.count, planned))
+    before = await to_thread(cleaner.store_bytes)  # deletions write into the journals, which grow first
     deleted: list[Deletion] = []
     more = False
     for deletion in planned:
@@ -264,7 +265,8 @@ async def clean_runs(
         for child in told:
             await attend(child)
     await to_thread(cleaner.sweep)
-    returned = await to_thread(cleaner.reclaim)
+    await to_thread(cleaner.reclaim)
+    returned = max(0, before - await to_thread(cleaner.store_bytes))
     report = _report(deleted, returned=returned, more=more)
     if deleted:
         log.info("cleaned", runs=len(deleted), bytes=report["bytes"], returned=returned)

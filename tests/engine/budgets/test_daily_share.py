@@ -139,6 +139,26 @@ async def test_what_a_dead_worker_used_is_read_in_its_log() -> None:
         task.cancel()
 
 
+@pytest.mark.integration
+async def test_what_dead_workers_of_runs_held_keeps_nobody_waiting_for_the_next_ones() -> None:
+    """Each of the runs waited for what the dead worker of the other one held, until that ran out after minutes."""
+    day = Day()
+    for run in (RUN, OTHER):
+        dead = day.share(run)
+        await BudgetGuard(day=dead).reserve(request(answer=400))
+        assert dead._reporting is not None
+        dead._reporting.cancel()
+    assert ledger.share_of_others(day.document(), "")[0].tokens > 800
+    budgets = [BudgetGuard(day=day.share(run)) for run in (RUN, OTHER)]
+    async with asyncio.timeout(30):
+        calls = (budget.reserve(request(answer=2000)) for budget in budgets)
+        found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(error) for error in found] == [BudgetExceeded, BudgetExceeded]
+    assert all("a day is spent: 0 used" in str(error) for error in found)
+    for budget in budgets:
+        await budget.aclose()
+
+
 async def test_the_day_ends_at_midnight() -> None:
     day = Day()
     day.time = 1_790_000_000.0 // 86400 * 86400 + 86400 - 60

@@ -162,6 +162,24 @@ async def test_a_lost_call_stays_counted_at_its_worst_case(bench: Bench) -> None
     assert bench.fake.answered == []
 
 
+async def test_the_last_try_of_a_call_is_as_lost_as_those_before_it() -> None:
+    """What is used and what is only reserved are told apart, as in the line of the run, which counts it as unknown."""
+    budget = BudgetGuard(Account("run", BudgetLimits(tokens=300)))
+    hold = await budget.renew(await budget.reserve(request()), None)
+    budget.settle(hold, Usage(calls=1, unknown=1))
+    account = hold.accounts[0]
+    assert (account.lost.calls, account.lost.amount) == (2, account.used)
+    assert "is spent: 0 used, " in account.exceeded(hold.worst).message
+    assert "for 2 calls of unknown outcome" in account.exceeded(hold.worst).message
+    budget = BudgetGuard(Account("run", BudgetLimits(tokens=500)))
+    first = Usage(calls=1, unknown=1)  # a try that said so
+    hold = await budget.renew(await budget.reserve(request()), first)
+    answered = Usage(input_tokens=10, output_tokens=5, calls=1, unknown=1)
+    budget.settle(hold, answered, before=hold.worst)
+    account = hold.accounts[0]
+    assert (account.lost.calls, account.used.tokens - account.lost.amount.tokens) == (1, 15)
+
+
 async def test_who_waits_is_served_in_order_and_may_give_up() -> None:
     """A large call is not starved by small ones; one that is cancelled leaves nothing behind."""
     budget = BudgetGuard(account := Account("run", BudgetLimits(tokens=400)))

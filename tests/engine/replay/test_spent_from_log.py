@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.engine.replay.spent_from_log import Amount, SpentFromLog, amount_of, dollars, spent_from_records
+from po_jupyter.engine.replay.spent_from_log import (
+    Amount,
+    LostCalls,
+    SpentFromLog,
+    amount_of,
+    dollars,
+    spent_from_records,
+)
 
 KEY = "m/0/101/0/inference/h/0"
 
@@ -47,6 +54,19 @@ def test_a_call_without_an_answer_counts_as_its_worst_case() -> None:
     answer = {"key": KEY, "kind": "response", "ok": True, "response": {"usage": usage}, "answer": [1, 0]}
     spent.apply(_record("2026-11-22", calls=(answer,)))
     assert spent.of_tasks() == {"m": Amount(0.0, 103)}, "one of the two is still without one"
+
+
+def test_a_call_that_failed_with_an_unknown_outcome_is_a_lost_one() -> None:
+    usage = {"calls": 1, "unknown": 1, "cost": 0.0}
+    failed = {"key": KEY, "kind": "response", "ok": False, "error": {"details": {"usage": usage}}}
+    spent = spent_from_records([_record("2026-11-22", calls=(intent(120), intent(100), failed))])
+    both = LostCalls(2, Amount(0.0, 220))
+    assert spent.of_tasks() == {"m": both.amount}
+    assert spent.lost_of_tasks() == {"m": both}
+    assert spent.lost_of_day("2026-11-22") == both
+    clear = {"type": "run.resumed", "data": {"reset": ["m"], "clear_usage": True}}
+    spent.apply(_record("2026-11-23", clear))
+    assert spent.lost_of_tasks() == {}
 
 
 def test_a_withdrawn_call_counts_with_its_broken_tries() -> None:

@@ -71,7 +71,10 @@ export function usageParts(usage: Usage, budgetUsd?: number | null): string[] {
   return parts;
 }
 
-/** `["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more. */
+/**
+ * `["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more; with calls of unknown
+ * outcome, which stay reserved, `used or reserved`.
+ */
 export function budgetWarnings(run: Run): string[] {
   if (hasEnded(run)) {
     return [];
@@ -79,13 +82,16 @@ export function budgetWarnings(run: Run): string[] {
   const { trans } = language;
   return (run.warnings ?? []).map(({ scope, fraction }) => {
     const share = percent(Math.min(fraction, 1));
+    const lost = run.usage.unknown > 0;
     switch (scope) {
       case "run":
-        return trans.__("%1 of the budget used", share);
+        return lost ? trans.__("%1 of the budget used or reserved", share) : trans.__("%1 of the budget used", share);
       case "day":
-        return trans.__("%1 of today's budget used", share);
+        return lost ? trans.__("%1 of today's budget used or reserved", share) : trans.__("%1 of today's budget used", share);
       default:
-        return trans.__("%1 of the budget of %2 used", share, scope);
+        return lost
+          ? trans.__("%1 of the budget of %2 used or reserved", share, scope)
+          : trans.__("%1 of the budget of %2 used", share, scope);
     }
   });
 }
