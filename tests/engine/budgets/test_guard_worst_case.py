@@ -95,14 +95,14 @@ async def test_counting_a_long_prompt_holds_nobody_up() -> None:
     text = "The export button does nothing. " * 600_000
     counting = asyncio.ensure_future(budget.reserve(request("openai:gpt-5-mini", text)))
     loop = asyncio.get_running_loop()
-    worst, ticks = 0.0, 0
+    worst, ticks, began = 0.0, 0, loop.time()
     while not counting.done():
         before = loop.time()
         await asyncio.sleep(0)
         worst, ticks = max(worst, loop.time() - before), ticks + 1
     budget.settle(await counting, Usage())
     assert ticks > 10
-    assert worst < 0.2
+    assert worst < (loop.time() - began) / 4, "in one step it would be nearly all of it, on any machine"
     assert is_quick(1000, "openai:gpt-5-mini")
 
 
