@@ -8,6 +8,7 @@ import pytest
 
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.pipeline_run import RunCopy, outputs_of, resume
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, Moved
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.shard_record import ShardRecord
@@ -52,8 +53,9 @@ async def test_its_outputs_are_those_of_the_tasks_that_are_done(bench: Bench) ->
 async def test_a_resume_happens_once(bench: Bench) -> None:
     bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
     assert await bench.go() == "cancelled"
-    resume(bench.store, {**RECORD, "share": [None, 50]}, "parent", "req")
+    outer = RunState("parent", request="req")
+    resume(bench.store, "t", {**RECORD, "share": [None, 50]}, outer)
     state = read_history(bench.store, RUN).state
     assert (state.state, state.budget) == ("pending", {"tokens": 50})
     with pytest.raises((Conflict, Moved)):
-        resume(bench.store, RECORD, "parent", "req")
+        resume(bench.store, "t", RECORD, outer)
