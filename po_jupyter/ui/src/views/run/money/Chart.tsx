@@ -62,8 +62,9 @@ function optionsOf(element: HTMLElement, unit: Unit, limit: number | null, limit
   };
 }
 
+/** All of an axis with as many digits as tell them apart. */
 function timeLabel(at: number, step: number): string {
-  const time = new Date(at * 1000);
+  const time = new Date(Math.round(at * 1000));
   const two = (value: number): string => String(value).padStart(2, "0");
   if (step >= 43_200) {
     return `${two(time.getMonth() + 1)}-${two(time.getDate())}`;
@@ -73,10 +74,11 @@ function timeLabel(at: number, step: number): string {
     return minutes;
   }
   const seconds = `${minutes}:${two(time.getSeconds())}`;
-  return step < 1 ? `${seconds}.${Math.floor(time.getMilliseconds() / 100)}` : seconds;
+  const digits = step < 1 ? Math.min(3, Math.ceil(-Math.log10(step) - 1e-9)) : 0;
+  return digits ? `${seconds}.${String(time.getMilliseconds()).padStart(3, "0").slice(0, digits)}` : seconds;
 }
 
-/** All of an axis with as many digits as tell them apart. */
+/** As `timeLabel`. */
 function amountLabel(at: number, unit: Unit, step: number): string {
   if (unit === "tokens") {
     return tokens(at);
