@@ -26,8 +26,8 @@ class NodesView:
 
     async def nodes(self) -> list[NodeReport]:
         """See `WorkersView`. One that is to drain does, whether or not it knows it yet."""
-        asked = frozenset(await self._to_thread(self._store.names, DRAIN))
-        return [_node(node, node.name in asked) for node in self._directory.nodes()]
+        draining = frozenset(await self._to_thread(self._store.names, DRAIN))
+        return [_node(node, node.name in draining) for node in self._directory.nodes()]
 
     async def report(self) -> WorkersReport:
         """See `WorkersView`."""

@@ -15,22 +15,22 @@ from po_jupyter.llm.providers.refs import logprobs_problem
 LABELS = ["bug", "bugfix", "question"]
 
 
-def tokens(*said: Any) -> list[TokenLogprob]:
+def tokens(*answer: Any) -> list[TokenLogprob]:
     """Tokens as `text`, or `(text, probability, {alternative: probability})`."""
     made = []
-    for one in said:
+    for one in answer:
         text, probability, others = (one, 1.0, {}) if isinstance(one, str) else one
         made.append(TokenLogprob(text, log(probability), tuple((t, log(p)) for t, p in others.items())))
     return made
 
 
-def probability(*said: Any, label: Any = "bug", labels: Any = LABELS) -> Any:
-    return label_probability(tokens(*said), "label", label, labels)
+def probability(*answer: Any, label: Any = "bug", labels: Any = LABELS) -> Any:
+    return label_probability(tokens(*answer), "label", label, labels)
 
 
 def test_a_label_is_as_probable_as_its_tokens_together() -> None:
-    said = ('{"', "label", '":"', ("qu", 0.8, {}), ("estion", 0.5, {}), '"}')
-    assert probability(*said, label="question") == pytest.approx(0.4)
+    answer = ('{"', "label", '":"', ("qu", 0.8, {}), ("estion", 0.5, {}), '"}')
+    assert probability(*answer, label="question") == pytest.approx(0.4)
 
 
 def test_only_what_goes_on_to_a_label_counts() -> None:
@@ -40,10 +40,10 @@ def test_only_what_goes_on_to_a_label_counts() -> None:
 
 
 def test_the_end_of_a_label_tells_it_from_a_longer_one() -> None:
-    said = ('{"label": "', "bug", ('"}', 0.7, {'"}': 0.7, "fix": 0.3}))
-    assert probability(*said) == pytest.approx(0.7)
-    said = ('{"label": "', "bug", ("fix", 0.3, {'"}': 0.7, "fix": 0.3}), '"}')
-    assert probability(*said, label="bugfix") == pytest.approx(0.3)
+    answer = ('{"label": "', "bug", ('"}', 0.7, {'"}': 0.7, "fix": 0.3}))
+    assert probability(*answer) == pytest.approx(0.7)
+    answer = ('{"label": "', "bug", ("fix", 0.3, {'"}': 0.7, "fix": 0.3}), '"}')
+    assert probability(*answer, label="bugfix") == pytest.approx(0.3)
 
 
 def test_a_token_that_may_become_either_counts_for_neither() -> None:
@@ -62,25 +62,30 @@ GRADES = {"1": 0.1, "9": 0.2, "10": 0.7}
 @pytest.mark.parametrize("grade", GRADES)
 def test_a_number_is_not_the_one_that_it_begins_with(grade: str) -> None:
     """Of 1 to 10 both 1 and 10 were certain: each counted as one that may still become the other."""
-    said = ('{"label": ', (grade, GRADES[grade], GRADES), "}")
+    answer = ('{"label": ', (grade, GRADES[grade], GRADES), "}")
     labels = list(range(1, 11))
-    assert probability(*said, label=int(grade), labels=labels) == pytest.approx(GRADES[grade])
-    pointed = (*said[:-1], ".", "0", "}")
+    assert probability(*answer, label=int(grade), labels=labels) == pytest.approx(GRADES[grade])
+    pointed = (*answer[:-1], ".", "0", "}")
     assert probability(*pointed, label=float(grade), labels=labels) == pytest.approx(GRADES[grade])
 
 
 def test_the_digits_of_a_number_may_come_one_by_one() -> None:
     ends = {"}": 0.2, "0": 0.8}
-    said = ('{"label": ', ("1", 0.5, {"1": 0.5, "2": 0.5}), ("}", 0.2, ends))
-    assert probability(*said, label=1, labels=[1, 2, 10]) == pytest.approx(0.1)
-    said = ('{"label": ', ("1", 0.5, {"1": 0.5, "2": 0.5}), ("0", 0.8, ends), ("}", 1.0, {"}": 0.9, "\n": 0.1}))
-    assert probability(*said, label=10, labels=[1, 2, 10]) == pytest.approx(0.4)
+    answer = ('{"label": ', ("1", 0.5, {"1": 0.5, "2": 0.5}), ("}", 0.2, ends))
+    assert probability(*answer, label=1, labels=[1, 2, 10]) == pytest.approx(0.1)
+    answer = (
+        '{"label": ',
+        ("1", 0.5, {"1": 0.5, "2": 0.5}),
+        ("0", 0.8, ends),
+        ("}", 1.0, {"}": 0.9, "\n": 0.1}),
+    )
+    assert probability(*answer, label=10, labels=[1, 2, 10]) == pytest.approx(0.4)
 
 
 def test_a_token_that_is_another_label_already_is_no_beginning_of_the_longer_one() -> None:
     """`bug` beside `bugfix` was left out, so that `bugfix` was certain."""
-    said = ('{"label": "', ("bugfix", 0.4, {"bugfix": 0.4, "bug": 0.6}), '"}')
-    assert probability(*said, label="bugfix") == pytest.approx(0.4)
+    answer = ('{"label": "', ("bugfix", 0.4, {"bugfix": 0.4, "bug": 0.6}), '"}')
+    assert probability(*answer, label="bugfix") == pytest.approx(0.4)
 
 
 def test_a_token_may_hold_what_stands_before_and_behind() -> None:
@@ -90,23 +95,23 @@ def test_a_token_may_hold_what_stands_before_and_behind() -> None:
 
 @pytest.mark.parametrize(("label", "text"), [(True, "true"), (None, "null"), (3, "3"), ("größer", '"größer"')])
 def test_labels_of_any_kind(label: Any, text: str) -> None:
-    said = ('{"label": ', (text, 0.6, {}), "}")
-    assert probability(*said, label=label, labels=[label, "no"]) == pytest.approx(0.6)
+    answer = ('{"label": ', (text, 0.6, {}), "}")
+    assert probability(*answer, label=label, labels=[label, "no"]) == pytest.approx(0.6)
 
 
 def test_of_a_label_that_is_thought_of_before_the_last_one_counts() -> None:
-    said = ('Maybe {"label": "', ("bug", 0.2, {}), '"}. No: {"label": "', ("bug", 0.9, {}), '"}')
-    assert probability(*said) == pytest.approx(0.9)
+    answer = ('Maybe {"label": "', ("bug", 0.2, {}), '"}. No: {"label": "', ("bug", 0.9, {}), '"}')
+    assert probability(*answer) == pytest.approx(0.9)
 
 
 def test_a_field_of_that_name_further_in_is_another_one() -> None:
     """The last one counted, which repeats the label and is certain of it."""
-    said = ('{"label": "', ("bug", 0.4, {}), '", "seen": [{"label": "', "bug", '"}], "why": "a \\"{"}')
-    assert probability(*said) == pytest.approx(0.4)
-    said = ('{"label": ', ("1", 0.4, {}), ', "seen": {"label": 12}}')
-    assert probability(*said, label=1, labels=[1, 2]) == pytest.approx(0.4)
-    said = ('A "quote and { in {"label": "', ("bug", 0.4, {}), '"}')
-    assert probability(*said) == pytest.approx(0.4)
+    answer = ('{"label": "', ("bug", 0.4, {}), '", "seen": [{"label": "', "bug", '"}], "why": "a \\"{"}')
+    assert probability(*answer) == pytest.approx(0.4)
+    answer = ('{"label": ', ("1", 0.4, {}), ', "seen": {"label": 12}}')
+    assert probability(*answer, label=1, labels=[1, 2]) == pytest.approx(0.4)
+    answer = ('A "quote and { in {"label": "', ("bug", 0.4, {}), '"}')
+    assert probability(*answer) == pytest.approx(0.4)
 
 
 def test_an_answer_without_the_label_or_without_probabilities_has_none() -> None:

@@ -37,7 +37,7 @@ async def test_an_answer_that_came_while_the_process_stood_still_is_no_timeout()
         call = asyncio.create_task(http.post(target, b'{"messages": []}', seconds=LIMIT))
         await asyncio.to_thread(server.wait_for, 1)
         # As after SIGSTOP: nothing of this process's loop runs, the time goes on, SIGCONT ends it.
-        time.sleep(LIMIT + 0.1)  # noqa: ASYNC251
+        time.sleep(LIMIT + 0.1)  # noqa: ASYNC251 - the loop is to stand still
         signal.raise_signal(signal.SIGCONT)
         assert (await call).status == 200
         assert len(server.requests) == 1

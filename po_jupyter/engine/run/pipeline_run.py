@@ -61,17 +61,17 @@ def new_run(
 
 
 def _budget(pipeline: Pipeline, task: str, record: ShardRecord, outer: RunState) -> JsonObject:
-    """The smaller one of its own limits and its share, of each kind. What the run around, `outer`, was told of the task
-    stands in the place of its own limits; what it was told of tasks in it goes along."""
-    told = outer.budget.get("tasks") or {}
-    own = {**pipeline.budget.model_dump(exclude_none=True), **told.get(task, {})}
+    """The smaller one of its own limits and its share, of each kind. The limits that the run around, `outer`, has of
+    the task stand in the place of its own; those of tasks in it go along."""
+    outside = outer.budget.get("tasks") or {}
+    own = {**pipeline.budget.model_dump(exclude_none=True), **outside.get(task, {})}
     share = dict(zip(("usd", "tokens"), record.get("share") or (), strict=False))
     limits = {
         name: [v for v in (own.get(name), share.get(name)) if v is not None] for name in ("usd", "tokens")
     }
     budget: JsonObject = {name: min(values) for name, values in limits.items() if values}
     inside = f"{task}."
-    if tasks := {name.removeprefix(inside): it for name, it in told.items() if name.startswith(inside)}:
+    if tasks := {name.removeprefix(inside): it for name, it in outside.items() if name.startswith(inside)}:
         budget["tasks"] = tasks
     return budget
 

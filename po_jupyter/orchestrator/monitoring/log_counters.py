@@ -31,7 +31,9 @@ class LogCounters:
             str, int
         ] = {}  # the last record that was counted, of runs that changed; latest last
         self._parts: dict[str, Part] = {}
-        self._asked: dict[tuple[str, str], str] = {}  # the models of calls at work, by run and key; latest last
+        self._requested: dict[
+            tuple[str, str], str
+        ] = {}  # the models of calls at work, by run and key; latest last
         self._since = ""  # the newest run of which nothing is known: what it had then is not counted
 
     def begin(self) -> None:
@@ -115,17 +117,17 @@ class LogCounters:
         self._metrics.rows.labels(state).inc()
 
     def _add_call(self, run: str, call: CallRecord) -> None:
-        asked = self._asked.pop((run, call["key"]), "")
+        requested = self._requested.pop((run, call["key"]), "")
         if call["kind"] == "intent":
-            self._asked[run, call["key"]] = call["model"]
-            if len(self._asked) > _KEPT:
-                del self._asked[next(iter(self._asked))]
+            self._requested[run, call["key"]] = call["model"]
+            if len(self._requested) > _KEPT:
+                del self._requested[next(iter(self._requested))]
         if call["kind"] != "response":
             return
         response = call.get("response") or {}
-        # A call that failed has no answer to say the model: it is as it was asked for, `provider:model`.
-        asked = str(call.get("model") or asked).partition(":")[2]
-        model = self._metrics.model(str(response.get("model") or asked))
+        # A call that failed has no answer to say the model: it is as the request has it, `provider:model`.
+        requested = str(call.get("model") or requested).partition(":")[2]
+        model = self._metrics.model(str(response.get("model") or requested))
         if call.get("cached"):
             self._metrics.calls.labels(model, "cached").inc()
             return

@@ -11,7 +11,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.monitoring import log_counters
 from po_jupyter.orchestrator.monitoring.log_counters import LogCounters
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import Commit
+from po_jupyter.store.protocol import Commit, Lease
 from po_jupyter.telemetry.metrics import Metrics
 from tests.support.shards import Family
 from tests.support.stored_runs import RUN, store_run
@@ -26,12 +26,17 @@ def total(metrics: Metrics, name: str, **labels: str) -> float:
     return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 
 
-def test_each_record_once_in_pieces_too() -> None:
+def counted_run() -> tuple[MemoryStore, Metrics, LogCounters, Lease]:
+    """A run that began after its counters did."""
     store, metrics = MemoryStore(), Metrics()
     counters = LogCounters(store, metrics)
     counters.begin()
     store_run(store)
-    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    return store, metrics, counters, store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+
+
+def test_each_record_once_in_pieces_too() -> None:
+    store, metrics, counters, lease = counted_run()
     for _ in range(5):
         store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))
     while counters.count(RUN, 2):
@@ -65,11 +70,7 @@ def test_a_run_that_is_gone_counts_nothing() -> None:
 
 
 def test_a_price_that_nobody_knows_is_no_zero() -> None:
-    store, metrics = MemoryStore(), Metrics()
-    counters = LogCounters(store, metrics)
-    counters.begin()
-    store_run(store)
-    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    store, metrics, counters, lease = counted_run()
     for cost in (0.5, None):
         usage = {"input_tokens": 3, "output_tokens": 2, "cost": cost, "calls": 1}
         response = {"usage": usage, "model": "m", "seconds": 0.2}
@@ -83,11 +84,7 @@ def test_a_price_that_nobody_knows_is_no_zero() -> None:
 
 def test_a_call_that_failed_is_one_of_its_model() -> None:
     """No answer says which: all were `other`, which is for models beyond the first."""
-    store, metrics = MemoryStore(), Metrics()
-    counters = LogCounters(store, metrics)
-    counters.begin()
-    store_run(store)
-    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    store, metrics, counters, lease = counted_run()
     for key in ("one/1/x", "one/1/y"):
         intent = {"key": key, "kind": "intent", "model": "ollama:llama3:8b", "stage": "inference"}
         store.commit(lease, Commit(calls=[intent]))
@@ -97,16 +94,12 @@ def test_a_call_that_failed_is_one_of_its_model() -> None:
         counters.count(RUN, 100)
     assert value(metrics, "po_calls_total", model="llama3:8b", outcome="failed") == 2
     assert total(metrics, "po_calls_total") == 2
-    assert counters._asked == {}
+    assert counters._requested == {}
 
 
 def test_the_answer_of_a_batch_took_no_time_that_is_measured() -> None:
     """It has 0 seconds: the median of its model was below a tenth of a second."""
-    store, metrics = MemoryStore(), Metrics()
-    counters = LogCounters(store, metrics)
-    counters.begin()
-    store_run(store)
-    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    store, metrics, counters, lease = counted_run()
     answered = {"kind": "response", "ok": True, "response": {"usage": {}, "model": "m", "seconds": 0.0}}
     store.commit(lease, Commit(calls=[{"key": "one/1/x", "batch": "b1", "model": "openai:m", **answered}]))
     counters.count(RUN, 100)
@@ -130,11 +123,7 @@ def test_a_model_may_be_called_anything() -> None:
 def test_a_long_run_is_not_counted_again_behind_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was the first to be seen, and forgotten first although it changed all the time."""
     monkeypatch.setattr(log_counters, "_KEPT", 3)
-    store, metrics = MemoryStore(), Metrics()
-    counters = LogCounters(store, metrics)
-    counters.begin()
-    store_run(store)
-    lease = store.claim(RUN, {"pid": 1, "created": 1.0, "boot": "b", "host": "h"})
+    store, metrics, counters, lease = counted_run()
     for n in range(8):
         store_run(store, run=f"1123456789abcdef01234{n}")
         store.commit(lease, Commit(events=[draft("task.waiting", "one", reason="a limit")]))

@@ -107,7 +107,7 @@ def _read_earlier(store: LogStore, owner: str, run: str, task: str) -> _MapRows 
 
 def _read(store: LogStore, run: str, task: str) -> _MapRows:
     rows = _MapRows()
-    sent: dict[str, tuple[str, str]] = {}  # when a call was asked, and of which model, by its key
+    sent: dict[str, tuple[str, str]] = {}  # when a call was sent, and to which model, by its key
     for record in store.records(run):
         if any(e["type"] == "run.resumed" and task in e["data"].get("clear", ()) for e in record["events"]):
             rows.forget()
@@ -133,7 +133,7 @@ def _apply(
         sent.setdefault(call["key"], (record["at"], call["model"]))
     elif call["kind"] == "response":
         # An answer of the cache was not asked for, and names its model itself; one that failed has no name of a server.
-        asked_at, asked_of = sent.pop(call["key"], (record["at"], call.get("model")))
-        named = (call.get("response") or {}).get("model") or asked_of
+        asked_at, requested = sent.pop(call["key"], (record["at"], call.get("model")))
+        named = (call.get("response") or {}).get("model") or requested
         attempt = key.attempt % ROW_ATTEMPTS or 1
         rows.asked[key.item] = _Asked(str(named) if named else None, key.request_hash, asked_at, attempt)

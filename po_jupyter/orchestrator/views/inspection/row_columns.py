@@ -47,7 +47,7 @@ class RowColumns:
         self._flags, self._models = array("B"), array("B")
         self._names: list[str] = [""]  # of models
         self._sent: dict[str, str] = {}  # the models of calls that are under way, by key
-        self._refs: dict[str, str | None] = {}  # of the models that answered, how they were asked for
+        self._refs: dict[str, str | None] = {}  # of the models that answered, as requests name them
 
     def _grow(self, index: int) -> None:
         if index < len(self._tokens):
@@ -99,16 +99,18 @@ class RowColumns:
             if not self._models[index]:
                 self._set_model(index, call["model"])
             return
-        asked = self._sent.pop(call["key"], None)
+        requested = self._sent.pop(call["key"], None)
         if call["kind"] != "response":
             return
-        asked = asked or call.get("model")
+        requested = requested or call.get("model")
         if call["ok"]:
-            name = str((call.get("response") or {}).get("model") or asked or "")
-            self._refs[name] = asked
+            name = str((call.get("response") or {}).get("model") or requested or "")
+            self._refs[name] = requested
             self._set_model(index, name)
-        elif asked is not None and asked != self._refs.get(name := self._names[self._models[index]], name):
-            self._set_model(index, asked)  # another one than before, as in a cascade
+        elif requested is not None and requested != self._refs.get(
+            name := self._names[self._models[index]], name
+        ):
+            self._set_model(index, requested)  # another one than before, as in a cascade
 
     def _set_model(self, index: int, name: str) -> None:
         if name not in self._names and len(self._names) < 256:

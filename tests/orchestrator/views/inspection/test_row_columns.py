@@ -66,8 +66,8 @@ def test_a_row_names_the_model_that_ended_last_and_no_judge() -> None:
     for index in range(3):
         maps.apply([], [call(index, 100, "intent"), call(index, 100, "response", **small)], 1)
     judge = {"stage": "score", "of": "fake:judge"}
-    said = {"ok": True, "response": {"model": "judge-2026"}}
-    maps.apply([], [call(0, 100, "intent", **judge), call(0, 100, "response", **judge, **said)], 2)
+    answer = {"ok": True, "response": {"model": "judge-2026"}}
+    maps.apply([], [call(0, 100, "intent", **judge), call(0, 100, "response", **judge, **answer)], 2)
     maps.apply(
         [], [call(1, 100, "intent", of="fake:big"), call(1, 100, "response", of="fake:big", ok=False)], 3
     )
